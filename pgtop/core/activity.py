@@ -1,0 +1,265 @@
+"""What one poll says of a server: frozen values, as PostgreSQL names them.
+
+Every time is an integer of microseconds since the Unix epoch by the server's clock, so that it goes back to
+the server in a guard exactly as it came; every age is derived from such a time and the server's own `now`.
+"""
+
+from functools import cached_property
+from typing import Final
+
+import msgspec
+
+MICROSECONDS: Final = 1_000_000
+
+IDLE: Final = "idle"
+ACTIVE: Final = "active"
+IDLE_IN_TRANSACTION: Final = "idle in transaction"
+IDLE_IN_TRANSACTION_ABORTED: Final = "idle in transaction (aborted)"
+FASTPATH: Final = "fastpath function call"
+DISABLED: Final = "disabled"
+STARTING: Final = "starting"
+
+IN_TRANSACTION: Final = frozenset({IDLE_IN_TRANSACTION, IDLE_IN_TRANSACTION_ABORTED})
+
+PGTOP_PREFIX: Final = "pgtop "
+"""How the application_name of every pgtop session begins (`pgtop <face>@<host>`)."""
+
+
+class BackendId(msgspec.Struct, frozen=True, order=True):
+    """One session for as long as it lives: a pid alone is reused within minutes in a busy incident."""
+
+    pid: int
+    backend_start: int
+    """Microseconds since the Unix epoch; 0 where this role cannot see it."""
+
+
+class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """One client backend. The fields' order is that of the rows `postgres/queries.py` asks for."""
+
+    pid: int
+    backend_start: int | None
+    state_change: int | None
+    xact_start: int | None
+    query_start: int | None
+    state: str | None
+    """PostgreSQL's word for it; None where this role cannot see it."""
+    application_name: str | None
+    usename: str | None
+    datname: str | None
+    client_addr: str | None
+    """None over a Unix socket, or where this role cannot see it."""
+    client_port: int | None
+    """-1 over a Unix socket."""
+    wait_event_type: str | None
+    wait_event: str | None
+    is_superuser: bool
+    query: str | None
+    """The first 200 characters of the current or last statement."""
+
+    @property
+    def id(self) -> BackendId:
+        """The session's identity."""
+        return BackendId(self.pid, self.backend_start or 0)
+
+    @property
+    def is_hidden(self) -> bool:
+        """True where this role cannot see the session's state."""
+        return self.backend_start is None
+
+    @property
+    def is_pgtop(self) -> bool:
+        """True for a session of any pgtop, this one's or another's."""
+        return (self.application_name or "").startswith(PGTOP_PREFIX)
+
+    @property
+    def waits_on_lock(self) -> bool:
+        """True for an active session that waits for a heavyweight lock."""
+        return self.state == ACTIVE and self.wait_event_type == "Lock"
+
+    def idle_seconds(self, now: int) -> float | None:
+        """Seconds since `state_change` at `now` (microseconds), for state `idle`; None for every other."""
+        return seconds_between(self.state_change, now) if self.state == IDLE else None
+
+    def xact_seconds(self, now: int) -> float | None:
+        """Seconds since `xact_start` at `now` (microseconds); None outside a transaction."""
+        return seconds_between(self.xact_start, now)
+
+    def session_seconds(self, now: int) -> float | None:
+        """Seconds since `backend_start` at `now` (microseconds); None where hidden."""
+        return seconds_between(self.backend_start, now)
+
+    def state_seconds(self, now: int) -> float | None:
+        """Seconds in the present state at `now` (microseconds); None where hidden."""
+        return seconds_between(self.state_change, now)
+
+
+def seconds_between(start: int | None, now: int) -> float | None:
+    """Seconds from `start` to `now`, both microseconds; never negative; None without a start.
+
+    A statement that began while the poll was being read lies a little after the poll's own clock.
+    """
+    return None if start is None else max(0.0, (now - start) / MICROSECONDS)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How many connections the server takes. All are fixed until it restarts."""
+
+    max_connections: int
+    superuser_reserved_connections: int
+    reserved_connections: int = 0
+    """From PostgreSQL 16 on."""
+    provider_reserved_connections: int = 0
+    """A managed service's own, such as `rds.rds_superuser_reserved_connections`."""
+
+    @property
+    def slots(self) -> int:
+        """What ordinary roles can use: 100% is this number."""
+        reserved = (
+            self.superuser_reserved_connections
+            + self.reserved_connections
+            + self.provider_reserved_connections
+        )
+        return max(1, self.max_connections - reserved)
+
+
+class Privileges(msgspec.Struct, frozen=True):
+    """What the role of the seat may see and end."""
+
+    role: str
+    is_superuser: bool
+    sees_all: bool
+    """Superuser, or a member of pg_read_all_stats (pg_monitor)."""
+    may_signal: bool
+    """Superuser, or a member of pg_signal_backend."""
+
+
+class ServerIdentity(msgspec.Struct, frozen=True):
+    """The same server means all three are equal; a restart or a failover makes it another."""
+
+    system_identifier: str | None
+    """None where the role may not read it."""
+    postmaster_start: int
+    in_recovery: bool
+
+
+class Server(msgspec.Struct, frozen=True):
+    """Which server this is and how it is reached."""
+
+    host: str
+    """As asked for: a host name, an address, or a socket directory."""
+    port: int
+    version_num: int
+    identity: ServerIdentity
+    limits: Limits
+
+    @property
+    def version(self) -> str:
+        """The version as people write it.
+
+        >>> identity = ServerIdentity(None, 0, False)
+        >>> Server("db1", 5432, 160004, identity, Limits(100, 3)).version
+        '16.4'
+        """
+        return f"{self.version_num // 10_000}.{self.version_num % 10_000}"
+
+    @property
+    def address(self) -> str:
+        """`host:port`, as a head line shows it."""
+        return f"{self.host}:{self.port}"
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """How many client backends are in each state; pgtop's own session counts too."""
+
+    total: int = 0
+    idle: int = 0
+    active: int = 0
+    idle_in_transaction: int = 0
+    idle_in_transaction_aborted: int = 0
+    fastpath: int = 0
+    disabled: int = 0
+    starting: int = 0
+    hidden: int = 0
+    """Sessions whose state this role cannot see."""
+    exact: bool = True
+    """False where backend types are hidden: `total` is then an upper bound."""
+
+    @property
+    def in_transaction(self) -> int:
+        """Idle in transaction, aborted ones included."""
+        return self.idle_in_transaction + self.idle_in_transaction_aborted
+
+
+_COUNTED: Final = {
+    IDLE: "idle",
+    ACTIVE: "active",
+    IDLE_IN_TRANSACTION: "idle_in_transaction",
+    IDLE_IN_TRANSACTION_ABORTED: "idle_in_transaction_aborted",
+    FASTPATH: "fastpath",
+    DISABLED: "disabled",
+    STARTING: "starting",
+}
+
+
+def count(backends: tuple[Backend, ...]) -> Counts:
+    """Counts the backends by state. A state PostgreSQL adds one day counts in the total alone."""
+    seen: dict[str, int] = {}
+    hidden = 0
+    for backend in backends:
+        name = _COUNTED.get(backend.state or "")
+        if name is not None:
+            seen[name] = seen.get(name, 0) + 1
+        elif backend.is_hidden:
+            hidden += 1
+    return Counts(total=len(backends), hidden=hidden, exact=hidden == 0, **seen)
+
+
+class Snapshot(msgspec.Struct, frozen=True, dict=True):
+    """All client backends of a server at one moment."""
+
+    server: Server
+    privileges: Privileges
+    taken_at: int
+    """Microseconds since the Unix epoch, the server's clock."""
+    poll_seconds: float
+    """From asking to having the answer decoded."""
+    own_pid: int
+    backends: tuple[Backend, ...]
+    listeners: frozenset[BackendId] = frozenset()
+    """Sessions once seen with LISTEN as their statement: a hint, kept for the rest of their life."""
+
+    @cached_property
+    def counts(self) -> Counts:
+        """The backends by state."""
+        return count(self.backends)
+
+    @cached_property
+    def by_id(self) -> dict[BackendId, Backend]:
+        """The backends by identity."""
+        return {backend.id: backend for backend in self.backends}
+
+    @property
+    def slots(self) -> int:
+        """What ordinary roles can use."""
+        return self.server.limits.slots
+
+    @property
+    def usage(self) -> float:
+        """Client backends over slots; passes 1.0 when privileged roles sit in reserved slots."""
+        return self.counts.total / self.slots
+
+    @cached_property
+    def waiting_on_locks(self) -> int:
+        """How many active sessions wait for a heavyweight lock."""
+        return sum(backend.waits_on_lock for backend in self.backends)
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """A poll that gave no data: what is wrong, as a value."""
+
+    kind: str
+    """`full`, `starting`, `unreachable`, `refused`, `lost`, `timeout` or `failed`."""
+    message: str
+    """One plain sentence, safe to print."""
+    retry_after_seconds: float
+    """How long the poller waits before it tries again."""

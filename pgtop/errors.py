@@ -1,0 +1,73 @@
+"""The one family of errors that people see, and the exit code of each.
+
+Every error carries two things: what is wrong, and what mends it. Only `cli.py` prints them.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a command's exit tells the script that called it."""
+
+    DONE = 0
+    """Done, also when ended by SIGTERM."""
+    UNEXPECTED = 1
+    """A fault of pgtop's own."""
+    USAGE = 2
+    """Usage, configuration, or not a terminal."""
+    CANNOT_CONNECT = 3
+    """No server, wrong password, unknown role or database, a role's or database's limit, a pooler in between."""
+    FULL = 4
+    """Refused for want of a slot."""
+    NOT_PERMITTED = 5
+    """Every victim denied, or nothing may be seen."""
+    PARTLY = 6
+    """Some were denied, survived, failed or are unknown."""
+
+
+class PgtopError(Exception):
+    """Something a person can mend.
+
+    `problem` is one plain sentence naming the thing; `mend` says what to do about it ("" where there is
+    nothing to do).
+    """
+
+    exit_code = ExitCode.UNEXPECTED
+
+    def __init__(self, problem: str, mend: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.problem}: {self.mend}" if self.mend else self.problem
+
+
+class UsageError(PgtopError):
+    """A command line, a conninfo or a configuration that cannot be understood."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ConnectError(PgtopError):
+    """The server cannot be reached, or will not have this role."""
+
+    exit_code = ExitCode.CANNOT_CONNECT
+
+
+class FullError(PgtopError):
+    """The server refused the login for want of a slot (SQLSTATE 53300)."""
+
+    exit_code = ExitCode.FULL
+
+
+class NotPermittedError(PgtopError):
+    """The role may not see or may not end what was asked for."""
+
+    exit_code = ExitCode.NOT_PERMITTED
+
+
+class AuditError(PgtopError):
+    """The audit log cannot be written; nothing was ended."""
+
+    exit_code = ExitCode.USAGE
