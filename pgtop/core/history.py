@@ -1,0 +1,293 @@
+"""What was seen over time: the series behind the graph, and each group's change over the last minutes.
+
+Bounded, and without a clock: time comes with each sample, by the server's clock. Detail fades with age, peaks
+do not: a bucket keeps its fullest sample, all of it, so that the values of one point belong to one moment.
+
+A server's clock can be set back. What came before then moves back with it: the order of what was seen, and
+the time between, stay true. A clock set forward leaves a gap.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Mapping
+from heapq import nlargest
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from pgtop.core.activity import MICROSECONDS, Snapshot
+
+TIERS: Final = ((500_000, 3_600), (10 * MICROSECONDS, 1_080), (60 * MICROSECONDS, 1_440))
+"""Width of a bucket in microseconds, and how many are kept: 30 minutes, 3 hours, 24 hours."""
+DISTINCT_LOWS: Final = 10_000
+"""How many levels of usage `over_line_since` tells apart."""
+LONG_GAP_SECONDS: Final = 300.0
+"""A gap longer than this is not taken for a short outage."""
+
+GROUP_EVERY_SECONDS: Final = 15
+GROUP_SPAN_SECONDS: Final = 15 * 60
+GROUP_KEYS: Final = 500
+"""How many groups of one moment are kept, the biggest."""
+
+
+class Sample(msgspec.Struct, frozen=True, gc=False):
+    """The counts of one moment."""
+
+    at: int
+    """Microseconds since the Unix epoch, the server's clock."""
+    total: int
+    idle: int
+    active: int
+    slots: int
+    """What ordinary roles could use at that moment."""
+    in_transaction: int = 0
+    """Idle in transaction, aborted ones included."""
+
+    @property
+    def usage(self) -> float:
+        """Client backends over slots; passes 1.0 when privileged roles sit in reserved slots."""
+        return self.total / max(1, self.slots)
+
+
+class Point(msgspec.Struct, frozen=True, gc=False):
+    """The fullest sample of one column of a window."""
+
+    column: int
+    """Counted from 0, the oldest, to the window's columns less 1, which holds now."""
+    at: int
+    """Microseconds since the Unix epoch, by the clock as it stands now."""
+    sample: Sample
+    starts: bool
+    """True where no line leads here from the point before: the first of all, or the first after a gap."""
+
+
+class _Bucket(msgspec.Struct, frozen=True, gc=False):
+    at: int
+    sample: Sample
+    starts: bool
+
+
+class _Clock:
+    """Turns a clock that may be set back into a line of time that only grows."""
+
+    def __init__(self) -> None:
+        self._latest: int | None = None
+        self._shift = 0
+
+    def take(self, at: int) -> int:
+        """Where `at` lies on the line of time; not before what was taken last."""
+        moment = at + self._shift
+        if self._latest is not None and moment < self._latest:
+            self._shift += self._latest - moment
+            moment = self._latest
+        self._latest = moment
+        return moment
+
+    def moment(self, at: int) -> int:
+        """Where `at` lies on the line of time, without taking it."""
+        return at + self._shift
+
+    def shown(self, moment: int) -> int:
+        """The clock's time of a moment, by the clock as it stands now."""
+        return moment - self._shift
+
+
+def sample_of(snapshot: Snapshot) -> Sample:
+    """The counts of a snapshot, as the history keeps them."""
+    counts = snapshot.counts
+    return Sample(
+        at=snapshot.taken_at,
+        total=counts.total,
+        idle=counts.idle,
+        active=counts.active,
+        slots=snapshot.slots,
+        in_transaction=counts.in_transaction,
+    )
+
+
+class History:
+    """The counts over the last 24 hours.
+
+    At most 6,120 buckets (3,600 of half a second, 1,080 of 10 s, 1,440 of a minute) and 10,000 levels of
+    usage are held, whatever the interval: about 2 MB when all are full.
+    """
+
+    def __init__(self) -> None:
+        self.latest: Sample | None = None
+        """The last sample added, exactly as it came."""
+        self._clock = _Clock()
+        self._tiers: list[deque[_Bucket]] = [deque(maxlen=kept) for _, kept in TIERS]
+        self._lows: deque[tuple[float, int | None]] = deque(maxlen=DISTINCT_LOWS)
+        self._unbroken_since = 0
+        self._last = 0
+        self._gap = False
+
+    def __len__(self) -> int:
+        """How many buckets are held."""
+        return sum(map(len, self._tiers))
+
+    def add_gap(self) -> None:
+        """Says that a poll gave nothing (an outage): no line will lead to the next sample."""
+        self._gap = True
+
+    def add(self, sample: Sample, interval_seconds: float = 2.0) -> None:
+        """Adds what one poll saw.
+
+        `interval_seconds` is what was meant to lie between two polls: well over that is a gap.
+        """
+        moment = self._clock.take(sample.at)
+        seconds = (moment - self._last) / MICROSECONDS
+        first = self.latest is None
+        starts = first or self._gap or seconds > max(3 * interval_seconds, interval_seconds + 5)
+        if first or (starts and seconds > LONG_GAP_SECONDS):
+            self._lows.clear()
+            self._unbroken_since = moment
+        self._remember_usage(sample.usage, moment)
+        for (width, _), tier in zip(TIERS, self._tiers, strict=True):
+            _put(tier, width, _Bucket(moment, sample, starts))
+        self.latest, self._last, self._gap = sample, moment, False
+
+    def window(self, seconds: float, now: int, columns: int) -> list[Point]:
+        """The last `seconds` up to `now` (microseconds), at most one point a column, oldest first.
+
+        A point is its column's fullest sample, the latest of equals. The columns lie on whole multiples of
+        their width, so that a point stays in its column while time passes. A `now` before the latest sample
+        means that sample's time.
+        """
+        if columns < 1 or self.latest is None:
+            return []
+        step = column_width(seconds, columns)
+        newest = max(now, self.latest.at) // step
+        points: list[Point] = []
+        for bucket in self._tier_for(seconds):
+            at = self._clock.shown(bucket.at)
+            column = at // step - newest + columns - 1
+            if column < 0:
+                continue
+            point = Point(column, at, bucket.sample, bucket.starts or not points)
+            if points and points[-1].column == column:
+                points[-1] = _fuller(points[-1], point)
+            else:
+                points.append(point)
+        return points
+
+    def over_line_since(self, warn_at: float) -> int | None:
+        """Since when usage has been at `warn_at` or over without a break; None while it is below.
+
+        In microseconds, to the exact sample, however old. Nothing seen is no break: an outage of up to
+        5 minutes does not reset it if usage is over the line after it as it was before; after a longer one
+        it counts anew.
+        """
+        if self.latest is None or self.latest.usage < warn_at:
+            return None
+        for usage, following in reversed(self._lows):
+            if usage < warn_at and following is not None:
+                return self._clock.shown(following)
+        return self._clock.shown(self._unbroken_since)
+
+    def _remember_usage(self, usage: float, moment: int) -> None:
+        """Keeps, for every level, the last sample below it and the moment of the one that followed.
+
+        A sample makes all earlier ones that were no lower than itself irrelevant; what stays rises from left
+        to right.
+        """
+        if self._lows and self._lows[-1][1] is None:
+            self._lows[-1] = (self._lows[-1][0], moment)
+        while self._lows and self._lows[-1][0] >= usage:
+            self._lows.pop()
+        self._lows.append((usage, None))
+
+    def _tier_for(self, seconds: float) -> deque[_Bucket]:
+        for (width, kept), tier in zip(TIERS, self._tiers, strict=True):
+            if seconds * MICROSECONDS <= width * kept:
+                return tier
+        return self._tiers[-1]
+
+
+def column_width(seconds: float, columns: int) -> int:
+    """How many microseconds one of a window's columns spans, at least 1."""
+    return max(1, -(-int(seconds * MICROSECONDS) // max(1, columns)))
+
+
+def _put(tier: deque[_Bucket], width: int, bucket: _Bucket) -> None:
+    last = tier[-1] if tier else None
+    if last is None or last.at // width != bucket.at // width:
+        tier.append(bucket)
+    elif bucket.sample.total >= last.sample.total:
+        tier[-1] = _Bucket(bucket.at, bucket.sample, last.starts)
+
+
+def _fuller(earlier: Point, later: Point) -> Point:
+    """The fuller of two points of one column, which starts where the earlier does."""
+    fullest = later if later.sample.total >= earlier.sample.total else earlier
+    return Point(fullest.column, fullest.at, fullest.sample, earlier.starts)
+
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+class _GroupSample(msgspec.Struct, Generic[Key], frozen=True):
+    at: int
+    totals: dict[Key, int]
+    whole: bool
+    """False where groups beyond the biggest were left out: one that is missing was small, not absent."""
+
+
+class GroupHistory(Generic[Key]):
+    """How many client backends each group had over the last 15 minutes.
+
+    One sample each 15 s, and the latest: at most 62 samples of at most 500 groups, the biggest.
+    """
+
+    def __init__(self) -> None:
+        self._clock = _Clock()
+        self._samples: deque[_GroupSample[Key]] = deque(maxlen=GROUP_SPAN_SECONDS // GROUP_EVERY_SECONDS + 1)
+        self._current: _GroupSample[Key] | None = None
+
+    def add(self, at: int, totals: Mapping[Key, int]) -> None:
+        """Adds each group's total at `at` (microseconds, the server's clock)."""
+        moment = self._clock.take(at)
+        if len(totals) <= GROUP_KEYS:
+            self._current = _GroupSample(moment, dict(totals), True)
+        else:
+            biggest = nlargest(GROUP_KEYS, totals.items(), key=lambda item: item[1])
+            self._current = _GroupSample(moment, dict(biggest), False)
+        every = GROUP_EVERY_SECONDS * MICROSECONDS
+        if not self._samples or moment // every != self._samples[-1].at // every:
+            self._samples.append(self._current)
+
+    def compared_with(self, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
+        """The moment `change` compares with, in microseconds; None while there is nothing to compare.
+
+        The oldest sample of the last `seconds`: pgtop may have been opened a minute ago.
+        """
+        base = self._base(now, seconds)
+        return None if base is None else self._clock.shown(base.at)
+
+    def change(self, key: Key, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
+        """How many client backends more (or fewer, below 0) the group has now than `seconds` ago.
+
+        None where that is unknown: nothing to compare with yet, or the group was too small then to be kept.
+        """
+        base = self._base(now, seconds)
+        if base is None or self._current is None:
+            return None
+        before, after = _total(base, key), _total(self._current, key)
+        return None if before is None or after is None else after - before
+
+    def series(self, key: Key) -> list[int]:
+        """The group's totals over the last 15 minutes, oldest first, the latest last."""
+        samples = list(self._samples)
+        if self._current is not None and (not samples or samples[-1] is not self._current):
+            samples.append(self._current)
+        return [sample.totals.get(key, 0) for sample in samples]
+
+    def _base(self, now: int, seconds: float) -> _GroupSample[Key] | None:
+        earliest = self._clock.moment(now) - int(seconds * MICROSECONDS)
+        for sample in self._samples:
+            if sample.at >= earliest:
+                return None if sample is self._current else sample
+        return None
+
+
+def _total(sample: _GroupSample, key: Hashable) -> int | None:
+    return sample.totals.get(key, 0 if sample.whole else None)
