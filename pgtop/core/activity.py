@@ -4,6 +4,7 @@ Every time is an integer of microseconds since the Unix epoch by the server's cl
 the server in a guard exactly as it came; every age is derived from such a time and the server's own `now`.
 """
 
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Final
 
@@ -99,6 +100,24 @@ def seconds_between(start: int | None, now: int) -> float | None:
     A statement that began while the poll was being read lies a little after the poll's own clock.
     """
     return None if start is None else max(0.0, (now - start) / MICROSECONDS)
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def instant(microseconds: int | None) -> datetime | None:
+    """A server's time as a datetime in UTC, exact to the microsecond; None for None."""
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+
+
+def iso8601(microseconds: int | None) -> str | None:
+    """A server's time in ISO 8601, UTC, with microseconds; None for None.
+
+    >>> iso8601(1_700_000_000_000_001)
+    '2023-11-14T22:13:20.000001+00:00'
+    """
+    moment = instant(microseconds)
+    return None if moment is None else moment.isoformat(timespec="microseconds")
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -1,0 +1,137 @@
+"""AuditLog: a JSON line before and after each act, flushed to the disk, so that what was done can be told.
+
+The attempts of a plan are one write and one fsync, before the first signal. Where they cannot be written,
+nothing may be ended.
+"""
+
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, TextIO
+
+import msgspec
+
+from pgtop.errors import AuditError
+
+STANDARD_ERROR: Final = "-"
+
+
+class Operator(msgspec.Struct, frozen=True):
+    """Who acts: the OS user, who that was before sudo, and the host pgtop runs on."""
+
+    user: str
+    sudo_user: str | None
+    host: str
+
+
+class AuditedServer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The server an act was done on."""
+
+    host: str
+    port: int
+    version_num: int
+    system_identifier: str | None = None
+
+
+class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the log. Times are ISO 8601: `time` by this host's clock, the others by the server's."""
+
+    schema: int = 1
+    event: str
+    """`attempt` or `outcome`."""
+    plan: str
+    """The same for all lines of one plan."""
+    time: str
+    operator: Operator
+    face: str
+    server: AuditedServer
+    act: str
+    """`terminate` or `cancel`."""
+    trigger: str
+    pid: int
+    backend_start: str | None
+    state: str | None
+    state_change: str | None
+    xact_start: str | None
+    query_start: str | None
+    application_name: str | None
+    usename: str | None
+    datname: str | None
+    client_addr: str | None
+    idle_seconds: float | None
+    query: str | None
+    """The current or last statement, whole."""
+    reason: str
+    outcome: str | None = None
+    """None for an attempt."""
+    detail: str | None = None
+    """What the server said, where it said something."""
+
+
+def operator(environ: Mapping[str, str]) -> Operator:
+    """The operator of this process."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as containers have; OSError from 3.13 on
+        user = str(os.getuid())
+    return Operator(user, environ.get("SUDO_USER"), socket.gethostname())
+
+
+class AuditLog:
+    """Appends lines to a file, or to a stream. Several processes may write the same file at once."""
+
+    def __init__(self, path: Path | None, stream: TextIO | None = None) -> None:
+        """Writes to `path`; where that is None to `stream`, standard error by default."""
+        self.path = path
+        self._stream = stream
+
+    @property
+    def name(self) -> str:
+        """How to name the log to a person."""
+        return "standard error" if self.path is None else str(self.path)
+
+    def append(self, lines: Iterable[AuditLine]) -> None:
+        """Writes all lines at once and flushes them to the disk.
+
+        Raises AuditError, which names the file and the mend; the lines may then be there in part.
+        """
+        encoded = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+        try:
+            if self.path is None:
+                self._write_stream(encoded)
+            else:
+                _append_file(self.path, encoded)
+        except (OSError, ValueError) as error:
+            problem = f"cannot write the audit log {self.name} ({_words(error)})"
+            mend = "make room or name another with --audit-log PATH (--audit-log - for standard error)"
+            raise AuditError(problem, mend) from error
+
+    def _write_stream(self, encoded: bytes) -> None:
+        stream = self._stream or sys.stderr
+        stream.write(encoded.decode("utf-8"))
+        stream.flush()
+
+
+def _words(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _append_file(path: Path, encoded: bytes) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        whole = _after_torn_line(descriptor) + encoded
+        if os.write(descriptor, whole) != len(whole):
+            raise OSError(0, "only a part could be written")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _after_torn_line(descriptor: int) -> bytes:
+    """A line end where the last writer died in the middle of its line, so that it takes no other with it."""
+    size = os.fstat(descriptor).st_size
+    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""

@@ -1,0 +1,322 @@
+"""Who would be ended, who is spared, and why: pure judgement over one snapshot.
+
+Nothing here ends anything: `reaper.py` carries a plan out, and only while each victim is still what it was
+when the plan was made.
+"""
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Final
+
+import msgspec
+
+from pgtop.core.activity import (
+    ACTIVE,
+    IDLE,
+    IN_TRANSACTION,
+    Backend,
+    BackendId,
+    Server,
+    Snapshot,
+)
+from pgtop.core.text import duration
+
+DEFAULT_PROTECTED_APPLICATIONS: Final = ("Patroni*", "pgBackRest*", "barman*", "wal-g*", "repmgr*")
+"""Applications whose idle session is at work: a backup holds one for hours."""
+
+
+class Act(StrEnum):
+    """What is done to a victim."""
+
+    TERMINATE = "terminate"
+    """pg_terminate_backend: the session ends."""
+    CANCEL = "cancel"
+    """pg_cancel_backend: its statement ends, the session stays."""
+
+
+class Trigger(StrEnum):
+    """What a plan was made for."""
+
+    SELECTED = "selected"
+    ALWAYS = "always"
+    EMERGENCY = "emergency"
+
+
+class Guard(StrEnum):
+    """What must still be true of a victim when the signal is sent, beside its pid and backend_start."""
+
+    STATE = "state"
+    """Its state and state_change."""
+    TRANSACTION = "transaction"
+    """Its xact_start."""
+    SESSION = "session"
+    """Nothing more."""
+    STATEMENT = "statement"
+    """It is active, and its query_start."""
+
+
+class SparedFor(StrEnum):
+    """Why a session that was otherwise meant is spared; the value is the phrase people read."""
+
+    OWN = "pgtop's own"
+    HIDDEN = "hidden from this role"
+    SUPERUSER = "of a superuser"
+    PROTECTED = "protected"
+    ADVISORY_LOCK = "holding an advisory lock"
+    LISTENING = "listening (LISTEN)"
+    IN_TRANSACTION = "idle in transaction"
+    NOT_ACTIVE = "running no statement"
+    ENOUGH = "not needed to get below the line"
+
+
+class ReapPolicy(msgspec.Struct, frozen=True):
+    """The rules of a sweep. Ages are seconds by the server's clock, `warn_at` is a fraction of the slots."""
+
+    warn_at: float = 0.8
+    idle_after_seconds: float = 300.0
+    emergency_idle_after_seconds: float = 30.0
+    protected_applications: tuple[str, ...] = DEFAULT_PROTECTED_APPLICATIONS
+    """Globs, whatever the case."""
+    include_idle_in_transaction_seconds: float | None = None
+    """Ends sessions idle in transaction for longer than this too; None spares them all."""
+
+
+class Victim(msgspec.Struct, frozen=True):
+    """One session that a plan would end, or whose statement it would cancel."""
+
+    backend: Backend
+    reason: str
+    guard: Guard
+    warning: str = ""
+    """What a person should know before saying yes."""
+
+
+class Spared(msgspec.Struct, frozen=True):
+    """One session that was meant and is spared."""
+
+    backend: Backend
+    spared_for: SparedFor
+    reason: str
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a reap would do, frozen: what is shown is what is ended, and nothing else."""
+
+    act: Act
+    trigger: Trigger
+    server: Server
+    taken_at: int
+    """The snapshot's time, microseconds by the server's clock."""
+    total: int
+    slots: int
+    warn_at: float
+    victims: tuple[Victim, ...]
+    spared: tuple[Spared, ...]
+    policy: ReapPolicy
+    refusal: str = ""
+    """Why no plan can be made at all, with the mend; "" where one can."""
+
+    @property
+    def usage_before(self) -> float:
+        """Client backends over slots in the snapshot."""
+        return self.total / self.slots
+
+    @property
+    def usage_after(self) -> float:
+        """What the usage would be were all victims gone and nobody new had come."""
+        leaving = len(self.victims) if self.act is Act.TERMINATE else 0
+        return (self.total - leaving) / self.slots
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What a judgement needs beside the backend."""
+
+    now: int
+    own_pid: int
+    is_superuser: bool
+    listeners: frozenset[BackendId]
+    advisory_lock_holders: frozenset[int]
+    """Pids, read when a plan is made."""
+
+
+def context_of(snapshot: Snapshot, advisory_lock_holders: Iterable[int] = ()) -> Context:
+    """The context of all judgements over one snapshot."""
+    return Context(
+        now=snapshot.taken_at,
+        own_pid=snapshot.own_pid,
+        is_superuser=snapshot.privileges.is_superuser,
+        listeners=snapshot.listeners,
+        advisory_lock_holders=frozenset(advisory_lock_holders),
+    )
+
+
+Verdict = Victim | Spared | None
+"""What is judged of one backend; None: the plan does not mean it at all."""
+
+
+def protecting_glob(backend: Backend, globs: tuple[str, ...]) -> str | None:
+    """The first glob that matches the backend's application_name, whatever the case; None if none does."""
+    name = (backend.application_name or "").lower()
+    return next((glob for glob in globs if fnmatchcase(name, glob.lower())), None)
+
+
+def never(backend: Backend, policy: ReapPolicy, context: Context) -> Spared | None:
+    """Why this backend may never be ended: by nature, or because its application is protected."""
+    if backend.pid == context.own_pid or backend.is_pgtop:
+        return Spared(backend, SparedFor.OWN, "a session of pgtop")
+    if backend.is_hidden:
+        return Spared(backend, SparedFor.HIDDEN, "its state is hidden from this role")
+    if backend.is_superuser and not context.is_superuser:
+        return Spared(backend, SparedFor.SUPERUSER, "of a superuser, and pgtop's role is none")
+    glob = protecting_glob(backend, policy.protected_applications)
+    if glob is not None:
+        return Spared(backend, SparedFor.PROTECTED, f"protected: application {glob}")
+    return None
+
+
+def unless_asked_for(backend: Backend, context: Context) -> Spared | None:
+    """Why a sweep spares this backend although it is idle: it may be a leader, a lock or a queue."""
+    if backend.pid in context.advisory_lock_holders:
+        return Spared(backend, SparedFor.ADVISORY_LOCK, "holds an advisory lock")
+    if backend.id in context.listeners:
+        return Spared(backend, SparedFor.LISTENING, "was seen with LISTEN")
+    return None
+
+
+def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_seconds: float) -> Verdict:
+    """Judges one backend for a sweep of sessions idle for longer than `older_than_seconds`."""
+    age = backend.state_seconds(context.now)
+    limit = older_than_seconds
+    asked = policy.include_idle_in_transaction_seconds
+    if backend.state in IN_TRANSACTION and asked is not None:
+        limit = asked
+    elif backend.state != IDLE and backend.state not in IN_TRANSACTION:
+        return None
+    if age is None or age <= limit:
+        return None
+    spared = never(backend, policy, context)
+    if spared is None and backend.state in IN_TRANSACTION and asked is None:
+        spared = Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state} for {duration(age)}")
+    spared = spared or unless_asked_for(backend, context)
+    return spared or Victim(
+        backend, f"{backend.state} for {duration(age)} (> {duration(limit)})", Guard.STATE
+    )
+
+
+_REFUSAL: Final = (
+    "the states of {hidden} sessions are hidden from role {role}, so nobody can say what is idle: "
+    "GRANT pg_monitor TO the role"
+)
+
+
+def plan_sweep(snapshot: Snapshot, policy: ReapPolicy, advisory_lock_holders: Iterable[int] = ()) -> Plan:
+    """A plan over all stale sessions, whatever the usage; the longest idle first."""
+    return _sweep(snapshot, policy, advisory_lock_holders, policy.idle_after_seconds, Trigger.ALWAYS)
+
+
+def plan_emergency(snapshot: Snapshot, policy: ReapPolicy, advisory_lock_holders: Iterable[int] = ()) -> Plan:
+    """A plan that makes just enough room: the longest idle first, until the usage is below the line."""
+    older_than = policy.emergency_idle_after_seconds
+    plan = _sweep(snapshot, policy, advisory_lock_holders, older_than, Trigger.EMERGENCY)
+    needed = 0
+    while needed < len(plan.victims) and (plan.total - needed) / plan.slots >= policy.warn_at:
+        needed += 1
+    enough = tuple(
+        Spared(victim.backend, SparedFor.ENOUGH, SparedFor.ENOUGH.value) for victim in plan.victims[needed:]
+    )
+    return msgspec.structs.replace(plan, victims=plan.victims[:needed], spared=plan.spared + enough)
+
+
+def _sweep(
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    advisory_lock_holders: Iterable[int],
+    older_than_seconds: float,
+    trigger: Trigger,
+) -> Plan:
+    if not snapshot.counts.exact:
+        refusal = _REFUSAL.format(hidden=snapshot.counts.hidden, role=snapshot.privileges.role)
+        return _plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
+    context = context_of(snapshot, advisory_lock_holders)
+    longest_idle_first = sorted(snapshot.backends, key=lambda each: (each.state_change or 0, each.pid))
+    verdicts = [judge(backend, policy, context, older_than_seconds) for backend in longest_idle_first]
+    return _plan(snapshot, policy, Act.TERMINATE, trigger, verdicts)
+
+
+def plan_terminate(
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    selected: Iterable[BackendId],
+    advisory_lock_holders: Iterable[int] = (),
+) -> Plan:
+    """A plan to end the selected sessions, whatever they do; sessions no longer listed are left out."""
+    context = context_of(snapshot, advisory_lock_holders)
+
+    def verdict(backend: Backend) -> Verdict:
+        hint = unless_asked_for(backend, context)
+        return Victim(backend, "selected", guard_of(backend), hint.reason if hint else "")
+
+    return _selected(snapshot, policy, selected, Act.TERMINATE, verdict, context)
+
+
+def plan_cancel(snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]) -> Plan:
+    """A plan to cancel the statements of the selected sessions; those that run none are spared."""
+
+    def verdict(backend: Backend) -> Verdict:
+        if backend.state != ACTIVE or backend.query_start is None:
+            state = backend.state or "in no known state"
+            return Spared(backend, SparedFor.NOT_ACTIVE, f"runs no statement ({state})")
+        return Victim(backend, "selected", Guard.STATEMENT)
+
+    return _selected(snapshot, policy, selected, Act.CANCEL, verdict, context_of(snapshot))
+
+
+def _selected(
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    selected: Iterable[BackendId],
+    act: Act,
+    verdict: Callable[[Backend], Verdict],
+    context: Context,
+) -> Plan:
+    meant = [snapshot.by_id[each] for each in dict.fromkeys(selected) if each in snapshot.by_id]
+    verdicts = [never(backend, policy, context) or verdict(backend) for backend in meant]
+    return _plan(snapshot, policy, act, Trigger.SELECTED, verdicts)
+
+
+def guard_of(backend: Backend) -> Guard:
+    """What must still be true of a session that a person selected, when it is ended.
+
+    An active one may have begun its next statement by then: it was chosen for what it is, not for that
+    statement, and could otherwise never be ended.
+    """
+    if backend.state == IDLE:
+        return Guard.STATE
+    if backend.state in IN_TRANSACTION and backend.xact_start is not None:
+        return Guard.TRANSACTION
+    return Guard.SESSION
+
+
+def _plan(
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    act: Act,
+    trigger: Trigger,
+    verdicts: Iterable[Verdict],
+    refusal: str = "",
+) -> Plan:
+    verdicts = list(verdicts)
+    return Plan(
+        act=act,
+        trigger=trigger,
+        server=snapshot.server,
+        taken_at=snapshot.taken_at,
+        total=snapshot.counts.total,
+        slots=snapshot.slots,
+        warn_at=policy.warn_at,
+        victims=tuple(verdict for verdict in verdicts if isinstance(verdict, Victim)),
+        spared=tuple(verdict for verdict in verdicts if isinstance(verdict, Spared)),
+        policy=policy,
+        refusal=refusal,
+    )

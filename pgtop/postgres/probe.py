@@ -1,0 +1,128 @@
+"""One poll: the seat's rows become a Snapshot, or an Outage."""
+
+import time
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from pgtop.core.activity import (
+    Backend,
+    BackendId,
+    Limits,
+    Outage,
+    Privileges,
+    Server,
+    ServerIdentity,
+    Snapshot,
+)
+from pgtop.errors import PgtopError
+from pgtop.postgres import queries
+from pgtop.postgres.faults import outage
+from pgtop.postgres.seat import Seat
+
+POLL_LIMIT_SECONDS: Final = 10.0
+
+
+class _Poll(msgspec.Struct, frozen=True):
+    now: int
+    in_recovery: bool
+    postmaster_start: int
+    own_pid: int
+    privileges: Privileges
+    backends: tuple[Backend, ...]
+
+
+_decoder = msgspec.json.Decoder(_Poll)
+
+
+def decode(raw: bytes) -> _Poll:
+    """The answer to `queries.POLL`, typed.
+
+    Bytes that are no UTF-8 (a statement of a database in another encoding) become U+FFFD instead of failing
+    the poll. Raises msgspec.DecodeError where the answer is no such JSON at all.
+    """
+    try:
+        return _decoder.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _decoder.decode(raw.decode("utf-8", "replace").encode("utf-8", "replace"))
+
+
+def is_listen(query: str | None) -> bool:
+    """True where a statement begins with LISTEN.
+
+    >>> is_listen("  listen jobs"), is_listen("SELECT 1"), is_listen("LISTENER()")
+    (True, False, False)
+    """
+    if not query:
+        return False
+    head = query.lstrip()[:7].lower()
+    return head.startswith("listen") and not head[6:].isalnum() and head[6:] != "_"
+
+
+class Probe:
+    """Polls one server through one seat, and takes the seat (again) where it is not held."""
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self._about: asyncpg.Record | None = None
+        self._system_identifier: str | None = None
+        self._about_seat: object = None
+        self._listeners: frozenset[BackendId] = frozenset()
+
+    async def poll(self) -> Snapshot | Outage:
+        """One statement on the seat (two more after the seat was taken). Never raises for what a server, a
+        network or a login can do: that is an Outage."""
+        try:
+            if not self.seat.is_held:
+                await self.seat.take()
+            return await self.snapshot()
+        except (PgtopError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return outage(error)
+        except msgspec.DecodeError as error:
+            return Outage("failed", f"the server's answer could not be read ({error})", 1.0)
+
+    async def snapshot(self) -> Snapshot:
+        """One poll of a seat that is held; raises what the seat raises."""
+        await self._learn_about_server()
+        started = time.perf_counter()
+        row = await self.seat.fetchrow(queries.POLL, limit_seconds=POLL_LIMIT_SECONDS)
+        assert row is not None  # noqa: S101 - an aggregate without GROUP BY gives one row
+        poll = decode(row["poll"])
+        return self._snapshot(poll, time.perf_counter() - started)
+
+    async def _learn_about_server(self) -> None:
+        if self._about_seat is not None and self._about_seat == self.seat.own_pid:
+            return
+        about = await self.seat.fetchrow(queries.ABOUT_SERVER)
+        try:
+            row = await self.seat.fetchrow(queries.SYSTEM_IDENTIFIER)
+            self._system_identifier = row[0] if row else None
+        except asyncpg.InsufficientPrivilegeError:
+            self._system_identifier = None
+        self._about = about
+        self._about_seat = self.seat.own_pid
+
+    def _snapshot(self, poll: _Poll, poll_seconds: float) -> Snapshot:
+        about = self._about
+        assert about is not None  # noqa: S101 - read before the first poll of a seat
+        identity = ServerIdentity(self._system_identifier, poll.postmaster_start, poll.in_recovery)
+        host, port = self.seat.address
+        limits = Limits(
+            about["max_connections"],
+            about["superuser_reserved_connections"],
+            about["reserved_connections"],
+            about["provider_reserved_connections"],
+        )
+        present = {backend.id for backend in poll.backends}
+        listening = {backend.id for backend in poll.backends if is_listen(backend.query)}
+        self._listeners = frozenset((self._listeners & present) | listening)
+        return Snapshot(
+            server=Server(host, port, about["version_num"], identity, limits),
+            privileges=poll.privileges,
+            taken_at=poll.now,
+            poll_seconds=poll_seconds,
+            own_pid=poll.own_pid,
+            backends=poll.backends,
+            listeners=self._listeners,
+        )

@@ -1,0 +1,190 @@
+"""Every SQL text that pgtop sends, with what it returns and on which versions (all run on 14 to 18).
+
+Times cross as integers of microseconds since the Unix epoch, so that a guard gets back exactly what a poll
+showed. JSON crosses as `textsend(...)`, raw bytes: a statement of another database may hold bytes that are
+no valid text in this one, and must not make the whole poll fail in the driver.
+"""
+
+from typing import Final
+
+
+def _microseconds(expression: str) -> str:
+    return f"(date_part('epoch', {expression}) * 1e6)::int8"
+
+
+ABOUT_SERVER: Final = f"""
+SELECT current_setting('server_version_num')::int AS version_num,
+       current_setting('max_connections')::int AS max_connections,
+       current_setting('superuser_reserved_connections')::int AS superuser_reserved_connections,
+       coalesce(current_setting('reserved_connections', true)::int, 0) AS reserved_connections,
+       coalesce(nullif(current_setting('rds.rds_superuser_reserved_connections', true), '')::int, 0)
+         AS provider_reserved_connections,
+       {_microseconds("pg_postmaster_start_time()")} AS postmaster_start,
+       pg_is_in_recovery() AS in_recovery,
+       pg_backend_pid() AS own_pid
+"""
+"""One row, read when a seat is taken: what stays so until the server restarts.
+`reserved_connections` exists from 16 on."""
+
+SYSTEM_IDENTIFIER: Final = "SELECT system_identifier::text FROM pg_control_system()"
+"""One row. Fails with 42501 where a service has revoked it."""
+
+POLL: Final = f"""
+SELECT textsend(json_build_object(
+  'now', {_microseconds("clock_timestamp()")},
+  'in_recovery', pg_is_in_recovery(),
+  'postmaster_start', {_microseconds("pg_postmaster_start_time()")},
+  'own_pid', pg_backend_pid(),
+  'privileges', json_build_object(
+    'role', current_user,
+    'is_superuser', current_setting('is_superuser') = 'on',
+    'sees_all', pg_has_role('pg_read_all_stats', 'USAGE'),
+    'may_signal', pg_has_role('pg_signal_backend', 'USAGE')),
+  'backends', coalesce((
+    SELECT json_agg(json_build_array(
+             a.pid,
+             {_microseconds("a.backend_start")},
+             {_microseconds("a.state_change")},
+             {_microseconds("a.xact_start")},
+             {_microseconds("a.query_start")},
+             a.state,
+             a.application_name,
+             r.rolname,
+             d.datname,
+             host(a.client_addr),
+             a.client_port,
+             a.wait_event_type,
+             a.wait_event,
+             coalesce(r.rolsuper, false),
+             left(a.query, 200)))
+    FROM pg_stat_get_activity(NULL) a
+    LEFT JOIN pg_roles r ON r.oid = a.usesysid
+    LEFT JOIN pg_database d ON d.oid = a.datid
+    WHERE a.backend_type = 'client backend'
+       OR (a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL)
+  ), '[]'::json))::text) AS poll
+"""
+"""One row of one value: JSON in bytes, decoded by `probe.py`; the order of a backend's values is that of
+`core.activity.Backend`'s fields. Rows whose backend_type is hidden from this role and that have a database
+and a role are taken for client backends: an upper bound (parallel workers and logical walsenders are among
+them)."""
+
+ADVISORY_LOCK_HOLDERS: Final = """
+SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid IS NOT NULL
+"""
+"""Rows of one pid. `pg_locks` shows the locks of every database; it does not tell session-level locks from
+those of a transaction, but an idle session can only hold the former."""
+
+WHOLE_QUERIES: Final = f"""
+SELECT pid, {_microseconds("backend_start")} AS backend_start, textsend(coalesce(query, '')) AS query
+FROM pg_stat_get_activity(NULL) WHERE pid = ANY($1::int[])
+"""
+"""A row for each of the pids that is still there: its identity and its statement, whole, as bytes."""
+
+_GUARD: Final = """
+FROM pg_stat_get_activity($1::int) a LEFT JOIN pg_roles r ON r.oid = a.usesysid
+WHERE a.backend_start = $2::timestamptz
+  AND a.backend_type = 'client backend'
+  AND a.pid <> pg_backend_pid()
+  AND a.application_name NOT LIKE 'pgtop %'
+  AND (current_setting('is_superuser') = 'on' OR NOT coalesce(r.rolsuper, true))
+  AND pg_postmaster_start_time() = $3::timestamptz
+  AND pg_is_in_recovery() = $4::bool
+"""
+
+TERMINATE_IF_STATE_UNCHANGED: Final = f"""
+SELECT pg_terminate_backend(a.pid) AS signalled {_GUARD}
+  AND a.state = $5::text AND a.state_change = $6::timestamptz
+"""
+"""Ends a session that was shown in a state at rest. `state_change` changes with every statement. No row: the
+session is not what was shown. `pg_stat_get_activity(pid)` and not the view, which takes as long as there are
+sessions and opens a window of that length between look and signal."""
+
+TERMINATE_IF_SAME_TRANSACTION: Final = f"""
+SELECT pg_terminate_backend(a.pid) AS signalled {_GUARD}
+  AND a.xact_start = $5::timestamptz
+"""
+"""Ends a session that was shown in a transaction, while it is in that same transaction."""
+
+TERMINATE_IF_SAME_SESSION: Final = f"""
+SELECT pg_terminate_backend(a.pid) AS signalled {_GUARD}
+"""
+"""Ends a session that was shown active: one that starts statement after statement can still be ended."""
+
+CANCEL_IF_SAME_STATEMENT: Final = f"""
+SELECT pg_cancel_backend(a.pid) AS signalled {_GUARD}
+  AND a.state = 'active' AND a.query_start = $5::timestamptz
+"""
+"""Cancels a statement while it is that same statement that runs."""
+
+STILL_THERE: Final = f"""
+SELECT pid, {_microseconds("backend_start")} AS backend_start, state,
+       {_microseconds("query_start")} AS query_start
+FROM pg_stat_get_activity(NULL) WHERE pid = ANY($1::int[])
+"""
+"""A row for each of the pids that has a session, which may be another's by now: compare `backend_start`."""
+
+BACKEND_DETAIL: Final = f"""
+SELECT {_microseconds("clock_timestamp()")} AS now,
+       a.pid, {_microseconds("a.backend_start")} AS backend_start,
+       {_microseconds("a.state_change")} AS state_change, {_microseconds("a.xact_start")} AS xact_start,
+       {_microseconds("a.query_start")} AS query_start,
+       a.state, a.application_name, r.rolname::text AS usename, d.datname::text AS datname,
+       host(a.client_addr) AS client_addr, a.client_hostname, a.client_port, a.wait_event_type, a.wait_event,
+       a.backend_xid::text AS backend_xid, a.backend_xmin::text AS backend_xmin, a.ssl, a.sslversion,
+       a.leader_pid, coalesce(r.rolsuper, false) AS is_superuser, textsend(coalesce(a.query, '')) AS query
+FROM pg_stat_get_activity($1::int) a
+LEFT JOIN pg_roles r ON r.oid = a.usesysid
+LEFT JOIN pg_database d ON d.oid = a.datid
+WHERE a.backend_start = $2::timestamptz
+"""
+"""At most one row: all of one backend, while it is that same session."""
+
+BACKEND_LOCKS: Final = """
+SELECT l.locktype, l.mode, l.granted, d.datname::text AS datname,
+       CASE WHEN l.relation IS NULL THEN NULL
+            WHEN l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+              OR l.database = 0 THEN l.relation::regclass::text
+            ELSE l.relation::text END AS relation,
+       l.page, l.tuple, l.virtualxid, l.transactionid::text AS transactionid,
+       l.classid::text AS classid, l.objid::text AS objid
+FROM pg_locks l LEFT JOIN pg_database d ON d.oid = l.database
+WHERE l.pid = $1
+ORDER BY l.granted, l.locktype, l.relation, l.mode
+LIMIT 200
+"""
+"""Up to 200 locks that a backend holds or waits for, those it waits for first; a relation of another
+database by its number."""
+
+BLOCKERS: Final = """
+SELECT a.pid, pg_blocking_pids(a.pid) AS blocked_by
+FROM pg_stat_get_activity(NULL) a
+WHERE a.wait_event_type = 'Lock'
+"""
+"""A row for each session that waits for a heavyweight lock, with the pids that block it (0 for a prepared
+transaction, a pid several times where parallel workers wait). `pg_blocking_pids` takes exclusive access to
+the lock manager: asked for on demand, never in a poll.
+Source: PostgreSQL documentation, System Information Functions."""
+
+PREPARED_BLOCKERS: Final = f"""
+SELECT p.gid, p.owner::text AS owner, p.database::text AS database, {_microseconds("p.prepared")} AS prepared,
+       array_agg(DISTINCT w.pid) AS waiting_pids
+FROM pg_locks w
+JOIN pg_locks h ON h.pid IS NULL AND h.granted
+  AND h.locktype = w.locktype
+  AND h.database IS NOT DISTINCT FROM w.database AND h.relation IS NOT DISTINCT FROM w.relation
+  AND h.page IS NOT DISTINCT FROM w.page AND h.tuple IS NOT DISTINCT FROM w.tuple
+  AND h.virtualxid IS NOT DISTINCT FROM w.virtualxid
+  AND h.transactionid IS NOT DISTINCT FROM w.transactionid
+  AND h.classid IS NOT DISTINCT FROM w.classid AND h.objid IS NOT DISTINCT FROM w.objid
+  AND h.objsubid IS NOT DISTINCT FROM w.objsubid
+JOIN pg_locks x ON x.pid IS NULL AND x.granted AND x.locktype = 'transactionid'
+  AND x.virtualtransaction = h.virtualtransaction
+JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
+WHERE NOT w.granted AND w.pid IS NOT NULL
+GROUP BY p.gid, p.owner, p.database, p.prepared
+ORDER BY p.prepared
+"""
+"""A row for each prepared transaction that holds what somebody waits for. A prepared transaction's locks
+have no pid; they share a virtualtransaction with the lock on its own transaction id.
+Source: PostgreSQL, src/backend/access/transam/twophase.c (MarkAsPreparingGuts)."""
