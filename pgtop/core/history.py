@@ -289,5 +289,5 @@ class GroupHistory(Generic[Key]):
         return None
 
 
-def _total(sample: _GroupSample, key: Hashable) -> int | None:
+def _total(sample: _GroupSample[Key], key: Key) -> int | None:
     return sample.totals.get(key, 0 if sample.whole else None)

@@ -1,0 +1,284 @@
+"""The history is bounded, loses no peak, bridges no gap, and outlives a clock that is set back."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgtop.core.activity import MICROSECONDS, Limits, Privileges, Server, ServerIdentity, Snapshot
+from pgtop.core.history import (
+    DISTINCT_LOWS,
+    GROUP_KEYS,
+    TIERS,
+    GroupHistory,
+    History,
+    Sample,
+    column_width,
+    sample_of,
+)
+
+START = 1_700_000_000 * MICROSECONDS
+WINDOWS = [300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400]
+
+
+def sample(seconds: float, total: int, slots: int = 100) -> Sample:
+    """A sample that many seconds after the start."""
+    return Sample(START + int(seconds * MICROSECONDS), total, total // 2, total - total // 2, slots)
+
+
+def filled(totals: list[int], every: float = 2.0) -> History:
+    """A history with one sample each so many seconds."""
+    history = History()
+    for number, total in enumerate(totals):
+        history.add(sample(number * every, total), every)
+    return history
+
+
+totals_lists = st.lists(st.integers(0, 200), min_size=1, max_size=400)
+
+
+def test_a_snapshot_becomes_a_sample_with_its_counts_and_slots() -> None:
+    """Nothing is counted twice: the sample carries what the snapshot says."""
+    server = Server("db1", 5432, 160004, ServerIdentity(None, 0, False), Limits(100, 3))
+    snapshot = Snapshot(server, Privileges("monitor", False, True, True), START, 0.01, 1, ())
+    assert sample_of(snapshot) == Sample(START, 0, 0, 0, 97, 0)
+
+
+@given(totals_lists, st.sampled_from(WINDOWS), st.integers(1, 400), st.floats(0.1, 60))
+def test_a_peak_is_in_every_window_that_reaches_back_to_it(
+    totals: list[int], seconds: int, columns: int, every: float
+) -> None:
+    """However few the columns, the fullest moment of the window is one of its points, with its own values."""
+    history = filled(totals, every)
+    assert history.latest is not None
+    now = history.latest.at
+    points = history.window(seconds, now, columns)
+    step = column_width(seconds, columns)
+    first_shown = (now // step - columns + 1) * step
+    given_samples = [sample(n * every, total) for n, total in enumerate(totals)]
+    widest = max(width for width, _ in TIERS)
+    inside = [s.total for s in given_samples if s.at >= first_shown + widest or first_shown <= START]
+    assert not inside or max(p.sample.total for p in points) >= max(inside)
+    assert all(p.sample in given_samples for p in points)
+
+
+@given(totals_lists, st.sampled_from(WINDOWS), st.integers(1, 400), st.integers(-50, 50_000))
+def test_a_window_has_at_most_one_point_a_column_in_order(
+    totals: list[int], seconds: int, columns: int, later: int
+) -> None:
+    """Columns rise, stay within the window, and no time decreases, wherever now is."""
+    history = filled(totals)
+    points = history.window(seconds, START + later * MICROSECONDS, columns)
+    assert len(points) <= columns
+    assert [p.column for p in points] == sorted({p.column for p in points})
+    assert all(0 <= p.column < columns for p in points)
+    assert [p.at for p in points] == sorted(p.at for p in points)
+    assert not points or points[0].starts
+
+
+def test_the_latest_sample_lies_in_the_last_column_when_it_is_of_now() -> None:
+    """The right end of a window is now."""
+    history = filled([5] * 200)
+    assert history.latest is not None
+    assert history.window(300, history.latest.at, 77)[-1].column == 76
+
+
+def test_a_point_keeps_its_place_in_time_while_the_window_moves_on() -> None:
+    """Columns lie on whole multiples of their width: nothing but whole columns ever moves."""
+    history = filled(list(range(100)))
+    assert history.latest is not None
+    step = column_width(300, 50)
+    one = history.window(300, history.latest.at, 50)
+    two = history.window(300, history.latest.at + step, 50)
+    assert [(p.column - 1, p.sample) for p in one] == [(p.column, p.sample) for p in two]
+
+
+def test_24_hours_at_half_a_second_stay_within_the_bound_and_keep_the_oldest_peak() -> None:
+    """172,800 samples leave at most the promised buckets, and yesterday's one full moment among them."""
+    history = History()
+    for number in range(2 * 86_400):
+        history.add(sample(number / 2, 97 if number == 4_321 else 10 + number % 7), 0.5)
+        if number % 10_000 == 0:
+            assert len(history) <= sum(kept for _, kept in TIERS)
+    assert len(history) == sum(kept for _, kept in TIERS)
+    assert history.latest is not None
+    day = history.window(86_400, history.latest.at, 100)
+    assert max(p.sample.total for p in day) == 97
+    assert len(day) == 100
+    assert sum(p.starts for p in day) == 1
+
+
+@pytest.mark.parametrize("every", [0.1, 0.5, 2.0, 10.0, 60.0])
+@pytest.mark.parametrize("seconds", WINDOWS)
+def test_steady_polling_is_one_line_at_every_interval_and_window(every: float, seconds: int) -> None:
+    """No interval looks like an outage."""
+    history = filled([7] * 1_000, every)
+    assert history.latest is not None
+    assert [p.starts for p in history.window(seconds, history.latest.at, 200)].count(True) == 1
+
+
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize("seconds", WINDOWS)
+def test_no_line_leads_over_an_outage(said: bool, seconds: int) -> None:
+    """An outage leaves a gap in each window where it is wide enough to be seen, reported or merely silent."""
+    history = History()
+    for number in range(60):
+        history.add(sample(number * 2, 5), 2)
+    if said:
+        history.add_gap()
+    outage = max(120, seconds // 20)
+    for number in range(60):
+        history.add(sample(118 + outage + number * 2, 6), 2)
+    assert history.latest is not None
+    points = history.window(seconds, history.latest.at, 60)
+    after = [p for p in points if p.sample.total == 6]
+    assert after[0].starts
+    assert not any(p.starts for p in after[1:])
+
+
+def test_a_short_outage_that_was_reported_breaks_the_line_too() -> None:
+    """One failed poll is seen, though the distance alone would not tell."""
+    history = filled([5] * 30)
+    history.add_gap()
+    history.add(sample(62, 6), 2)
+    assert history.latest is not None
+    assert history.window(300, history.latest.at, 150)[-1].starts
+
+
+@given(totals_lists, totals_lists, st.integers(1, 100_000), st.sampled_from(WINDOWS))
+def test_a_clock_set_back_moves_what_was_seen_and_loses_nothing(
+    before: list[int], after: list[int], back: int, seconds: int
+) -> None:
+    """Order, peak and the distance between samples are as if the clock had always been what it is now."""
+    history = filled(before)
+    resumed = 2 * len(before) - back
+    for number, total in enumerate(after):
+        history.add(sample(resumed + number * 2, total), 2)
+    assert history.latest is not None
+    now = history.latest.at
+    points = history.window(seconds, now, 200)
+    assert [p.at for p in points] == sorted(p.at for p in points)
+    assert all(p.at <= now for p in points)
+    if 2 * (len(before) + len(after)) <= seconds * 199 // 200:
+        assert max(p.sample.total for p in points) == max(before + after)
+        assert (now - points[0].at) / MICROSECONDS <= 2 * (len(before) + len(after))
+
+
+def test_samples_of_one_moment_are_taken_in_the_order_they_came() -> None:
+    """Equal times do no harm: the fullest is kept, the last is the latest."""
+    history = History()
+    for total in (3, 9, 4):
+        history.add(sample(0, total))
+    assert history.latest == sample(0, 4)
+    assert [p.sample.total for p in history.window(300, START, 10)] == [9]
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=300), st.integers(1, 13))
+def test_over_the_line_since_the_first_sample_of_the_unbroken_stretch(totals: list[int], line: int) -> None:
+    """It names exactly the sample a reading of them all would find, for any line."""
+    history = History()
+    for number, total in enumerate(totals):
+        history.add(sample(number, total, slots=10), 1)
+    expected = None
+    for number in reversed(range(len(totals))):
+        if totals[number] < line:
+            break
+        expected = START + number * MICROSECONDS
+    assert history.over_line_since(line / 10) == expected
+
+
+def test_a_short_outage_does_not_reset_since_when_and_a_long_one_does() -> None:
+    """Five minutes unseen is where "since" begins anew."""
+    history = filled([10, 90, 90])
+    history.add_gap()
+    history.add(sample(200, 90), 2)
+    assert history.over_line_since(0.8) == START + 2 * MICROSECONDS
+    history.add_gap()
+    history.add(sample(501, 90), 2)
+    assert history.over_line_since(0.8) == START + 501 * MICROSECONDS
+
+
+def test_since_when_follows_a_clock_set_back() -> None:
+    """It is told by the clock as it stands now."""
+    history = filled([10, 90, 90])
+    history.add(sample(4 - 3_600, 90), 2)
+    assert history.over_line_since(0.8) == START + (2 - 3_600) * MICROSECONDS
+
+
+def test_since_when_survives_the_loss_of_detail() -> None:
+    """A day later it is still the exact sample."""
+    history = filled([10, 10, 90] + [85] * 20_000, every=5.0)
+    assert history.over_line_since(0.8) == START + 10 * MICROSECONDS
+
+
+def test_levels_of_usage_are_bounded() -> None:
+    """Usage that only ever rises does not grow the memory without end."""
+    history = History()
+    for number in range(DISTINCT_LOWS + 500):
+        history.add(sample(number, number, slots=1_000_000), 1)
+    assert history.over_line_since(0.0) == START
+    assert len(history._lows) == DISTINCT_LOWS
+
+
+def test_an_empty_history_has_nothing_to_show() -> None:
+    """No sample: no point, no latest, nothing over any line."""
+    history = History()
+    assert history.window(300, START, 10) == []
+    assert history.latest is None
+    assert history.over_line_since(0.0) is None
+
+
+def test_the_change_of_a_group_is_over_the_minutes_asked_for() -> None:
+    """44 now and 13 a quarter of an hour ago is +31; a group that left is below zero."""
+    groups: GroupHistory[str] = GroupHistory()
+    for second in range(0, 1_802, 2):
+        leaked = 13 if second < 960 else 44
+        groups.add(
+            START + second * MICROSECONDS, {"leaky-worker": leaked, **({"web": 5} if second < 1_000 else {})}
+        )
+    now = START + 1_800 * MICROSECONDS
+    assert groups.change("leaky-worker", now) == 31
+    assert groups.change("leaky-worker", now, 60) == 0
+    assert groups.change("web", now) == -5
+    assert groups.change("nobody", now) == 0
+    compared_with = groups.compared_with(now)
+    assert compared_with is not None
+    assert 885 <= (now - compared_with) / MICROSECONDS <= 900
+    assert groups.series("leaky-worker")[-1] == 44
+    assert len(groups.series("leaky-worker")) <= 62
+
+
+def test_the_change_is_unknown_until_there_is_something_to_compare_with() -> None:
+    """One sample tells no change; the second does, however young the history."""
+    groups: GroupHistory[tuple[str, str]] = GroupHistory()
+    key = ("leaky-worker", "app")
+    assert groups.change(key, START) is None
+    groups.add(START, {key: 3})
+    assert groups.change(key, START) is None
+    assert groups.compared_with(START) is None
+    groups.add(START + 2 * MICROSECONDS, {key: 5})
+    assert groups.change(key, START + 2 * MICROSECONDS) == 2
+    assert groups.compared_with(START + 2 * MICROSECONDS) == START
+
+
+def test_groups_beyond_the_biggest_are_not_kept_and_their_change_is_unknown() -> None:
+    """It never says +30 of a group that was merely left out before."""
+    groups: GroupHistory[int] = GroupHistory()
+    for second in (0, 20):
+        groups.add(START + second * MICROSECONDS, {key: key for key in range(10_000)})
+    now = START + 20 * MICROSECONDS
+    assert groups.change(9_999, now) == 0
+    assert groups.change(3, now) is None
+    assert all(len(s.totals) <= GROUP_KEYS for s in groups._samples)
+
+
+@given(st.lists(st.integers(-2_000, 2_000), min_size=1, max_size=200))
+def test_group_samples_are_bounded_and_in_order_whatever_the_clock_does(steps: list[int]) -> None:
+    """A clock that jumps both ways leaves at most 61 samples, in order."""
+    groups: GroupHistory[str] = GroupHistory()
+    at = START
+    for step in steps:
+        at += step * MICROSECONDS
+        groups.add(at, {"web": 1})
+    assert len(groups._samples) <= 61
+    assert [s.at for s in groups._samples] == sorted(s.at for s in groups._samples)
+    assert groups.change("web", at) in (0, None)
