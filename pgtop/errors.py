@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
     USAGE = 2
     """Usage, configuration, or not a terminal."""
     CANNOT_CONNECT = 3
-    """No server, wrong password, unknown role or database, a role's or database's limit, a pooler in between."""
+    """No server, wrong password, unknown role or database, a role's or database's limit, a pooler."""
     FULL = 4
     """Refused for want of a slot."""
     NOT_PERMITTED = 5

@@ -1,0 +1,59 @@
+"""The loop that all faces share: one poll after the other, never two at once, at the pace asked for."""
+
+import asyncio
+import time
+from typing import Final
+
+from pgtop.core.activity import Outage, Snapshot
+from pgtop.postgres.probe import Probe
+
+SHORTEST_PAUSE_SECONDS: Final = 0.05
+
+
+class Poller:
+    """Polls through one probe at an interval (seconds), from the start of one poll to the start of the next.
+
+    A poll that takes longer than the interval is followed at once by the next: polls are never queued.
+    """
+
+    def __init__(self, probe: Probe, interval_seconds: float) -> None:
+        self.probe = probe
+        self._interval_seconds = interval_seconds
+        self._due = 0.0
+        self._wake = asyncio.Event()
+
+    @property
+    def interval_seconds(self) -> float:
+        """Seconds between the starts of two polls; setting it takes effect at once."""
+        return self._interval_seconds
+
+    @interval_seconds.setter
+    def interval_seconds(self, seconds: float) -> None:
+        self._due += seconds - self._interval_seconds
+        self._interval_seconds = seconds
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Lets the next poll begin now."""
+        self._due = 0.0
+        self._wake.set()
+
+    async def next(self) -> Snapshot | Outage:
+        """Waits until a poll is due, and polls. The first is due at once."""
+        await self._until_due()
+        started = time.monotonic()
+        result = await self.probe.poll()
+        if isinstance(result, Outage):
+            self._due = time.monotonic() + result.retry_after_seconds
+        else:
+            self._due = max(started + self._interval_seconds, time.monotonic() + SHORTEST_PAUSE_SECONDS)
+        return result
+
+    async def _until_due(self) -> None:
+        while (remaining := self._due - time.monotonic()) > 0:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(remaining):
+                    await self._wake.wait()
+            except TimeoutError:
+                return
