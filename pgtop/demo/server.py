@@ -1,0 +1,302 @@
+"""A throw-away PostgreSQL server: owns its directory, its process and its end.
+
+The demo shows such a server, and the test suite runs on them. A server listens on a free port of the
+loopback and on a Unix socket. Whatever ends the program that started it, the janitor removes the rest.
+"""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+from urllib.parse import quote, urlencode
+
+from pgtop.demo.account import readable_binaries, server_account, temporary_place
+from pgtop.demo.binaries import find_binaries, major_version
+from pgtop.demo.janitor import Janitor
+from pgtop.errors import PgtopError
+
+SUPERUSER = "postgres"
+"""The name of every throw-away server's superuser."""
+
+HOST = "127.0.0.1"
+"""Where every throw-away server listens for TCP."""
+
+Auth = Literal["trust", "scram-sha-256"]
+
+_SECONDS_TO_START = 60.0
+_SECONDS_TO_STOP = 10.0
+_SECONDS_BETWEEN_LOOKS = 0.02
+_PORTS_TO_TRY = 20
+_LONGEST_SOCKET_PATH = 100
+"""Bytes. The kernel's limit is 107 on Linux and 103 on macOS."""
+_SHORT_PLACE = Path("/tmp")  # noqa: S108 (a random name is made in it)
+_LOG_LINES = 6
+_ALWAYS = {
+    "dynamic_shared_memory_type": "mmap",  # its files lie in the data directory, not in /dev/shm
+    "fsync": "off",
+    "full_page_writes": "off",
+    "jit": "off",
+    "listen_addresses": HOST,
+    "logging_collector": "off",
+    "max_wal_size": "128MB",
+    "shared_buffers": "16MB",
+    "synchronous_commit": "off",
+}
+_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+StopMode = Literal["smart", "fast", "immediate"]
+
+
+class ServerError(PgtopError):
+    """A throw-away server that did not start or stop."""
+
+
+class PortTakenError(ServerError):
+    """Somebody else took the port between the choice and the start."""
+
+
+class ThrowawayServer:
+    """A PostgreSQL server of one's own, gone when the `with` block is left or the program ends.
+
+    As root the server runs as `nobody`. With `auth="scram-sha-256"` TCP asks for a password (the
+    superuser's is `password`); the socket, in a directory that only its owner may enter, never does.
+    """
+
+    def __init__(
+        self,
+        bin_dir: Path | None = None,
+        *,
+        settings: Mapping[str, str] | None = None,
+        auth: Auth = "trust",
+    ) -> None:
+        """Nothing is started yet. `settings` are server settings; `bin_dir` is searched for if None."""
+        self.bin_dir = bin_dir or find_binaries()
+        """Where the programs were found."""
+        version = major_version(self.bin_dir)
+        if version is None:
+            raise ServerError(f"{self.bin_dir} has no PostgreSQL server that runs")
+        self.version: int = version
+        """The major version."""
+        self.settings = dict(settings or {})
+        """Server settings; a change counts from the next start."""
+        self.password = secrets.token_urlsafe(18) if auth == "scram-sha-256" else ""
+        """The superuser's; empty where nobody is asked for one."""
+        self._auth = auth
+        self._account = server_account()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._janitor: Janitor | None = None
+        self._port = 0
+        # Decided before anything is made: the janitor has to know them first.
+        name = f"throwaway-postgres-{secrets.token_hex(6)}"
+        self.directory = temporary_place(self._account) / name
+        """Holds everything of the server, but for the socket where its path would be too long."""
+        self.socket_dir = self.directory / "socket"
+        """The directory of the Unix socket."""
+        if len(os.fsencode(self.socket_dir / ".s.PGSQL.65535")) > _LONGEST_SOCKET_PATH:
+            self.socket_dir = _SHORT_PLACE / name
+
+    @property
+    def data_dir(self) -> Path:
+        """The data directory."""
+        return self.directory / "data"
+
+    @property
+    def log_path(self) -> Path:
+        """The server's log."""
+        return self.directory / "log"
+
+    @property
+    def port(self) -> int:
+        """The port, of TCP and of the socket's name; chosen at the first start."""
+        return self._port
+
+    @property
+    def pid(self) -> int | None:
+        """The postmaster's process id; None while it does not run."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def uri(self, *, user: str = SUPERUSER, database: str = "postgres", password: str | None = None) -> str:
+        """A connection URI over TCP; the superuser's password is filled in."""
+        if password is None and user == SUPERUSER:
+            password = self.password
+        secret = f":{quote(password, safe='')}" if password else ""
+        return f"postgresql://{quote(user, safe='')}{secret}@{HOST}:{self.port}/{quote(database, safe='')}"
+
+    def socket_uri(self, *, user: str = SUPERUSER, database: str = "postgres") -> str:
+        """A connection URI over the Unix socket."""
+        place = urlencode({"host": str(self.socket_dir), "port": self.port}, quote_via=quote)
+        return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?{place}"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Starts the server and waits until it accepts connections; does nothing when it runs already."""
+        if self.pid is not None:
+            return
+        if self._janitor is None:
+            with self._closed_on_error():
+                self._make()
+                self._start_on_a_free_port()
+        else:
+            self._run()
+
+    def stop(self, mode: StopMode = "fast") -> None:
+        """Stops the server as `pg_ctl stop -m` would; its data stay, and `start` brings it back."""
+        process = self._process
+        if process is None:
+            return
+        for number in (_SIGNALS[mode], signal.SIGQUIT, signal.SIGKILL):
+            if process.poll() is not None:
+                break
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_SECONDS_TO_STOP)
+        self._process = None
+
+    def restart(self, mode: StopMode = "fast") -> None:
+        """Stops and starts, on the same port."""
+        self.stop(mode)
+        self.start()
+
+    def close(self) -> None:
+        """Stops the server and removes all that is left of it."""
+        janitor, self._janitor = self._janitor, None
+        if janitor is None:
+            return
+        self.stop()
+        if (self.data_dir / "postmaster.pid").exists():
+            janitor.take_over()  # it was killed, and left shared memory
+            return
+        for place in {self.directory, self.socket_dir}:
+            shutil.rmtree(place, ignore_errors=True)
+        if self.directory.exists() or self.socket_dir.exists():
+            janitor.take_over()
+        else:
+            janitor.dismiss()
+
+    def log_tail(self, lines: int = _LOG_LINES) -> str:
+        """The last lines of the server's log."""
+        try:
+            text = self.log_path.read_text(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])
+
+    @contextlib.contextmanager
+    def _closed_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _make(self) -> None:
+        """Makes the directories and the cluster."""
+        self._janitor = Janitor(self.directory, self.socket_dir)
+        for place in (self.directory, self.socket_dir):
+            place.mkdir(mode=0o700)
+            self._account.own(place)
+        self._bin_dir = readable_binaries(self._account, self.bin_dir, self.directory / "programs")
+        secret = self.directory / "password"
+        secret.write_text(f"{self.password or 'unused'}\n")
+        secret.chmod(0o600)
+        self._account.own(secret)
+        arguments = ["-D", str(self.data_dir), "-U", SUPERUSER, "--encoding=UTF8", "--no-locale"]
+        arguments += ["--auth-local=trust", f"--auth-host={self._auth}", f"--pwfile={secret}"]
+        initdb = self._spawn("initdb", [*arguments, "--no-sync", "--no-instructions"])
+        try:
+            if initdb.wait(_SECONDS_TO_START) != 0:
+                raise ServerError(f"initdb of PostgreSQL {self.version} failed: {self.log_tail()}")
+        finally:
+            if initdb.poll() is None:
+                initdb.terminate()
+                initdb.wait()
+
+    def _start_on_a_free_port(self) -> None:
+        for _ in range(_PORTS_TO_TRY):
+            self._port = _free_port()
+            with contextlib.suppress(PortTakenError):
+                return self._run()
+        raise ServerError(f"no free port was found on {HOST}")
+
+    def _run(self) -> None:
+        settings = {
+            **_ALWAYS,
+            **self.settings,
+            "port": str(self.port),
+            # A list of quoted names: a comma or a quote in one is no separator.
+            "unix_socket_directories": '"' + str(self.socket_dir).replace('"', '""') + '"',
+        }
+        begun_at = self.log_path.stat().st_size
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        self._process = self._spawn("postgres", ["-D", str(self.data_dir), *options])
+        wait_for(lambda: self._is_ready(begun_at), _SECONDS_TO_START, self._complaint)
+
+    def _is_ready(self, log_begun_at: int) -> bool:
+        """Whether connections are accepted, by the lock file's last line, as pg_ctl does."""
+        process = self._process
+        if process is None or process.poll() is not None:
+            with self.log_path.open("rb") as log:
+                log.seek(log_begun_at)
+                if b"could not create any TCP/IP sockets" in log.read():
+                    raise PortTakenError(f"port {self.port} is taken")
+            raise ServerError(self._complaint())
+        try:
+            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
+        except FileNotFoundError:
+            return False
+        return len(lines) > 7 and lines[0] == str(process.pid) and lines[7].strip() == "ready"
+
+    def _complaint(self) -> str:
+        return f"PostgreSQL {self.version} from {self.bin_dir} did not start: {self.log_tail()}"
+
+    def _spawn(self, program: str, arguments: list[str]) -> "subprocess.Popen[bytes]":
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        with self.log_path.open("ab") as log:
+            process = subprocess.Popen(
+                [str(self._bin_dir / program), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env={**environment, "LC_ALL": "C"},
+                start_new_session=True,
+                umask=0o077,
+                **self._account.popen,
+            )
+        if self._janitor is not None:
+            self._janitor.tell(process.pid)
+        return process
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Callable[[], bool], limit_seconds: float, complaint: Callable[[], str]) -> None:
+    """Looks until the condition holds; raises ServerError with the complaint at the limit."""
+    deadline = time.monotonic() + limit_seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise ServerError(complaint())
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
