@@ -52,7 +52,7 @@ end() {
 
 # A postmaster that was killed leaves its lock file, and the shared memory segment named in its line 7.
 segment_of() {
-  { read -r postmaster; read -r _; read -r _; read -r _; read -r _; read -r _; read -r _ segment; } 2>/dev/null <"$1"
+  { read -r postmaster; for line in 2 3 4 5 6; do read -r line; done; read -r line segment; } <"$1"
 }
 
 lock="$THROWAWAY_DIRECTORY/data/postmaster.pid"
@@ -62,7 +62,7 @@ while [ "$gone" -lt 5 ] && [ "$rounds" -lt 300 ]; do
   rounds=$((rounds + 1))
   postmaster=
   segment=
-  [ -r "$lock" ] && segment_of "$lock"
+  [ -r "$lock" ] && segment_of "$lock" 2>/dev/null
   for one in $started $postmaster; do end "$one"; done
   if [ -e "$lock" ]; then
     case $segment in '' | *[!0-9]*) ;; *) ipcrm -m "$segment" >/dev/null 2>&1 ;; esac
