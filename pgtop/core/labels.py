@@ -1,0 +1,82 @@
+"""How a backend's names, address and wait are called on the screen and in a filter, none at all included."""
+
+from typing import Final
+
+from pgtop.core.activity import (
+    ACTIVE,
+    DISABLED,
+    FASTPATH,
+    IDLE,
+    IDLE_IN_TRANSACTION,
+    IDLE_IN_TRANSACTION_ABORTED,
+    STARTING,
+    Backend,
+)
+from pgtop.core.text import clip, printable
+
+LOCAL: Final = "local"
+"""Stands for the address of a session over a Unix socket, which has none."""
+
+NO_APPLICATION: Final = "(no name)"
+"""Shown for a session that gave no application_name; one that is really named so is shown in quotes."""
+NO_USER: Final = "(no user)"
+NO_DATABASE: Final = "(no database)"
+HIDDEN: Final = "hidden"
+"""Shown for what this role cannot see."""
+
+STATE_WORDS: Final = {
+    IDLE: "idle",
+    ACTIVE: "active",
+    IDLE_IN_TRANSACTION: "idle in txn",
+    IDLE_IN_TRANSACTION_ABORTED: "aborted",
+    FASTPATH: "fastpath",
+    DISABLED: "disabled",
+    STARTING: "starting",
+}
+"""PostgreSQL's states as the list shows them, in at most eleven cells."""
+
+_EMPTY: Final = frozenset({NO_APPLICATION, NO_USER, NO_DATABASE, HIDDEN})
+
+
+def label(value: str | None, empty: str) -> str:
+    """A name as it is shown: printable, `empty` for none at all, in quotes where it could be taken for that.
+
+    >>> label("", NO_APPLICATION), label("(no name)", NO_APPLICATION), label(" ", NO_APPLICATION)
+    ('(no name)', '"(no name)"', '" "')
+    """
+    if not value:
+        return empty
+    shown = printable(value)
+    if not shown:
+        return '" "'
+    return f'"{shown}"' if shown in _EMPTY else shown
+
+
+def state(backend: Backend) -> str:
+    """The session's state in at most eleven cells: `idle`, `idle in txn`, `aborted`, `hidden` and so on."""
+    if backend.is_hidden:
+        return HIDDEN
+    return STATE_WORDS.get(backend.state or "") or clip(printable(backend.state), 11)
+
+
+def address(backend: Backend) -> str | None:
+    """The session's client_addr, `LOCAL` over a Unix socket, None where hidden."""
+    if backend.client_addr is not None:
+        return backend.client_addr
+    return LOCAL if backend.client_port == -1 else None
+
+
+def client(backend: Backend) -> str:
+    """Where a session comes from: `10.0.4.7:511`, `[::1]:5432`, `local`, `hidden`, "" for unknown."""
+    host, port = address(backend), backend.client_port
+    if host is None:
+        return HIDDEN if backend.is_hidden else ""
+    if host == LOCAL:
+        return LOCAL
+    shown = f"[{host}]" if ":" in host else host
+    return shown if port is None else f"{shown}:{port}"
+
+
+def wait(backend: Backend) -> str:
+    """What a session waits for, such as `Lock/transactionid`; "" for nothing."""
+    return "/".join(part for part in (backend.wait_event_type, backend.wait_event) if part)
