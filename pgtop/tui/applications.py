@@ -1,0 +1,122 @@
+"""The table of groups: which application (user, database, address) holds how many slots, and since when."""
+
+from collections.abc import Hashable
+from typing import ClassVar, Final
+
+from pgtop.core.activity import Snapshot
+from pgtop.core.groups import Group, GroupBy, GroupKey, group
+from pgtop.core.history import GROUP_SPAN_SECONDS, GroupHistory
+from pgtop.core.text import clip, duration
+from pgtop.tui.cells import share_bar
+from pgtop.tui.columns import Cell, Column
+from pgtop.tui.table import LineTable
+
+CHOSEN: Final = "▸"
+
+_HEADS: Final = {
+    GroupBy.APPLICATION: "applications",
+    GroupBy.USER: "users",
+    GroupBy.DATABASE: "databases",
+    GroupBy.ADDRESS: "addresses",
+}
+
+
+class ApplicationsTable(LineTable[Group]):
+    """The groups, the largest first; one of them may be chosen, which filters the backends below."""
+
+    COLUMNS: ClassVar[tuple[Column, ...]] = (
+        Column("mark", "", 1),
+        Column("name", "applications", 20, grow=20),
+        Column("user", "user", 10, grow=6, drop=1),
+        Column("total", "total", 5, right=True),
+        Column("idle", "idle", 5, right=True),
+        Column("active", "active", 6, right=True),
+        Column("in_transaction", "in txn", 6, right=True),
+        Column("oldest", "oldest idle", 11, right=True),
+        Column("change", "change", 7, right=True),
+        Column("share", "share of slots", 0),
+    )
+    LAST_WIDTH: ClassVar[int] = 8
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self.by = GroupBy.APPLICATION
+        self.chosen: GroupKey | None = None
+        self._history: GroupHistory[GroupKey] = GroupHistory()
+        self._now = 0
+        self._change_span = ""
+
+    def show_snapshot(self, snapshot: Snapshot, history: GroupHistory[GroupKey]) -> None:
+        """Shows the snapshot's groups with their change over the history."""
+        self._now = snapshot.taken_at
+        self._history = history
+        since = history.compared_with(self._now)
+        span = GROUP_SPAN_SECONDS if since is None else (self._now - since) / 1_000_000
+        self._change_span = "change" if since is None else f"in {max(1, round(span / 60))}m"
+        self.show(group(snapshot.backends, self.by, snapshot.taken_at, snapshot.slots))
+
+    def choose(self, row: Group) -> GroupKey | None:
+        """Chooses a group, or lets go of it where it was chosen already; returns what is chosen now."""
+        self.chosen = None if self.chosen == row.key else row.key
+        self.redraw()
+        return self.chosen
+
+    def key_of(self, row: Group) -> Hashable:
+        return row.key
+
+    def head_title(self, column: Column) -> str:
+        if column.key == "name":
+            return _HEADS[self.by]
+        if column.key == "user" and self.by is GroupBy.USER:
+            return "application"
+        return self._change_span if column.key == "change" else column.title
+
+    def head_style(self, column: Column) -> str:
+        return "title" if column.key == "name" else "head"
+
+    def cell(self, row: Group, column: str, width: int) -> Cell:
+        match column:
+            case "mark":
+                return Cell(CHOSEN if row.key == self.chosen else "", "accent")
+            case "name":
+                return Cell(clip(group_name(row, self.by), width), "strong" if row.key == self.chosen else "")
+            case "user":
+                return Cell(clip(row.application if self.by is GroupBy.USER else row.user, width), "dim")
+            case "total":
+                return Cell(str(row.total), "strong")
+            case "oldest":
+                return Cell(duration(row.oldest_idle_seconds))
+            case "change":
+                return self._change(row)
+            case "share":
+                return Cell(share_bar(row.share, width), "accent")
+            case _:
+                return self._count(row, column)
+
+    def _count(self, row: Group, column: str) -> Cell:
+        if column == "idle":
+            return Cell(str(row.idle) if row.idle else "·", "" if row.idle else "dim")
+        number = row.active if column == "active" else row.in_transaction
+        style = "good" if column == "active" else "amber"
+        return Cell(str(number) if number else "·", style if number else "dim")
+
+    def _change(self, row: Group) -> Cell:
+        change = self._history.change(row.key, self._now)
+        if change is None:
+            return Cell("", "dim")
+        if change == 0:
+            return Cell("±0", "dim")
+        return Cell(f"{change:+d}", "amber" if change > 0 else "good")
+
+
+def group_name(row: Group, by: GroupBy) -> str:
+    """What a group is called in its own row; printable."""
+    match by:
+        case GroupBy.APPLICATION:
+            return row.application
+        case GroupBy.USER:
+            return row.user
+        case GroupBy.DATABASE:
+            return row.database
+        case GroupBy.ADDRESS:
+            return row.client

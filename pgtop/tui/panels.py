@@ -1,0 +1,182 @@
+"""What stands above and below the tables: the head's three lines, the notice, and the keys that count now.
+
+Pure functions from what is known to lines of cells; the widgets that show them are `paint.Lines`.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
+from pgtop.core.text import cell_width, clip, clock, duration, percent, plural, printable
+from pgtop.tui.cells import usage_bar
+from pgtop.tui.columns import Cell
+
+CALM: Final = "calm"
+OVER: Final = "over"
+FULL: Final = "full"
+
+_LEVEL_STYLES: Final = {CALM: "accent", OVER: "amber", FULL: "red"}
+
+
+class Standing(NamedTuple):
+    """How things stand: all that the head says."""
+
+    snapshot: Snapshot
+    warn_at: float
+    interval_seconds: float
+    over_since: int | None
+    """Since when the usage is over the line, microseconds by the server's clock; None below it."""
+    outage: Outage | None = None
+    outage_seconds: float = 0.0
+    """How old the data is by now."""
+    paused: bool = False
+
+
+class Key(NamedTuple):
+    """One key of the footer."""
+
+    key: str
+    label: str
+    action: str = ""
+
+
+def level(snapshot: Snapshot, warn_at: float) -> str:
+    """`calm` below the line, `over` on and above it, `full` where no ordinary slot is left."""
+    if snapshot.counts.total >= snapshot.slots:
+        return FULL
+    return OVER if snapshot.usage >= warn_at else CALM
+
+
+def sentence(standing: Standing) -> str:
+    """How it stands, in words: `over the 80% line since 12:01`."""
+    snapshot = standing.snapshot
+    line = f"the {percent(standing.warn_at)} line"
+    if level(snapshot, standing.warn_at) == CALM:
+        return f"under {line}"
+    since = f" since {clock(standing.over_since, seconds=False)}" if standing.over_since is not None else ""
+    if level(snapshot, standing.warn_at) == FULL:
+        return f"FULL: ordinary logins are refused · over {line}{since}"
+    return f"over {line}{since}"
+
+
+def head_lines(standing: Standing, width: int) -> list[list[Cell]]:
+    """The head's three lines in `width` cells."""
+    return [
+        _apart(_identity(standing), _liveness(standing), width),
+        _usage(standing, width),
+        _counts(standing, width),
+    ]
+
+
+def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:
+    """Left and right ends of a line; the left gives way cell by cell where both do not fit."""
+    taken = sum(cell_width(cell.text) for cell in right)
+    room = width - taken - 1
+    kept: list[Cell] = []
+    for cell in left:
+        if cell_width(cell.text) > room:
+            break
+        kept.append(cell)
+        room -= cell_width(cell.text)
+    return [*kept, Cell(" " * max(1, room + 1)), *right]
+
+
+def _identity(standing: Standing) -> list[Cell]:
+    snapshot = standing.snapshot
+    server = snapshot.server
+    standby = server.identity.in_recovery
+    uptime = (snapshot.taken_at - server.identity.postmaster_start) / MICROSECONDS
+    return [
+        Cell(" " + clip(printable(server.address), 40), "strong"),
+        Cell(f"  PostgreSQL {server.version}"),
+        Cell("  standby" if standby else "  primary", "amber" if standby else ""),
+        Cell(f"  up {duration(uptime)}", "dim"),
+        Cell(f"  every {interval(standing.interval_seconds)}", "dim"),
+    ]
+
+
+def interval(seconds: float) -> str:
+    """An interval as it is typed: `2s`, `0.5s`.
+
+    >>> interval(2.0), interval(0.5), interval(60.0)
+    ('2s', '0.5s', '60s')
+    """
+    return f"{seconds:g}s"
+
+
+def _liveness(standing: Standing) -> list[Cell]:
+    time_of_day = Cell(f"{clock(standing.snapshot.taken_at)}  ", "")
+    if standing.outage is not None:
+        return [time_of_day, Cell(f"✗ {duration(standing.outage_seconds)} old ", "strong-red")]
+    if standing.paused:
+        return [time_of_day, Cell("‖ paused ", "strong-amber")]
+    return [time_of_day, Cell("● live ", "good")]
+
+
+def _usage(standing: Standing, width: int) -> list[Cell]:
+    snapshot = standing.snapshot
+    counts = snapshot.counts
+    style = _LEVEL_STYLES[level(snapshot, standing.warn_at)]
+    bound = "" if counts.exact else "≤ "
+    facts = f" {bound}{counts.total} of {snapshot.slots} slots · {bound}{percent(snapshot.usage)}"
+    said = f" · {sentence(standing)}"
+    strong = {"accent": "strong", "amber": "strong-amber", "red": "strong-red"}[style]
+    room = width - cell_width(facts) - cell_width(said) - 4
+    if room < 10:
+        return [Cell(facts, strong), Cell(clip(said, max(0, width - cell_width(facts))), style)]
+    bar = usage_bar(snapshot.usage, min(room, 60), standing.warn_at)
+    return [Cell(facts, strong), Cell(said, style), Cell("  "), Cell(bar, style)]
+
+
+def _counts(standing: Standing, width: int) -> list[Cell]:
+    snapshot = standing.snapshot
+    counts = snapshot.counts
+    cells = [
+        Cell(" idle ", "dim"),
+        Cell(f"{counts.idle:<5}", ""),
+        Cell("active ", "dim"),
+        Cell(f"{counts.active:<5}", ""),
+        Cell("in transaction ", "dim"),
+        Cell(f"{counts.in_transaction:<5}", ""),
+    ]
+    others = {
+        "fastpath": counts.fastpath,
+        "disabled": counts.disabled,
+        "starting": counts.starting,
+        "hidden": counts.hidden,
+    }
+    for word, number in others.items():
+        if number:
+            cells += [Cell(f"{word} ", "dim"), Cell(f"{number:<5}", "amber" if word == "hidden" else "")]
+    if snapshot.waiting_on_locks:
+        said = f"{snapshot.waiting_on_locks} active wait on locks (b: who blocks)"
+        cells.append(Cell(said, "red", "screen.root_blocker"))
+    elif counts.hidden:
+        cells.append(Cell("states are hidden: GRANT pg_monitor", "amber"))
+    return cells
+
+
+def outage_line(outage: Outage, age_seconds: float, width: int) -> list[Cell]:
+    """What is wrong, what is done about it, and how old the data on the screen is."""
+    said = f" ✗ {outage.message} · trying again · what is shown is {duration(age_seconds)} old"
+    return [Cell(clip(said, width).ljust(width), "alarm")]
+
+
+def key_line(keys: Sequence[Key], width: int) -> list[Cell]:
+    """The keys that count now; those that do not fit are left out from the end, but for the last two."""
+    shown = list(keys)
+
+    def taken() -> int:
+        return 1 + sum(cell_width(f"{key.key} {key.label}") + 2 for key in shown)
+
+    while len(shown) > 2 and taken() > width:
+        shown.pop(-3)
+    cells = [Cell(" ")]
+    for key in shown:
+        cells += [Cell(key.key, "key", key.action), Cell(f" {key.label}  ", "dim", key.action)]
+    return cells
+
+
+def sessions(number: int) -> str:
+    """`1 session`, `24 sessions`."""
+    return plural(number, "session")
