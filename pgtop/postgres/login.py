@@ -1,0 +1,232 @@
+"""One login: the hosts of a target tried in turn as libpq does, with what every pgtop session sets."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+import asyncpg
+
+from pgtop.errors import PgtopError
+from pgtop.postgres.faults import DRIVER_ERRORS, STARTING, TIMEOUT, UNREACHABLE, LoginError, connect_error
+from pgtop.postgres.passfile import stored_password
+from pgtop.postgres.target import Endpoint, SocketOptions, Target
+from pgtop.postgres.tls import tls_arguments
+
+OLDEST_VERSION: Final = 14
+STATEMENT_TIMEOUT_SECONDS: Final = 9
+"""The server's own limit for a statement of the seat."""
+
+_SETTINGS: Final = {
+    "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+    "lock_timeout": "2s",
+    "idle_session_timeout": "0",
+    "client_connection_check_interval": "2s",
+    "jit": "off",
+    "search_path": "pg_catalog",
+    "default_transaction_read_only": "on",
+}
+_SET: Final = "SELECT pg_catalog.set_config($1, $2, false)"
+_REFUSED_SETTING: Final = (
+    asyncpg.ProtocolViolationError,
+    asyncpg.InvalidParameterValueError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.FeatureNotSupportedError,
+)
+_NEXT_HOST: Final = frozenset({UNREACHABLE, STARTING, TIMEOUT})
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]  # generic for the checker alone
+else:
+    Connection = asyncpg.Connection
+
+
+class Session(NamedTuple):
+    """A connection that has logged in."""
+
+    connection: Connection
+    endpoint: Endpoint
+    own_pid: int
+    pooled: bool
+
+
+async def log_in(target: Target, application_name: str) -> Session:
+    """Connects to the first host that will do.
+
+    Raises FullError, or ConnectError: the next host is tried where one cannot be reached, is starting up, or
+    is not what target_session_attrs asks for, and none after a refusal. Takes at most the target's
+    `connect_timeout_seconds`, of which each host gets its share.
+    """
+    deadline = time.monotonic() + target.connect_timeout_seconds
+    wanted = target.target_session_attrs
+    rounds = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
+    faults: list[PgtopError] = []
+    for attributes in rounds:
+        faults.clear()
+        for tried, endpoint in enumerate(target.endpoints):
+            share = (deadline - time.monotonic()) / (len(target.endpoints) - tried)
+            attempt = _Attempt(target, endpoint, attributes, application_name)
+            try:
+                return await attempt.run(max(share, 0.0))
+            except PgtopError as fault:
+                if getattr(fault, "kind", None) not in _NEXT_HOST:
+                    raise
+                faults.append(fault)
+    raise _together(faults)
+
+
+def _together(faults: list[PgtopError]) -> PgtopError:
+    last = faults[-1]
+    if len(faults) == 1:
+        return last
+    problems = "; ".join(dict.fromkeys(fault.problem for fault in faults))
+    return LoginError(problems, last.mend, getattr(last, "kind", UNREACHABLE))
+
+
+class _Attempt:
+    """One host."""
+
+    def __init__(self, target: Target, endpoint: Endpoint, attributes: str, application_name: str) -> None:
+        self._target = target
+        self._endpoint = endpoint
+        self._attributes = attributes
+        self._name = {"application_name": application_name}
+        password = target.password
+        self._password = password if password is not None else stored_password(target, endpoint)
+
+    async def run(self, limit_seconds: float) -> Session:
+        """A session on this host; raises PgtopError, also where it takes longer than the limit."""
+        try:
+            async with asyncio.timeout(limit_seconds):
+                await _look_up(self._endpoint)
+                return await self._log_in()
+        except DRIVER_ERRORS as error:
+            given = self._password is not None
+            raise connect_error(error, self._target, self._endpoint, password_given=given) from error
+
+    async def _log_in(self) -> Session:
+        # read-write and read-only ask for the server's own default, which is not to be pgtop's then.
+        late = {"default_transaction_read_only"} if self._attributes.startswith("read-") else set()
+        early = {name: value for name, value in _SETTINGS.items() if name not in late}
+        behind_pooler = False
+        try:
+            connection = await self._connect({**self._target.server_settings, **early, **self._name})
+        except _REFUSED_SETTING as error:
+            behind_pooler = isinstance(error, asyncpg.ProtocolViolationError)
+            late = set(_SETTINGS)
+            connection = await self._connect({**self._target.server_settings, **self._name})
+        try:
+            _set_socket_options(connection, self._target.socket_options)
+            self._check_version(connection)
+            own_pid = await connection.fetchval("SELECT pg_catalog.pg_backend_pid()")
+            pooled = behind_pooler or own_pid != connection.get_server_pid()
+            # Through a pooler a setting would stay behind for whoever gets that backend next.
+            if late and not pooled:
+                await _set(connection, {name: _SETTINGS[name] for name in late})
+            return Session(connection, self._endpoint, own_pid, pooled)
+        except BaseException:
+            connection.terminate()
+            raise
+
+    async def _connect(self, server_settings: Mapping[str, str]) -> Connection:
+        endpoint, target = self._endpoint, self._target
+        # The address, not the name: the driver takes no name beside it, which is why hostaddr and verify-full
+        # are refused together. An empty password keeps the driver from looking for one by its own rules.
+        arguments: dict[str, Any] = {"ssl": False} if endpoint.is_socket else tls_arguments(target.tls)
+        arguments |= {
+            "host": endpoint.address,
+            "port": endpoint.port,
+            "user": target.user,
+            "database": target.database,
+            "password": self._password or "",
+            "server_settings": dict(server_settings),
+            "target_session_attrs": self._attributes,
+            "krbsrvname": target.krbsrvname,
+            "gsslib": target.gsslib,
+            "statement_cache_size": 0,
+            "timeout": None,
+        }
+        connection: Connection = await asyncpg.connect(**arguments)
+        return connection
+
+    def _check_version(self, connection: Connection) -> None:
+        version = connection.get_server_version()
+        if version.major < OLDEST_VERSION:
+            raise LoginError(
+                f"{self._endpoint.label} runs PostgreSQL {version.major}.{version.minor}",
+                f"pgtop needs {OLDEST_VERSION} or newer",
+            )
+
+
+async def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        # One that this server does not know, or does not let anybody set, is done without.
+        with contextlib.suppress(asyncpg.PostgresSyntaxError, *_REFUSED_SETTING):
+            await connection.fetchval(_SET, name, value)
+
+
+def _set_socket_options(connection: Connection, options: SocketOptions) -> None:
+    """Lets the kernel notice a peer that is gone; options that this system does not have are left out."""
+    transport = getattr(connection, "_transport")  # noqa: B009 - private: the driver offers no public way to its socket
+    peer = transport.get_extra_info("socket")
+    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    wanted: list[tuple[int, str, int]] = [(socket.SOL_SOCKET, "SO_KEEPALIVE", int(options.keepalives))]
+    if options.keepalives:
+        idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
+        wanted += [
+            (socket.IPPROTO_TCP, idle, options.keepalives_idle_seconds),
+            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", options.keepalives_interval_seconds),
+            (socket.IPPROTO_TCP, "TCP_KEEPCNT", options.keepalives_count),
+        ]
+    wanted.append((socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", options.tcp_user_timeout_ms))
+    for level, name, value in wanted:
+        number = getattr(socket, name, None)
+        if number is None or (value == 0 and name != "SO_KEEPALIVE"):
+            continue
+        with contextlib.suppress(OSError):
+            peer.setsockopt(level, number, value)
+
+
+async def _look_up(endpoint: Endpoint) -> None:
+    """Resolves the host's name in a thread that nobody waits for at exit.
+
+    The driver's own look-up runs in asyncio's executor, which a dead name server would keep the whole
+    program from leaving; after this one it is answered at once.
+    """
+    if endpoint.is_socket or _is_address(endpoint.address):
+        return
+    loop = asyncio.get_running_loop()
+    found: asyncio.Future[None] = loop.create_future()
+
+    def answer(error: OSError | UnicodeError | None) -> None:
+        if found.done():
+            return
+        if error is None:
+            found.set_result(None)
+        else:
+            found.set_exception(error)
+
+    def look() -> None:
+        failure: OSError | UnicodeError | None = None
+        try:
+            socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop may have closed meanwhile
+            loop.call_soon_threadsafe(answer, failure)
+
+    threading.Thread(target=look, name="name look-up", daemon=True).start()
+    await found
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

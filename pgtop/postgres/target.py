@@ -1,0 +1,117 @@
+"""Where to connect and as whom, resolved once: `Target`. Its password shows in no repr and in no label."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from pgtop.core.text import printable
+
+CONNECT_TIMEOUT_SECONDS: Final = 10.0
+"""For all hosts together, where no connect_timeout is given: a screen that waits for ever tells nothing."""
+
+_SECRET: Final = frozenset({"password", "sslpassword"})
+
+
+class _Discreet(msgspec.Struct, frozen=True):
+    """A struct whose secrets are not in its repr."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        fields = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(n, "***" if n in _SECRET and value is not None else value) for n, value in fields]
+
+
+class Tls(_Discreet, frozen=True):
+    """libpq's TLS parameters, by libpq's names; meaningless over a Unix socket."""
+
+    sslmode: str = "prefer"
+    sslnegotiation: str = "postgres"
+    sslrootcert: str | None = None
+    """A file, or `system` for the machine's own authorities."""
+    sslcert: str | None = None
+    sslkey: str | None = None
+    sslpassword: str | None = None
+    sslcrl: str | None = None
+    ssl_min_protocol_version: str | None = None
+    ssl_max_protocol_version: str | None = None
+
+
+class SocketOptions(msgspec.Struct, frozen=True):
+    """How soon a dead TCP connection is noticed; 0 leaves the kernel's own value."""
+
+    keepalives: bool = True
+    keepalives_idle_seconds: int = 5
+    keepalives_interval_seconds: int = 2
+    keepalives_count: int = 3
+    tcp_user_timeout_ms: int = 5000
+
+
+class Endpoint(msgspec.Struct, frozen=True):
+    """One host to try."""
+
+    host: str
+    """As asked for: a name, an address, or a socket directory. Passwords and certificates go by it."""
+    port: int
+    address: str
+    """What is really connected to: `hostaddr` where it is given, else the host."""
+
+    @property
+    def is_socket(self) -> bool:
+        """True for a Unix socket."""
+        return self.address.startswith("/")
+
+    @property
+    def socket_path(self) -> str:
+        """The Unix socket's file."""
+        return f"{self.address.rstrip('/')}/.s.PGSQL.{self.port}"
+
+    @property
+    def label(self) -> str:
+        """`host:port`, safe to print."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{printable(host)}:{self.port}"
+
+
+class Target(_Discreet, frozen=True):
+    """Everything needed to connect, resolved once."""
+
+    hosts: tuple[str, ...]
+    ports: tuple[int, ...]
+    """As many as hosts."""
+    user: str
+    database: str
+    hostaddrs: tuple[str, ...] = ()
+    """Empty, or as many as hosts; "" for a host without one."""
+    password: str | None = None
+    """As given in the conninfo, the service or PGPASSWORD; None where the password file decides."""
+    passfile: Path | None = None
+    """None for no file at all."""
+    connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
+    """For all hosts together."""
+    socket_options: SocketOptions = SocketOptions()
+    server_settings: Mapping[str, str] = MappingProxyType({})
+    """From `options` and PGOPTIONS."""
+    tls: Tls = Tls()
+    target_session_attrs: str = "any"
+    krbsrvname: str | None = None
+    gsslib: str | None = None
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The hosts in the order they are tried."""
+        addresses = self.hostaddrs or ("",) * len(self.hosts)
+        return tuple(
+            Endpoint(host or address, port, address or host)
+            for host, port, address in zip(self.hosts, self.ports, addresses, strict=True)
+        )
+
+    @property
+    def label(self) -> str:
+        """`db1:5432/shop as app`, safe to print."""
+        where = ",".join(endpoint.label for endpoint in self.endpoints)
+        return f"{where}/{printable(self.database)} as {printable(self.user)}"
