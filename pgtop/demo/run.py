@@ -1,0 +1,164 @@
+"""The demo as one thing: owns a throw-away server with the leaking workload on it, from start to end."""
+
+import contextlib
+import math
+import os
+import secrets
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from pgtop.demo import schema
+from pgtop.demo.server import HOST, ServerError, ThrowawayServer
+from pgtop.demo.workload import Parameters
+from pgtop.errors import UsageError
+
+FEWEST_CONNECTIONS = 20
+"""Below this the workload that is no leak would fill the server by itself."""
+
+MOST_CONNECTIONS = 2000
+"""Each session is a process of the server's."""
+
+FASTEST_LEAK_SECONDS = 0.01
+
+_SUPERUSER_RESERVED = 3
+_RESERVED = 2
+_SECONDS_TO_SET_UP = 60.0
+_SECONDS_TO_END = 5.0
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A running demo."""
+
+    server: ThrowawayServer
+    uri: str
+    """How pgtop gets in, over TCP: a role that sees and ends sessions, and is no superuser."""
+    socket_uri: str
+    """The same over the Unix socket."""
+    workload_pid: int
+    """The process that has the sessions."""
+
+
+@contextlib.contextmanager
+def running_demo(*, max_connections: int = 60, leak_every_seconds: float = 2.0) -> Iterator[Demo]:
+    """A server that fills up, for as long as the `with` block lasts.
+
+    Raises UsageError for figures that make no demo, or when there are no PostgreSQL programs.
+    """
+    check(max_connections, leak_every_seconds)
+    settings = {
+        "max_connections": str(max_connections),
+        "superuser_reserved_connections": str(_SUPERUSER_RESERVED),
+    }
+    server = ThrowawayServer(settings=settings, auth="scram-sha-256")
+    slots = max_connections - _SUPERUSER_RESERVED
+    if server.version >= 16:
+        server.settings["reserved_connections"] = str(_RESERVED)
+        slots -= _RESERVED
+    password = secrets.token_urlsafe(18)
+    with server:
+        parameters = Parameters(
+            admin_uri=server.socket_uri(),
+            host=HOST,
+            port=server.port,
+            password=password,
+            version=server.version,
+            slots=slots,
+            leak_every_seconds=leak_every_seconds,
+        )
+        with _workload(server, parameters) as pid:
+            yield Demo(
+                server=server,
+                uri=server.uri(user=schema.OPERATOR, database=schema.DATABASE, password=password),
+                socket_uri=server.socket_uri(user=schema.OPERATOR, database=schema.DATABASE),
+                workload_pid=pid,
+            )
+
+
+def check(max_connections: int, leak_every_seconds: float) -> None:
+    """Raises UsageError for figures that make no demo."""
+    if not FEWEST_CONNECTIONS <= max_connections <= MOST_CONNECTIONS:
+        raise UsageError(
+            f"--max-connections {max_connections} is not between {FEWEST_CONNECTIONS} and {MOST_CONNECTIONS}",
+            f"fewer than {FEWEST_CONNECTIONS} are taken without any leak, and each one is a process",
+        )
+    if not FASTEST_LEAK_SECONDS <= leak_every_seconds < math.inf:
+        raise UsageError(
+            f"--leak-every {leak_every_seconds:g} s is no pace",
+            f"give a duration of at least {FASTEST_LEAK_SECONDS * 1000:g}ms, such as 2s",
+        )
+
+
+@contextlib.contextmanager
+def _workload(server: ThrowawayServer, parameters: Parameters) -> Iterator[int]:
+    log_path = server.directory / "workload.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            # -P: what lies in the current directory is none of its modules.
+            [sys.executable, "-P", "-m", "pgtop.demo.workload"],
+            env={**os.environ, "PYTHONPATH": _python_path()},
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    if process.stdin is None or process.stdout is None:
+        raise RuntimeError("a process started with pipes has none")
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(msgspec.json.encode(parameters) + b"\n")
+        ready, _, _ = select.select([process.stdout], [], [], _SECONDS_TO_SET_UP)
+        if not ready or process.stdout.readline() != b"ready\n":
+            last = (log_path.read_text(errors="replace").strip().splitlines() or ["no answer"])[-1]
+            raise ServerError(f"the demo's workload did not start: {last}")
+        yield process.pid
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        try:
+            process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _python_path() -> str:
+    """Where the child process finds this very package, installed or not."""
+    here = str(Path(__file__).parents[2])
+    return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
+
+
+def wait_for_signal(demo: Demo) -> None:
+    """Prints the connection URI and stays until SIGINT, SIGTERM or SIGHUP.
+
+    An ignored SIGHUP (nohup) stays ignored. Raises ServerError when the server ends by itself.
+    """
+    asked_to_end = threading.Event()
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        asked_to_end.set()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, note) for number in numbers}
+    try:
+        sys.stdout.write(f"{demo.uri}\n")
+        sys.stdout.flush()
+        while not asked_to_end.wait(_SECONDS_BETWEEN_LOOKS):
+            if demo.server.pid is None:
+                raise ServerError(f"the demo's server ended by itself: {demo.server.log_tail()}")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
