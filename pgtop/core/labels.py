@@ -73,10 +73,10 @@ def client(backend: Backend) -> str:
         return HIDDEN if backend.is_hidden else ""
     if host == LOCAL:
         return LOCAL
-    shown = f"[{host}]" if ":" in host else host
+    shown = printable(f"[{host}]" if ":" in host else host)
     return shown if port is None else f"{shown}:{port}"
 
 
 def wait(backend: Backend) -> str:
     """What a session waits for, such as `Lock/transactionid`; "" for nothing."""
-    return "/".join(part for part in (backend.wait_event_type, backend.wait_event) if part)
+    return printable("/".join(part for part in (backend.wait_event_type, backend.wait_event) if part))
