@@ -1,0 +1,229 @@
+"""The options that commands share, and the values they take.
+
+An option belongs to a section of the help, and has its variable, `PGTOP_<OPTION>`.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import click
+from click.core import ParameterSource
+
+from pgtop import __version__
+from pgtop.config import Given
+from pgtop.core.text import clip, parse_duration, printable
+from pgtop.errors import UsageError
+
+OUTPUT: Final = "Output"
+SERVER: Final = "Server and workload"
+CONNECTION: Final = "Connection"
+SETTINGS: Final = "Settings"
+OTHER: Final = "Other"
+
+VARIABLES: Final = "PGTOP_"
+
+_FRACTION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,15})?|\.[0-9]{1,15}) ?(%?)")
+
+
+class Option(click.Option):
+    """An option in a section of the help, with its variable named after its long flag."""
+
+    def __init__(self, flags: Sequence[str], *, section: str, has_variable: bool = True, **rest: Any) -> None:
+        self.section = section
+        self.long_flag = next(flag for flag in flags if flag.startswith("--"))
+        self.variable = VARIABLES + self.long_flag[2:].replace("-", "_").upper()
+        super().__init__(flags, envvar=self.variable if has_variable else None, **rest)
+
+    def source(self, context: click.Context | None) -> str:
+        """How to name it in an error: as the flag or as the variable, whichever gave the value."""
+        origin = context.get_parameter_source(self.name or "") if context else None
+        return self.variable if origin is ParameterSource.ENVIRONMENT else self.long_flag
+
+
+if TYPE_CHECKING:
+    _ParamType: TypeAlias = click.ParamType[
+        Given
+    ]  # generic for the checker alone: older ones of click refuse it
+else:
+    _ParamType = click.ParamType
+
+
+class _Setting(_ParamType):
+    """A value of the configuration: read here, checked in `config.in_force`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Given:
+        """The value with what was written and where; raises UsageError, which names that."""
+        if isinstance(value, Given):
+            return value
+        source = param.source(ctx) if isinstance(param, Option) else self.name
+        try:
+            return Given(self.read(value), value, source)
+        except ValueError as error:
+            raise UsageError(source, str(error)) from error
+
+    def read(self, text: str) -> object:
+        """The value that was written; raises ValueError, saying what is accepted."""
+        return text
+
+
+class Duration(_Setting):
+    """Seconds, or a number with a unit."""
+
+    name = "duration"
+
+    def read(self, text: str) -> object:
+        """Seconds; raises ValueError."""
+        return parse_duration(text)
+
+
+class Fraction(_Setting):
+    """A fraction, or a percentage."""
+
+    name = "fraction"
+
+    def read(self, text: str) -> object:
+        """The fraction; raises ValueError.
+
+        >>> Fraction().read("80%"), Fraction().read("0.8")
+        (0.8, 0.8)
+        """
+        found = _FRACTION.fullmatch(text.strip())
+        if found is None:
+            shown = clip(printable(text), 40)
+            raise ValueError(f'"{shown}" is no fraction: give one such as 0.8, or a percentage such as 80%')
+        return float(found[1]) / (100 if found[2] else 1)
+
+
+class FilePath(_Setting):
+    """The path of a file, or `-`."""
+
+    name = "path"
+
+
+def connection_options() -> list[click.Parameter]:
+    """CONNINFO and the options that say which server to reach and as whom, as psql has them."""
+
+    def option(*flags: str, help: str, **rest: Any) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option(flags, section=CONNECTION, help=help, **rest)
+
+    return [
+        click.Argument(["conninfo"], required=False, metavar="[CONNINFO]"),
+        option("-h", "--host", metavar="HOST", help="host name, address, or socket directory"),
+        option("-p", "--port", metavar="PORT", help="port"),
+        option("-U", "--username", metavar="ROLE", help="role to connect as"),
+        option("-d", "--dbname", metavar="DBNAME", help="database, or a CONNINFO"),
+        option("--service", metavar="NAME", help="entry of the connection service file"),
+        option("-w", "--no-password", is_flag=True, help="never ask for a password"),
+        option("-W", "--password", is_flag=True, help="ask for a password first"),
+    ]
+
+
+def setting_options(*, polls: bool, idle_after: str | None = None) -> list[click.Parameter]:
+    """The settings of `config.Config`, named as its fields are.
+
+    A command that does not go on polling takes --interval and --audit-log all the same, unlisted: settings
+    that stand before a command's name (`alias pgtop='pgtop --interval 5'`) then suit every command.
+    `idle_after` is this command's own default, as it would be written.
+    """
+
+    def option(*flags: str, **rest: Any) -> click.Parameter:
+        return Option(flags, section=SETTINGS, **rest)
+
+    return [
+        option(
+            "--interval",
+            "interval_seconds",
+            type=Duration(),
+            metavar="DURATION",
+            hidden=not polls,
+            help="time between polls (2s)",
+        ),
+        option(
+            "--warn-at",
+            "warn_at",
+            type=Fraction(),
+            metavar="FRACTION",
+            help="the line: a fraction of the slots (0.8), or 80%",
+        ),
+        option(
+            "--idle-after",
+            "idle_after_seconds",
+            type=Duration(),
+            metavar="DURATION",
+            default=idle_after,
+            help=f"idle for longer than this is stale ({idle_after or '5min'})",
+        ),
+        option(
+            "--audit-log",
+            "audit_log",
+            type=FilePath(),
+            metavar="PATH",
+            hidden=not polls,
+            help="where acts are logged; - for standard error",
+        ),
+    ]
+
+
+def json_option() -> click.Parameter:
+    """--json."""
+    return Option(["--json"], section=OUTPUT, is_flag=True, help="one JSON object instead of a table")
+
+
+def demo_options() -> list[click.Parameter]:
+    """What the demo's server and workload are like."""
+    return [
+        Option(
+            ["--max-connections"],
+            section=SERVER,
+            type=int,
+            default=60,
+            metavar="NUMBER",
+            help="the server's max_connections (60)",
+        ),
+        Option(
+            ["--leak-every"],
+            section=SERVER,
+            type=Duration(),
+            default="2s",
+            metavar="DURATION",
+            help="time between two leaked sessions (2s)",
+        ),
+        Option(
+            ["--no-dashboard"],
+            section=SERVER,
+            is_flag=True,
+            help="print the connection URI instead, until Ctrl-C or a signal",
+        ),
+    ]
+
+
+def other_options(show: Callable[[str], None]) -> list[click.Parameter]:
+    """--help and --version; `show` prints what they have to say."""
+
+    def tell(text: Callable[[click.Context], str]) -> Callable[[click.Context, click.Parameter, bool], None]:
+        def callback(context: click.Context, _: click.Parameter, asked: bool) -> None:
+            if asked and not context.resilient_parsing:
+                show(text(context) + "\n")
+                context.exit()
+
+        return callback
+
+    def option(*flags: str, help: str, callback: Any) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option(
+            flags,
+            section=OTHER,
+            has_variable=False,
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            help=help,
+            callback=callback,
+        )
+
+    return [
+        option("-?", "--help", help="show this and exit", callback=tell(lambda context: context.get_help())),
+        option(
+            "--version", help="show the version and exit", callback=tell(lambda _: f"pgtop {__version__}")
+        ),
+    ]

@@ -1,0 +1,192 @@
+"""A snapshot as a table for people: plain text, no wider than asked for, safe in any terminal."""
+
+import re
+from typing import Final, Literal
+
+import msgspec
+
+from pgtop.core.activity import Backend, Counts, Snapshot
+from pgtop.core.groups import Group, applications
+from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
+from pgtop.core.selection import Column, sort_backends, stale
+from pgtop.core.text import cell_width, clip, duration, fit, percent, plural, printable
+
+_GAP: Final = "  "
+_LEAST_LAST: Final = 20
+"""Cells that the last column keeps before a column is dropped for it."""
+_PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+class _Column(msgspec.Struct, frozen=True):
+    title: str
+    cells: list[str]
+    align: Literal["left", "right"] = "left"
+    widest: int = 24
+    drop: int = 0
+    """Dropped where there is no room, the lowest first; 0 for never."""
+
+    @property
+    def width(self) -> int:
+        return min(self.widest, max(map(cell_width, (self.title, *self.cells))))
+
+
+def render(snapshot: Snapshot, *, warn_at: float, idle_after_seconds: float, width: int) -> str:
+    """The whole table, in lines of at most `width` cells."""
+    lines = [_server(snapshot), standing(snapshot, warn_at), _states(snapshot.counts)]
+    if not snapshot.counts.exact:
+        lines += _hidden(snapshot)
+    lines += ["", "applications", *_applications(snapshot, width)]
+    lines += ["", *_backends(snapshot, idle_after_seconds, width)]
+    return "".join(clip(line, width).rstrip() + "\n" for line in lines)
+
+
+def standing(snapshot: Snapshot, warn_at: float) -> str:
+    """How the server stands, as one sentence; `≤` where the count is an upper bound."""
+    counts, slots, usage = snapshot.counts, snapshot.slots, snapshot.usage
+    bound = "" if counts.exact else "≤ "
+    line = f"the {percent(warn_at)} line"
+    if usage < warn_at:
+        verdict = f"below {line}"
+    elif not counts.exact:
+        verdict = f"perhaps over {line}"
+    elif counts.total >= slots:
+        verdict = "no ordinary slot is left"
+    else:
+        verdict = f"over {line}" if usage > warn_at else f"at {line}"
+    return f"{bound}{counts.total} of {plural(slots, 'slot')} · {bound}{percent(usage)} · {verdict}"
+
+
+def _server(snapshot: Snapshot) -> str:
+    server = snapshot.server
+    role = "standby" if server.identity.in_recovery else "primary"
+    at = _moment(snapshot.taken_at)
+    return f"{printable(server.address)} · PostgreSQL {server.version} · {role} · {at} UTC"
+
+
+def _moment(microseconds: int) -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(microseconds // 1_000_000, tz=UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _states(counts: Counts) -> str:
+    """How many are in each state; idle and active always, but never as nought where states are hidden."""
+    named = (
+        ("idle", counts.idle),
+        ("active", counts.active),
+        ("idle in transaction", counts.idle_in_transaction),
+        ("idle in transaction (aborted)", counts.idle_in_transaction_aborted),
+        ("in a fastpath call", counts.fastpath),
+        ("with track_activities off", counts.disabled),
+        ("starting", counts.starting),
+        ("hidden", counts.hidden),
+    )
+    shown = [
+        f"{_at_least(number, counts.hidden)} {name}"
+        for name, number in named
+        if number or name in ("idle", "active")
+    ]
+    return " · ".join(shown)
+
+
+def _at_least(number: int, hidden: int) -> str:
+    """A count, of which more may be hidden."""
+    if not hidden:
+        return str(number)
+    return f"≥{number}" if number else "?"
+
+
+def _hidden(snapshot: Snapshot) -> list[str]:
+    role = snapshot.privileges.role
+    grantee = role if _PLAIN_NAME.fullmatch(role) else '"' + printable(role.replace('"', '""')) + '"'
+    return [
+        f"states are hidden from role {printable(role)}, and background processes may be counted:",
+        f"GRANT pg_monitor TO {grantee};",
+    ]
+
+
+def _applications(snapshot: Snapshot, width: int) -> list[str]:
+    groups = applications(snapshot)
+
+    def numbers(title: str, name: str, drop: int = 0) -> _Column:
+        cells = [_at_least(getattr(group, name), group.counts.hidden) for group in groups]
+        return _Column(title, cells, "right", drop=drop)
+
+    return _table(
+        [
+            _Column("application", [_name(group.key.application_name, NO_APPLICATION) for group in groups]),
+            _Column("user", [_name(group.key.usename, NO_USER) for group in groups]),
+            _Column("database", [_name(group.key.datname, NO_DATABASE) for group in groups], drop=1),
+            _Column("total", [str(group.total) for group in groups], "right"),
+            numbers("idle", "idle"),
+            numbers("active", "active"),
+            numbers("in txn", "in_transaction", drop=3),
+            _Column("oldest idle", [duration(group.oldest_idle_seconds) for group in groups], "right"),
+            _Column("share", [_share(group) for group in groups], "right", drop=2),
+        ],
+        width,
+    )
+
+
+def _share(group: Group) -> str:
+    return percent(group.share)
+
+
+def _name(value: object, empty: str) -> str:
+    return label(value if isinstance(value, str) else None, empty)
+
+
+def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int) -> list[str]:
+    now = snapshot.taken_at
+    backends = sort_backends(snapshot.backends, Column.IDLE_AGE)
+    marks = ["*" if stale(backend, now, idle_after_seconds) else "" for backend in backends]
+    legend = f"{marks.count('*')} stale: idle for more than {duration(idle_after_seconds)}, marked *"
+
+    def ages(age: str) -> list[str]:
+        return [duration(getattr(backend, age)(now)) for backend in backends]
+
+    def names(attribute: str, empty: str) -> list[str]:
+        return [_name(getattr(backend, attribute), empty) for backend in backends]
+
+    columns = [
+        _Column("", marks),
+        _Column("pid", [str(backend.pid) for backend in backends], "right"),
+        _Column("application", names("application_name", NO_APPLICATION), widest=20),
+        _Column("user", names("usename", NO_USER), widest=16),
+        _Column("database", names("datname", NO_DATABASE), widest=16, drop=2),
+        _Column("client", [client(backend) for backend in backends], drop=3),
+        _Column("state", [state(backend) for backend in backends]),
+        _Column("idle age", ages("idle_seconds"), "right"),
+        _Column("in txn", ages("xact_seconds"), "right", drop=4),
+        _Column("wait", [_wait(backend) for backend in backends], drop=1),
+        _Column("query", [printable(backend.query) for backend in backends], widest=200),
+    ]
+    return [f"backends, by idle age · {legend}", *_table(columns, width)]
+
+
+def _wait(backend: Backend) -> str:
+    return printable(wait(backend))
+
+
+def _table(columns: list[_Column], width: int) -> list[str]:
+    """Head and rows; columns are dropped, the lowest `drop` first, until the last one has room."""
+    kept = list(columns)
+    while _taken(kept) > width:
+        droppable = [column for column in kept if column.drop]
+        if not droppable:
+            break
+        kept.remove(min(droppable, key=lambda column: column.drop))
+    widths = [column.width for column in kept]
+    rows = [[column.title for column in kept], *zip(*(column.cells for column in kept), strict=True)]
+    return [
+        _GAP.join(
+            fit(cell, cells, column.align) for cell, cells, column in zip(row, widths, kept, strict=True)
+        )
+        for row in rows
+    ]
+
+
+def _taken(columns: list[_Column]) -> int:
+    """Cells that the columns need, the last one no more than it must keep."""
+    widths = [column.width for column in columns]
+    return sum(widths[:-1]) + min(widths[-1], _LEAST_LAST) + len(_GAP) * (len(columns) - 1)
