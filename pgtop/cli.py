@@ -49,8 +49,10 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 """What shells make of a program ended by Ctrl-C; SIGTERM, which is sent on purpose, is 0."""
 
 _NOTES: Final = (
-    "Every option has its variable, such as PGTOP_WARN_AT for --warn-at; a flag beats it. "
-    "PGHOST, PGPASSWORD, ~/.pgpass and the rest of libpq's count as for psql.",
+    (
+        "Every option has its variable, such as PGTOP_WARN_AT for --warn-at; a flag beats it. "
+        "PGHOST, PGPASSWORD, ~/.pgpass and the rest of libpq's count as for psql."
+    ),
     "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d.",
     "Exit status: 0 done, 1 unexpected, 2 usage, 3 cannot connect, 4 no slot left, 5 not permitted.",
 )
@@ -115,7 +117,9 @@ def _usage_error(error: click.ClickException, path: str) -> UsageError:
         # What was given for a yes or no is not repeated: PGTOP_PASSWORD may hold a password by mistake.
         said = "takes 1 for yes or 0 for no" if option.is_flag else error.message
         problem = f"{option.source(error.ctx)}: {said}"
-    return UsageError((problem[:1].lower() + problem[1:]).rstrip("."), f"try {path} --help")
+    else:
+        problem = problem[:1].lower() + problem[1:]
+    return UsageError(problem.rstrip("."), f"try {path} --help")
 
 
 def _dashboard(context: click.Context, /, **_: Any) -> int:
