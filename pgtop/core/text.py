@@ -21,9 +21,8 @@ ELLIPSIS: Final = "…"
 LONGEST_DURATION_SECONDS: Final = 3650 * 86_400.0
 """What `parse_duration` accepts at most: ten years."""
 
-_MARKS_KEPT: Final = (
-    2  # Vietnamese, Thai and Hebrew need two on a letter; a pile of them paints over other rows
-)
+# Vietnamese, Thai and Hebrew need two on one letter; a pile of them paints over other rows.
+_MARKS_KEPT: Final = 2
 _TAB: Final = 4
 
 _BREAK: Final = re.compile(r"\r\n|[\n\r\v\f\x85\u2028\u2029]")

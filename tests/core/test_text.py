@@ -211,6 +211,11 @@ def test_percent_never_promises_more_than_there_is(slots: int, data: st.DataObje
     assert percent(used / slots) == f"{used * 100 // slots}%"
 
 
+def test_percent_is_not_fooled_by_binary_fractions() -> None:
+    assert percent(29 / 100) == "29%"
+    assert percent(57 / 100) == "57%"
+
+
 def test_numbers_with_their_nouns() -> None:
     assert plural(0, "session") == "0 sessions"
     assert plural(1, "session") == "1 session"

@@ -1,0 +1,52 @@
+"""Values drawn as bars of characters, pure and exact in cells.
+
+Bars round down, as figures do: the last cell is whole only where nothing is left.
+"""
+
+import math
+from typing import Final
+
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+_FREE: Final = "░"
+_LINE: Final = "┃"
+_ROUNDING: Final = 1e-7  # 0.29 * 100 is below 29; one connection of the most there can be is far above this
+
+
+def share_bar(fraction: float, width: int) -> str:
+    """A fraction of `width` cells, filled up with blanks; never quite empty for more than nothing.
+
+    >>> share_bar(0.5, 4), share_bar(0.001, 4), share_bar(1.3, 4)
+    ('██  ', '▏   ', '████')
+    """
+    if width <= 0:
+        return ""
+    return _blocks(fraction, width).ljust(width)
+
+
+def usage_bar(usage: float, width: int, warn_at: float) -> str:
+    """The usage in `width` cells, its two ends included, with a mark at the line that it should stay below.
+
+    Nothing is filled past the mark while the usage is below it, and everything before it once it is reached.
+
+    >>> usage_bar(0.5, 12, 0.8), usage_bar(0.95, 12, 0.8), usage_bar(1.03, 12, 0.8)
+    ('▕█████░░░┃░▏', '▕████████┃▌▏', '▕████████┃█▏')
+    """
+    inner = width - 2
+    if inner <= 0:
+        return " " * max(0, width)
+    cells = list(_blocks(usage, inner).ljust(inner, _FREE))
+    if 0 <= warn_at < 1:
+        cells[_floor(warn_at * inner)] = _LINE
+    return f"▕{''.join(cells)}▏"
+
+
+def _blocks(fraction: float, width: int) -> str:
+    eighths = _floor(min(max(fraction, 0.0), 1.0) * width * 8)
+    if fraction > 0:
+        eighths = max(1, eighths)
+    whole, rest = divmod(eighths, 8)
+    return _EIGHTHS[8] * whole + (_EIGHTHS[rest] if rest else "")
+
+
+def _floor(number: float) -> int:
+    return math.floor(number + _ROUNDING)

@@ -1,0 +1,51 @@
+"""Bars take exactly their cells and never show more, or less, than there is."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgtop.core.text import cell_width
+from pgtop.tui.cells import share_bar, usage_bar
+
+WIDTHS = st.integers(-2, 80)
+LINES = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
+
+
+@st.composite
+def fractions(draw: st.DrawFn) -> float:
+    """Connections over slots, as a server can have them."""
+    slots = draw(st.integers(1, 1000))
+    return draw(st.integers(0, slots + 10)) / slots
+
+
+@given(fractions(), WIDTHS, LINES)
+def test_bars_take_exactly_their_width(fraction: float, width: int, warn_at: float) -> None:
+    assert cell_width(share_bar(fraction, width)) == max(0, width)
+    assert cell_width(usage_bar(fraction, width, warn_at)) == max(0, width)
+
+
+@given(fractions(), st.integers(1, 80))
+def test_a_bar_is_full_only_when_nothing_is_left_and_empty_only_for_nothing(
+    fraction: float, width: int
+) -> None:
+    bar = share_bar(fraction, width)
+    assert (bar == "█" * width) == (fraction >= 1)
+    assert (bar == " " * width) == (fraction == 0)
+
+
+@given(fractions(), st.integers(12, 80), LINES)
+def test_the_bar_passes_its_mark_only_over_the_line(usage: float, width: int, warn_at: float) -> None:
+    before, after = usage_bar(usage, width, warn_at)[1:-1].split("┃")
+    if usage < warn_at:
+        assert set(after) <= {"░"}
+    else:
+        assert set(before) == {"█"}
+
+
+def test_the_mark_stands_where_the_line_is() -> None:
+    assert usage_bar(0.0, 102, 0.8)[1:-1].index("┃") == 80
+    assert usage_bar(0.0, 102, 0.29)[1:-1].index("┃") == 29
+    assert "┃" not in usage_bar(0.5, 102, 1.0)
+
+
+def test_eighths_are_drawn() -> None:
+    assert share_bar(11 / 32, 4) == "█▍  "
