@@ -39,6 +39,7 @@ _DISPUTED: Final = (
     (0x268A, 0x268F),  # wide since Unicode 16
     (0x302E, 0x302F),  # Hangul tone marks
     (0x3164, 0x3164),  # invisible: Hangul filler
+    (0x3248, 0x324F),  # numbers in a square: glibc, and with it tmux, has them wide
     (0x4DC0, 0x4DFF),  # wide since Unicode 16
     (0xD7B0, 0xD7FF),  # Hangul vowels and finals, extended
     (0xFE00, 0xFE0F),  # variation selectors

@@ -76,6 +76,7 @@ def test_showing_twice_is_showing_once(text: str) -> None:
         ("\ue000", "·"),
         ("\ud83d", "·"),
         ("\u3164", "·"),
+        ("\u3248", "·"),
     ],
 )
 def test_what_cannot_be_shown_leaves_a_mark(hostile: str, shown: str) -> None:
