@@ -1,0 +1,178 @@
+"""A throw-away server: starts anywhere and as anybody, stops as asked, and takes everything along."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from pgtop.demo import server as server_module
+from pgtop.demo.account import readable_binaries, server_account
+from pgtop.demo.server import PortTakenError, ServerError, ThrowawayServer
+from tests.conftest import ServerFactory
+from tests.demo.processes import (
+    NOBODY,
+    SERVER,
+    program,
+    python_for,
+    segment_of,
+    shared_memory_ids,
+    traces,
+    wait_until_no_trace,
+)
+from tests.servers import available, default_binaries, fetch_value, session
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
+
+
+@pytest.mark.parametrize("name", ['it\'s a "place", no $HOME', "tab\tand\\slash", "é*?[x]", "-rf", "x" * 120])
+async def test_any_temporary_directory_will_do(
+    temporary_directory: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    place = temporary_directory / name
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    with ThrowawayServer(default_binaries()) as server:
+        assert server.directory.parent == place
+        async with session(server), session(server, over_socket=True):
+            pass
+    assert not traces(server.directory, server.socket_dir)
+
+
+def test_a_kill_below_a_directory_with_an_odd_name_leaves_nothing(temporary_directory: Path) -> None:
+    place = temporary_directory / 'it\'s a "place", no $HOME; `x` *'
+    place.mkdir()
+    with program(SERVER, TMPDIR=str(place)) as starter:
+        directory, sockets = starter.line(), starter.line()
+        starter.go_on()
+        assert starter.line().startswith("started")
+        assert Path(directory).parent == place
+        starter.process.kill()
+        wait_until_no_trace(directory, sockets)
+    assert list(place.iterdir()) == []
+
+
+async def test_a_stopped_server_comes_back_on_its_port_with_its_data(server_factory: ServerFactory) -> None:
+    server = server_factory()
+    port = server.port
+    async with session(server) as connection:
+        await connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+    server.stop("fast")
+    assert server.pid is None
+    with pytest.raises(ConnectionRefusedError):
+        await asyncpg.connect(server.uri(), ssl=False)
+    server.start()
+    assert server.port == port
+    assert await fetch_value(server, "SELECT value FROM kept") == 7
+    server.settings["max_connections"] = "33"
+    server.restart("immediate")
+    assert await fetch_value(server, "SHOW max_connections") == "33"
+
+
+def test_a_normal_end_leaves_no_process_no_directory_and_no_shared_memory() -> None:
+    with ThrowawayServer(default_binaries()) as server:
+        segment = segment_of(server.data_dir)
+        assert traces(server.directory)
+    assert not traces(server.directory, server.socket_dir)
+    assert segment not in shared_memory_ids()
+
+
+def test_an_exception_in_the_block_ends_the_server_too() -> None:
+    server = ThrowawayServer(default_binaries())
+    with pytest.raises(ZeroDivisionError), server:
+        raise ZeroDivisionError
+    assert not traces(server.directory, server.socket_dir)
+
+
+def test_a_server_that_cannot_start_says_why_and_leaves_nothing() -> None:
+    server = ThrowawayServer(default_binaries(), settings={"no_such_setting": "1"})
+    with pytest.raises(ServerError, match="no_such_setting"):
+        server.start()
+    assert not traces(server.directory, server.socket_dir)
+
+
+async def test_another_port_is_taken_when_the_first_is_taken_in_between(
+    server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ports = iter([server.port, server.port])
+    really_free = server_module._free_port
+    monkeypatch.setattr(server_module, "_free_port", lambda: next(ports, None) or really_free())
+    with ThrowawayServer(default_binaries()) as second:
+        assert second.port != server.port
+        assert await fetch_value(second, "SELECT 1") == 1
+
+
+def test_a_start_on_a_port_that_was_taken_meanwhile_is_an_error(
+    server: ThrowawayServer, server_factory: ServerFactory
+) -> None:
+    second = server_factory()
+    second.stop()
+    second._port = server.port
+    with pytest.raises(PortTakenError, match=str(server.port)):
+        second.start()
+
+
+async def test_with_scram_tcp_asks_for_a_password_and_the_socket_does_not(
+    server_factory: ServerFactory,
+) -> None:
+    server = server_factory(auth="scram-sha-256")
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(server.uri(password=server.password[::-1]), ssl=False)
+    assert await fetch_value(server, "SELECT 1") == 1
+    async with session(server, over_socket=True) as connection:
+        assert await connection.fetchval("SELECT current_user") == "postgres"
+
+
+def test_nobody_else_may_enter_the_directory_or_the_sockets(server: ThrowawayServer) -> None:
+    for place in (server.directory, server.socket_dir, server.data_dir):
+        assert place.stat().st_mode & 0o077 == 0
+
+
+@as_root
+def test_as_root_the_server_runs_as_another_user_that_owns_its_directory(server: ThrowawayServer) -> None:
+    assert server.data_dir.stat().st_uid == server_account().uid != 0
+
+
+@as_root
+@pytest.mark.parametrize("version", available())
+async def test_programs_that_the_servers_user_cannot_read_are_copied(
+    temporary_directory: Path, version: int
+) -> None:
+    """As in a virtual environment below a home directory of mode 0700."""
+    root = available()[version].parent
+    if not (root / "share").is_dir():
+        pytest.skip("the programs of this version are not in one tree")
+    closed = temporary_directory / "closed"
+    closed.mkdir(mode=0o700)
+    package = closed / "site-packages" / root.parent.name
+    shutil.copytree(root, package / root.name, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    libraries = root.parent.with_name(f"{root.parent.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, package.with_name(libraries.name))
+    bin_dir = package / root.name / "bin"
+    assert readable_binaries(server_account(), bin_dir, temporary_directory / "copy") != bin_dir
+    with ThrowawayServer(bin_dir) as server:
+        assert await fetch_value(server, "SELECT 'abc' ~ '[a-z]'")
+
+
+@as_root
+def test_an_ordinary_user_starts_and_ends_a_server_of_its_own(temporary_directory: Path) -> None:
+    python = python_for(NOBODY)
+    if python is None:
+        pytest.skip("no Python that an ordinary user may run here")
+    os.chown(temporary_directory, NOBODY, NOBODY)
+    place = {"TMPDIR": str(temporary_directory), "PGTOP_PG_BIN": str(default_binaries())}
+    for killed in (False, True):
+        with program(SERVER, python=python, user=NOBODY, **place) as starter:
+            directory, sockets = starter.line(), starter.line()
+            starter.go_on()
+            assert starter.line().startswith("started")
+            assert Path(directory, "data").stat().st_uid == NOBODY
+            if killed:
+                starter.process.kill()
+            else:
+                starter.go_on()
+                assert starter.process.wait(30) == 0
+            wait_until_no_trace(directory, sockets)
