@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 import msgspec
+from click.core import ParameterSource
 from msgspec.structs import replace
 
 from pgtop.command import Command, split_command
@@ -182,19 +183,35 @@ def _config(context: click.Context) -> Config:
     )
 
 
+_LIBPQ: Final = (
+    ("host", "host", "PGHOST"),
+    ("port", "port", "PGPORT"),
+    ("user", "username", "PGUSER"),
+    ("dbname", "dbname", "PGDATABASE"),
+    ("service", "service", "PGSERVICE"),
+)
+"""libpq's parameters, the options that set them, and libpq's variables for them."""
+
+
 def _target(context: click.Context) -> "Target":
-    """Where to connect. Raises UsageError."""
+    """Where to connect: a PGTOP_ variable beats libpq's own, and whatever is typed beats both.
+
+    Raises UsageError.
+    """
     from pgtop.postgres.conninfo import resolve
 
-    given = context.params
-    flags = {
-        "host": given["host"],
-        "port": given["port"],
-        "user": given["username"],
-        "dbname": given["dbname"],
-        "service": given["service"],
-    }
-    return resolve(given["conninfo"], flags, os.environ)
+    conninfo: str | None = context.params["conninfo"]
+    flags: dict[str, str | None] = {}
+    environ = dict(os.environ)
+    for parameter, option, variable in _LIBPQ:
+        value = context.params[option]
+        if context.get_parameter_source(option) is not ParameterSource.ENVIRONMENT:
+            flags[parameter] = value
+        elif parameter == "dbname" and ("=" in value or "://" in value):
+            conninfo = value if conninfo is None else conninfo
+        else:
+            environ[variable] = value
+    return resolve(conninfo, flags, environ)
 
 
 def _with_password(
@@ -216,7 +233,7 @@ def _password_flags(context: click.Context) -> tuple[bool, bool]:
     """Whether -w and whether -W holds; a flag beats a variable. Raises UsageError where both do."""
     never, first = context.params.get("no_password", False), context.params.get("password", False)
     if never and first:
-        by_flag = click.core.ParameterSource.COMMANDLINE
+        by_flag = ParameterSource.COMMANDLINE
         sources = [context.get_parameter_source(name) is by_flag for name in ("no_password", "password")]
         if sources[0] == sources[1]:
             raise UsageError("-w and -W contradict each other", "give one of them")

@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from pgtop.core.text import clip, printable
 from pgtop.errors import UsageError
 from pgtop.options import Option
 
@@ -35,11 +34,11 @@ class Command(click.Command):
         """As click's, but for what is said of an argument too many."""
         rest = super().parse_args(ctx, args)
         if rest:
-            takes = "one CONNINFO" if "conninfo" in ctx.params else "no argument"
-            mend = f"{ctx.command_path} takes {takes}"
-            if "conninfo" in ctx.params:
-                mend += '; quote one with blanks ("host=db1 dbname=shop"), and name the role with -U'
-            raise UsageError(f'unexpected argument "{clip(printable(rest[0]), 60)}"', mend)
+            # Not repeated: an unquoted CONNINFO may have a password in any of its words.
+            if "conninfo" not in ctx.params:
+                raise UsageError("an argument too many", f"{ctx.command_path} takes none")
+            mend = 'quote a CONNINFO with blanks ("host=db1 dbname=shop"), and name the role with -U'
+            raise UsageError(f"an argument too many for {ctx.command_path}", mend)
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -49,6 +49,10 @@ else:
     _ParamType = click.ParamType
 
 
+def _source(param: click.Parameter | None, ctx: click.Context | None) -> str:
+    return param.source(ctx) if isinstance(param, Option) else "the value"
+
+
 class _Setting(_ParamType):
     """A value of the configuration: read here, checked in `config.in_force`."""
 
@@ -56,7 +60,7 @@ class _Setting(_ParamType):
         """The value with what was written and where; raises UsageError, which names that."""
         if isinstance(value, Given):
             return value
-        source = param.source(ctx) if isinstance(param, Option) else self.name
+        source = _source(param, ctx)
         try:
             return Given(self.read(value), value, source)
         except ValueError as error:
@@ -101,6 +105,22 @@ class FilePath(_Setting):
     name = "path"
 
 
+class Port(_ParamType):
+    """A port, or one for each of several hosts; as text, since that is how a conninfo has it."""
+
+    name = "port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text itself; raises UsageError, which names where it came from."""
+        text = str(value)
+        for part in text.split(","):
+            digits = part.strip()
+            if digits and not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:9]) <= 65_535):
+                problem = f'{_source(param, ctx)} "{clip(printable(text), 40)}" is no port'
+                raise UsageError(problem, "give a number from 1 to 65535")
+        return text
+
+
 def connection_options() -> list[click.Parameter]:
     """CONNINFO and the options that say which server to reach and as whom, as psql has them."""
 
@@ -110,7 +130,7 @@ def connection_options() -> list[click.Parameter]:
     return [
         click.Argument(["conninfo"], required=False, metavar="[CONNINFO]"),
         option("-h", "--host", metavar="HOST", help="host name, address, or socket directory"),
-        option("-p", "--port", metavar="PORT", help="port"),
+        option("-p", "--port", metavar="PORT", type=Port(), help="port"),
         option("-U", "--username", metavar="ROLE", help="role to connect as"),
         option("-d", "--dbname", metavar="DBNAME", help="database, or a CONNINFO"),
         option("--service", metavar="NAME", help="entry of the connection service file"),

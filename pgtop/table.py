@@ -140,7 +140,7 @@ def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int) -> list
     now = snapshot.taken_at
     backends = sort_backends(snapshot.backends, Column.IDLE_AGE)
     marks = ["*" if stale(backend, now, idle_after_seconds) else "" for backend in backends]
-    legend = f"{marks.count('*')} stale: idle for more than {duration(idle_after_seconds)}, marked *"
+    legend = f"{marks.count('*')} stale: idle for more than {_round(idle_after_seconds)}, marked *"
 
     def ages(age: str) -> list[str]:
         return [duration(getattr(backend, age)(now)) for backend in backends]
@@ -164,6 +164,15 @@ def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int) -> list
     return [f"backends, by idle age · {legend}", *_table(columns, width)]
 
 
+def _round(seconds: float) -> str:
+    """A duration without a smaller part that is nought.
+
+    >>> _round(300), _round(90)
+    ('5m', '1m 30s')
+    """
+    return re.sub(r" 00?[a-z]$", "", duration(seconds))
+
+
 def _wait(backend: Backend) -> str:
     return printable(wait(backend))
 
@@ -177,6 +186,9 @@ def _table(columns: list[_Column], width: int) -> list[str]:
             break
         kept.remove(min(droppable, key=lambda column: column.drop))
     widths = [column.width for column in kept]
+    widths[-1] = max(
+        len(kept[-1].title), min(widths[-1], width - sum(widths[:-1]) - len(_GAP) * (len(kept) - 1))
+    )
     rows = [[column.title for column in kept], *zip(*(column.cells for column in kept), strict=True)]
     return [
         _GAP.join(
