@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import asyncpg
 
 from pgtop.errors import PgtopError
-from pgtop.postgres.faults import DRIVER_ERRORS, STARTING, TIMEOUT, UNREACHABLE, LoginError, connect_error
+from pgtop.postgres.faults import DRIVER_ERRORS, connect_error
+from pgtop.postgres.outages import STARTING, TIMEOUT, UNREACHABLE, LoginError
 from pgtop.postgres.passfile import stored_password
 from pgtop.postgres.target import Endpoint, SocketOptions, Target
 from pgtop.postgres.tls import tls_arguments

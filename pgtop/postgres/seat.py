@@ -14,8 +14,9 @@ import asyncpg
 
 from pgtop.core.activity import PGTOP_PREFIX
 from pgtop.core.text import printable
-from pgtop.postgres.faults import DRIVER_ERRORS, TIMEOUT, SeatLostError
+from pgtop.postgres.faults import DRIVER_ERRORS, SeatLostError
 from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in
+from pgtop.postgres.outages import TIMEOUT
 from pgtop.postgres.target import Target
 
 LIMIT_SECONDS: Final = STATEMENT_TIMEOUT_SECONDS + 1.0

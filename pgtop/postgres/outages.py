@@ -1,0 +1,80 @@
+"""No session, or none any more: the errors that the seat raises, and each as an Outage."""
+
+from typing import Final
+
+import asyncpg
+
+from pgtop.core.activity import Outage
+from pgtop.core.text import printable
+from pgtop.errors import ConnectError, ExitCode, FullError, PgtopError
+
+FULL: Final = "full"
+STARTING: Final = "starting"
+UNREACHABLE: Final = "unreachable"
+REFUSED: Final = "refused"
+LOST: Final = "lost"
+TIMEOUT: Final = "timeout"
+FAILED: Final = "failed"
+
+RETRY_AFTER_SECONDS: Final = {
+    FULL: 0.25,  # a refused login costs the server 2 ms: often enough to win a slot, and no load of its own
+    STARTING: 1.0,
+    UNREACHABLE: 2.0,
+    REFUSED: 5.0,
+    LOST: 0.5,
+    TIMEOUT: 1.0,
+    FAILED: 2.0,
+}
+"""How long to wait after an outage of each kind."""
+
+
+class LoginError(ConnectError):
+    """No session came about; `kind` is the word for it in an Outage."""
+
+    def __init__(self, problem: str, mend: str = "", kind: str = REFUSED) -> None:
+        super().__init__(problem, mend)
+        self.kind = kind
+
+
+class PasswordNeededError(LoginError):
+    """The server asks for a password and none was given: whoever can ask a person for it may try again."""
+
+
+class SeatLostError(PgtopError):
+    """The session ended, or was given up, while or before a statement ran; `kind` is `lost` or `timeout`."""
+
+    exit_code = ExitCode.CANNOT_CONNECT
+
+    def __init__(self, problem: str, mend: str = "", kind: str = LOST) -> None:
+        super().__init__(problem, mend)
+        self.kind = kind
+
+
+def outage(error: BaseException) -> Outage:
+    """An error of taking the seat or of a statement on it, as a value."""
+    kind = _kind(error)
+    if isinstance(error, PgtopError):
+        message = str(error)
+    elif isinstance(error, asyncpg.QueryCanceledError):
+        message = "the server took longer than the statement's time limit"
+    else:
+        message = f"the server could not be asked: {text_of(error)}"
+    return Outage(kind, message, RETRY_AFTER_SECONDS[kind])
+
+
+def _kind(error: BaseException) -> str:
+    if isinstance(error, FullError):
+        return FULL
+    if isinstance(error, LoginError | SeatLostError):
+        return error.kind
+    if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
+        return TIMEOUT
+    if isinstance(error, OSError | asyncpg.PostgresConnectionError):
+        return LOST
+    return FAILED
+
+
+def text_of(error: BaseException) -> str:
+    """What an error says, safe to print; its type's name where it says nothing."""
+    message = getattr(error, "message", None) or str(error) or type(error).__name__
+    return printable(message)

@@ -1,0 +1,176 @@
+"""A server's refusals of a login, told to people.
+
+The messages come in the server's language. What decides is therefore the SQLSTATE and, where one code means
+two things, the C function that raised it.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import asyncpg
+
+from pgtop.core.text import printable
+from pgtop.errors import FullError, PgtopError
+from pgtop.postgres.outages import STARTING, UNREACHABLE, LoginError, text_of
+from pgtop.postgres.target import Endpoint, Target
+
+_LIMIT_FUNCTIONS: Final = frozenset({"InitializeSessionUserId", "CheckMyDatabase"})
+"""Raise 53300 for a role's or a database's CONNECTION LIMIT; the server itself is not full then."""
+
+
+def _quoted(name: str) -> str:
+    return f'"{printable(name)}"'
+
+
+def source_function(error: BaseException) -> str:
+    """The C function of the server that raised an error; "" where the error does not tell."""
+    return getattr(error, "server_source_function", None) or ""
+
+
+def is_connection_limit(error: asyncpg.PostgresError) -> bool:
+    """Whether a 53300 is a role's or a database's CONNECTION LIMIT and not the server's.
+
+    The English words decide only where a pooler or a provider has stripped the function.
+    """
+    function = source_function(error)
+    if function:
+        return function in _LIMIT_FUNCTIONS
+    return bool(re.search(r"connections for (role|database|user)\b", text_of(error)))
+
+
+class _Refusal(NamedTuple):
+    """A server's refusal of a login, its texts safe to print."""
+
+    text: str
+    function: str
+    is_limit: bool
+    where: str
+    user: str
+    database: str
+    passfile: Path | None
+    password_given: bool
+
+
+_Teller = Callable[[_Refusal], PgtopError]
+
+
+def refusal_error(
+    error: asyncpg.PostgresError, target: Target, place: Endpoint, password_given: bool
+) -> PgtopError:
+    """A server's refusal as the error that people see."""
+    refusal = _Refusal(
+        text=text_of(error),
+        function=source_function(error),
+        is_limit=is_connection_limit(error),
+        where=place.label,
+        user=_quoted(target.user),
+        database=_quoted(target.database),
+        passfile=target.passfile,
+        password_given=password_given,
+    )
+    state = error.sqlstate or ""
+    teller = _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2]) or _refused
+    return teller(refusal)
+
+
+def _refused(refusal: _Refusal) -> PgtopError:
+    return LoginError(f"{refusal.where} refuses the login ({refusal.text})")
+
+
+def _too_many(refusal: _Refusal) -> PgtopError:
+    if refusal.is_limit:
+        of_role = refusal.function == "InitializeSessionUserId" or "database" not in refusal.text
+        owner = f"role {refusal.user}" if of_role else f"database {refusal.database}"
+        altered = "ALTER ROLE" if of_role else "ALTER DATABASE"
+        return LoginError(
+            f"{owner} has reached its own CONNECTION LIMIT on {refusal.where} ({refusal.text})",
+            f"log in as another role, or raise it with {altered} … CONNECTION LIMIT",
+        )
+    return FullError(
+        f"{refusal.where} is full ({refusal.text})",
+        "log in as a superuser, or from PostgreSQL 16 on with pg_use_reserved_connections; "
+        "on the server's own host, pgtop break-glass needs no slot",
+    )
+
+
+def _password(refusal: _Refusal) -> PgtopError:
+    if not refusal.password_given:
+        mend = "use -W to be asked for it, or put it in ~/.pgpass or PGPASSWORD"
+        if refusal.passfile is not None and refusal.passfile.exists():
+            mend += (
+                f" ({printable(str(refusal.passfile))} has no line for it, or others may read it: chmod 600)"
+            )
+        return LoginError(f"{refusal.where} asks for the password of {refusal.user}, and none is given", mend)
+    return LoginError(
+        f"{refusal.where} does not accept the password of {refusal.user}",
+        "check the role, the password, ~/.pgpass and PGPASSWORD; -W asks for it",
+    )
+
+
+def _authorization(refusal: _Refusal) -> PgtopError:
+    function = refusal.function
+    if function == "InitializeSessionUserId":
+        return LoginError(
+            f"role {refusal.user} does not exist on {refusal.where}, or may not log in ({refusal.text})",
+            "name another with -U; the default is the operating system's user",
+        )
+    if function == "ClientAuthentication":
+        return LoginError(
+            f"{refusal.where} has no pg_hba.conf entry that lets {refusal.user} in from here"
+            f" ({refusal.text})",
+            "add one and reload, or try sslmode=require, another host or another role",
+        )
+    return LoginError(
+        f"{refusal.where} refuses {refusal.user} ({refusal.text})", "check the role and pg_hba.conf"
+    )
+
+
+def _no_database(refusal: _Refusal) -> PgtopError:
+    return LoginError(
+        f"database {refusal.database} does not exist on {refusal.where}",
+        "name another with -d (postgres is nearly always there); the default is the role's name",
+    )
+
+
+def _not_now(refusal: _Refusal) -> PgtopError:
+    return LoginError(
+        f"{refusal.where} takes no logins at the moment ({refusal.text})", "try again", STARTING
+    )
+
+
+def _no_permission(refusal: _Refusal) -> PgtopError:
+    return LoginError(
+        f"{refusal.user} may not connect to database {refusal.database} ({refusal.text})",
+        "GRANT CONNECT, or name another database with -d",
+    )
+
+
+def _setting(refusal: _Refusal) -> PgtopError:
+    return LoginError(
+        f"{refusal.where} refuses a setting ({refusal.text})", "check options, PGOPTIONS and ALTER ROLE … SET"
+    )
+
+
+def _broken_off(refusal: _Refusal) -> PgtopError:
+    return LoginError(
+        f"{refusal.where} broke off the login ({refusal.text})",
+        "is a PostgreSQL server, or a pooler that works, behind it?",
+        UNREACHABLE,
+    )
+
+
+_BY_SQLSTATE: Final[dict[str, _Teller]] = {
+    "53300": _too_many,
+    "28P01": _password,
+    "28000": _authorization,
+    "3D000": _no_database,
+    "57P01": _not_now,
+    "57P02": _not_now,
+    "57P03": _not_now,
+    "42501": _no_permission,
+    "22023": _setting,
+    "42704": _setting,
+    "08": _broken_off,
+}
