@@ -67,7 +67,6 @@ class Probe:
         self.seat = seat
         self._about: asyncpg.Record | None = None
         self._system_identifier: str | None = None
-        self._about_seat: object = None
         self._listeners: frozenset[BackendId] = frozenset()
 
     async def poll(self) -> Snapshot | Outage:
@@ -75,6 +74,7 @@ class Probe:
         network or a login can do: that is an Outage."""
         try:
             if not self.seat.is_held:
+                self._about = None
                 await self.seat.take()
             return await self.snapshot()
         except (PgtopError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -92,7 +92,7 @@ class Probe:
         return self._snapshot(poll, time.perf_counter() - started)
 
     async def _learn_about_server(self) -> None:
-        if self._about_seat is not None and self._about_seat == self.seat.own_pid:
+        if self._about is not None:
             return
         about = await self.seat.fetchrow(queries.ABOUT_SERVER)
         try:
@@ -101,7 +101,6 @@ class Probe:
         except asyncpg.InsufficientPrivilegeError:
             self._system_identifier = None
         self._about = about
-        self._about_seat = self.seat.own_pid
 
     def _snapshot(self, poll: _Poll, poll_seconds: float) -> Snapshot:
         about = self._about

@@ -1,11 +1,11 @@
 """The table of groups: which application (user, database, address) holds how many slots, and since when."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
-from pgtop.core.activity import Snapshot
-from pgtop.core.groups import Group, GroupBy, GroupKey, group
+from pgtop.core.groups import Group, GroupBy, GroupKey
 from pgtop.core.history import GROUP_SPAN_SECONDS, GroupHistory
+from pgtop.core.labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, label
 from pgtop.core.text import clip, duration
 from pgtop.tui.cells import share_bar
 from pgtop.tui.columns import Cell, Column
@@ -46,20 +46,25 @@ class ApplicationsTable(LineTable[Group]):
         self._now = 0
         self._change_span = ""
 
-    def show_snapshot(self, snapshot: Snapshot, history: GroupHistory[GroupKey]) -> None:
-        """Shows the snapshot's groups with their change over the history."""
-        self._now = snapshot.taken_at
+    def show_groups(self, groups: Sequence[Group], now: int, history: GroupHistory[GroupKey]) -> None:
+        """Shows the groups at `now` (microseconds) with their change over the history."""
+        self._now = now
         self._history = history
         since = history.compared_with(self._now)
         span = GROUP_SPAN_SECONDS if since is None else (self._now - since) / 1_000_000
         self._change_span = "change" if since is None else f"in {max(1, round(span / 60))}m"
-        self.show(group(snapshot.backends, self.by, snapshot.taken_at, snapshot.slots))
+        self.show(groups)
 
     def choose(self, row: Group) -> GroupKey | None:
         """Chooses a group, or lets go of it where it was chosen already; returns what is chosen now."""
         self.chosen = None if self.chosen == row.key else row.key
         self.redraw()
         return self.chosen
+
+    @property
+    def chosen_name(self) -> str:
+        """What the chosen group is called, printable; "" where none is chosen."""
+        return key_name(self.chosen, self.by) if self.chosen is not None else ""
 
     def key_of(self, row: Group) -> Hashable:
         return row.key
@@ -79,7 +84,9 @@ class ApplicationsTable(LineTable[Group]):
             case "mark":
                 return Cell(CHOSEN if row.key == self.chosen else "", "accent")
             case "name":
-                return Cell(clip(group_name(row, self.by), width), "strong" if row.key == self.chosen else "")
+                return Cell(
+                    clip(key_name(row.key, self.by), width), "strong" if row.key == self.chosen else ""
+                )
             case "user":
                 return Cell(clip(row.application if self.by is GroupBy.USER else row.user, width), "dim")
             case "total":
@@ -109,14 +116,13 @@ class ApplicationsTable(LineTable[Group]):
         return Cell(f"{change:+d}", "amber" if change > 0 else "good")
 
 
-def group_name(row: Group, by: GroupBy) -> str:
-    """What a group is called in its own row; printable."""
-    match by:
-        case GroupBy.APPLICATION:
-            return row.application
-        case GroupBy.USER:
-            return row.user
-        case GroupBy.DATABASE:
-            return row.database
-        case GroupBy.ADDRESS:
-            return row.client
+def key_name(key: GroupKey, by: GroupBy) -> str:
+    """What a group is called by its key, also when it has no session any more; printable."""
+    values = {
+        GroupBy.APPLICATION: (key.application_name, NO_APPLICATION),
+        GroupBy.USER: (key.usename, NO_USER),
+        GroupBy.DATABASE: (key.datname, NO_DATABASE),
+        GroupBy.ADDRESS: (key.client_addr, HIDDEN),
+    }
+    value, empty = values[by]
+    return label(value if isinstance(value, str) else None, empty)

@@ -6,8 +6,9 @@ meet in one cell show the dots of both.
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from math import floor
-from typing import Any, Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -36,9 +37,10 @@ Run = tuple[str, Ink]
 
 BLANK: Final[Run] = (" ", Ink.AXIS)
 
-_INKS: Final = (Ink.ACTIVE, Ink.IDLE, Ink.TOTAL)
-"""Their numbers here are the colours plotext is told to use: they only carry the ink through its answer."""
-_ANSI: Final = re.compile(r"\x1b\[([0-9;]*)m|([^\x1b]+)")
+Series = tuple[tuple[int, int], ...]
+"""Columns and rows of dots of one curve."""
+
+_ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 _BRAILLE: Final = range(0x2800, 0x2900)
 
 
@@ -72,11 +74,18 @@ class Canvas(msgspec.Struct, frozen=True):
         """Columns of dots in a cell."""
         return 1 if self.ascii_only else 2
 
+    @property
+    def dots_up(self) -> int:
+        """Rows of dots in a cell."""
+        return 1 if self.ascii_only else 4
+
+    def dot(self, count: float) -> int:
+        """The row of dots of a count, from the bottom."""
+        return floor(round(0.5 + (self.rows * self.dots_up - 1) * count / self.top, 8))
+
     def row(self, count: float) -> int:
-        """The row of a count, from the top, just as plotext places it; below 0 where it is above the top."""
-        dots_up = 1 if self.ascii_only else 4
-        dot = floor(round(0.5 + (self.rows * dots_up - 1) * count / self.top, 8))
-        return self.rows - 1 - dot // dots_up
+        """The row of cells of a count, from the top; below 0 where the count is above the top."""
+        return self.rows - 1 - self.dot(count) // self.dots_up
 
     def ink(self, total: int) -> Ink:
         """How it stands at this total."""
@@ -87,74 +96,18 @@ class Canvas(msgspec.Struct, frozen=True):
 
 def draw_curves(points: tuple[Curve, ...], canvas: Canvas) -> list[list[Run]]:
     """The cells of the curves: exactly the canvas's rows and columns, whatever plotext gives."""
-    if not points:
+    if not points or not canvas.columns:
         return [[BLANK] * canvas.columns for _ in range(canvas.rows)]
-    import plotext  # only a screen with data on it pays for this
-
     stretches = _stretches(points)
-    _prepare(plotext, canvas)
-    for stretch in stretches:
-        _fill_active(plotext, stretch, canvas)
-    for stretch in stretches:
-        _dot_idle(plotext, stretch, canvas)
-    behind = _cells(plotext.build(), canvas)
-    _prepare(plotext, canvas)
-    for stretch in stretches:
-        _line_total(plotext, stretch, canvas)
-    before = _inked(_cells(plotext.build(), canvas), points, canvas)
-    plotext.clear_figure()
-    return [[_merged(*pair) for pair in zip(*rows, strict=True)] for rows in zip(behind, before, strict=True)]
-
-
-def _prepare(plotext: Any, canvas: Canvas) -> None:
-    """Empties plotext's one figure and makes it a bare canvas."""
-    plotext.clear_figure()
-    plotext.limit_size(False, False)  # its own limit is the terminal it believes to be in
-    plotext.plot_size(canvas.columns, canvas.rows)
-    plotext.theme("clear")
-    plotext.frame(False)
-    plotext.xticks([])
-    plotext.yticks([])
-    plotext.xlim(0, max(1, canvas.columns * canvas.dots_across - 1))
-    plotext.ylim(0, canvas.top)
-
-
-def _fill_active(plotext: Any, stretch: list[Curve], canvas: Canvas) -> None:
-    marker = ":" if canvas.ascii_only else "braille"
-    x, y = [p.column for p in stretch], [p.active for p in stretch]
-    plotext.plot(x, y, marker=marker, color=_INKS.index(Ink.ACTIVE), fillx=True)
-
-
-def _dot_idle(plotext: Any, stretch: list[Curve], canvas: Canvas) -> None:
-    """A dot in every cell, at its left: a line of one dot in two."""
-    marker = "." if canvas.ascii_only else "braille"
-    dotted = [p for p in stretch if canvas.ascii_only or p.column % 2 == 0] or stretch
-    x, y = [p.column for p in dotted], [p.idle for p in dotted]
-    plotext.scatter(x, y, marker=marker, color=_INKS.index(Ink.IDLE))
-
-
-def _line_total(plotext: Any, stretch: list[Curve], canvas: Canvas) -> None:
-    marker = "*" if canvas.ascii_only else "braille"
-    x, y = [p.column for p in stretch], [p.total for p in stretch]
-    plotext.plot(x, y, marker=marker, color=_INKS.index(Ink.TOTAL))
-
-
-def _inked(cells: list[list[Run]], points: tuple[Curve, ...], canvas: Canvas) -> list[list[Run]]:
-    """The line of total in the ink of its height.
-
-    A cell above a line's row is above the line; in the row itself the counts of the cell's columns decide.
-    """
-    fullest: dict[int, int] = {}
-    for point in points:
-        column = point.column // canvas.dots_across
-        fullest[column] = max(fullest.get(column, 0), point.total)
-    for count in (canvas.warn_count, canvas.slots):
-        line, ink = canvas.row(count), canvas.ink(count)
-        for number, row in enumerate(cells[: max(0, line + 1)]):
-            for column, (text, _) in enumerate(row):
-                if text != " " and (number < line or fullest.get(column, 0) >= count):
-                    row[column] = (text, ink)
-    return cells
+    active = _drawn(canvas, tuple(_series(s, "active", canvas) for s in stretches), ":", fillx=True)
+    dotted = tuple(_dotted(_series(s, "idle", canvas), canvas) for s in stretches)
+    idle = _drawn(canvas, dotted, ".", lines=False)
+    total = _drawn(canvas, tuple(_series(s, "total", canvas) for s in stretches), "*")
+    inked = _inked(total, points, canvas)
+    return [
+        [_merged(_merged((a, Ink.IDLE), (b, Ink.ACTIVE)), c) for a, b, c in zip(*rows, strict=True)]
+        for rows in zip(idle, active, inked, strict=True)
+    ]
 
 
 def _stretches(points: tuple[Curve, ...]) -> list[list[Curve]]:
@@ -167,26 +120,86 @@ def _stretches(points: tuple[Curve, ...]) -> list[list[Curve]]:
     return stretches
 
 
-def _cells(drawn: str, canvas: Canvas) -> list[list[Run]]:
-    """plotext's coloured text as cells."""
-    lines: list[list[Run]] = [[]]
-    ink = Ink.AXIS
-    for code, text in _ANSI.findall(drawn):
-        if not text:
-            ink = _INKS[int(code.rpartition(";")[2])] if code.startswith("38;5;") else Ink.AXIS
-            continue
-        for number, piece in enumerate(text.split("\n")):
-            if number:
-                lines.append([])
-            lines[-1].extend((character, ink) for character in piece)
-    lines += [[] for _ in range(canvas.rows - len(lines))]
-    return [(line + [BLANK] * canvas.columns)[: canvas.columns] for line in lines[: canvas.rows]]
+def _series(stretch: list[Curve], name: Literal["total", "idle", "active"], canvas: Canvas) -> Series:
+    return tuple((point.column, canvas.dot(getattr(point, name))) for point in stretch)
+
+
+def _dotted(series: Series, canvas: Canvas) -> Series:
+    """A dot in every cell, at its left: every other one of a line's."""
+    return tuple((x, y) for x, y in series if x % canvas.dots_across == 0) or series
+
+
+def _drawn(
+    canvas: Canvas,
+    stretches: tuple[Series, ...],
+    character: str,
+    *,
+    lines: bool = True,
+    fillx: bool = False,
+) -> list[str]:
+    """What one curve looks like: exactly the canvas's rows and columns."""
+    highest = max(y for series in stretches for _, y in series)
+    rows = min(canvas.rows, highest // canvas.dots_up + 1)  # what lies above a curve need not be built
+    marker = character if canvas.ascii_only else "braille"
+    x_end, y_end = canvas.columns * canvas.dots_across - 1, rows * canvas.dots_up - 1
+    drawn = _plotted(canvas.columns, rows, x_end, y_end, stretches, marker, lines, fillx)[:rows]
+    return [row.ljust(canvas.columns)[: canvas.columns] for row in ("",) * (canvas.rows - len(drawn)) + drawn]
+
+
+@lru_cache(maxsize=8)  # most polls move no curve by as much as a dot
+def _plotted(
+    columns: int,
+    rows: int,
+    x_end: int,
+    y_end: int,
+    stretches: tuple[Series, ...],
+    marker: str,
+    lines: bool,
+    fillx: bool,
+) -> tuple[str, ...]:
+    """plotext's text without its colours."""
+    import plotext  # only a screen with data on it pays for this
+
+    plotext.clear_figure()  # its one figure is global
+    plotext.limit_size(False, False)  # its own limit is the terminal it believes to be in
+    plotext.plot_size(columns, rows)
+    plotext.theme("clear")
+    plotext.frame(False)
+    plotext.xticks([])
+    plotext.yticks([])
+    plotext.xlim(0, max(1, x_end))
+    plotext.ylim(0, max(1, y_end))
+    draw = plotext.plot if lines else plotext.scatter
+    for series in stretches:
+        draw([x for x, _ in series], [y for _, y in series], marker=marker, fillx=fillx)
+    drawn = _ANSI.sub("", plotext.build())
+    plotext.clear_figure()
+    return tuple(drawn.split("\n"))
+
+
+def _inked(rows: list[str], points: tuple[Curve, ...], canvas: Canvas) -> list[list[Run]]:
+    """The cells of total in the ink of their height.
+
+    A cell above a line's row is above the line; in the row itself the counts of the cell's columns decide.
+    """
+    fullest: dict[int, int] = {}
+    for point in points:
+        column = point.column // canvas.dots_across
+        fullest[column] = max(fullest.get(column, 0), point.total)
+    cells = [[(text, Ink.TOTAL) for text in row] for row in rows]
+    for count in (canvas.warn_count, canvas.slots):
+        line, ink = canvas.row(count), canvas.ink(count)
+        for number, row in enumerate(cells[: max(0, line + 1)]):
+            for column, (text, _) in enumerate(row):
+                if text != " " and (number < line or fullest.get(column, 0) >= count):
+                    row[column] = (text, ink)
+    return cells
 
 
 def _merged(behind: Run, before: Run) -> Run:
     """Two cells as one: the dots of both, in the ink of the one before."""
     if before[0] == " ":
-        return behind
+        return BLANK if behind[0] == " " else behind
     first, second = ord(behind[0]), ord(before[0])
     if first in _BRAILLE and second in _BRAILLE:
         return chr(first | second), before[1]

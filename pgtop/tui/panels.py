@@ -10,12 +10,9 @@ from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
 from pgtop.core.text import cell_width, clip, clock, duration, percent, plural, printable
 from pgtop.tui.cells import usage_bar
 from pgtop.tui.columns import Cell
+from pgtop.tui.graph import Level
 
-CALM: Final = "calm"
-OVER: Final = "over"
-FULL: Final = "full"
-
-_LEVEL_STYLES: Final = {CALM: "accent", OVER: "amber", FULL: "red"}
+_LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "full": "red"}
 
 
 class Standing(NamedTuple):
@@ -40,21 +37,21 @@ class Key(NamedTuple):
     action: str = ""
 
 
-def level(snapshot: Snapshot, warn_at: float) -> str:
+def level(snapshot: Snapshot, warn_at: float) -> Level:
     """`calm` below the line, `over` on and above it, `full` where no ordinary slot is left."""
     if snapshot.counts.total >= snapshot.slots:
-        return FULL
-    return OVER if snapshot.usage >= warn_at else CALM
+        return "full"
+    return "over" if snapshot.usage >= warn_at else "calm"
 
 
 def sentence(standing: Standing) -> str:
     """How it stands, in words: `over the 80% line since 12:01`."""
     snapshot = standing.snapshot
     line = f"the {percent(standing.warn_at)} line"
-    if level(snapshot, standing.warn_at) == CALM:
+    if level(snapshot, standing.warn_at) == "calm":
         return f"under {line}"
     since = f" since {clock(standing.over_since, seconds=False)}" if standing.over_since is not None else ""
-    if level(snapshot, standing.warn_at) == FULL:
+    if level(snapshot, standing.warn_at) == "full":
         return f"FULL: ordinary logins are refused · over {line}{since}"
     return f"over {line}{since}"
 
@@ -64,7 +61,7 @@ def head_lines(standing: Standing, width: int) -> list[list[Cell]]:
     return [
         _apart(_identity(standing), _liveness(standing), width),
         _usage(standing, width),
-        _counts(standing, width),
+        _counts(standing),
     ]
 
 
@@ -128,7 +125,7 @@ def _usage(standing: Standing, width: int) -> list[Cell]:
     return [Cell(facts, strong), Cell(said, style), Cell("  "), Cell(bar, style)]
 
 
-def _counts(standing: Standing, width: int) -> list[Cell]:
+def _counts(standing: Standing) -> list[Cell]:
     snapshot = standing.snapshot
     counts = snapshot.counts
     cells = [
@@ -156,9 +153,10 @@ def _counts(standing: Standing, width: int) -> list[Cell]:
     return cells
 
 
-def outage_line(outage: Outage, age_seconds: float, width: int) -> list[Cell]:
-    """What is wrong, what is done about it, and how old the data on the screen is."""
-    said = f" ✗ {outage.message} · trying again · what is shown is {duration(age_seconds)} old"
+def outage_line(outage: Outage, age_seconds: float | None, width: int) -> list[Cell]:
+    """What is wrong, what is done about it, and how old the data on the screen is (None: there is none)."""
+    age = "" if age_seconds is None else f" · what is shown is {duration(age_seconds)} old"
+    said = f" ✗ {outage.message} · trying again{age}"
     return [Cell(clip(said, width).ljust(width), "alarm")]
 
 

@@ -12,6 +12,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.strip import Strip
+from textual.widget import Widget
 
 from pgtop.core.text import fit
 from pgtop.tui.columns import GAP, Cell, Column, lay_out
@@ -49,26 +50,26 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     class Chosen(Message):
         """Enter or a double click on a row."""
 
-        def __init__(self, table: "LineTable[Row]", row: Row) -> None:
+        def __init__(self, table: Widget, row: object) -> None:
             super().__init__()
             self.table = table
             self.row = row
 
         @property
-        def control(self) -> "LineTable[Row]":
+        def control(self) -> Widget:
             """The table."""
             return self.table
 
     class HeadClicked(Message):
         """A click on a column's head."""
 
-        def __init__(self, table: "LineTable[Row]", column: str) -> None:
+        def __init__(self, table: Widget, column: str) -> None:
             super().__init__()
             self.table = table
             self.column = column
 
         @property
-        def control(self) -> "LineTable[Row]":
+        def control(self) -> Widget:
             """The table."""
             return self.table
 

@@ -1,0 +1,69 @@
+"""Acting: how a key becomes a plan, a plan a question, and a yes an act of the shared reaper."""
+
+from collections.abc import Awaitable, Iterable
+from typing import Any
+
+import msgspec
+from textual.screen import Screen
+
+from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.policy import Plan, ReapPolicy
+from pgtop.core.text import plural
+from pgtop.errors import PgtopError
+from pgtop.reaper import Reaper
+from pgtop.tui.dialogs import PlanDialog, Replan
+from pgtop.tui.messages import Reaped, Trouble
+
+
+class Acting:
+    """Asks and acts on behalf of a screen, one plan at a time."""
+
+    def __init__(self, screen: Screen[Any], reaper: Reaper, policy: ReapPolicy) -> None:
+        self._screen = screen
+        self._reaper = reaper
+        self._policy = policy
+        self.is_busy = False
+        """True from the key until the last outcome: no second plan is made meanwhile."""
+
+    async def terminate(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
+        """Asks whether to end the selected sessions, and ends them."""
+        plan = self._reaper.plan_terminate(snapshot, self._policy, selected)
+        await self._ask_and_run(snapshot, plan)
+
+    async def cancel(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
+        """Asks whether to cancel what the selected sessions run, and cancels it."""
+        await self._ask_and_run(snapshot, self._reaper.plan_cancel(snapshot, self._policy, selected))
+
+    async def sweep(self, snapshot: Snapshot) -> None:
+        """Asks whether to end the stale sessions; first the emergency's plan where the server is full."""
+
+        async def replan(emergency: bool, included: bool) -> Plan:
+            seconds = self._policy.idle_after_seconds if included else None
+            policy = msgspec.structs.replace(self._policy, include_idle_in_transaction_seconds=seconds)
+            make = self._reaper.plan_emergency if emergency else self._reaper.plan_sweep
+            return await make(snapshot, policy)
+
+        full = snapshot.counts.total >= snapshot.slots
+        await self._ask_and_run(snapshot, replan(full, False), replan)
+
+    async def _ask_and_run(
+        self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None = None
+    ) -> None:
+        try:
+            dialog = PlanDialog(await planning, replan=replan, caution=caution(snapshot) if replan else "")
+            plan = await self._screen.app.push_screen_wait(dialog)
+            if plan is not None:
+                self._screen.post_message(Reaped(await self._reaper.run(plan)))
+        except PgtopError as error:
+            self._screen.post_message(Trouble(str(error)))
+        finally:
+            self.is_busy = False
+
+
+def caution(snapshot: Snapshot) -> str:
+    """What speaks against a sweep: sessions that wait on locks are not helped by it."""
+    waiting = snapshot.waiting_on_locks
+    if not waiting:
+        return ""
+    verb = "waits" if waiting == 1 else "wait"
+    return f"{plural(waiting, 'active session')} {verb} on locks: a sweep frees no lock, b shows who blocks"

@@ -1,0 +1,110 @@
+"""PgtopApp: the terminal program around the dashboard, and how it begins and ends."""
+
+import asyncio
+import io
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterable
+from typing import Any, ClassVar, Final
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from pgtop.audit import AuditLog, operator
+from pgtop.config import Config
+from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.policy import ReapPolicy
+from pgtop.errors import ExitCode
+from pgtop.poller import Poller
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.seat import Seat
+from pgtop.postgres.target import Target
+from pgtop.reaper import Reaper
+from pgtop.tui.dashboard import DashboardScreen
+
+FACE: Final = "dashboard"
+TERMINAL_CHECK_SECONDS: Final = 0.5
+
+
+class PgtopApp(App[None]):
+    """The dashboard as a program."""
+
+    TITLE = "pgtop"
+    CSS_PATH = "pgtop.tcss"
+    ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", "Quit", show=False, priority=True)]
+
+    def __init__(
+        self,
+        *,
+        poller: Poller,
+        reaper: Reaper,
+        config: Config,
+        first: Snapshot | Outage,
+    ) -> None:
+        super().__init__()
+        policy = ReapPolicy(warn_at=config.warn_at, idle_after_seconds=config.idle_after_seconds)
+        self._dashboard = DashboardScreen(
+            poller=poller, reaper=reaper, config=config, policy=policy, first=first
+        )
+
+    def on_mount(self) -> None:
+        self.push_screen(self._dashboard)
+        loop = asyncio.get_running_loop()
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(ending, self.exit)
+        if sys.stdin.isatty():
+            self.set_interval(TERMINAL_CHECK_SECONDS, self._end_without_terminal)
+
+    def _end_without_terminal(self) -> None:
+        """Ends where the terminal has gone and SIGHUP was ignored or lost: Textual would read it for ever."""
+        if is_hung_up(sys.stdin.fileno()):
+            self.exit()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Every key's action by name, for the command palette."""
+        if screen is self._dashboard:
+            for binding in self._dashboard.BINDINGS:
+                if isinstance(binding, Binding):
+                    yield SystemCommand(
+                        binding.description, f"key {binding.key}", self._runner(binding.action)
+                    )
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+
+    def _runner(self, action: str) -> Any:
+        async def run() -> None:
+            await self.run_action(action, self._dashboard)
+
+        return run
+
+
+def is_hung_up(descriptor: int) -> bool:
+    """True where the other end of a terminal's descriptor is gone."""
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+
+
+async def run_dashboard(target: Target, config: Config) -> int:
+    """Opens the dashboard on a server and stays until it is closed; returns the exit code.
+
+    Raises PgtopError before the screen opens where the server cannot be reached.
+    """
+    seat = Seat(target, FACE)
+    later = io.StringIO()
+    audit = AuditLog(config.audit_log, later)
+    try:
+        await seat.take()
+        poller = Poller(Probe(seat), config.interval_seconds)
+        first = await poller.next()
+        reaper = Reaper(seat, audit, FACE, operator(os.environ))
+        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
+        await app.run_async()
+    finally:
+        await seat.release()
+        # The screen owns standard error while it is open.
+        sys.stderr.write(later.getvalue())
+    return app.return_code or ExitCode.DONE

@@ -1,0 +1,132 @@
+"""DetailScreen: all of one backend, the whole query, its locks and who blocks it, asked for on demand."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+
+from pgtop.core.activity import Backend, iso8601
+from pgtop.core.blocking import PREPARED
+from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
+from pgtop.core.text import ago, clip, duration, printable, printable_lines
+from pgtop.errors import PgtopError
+from pgtop.postgres.inspect import BackendDetail, Lock, backend_detail
+from pgtop.postgres.seat import Seat
+from pgtop.tui.columns import Cell
+from pgtop.tui.paint import Lines
+
+LONGEST_QUERY_LINES = 2_000
+
+
+class DetailScreen(ModalScreen[None]):
+    """One backend, as the server tells of it when asked."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss", "Close"),
+        Binding("r", "ask", "Ask again"),
+    ]
+
+    def __init__(self, seat: Seat, backend: Backend) -> None:
+        super().__init__()
+        self._seat = seat
+        self._backend = backend
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog", classes="detail"):
+            with VerticalScroll(id="detail-scroll"):
+                yield Lines(id="detail-text")
+            yield Lines(id="detail-keys")
+
+    def on_mount(self) -> None:
+        self.query_one("#detail-scroll").focus()
+        keys = [Cell(" Esc", "key", "screen.dismiss"), Cell(" close  ", "dim", "screen.dismiss")]
+        keys += [Cell("r", "key", "screen.ask"), Cell(" ask again  ", "dim", "screen.ask")]
+        keys += [Cell("↑ ↓", "key"), Cell(" scroll", "dim")]
+        self.query_one("#detail-keys", Lines).show([keys])
+        self._show([[Cell(f" backend {self._backend.pid}: asking the server …", "dim")]])
+        self.action_ask()
+
+    def action_ask(self) -> None:
+        """Asks the server again."""
+        self.run_worker(self._ask(), name="detail", group="detail", exclusive=False)
+
+    async def _ask(self) -> None:
+        try:
+            detail = await backend_detail(self._seat, self._backend.id)
+        except PgtopError as error:
+            self._show([[Cell(f" {error}", "red")]])
+            return
+        if detail is None:
+            self._show([[Cell(f" backend {self._backend.pid} is gone", "strong-amber")]])
+        else:
+            self._show(detail_lines(detail, max(20, self.query_one("#detail-scroll").size.width - 2)))
+
+    def _show(self, lines: list[list[Cell]]) -> None:
+        text = self.query_one("#detail-text", Lines)
+        text.styles.height = len(lines)
+        text.show(lines)
+
+
+def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
+    """All that is known of a backend, in lines of at most `width` cells."""
+    backend, now = detail.backend, detail.now
+    host = f" ({printable(detail.client_hostname)})" if detail.client_hostname else ""
+    idle = backend.idle_seconds(now)
+    facts = [
+        ("application", label(backend.application_name, NO_APPLICATION)),
+        ("user", label(backend.usename, NO_USER) + (" (superuser)" if backend.is_superuser else "")),
+        ("database", label(backend.datname, NO_DATABASE)),
+        ("client", f"{client(backend)}{host}"),
+        ("TLS", printable(detail.tls) or "no"),
+        ("state", f"{backend.state or state(backend)} since {_moment(backend.state_change, now)}"),
+        ("idle age", duration(idle) if idle is not None else "not idle"),
+        ("session began", _moment(backend.backend_start, now)),
+        ("transaction began", _moment(backend.xact_start, now)),
+        ("query began", _moment(backend.query_start, now)),
+        ("waits for", printable(wait(backend)) or "nothing"),
+        ("transaction id", printable(detail.backend_xid) or "none"),
+        ("holds back (xmin)", printable(detail.backend_xmin) or "nothing"),
+        ("blocked by", _pids(detail.blocked_by)),
+        ("blocks", _pids(detail.blocks)),
+    ]
+    lines = [[Cell(f" backend {backend.pid}", "title")], []]
+    for name, value in facts:
+        alarming = name in ("blocked by", "blocks") and value != "nobody"
+        lines.append([Cell(f" {name:<18} ", "dim"), Cell(clip(value, width - 20), "red" if alarming else "")])
+    lines += [[], [Cell(" query" if backend.state == "active" else " last query", "title")]]
+    lines += [[Cell(f" {piece}")] for piece in wrapped(detail.query, width - 1)] or [[Cell(" none", "dim")]]
+    lines += [[], [Cell(f" locks: {len(detail.locks)}", "title")]]
+    lines += [_lock(lock, width) for lock in detail.locks]
+    return lines
+
+
+def _moment(microseconds: int | None, now: int) -> str:
+    if microseconds is None:
+        return "none"
+    return f"{iso8601(microseconds)} ({ago(max(0, now - microseconds) / 1_000_000)})"
+
+
+def _pids(pids: tuple[int, ...]) -> str:
+    words = ["a prepared transaction" if pid == PREPARED else str(pid) for pid in pids]
+    return ", ".join(words) or "nobody"
+
+
+def _lock(lock: Lock, width: int) -> list[Cell]:
+    granted = Cell(" holds  ", "dim") if lock.granted else Cell(" waits  ", "red")
+    return [granted, Cell(clip(f"{lock.mode} on {lock.locktype} {printable(lock.target)}", width - 8))]
+
+
+def wrapped(query: str, width: int) -> list[str]:
+    """A statement in printable lines of at most `width` cells, indentation kept, at most 2,000 of them."""
+    pieces: list[str] = []
+    for text in printable_lines(query):
+        rest = text
+        while rest and len(pieces) < LONGEST_QUERY_LINES:
+            piece = clip(rest, width, "")
+            pieces.append(piece)
+            rest = rest[len(piece) :]
+        if not text:
+            pieces.append("")
+    return pieces[:LONGEST_QUERY_LINES]

@@ -1,0 +1,89 @@
+"""HelpScreen: every key, and what the words on the screen mean."""
+
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+
+from pgtop.tui.columns import Cell
+from pgtop.tui.paint import Lines
+
+KEYS: Final = (
+    (
+        "End",
+        (
+            ("K", "terminate the tagged sessions, or the selected one"),
+            ("C", "cancel what they run; the sessions stay"),
+            ("S", "sweep: end the stale ones (e: the emergency's plan, i: idle in transaction too)"),
+            ("y  n Esc", "in a dialog: yes, no"),
+            ("o", "after an act: what became of each session"),
+        ),
+    ),
+    (
+        "Choose",
+        (
+            ("↑ ↓ j k", "move; PgUp PgDn Home End too"),
+            ("Tab", "the other table; Enter there lists only that group's sessions"),
+            ("Space U", "tag, untag all; tags survive sort and filter"),
+            ("/", "filter: words, app:web user: db: addr: state:idle pid: query:, -not"),
+            ("Esc", "clear: the notice, the filter, the choice"),
+            ("b", "jump to who blocks the sessions that wait on locks"),
+        ),
+    ),
+    (
+        "Look",
+        (
+            ("Enter", "all of one backend: the whole query, its locks, who blocks it"),
+            ("s r", "sort by the next column, reverse"),
+            ("g", "group by application, user, database, address"),
+            ("[ ]", "the graph's window, 5 minutes to 24 hours"),
+            ("+ -", "the interval"),
+            ("p", "pause: what is shown stands still"),
+            ("c", "copy the selected session"),
+            ("Ctrl+P", "every command by name"),
+            ("F1 ?  q", "this help, quit"),
+        ),
+    ),
+)
+
+WORDS: Final = (
+    ("slots", "what ordinary roles can use: max_connections less the reserved ones; 100% is this number"),
+    ("idle age", "since the last statement ended (state_change), by the server's clock"),
+    ("session", "since the session began; a keepalive query resets the idle age, not this"),
+    ("! stale", "idle for longer than --idle-after"),
+    ("spared", "pgtop's own, superusers', protected applications, holders of advisory locks, and"),
+    ("", "listeners: LISTEN is known only where a poll saw it as the last statement"),
+)
+
+
+class HelpScreen(ModalScreen[None]):
+    """The keys and the words."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,f1,question_mark,enter", "dismiss", "Close"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog", classes="detail"), VerticalScroll(id="help-scroll"):
+            yield Lines(id="help-text")
+
+    def on_mount(self) -> None:
+        lines = help_lines()
+        text = self.query_one("#help-text", Lines)
+        text.styles.height = len(lines)
+        text.show(lines)
+        self.query_one("#help-scroll").focus()
+
+
+def help_lines() -> list[list[Cell]]:
+    """The whole help."""
+    lines: list[list[Cell]] = []
+    for title, keys in KEYS:
+        lines.append([Cell(f" {title}", "title")])
+        lines += [[Cell(f"   {key:<10}", "key"), Cell(said)] for key, said in keys]
+        lines.append([])
+    lines.append([Cell(" Words", "title")])
+    lines += [[Cell(f"   {word:<10}", "strong"), Cell(said, "dim")] for word, said in WORDS]
+    return lines

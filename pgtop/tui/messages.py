@@ -1,0 +1,34 @@
+"""What travels between the widgets and the dashboard, where more than one of them sends or reads it."""
+
+from textual.message import Message
+
+from pgtop.core.activity import Outage, Snapshot
+from pgtop.reaper import Report
+
+
+class Polled(Message):
+    """A poll's result. A newer one takes the place of one that is still waiting to be shown."""
+
+    def __init__(self, result: Snapshot | Outage) -> None:
+        super().__init__()
+        self.result = result
+
+    def can_replace(self, message: Message) -> bool:
+        """True for an older one."""
+        return isinstance(message, Polled)
+
+
+class Reaped(Message):
+    """A plan was carried out."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__()
+        self.report = report
+
+
+class Trouble(Message):
+    """Something that was asked for could not be done."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self.said = said

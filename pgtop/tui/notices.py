@@ -1,0 +1,173 @@
+"""What is said in the line above the keys, in the title of the list, and in the keys."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pgtop.core.activity import ACTIVE, Backend, BackendId, Snapshot
+from pgtop.core.blocking import PREPARED, RootBlocker, root_blockers
+from pgtop.core.labels import NO_APPLICATION, client, label, state
+from pgtop.core.policy import Act
+from pgtop.core.selection import Column as SortColumn
+from pgtop.core.selection import stale
+from pgtop.core.text import cell_width, clip, duration, percent, plural, printable
+from pgtop.errors import PgtopError
+from pgtop.postgres.inspect import Blocking, who_blocks
+from pgtop.postgres.seat import Seat
+from pgtop.reaper import Outcome, Report
+from pgtop.tui.columns import Cell
+from pgtop.tui.dialogs import outcome_sentence
+from pgtop.tui.panels import Key
+
+
+class Notice(NamedTuple):
+    """Something said that stays until it is read."""
+
+    said: str
+    style: str = "note"
+    report: Report | None = None
+    """What `o` shows session by session."""
+    usage: str = ""
+    """`86% → 61%`, measured by the first poll after an act."""
+
+
+class Found(NamedTuple):
+    """Where a jump leads, and what is said about it."""
+
+    said: str
+    identity: BackendId | None = None
+    style: str = "note"
+
+
+def of_report(report: Report) -> Notice:
+    """The notice after an act; red where something was left undone."""
+    undone = {Outcome.DENIED, Outcome.SURVIVED, Outcome.FAILED, Outcome.UNKNOWN}
+    bad = any(result.outcome in undone for result in report.results) or report.audit_problem
+    said = outcome_sentence(report)
+    if report.audit_problem:
+        said += " · NOT in the audit log"
+    return Notice(said, "alarm" if bad else "note", report)
+
+
+def with_usage(notice: Notice, snapshot: Snapshot) -> Notice:
+    """The notice with the usage as the first poll after the act measured it."""
+    report = notice.report
+    if report is None or notice.usage or report.plan.act is Act.CANCEL:
+        return notice
+    return notice._replace(usage=f"{percent(report.plan.usage_before)} → {percent(snapshot.usage)}")
+
+
+def line(notice: Notice, width: int) -> list[Cell]:
+    """The notice's line in `width` cells."""
+    usage = f" · {notice.usage}" if notice.usage else ""
+    keys = " o each session  Esc read " if notice.report is not None else " Esc read "
+    said = clip(f" {notice.said}{usage}", max(0, width - cell_width(keys)))
+    blanks = " " * max(0, width - cell_width(said) - cell_width(keys))
+    return [Cell(said + blanks, notice.style), Cell(keys, notice.style, "screen.outcomes")]
+
+
+def keys(focus: str, tagged: int, notice: Notice | None) -> list[Key]:
+    """The keys that count now, the most needed first; the last two are shown always."""
+    found = []
+    if notice is not None:
+        found.append(Key("Esc", "read", "screen.clear"))
+    if focus == "applications":
+        found += [
+            Key("Enter", "only its sessions"),
+            Key("g", "group", "screen.group"),
+            Key("Tab", "backends"),
+        ]
+        found += [Key("S", "sweep", "screen.sweep"), Key("[ ]", "window", "screen.window(1)")]
+    else:
+        meant = f" {tagged} tagged" if tagged else ""
+        found += [
+            Key("K", f"terminate{meant}", "screen.terminate"),
+            Key("C", f"cancel{meant}", "screen.cancel"),
+            Key("S", "sweep", "screen.sweep"),
+            Key("Space", "tag", "screen.tag"),
+            Key("Enter", "detail"),
+            Key("/", "filter", "screen.filter"),
+            Key("s", "sort", "screen.sort"),
+            Key("g", "group", "screen.group"),
+            Key("[ ]", "window", "screen.window(1)"),
+            Key("p", "pause", "screen.pause"),
+        ]
+    return [*found, Key("F1", "help", "screen.help"), Key("q", "quit", "app.quit")]
+
+
+class Listed(NamedTuple):
+    """What the list of backends shows."""
+
+    chosen: str
+    """The chosen group's name, printable; "" for all."""
+    filter: str
+    column: SortColumn
+    tagged: frozenset[BackendId]
+    idle_after_seconds: float
+
+
+def backends_title(snapshot: Snapshot, rows: Sequence[Backend], listed: Listed) -> list[Cell]:
+    """The line above the list: how many of whom, in which order, how many stale and tagged."""
+    of = f" of {listed.chosen}" if listed.chosen else ""
+    cells = [Cell(f" backends: {len(rows)}{of}, by {listed.column.value}", "title")]
+    if listed.filter:
+        cells.append(Cell(f"  filter: {clip(printable(listed.filter), 30)}", "accent"))
+    stale_count = sum(stale(row, snapshot.taken_at, listed.idle_after_seconds) for row in rows)
+    if stale_count:
+        cells.append(Cell(f"   {stale_count} stale (idle > {duration(listed.idle_after_seconds)})", "amber"))
+    if listed.tagged:
+        visible = sum(row.id in listed.tagged for row in rows)
+        hidden = len(listed.tagged) - visible
+        more = f", {hidden} of them not listed" if hidden else ""
+        cells.append(Cell(f"   {len(listed.tagged)} tagged{more}", "strong"))
+    return cells
+
+
+def copied(row: Backend, snapshot: Snapshot) -> str:
+    """A backend as text for the clipboard: printable, one line."""
+    age = duration(row.idle_seconds(snapshot.taken_at))
+    parts = [
+        f"pid {row.pid}",
+        label(row.application_name, NO_APPLICATION),
+        f"user {printable(row.usename)}",
+        f"database {printable(row.datname)}",
+        client(row),
+        f"{state(row)} {age}".strip(),
+        printable(row.query),
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int) -> Found:
+    """Asks the server who blocks whom, and picks a root: the most blocking one, the next at the next turn."""
+    try:
+        blocking = await who_blocks(seat)
+    except PgtopError as error:
+        return Found(str(error), style="alarm")
+    roots = root_blockers(blocking.blocked_by)
+    if not roots:
+        return Found("nobody waits on a lock right now")
+    root = roots[turn % len(roots)]
+    more = f" (b: the next of {len(roots)})" if len(roots) > 1 else ""
+    if root.pid == PREPARED:
+        return Found(_prepared(blocking, root) + more)
+    backend = next((each for each in snapshot.backends if each.pid == root.pid), None)
+    blocks = f"blocks {plural(root.blocked, 'session')}"
+    if backend is None:
+        return Found(f"{root.pid} {blocks}, and is no client backend: it is not listed{more}")
+    name = label(backend.application_name, NO_APPLICATION)
+    age = duration(backend.state_seconds(snapshot.taken_at))
+    key = "C cancels its query" if backend.state == ACTIVE else "K terminates it"
+    return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age} · {key}{more}", backend.id)
+
+
+def _prepared(blocking: Blocking, root: RootBlocker) -> str:
+    blocks = f"blocks {plural(root.blocked, 'session')}"
+    if not blocking.prepared:
+        return f"a prepared transaction {blocks}: see pg_prepared_xacts"
+    oldest = blocking.prepared[0]
+    others = f" and {len(blocking.prepared) - 1} more" if len(blocking.prepared) > 1 else ""
+    where = f"in database {printable(oldest.database)}, owner {printable(oldest.owner)}"
+    return (
+        f"prepared transaction '{printable(oldest.gid)}'{others} ({where}) {blocks}: "
+        "COMMIT PREPARED or ROLLBACK PREPARED ends it"
+    )
