@@ -109,10 +109,12 @@ class ConnectionGraph(Widget):
         """One row of the picture, from the cache where it can be."""
         if self._frame is None or (self._frame.width, self._frame.height) != self.size:
             self._draw()
+        if not 0 <= y < len(self._rows):
+            return Strip.blank(self.size.width, self._style(Ink.AXIS))
         strip = self._strips.get(y)
         if strip is None:
-            row = self._rows[y] if 0 <= y < len(self._rows) else ((" " * self.size.width, Ink.AXIS),)
-            strip = Strip([Segment(text, self._style(ink)) for text, ink in row], self.size.width)
+            segments = [Segment(text, self._style(ink)) for text, ink in self._rows[y]]
+            strip = Strip(segments, self.size.width)
             self._strips[y] = strip
         return strip
 

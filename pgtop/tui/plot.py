@@ -7,7 +7,7 @@ idle is dotted, active is an area.
 
 from datetime import datetime, tzinfo
 from itertools import groupby
-from math import ceil
+from math import ceil, gcd
 from typing import Final
 
 import msgspec
@@ -52,8 +52,8 @@ class Frame(msgspec.Struct, frozen=True):
     @property
     def area(self) -> tuple[int, int]:
         """Columns and rows the curves have."""
-        header, axis = self.height > 1, self.height > 3
-        return max(0, self.width - gutter_width(self)), max(0, self.height - header - axis)
+        axis = self.height > 3
+        return max(0, self.width - gutter_width(self)), max(0, self.height - 1 - axis)
 
 
 def frame_of(history: History, now: int, blank: Frame) -> Frame:
@@ -198,7 +198,7 @@ def ticks(frame: Frame) -> list[tuple[int, str]]:
     start = frame.edge - cell * columns
     room = max(12, columns // 12) * cell
     step = next((s for s in _TICK_SECONDS if s * MICROSECONDS >= room), 86_400)
-    unit = min(step, 900)  # no zone's offset is finer than a quarter of an hour
+    unit = gcd(step, 900)  # no zone's offset is finer than a quarter of an hour
     found = []
     first = -(-start // MICROSECONDS // unit) * unit
     for second in range(first, frame.edge // MICROSECONDS + 1, unit):
@@ -254,7 +254,7 @@ def _header(frame: Frame) -> list[Run]:
         if room >= 2:
             rule = ("-" if frame.ascii_only else "─") * room
             return [(rule[:1], Ink.RULE), (title, Ink.TITLE), (rule[1:], Ink.RULE), *legend]
-    return short
+    return [run for n, run in enumerate(short) if sum(len(text) for text, _ in short[: n + 1]) <= frame.width]
 
 
 # --- rows ---
