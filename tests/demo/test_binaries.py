@@ -1,5 +1,6 @@
 """The search for PostgreSQL's programs: its order, and what it refuses."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def _no_system(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _no_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binaries.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
 
 def test_the_variable_beats_every_other_place(tmp_path: Path) -> None:

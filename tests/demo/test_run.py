@@ -136,7 +136,7 @@ async def test_batch_holds_a_row_and_blocks_one_other_of_its_own(operator: async
 
 async def test_reports_are_long_active_queries(operator: asyncpg.Connection) -> None:
     async def long_and_active() -> bool:
-        return await operator.fetchval(
+        return True is await operator.fetchval(
             """SELECT bool_or(state = 'active' AND now() - query_start > interval '2 s')
                FROM pg_stat_activity WHERE application_name = 'reports'"""
         )
@@ -167,7 +167,7 @@ async def _pids(connection: asyncpg.Connection, application: str) -> list[int]:
 
 
 async def test_its_role_sees_and_ends_but_is_no_superuser(demo: Demo, operator: asyncpg.Connection) -> None:
-    row = await operator.fetchrow(
+    [row] = await operator.fetch(
         """SELECT current_user::text AS name, rolsuper, pg_has_role('pg_monitor', 'MEMBER') AS monitors,
            pg_has_role('pg_signal_backend', 'MEMBER') AS signals FROM pg_roles WHERE rolname = current_user"""
     )
