@@ -8,7 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from textual import events
 from textual.app import ComposeResult
@@ -24,9 +24,12 @@ from pgtop.errors import PgtopError
 from pgtop.reaper import Outcome, Report, Result
 from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
-from pgtop.tui.sessions import OUTCOME_STYLES, SessionList
+from pgtop.tui.sessions import OUTCOME_STYLES, Judged, SessionList
 
 ARM_SECONDS: Final = 0.4
+_FRAME_LINES: Final = 6
+"""What a dialog takes beside its text and its list: border, buttons, and the screen around it."""
+
 APPLICATIONS_NAMED: Final = 4
 """How many applications a dialog names, before it counts the rest."""
 
@@ -81,6 +84,14 @@ def spared_sentence(plan: Plan) -> str:
     return f"spared: {', '.join(said)}" if said else ""
 
 
+def show_sessions(screen: ModalScreen[Any], rows: Sequence[Judged | Result], lines_above: int) -> None:
+    """Shows the rows in the dialog's list, in as many lines as they take and the screen leaves."""
+    table = screen.query_one(SessionList)
+    room = screen.app.size.height - lines_above - _FRAME_LINES
+    table.styles.height = max(2, min(len(rows) + 1, room))
+    table.show(rows)
+
+
 class PlanDialog(ModalScreen[Plan | None]):
     """Shows a plan and asks. Returns the plan to carry out, or None."""
 
@@ -119,7 +130,7 @@ class PlanDialog(ModalScreen[Plan | None]):
         lines = plan_lines(plan, self._caution, self._problem)
         text.styles.height = len(lines)
         text.show(lines)
-        self.query_one(SessionList).show([*plan.victims, *plan.spared])
+        show_sessions(self, [*plan.victims, *plan.spared], len(lines))
         verb = "Cancel" if plan.act is Act.CANCEL else "End"
         confirm = self.query_one("#confirm", Button)
         confirm.label = f"y  {verb} {len(plan.victims)}"
@@ -251,8 +262,8 @@ class ReportDialog(ModalScreen[None]):
         text.styles.height = len(lines)
         text.show(lines)
         rank = list(OUTCOME_STYLES)
-        results: Sequence[Result] = sorted(self._report.results, key=lambda each: -rank.index(each.outcome))
-        self.query_one(SessionList).show(results)
+        results = sorted(self._report.results, key=lambda each: -rank.index(each.outcome))
+        show_sessions(self, results, len(lines))
         self.query_one("#leave", Button).focus()
 
     def action_leave(self) -> None:

@@ -16,7 +16,7 @@ from pgtop.tui.plot import Frame, Row, frame_of, picture
 
 WINDOWS: Final = (300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
 """The windows to choose from, in seconds: 5 minutes to 24 hours."""
-DEFAULT_WINDOW: Final = 900
+DEFAULT_WINDOW: Final = 300
 
 Level = Literal["calm", "over", "full"]
 """How it stands: below the 80% line, on it or over it, logins refused."""
