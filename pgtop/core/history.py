@@ -108,7 +108,7 @@ class History:
     """The counts over the last 24 hours.
 
     At most 6,120 buckets (3,600 of half a second, 1,080 of 10 s, 1,440 of a minute) and 10,000 levels of
-    usage are held, whatever the interval: about 2 MB when all are full.
+    usage are held, whatever the interval: about 3 MB when all are full.
     """
 
     def __init__(self) -> None:
@@ -146,22 +146,30 @@ class History:
             _put(tier, width, _Bucket(moment, sample, starts))
         self.latest, self._last, self._gap = sample, moment, False
 
-    def window(self, seconds: float, now: int, columns: int) -> list[Point]:
+    def sample_at(self, now: int) -> Sample | None:
+        """The last sample kept of `now` (microseconds) or before."""
+        if self.latest is None or self.latest.at <= now:
+            return self.latest
+        moment = self._clock.moment(now)
+        kept = (bucket for tier in self._tiers for bucket in reversed(tier))
+        return next((bucket.sample for bucket in kept if bucket.at <= moment), None)
+
+    def window(self, seconds: float, now: int, columns: int, *, edge: int | None = None) -> list[Point]:
         """The last `seconds` up to `now` (microseconds), at most one point a column, oldest first.
 
-        A point is its column's fullest sample, the latest of equals. The columns lie on whole multiples of
-        their width, so that a point stays in its column while time passes. A `now` before the latest sample
-        means that sample's time.
+        A point is its column's fullest sample, the latest of equals; what came after `now` is left out. The
+        columns lie on whole multiples of their width, so that a point stays in its column while time passes;
+        the last one holds `edge`, a moment from `now` on where it is not now itself.
         """
         if columns < 1 or self.latest is None:
             return []
         step = column_width(seconds, columns)
-        newest = max(now, self.latest.at) // step
+        newest = max(now, edge or now) // step
         points: list[Point] = []
         for bucket in self._tier_for(seconds):
             at = self._clock.shown(bucket.at)
             column = at // step - newest + columns - 1
-            if column < 0:
+            if column < 0 or at > now:
                 continue
             point = Point(column, at, bucket.sample, bucket.starts or not points)
             if points and points[-1].column == column:

@@ -59,12 +59,12 @@ class Frame(msgspec.Struct, frozen=True):
 def frame_of(history: History, now: int, blank: Frame) -> Frame:
     """A `blank` frame, filled with what the history knows of its window up to `now` (microseconds)."""
     columns, _ = blank.area
-    if columns < 1 or history.latest is None or not blank.slots:
+    latest = history.sample_at(now)
+    if columns < 1 or latest is None or not blank.slots:
         return blank
     dots, cell = (1 if blank.ascii_only else 2), _cell_width(blank)
-    edge = (max(now, history.latest.at) // cell + 1) * cell
-    latest = history.latest
-    points = history.window(blank.window_seconds, edge - 1, columns * dots)
+    edge = (now // cell + 1) * cell
+    points = history.window(blank.window_seconds, now, columns * dots, edge=edge - 1)
     curve = [_curve(p.column, p.sample, p.starts) for p in points]
     if points and points[-1].sample is not latest:  # a column shows its fullest moment, the end now
         curve.append(_curve(points[-1].column, latest, False))

@@ -82,6 +82,24 @@ def test_the_latest_sample_lies_in_the_last_column_when_it_is_of_now() -> None:
     assert history.window(300, history.latest.at, 77)[-1].column == 76
 
 
+@given(totals_lists, st.integers(-10, 900), st.sampled_from(WINDOWS))
+def test_what_came_after_now_is_not_shown(totals: list[int], now: int, seconds: int) -> None:
+    """A screen that is paused shows what was known then, and the last sample of then."""
+    history = filled(totals)
+    moment = START + now * MICROSECONDS
+    known = [sample(n * 2.0, total) for n, total in enumerate(totals) if n * 2 <= now]
+    assert all(p.at <= moment for p in history.window(seconds, moment, 100, edge=moment + 10**9))
+    assert history.sample_at(moment) == (known[-1] if known else None)
+
+
+def test_a_screen_paused_for_hours_still_has_its_sample() -> None:
+    """When the detail of that moment is gone, the nearest kept before it stands for it."""
+    history = filled([7] * 600 + [9] * 7_000)
+    found = history.sample_at(START + 1_100 * MICROSECONDS)
+    assert found is not None
+    assert found.total == 7
+
+
 def test_a_point_keeps_its_place_in_time_while_the_window_moves_on() -> None:
     """Columns lie on whole multiples of their width: nothing but whole columns ever moves."""
     history = filled(list(range(100)))

@@ -179,6 +179,17 @@ def test_the_right_end_and_the_legend_show_now() -> None:
     assert before[1:] != after[1:]
 
 
+def test_a_paused_picture_stands_still_while_the_history_grows() -> None:
+    """What came after the moment shown changes no cell of it."""
+    history = climbing(to=40)
+    assert history.latest is not None
+    now = history.latest.at
+    before = picture(frame_of(history, now, frame()))
+    for number in range(1, 30):
+        history.add(Sample(now + number * 2 * MICROSECONDS, 97, 90, 7, 97), 2)
+    assert picture(frame_of(history, now, frame())) == before
+
+
 @pytest.mark.parametrize("ascii_only", [False, True])
 def test_nothing_is_drawn_where_nothing_was_seen(ascii_only: bool) -> None:
     """An outage is an empty stretch, not a line from its one end to the other."""
@@ -318,6 +329,7 @@ async def test_the_widget_draws_the_labelled_lines_and_the_window_asked_for() ->
     """Both labels, the legend and the viewer's time of day; another window is another picture."""
     app = GraphApp()
     async with app.run_test(size=(118, 11)) as pilot:
+        app.graph.window_seconds = 900
         app.show(climbing())
         await pilot.pause()
         lines = app.lines()
