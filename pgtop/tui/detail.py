@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
-from pgtop.core.activity import Backend, iso8601
+from pgtop.core.activity import Backend, instant, seconds_between
 from pgtop.core.blocking import PREPARED
 from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
 from pgtop.core.text import ago, clip, duration, printable, printable_lines
@@ -105,7 +105,8 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
 def _moment(microseconds: int | None, now: int) -> str:
     if microseconds is None:
         return "none"
-    return f"{iso8601(microseconds)} ({ago(max(0, now - microseconds) / 1_000_000)})"
+    moment = instant(microseconds)
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC ({ago(seconds_between(microseconds, now))})"
 
 
 def _pids(pids: tuple[int, ...]) -> str:

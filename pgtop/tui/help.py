@@ -16,7 +16,7 @@ KEYS: Final = (
         (
             ("K", "terminate the tagged sessions, or the selected one"),
             ("C", "cancel what they run; the sessions stay"),
-            ("S", "sweep: end the stale ones (e: the emergency's plan, i: idle in transaction too)"),
+            ("S", "sweep: end the stale; e: the emergency's plan, i: in txn too"),
             ("y  n Esc", "in a dialog: yes, no"),
             ("o", "after an act: what became of each session"),
         ),
@@ -25,9 +25,9 @@ KEYS: Final = (
         "Choose",
         (
             ("↑ ↓ j k", "move; PgUp PgDn Home End too"),
-            ("Tab", "the other table; Enter there lists only that group's sessions"),
+            ("Tab", "the other table; Enter there lists that group's only"),
             ("Space U", "tag, untag all; tags survive sort and filter"),
-            ("/", "filter: words, app:web user: db: addr: state:idle pid: query:, -not"),
+            ("/", "filter: words, app:web db:shop state:idle -not pid:123"),
             ("Esc", "clear: the notice, the filter, the choice"),
             ("b", "jump to who blocks the sessions that wait on locks"),
         ),
@@ -35,7 +35,7 @@ KEYS: Final = (
     (
         "Look",
         (
-            ("Enter", "all of one backend: the whole query, its locks, who blocks it"),
+            ("Enter", "all of one backend: whole query, locks, who blocks it"),
             ("s r", "sort by the next column, reverse"),
             ("g", "group by application, user, database, address"),
             ("[ ]", "the graph's window, 5 minutes to 24 hours"),
@@ -49,12 +49,13 @@ KEYS: Final = (
 )
 
 WORDS: Final = (
-    ("slots", "what ordinary roles can use: max_connections less the reserved ones; 100% is this number"),
-    ("idle age", "since the last statement ended (state_change), by the server's clock"),
-    ("session", "since the session began; a keepalive query resets the idle age, not this"),
+    ("slots", "max_connections less the reserved ones: 100%"),
+    ("idle age", "since state_change, by the server's clock"),
+    ("session", "its age; a keepalive query resets only the idle age"),
     ("! stale", "idle for longer than --idle-after"),
-    ("spared", "pgtop's own, superusers', protected applications, holders of advisory locks, and"),
-    ("", "listeners: LISTEN is known only where a poll saw it as the last statement"),
+    ("spared", "pgtop's own, superusers', protected applications,"),
+    ("", "holders of advisory locks, and listeners: known only"),
+    ("", "where a poll saw LISTEN as the last statement"),
 )
 
 

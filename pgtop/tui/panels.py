@@ -146,7 +146,8 @@ def _counts(standing: Standing) -> list[Cell]:
         if number:
             cells += [Cell(f"{word} ", "dim"), Cell(f"{number:<5}", "amber" if word == "hidden" else "")]
     if snapshot.waiting_on_locks:
-        said = f"{snapshot.waiting_on_locks} active wait on locks (b: who blocks)"
+        waiting = snapshot.waiting_on_locks
+        said = f"{waiting} active {'waits' if waiting == 1 else 'wait'} on locks (b)"
         cells.append(Cell(said, "red", "screen.root_blocker"))
     elif counts.hidden:
         cells.append(Cell("states are hidden: GRANT pg_monitor", "amber"))
