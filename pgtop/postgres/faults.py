@@ -66,6 +66,10 @@ def connect_error(
             f"{place.label} asks for a way to log in that pgtop does not know ({text_of(error)})",
             "allow this role scram-sha-256 in pg_hba.conf",
         )
+    return _no_postgres(error, place)
+
+
+def _no_postgres(error: BaseException, place: Endpoint) -> PgtopError:
     return LoginError(
         f"{place.label} does not answer as a PostgreSQL server ({text_of(error)})", "check host and port"
     )
@@ -115,6 +119,8 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
         return LoginError(
             f"{place.label} cannot be reached ({text_of(error)})", "check the network", UNREACHABLE
         )
+    if "rejected SSL upgrade" in str(error) and target.tls.sslmode in ("allow", "prefer"):
+        return _no_postgres(error, place)  # a server without TLS says so, and the driver goes on without
     if "rejected SSL upgrade" in str(error):
         return LoginError(
             f"{place.label} does not offer TLS, and sslmode={target.tls.sslmode} asks for it",

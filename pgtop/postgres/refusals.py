@@ -140,6 +140,12 @@ def _not_now(refusal: _Refusal) -> PgtopError:
     )
 
 
+def _no_connections_allowed(refusal: _Refusal) -> PgtopError:
+    return LoginError(
+        f"database {refusal.database} takes no connections ({refusal.text})", "name another database with -d"
+    )
+
+
 def _no_permission(refusal: _Refusal) -> PgtopError:
     return LoginError(
         f"{refusal.user} may not connect to database {refusal.database} ({refusal.text})",
@@ -170,6 +176,7 @@ _BY_SQLSTATE: Final[dict[str, _Teller]] = {
     "57P02": _not_now,
     "57P03": _not_now,
     "42501": _no_permission,
+    "55000": _no_connections_allowed,
     "22023": _setting,
     "42704": _setting,
     "08": _broken_off,
