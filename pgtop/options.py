@@ -41,19 +41,18 @@ class Option(click.Option):
         return self.variable if origin is ParameterSource.ENVIRONMENT else self.long_flag
 
 
-if TYPE_CHECKING:
-    _ParamType: TypeAlias = click.ParamType[
-        Given
-    ]  # generic for the checker alone: older ones of click refuse it
+if TYPE_CHECKING:  # generic for the checker alone: older ones of click refuse it
+    _SettingType: TypeAlias = click.ParamType[Given]
+    _TextType: TypeAlias = click.ParamType[str]
 else:
-    _ParamType = click.ParamType
+    _SettingType = _TextType = click.ParamType
 
 
 def _source(param: click.Parameter | None, ctx: click.Context | None) -> str:
     return param.source(ctx) if isinstance(param, Option) else "the value"
 
 
-class _Setting(_ParamType):
+class _Setting(_SettingType):
     """A value of the configuration: read here, checked in `config.in_force`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Given:
@@ -105,7 +104,7 @@ class FilePath(_Setting):
     name = "path"
 
 
-class Port(_ParamType):
+class Port(_TextType):
     """A port, or one for each of several hosts; as text, since that is how a conninfo has it."""
 
     name = "port"

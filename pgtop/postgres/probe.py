@@ -16,7 +16,8 @@ from pgtop.core.activity import (
     ServerIdentity,
     Snapshot,
 )
-from pgtop.errors import PgtopError
+from pgtop.core.text import printable
+from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres import queries
 from pgtop.postgres.faults import outage
 from pgtop.postgres.seat import Seat
@@ -83,10 +84,19 @@ class Probe:
             return Outage("failed", f"the server's answer could not be read ({error})", 1.0)
 
     async def snapshot(self) -> Snapshot:
-        """One poll of a seat that is held; raises what the seat raises."""
-        await self._learn_about_server()
-        started = time.perf_counter()
-        row = await self.seat.fetchrow(queries.POLL, limit_seconds=POLL_LIMIT_SECONDS)
+        """One poll of a seat that is held.
+
+        Raises NotPermittedError where the role may not even ask, and else what the seat raises.
+        """
+        try:
+            await self._learn_about_server()
+            started = time.perf_counter()
+            row = await self.seat.fetchrow(queries.POLL, limit_seconds=POLL_LIMIT_SECONDS)
+        except asyncpg.InsufficientPrivilegeError as error:
+            raise NotPermittedError(
+                f"role {printable(self.seat.target.user)} may not see the sessions ({printable(str(error))})",
+                "GRANT pg_monitor to it, and EXECUTE on that function",
+            ) from error
         assert row is not None  # noqa: S101 - an aggregate without GROUP BY gives one row
         poll = decode(row["poll"])
         return self._snapshot(poll, time.perf_counter() - started)
