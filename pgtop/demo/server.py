@@ -95,12 +95,14 @@ class ThrowawayServer:
         self._janitor: Janitor | None = None
         self._port = 0
         # Decided before anything is made: the janitor has to know them first.
-        name = f"throwaway-postgres-{secrets.token_hex(6)}"
+        name = f"throwaway-postgres-{secrets.token_hex(4)}"
         self.directory = temporary_place(self._account) / name
-        """Holds everything of the server, but for the socket where its path would be too long."""
+        """Holds everything of the server, but for the socket where clients could not take its path."""
         self.socket_dir = self.directory / "socket"
         """The directory of the Unix socket."""
-        if len(os.fsencode(self.socket_dir / ".s.PGSQL.65535")) > _LONGEST_SOCKET_PATH:
+        socket_path = os.fsencode(self.socket_dir / ".s.PGSQL.65535")
+        # A client takes a comma for the end of one host and the beginning of the next.
+        if len(socket_path) > _LONGEST_SOCKET_PATH or b"," in socket_path:
             self.socket_dir = _SHORT_PLACE / name
 
     @property
@@ -241,7 +243,7 @@ class ThrowawayServer:
             **_ALWAYS,
             **self.settings,
             "port": str(self.port),
-            # A list of quoted names: a comma or a quote in one is no separator.
+            # A list of quoted names: a space or a quote in one is no separator.
             "unix_socket_directories": '"' + str(self.socket_dir).replace('"', '""') + '"',
         }
         begun_at = self.log_path.stat().st_size

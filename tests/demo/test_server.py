@@ -27,7 +27,7 @@ from tests.servers import available, default_binaries, fetch_value, session
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 
 
-@pytest.mark.parametrize("name", ['it\'s a "place", no $HOME', "tab\tand\\slash", "é*?[x]", "-rf", "x" * 120])
+@pytest.mark.parametrize("name", ['"a" \'b', "a,b", "t\tb\\s", "$H;`x`", "é*?[", "-rf", "x" * 120])
 async def test_any_temporary_directory_will_do(
     temporary_directory: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -36,6 +36,8 @@ async def test_any_temporary_directory_will_do(
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     with ThrowawayServer(default_binaries()) as server:
         assert server.directory.parent == place
+        elsewhere = len(name) > 100 or "," in name
+        assert (server.socket_dir.parent == server.directory) != elsewhere
         async with session(server), session(server, over_socket=True):
             pass
     assert not traces(server.directory, server.socket_dir)
