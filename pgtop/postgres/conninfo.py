@@ -64,11 +64,11 @@ def resolve(conninfo: str | None, flags: Mapping[str, str | None], environ: Mapp
 
 
 def _parsed(conninfo: str | None) -> dict[str, str]:
-    return {} if conninfo is None else parse_conninfo(conninfo)
+    return parse_conninfo(conninfo) if conninfo else {}
 
 
 def _flags(flags: Mapping[str, str | None]) -> dict[str, str]:
-    given = {name: value for name, value in flags.items() if value is not None}
+    given = {name: value for name, value in flags.items() if value}  # "" is none, to psql too
     expanded = _parsed(given.pop("dbname", None))
     return {**expanded, **dict(normalised(name, value) for name, value in given.items())}
 

@@ -1,0 +1,260 @@
+"""A conninfo is taken as psql takes it, and nothing in it is dropped that makes a connection safer."""
+
+import os
+import pwd
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pgtop.errors import UsageError
+from pgtop.postgres.conninfo import resolve
+from pgtop.postgres.passfile import stored_password
+from pgtop.postgres.target import Target
+
+NOTHING: dict[str, str] = {}
+SECRET = "s3cr3t-Zw9"  # noqa: S105 (it opens nothing)
+
+
+def resolved(conninfo: str | None = None, environ: dict[str, str] = NOTHING, **flags: str) -> Target:
+    return resolve(conninfo, flags, environ)
+
+
+def complaint(conninfo: str | None = None, environ: dict[str, str] = NOTHING, **flags: str) -> str:
+    with pytest.raises(UsageError) as caught:
+        resolve(conninfo, flags, environ)
+    assert caught.value.mend
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "hosts", "ports", "user", "database"),
+    [
+        ("postgresql://app@db1:5433/shop", ("db1",), (5433,), "app", "shop"),
+        ("postgres://app:x@db1/shop", ("db1",), (5432,), "app", "shop"),
+        ("postgresql://db1:1,db2:2,[::1]:3/s?user=u", ("db1", "db2", "::1"), (1, 2, 3), "u", "s"),
+        ("postgresql://db1,db2:2/s?user=u", ("db1", "db2"), (5432, 2), "u", "s"),
+        ("postgresql://%2Fvar%2Frun/s?user=u&port=7", ("/var/run",), (7,), "u", "s"),
+        ("postgresql:///s?host=/run/pg&user=u", ("/run/pg",), (5432,), "u", "s"),
+        ("postgresql://a%40b:x@h/d%2Fb", ("h",), (5432,), "a@b", "d/b"),
+        ("host=h1,h2 port=9 user=u dbname = 'my shop'", ("h1", "h2"), (9, 9), "u", "my shop"),
+        (r"host=h user='it\'s' dbname=a\ b", ("h",), (5432,), "it's", "a b"),
+        ("hostaddr=10.0.0.1,10.0.0.2 user=u", ("", ""), (5432, 5432), "u", "u"),
+    ],
+)
+def test_a_conninfo_says_where_and_as_whom(
+    conninfo: str, hosts: tuple[str, ...], ports: tuple[int, ...], user: str, database: str
+) -> None:
+    target = resolved(conninfo)
+    assert (target.hosts, target.ports, target.user, target.database) == (hosts, ports, user, database)
+
+
+def test_a_bare_word_is_a_database_and_so_is_the_users_name_without_one() -> None:
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    assert resolved("shop").database == "shop"
+    assert (resolved().user, resolved().database) == (me, me)
+    assert resolved(user="app").database == "app"
+
+
+def test_flags_beat_conninfo_beats_service_beats_environment(tmp_path: Path) -> None:
+    services = tmp_path / "services"
+    services.write_text("# mine\n[other]\nport=1\n\n[web]\nhost=from-service\nport=3\nuser=from-service\n")
+    environ = {
+        "PGSERVICEFILE": str(services),
+        "PGSERVICE": "web",
+        "PGHOST": "from-environment",
+        "PGPORT": "4",
+        "PGUSER": "from-environment",
+        "PGDATABASE": "from-environment",
+    }
+    assert resolved("", environ).label == "from-service:3/from-environment as from-service"
+    target = resolved("host=from-conninfo port=2", environ, port="1")
+    assert target.label == "from-conninfo:1/from-environment as from-service"
+    assert (
+        resolved("service=other", environ).label == "from-environment:1/from-environment as from-environment"
+    )
+    assert resolved("postgresql://?service=other", environ, service="web").ports == (3,)
+
+
+def test_a_dbname_flag_may_be_a_conninfo() -> None:
+    target = resolved(dbname="host=db1 dbname=shop user=u", port="7")
+    assert target.label == "db1:7/shop as u"
+
+
+def test_service_files_are_sought_at_home_and_then_in_the_systems_directory(tmp_path: Path) -> None:
+    home, system = tmp_path / "home", tmp_path / "etc"
+    home.mkdir()
+    system.mkdir()
+    (home / ".pg_service.conf").write_text("[a]\nhost=mine\n")
+    (system / "pg_service.conf").write_text("[a]\nhost=system\n[b]\nhost=system\n")
+    environ = {"HOME": str(home), "PGSYSCONFDIR": str(system)}
+    assert resolved("service=a", environ).hosts == ("mine",)
+    assert resolved("service=b", environ).hosts == ("system",)
+    assert 'definition of service "c" not found' in complaint("service=c", environ)
+    assert 'service file "/no/file" not found' in complaint("service=a", {"PGSERVICEFILE": "/no/file"})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("host", "line 2"),
+        ("service=b", "cannot name another"),
+        ("colour=red", 'invalid connection option "colour"'),
+        ("ldap://x/y?z", "LDAP"),
+    ],
+)
+def test_a_bad_line_of_a_service_file_is_named(tmp_path: Path, line: str, said: str) -> None:
+    services = tmp_path / "services"
+    services.write_text(f"[a]\n{line}\n")
+    assert said in complaint("service=a", {"PGSERVICEFILE": str(services)})
+
+
+def test_without_a_host_a_socket_that_is_there_is_used_and_localhost_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "run", tmp_path / "tmp"
+    second.mkdir()
+    (second / ".s.PGSQL.6543").touch()
+    monkeypatch.setattr("pgtop.postgres.conninfo._SOCKET_DIRECTORIES", (str(first), str(second)))
+    assert resolved(port="6543").hosts == (str(second),)
+    assert resolved(port="6544").hosts == ("localhost",)
+    assert resolved("host=''", {"PGHOST": "db1"}, port="6544").hosts == ("localhost",)
+
+
+def test_what_a_driver_would_send_to_the_server_is_honoured_or_ignored() -> None:
+    target = resolved(
+        "postgresql://u@a,b/d?connect_timeout=3&keepalives=0&keepalives_idle=7&tcp_user_timeout=900"
+        "&application_name=x&fallback_application_name=x&client_encoding=latin1&gssencmode=prefer"
+        "&sslsni=0&channel_binding=prefer&load_balance_hosts=random&options=-c%20geqo%3Doff%20--work-mem%3D1MB"
+        "&target_session_attrs=primary"
+    )
+    assert target.connect_timeout_seconds == 6  # libpq's is for each host
+    assert target.socket_options.keepalives is False
+    assert target.socket_options.keepalives_idle_seconds == 7
+    assert target.socket_options.tcp_user_timeout_ms == 900
+    assert dict(target.server_settings) == {"geqo": "off", "work_mem": "1MB"}
+    assert target.target_session_attrs == "primary"
+
+
+def test_pgappname_is_not_taken_and_pgoptions_is() -> None:
+    options = r"-capplication_name=x -c search_path=a\ b"
+    target = resolved("", {"PGAPPNAME": "x", "PGOPTIONS": options, "PGCONNECT_TIMEOUT": "0"})
+    assert dict(target.server_settings) == {"search_path": "a b"}
+    assert target.connect_timeout_seconds == resolved().connect_timeout_seconds
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "require_auth=scram-sha-256",
+        "channel_binding=require",
+        "sslcrldir=/crl",
+        "requirepeer=postgres",
+        "gssencmode=require",
+        "sslcertmode=require",
+        "min_protocol_version=3.2",
+        "replication=database",
+        "oauth_issuer=https://x",
+        "sslmode=verify-full hostaddr=10.0.0.1 host=db1",
+        "sslmode=require sslrootcert=system",
+        "sslnegotiation=direct",
+    ],
+)
+def test_what_cannot_be_kept_is_refused(asked: str) -> None:
+    assert asked.split("=")[0] in complaint(asked)
+
+
+def test_what_cannot_be_kept_is_refused_from_the_environment_too() -> None:
+    assert "PGCHANNELBINDING" in complaint("", {"PGCHANNELBINDING": "require"})
+
+
+@pytest.mark.parametrize(
+    ("conninfo", "said"),
+    [
+        ("colour=red", 'invalid connection option "colour"'),
+        ("postgresql://h/d?colour=red", 'invalid connection option "colour"'),
+        ("host=a port=x", 'invalid port number "x"'),
+        ("host=a port=65536", 'invalid port number "65536"'),
+        ("host=a port=0", 'invalid port number "0"'),
+        ("host=a,b port=1,2,3", "3 ports do not match 2 hosts"),
+        ("host=a,b hostaddr=10.0.0.1", "1 addresses (hostaddr) do not match 2 hosts"),
+        ("hostaddr=db1", 'hostaddr "db1" is no IP address'),
+        ("host=a connect_timeout=soon", 'connect_timeout "soon"'),
+        ("sslmode=on", 'invalid sslmode value "on"'),
+        ("target_session_attrs=best", 'invalid target_session_attrs value "best"'),
+        ("host=a user", 'missing "="'),
+        ("host='a", "unterminated"),
+        ("postgresql://[::1/d", "lacks its ]"),
+        ("postgresql://h/d%2", "two hex digits"),
+        ("postgresql://h/d?a", 'missing "="'),
+        ("options=-B1 host=a", '"-B1"'),
+        ("user=a\0b", "null character"),
+        ("user=\udcff", "UTF-8"),
+        ("host=@/tmp", "abstract socket"),
+    ],
+)
+def test_a_conninfo_that_cannot_be_understood_names_what_is_wrong(conninfo: str, said: str) -> None:
+    assert said in complaint(conninfo)
+
+
+@pytest.mark.parametrize(
+    "conninfo",
+    [
+        f"postgresql://u:x/{SECRET}@h/d",
+        f"postgresql://u:{SECRET}/x@h/d",
+        f"postgresql://u:x@{SECRET}@h/d",
+        f"postgresql://u:x@y/{SECRET}@h/d",
+        f"postgresql://u:{SECRET}/w?foo@h/d",
+        f"password=my {SECRET} host=h",
+        f"password=my {SECRET}=x host=h",
+        f"password='{SECRET} host=h",
+        f"password={SECRET} colour=red",
+        f"password={SECRET} port=x",
+        f"postgresql://u:{SECRET}@h:x/d",
+        f"postgresql://u:{SECRET}@h/d?colour=red",
+        f"scram_client_key={SECRET}",
+    ],
+)
+def test_no_message_holds_a_password_that_was_badly_quoted(conninfo: str) -> None:
+    assert SECRET not in complaint(conninfo)
+
+
+def test_the_password_is_in_no_repr_and_no_label() -> None:
+    target = resolved(f"postgresql://u:{SECRET}@h/d?sslpassword={SECRET}")
+    assert target.password == target.tls.sslpassword == SECRET
+    shown = f"{target!r} {target} {target.label} {target.tls!r} {list(target.__rich_repr__())}"
+    assert SECRET not in shown
+    assert "***" in shown
+    assert SECRET not in repr(msgspec.structs.replace(target, password=SECRET))
+
+
+def test_a_label_is_safe_to_print() -> None:
+    target = resolved("", host="a\x1b[2J", user="u\u202e", dbname="d\x07")
+    assert target.label.isprintable()
+
+
+PASSWORDS = """\
+# a comment:*:*:*:no
+db1:5432:shop:app:first
+db1:*:*:app:any\\:port\\\\
+localhost:*:*:app:local
+*:*:*:*:last
+"""
+
+
+def test_the_password_file_is_read_by_libpqs_rules(tmp_path: Path) -> None:
+    passfile = tmp_path / "passwords"
+    passfile.write_text(PASSWORDS)
+    passfile.chmod(0o600)
+
+    def stored(conninfo: str) -> str | None:
+        target = resolved(conninfo, {"PGPASSFILE": str(passfile)})
+        return stored_password(target, target.endpoints[-1])
+
+    assert stored("host=db1 user=app dbname=shop") == "first"
+    assert stored("host=db1 port=7 user=app dbname=shop") == "any:port\\"
+    assert stored("host=/tmp user=app") == "local"
+    assert stored("host=other,db1 user=app dbname=shop") == "first"
+    assert stored("host=other hostaddr=10.0.0.1 user=x") == "last"
+    passfile.chmod(0o640)
+    assert stored("host=db1 user=app dbname=shop") is None
