@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.theme import Theme
 
 from pgtop.audit import AuditLog, operator
 from pgtop.config import Config
@@ -27,6 +28,23 @@ from pgtop.tui.dashboard import DashboardScreen
 
 FACE: Final = "dashboard"
 TERMINAL_CHECK_SECONDS: Final = 0.5
+
+
+THEME: Final = Theme(
+    name="pgtop",
+    primary="#3d8fd1",
+    secondary="#5b7f9c",
+    accent="#6cb6ff",
+    warning="#f5b454",
+    error="#ff6b76",
+    success="#7fd08a",
+    foreground="#d8dee6",
+    background="#0f1317",
+    surface="#1c232b",
+    panel="#26303a",
+    dark=True,
+)
+"""Calm below the line (one accent), amber over it, red when logins are refused."""
 
 
 class PgtopApp(App[None]):
@@ -46,7 +64,16 @@ class PgtopApp(App[None]):
         first: Snapshot | Outage,
     ) -> None:
         super().__init__()
-        policy = ReapPolicy(warn_at=config.warn_at, idle_after_seconds=config.idle_after_seconds)
+        self.register_theme(THEME)
+        self.theme = THEME.name
+        policy = ReapPolicy(
+            warn_at=config.warn_at,
+            idle_after_seconds=config.idle_after_seconds,
+            # Who calls a session stale sooner than that means it in an emergency too.
+            emergency_idle_after_seconds=min(
+                ReapPolicy().emergency_idle_after_seconds, config.idle_after_seconds
+            ),
+        )
         self._dashboard = DashboardScreen(
             poller=poller, reaper=reaper, config=config, policy=policy, first=first
         )

@@ -90,9 +90,7 @@ class Painted(Widget):
         """The colours of a component class; none for ""."""
         styles: dict[str, Style] = self.__dict__.setdefault("_cell_styles", {})
         if name not in styles:
-            styles[name] = (
-                self.get_component_rich_style(f"cell--{name}", partial=True) if name else Style.null()
-            )
+            styles[name] = self.get_component_rich_style(f"cell--{name}") if name else Style.null()
         return styles[name]
 
     def strip(self, cells: Sequence[Cell], width: int, over: Style | None = None) -> Strip:

@@ -15,11 +15,14 @@ class Seen:
         self.snapshot: Snapshot | None = None
         self.outage: Outage | None = None
         """The outage that goes on; None while polls succeed."""
+        self._received = 0.0
+        self._forget()
+
+    def _forget(self) -> None:
         self.history = History()
         self._group_history: dict[GroupBy, GroupHistory[GroupKey]] = {by: GroupHistory() for by in GroupBy}
         self._groups: dict[GroupBy, tuple[Group, ...]] = {}
         self._all_groups_at = 0
-        self._received = 0.0
 
     def take(self, result: Snapshot | Outage, interval_seconds: float) -> None:
         """Takes note of a poll's result."""
@@ -28,6 +31,8 @@ class Seen:
             self.history.add_gap()
             return
         self.outage = None
+        if self.snapshot is not None and not same_cluster(self.snapshot, result):
+            self._forget()
         self.snapshot = result
         self._received = time.monotonic()
         self._groups.clear()
@@ -61,3 +66,9 @@ class Seen:
     def group_history(self, by: GroupBy) -> GroupHistory[GroupKey]:
         """The history of that grouping."""
         return self._group_history[by]
+
+
+def same_cluster(one: Snapshot, other: Snapshot) -> bool:
+    """False where the address now answers as another database cluster: its past is not this one's."""
+    first, second = one.server.identity.system_identifier, other.server.identity.system_identifier
+    return first is None or second is None or first == second
