@@ -9,7 +9,10 @@ import pytest
 
 @pytest.fixture
 def temporary_directory() -> Iterator[Path]:
-    """A directory for temporary files of the test's own, open to the server's user."""
-    with tempfile.TemporaryDirectory() as place:
+    """A directory for temporary files of the test's own, open to the server's user.
+
+    Its path is short whatever TMPDIR is, so that a socket below it has a path that a client can take.
+    """
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # noqa: S108 (a random name is made in it)
         Path(place).chmod(0o755)
         yield Path(place)
