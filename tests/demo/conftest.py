@@ -13,6 +13,6 @@ def temporary_directory() -> Iterator[Path]:
 
     Its path is short whatever TMPDIR is, so that a socket below it has a path that a client can take.
     """
-    with tempfile.TemporaryDirectory(dir="/tmp") as place:  # noqa: S108 (a random name is made in it)
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
         Path(place).chmod(0o755)
         yield Path(place)
