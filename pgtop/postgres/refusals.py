@@ -13,7 +13,8 @@ import asyncpg
 
 from pgtop.core.text import printable
 from pgtop.errors import FullError, PgtopError
-from pgtop.postgres.outages import STARTING, UNREACHABLE, LoginError, text_of
+from pgtop.postgres.outages import STARTING, UNREACHABLE, LoginError, PasswordNeededError, text_of
+from pgtop.postgres.passfile import unsafe
 from pgtop.postgres.target import Endpoint, Target
 
 _LIMIT_FUNCTIONS: Final = frozenset({"InitializeSessionUserId", "CheckMyDatabase"})
@@ -98,11 +99,14 @@ def _too_many(refusal: _Refusal) -> PgtopError:
 def _password(refusal: _Refusal) -> PgtopError:
     if not refusal.password_given:
         mend = "use -W to be asked for it, or put it in ~/.pgpass or PGPASSWORD"
-        if refusal.passfile is not None and refusal.passfile.exists():
-            mend += (
-                f" ({printable(str(refusal.passfile))} has no line for it, or others may read it: chmod 600)"
+        passfile = refusal.passfile
+        if passfile is not None and passfile.exists():
+            why = (
+                "is ignored while others may read it: chmod 600" if unsafe(passfile) else "has no line for it"
             )
-        return LoginError(f"{refusal.where} asks for the password of {refusal.user}, and none is given", mend)
+            mend += f" ({printable(str(passfile))} {why})"
+        problem = f"{refusal.where} asks for the password of {refusal.user}, and none is given"
+        return PasswordNeededError(problem, mend)
     return LoginError(
         f"{refusal.where} does not accept the password of {refusal.user}",
         "check the role, the password, ~/.pgpass and PGPASSWORD; -W asks for it",

@@ -1,0 +1,79 @@
+"""Targets and seats on the suite's servers."""
+
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+
+from pgtop.demo.server import ThrowawayServer
+from pgtop.errors import ConnectError, ExitCode, FullError, PgtopError
+from pgtop.postgres.conninfo import resolve
+from pgtop.postgres.faults import outage
+from pgtop.postgres.outages import FULL
+from pgtop.postgres.seat import Seat
+from pgtop.postgres.target import Target
+
+
+def target_of(server: ThrowawayServer, options: str = "", *, user: str = "postgres", **flags: str) -> Target:
+    """A target on a server, over TCP; `options` are further parameters of its URI."""
+    uri = server.uri(user=user)
+    return resolve(f"{uri}?{options}", flags, {"HOME": "/nonexistent"})
+
+
+@asynccontextmanager
+async def seat_on(target: Target, face: str = "test") -> AsyncIterator[Seat]:
+    """A seat that is held, and given up at the end."""
+    seat = Seat(target, face)
+    try:
+        await seat.take()
+        yield seat
+    finally:
+        await seat.release()
+
+
+async def refusal(target: Target) -> PgtopError:
+    """Why a seat cannot be taken."""
+    seat = Seat(target, "test")
+    try:
+        await seat.take()
+    except PgtopError as error:
+        assert not seat.is_held
+        return error
+    finally:
+        await seat.release()
+    raise AssertionError("the seat was taken")
+
+
+@contextmanager
+def silent_port() -> Iterator[int]:
+    """A port of the loopback where somebody listens, and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that hangs until the block is left."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def is_told(error: PgtopError, kind: str, *said: str) -> None:
+    """Whether an error is one that a person can act on, and the outage that follows from it."""
+    assert isinstance(error, FullError if kind == FULL else ConnectError)
+    assert error.exit_code == (ExitCode.FULL if kind == FULL else ExitCode.CANNOT_CONNECT)
+    assert error.mend
+    assert str(error).isprintable()
+    for each in said:
+        assert each in str(error)
+    value = outage(error)
+    assert value.kind == kind
+    assert value.message == str(error)
+    assert value.retry_after_seconds > 0

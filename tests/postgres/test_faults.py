@@ -1,0 +1,249 @@
+"""Each way a login can fail, for real: it is named, it has a mend, and it exits as the design says."""
+
+import os
+import secrets
+import signal
+import socket
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import pytest
+
+from pgtop.core.activity import Outage
+from pgtop.demo.server import ThrowawayServer
+from pgtop.errors import FullError, PgtopError
+from pgtop.postgres.faults import outage
+from pgtop.postgres.outages import (
+    FAILED,
+    FULL,
+    LOST,
+    REFUSED,
+    STARTING,
+    TIMEOUT,
+    UNREACHABLE,
+    LoginError,
+    PasswordNeededError,
+    SeatLostError,
+)
+from pgtop.postgres.target import Target
+from tests.conftest import ServerFactory
+from tests.postgres.targets import is_told, refusal, seat_on, silent_port, target_of
+from tests.servers import execute, session, wait_until
+
+replace = msgspec.structs.replace
+
+
+@pytest.fixture(scope="module")
+def strict(module_server_factory: object) -> ThrowawayServer:
+    """A server that asks for passwords."""
+    assert callable(module_server_factory)
+    server: ThrowawayServer = module_server_factory(auth="scram-sha-256")
+    return server
+
+
+def role_name() -> str:
+    return f"role_{secrets.token_hex(4)}"
+
+
+async def test_a_wrong_password(strict: ThrowawayServer) -> None:
+    wrong = f"wrong-{secrets.token_hex(4)}"
+    error = await refusal(replace(target_of(strict), password=wrong))
+    is_told(error, REFUSED, 'does not accept the password of "postgres"', "-W")
+    assert wrong not in str(error)
+    assert not isinstance(error, PasswordNeededError)
+
+
+async def test_no_password_where_one_is_asked_for(strict: ThrowawayServer, tmp_path: Path) -> None:
+    target = replace(target_of(strict), password=None)
+    error = await refusal(target)
+    is_told(error, REFUSED, "asks for the password", "~/.pgpass", "PGPASSWORD")
+    assert isinstance(error, PasswordNeededError)
+
+    passfile = tmp_path / "passwords"
+    passfile.write_text(f"127.0.0.1:{strict.port}:*:postgres:{strict.password}\n")
+    passfile.chmod(0o644)
+    is_told(await refusal(replace(target, passfile=passfile)), REFUSED, "chmod 600")
+    passfile.chmod(0o600)
+    async with seat_on(replace(target, passfile=passfile)) as seat:
+        assert seat.is_held
+
+
+async def test_the_drivers_own_password_file_and_environment_are_not_asked(
+    strict: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGPASSWORD", strict.password)
+    error = await refusal(replace(target_of(strict), password=None))
+    assert isinstance(error, PasswordNeededError)
+
+
+async def test_no_such_database(every_server: ThrowawayServer) -> None:
+    error = await refusal(replace(target_of(every_server), database="no\x1bsuch"))
+    is_told(error, REFUSED, "database", "does not exist", "-d")
+
+
+async def test_no_such_role(every_server: ThrowawayServer) -> None:
+    error = await refusal(target_of(every_server, user="nobody there"))
+    is_told(error, REFUSED, 'role "nobody there" does not exist', "-U")
+
+
+async def test_a_role_that_may_not_log_in(server: ThrowawayServer) -> None:
+    role = role_name()
+    await execute(server, f"CREATE ROLE {role}")
+    is_told(await refusal(target_of(server, user=role)), REFUSED, "may not log in")
+
+
+async def test_a_database_that_may_not_be_entered(server: ThrowawayServer) -> None:
+    role, database, closed = role_name(), role_name(), role_name()
+    await execute(
+        server,
+        f"CREATE ROLE {role} LOGIN",
+        f"CREATE DATABASE {database}",
+        f"REVOKE CONNECT ON DATABASE {database} FROM public",
+        f"CREATE DATABASE {closed} ALLOW_CONNECTIONS false",
+    )
+    target = target_of(server, user=role)
+    is_told(await refusal(replace(target, database=database)), REFUSED, "GRANT CONNECT")
+    is_told(await refusal(replace(target, database=closed)), REFUSED, "takes no connections")
+
+
+async def test_a_roles_own_limit_is_not_a_full_server(every_server: ThrowawayServer) -> None:
+    role = role_name()
+    await execute(every_server, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
+    error = await refusal(target_of(every_server, user=role))
+    is_told(error, REFUSED, f'role "{role}" has reached its own CONNECTION LIMIT', "ALTER ROLE")
+
+
+async def test_a_databases_own_limit_is_not_a_full_server(every_server: ThrowawayServer) -> None:
+    """Also where the words of the message would say something else."""
+    role = f"{role_name()} for database"
+    database = f"{role_name()} for role"
+    await execute(
+        every_server, f'CREATE ROLE "{role}" LOGIN', f'CREATE DATABASE "{database}" CONNECTION LIMIT 0'
+    )
+    error = await refusal(replace(target_of(every_server, user=role), database=database))
+    is_told(error, REFUSED, f'database "{database}" has reached its own', "ALTER DATABASE")
+
+
+@pytest.mark.parametrize("version", [14, 15, 16, 17, 18])
+async def test_a_full_server(server_factory: ServerFactory, version: int) -> None:
+    """No ordinary slot, then no slot at all, the superuser's included."""
+    server = server_factory({"max_connections": "5", "superuser_reserved_connections": "2"}, version=version)
+    await execute(server, "CREATE ROLE app LOGIN")
+    app = target_of(server, user="app")
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(session(server, user="app"))
+        is_told(await refusal(app), FULL, "is full", "superuser")
+        for _ in range(2):
+            await stack.enter_async_context(session(server))
+        is_told(await refusal(target_of(server)), FULL, "is full")
+        is_told(await refusal(app), FULL, "is full")
+
+
+async def test_a_server_that_is_shutting_down(server_factory: ServerFactory) -> None:
+    server = server_factory()
+    async with session(server):
+        assert server.pid is not None
+        os.kill(server.pid, signal.SIGTERM)  # waits for the session to end
+
+        async def refuses() -> PgtopError | None:
+            try:
+                async with seat_on(target_of(server)):
+                    return None
+            except PgtopError as error:
+                return error
+
+        is_told(await wait_until(refuses), STARTING, "takes no logins at the moment")
+
+
+async def test_no_entry_in_pg_hba(server_factory: ServerFactory) -> None:
+    server = server_factory()
+    (server.data_dir / "pg_hba.conf").write_text("local all all trust\nhost all postgres all trust\n")
+    await execute(server, "CREATE ROLE app LOGIN", "SELECT pg_reload_conf()")
+
+    async def refuses() -> PgtopError | None:
+        try:
+            async with seat_on(target_of(server, user="app")):
+                return None
+        except PgtopError as error:
+            return error
+
+    is_told(await wait_until(refuses), REFUSED, 'no pg_hba.conf entry that lets "app" in')
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def nowhere(host: str, port: int, **more: object) -> Target:
+    return replace(Target((host,), (port,), "app", "shop"), **more)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_no_server_at_the_port(host: str) -> None:
+    port = closed_port()
+    is_told(await refusal(nowhere(host, port)), UNREACHABLE, f"no server listens at {host}:{port}", "-p")
+
+
+async def test_no_socket_in_the_directory(tmp_path: Path) -> None:
+    error = await refusal(nowhere(str(tmp_path), 5432))
+    is_told(error, UNREACHABLE, f"there is no server socket {tmp_path}/.s.PGSQL.5432", "-h")
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 80])
+async def test_a_host_that_is_not_known(host: str) -> None:
+    is_told(await refusal(nowhere(host, 5432)), UNREACHABLE, f'host name "{host}" is not known')
+
+
+@pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])
+async def test_a_server_that_never_answers(sslmode: str) -> None:
+    with silent_port() as port:
+        target = nowhere("127.0.0.1", port, connect_timeout_seconds=0.3)
+        target = replace(target, tls=replace(target.tls, sslmode=sslmode))
+        is_told(await refusal(target), TIMEOUT, "does not answer in time", "connect_timeout")
+
+
+async def test_several_hosts_are_all_named() -> None:
+    ports = closed_port(), closed_port()
+    error = await refusal(nowhere("127.0.0.1", 1, hosts=("127.0.0.1",) * 2, ports=ports))
+    is_told(error, UNREACHABLE, *(f"127.0.0.1:{port}" for port in ports))
+
+
+async def test_a_refused_login_does_not_go_on_to_the_next_host(server: ThrowawayServer) -> None:
+    """As with libpq: another host would be another answer to the same question."""
+    target = replace(target_of(server, user="nobody there"), hosts=("127.0.0.1",) * 2, ports=(server.port, 1))
+    is_told(await refusal(target), REFUSED, "does not exist")
+
+
+async def test_a_setting_that_the_server_does_not_know(server: ThrowawayServer) -> None:
+    error = await refusal(replace(target_of(server), server_settings={"colour": "red"}))
+    is_told(error, REFUSED, '"colour"', "options")
+
+
+def test_every_error_becomes_an_outage_of_the_right_kind() -> None:
+    lost = SeatLostError("gone", "again", TIMEOUT)
+    kinds: dict[str, list[BaseException]] = {
+        FULL: [FullError("full")],
+        STARTING: [LoginError("soon", kind=STARTING)],
+        UNREACHABLE: [LoginError("no route", kind=UNREACHABLE)],
+        REFUSED: [LoginError("no")],
+        LOST: [
+            SeatLostError("gone"),
+            ConnectionResetError("reset"),
+            asyncpg.ConnectionDoesNotExistError("x"),
+        ],
+        TIMEOUT: [lost, TimeoutError(), asyncpg.QueryCanceledError("slow")],
+        FAILED: [asyncpg.InsufficientPrivilegeError("no\x1b[2J"), asyncpg.InterfaceError("odd")],
+    }
+    for kind, errors in kinds.items():
+        for error in errors:
+            value = outage(error)
+            assert isinstance(value, Outage)
+            assert value.kind == kind
+            assert value.message
+            assert value.message.isprintable()
