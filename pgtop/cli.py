@@ -4,6 +4,7 @@ The one place that knows every face and prints every error. A face is imported i
 `pgtop --version` is quick, and `pgtop snapshot` needs no screen.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -66,6 +67,9 @@ _HIDDEN_STATES: Final = (
 
 def main() -> NoReturn:
     """Runs the command line of this process, and exits."""
+    if not os.environ.get(DEBUG_VARIABLE):
+        # asyncio tells of a connection that broke when nobody waited for it any more: a screen is no place for it.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.exit(run(sys.argv[1:]))
 
 
