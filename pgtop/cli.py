@@ -68,7 +68,7 @@ _HIDDEN_STATES: Final = (
 def main() -> NoReturn:
     """Runs the command line of this process, and exits."""
     if not os.environ.get(DEBUG_VARIABLE):
-        # asyncio tells of a connection that broke when nobody waited for it any more: a screen is no place for it.
+        # asyncio tells of a connection that broke when nobody waited for it any more.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.exit(run(sys.argv[1:]))
 
