@@ -14,7 +14,7 @@ import pytest
 from pgtop.core.activity import Outage
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import FullError, PgtopError
-from pgtop.postgres.faults import outage
+from pgtop.postgres.faults import connect_error, outage
 from pgtop.postgres.outages import (
     FAILED,
     FULL,
@@ -223,6 +223,16 @@ async def test_a_refused_login_does_not_go_on_to_the_next_host(server: Throwaway
 async def test_a_setting_that_the_server_does_not_know(server: ThrowawayServer) -> None:
     error = await refusal(replace(target_of(server), server_settings={"colour": "red"}))
     is_told(error, REFUSED, '"colour"', "options")
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [("InitializeSessionUserId", REFUSED), ("CheckMyDatabase", REFUSED), ("InitPostgres", FULL)],
+)
+def test_a_limit_and_a_full_server_are_told_apart_in_any_language(function: str, kind: str) -> None:
+    fields = {"S": "FATAL", "C": "53300", "M": "zu viele Verbindungen", "R": function}
+    error = asyncpg.PostgresError.new(fields)
+    is_told(connect_error(error, nowhere("db1", 5432)), kind, "zu viele Verbindungen")
 
 
 def test_every_error_becomes_an_outage_of_the_right_kind() -> None:
