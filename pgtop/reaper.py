@@ -118,12 +118,16 @@ class Reaper:
         return plan_cancel(snapshot, policy, selected)
 
     async def _advisory_lock_holders(self) -> frozenset[int]:
-        try:
-            rows = await self._seat.fetch(queries.ADVISORY_LOCK_HOLDERS)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            problem = f"the server could not be asked who holds advisory locks ({printable(str(error))})"
-            raise PgtopError(problem, "nothing was ended; try again") from error
+        rows = await self._ask("who holds advisory locks", queries.ADVISORY_LOCK_HOLDERS)
         return frozenset(row["pid"] for row in rows)
+
+    async def _ask(self, what: str, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """Rows that are needed before anything may be ended."""
+        try:
+            return await self._seat.fetch(query, *arguments)
+        except (PgtopError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            problem = f"the server could not be asked {what} ({printable(str(error))})"
+            raise PgtopError(problem, "nothing was ended; try again") from error
 
     async def run(self, plan: Plan) -> Report:
         """Ends (or cancels) the plan's victims and tells what became of each.
@@ -142,11 +146,7 @@ class Reaper:
 
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
         pids = [victim.backend.pid for victim in plan.victims]
-        try:
-            rows = await self._seat.fetch(queries.WHOLE_QUERIES, pids)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            problem = f"the server could not be asked ({printable(str(error))})"
-            raise PgtopError(problem, "nothing was ended; try again") from error
+        rows = await self._ask("for the victims' statements", queries.WHOLE_QUERIES, pids)
         return {
             BackendId(row["pid"], row["backend_start"] or 0): row["query"].decode("utf-8", "replace")
             for row in rows
