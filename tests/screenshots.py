@@ -1,0 +1,159 @@
+"""`python -m tests.screenshots`: makes `screenshots/` anew from the real program on a real server.
+
+It takes about four minutes, since the demo fills up at its own pace; `--leak-every 0.5` is quicker, with less
+of a curve. The `dev` extra brings what it needs.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from pgtop.audit import AuditLog, operator
+from pgtop.config import Config
+from pgtop.core.activity import Snapshot
+from pgtop.core.selection import stale
+from pgtop.demo.run import running_demo
+from pgtop.poller import Poller
+from pgtop.postgres.conninfo import resolve
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.seat import Seat
+from pgtop.reaper import Reaper
+from pgtop.tui.app import FACE, PgtopApp
+from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.dialogs import PlanDialog
+from tests.pictures import portable, to_png
+from tests.servers import REPOSITORY, default_binaries, wait_until
+
+PLACE = REPOSITORY / "screenshots"
+LARGE, SMALL = (120, 40), (80, 24)
+IDLE_AFTER_SECONDS = 20.0
+LEAK_EVERY_SECONDS = 4.0
+REST_USAGE, OVER_USAGE = 0.6, 0.87
+STALE_WANTED = 15
+"""So many sessions a sweep should find."""
+POLLS_AFTER = 6
+"""So many polls after the sweep, the curve shows the fall."""
+LIMIT_SECONDS = 600.0
+
+
+class Photographer:
+    """Takes pictures of a running dashboard when the server has come to what they are to show."""
+
+    def __init__(self, pilot: Pilot[None], dashboard: DashboardScreen, place: Path) -> None:
+        self._pilot = pilot
+        self._dashboard = dashboard
+        self._place = place
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is on the screen."""
+        if self._dashboard.shown is None:
+            raise RuntimeError("the dashboard shows no snapshot")
+        return self._dashboard.shown
+
+    @property
+    def stale(self) -> int:
+        """How many sessions on the screen are stale."""
+        now = self.snapshot.taken_at
+        return sum(stale(each, now, IDLE_AFTER_SECONDS) for each in self.snapshot.backends)
+
+    async def until(self, holds: Callable[[], object], what: str) -> None:
+        """Waits for a condition, and then for the screen to have been painted."""
+        await wait_until(holds, LIMIT_SECONDS, f"never seen: {what}")
+        await self._pilot.pause()
+
+    async def until_usage(self, usage: float) -> None:
+        """Waits for so much usage."""
+        await self.until(lambda: self.snapshot.usage >= usage, f"a usage of {usage:.0%}")
+
+    async def polls(self, number: int) -> None:
+        """Waits for so many more polls to be shown."""
+        for _ in range(number):
+            await self.until(partial(self._is_newer_than, self.snapshot.taken_at), "another poll")
+
+    def _is_newer_than(self, taken_at: int) -> bool:
+        return self.snapshot.taken_at > taken_at
+
+    def take(self, name: str) -> None:
+        """Writes one picture, as SVG and as PNG."""
+        svg = portable(self._pilot.app.export_screenshot(title="pgtop"))
+        (self._place / f"{name}.svg").write_text(svg, encoding="utf-8")
+        (self._place / f"{name}.png").write_bytes(to_png(svg))
+        sys.stderr.write(f"{name}: {self.snapshot.counts.total} of {self.snapshot.slots} slots\n")
+
+    async def resize(self, size: tuple[int, int]) -> None:
+        """Gives the terminal another size, and waits until it is painted."""
+        await self._pilot.resize_terminal(*size)
+        await self.polls(1)
+
+
+async def tell(photographer: Photographer, pilot: Pilot[None]) -> None:
+    """The story: at rest, over the line, the question, the answer."""
+    await photographer.until_usage(REST_USAGE)
+    photographer.take("at-rest")
+    await photographer.until_usage(OVER_USAGE)
+    photographer.take("over-the-line")
+    await photographer.resize(SMALL)
+    photographer.take("80x24")
+    await photographer.resize(LARGE)
+    await photographer.until(lambda: photographer.stale >= STALE_WANTED, f"{STALE_WANTED} stale sessions")
+    await pilot.press("S")
+    await photographer.until(lambda: isinstance(pilot.app.screen, PlanDialog), "the sweep's dialog")
+    dialog = pilot.app.screen
+    if not isinstance(dialog, PlanDialog) or not dialog.plan.victims:
+        raise RuntimeError("the sweep's dialog has nobody to end")
+    await photographer.until(lambda: dialog.is_armed, "a dialog that takes a yes")
+    photographer.take("sweep-dialog")
+    await pilot.press("y")
+    await photographer.until(lambda: isinstance(pilot.app.screen, DashboardScreen), "the dashboard again")
+    await photographer.polls(POLLS_AFTER)
+    photographer.take("after-the-sweep")
+
+
+async def run(uri: str, audit_log: Path, place: Path) -> None:
+    """Opens the dashboard on the demo as `pgtop demo` does, but on no terminal, and photographs it."""
+    config = Config(audit_log=audit_log, idle_after_seconds=IDLE_AFTER_SECONDS)
+    seat = Seat(resolve(uri, {}, {}), FACE)
+    await seat.take()
+    try:
+        poller = Poller(Probe(seat), config.interval_seconds)
+        first = await poller.next()
+        reaper = Reaper(seat, AuditLog(audit_log), FACE, operator(os.environ))
+        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
+        async with app.run_test(size=LARGE) as pilot:
+            await pilot.pause()
+            dashboard = app.screen
+            if not isinstance(dashboard, DashboardScreen):
+                raise RuntimeError(f"{dashboard} is not the dashboard")
+            await tell(Photographer(pilot, dashboard, place), pilot)
+    finally:
+        await seat.release()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.screenshots", description="Makes screenshots/ anew."
+    )
+    parser.add_argument("--leak-every", type=float, default=LEAK_EVERY_SECONDS, metavar="SECONDS")
+    parser.add_argument("--into", type=Path, default=PLACE, metavar="DIRECTORY")
+    chosen = parser.parse_args()
+    os.environ.pop("NO_COLOR", None)
+    os.environ.setdefault("PGTOP_PG_BIN", str(default_binaries()))
+    chosen.into.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        running_demo(leak_every_seconds=chosen.leak_every) as demo,
+    ):
+        asyncio.run(run(demo.uri, Path(temporary, "audit.jsonl"), chosen.into))
+
+
+if __name__ == "__main__":
+    main()
