@@ -161,13 +161,13 @@ async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int) -> Found:
 
 
 def _prepared(blocking: Blocking, root: RootBlocker) -> str:
-    blocks = f"blocks {plural(root.blocked, 'session')}"
+    blocked = plural(root.blocked, "session")
     if not blocking.prepared:
-        return f"a prepared transaction {blocks}: see pg_prepared_xacts"
+        return f"a prepared transaction blocks {blocked}: see pg_prepared_xacts"
     oldest = blocking.prepared[0]
     others = f" and {len(blocking.prepared) - 1} more" if len(blocking.prepared) > 1 else ""
-    where = f"in database {printable(oldest.database)}, owner {printable(oldest.owner)}"
+    gid, owner, database = printable(oldest.gid), printable(oldest.owner), printable(oldest.database)
     return (
-        f"prepared transaction '{printable(oldest.gid)}'{others} ({where}) {blocks}: "
-        "COMMIT PREPARED or ROLLBACK PREPARED ends it"
+        f"prepared transaction '{gid}'{others} of {owner} in {database} blocks {blocked}: "
+        "ROLLBACK PREPARED ends it"
     )

@@ -1,0 +1,113 @@
+"""The dashboard on a real server, driven through Textual's pilot."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from textual.pilot import Pilot
+
+from pgtop.audit import AuditLog
+from pgtop.config import Config
+from pgtop.demo.server import ThrowawayServer
+from pgtop.poller import Poller
+from pgtop.postgres.probe import Probe
+from pgtop.reaper import Reaper
+from pgtop.tui.app import PgtopApp
+from pgtop.tui.backends import BackendsTable
+from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.dialogs import PlanDialog
+from tests.postgres.targets import seat_on, target_of
+from tests.reaping import OPERATOR
+from tests.servers import wait_until
+
+
+@dataclass
+class Driven:
+    """A dashboard under test."""
+
+    app: PgtopApp
+    pilot: Pilot[None]
+    audit: Path
+
+    @property
+    def dashboard(self) -> DashboardScreen:
+        """The dashboard, also while a dialog is over it."""
+        screen = self.app.screen_stack[1]
+        assert isinstance(screen, DashboardScreen)
+        return screen
+
+    @property
+    def backends(self) -> BackendsTable:
+        """The list of backends."""
+        return self.dashboard.query_one(BackendsTable)
+
+    @property
+    def listed(self) -> list[int]:
+        """The pids in the list, as they stand."""
+        return [row.pid for row in self.backends.rows]
+
+    @property
+    def text(self) -> str:
+        """What stands on the screen, line by line."""
+        svg = self.app.export_screenshot()
+        lines: dict[float, list[tuple[float, str]]] = {}
+        for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):  # noqa: S314 - our own
+            place = lines.setdefault(float(element.get("y", "0")), [])
+            place.append((float(element.get("x", "0")), element.text or ""))
+        joined = ("".join(text for _, text in sorted(lines[y])) for y in sorted(lines))
+        return "\n".join(joined).replace("\xa0", " ")
+
+    async def shows(self, *words: str) -> None:
+        """Waits until all words stand on the screen."""
+        await wait_until(lambda: all(word in self.text for word in words), 15, f"no {words} on the screen")
+
+    async def press(self, *keys: str) -> None:
+        """Presses keys, one after the other."""
+        await self.pilot.press(*keys)
+
+    async def select(self, pid: int) -> None:
+        """Waits until a session is listed and puts the cursor on it."""
+        await wait_until(lambda: pid in self.listed, 15, f"{pid} is not listed")
+        row = next(row for row in self.backends.rows if row.pid == pid)
+        assert self.backends.move_to(row.id)
+
+    async def dialog(self) -> PlanDialog:
+        """Waits for the dialog, until it takes a yes."""
+
+        def armed() -> Any:
+            screen = self.app.screen
+            return screen if isinstance(screen, PlanDialog) and screen.is_armed else None
+
+        found: PlanDialog = await wait_until(armed, 15, "no dialog that is armed")
+        return found
+
+    def audited(self) -> list[dict[str, Any]]:
+        """The audit log's lines; none where there is no log."""
+        return [msgspec.json.decode(line) for line in self.audit.read_bytes().splitlines()]
+
+
+@asynccontextmanager
+async def dashboard(
+    server: ThrowawayServer,
+    audit: Path,
+    *,
+    size: tuple[int, int] = (120, 40),
+    idle_after_seconds: float = 1.0,
+    interval_seconds: float = 0.2,
+) -> AsyncIterator[Driven]:
+    """A dashboard on a server, as the superuser, with an audit log of its own."""
+    async with seat_on(target_of(server), "dashboard") as seat:
+        config = Config(
+            interval_seconds=interval_seconds, idle_after_seconds=idle_after_seconds, audit_log=audit
+        )
+        poller = Poller(Probe(seat), interval_seconds)
+        reaper = Reaper(seat, AuditLog(audit), "dashboard", OPERATOR)
+        first = await poller.next()
+        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
+        async with app.run_test(size=size) as pilot:
+            await pilot.pause()
+            yield Driven(app, pilot, audit)

@@ -1,0 +1,371 @@
+"""Every key of the dashboard, against real sessions."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from pgtop.core.groups import GroupBy
+from pgtop.core.selection import Column
+from pgtop.demo.server import ThrowawayServer
+from pgtop.tui.applications import ApplicationsTable
+from pgtop.tui.backends import BackendsTable
+from pgtop.tui.detail import DetailScreen
+from pgtop.tui.dialogs import PlanDialog, ReportDialog
+from pgtop.tui.graph import ConnectionGraph
+from pgtop.tui.help import HelpScreen
+from tests.servers import session, sessions, wait_until
+from tests.tui.screens import Driven, dashboard
+
+
+async def is_gone(connection: asyncpg.Connection) -> bool:
+    try:
+        return await connection.fetchval("SELECT 1") != 1
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        return True
+
+
+async def test_k_and_y_end_the_selected_and_nobody_else(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with sessions(server, 2, application_name="app") as (one, other):
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.select(one.get_server_pid())
+            await driven.press("K")
+            dialog = await driven.dialog()
+            assert [victim.backend.pid for victim in dialog.plan.victims] == [one.get_server_pid()]
+            assert dialog.focused is not None
+            assert dialog.focused.id == "leave"
+            await driven.press("y")
+            await driven.shows("ended 1 session", "→")
+            await driven.press("o")
+            await wait_until(lambda: isinstance(driven.app.screen, ReportDialog))
+            await driven.shows("terminated", str(one.get_server_pid()))
+            await driven.press("escape", "escape")
+            assert driven.dashboard.notice is None
+            assert [line["event"] for line in driven.audited()] == ["attempt", "outcome"]
+        assert await is_gone(one)
+        assert not await is_gone(other)
+
+
+@pytest.mark.parametrize("key", ["n", "escape", "enter"])
+async def test_no_ends_nobody(server: ThrowawayServer, tmp_path: Path, key: str) -> None:
+    """n, Esc, and Enter on the button that has the focus."""
+    async with session(server) as one:
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.select(one.get_server_pid())
+            await driven.press("K")
+            await driven.dialog()
+            await driven.press(key)
+            await wait_until(lambda: driven.app.screen is driven.dashboard)
+            assert not driven.audit.exists()
+        assert not await is_gone(one)
+
+
+async def test_a_yes_before_the_plan_was_seen_is_dropped(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with session(server) as one:
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.select(one.get_server_pid())
+            await driven.press("K", "y")
+            await wait_until(lambda: isinstance(driven.app.screen, PlanDialog))
+            screen = driven.app.screen
+            assert isinstance(screen, PlanDialog)
+            if not screen.is_armed:
+                await driven.press("y", "tab", "enter")
+            await driven.dialog()
+            assert driven.app.screen is screen
+            assert not driven.audit.exists()
+            await driven.press("escape")
+        assert not await is_gone(one)
+
+
+async def test_lower_case_k_only_moves(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with sessions(server, 3), dashboard(server, tmp_path / "a") as driven:
+        await driven.press("end", "k", "k")
+        await driven.pilot.pause(0.3)
+        assert driven.app.screen is driven.dashboard
+        assert driven.dashboard._acting.is_busy is False
+
+
+async def test_the_dialogs_plan_is_frozen(server: ThrowawayServer, tmp_path: Path) -> None:
+    """A session that ran a statement behind the dialog is changed, and lives."""
+    async with session(server) as one:
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.select(one.get_server_pid())
+            await driven.press("K")
+            await driven.dialog()
+            await one.fetchval("SELECT 2")
+            await driven.press("y")
+            await driven.shows("ended 0 of 1 session: 1 changed")
+        assert not await is_gone(one)
+
+
+async def test_an_audit_log_that_cannot_be_written_ends_nobody(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with session(server) as one:
+        async with dashboard(server, Path("/dev/full")) as driven:
+            await driven.select(one.get_server_pid())
+            await driven.press("K")
+            await driven.dialog()
+            await driven.press("y")
+            await driven.shows("cannot write the audit log")
+        assert not await is_gone(one)
+
+
+async def test_s_sweeps_the_stale_and_tags_are_ended_by_k(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Space tags; tags survive refresh, sort and filter; S, e and i change the plan; U untags."""
+    async with sessions(server, 3, application_name="leak") as leaked:
+        async with dashboard(server, tmp_path / "a") as driven:
+            for each in leaked[:2]:
+                await driven.select(each.get_server_pid())
+                await driven.press("space")
+            await driven.press("s", "slash", *"nothing-matches", "enter")
+            await wait_until(lambda: driven.listed == [])
+            await driven.shows("2 tagged, 2 of them not listed")
+            await driven.press("K")
+            dialog = await driven.dialog()
+            tagged = {victim.backend.pid for victim in dialog.plan.victims}
+            assert tagged == {each.get_server_pid() for each in leaked[:2]}
+            await driven.press("n")
+            await wait_until(lambda: driven.app.screen is driven.dashboard)
+            await driven.press("U", "escape")
+            await wait_until(lambda: len(driven.listed) >= 4)
+            assert not driven.backends.tagged
+            pids = {each.get_server_pid() for each in leaked}
+            await wait_until(lambda: stale_pids(driven) >= pids)
+            await driven.press("S")
+            dialog = await driven.dialog()
+            assert {victim.backend.pid for victim in dialog.plan.victims} >= pids
+            before = dialog.plan
+            await driven.press("e")
+            await wait_until(lambda: dialog.plan is not before and dialog.is_armed)
+            assert not dialog.plan.victims
+            await driven.press("e")
+            await wait_until(lambda: dialog.plan.victims and dialog.is_armed)
+            await driven.press("i")
+            await wait_until(
+                lambda: dialog.plan.policy.include_idle_in_transaction_seconds is not None and dialog.is_armed
+            )
+            await driven.press("y")
+            await driven.shows("ended", "o each session")
+        for each in leaked:
+            assert await is_gone(each)
+
+
+def stale_pids(driven: Driven) -> set[int]:
+    shown = driven.dashboard.shown
+    assert shown is not None
+    return {row.pid for row in shown.backends if (row.idle_seconds(shown.taken_at) or 0) > 1}
+
+
+async def test_c_cancels_and_the_session_lives(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with session(server) as one:
+        sleeping = asyncio.ensure_future(one.fetchval("SELECT pg_sleep(60)"))
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.select(one.get_server_pid())
+            await driven.press("C")
+            await driven.dialog()
+            await driven.press("y")
+            await driven.shows("cancelled 1 statement")
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await sleeping
+        assert not await is_gone(one)
+
+
+async def test_keys_that_look(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with sessions(server, 2, application_name="web"), dashboard(server, tmp_path / "a") as driven:
+        table, screen = driven.backends, driven.dashboard
+        await driven.press("s")
+        assert table.sort_column is Column.SESSION_AGE
+        await driven.press("r")
+        assert table.sort_reversed
+        await driven.press("g")
+        assert screen.query_one(ApplicationsTable).by is GroupBy.USER
+        await driven.press("g", "g", "g")
+        assert screen.query_one(ApplicationsTable).by is GroupBy.APPLICATION
+        graph = screen.query_one(ConnectionGraph)
+        before = graph.window_seconds
+        await driven.press("right_square_bracket")
+        assert graph.window_seconds > before
+        await driven.press("left_square_bracket")
+        assert graph.window_seconds == before
+        await driven.press("plus")
+        assert screen._poller.interval_seconds == 0.5
+        await driven.press("plus", "minus")
+        assert screen._poller.interval_seconds == 0.5
+        await driven.press("f1")
+        assert isinstance(driven.app.screen, HelpScreen)
+        await driven.press("escape")
+        await driven.press("question_mark", "q")
+        assert driven.app.screen is screen
+
+
+async def test_pause_stands_still(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with dashboard(server, tmp_path / "a") as driven:
+        await driven.press("p")
+        await driven.shows("paused")
+        shown, seen = driven.dashboard.shown, driven.dashboard.seen.snapshot
+        async with session(server) as late:
+            await wait_until(lambda: driven.dashboard.seen.snapshot is not seen)
+            assert driven.dashboard.shown is shown
+            await driven.press("p")
+            await wait_until(lambda: late.get_server_pid() in driven.listed)
+
+
+async def test_enter_shows_all_of_a_backend_and_filters_by_group(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    query = "SELECT '" + "x" * 500 + "-the-end'"
+    async with session(server, application_name="needle") as one, session(server):
+        await one.fetchval(query)
+        async with dashboard(server, tmp_path / "a", size=(120, 60)) as driven:
+            await driven.select(one.get_server_pid())
+            await driven.press("enter")
+            assert isinstance(driven.app.screen, DetailScreen)
+            await driven.shows("needle", "-the-end", "locks")
+            await driven.press("escape", "tab")
+            table = driven.dashboard.query_one(ApplicationsTable)
+            await wait_until(lambda: driven.dashboard.focused is not None)
+            driven.dashboard.set_focus(table)
+            key = next(row.key for row in table.rows if row.application == "needle")
+            table.move_to(key)
+            await driven.press("enter")
+            await wait_until(lambda: driven.listed == [one.get_server_pid()])
+            await driven.press("K")
+            assert driven.app.screen is driven.dashboard
+            await driven.press("escape", "escape")
+            await wait_until(lambda: len(driven.listed) > 1)
+
+
+async def test_the_filter_keeps_what_matches(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with (
+        session(server, application_name="needle") as one,
+        session(server),
+        dashboard(server, tmp_path / "a") as driven,
+    ):
+        await driven.press("slash", *"app:needle")
+        await wait_until(lambda: driven.listed == [one.get_server_pid()])
+        await driven.press("enter", "escape")
+        await wait_until(lambda: len(driven.listed) > 1)
+
+
+async def test_the_cursor_stays_on_its_session(server: ThrowawayServer, tmp_path: Path) -> None:
+    """A session that runs a statement goes to another line, and the cursor with it."""
+    async with sessions(server, 4) as opened, dashboard(server, tmp_path / "a") as driven:
+        pid = opened[0].get_server_pid()
+        await driven.select(pid)
+        line = driven.listed.index(pid)
+        await opened[0].fetchval("SELECT 1")
+        await wait_until(lambda: driven.listed.index(pid) != line)
+        row = driven.backends.cursor_row
+        assert row is not None
+        assert row.pid == pid
+
+
+async def test_b_jumps_to_the_root_blocker(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with sessions(server, 3) as (root, waiting, _):
+        await root.execute("BEGIN; CREATE TABLE blocked (i int); COMMIT; BEGIN; LOCK TABLE blocked")
+        stuck = asyncio.ensure_future(waiting.execute("BEGIN; LOCK TABLE blocked; COMMIT"))
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.shows("1 active waits on locks")
+            await driven.press("b")
+            await driven.shows("blocks 1 session")
+            row = driven.backends.cursor_row
+            assert row is not None
+            assert row.pid == root.get_server_pid()
+        await root.execute("ROLLBACK")
+        await stuck
+        await root.execute("DROP TABLE blocked")
+
+
+async def test_a_prepared_transaction_that_blocks_is_named(server_factory, tmp_path: Path) -> None:
+    server = server_factory({"max_prepared_transactions": "2"})
+    async with sessions(server, 2) as (root, waiting):
+        await root.execute("CREATE TABLE blocked (i int)")
+        await root.execute("BEGIN; LOCK TABLE blocked; PREPARE TRANSACTION 'two-phase'")
+        stuck = asyncio.ensure_future(waiting.execute("SELECT * FROM blocked"))
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.shows("1 active waits on locks")
+            await driven.press("b")
+            await driven.shows("two-phase", "ROLLBACK PREPARED")
+        await root.execute("ROLLBACK PREPARED 'two-phase'")
+        await stuck
+
+
+async def test_copy_palette_and_quit(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with session(server) as one, dashboard(server, tmp_path / "a") as driven:
+        await driven.select(one.get_server_pid())
+        await driven.press("c")
+        assert f"pid {one.get_server_pid()}" in driven.app.clipboard
+        await driven.press("ctrl+p", *"pause", "enter")
+        await wait_until(lambda: driven.dashboard.paused)
+        await driven.press("q")
+        await wait_until(lambda: not driven.app.is_running)
+
+
+HOSTILE = [
+    "[bold red]x[/]",
+    "[@click=app.quit]y[/]",
+    "\x1b[2J\x1b]52;c;AAAA\x07",
+    "\x9b31m\u202eevil\u202c \u200b",
+    "\U0001f600 e\u0301",
+    "z" * 10_000,
+]
+
+
+async def test_hostile_text_stays_text(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Markup, escapes, C1, bidi, emoji and long lines are shown, never obeyed: lists, dialog and detail."""
+    async with session(server, application_name="[@click=app.quit]a[/]") as one:
+        for hostile in HOSTILE:
+            await one.execute(f"SELECT $q${hostile}$q$")
+        hostile_query = " ".join(HOSTILE)
+        await one.execute(f"SELECT $q${hostile_query}$q$")
+        async with dashboard(server, tmp_path / "a", size=(200, 60)) as driven:
+            pid = one.get_server_pid()
+            await driven.select(pid)
+            await driven.shows("[@click=app.quit]a[/]", "[bold red]x[/]")
+            await driven.press("enter")
+            await driven.shows("[@click=app.quit]y[/]")
+            assert_clean(driven)
+            await driven.press("escape", "K")
+            await driven.dialog()
+            assert_clean(driven)
+            await driven.press("escape", "slash", *"[bold]")
+            await driven.pilot.pause()
+            assert_clean(driven)
+            await driven.press("escape")
+            line = driven.listed.index(pid) + 2
+            for x in range(4, 196, 6):
+                await driven.pilot.click(driven.backends, offset=(x, line))
+            assert driven.app.is_running
+
+
+def assert_clean(driven: Driven) -> None:
+    """No control, bidi or invisible character reached the screen, and the SVG is whole."""
+    text = driven.text
+    assert all(character.isprintable() or character == "\n" for character in text)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60), (20, 5), (10, 3)])
+async def test_every_size_is_drawn(server: ThrowawayServer, tmp_path: Path, size: tuple[int, int]) -> None:
+    async with sessions(server, 5), dashboard(server, tmp_path / "a", size=size) as driven:
+        if size[0] >= 80:
+            await driven.shows("of", "slots", "backends:", "quit")
+        for key in ("f1", "escape", "S", "escape", "enter", "escape"):
+            await driven.press(key)
+            await driven.pilot.pause(0.1)
+        assert driven.app.is_running
+
+
+async def test_eighty_columns_leave_out_wait_database_client_and_transaction_age(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
+        await driven.shows("backends:")
+        shown = {column.key for column, _ in driven.backends._laid_out}
+        assert {column.key for column in BackendsTable.COLUMNS} - shown == {
+            "wait",
+            "database",
+            "client",
+            "xact",
+        }
