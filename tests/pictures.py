@@ -10,8 +10,6 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-import resvg_py
-
 CELL_WIDTH, CELL_HEIGHT = 12.2, 24.4
 """Of a cell in the export, in its pixels: rich's figures."""
 BASELINE = 18.5
@@ -49,8 +47,17 @@ def portable(svg: str) -> str:
     return _TEXT.sub(_with_shapes, plain)
 
 
+BLANK_PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
+"""What shows whether pictures can be made here at all."""
+
+
 def to_png(svg: str) -> bytes:
-    """The picture as PNG, at its own size. Raises FileNotFoundError without the DejaVu Sans Mono fonts."""
+    """The picture as PNG, at its own size.
+
+    Raises FileNotFoundError without the DejaVu Sans Mono fonts, ModuleNotFoundError without the `dev` extra.
+    """
+    import resvg_py  # not in the `test` extra, and pytest imports this module for its doctests
+
     return bytes(
         resvg_py.svg_to_bytes(
             svg_string=svg, skip_system_fonts=True, font_files=_fonts(), monospace_family="DejaVu Sans Mono"

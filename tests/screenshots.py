@@ -1,7 +1,7 @@
 """`python -m tests.screenshots`: makes `screenshots/` anew from the real program on a real server.
 
-It takes about four minutes, since the demo fills up at its own pace; `--leak-every 0.5` is quicker, with less
-of a curve. The `dev` extra brings what it needs.
+It takes about two and a half minutes, since the demo fills up at its own pace; `--leak-every 0.5` is
+quicker, with less of a curve. The `dev` extra brings what it needs.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from pgtop.reaper import Reaper
 from pgtop.tui.app import FACE, PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.dialogs import PlanDialog
-from tests.pictures import portable, to_png
+from tests.pictures import BLANK_PICTURE, portable, to_png
 from tests.servers import REPOSITORY, default_binaries, wait_until
 
 PLACE = REPOSITORY / "screenshots"
@@ -147,6 +147,10 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ.pop("NO_COLOR", None)
     os.environ.setdefault("PGTOP_PG_BIN", str(default_binaries()))
+    try:
+        to_png(BLANK_PICTURE)
+    except (FileNotFoundError, ModuleNotFoundError) as lacking:
+        parser.error(f"{lacking} (pip install --editable '.[dev]' brings the modules)")
     chosen.into.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory() as temporary,
