@@ -1,0 +1,188 @@
+"""One poll: every client backend as it is, on every version, for roles that see all and others."""
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+
+from pgtop.core.activity import ACTIVE, IDLE, Outage, Snapshot
+from pgtop.core.policy import ReapPolicy, plan_sweep
+from pgtop.demo.server import ThrowawayServer
+from pgtop.poller import Poller
+from pgtop.postgres.conninfo import resolve
+from pgtop.postgres.inspect import backend_detail, who_blocks
+from pgtop.postgres.probe import Probe, decode
+from pgtop.postgres.seat import Seat
+from tests.postgres.targets import seat_on, target_of
+from tests.reaping import found
+from tests.servers import create_role, execute, session, sessions, wait_until
+
+
+async def seen_by(probe: Probe, *connections: asyncpg.Connection) -> Snapshot:
+    """A snapshot in which all these sessions are at rest."""
+
+    async def look() -> Snapshot | None:
+        snapshot = await probe.snapshot()
+        resting = all(found(snapshot, each).state != ACTIVE for each in connections)
+        return snapshot if resting else None
+
+    snapshot = await wait_until(look)
+    assert isinstance(snapshot, Snapshot)
+    return snapshot
+
+
+async def test_counts_are_what_was_opened(every_server: ThrowawayServer) -> None:
+    async with seat_on(target_of(every_server)) as seat, sessions(every_server, 5) as opened:
+        await opened[0].execute("BEGIN; SELECT 1")
+        sleeping = asyncio.ensure_future(opened[1].fetchval("SELECT pg_sleep(30)"))
+        probe = Probe(seat)
+        await wait_until(lambda: state_of(probe, opened[1], ACTIVE))
+        snapshot = await seen_by(probe, opened[0], *opened[2:])
+        counts = snapshot.counts
+        assert (counts.total, counts.idle, counts.active) == (6, 3, 2)
+        assert counts.idle_in_transaction == 1
+        assert counts.exact
+        assert snapshot.own_pid == seat.own_pid
+        assert snapshot.slots == 97
+        assert snapshot.server.version_num // 10_000 == every_server.version
+        assert snapshot.server.identity.system_identifier
+        sleeping.cancel()
+
+
+async def state_of(probe: Probe, connection: asyncpg.Connection, state: str) -> bool:
+    return found(await probe.snapshot(), connection).state == state
+
+
+async def test_hidden_states_are_an_upper_bound_and_never_no_idle(every_server: ThrowawayServer) -> None:
+    role = await create_role(every_server)
+    target = resolve(role.uri(), {}, {"HOME": "/nonexistent"})
+    async with seat_on(target) as seat, sessions(every_server, 3):
+        snapshot = await Probe(seat).snapshot()
+        assert snapshot.counts.total >= 4
+        assert snapshot.counts.hidden >= 3
+        assert not snapshot.counts.exact
+        assert not snapshot.privileges.sees_all
+        assert plan_sweep(snapshot, ReapPolicy(idle_after_seconds=0)).refusal
+
+
+async def test_hostile_text_arrives_as_it_is(every_server: ThrowawayServer) -> None:
+    text = "\x1b[2J \u202e [@click=app.quit] \U0001f600 " + "x" * 10_000
+    async with seat_on(target_of(every_server)) as seat, session(every_server) as one:
+        await one.fetchval(f"SELECT $q${text}$q$")
+        probe = Probe(seat)
+        backend = found(await seen_by(probe, one), one)
+        assert backend.query is not None
+        assert backend.query == f"SELECT $q${text}"[:200]
+        detail = await backend_detail(seat, backend.id)
+        assert detail is not None
+        assert detail.query.startswith(f"SELECT $q${text}"[:900])
+
+
+async def test_bytes_that_are_no_text_do_not_fail_the_poll(server: ThrowawayServer) -> None:
+    """A statement of a database in another encoding; here the bytes that would come."""
+    await execute(
+        server, "CREATE DATABASE raw ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    )
+    one = await asyncpg.connect(server.uri(database="raw"), server_settings={"client_encoding": "SQL_ASCII"})
+    try:
+        await one.execute("SELECT E'\\xe9'")
+        async with seat_on(target_of(server)) as seat:
+            assert isinstance(await Probe(seat).poll(), Snapshot)
+    finally:
+        await one.close()
+    poll = decode(
+        b'{"now":1,"in_recovery":false,"postmaster_start":1,"own_pid":1,"privileges":{"role":"r",'
+        b'"is_superuser":false,"sees_all":true,"may_signal":true},"backends":[[1,2,3,null,4,"idle","a\xe9",'
+        b'"u","d",null,-1,null,null,false,"q"]]}'
+    )
+    assert poll.backends[0].application_name == "a\ufffd"
+
+
+async def test_a_listener_is_known_for_the_rest_of_its_life(server: ThrowawayServer) -> None:
+    async with seat_on(target_of(server)) as seat, session(server) as one:
+        await one.execute("  listen jobs")
+        probe = Probe(seat)
+        identity = found(await seen_by(probe, one), one).id
+        await one.execute("SELECT 'keepalive'")
+        assert identity in (await seen_by(probe, one)).listeners
+
+
+async def test_a_lost_seat_is_taken_again(server: ThrowawayServer) -> None:
+    seat = Seat(target_of(server), "test")
+    try:
+        poller = Poller(Probe(seat), 0.05)
+        first = await poller.next()
+        assert isinstance(first, Snapshot)
+        await execute(server, f"SELECT pg_terminate_backend({seat.own_pid})")
+
+        async def back() -> bool:
+            poller.wake()
+            result = await poller.next()
+            return isinstance(result, Snapshot) and result.own_pid != first.own_pid
+
+        await wait_until(back)
+    finally:
+        await seat.release()
+
+
+async def test_a_server_that_is_down_is_an_outage(server_factory) -> None:
+    server = server_factory()
+    seat = Seat(target_of(server), "test")
+    try:
+        probe = Probe(seat)
+        assert isinstance(await probe.poll(), Snapshot)
+        server.stop()
+        outage = await probe.poll()
+        assert isinstance(outage, Outage)
+        assert outage.retry_after_seconds > 0
+        server.start()
+        await wait_until(lambda: answers(probe))
+    finally:
+        await seat.release()
+
+
+async def answers(probe: Probe) -> bool:
+    return isinstance(await probe.poll(), Snapshot)
+
+
+async def test_a_restart_makes_it_another_server(server_factory, tmp_path: Path) -> None:
+    server = server_factory()
+    seat = Seat(target_of(server), "test")
+    try:
+        probe = Probe(seat)
+        before = await probe.poll()
+        server.restart()
+        after = await wait_until(lambda: snapshot_of(probe))
+        assert isinstance(before, Snapshot)
+        assert isinstance(after, Snapshot)
+        first, second = before.server.identity, after.server.identity
+        assert first.system_identifier == second.system_identifier
+        assert first != second
+    finally:
+        await seat.release()
+
+
+async def snapshot_of(probe: Probe) -> Snapshot | None:
+    result = await probe.poll()
+    return result if isinstance(result, Snapshot) else None
+
+
+async def test_a_chain_of_waiting_sessions_is_told(server: ThrowawayServer) -> None:
+    async with seat_on(target_of(server)) as seat, sessions(server, 2) as (holder, waiter):
+        await holder.execute("BEGIN; SELECT pg_advisory_xact_lock(4711)")
+        stuck = asyncio.ensure_future(waiter.execute("SELECT pg_advisory_xact_lock(4711)"))
+        probe = Probe(seat)
+        await wait_until(lambda: waits(probe))
+        blocking = await who_blocks(seat)
+        assert blocking.blocked_by == {waiter.get_server_pid(): frozenset({holder.get_server_pid()})}
+        detail = await backend_detail(seat, found(await probe.snapshot(), waiter).id)
+        assert detail is not None
+        assert detail.blocked_by == (holder.get_server_pid(),)
+        assert any(not lock.granted for lock in detail.locks)
+        await holder.execute("COMMIT")
+        await stuck
+        assert found(await seen_by(probe, waiter), waiter).state == IDLE
+
+
+async def waits(probe: Probe) -> bool:
+    return (await probe.snapshot()).waiting_on_locks == 1
