@@ -5,128 +5,43 @@ when the plan was made.
 """
 
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import (
-    ACTIVE,
-    IDLE,
-    IN_TRANSACTION,
-    Backend,
-    BackendId,
-    Server,
-    Snapshot,
+from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
+from pgtop.core.plan import (
+    DEFAULT_PROTECTED_APPLICATIONS,
+    Act,
+    Guard,
+    Plan,
+    ReapPolicy,
+    Spared,
+    SparedFor,
+    Trigger,
+    Victim,
 )
 from pgtop.core.text import duration
 
-DEFAULT_PROTECTED_APPLICATIONS: Final = ("Patroni*", "pgBackRest*", "barman*", "wal-g*", "repmgr*")
-"""Applications whose idle session is at work: a backup holds one for hours."""
-
-
-class Act(StrEnum):
-    """What is done to a victim."""
-
-    TERMINATE = "terminate"
-    """pg_terminate_backend: the session ends."""
-    CANCEL = "cancel"
-    """pg_cancel_backend: its statement ends, the session stays."""
-
-
-class Trigger(StrEnum):
-    """What a plan was made for."""
-
-    SELECTED = "selected"
-    ALWAYS = "always"
-    EMERGENCY = "emergency"
-
-
-class Guard(StrEnum):
-    """What must still be true of a victim when the signal is sent, beside its pid and backend_start."""
-
-    STATE = "state"
-    """Its state and state_change."""
-    TRANSACTION = "transaction"
-    """Its xact_start."""
-    SESSION = "session"
-    """Nothing more."""
-    STATEMENT = "statement"
-    """It is active, and its query_start."""
-
-
-class SparedFor(StrEnum):
-    """Why a session that was otherwise meant is spared; the value is the phrase people read."""
-
-    OWN = "pgtop's own"
-    HIDDEN = "hidden from this role"
-    SUPERUSER = "of a superuser"
-    PROTECTED = "protected"
-    ADVISORY_LOCK = "holding an advisory lock"
-    LISTENING = "listening (LISTEN)"
-    IN_TRANSACTION = "idle in transaction"
-    NOT_ACTIVE = "running no statement"
-    ENOUGH = "not needed to get below the line"
-
-
-class ReapPolicy(msgspec.Struct, frozen=True):
-    """The rules of a sweep. Ages are seconds by the server's clock, `warn_at` is a fraction of the slots."""
-
-    warn_at: float = 0.8
-    idle_after_seconds: float = 300.0
-    emergency_idle_after_seconds: float = 30.0
-    protected_applications: tuple[str, ...] = DEFAULT_PROTECTED_APPLICATIONS
-    """Globs, whatever the case."""
-    include_idle_in_transaction_seconds: float | None = None
-    """Ends sessions idle in transaction for longer than this too; None spares them all."""
-
-
-class Victim(msgspec.Struct, frozen=True):
-    """One session that a plan would end, or whose statement it would cancel."""
-
-    backend: Backend
-    reason: str
-    guard: Guard
-    warning: str = ""
-    """What a person should know before saying yes."""
-
-
-class Spared(msgspec.Struct, frozen=True):
-    """One session that was meant and is spared."""
-
-    backend: Backend
-    spared_for: SparedFor
-    reason: str
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What a reap would do, frozen: what is shown is what is ended, and nothing else."""
-
-    act: Act
-    trigger: Trigger
-    server: Server
-    taken_at: int
-    """The snapshot's time, microseconds by the server's clock."""
-    total: int
-    slots: int
-    warn_at: float
-    victims: tuple[Victim, ...]
-    spared: tuple[Spared, ...]
-    policy: ReapPolicy
-    refusal: str = ""
-    """Why no plan can be made at all, with the mend; "" where one can."""
-
-    @property
-    def usage_before(self) -> float:
-        """Client backends over slots in the snapshot."""
-        return self.total / self.slots
-
-    @property
-    def usage_after(self) -> float:
-        """What the usage would be were all victims gone and nobody new had come."""
-        leaving = len(self.victims) if self.act is Act.TERMINATE else 0
-        return (self.total - leaving) / self.slots
+__all__ = [
+    "DEFAULT_PROTECTED_APPLICATIONS",
+    "Act",
+    "Context",
+    "Guard",
+    "Plan",
+    "ReapPolicy",
+    "Spared",
+    "SparedFor",
+    "Trigger",
+    "Verdict",
+    "Victim",
+    "judge",
+    "plan_cancel",
+    "plan_emergency",
+    "plan_sweep",
+    "plan_terminate",
+]
 
 
 class Context(msgspec.Struct, frozen=True):
