@@ -31,6 +31,7 @@ from pgtop.core.policy import (
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, ExitCode, PgtopError
 from pgtop.postgres import queries
+from pgtop.postgres.faults import DRIVER_ERRORS
 from pgtop.postgres.seat import Seat
 
 CONFIRM_SECONDS: Final = 2.0
@@ -125,7 +126,7 @@ class Reaper:
         """Rows that are needed before anything may be ended."""
         try:
             return await self._seat.fetch(query, *arguments)
-        except (PgtopError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        except (PgtopError, *DRIVER_ERRORS) as error:
             problem = f"the server could not be asked {what} ({printable(str(error))})"
             raise PgtopError(problem, "nothing was ended; try again") from error
 
@@ -184,7 +185,7 @@ class Reaper:
             pause = _LOOK_SECONDS
             try:
                 rows = await self._seat.fetch(queries.STILL_THERE, [identity.pid for identity in pending])
-            except (PgtopError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except (PgtopError, *DRIVER_ERRORS) as error:
                 detail = f"signalled, then the connection was lost ({printable(str(error))})"
                 for identity, victim in pending.items():
                     known[identity] = Result(victim, Outcome.UNKNOWN, detail)

@@ -10,6 +10,7 @@ from pgtop.core.blocking import PreparedTransaction
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
 from pgtop.postgres import queries
+from pgtop.postgres.faults import DRIVER_ERRORS
 from pgtop.postgres.seat import Seat
 
 LIMIT_SECONDS: Final = 5.0
@@ -61,7 +62,7 @@ async def backend_detail(seat: Seat, identity: BackendId) -> BackendDetail | Non
             return None
         locks = await seat.fetch(queries.BACKEND_LOCKS, identity.pid, limit_seconds=LIMIT_SECONDS)
         waiting = await seat.fetch(queries.BLOCKERS, limit_seconds=LIMIT_SECONDS)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError("the server could not be asked", printable(str(error))) from error
     query = row["query"].decode("utf-8", "replace")
     backend = Backend(
@@ -119,7 +120,7 @@ async def who_blocks(seat: Seat) -> Blocking:
         prepared: list[asyncpg.Record] = []
         if any(0 in pids for pids in blocked_by.values()):
             prepared = await seat.fetch(queries.PREPARED_BLOCKERS, limit_seconds=LIMIT_SECONDS)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError("the server could not be asked who blocks whom", printable(str(error))) from error
     return Blocking(
         blocked_by,

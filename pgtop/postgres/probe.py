@@ -19,7 +19,7 @@ from pgtop.core.activity import (
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres import queries
-from pgtop.postgres.faults import outage
+from pgtop.postgres.faults import DRIVER_ERRORS, outage
 from pgtop.postgres.seat import Seat
 
 POLL_LIMIT_SECONDS: Final = 10.0
@@ -78,7 +78,7 @@ class Probe:
                 self._about = None
                 await self.seat.take()
             return await self.snapshot()
-        except (PgtopError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (PgtopError, *DRIVER_ERRORS) as error:
             return outage(error)
         except msgspec.DecodeError as error:
             return Outage("failed", f"the server's answer could not be read ({error})", 1.0)

@@ -1,7 +1,8 @@
 """Acting: how a key becomes a plan, a plan a question, and a yes an act of the shared reaper."""
 
+import asyncio
 from collections.abc import Awaitable, Iterable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from textual.screen import Screen
@@ -10,9 +11,12 @@ from pgtop.core.activity import BackendId, Snapshot
 from pgtop.core.policy import Plan, ReapPolicy
 from pgtop.core.text import plural
 from pgtop.errors import PgtopError
-from pgtop.reaper import Reaper
+from pgtop.reaper import Reaper, Report
 from pgtop.tui.dialogs import PlanDialog, Replan
 from pgtop.tui.messages import Reaped, Trouble
+
+LONGEST_RUN_SECONDS: Final = 30.0
+"""How long a closed dashboard waits for the outcomes of what it began."""
 
 
 class Acting:
@@ -24,6 +28,12 @@ class Acting:
         self._policy = policy
         self.is_busy = False
         """True from the key until the last outcome: no second plan is made meanwhile."""
+        self._running: asyncio.Task[Report] | None = None
+
+    async def finish(self) -> None:
+        """Waits for a run that has begun, after the screen is closed."""
+        if self._running is not None:
+            await asyncio.wait({self._running}, timeout=LONGEST_RUN_SECONDS)
 
     async def terminate(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
         """Asks whether to end the selected sessions, and ends them."""
@@ -53,7 +63,9 @@ class Acting:
             dialog = PlanDialog(await planning, replan=replan, caution=caution(snapshot) if replan else "")
             plan = await self._screen.app.push_screen_wait(dialog)
             if plan is not None:
-                self._screen.post_message(Reaped(await self._reaper.run(plan)))
+                # A run that has begun goes on when the screen is closed: each signal gets its outcome line.
+                self._running = asyncio.ensure_future(self._reaper.run(plan))
+                self._screen.post_message(Reaped(await asyncio.shield(self._running)))
         except PgtopError as error:
             self._screen.post_message(Trouble(str(error)))
         finally:

@@ -74,12 +74,12 @@ class PgtopApp(App[None]):
                 ReapPolicy().emergency_idle_after_seconds, config.idle_after_seconds
             ),
         )
-        self._dashboard = DashboardScreen(
+        self.dashboard = DashboardScreen(
             poller=poller, reaper=reaper, config=config, policy=policy, first=first
         )
 
     def on_mount(self) -> None:
-        self.push_screen(self._dashboard)
+        self.push_screen(self.dashboard)
         loop = asyncio.get_running_loop()
         for ending in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(ending, self.exit)
@@ -93,8 +93,8 @@ class PgtopApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every key's action by name, for the command palette."""
-        if screen is self._dashboard:
-            for binding in self._dashboard.BINDINGS:
+        if screen is self.dashboard:
+            for binding in self.dashboard.BINDINGS:
                 if isinstance(binding, Binding):
                     yield SystemCommand(
                         binding.description, f"key {binding.key}", self._runner(binding.action)
@@ -103,7 +103,7 @@ class PgtopApp(App[None]):
 
     def _runner(self, action: str) -> Any:
         async def run() -> None:
-            await self.run_action(action, self._dashboard)
+            await self.run_action(action, self.dashboard)
 
         return run
 
@@ -130,6 +130,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
         reaper = Reaper(seat, audit, FACE, operator(os.environ))
         app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
         await app.run_async()
+        await app.dashboard.finish()
     finally:
         await seat.release()
         # The screen owns standard error while it is open.

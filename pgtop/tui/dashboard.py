@@ -61,6 +61,10 @@ class DashboardScreen(View):
     def on_mount(self) -> None:
         self._backends.focus()
         self._take(self._first)
+        if self._poller.probe.seat.pooled:
+            self.say(
+                "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
+            )
         self.run_worker(self._poll(), name="poll", group="poll")
         self.set_interval(1.0, self._tick)
 
@@ -87,6 +91,10 @@ class DashboardScreen(View):
             self._show_head()
 
     # Acting
+
+    async def finish(self) -> None:
+        """Waits for what was begun, after the screen is closed."""
+        await self._acting.finish()
 
     def _selected(self) -> list[BackendId]:
         """The tagged sessions, or the one under the cursor of the list of backends."""
