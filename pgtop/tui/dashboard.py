@@ -106,10 +106,6 @@ class DashboardScreen(View):
         if self._applications.has_focus:
             self.say("no session is selected: Enter lists this group's sessions, Tab goes to them")
             return []
-        if not table.cursor_is_visible:
-            table.reveal_cursor()
-            self.say("the selected session had moved out of sight: here it is, nothing was done")
-            return []
         row = table.cursor_row
         return [row.id] if row is not None else []
 

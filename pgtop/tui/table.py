@@ -112,20 +112,10 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         keys = [self.key_of(row) for row in rows]
         if self.cursor_key in keys:
             self._cursor = keys.index(self.cursor_key)
-        self._settle(scroll=self._follows)
+        if not self._follows and self._cursor >= self._page:
+            self._cursor = 0  # nobody has chosen this row: the list stays at its top
+        self._settle()
         self.redraw()
-
-    @property
-    def cursor_is_visible(self) -> bool:
-        """True where the cursor's row is on the screen.
-
-        The list stays at its top until somebody moves the cursor; its session may go out of sight meanwhile.
-        """
-        return self._top <= self._cursor < self._top + self._page
-
-    def reveal_cursor(self) -> None:
-        """Scrolls to the cursor's row."""
-        self._put(self._cursor)
 
     @property
     def cursor_row(self) -> Row | None:
@@ -194,24 +184,23 @@ class LineTable(Painted, Generic[Row], can_focus=True):
 
     # The cursor
 
-    def _settle(self, *, scroll: bool) -> None:
+    def _settle(self) -> None:
         self._cursor = min(max(0, self._cursor), max(0, len(self.rows) - 1))
         row = self.cursor_row
         self.cursor_key = self.key_of(row) if row is not None else None
         page = self._page
-        if scroll:
-            self._top = min(max(self._top, self._cursor - page + 1), self._cursor)
+        self._top = min(max(self._top, self._cursor - page + 1), self._cursor)
         self._top = min(self._top, max(0, len(self.rows) - page))
 
     def _put(self, index: int) -> None:
         self._follows = True
         self._cursor = index
-        self._settle(scroll=True)
+        self._settle()
         self.redraw()
 
     def action_move(self, by: int) -> None:
-        """Moves the cursor by lines; one that is out of sight comes back to the first line that is seen."""
-        self._put(self._cursor + by if self.cursor_is_visible else self._top)
+        """Moves the cursor by lines."""
+        self._put(self._cursor + by)
 
     def action_page(self, by: int) -> None:
         """Moves the cursor by pages."""
@@ -257,5 +246,5 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         return None
 
     def on_resize(self) -> None:
-        self._settle(scroll=self._follows)
+        self._settle()
         super().on_resize()
