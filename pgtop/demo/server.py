@@ -37,6 +37,7 @@ _SECONDS_BETWEEN_LOOKS = 0.02
 _PORTS_TO_TRY = 20
 _LONGEST_SOCKET_PATH = 100
 """Bytes. The kernel's limit is 107 on Linux and 103 on macOS."""
+_ODD = b',"$`\\\n'
 _SHORT_PLACE = Path("/tmp")  # noqa: S108 (a random name is made in it)
 _LOG_LINES = 6
 _ALWAYS = {
@@ -101,8 +102,9 @@ class ThrowawayServer:
         self.socket_dir = self.directory / "socket"
         """The directory of the Unix socket."""
         socket_path = os.fsencode(self.socket_dir / ".s.PGSQL.65535")
-        # A client takes a comma for the end of one host and the beginning of the next.
-        if len(socket_path) > _LONGEST_SOCKET_PATH or b"," in socket_path:
+        # A client takes a comma for the end of one host and the beginning of the next, and initdb gives the
+        # path of its programs, which may have to be copied, to a shell between double quotes.
+        if len(socket_path) > _LONGEST_SOCKET_PATH or set(socket_path) & set(_ODD):
             self.socket_dir = _SHORT_PLACE / name
 
     @property
@@ -215,7 +217,7 @@ class ThrowawayServer:
         for place in (self.directory, self.socket_dir):
             place.mkdir(mode=0o700)
             self._account.own(place)
-        self._bin_dir = readable_binaries(self._account, self.bin_dir, self.directory / "programs")
+        self._bin_dir = readable_binaries(self._account, self.bin_dir, self.socket_dir / "programs")
         secret = self.directory / "password"
         secret.write_text(f"{self.password or 'unused'}\n")
         secret.chmod(0o600)
