@@ -78,4 +78,4 @@ def caution(snapshot: Snapshot) -> str:
     if not waiting:
         return ""
     verb = "waits" if waiting == 1 else "wait"
-    return f"{plural(waiting, 'active session')} {verb} on locks: a sweep frees no lock, b shows who blocks"
+    return f"{plural(waiting, 'active session')} {verb} on locks: a sweep frees none (b: who blocks)"

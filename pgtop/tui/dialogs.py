@@ -150,7 +150,7 @@ class PlanDialog(ModalScreen[Plan | None]):
             Cell(" all stale" if emergency else " emergency's plan", "dim", "screen.emergency"),
             Cell("  i", "key", "screen.in_transaction"),
             Cell(
-                " without idle in transaction" if included else " with idle in transaction",
+                " drop idle in txn" if included else " add idle in txn",
                 "dim",
                 "screen.in_transaction",
             ),
@@ -229,7 +229,7 @@ def plan_lines(plan: Plan, caution: str = "", problem: str = "") -> list[list[Ce
     if spared:
         lines.append([Cell(f" {spared}", "dim")])
     if plan.trigger is not Trigger.SELECTED and plan.victims:
-        hint = " LISTEN is known only where a poll saw it; each session is checked again when it is ended"
+        hint = " LISTEN is a hint: known only where a poll saw it"
         lines.append([Cell(hint, "dim")])
     lines.append([])
     return lines
