@@ -34,7 +34,7 @@ class ApplicationsTable(LineTable[Group]):
         Column("in_transaction", "in txn", 6, right=True),
         Column("oldest", "oldest idle", 11, right=True),
         Column("change", "change", 7, right=True),
-        Column("share", "share of slots", 0),
+        Column("share", "share", 0),
     )
     LAST_WIDTH: ClassVar[int] = 8
 
