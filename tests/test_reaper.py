@@ -338,3 +338,26 @@ async def test_cancel_ends_the_statement_and_not_the_session(
         await wait_until(lambda: face_sees(face, one, "active"))
         assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
         assert await again == 7
+
+
+async def test_a_connection_lost_in_the_middle_is_unknown_and_then_failed(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first was signalled, and nobody can say what became of it; the second was not, and lives."""
+    async with face_on(server, tmp_path / "a") as face, sessions(server, 2) as (first, second):
+        for each in (first, second):
+            await each.fetchval("SELECT 1")
+        plan = await face.plan_for(first, second)
+        ask = face.seat.fetchrow
+
+        async def ask_and_lose(query: str, *arguments: object) -> asyncpg.Record | None:
+            row = await ask(query, *arguments)
+            face.seat.drop()
+            return row
+
+        monkeypatch.setattr(face.seat, "fetchrow", ask_and_lose)
+        report = await face.reaper.run(plan)
+        assert outcomes(report) == [Outcome.UNKNOWN, Outcome.FAILED]
+        assert report.exit_code == ExitCode.PARTLY
+        assert await lives(second)
+    assert [line["outcome"] for line in face.lines()] == [None, None, "unknown", "failed"]
