@@ -225,10 +225,12 @@ def _with_password(
     never, first = _password_flags(context)
     if first:
         target = replace(target, password=ask_password(target.user))
+    from pgtop.postgres.outages import PasswordNeededError
+
     try:
         return run_until_sigterm(face(target))
-    except PgtopError as error:
-        if never or not _lacks_password(error, target) or not can_ask():
+    except PasswordNeededError:
+        if never or not can_ask():
             raise
     return run_until_sigterm(face(replace(target, password=ask_password(target.user))))
 
@@ -243,14 +245,6 @@ def _password_flags(context: click.Context) -> tuple[bool, bool]:
             raise UsageError("-w and -W contradict each other", "give one of them")
         never, first = sources
     return never, first
-
-
-def _lacks_password(error: PgtopError, target: "Target") -> bool:
-    """True where the server asked for a password and none was known: not for one that was wrong."""
-    from pgtop.postgres.passfile import stored_password
-
-    asked = getattr(error.__cause__, "sqlstate", None) == "28P01" and target.password is None
-    return asked and not any(stored_password(target, endpoint) for endpoint in target.endpoints)
 
 
 DASHBOARD: Final = Command(

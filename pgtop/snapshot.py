@@ -12,6 +12,9 @@ from msgspec import UNSET, UnsetType
 from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.groups import Group, applications
 from pgtop.core.selection import Column, sort_backends
+from pgtop.errors import ConnectError, PgtopError
+from pgtop.postgres.faults import DRIVER_ERRORS
+from pgtop.postgres.outages import FAILED, outage
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
 from pgtop.postgres.target import Target
@@ -86,11 +89,18 @@ class Report(msgspec.Struct, frozen=True):
 
 
 async def look(target: Target) -> tuple[Snapshot, bool]:
-    """One poll of the server, and whether a pooler is in between. Raises PgtopError."""
+    """One poll of the server, and whether a pooler is in between.
+
+    Raises PgtopError, of which a ConnectError is also a server that let pgtop in and then did not answer.
+    """
     seat = Seat(target, "snapshot")
     await seat.take()
     try:
         return await Probe(seat).snapshot(), seat.pooled
+    except DRIVER_ERRORS as error:
+        told = outage(error)
+        kind = PgtopError if told.kind == FAILED else ConnectError
+        raise kind(told.message) from error
     finally:
         await seat.release()
 
