@@ -25,6 +25,7 @@ from pgtop.core.policy import (
     Victim,
     plan_cancel,
     plan_emergency,
+    plan_reap,
     plan_sweep,
     plan_terminate,
 )
@@ -105,6 +106,16 @@ class Reaper:
     async def plan_emergency(self, snapshot: Snapshot, policy: ReapPolicy) -> Plan:
         """A plan that makes just enough room. Raises as `plan_sweep` does."""
         return plan_emergency(snapshot, policy, await self._advisory_lock_holders())
+
+    async def plan_reap(
+        self, snapshot: Snapshot, policy: ReapPolicy, *, always: bool = False, refused: bool = False
+    ) -> Plan:
+        """The plan that the usage asks for: see `core.policy.plan_reap`. Raises as `plan_sweep` does."""
+        plan = plan_reap(snapshot, policy, always=always, refused=refused)
+        if not plan.victims:
+            return plan
+        holders = await self._advisory_lock_holders()
+        return plan_reap(snapshot, policy, holders, always=always, refused=refused)
 
     async def plan_terminate(
         self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import Backend, Server
+from pgtop.core.match import Patterns
 
 DEFAULT_PROTECTED_APPLICATIONS: Final = ("Patroni*", "pgBackRest*", "barman*", "wal-g*", "repmgr*")
 """Applications whose idle session is at work: a backup holds one for hours."""
@@ -24,8 +25,15 @@ class Trigger(StrEnum):
     """What a plan was made for."""
 
     SELECTED = "selected"
+    """A person selected the sessions."""
     ALWAYS = "always"
+    """A sweep whatever the usage."""
+    USAGE = "usage"
+    """A sweep because the usage is above the line."""
     EMERGENCY = "emergency"
+    """No ordinary slot is left, or a login was refused for want of one."""
+    NONE = "none"
+    """Nothing to do."""
 
 
 class Guard(StrEnum):
@@ -53,6 +61,7 @@ class SparedFor(StrEnum):
     IN_TRANSACTION = "idle in transaction"
     NOT_ACTIVE = "running no statement"
     ENOUGH = "not needed for that"
+    BEYOND_MOST = "beyond the most of one sweep"
 
 
 class ReapPolicy(msgspec.Struct, frozen=True):
@@ -61,10 +70,18 @@ class ReapPolicy(msgspec.Struct, frozen=True):
     warn_at: float = 0.8
     idle_after_seconds: float = 300.0
     emergency_idle_after_seconds: float = 30.0
-    protected_applications: tuple[str, ...] = DEFAULT_PROTECTED_APPLICATIONS
-    """Globs, whatever the case."""
+    only: Patterns = Patterns()
+    """Whom a sweep means at all; everybody where it is empty."""
+    protected: Patterns = Patterns(applications=DEFAULT_PROTECTED_APPLICATIONS)
+    """Who is never ended, neither by a sweep nor by a person's choice."""
     include_idle_in_transaction_seconds: float | None = None
     """Ends sessions idle in transaction for longer than this too; None spares them all."""
+    include_advisory_locks: bool = False
+    """Ends holders of session-level advisory locks too."""
+    include_listeners: bool = False
+    """Ends sessions seen with LISTEN too."""
+    max_per_sweep: int | None = None
+    """The most that one sweep ends, the longest idle first; None for no such limit."""
 
 
 class Victim(msgspec.Struct, frozen=True):

@@ -5,7 +5,6 @@ when the plan was made.
 """
 
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from typing import Final
 
 import msgspec
@@ -36,9 +35,11 @@ __all__ = [
     "Trigger",
     "Verdict",
     "Victim",
+    "is_emergency",
     "judge",
     "plan_cancel",
     "plan_emergency",
+    "plan_reap",
     "plan_sweep",
     "plan_terminate",
 ]
@@ -70,33 +71,36 @@ Verdict = Victim | Spared | None
 """What is judged of one backend; None: the plan does not mean it at all."""
 
 
-def protecting_glob(backend: Backend, globs: tuple[str, ...]) -> str | None:
-    """The first glob that matches the backend's application_name, whatever the case; None if none does."""
-    name = (backend.application_name or "").lower()
-    return next((glob for glob in globs if fnmatchcase(name, glob.lower())), None)
-
-
 def never(backend: Backend, policy: ReapPolicy, context: Context) -> Spared | None:
-    """Why this backend may never be ended: by nature, or because its application is protected."""
+    """Why this backend may never be ended: by nature, or because somebody protects it."""
     if backend.pid == context.own_pid or backend.is_pgtop:
         return Spared(backend, SparedFor.OWN, "a session of pgtop")
     if backend.is_hidden:
         return Spared(backend, SparedFor.HIDDEN, "its state is hidden from this role")
     if backend.is_superuser and not context.is_superuser:
         return Spared(backend, SparedFor.SUPERUSER, "of a superuser, and pgtop's role is none")
-    glob = protecting_glob(backend, policy.protected_applications)
-    if glob is not None:
-        return Spared(backend, SparedFor.PROTECTED, f"protected: application {glob}")
+    pattern = policy.protected.protecting(backend)
+    if pattern is not None:
+        return Spared(backend, SparedFor.PROTECTED, f"protected: {pattern}")
     return None
 
 
-def unless_asked_for(backend: Backend, context: Context) -> Spared | None:
-    """Why a sweep spares this backend although it is idle: it may be a leader, a lock or a queue."""
+def caution(backend: Backend, context: Context) -> Spared | None:
+    """Why a session that is idle may be at work all the same: as a leader, a lock or a queue."""
     if backend.pid in context.advisory_lock_holders:
         return Spared(backend, SparedFor.ADVISORY_LOCK, "holds an advisory lock")
     if backend.id in context.listeners:
         return Spared(backend, SparedFor.LISTENING, "was seen with LISTEN")
     return None
+
+
+def _asked_for(policy: ReapPolicy, context: Context) -> Context:
+    """The context without what the policy includes: nothing then speaks against those sessions."""
+    return msgspec.structs.replace(
+        context,
+        advisory_lock_holders=frozenset() if policy.include_advisory_locks else context.advisory_lock_holders,
+        listeners=frozenset() if policy.include_listeners else context.listeners,
+    )
 
 
 def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_seconds: float) -> Verdict:
@@ -108,12 +112,12 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
         limit = asked
     elif backend.state != IDLE and backend.state not in IN_TRANSACTION:
         return None
-    if age is None or age <= limit:
+    if age is None or age <= limit or not policy.only.admit(backend):
         return None
     spared = never(backend, policy, context)
     if spared is None and backend.state in IN_TRANSACTION and asked is None:
         spared = Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state} for {duration(age)}")
-    spared = spared or unless_asked_for(backend, context)
+    spared = spared or caution(backend, context)
     return spared or Victim(
         backend, f"{backend.state} for {duration(age)} (> {duration(limit)})", Guard.STATE
     )
@@ -125,22 +129,78 @@ _REFUSAL: Final = (
 )
 
 
-def plan_sweep(snapshot: Snapshot, policy: ReapPolicy, advisory_lock_holders: Iterable[int] = ()) -> Plan:
+def is_emergency(snapshot: Snapshot, refused: bool = False) -> bool:
+    """Whether no ordinary slot is left, or a login was just refused for want of one."""
+    return refused or snapshot.counts.total >= snapshot.slots
+
+
+def plan_reap(
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    advisory_lock_holders: Iterable[int] = (),
+    *,
+    always: bool = False,
+    refused: bool = False,
+) -> Plan:
+    """The plan that the usage asks for, with its trigger; one of trigger `none` has no victims.
+
+    `always` asks for a sweep whatever the usage; on a full server the emergency's plan takes its place where
+    the sweep would not bring the usage below the line: it ends the same sessions and some more.
+    """
+    holders = frozenset(advisory_lock_holders)
+    if not snapshot.counts.exact:
+        return _sweep(snapshot, policy, holders, policy.idle_after_seconds, Trigger.NONE)
+    if is_emergency(snapshot, refused):
+        if always:
+            sweep = plan_sweep(snapshot, policy, holders)
+            if sweep.victims and not refused and sweep.usage_after < policy.warn_at:
+                return sweep
+        return plan_emergency(snapshot, policy, holders, refused=refused)
+    if always:
+        return plan_sweep(snapshot, policy, holders)
+    if snapshot.usage > policy.warn_at:
+        return plan_sweep(snapshot, policy, holders, Trigger.USAGE)
+    return _plan(snapshot, policy, Act.TERMINATE, Trigger.NONE, [])
+
+
+def plan_sweep(
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    advisory_lock_holders: Iterable[int] = (),
+    trigger: Trigger = Trigger.ALWAYS,
+) -> Plan:
     """A plan over all stale sessions, whatever the usage; the longest idle first."""
-    return _sweep(snapshot, policy, advisory_lock_holders, policy.idle_after_seconds, Trigger.ALWAYS)
+    plan = _sweep(snapshot, policy, advisory_lock_holders, policy.idle_after_seconds, trigger)
+    return _at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
 
 
-def plan_emergency(snapshot: Snapshot, policy: ReapPolicy, advisory_lock_holders: Iterable[int] = ()) -> Plan:
-    """A plan that makes just enough room: the longest idle first, until the usage is below the line."""
+def plan_emergency(
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    advisory_lock_holders: Iterable[int] = (),
+    *,
+    refused: bool = False,
+) -> Plan:
+    """A plan that makes just enough room: the longest idle first, until the usage is below the line.
+
+    `refused` tells that a login was refused for want of a slot: the slots that the snapshot does not show as
+    taken are then held by clients that are still connecting, and count as taken.
+    """
     older_than = policy.emergency_idle_after_seconds
     plan = _sweep(snapshot, policy, advisory_lock_holders, older_than, Trigger.EMERGENCY)
+    taken = max(plan.total, plan.slots) if refused else plan.total
     needed = 0
-    while needed < len(plan.victims) and (plan.total - needed) / plan.slots >= policy.warn_at:
+    while needed < len(plan.victims) and (taken - needed) / plan.slots >= policy.warn_at:
         needed += 1
-    enough = tuple(
-        Spared(victim.backend, SparedFor.ENOUGH, SparedFor.ENOUGH.value) for victim in plan.victims[needed:]
-    )
-    return msgspec.structs.replace(plan, victims=plan.victims[:needed], spared=plan.spared + enough)
+    return _at_most(_at_most(plan, needed, SparedFor.ENOUGH), policy.max_per_sweep, SparedFor.BEYOND_MOST)
+
+
+def _at_most(plan: Plan, number: int | None, spared_for: SparedFor) -> Plan:
+    """The plan with its first victims alone; the rest is spared for the reason given."""
+    if number is None or len(plan.victims) <= number:
+        return plan
+    rest = tuple(Spared(victim.backend, spared_for, spared_for.value) for victim in plan.victims[number:])
+    return msgspec.structs.replace(plan, victims=plan.victims[:number], spared=plan.spared + rest)
 
 
 def _sweep(
@@ -153,7 +213,7 @@ def _sweep(
     if not snapshot.counts.exact:
         refusal = _REFUSAL.format(hidden=snapshot.counts.hidden, role=snapshot.privileges.role)
         return _plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
-    context = context_of(snapshot, advisory_lock_holders)
+    context = _asked_for(policy, context_of(snapshot, advisory_lock_holders))
     longest_idle_first = sorted(snapshot.backends, key=lambda each: (each.state_change or 0, each.pid))
     verdicts = [judge(backend, policy, context, older_than_seconds) for backend in longest_idle_first]
     return _plan(snapshot, policy, Act.TERMINATE, trigger, verdicts)
@@ -169,7 +229,7 @@ def plan_terminate(
     context = context_of(snapshot, advisory_lock_holders)
 
     def verdict(backend: Backend) -> Verdict:
-        hint = unless_asked_for(backend, context)
+        hint = caution(backend, context)
         return Victim(backend, "selected", guard_of(backend), hint.reason if hint else "")
 
     return _selected(snapshot, policy, selected, Act.TERMINATE, verdict, context)

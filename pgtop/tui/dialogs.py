@@ -46,6 +46,7 @@ _SPARED_PHRASES: Final = {
     SparedFor.IN_TRANSACTION: ("idle in transaction", "idle in transaction"),
     SparedFor.NOT_ACTIVE: ("runs no statement", "run no statement"),
     SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
+    SparedFor.BEYOND_MOST: ("beyond the most of one sweep", "beyond the most of one sweep"),
 }
 
 

@@ -1,5 +1,7 @@
 """The policy as a table of cases and as properties: who would be ended, who is spared, and why."""
 
+import fnmatch
+import ipaddress
 from typing import Any
 
 import msgspec
@@ -20,14 +22,18 @@ from pgtop.core.activity import (
     ServerIdentity,
     Snapshot,
 )
+from pgtop.core.match import Patterns
 from pgtop.core.policy import (
+    DEFAULT_PROTECTED_APPLICATIONS,
     Act,
     Guard,
     Plan,
     ReapPolicy,
     SparedFor,
+    Trigger,
     plan_cancel,
     plan_emergency,
+    plan_reap,
     plan_sweep,
     plan_terminate,
 )
@@ -92,6 +98,111 @@ def test_what_a_sweep_does_to(one: Backend, verdict: str | SparedFor | None) -> 
     assert ended(plan) == ([one.pid] if verdict == "end" else [])
     assert spared(plan) == ({one.pid: verdict} if isinstance(verdict, SparedFor) else {})
     assert all(each.reason for each in (*plan.victims, *plan.spared))
+
+
+def policy(**fields: Any) -> ReapPolicy:
+    """A policy; `only` and `protected` as dictionaries of patterns."""
+    patterns = {name: Patterns(**fields.pop(name)) for name in ("only", "protected") if name in fields}
+    return ReapPolicy(**patterns, **fields)
+
+
+TCP = backend(client_addr="10.1.2.3", client_port=5000)
+SIX = backend(client_addr="2001:db8::7", client_port=5000)
+PATTERNS = [
+    ("a filter's application", {"only": {"applications": ("ap?",)}}, backend(), "end"),
+    ("another application", {"only": {"applications": ("web*", "job")}}, backend(), None),
+    ("a filter means exactly what it says", {"only": {"applications": ("APP",)}}, backend(), None),
+    ("no name", {"only": {"applications": ("",)}}, backend(application_name=""), "end"),
+    ("a name, where none is meant", {"only": {"applications": ("",)}}, backend(), None),
+    ("a filter's user and database", {"only": {"users": ("app",), "databases": ("s*",)}}, backend(), "end"),
+    ("the user alone", {"only": {"users": ("app",), "databases": ("x",)}}, backend(), None),
+    ("an address of a network", {"only": {"addresses": ("10.0.0.0/8",)}}, TCP, "end"),
+    ("an address of none", {"only": {"addresses": ("10.2.0.0/16", "::/0")}}, TCP, None),
+    ("an IPv6 network", {"only": {"addresses": ("2001:db8::/32",)}}, SIX, "end"),
+    ("local, where a network is meant", {"only": {"addresses": ("0.0.0.0/0",)}}, backend(), None),
+    ("local", {"only": {"addresses": ("local",)}}, backend(), "end"),
+    ("a protected application", {"protected": {"applications": ("A*",)}}, backend(), SparedFor.PROTECTED),
+    ("a protected user", {"protected": {"users": ("App",)}}, backend(), SparedFor.PROTECTED),
+    ("a protected database", {"protected": {"databases": ("sh[op]*",)}}, backend(), SparedFor.PROTECTED),
+    ("a protected address", {"protected": {"addresses": ("10.1.2.3",)}}, TCP, SparedFor.PROTECTED),
+    ("a protected socket", {"protected": {"addresses": ("local",)}}, backend(), SparedFor.PROTECTED),
+    ("others protected", {"protected": {"users": ("x",), "addresses": ("::1",)}}, TCP, "end"),
+    ("meant and protected", {"only": {"users": ("app",)}, "protected": {"users": ("app",)}}, backend(),
+     SparedFor.PROTECTED),
+    ("Patroni without protections", {"protected": {}}, backend(application_name="Patroni"), "end"),
+    ("an advisory lock's holder, asked for", {"include_advisory_locks": True}, backend(77), "end"),
+    ("a listener, asked for", {"include_listeners": True}, backend(78), "end"),
+    ("a listener, the other asked for", {"include_advisory_locks": True}, backend(78), SparedFor.LISTENING),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rules", "one", "verdict"), [c[1:] for c in PATTERNS], ids=[c[0] for c in PATTERNS])
+def test_whom_the_patterns_mean(rules: dict[str, Any], one: Backend, verdict: str | SparedFor | None) -> None:
+    """Filters and protections: `end`, spared and why, or not meant at all."""
+    seen = snapshot(one, listeners=frozenset({backend(78).id}))
+    plan = plan_sweep(seen, policy(**rules), [77])
+    assert ended(plan) == ([one.pid] if verdict == "end" else [])
+    assert spared(plan) == ({one.pid: verdict} if isinstance(verdict, SparedFor) else {})
+
+
+def test_a_protection_is_named() -> None:
+    plan = plan_sweep(snapshot(TCP), policy(protected={"addresses": ("192.168.0.0/16", "10.0.0.0/8")}))
+    assert plan.spared[0].reason == "protected: address 10.0.0.0/8"
+
+
+def filled(total: int, stale: int) -> Snapshot:
+    """A server of 95 slots with so many sessions, some of them stale, the others idle for 10 s."""
+    return snapshot(*(backend(100 + n, age=600 + n if n < stale else 10) for n in range(total)))
+
+
+@pytest.mark.parametrize(
+    ("total", "stale", "asked", "trigger", "victims"),
+    [
+        (76, 10, {}, Trigger.NONE, 0),
+        (77, 10, {}, Trigger.USAGE, 10),
+        (94, 10, {}, Trigger.USAGE, 10),
+        (95, 60, {}, Trigger.EMERGENCY, 20),
+        (95, 3, {}, Trigger.EMERGENCY, 3),
+        (99, 60, {}, Trigger.EMERGENCY, 24),
+        (10, 4, {"always": True}, Trigger.ALWAYS, 4),
+        (95, 60, {"always": True}, Trigger.ALWAYS, 60),
+        (95, 3, {"always": True}, Trigger.EMERGENCY, 3),
+        (50, 30, {"refused": True}, Trigger.EMERGENCY, 20),
+        (50, 30, {"refused": True, "always": True}, Trigger.EMERGENCY, 20),
+    ],
+)
+def test_what_the_usage_asks_for(
+    total: int, stale: int, asked: dict[str, bool], trigger: Trigger, victims: int
+) -> None:
+    """Nothing up to the line (76 of 95 is 80%), a sweep above it, an emergency where no slot is left."""
+    plan = plan_reap(filled(total, stale), ReapPolicy(), **asked)
+    assert (plan.trigger, len(plan.victims)) == (trigger, victims)
+    assert not (trigger is Trigger.NONE and plan.spared)
+
+
+def test_an_emergency_asks_for_less_idleness() -> None:
+    seen = snapshot(*(backend(100 + n, age=31 if n < 40 else 29) for n in range(95)))
+    assert len(plan_reap(seen, ReapPolicy()).victims) == 20
+    assert not plan_reap(seen, ReapPolicy(emergency_idle_after_seconds=32)).victims
+
+
+def test_a_sweep_ends_at_most_as_many_as_allowed_the_longest_idle_first() -> None:
+    for plan in (
+        plan_sweep(filled(50, 30), ReapPolicy(max_per_sweep=3)),
+        plan_reap(filled(95, 30), ReapPolicy(max_per_sweep=3)),
+    ):
+        assert ended(plan) == [129, 128, 127]
+        assert SparedFor.BEYOND_MOST in spared(plan).values()
+
+
+def test_what_is_hidden_is_never_judged_by_an_upper_bound() -> None:
+    """Neither full nor below the line: where a count is an upper bound, no plan is made."""
+    hidden = backend(11, state=None, backend_start=None, state_change=None)
+    for others in (3, 120):
+        seen = snapshot(*(backend(100 + n) for n in range(others)), hidden)
+        for plan in (plan_reap(seen, ReapPolicy()), plan_reap(seen, ReapPolicy(), always=True)):
+            assert plan.refusal
+            assert not plan.victims
 
 
 def test_a_superuser_may_end_superusers() -> None:
@@ -172,39 +283,93 @@ BACKENDS = st.lists(
         age=st.floats(0, 2000),
         application_name=st.sampled_from(["app", "", "pgtop x@y", "Patroni", "wal-g"]),
         is_superuser=st.booleans(),
+        client_addr=st.sampled_from([None, "10.1.2.3", "2001:db8::7"]),
     ),
     unique_by=lambda one: one.pid,
     max_size=120,
 )
+GLOBS = st.lists(st.sampled_from(["app", "a*", "", "x*", "*", "APP"]), max_size=2).map(tuple)
+NETWORKS = st.lists(st.sampled_from(["10.0.0.0/8", "local", "::/0", "10.1.2.3"]), max_size=2).map(tuple)
 POLICIES = st.builds(
     ReapPolicy,
     warn_at=st.floats(0.05, 1.0),
     idle_after_seconds=st.floats(1, 1000),
     emergency_idle_after_seconds=st.floats(1, 1000),
     include_idle_in_transaction_seconds=st.none() | st.floats(1, 1000),
+    only=st.builds(Patterns, applications=GLOBS, users=GLOBS, addresses=NETWORKS),
+    protected=st.builds(
+        Patterns, applications=GLOBS.map((*DEFAULT_PROTECTED_APPLICATIONS,).__add__), addresses=NETWORKS
+    ),
+    include_advisory_locks=st.booleans(),
+    include_listeners=st.booleans(),
+    max_per_sweep=st.none() | st.integers(1, 50),
 )
 
 
-@given(backends=BACKENDS, policy=POLICIES, holders=st.frozensets(st.integers(2, 60), max_size=5))
+def protected(one: Backend, policy: ReapPolicy) -> bool:
+    """By pattern, judged on its own: lower-case globs, and whether an address is in a network."""
+    name = (one.application_name or "").lower()
+    by_name = any(fnmatch.fnmatchcase(name, glob.lower()) for glob in policy.protected.applications)
+    return by_name or any(in_network(one, network) for network in policy.protected.addresses)
+
+
+def in_network(one: Backend, network: str) -> bool:
+    if network == "local" or one.client_addr is None:
+        return network == "local" and one.client_port == -1
+    return ipaddress.ip_address(one.client_addr) in ipaddress.ip_network(network)
+
+
+@given(
+    backends=BACKENDS,
+    policy=POLICIES,
+    holders=st.frozensets(st.integers(2, 60), max_size=5),
+    listening=st.frozensets(st.integers(2, 60), max_size=5),
+    always=st.booleans(),
+    refused=st.booleans(),
+)
 def test_no_victim_violates_a_protection(
-    backends: list[Backend], policy: ReapPolicy, holders: frozenset[int]
+    backends: list[Backend],
+    policy: ReapPolicy,
+    holders: frozenset[int],
+    listening: frozenset[int],
+    always: bool,
+    refused: bool,
 ) -> None:
-    seen = snapshot(*backends)
-    for plan in (plan_sweep(seen, policy, holders), plan_emergency(seen, policy, holders)):
+    """Whatever is going on and whatever is asked for; and the room that a plan promises is right."""
+    seen = snapshot(*backends, listeners=frozenset(each.id for each in backends if each.pid in listening))
+    for plan in (
+        plan_sweep(seen, policy, holders),
+        plan_emergency(seen, policy, holders, refused=refused),
+        plan_reap(seen, policy, holders, always=always, refused=refused),
+    ):
         for victim in plan.victims:
             one = victim.backend
             assert one.state == IDLE or (
                 one.state == IDLE_IN_TRANSACTION and policy.include_idle_in_transaction_seconds is not None
             )
-            assert one.pid not in holders
+            assert one.pid not in holders or policy.include_advisory_locks
+            assert one.pid not in listening or policy.include_listeners
             assert not one.is_superuser
             assert one.application_name in ("app", "")
+            assert not protected(one, policy)
+            only = policy.only.addresses
+            assert not only or any(in_network(one, network) for network in only)
+            assert not policy.only.users or any(fnmatch.fnmatchcase("app", g) for g in policy.only.users)
         assert plan.usage_after == (len(backends) - len(plan.victims)) / plan.slots
         assert not set(ended(plan)) & set(spared(plan))
+        assert len(plan.victims) <= (policy.max_per_sweep or len(backends))
 
 
-@given(backends=BACKENDS, policy=POLICIES)
-def test_an_emergency_ends_no_more_than_it_needs(backends: list[Backend], policy: ReapPolicy) -> None:
-    plan = plan_emergency(snapshot(*backends), policy)
+@given(backends=BACKENDS, policy=POLICIES, refused=st.booleans())
+def test_an_emergency_ends_no_more_than_it_needs(
+    backends: list[Backend], policy: ReapPolicy, refused: bool
+) -> None:
+    """With one victim fewer the usage would still be on the line or over it."""
+    seen = snapshot(*backends)
+    plan = plan_emergency(seen, policy, refused=refused)
+    taken = max(len(backends), seen.slots) if refused else len(backends)
     if plan.victims:
-        assert plan.usage_after + 1 / plan.slots >= policy.warn_at
+        assert (taken - len(plan.victims) + 1) / plan.slots >= policy.warn_at
+    left_over = any(each.spared_for is SparedFor.ENOUGH for each in plan.spared)
+    if left_over and policy.max_per_sweep is None:
+        assert (taken - len(plan.victims)) / plan.slots < policy.warn_at
