@@ -1,0 +1,115 @@
+"""When a sweep was futile, and how long sweeping rests for it: pools, leaks, and what lies between."""
+
+from collections import Counter
+
+import pytest
+
+from pgtop.core.rebound import (
+    FIRST_REST_SECONDS,
+    LONGEST_REST_SECONDS,
+    Freed,
+    Growth,
+    Patience,
+    Rebound,
+    rebound,
+)
+
+FUTILE = Rebound(10.0, 10, {"pool": 10}, 10)
+USEFUL = Rebound(10.0, 10, {"leak": 2}, 0)
+
+
+@pytest.mark.parametrize(
+    ("freed", "left", "growth", "now_has", "futile"),
+    [
+        ({"pool": 10}, {"pool": 0}, {}, {"pool": 10}, True),
+        ({"pool": 10}, {"pool": 5}, {}, {"pool": 14}, True),
+        ({"pool": 10}, {"pool": 5}, {}, {"pool": 13}, False),
+        ({"pool": 10}, {}, {}, {"other": 10}, False),
+        ({"pool": 10}, {}, {}, {}, False),
+        ({"a": 5, "b": 5}, {}, {}, {"a": 5, "b": 4}, True),
+        ({"a": 5, "b": 5}, {}, {}, {"a": 9, "b": 1}, False),
+        ({"leak": 1}, {"leak": 40}, {"leak": 1}, {"leak": 41}, False),
+        ({"leak": 5}, {"leak": 40}, {"leak": 5}, {"leak": 46}, False),
+        ({"leak": 30}, {"leak": 40}, {"leak": 5}, {"leak": 75}, True),
+        ({}, {}, {}, {"pool": 3}, False),
+    ],
+)
+def test_futile_is_what_the_same_application_takes_back(
+    freed: dict[str, int], left: dict[str, int], growth: dict[str, int], now_has: dict[str, int], futile: bool
+) -> None:
+    """At least nine tenths, by the same application, and more than it was growing by before."""
+    measured = rebound(Freed(0.0, freed, left, growth), now_has, 10.0, 10.0)
+    assert measured.is_futile is futile
+    assert all(measured.again[name] <= freed[name] for name in measured.again)
+
+
+def test_growth_counts_for_as_long_as_was_waited() -> None:
+    """A leak is not taken for a pool because the poll that measures came late."""
+    room = Freed(0.0, {"leak": 5}, {"leak": 40}, {"leak": 5})
+    assert not rebound(room, {"leak": 47}, 15.0, 10.0).is_futile
+
+
+def test_who_took_most_is_named() -> None:
+    measured = rebound(Freed(0.0, {"a": 5, "b": 5}, {}, {}), {"a": 2, "b": 4}, 10.0, 10.0)
+    assert (measured.application, measured.taken, measured.share) == ("b", 6, 0.6)
+    assert rebound(Freed(0.0, {"a": 5}, {}, {}), {}, 10.0, 10.0).application == ""
+
+
+def test_growth_is_that_of_the_last_ten_seconds() -> None:
+    """Not what came before, never below nought, and nothing where nothing is known."""
+    growth = Growth()
+    assert growth.of("leak") == 0
+    for second in range(0, 60, 5):
+        growth.add(float(second), Counter({"leak": 10 + second // 2 if second > 30 else 10, "pool": 9}))
+    assert growth.of("leak") == 5
+    assert growth.of("pool") == 0
+    growth.add(60.0, Counter({"leak": 1}))
+    assert growth.of("leak") == 0
+
+
+def test_a_sweep_is_not_taken_for_shrinking() -> None:
+    """A leak that goes on after a sweep shows as growth at the next poll."""
+    growth = Growth()
+    growth.add(0.0, Counter({"leak": 50}))
+    growth.ended({"leak": 40})
+    growth.add(10.0, Counter({"leak": 15}))
+    assert growth.of("leak") == 5
+
+
+def test_growth_over_longer_polls_is_scaled() -> None:
+    growth = Growth()
+    growth.add(0.0, Counter({"leak": 0}))
+    growth.add(60.0, Counter({"leak": 60}))
+    assert growth.of("leak") == 10
+
+
+def test_three_futile_sweeps_in_a_row_bring_a_rest() -> None:
+    """Ten minutes, doubling with each futile try up to an hour; a useful sweep begins anew."""
+    patience = Patience()
+    for _ in range(2):
+        patience = patience.after(FUTILE, 0.0)
+        assert not patience.is_resting(0.0)
+    patience = patience.after(FUTILE, 0.0)
+    assert patience.application == "pool"
+    now, rests = 0.0, []
+    for _ in range(5):
+        assert patience.is_resting(now)
+        rests.append(patience.rest_seconds)
+        now = patience.until
+        assert not patience.is_resting(now)
+        patience = patience.after(FUTILE, now)
+    assert rests == [FIRST_REST_SECONDS, 1200, 2400, LONGEST_REST_SECONDS, LONGEST_REST_SECONDS]
+    assert patience.after(USEFUL, patience.until) == Patience()
+
+
+def test_a_useful_sweep_between_futile_ones_counts() -> None:
+    patience = Patience()
+    for measured in (FUTILE, FUTILE, USEFUL, FUTILE, FUTILE):
+        patience = patience.after(measured, 0.0)
+        assert not patience.is_resting(0.0)
+
+
+def test_what_an_emergency_does_during_a_rest_changes_nothing() -> None:
+    resting = Patience(3, 600.0, 600.0, "pool")
+    assert resting.after(FUTILE, 10.0) is resting
+    assert resting.after(USEFUL, 10.0) is resting
