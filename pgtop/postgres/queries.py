@@ -188,3 +188,20 @@ ORDER BY p.prepared
 """A row for each prepared transaction that holds what somebody waits for. A prepared transaction's locks
 have no pid; they share a virtualtransaction with the lock on its own transaction id.
 Source: PostgreSQL, src/backend/access/transam/twophase.c (MarkAsPreparingGuts)."""
+
+TAKE_REAPER_KEY: Final = "SELECT pg_try_advisory_lock_shared($1::int, $2::int)"
+"""One row of one boolean. Shared: several daemons hold the key at once, and the oldest of them reaps."""
+
+GIVE_REAPER_KEY: Final = "SELECT pg_advisory_unlock_shared($1::int, $2::int)"
+"""One row of one boolean: whether the session had held it."""
+
+REAPER_KEY_HOLDERS: Final = f"""
+SELECT l.pid, {_microseconds("a.backend_start")} AS backend_start, a.application_name
+FROM pg_locks l JOIN LATERAL pg_stat_get_activity(l.pid) a ON true
+WHERE l.locktype = 'advisory' AND l.classid = $1::int::oid AND l.objid = $2::int::oid AND l.objsubid = 2
+  AND l.granted AND a.backend_start IS NOT NULL AND a.application_name LIKE 'pgtop %'
+ORDER BY a.backend_start, l.pid
+"""
+"""A row for each pgtop session that holds the key, in whatever database, the oldest first. A key of two
+integers has them in classid and objid, and objsubid 2.
+Source: PostgreSQL documentation, pg_locks."""

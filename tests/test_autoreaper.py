@@ -1,0 +1,204 @@
+"""Reaping by itself on real servers: when a sweep comes, who of several does it, and when it rests."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pgtop.autoreaper import AutoReaper, Turn
+from pgtop.core.activity import Snapshot
+from pgtop.core.match import Patterns
+from pgtop.core.plan import ReapPolicy, Trigger
+from pgtop.core.rebound import FIRST_REST_SECONDS
+from pgtop.demo.server import ThrowawayServer
+from pgtop.reaper import Outcome
+from tests.conftest import ServerFactory
+from tests.postgres.targets import target_of
+from tests.reaping import Face, face_on
+from tests.servers import session, sessions, wait_until
+
+POLICY = ReapPolicy(warn_at=0.5, idle_after_seconds=0.0, emergency_idle_after_seconds=0.0)
+
+
+@dataclass
+class Auto:
+    """One that reaps by itself, with a clock that the test moves on."""
+
+    face: Face
+    now: float = 1000.0
+    reaper: AutoReaper = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reaper = AutoReaper(
+            self.face.reaper, self.face.seat, POLICY, every_seconds=60.0, clock=lambda: self.now
+        )
+
+    async def turn(self, after: float = 0.0, *, refused: bool = False) -> Turn:
+        """The next poll, so many seconds later by the test's clock."""
+        self.now += after
+        snapshot = await self.face.probe.poll()
+        assert isinstance(snapshot, Snapshot)
+        return await self.reaper.turn(snapshot, refused=refused)
+
+
+@pytest.fixture
+async def small(server_factory: ServerFactory) -> ThrowawayServer:
+    """A server of 20 slots."""
+    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
+
+
+@asynccontextmanager
+async def auto_on(server: ThrowawayServer, audit: Path, *, database: str = "postgres") -> AsyncIterator[Auto]:
+    async with face_on(server, audit, target=target_of(server, dbname=database)) as face:
+        yield Auto(face)
+
+
+def ended(turn: Turn) -> int:
+    """How many sessions this turn ended."""
+    return turn.report.count(Outcome.TERMINATED) if turn.report else 0
+
+
+async def test_up_to_the_line_nobody_is_ended(small: ThrowawayServer, tmp_path: Path) -> None:
+    """10 of 20 are 50%: on the line, not above it. One more, and the stale go."""
+    async with auto_on(small, tmp_path / "a") as auto, sessions(small, 9, application_name="idle"):
+        turn = await auto.turn()
+        assert turn.is_active
+        assert turn.plan is None
+        async with session(small, application_name="idle"):
+            turn = await auto.turn()
+    assert turn.plan is not None
+    assert turn.plan.trigger is Trigger.USAGE
+    assert ended(turn) == 10
+
+
+async def test_sweeps_keep_their_distance_and_emergencies_do_not(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with auto_on(small, tmp_path / "a") as auto:
+        async with sessions(small, 12):
+            assert ended(await auto.turn()) == 12
+        async with sessions(small, 12):
+            assert (await auto.turn(30)).plan is None
+            assert 29 < auto.reaper.seconds_to_sweep() <= 30
+            assert ended(await auto.turn(30)) == 12
+        async with sessions(small, 20):
+            turn = await auto.turn(1)
+            assert turn.plan is not None
+            assert turn.plan.trigger is Trigger.EMERGENCY
+            assert ended(turn) == 12
+            assert (await auto.turn(1)).plan is None
+
+
+async def test_a_refused_login_is_an_emergency_whatever_is_shown(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Slots that the view does not show count as taken."""
+    async with auto_on(small, tmp_path / "a") as auto, sessions(small, 3):
+        assert (await auto.turn()).plan is None
+        turn = await auto.turn(refused=True)
+        assert turn.plan is not None
+        assert turn.plan.trigger is Trigger.EMERGENCY
+        assert ended(turn) == 3
+
+
+async def test_the_oldest_of_several_reaps_and_the_next_takes_over(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Whatever their databases: the younger stands by, and takes over in the poll that misses the older."""
+    async with (
+        auto_on(small, tmp_path / "old") as old,
+        auto_on(small, tmp_path / "young", database="template1") as young,
+    ):
+        assert (await young.turn()).is_active
+        assert (await old.turn()).is_active
+        async with sessions(small, 12):
+            second = await young.turn()
+            assert ended(await old.turn()) == 12
+        assert not second.is_active
+        assert second.active is not None
+        assert second.active.pid == old.face.seat.own_pid
+        assert len(second.holders) == 2
+        old.face.seat.drop()
+
+        async def taken_over() -> bool:
+            return (await young.turn()).is_active
+
+        await wait_until(taken_over)
+        async with sessions(small, 12):
+            assert ended(await young.turn(60)) == 12
+
+
+async def test_who_stops_gives_the_key_back(small: ThrowawayServer, tmp_path: Path) -> None:
+    async with auto_on(small, tmp_path / "a") as old, auto_on(small, tmp_path / "b") as young:
+        await old.turn()
+        assert not (await young.turn()).is_active
+        await old.reaper.stop()
+        assert (await young.turn()).is_active
+        assert (await old.face.seat.fetch("SELECT 1"))[0][0] == 1
+
+
+async def test_a_key_that_no_pgtop_holds_keeps_nobody_from_reaping(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """An application's own advisory lock of the same number, shared, is not taken for a daemon."""
+    async with session(small, application_name="odd") as odd, auto_on(small, tmp_path / "a") as auto:
+        await odd.execute(f"SELECT pg_advisory_lock_shared({0x7067746F}, {0x70726561})")
+        assert (await auto.turn()).is_active
+
+
+async def test_a_pool_that_comes_back_is_left_alone_after_three_sweeps(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Usage sweeps rest for ten minutes, emergencies go on, one a minute at most; then it is tried again."""
+    async with auto_on(small, tmp_path / "a") as auto:
+        for number in range(3):
+            async with sessions(small, 12, application_name="pool"):
+                assert ended(await auto.turn(60)) == 12
+            async with sessions(small, 12, application_name="pool"):
+                turn = await auto.turn(10)
+                assert [each.is_futile for each in turn.measured] == [True]
+                assert turn.measured[0].again == {"pool": 12}
+                assert turn.patience.futile == number + 1
+        resting = auto.now
+        async with sessions(small, 12, application_name="pool"):
+            assert (await auto.turn(60)).plan is None
+            assert auto.reaper.patience.application == "pool"
+        async with sessions(small, 20, application_name="pool"):
+            assert ended(await auto.turn(10)) == 12
+        async with sessions(small, 20, application_name="pool"):
+            assert (await auto.turn(59)).plan is None
+            assert ended(await auto.turn(1)) == 12
+        async with sessions(small, 12, application_name="pool"):
+            assert (await auto.turn(resting + FIRST_REST_SECONDS - auto.now - 1)).plan is None
+            assert ended(await auto.turn(1)) == 12
+
+
+async def test_a_steady_leak_is_swept_for_ever(small: ThrowawayServer, tmp_path: Path) -> None:
+    """It grows by as much after each sweep as before, even where that is all that a sweep frees."""
+    async with auto_on(small, tmp_path / "a") as auto, sessions(small, 9, application_name="steady"):
+        auto.reaper.every_seconds = 10.0
+        auto.reaper.policy = msgspec.structs.replace(POLICY, protected=Patterns(applications=("steady",)))
+        await auto.turn()
+        for number in range(6):
+            async with sessions(small, 2, application_name="leak"):
+                turn = await auto.turn(10)
+                assert ended(turn) == 2
+                assert [each.taken for each in turn.measured] == [2] * (number > 0)
+                assert not any(each.is_futile for each in turn.measured)
+
+
+async def test_another_server_begins_anew(small: ThrowawayServer, tmp_path: Path) -> None:
+    """What a pool did before a restart says nothing of the server after it."""
+    async with auto_on(small, tmp_path / "a") as auto:
+        async with sessions(small, 12, application_name="pool"):
+            assert ended(await auto.turn()) == 12
+        small.stop()
+        small.start()
+        await wait_until(lambda: not auto.face.seat.is_held)
+        async with sessions(small, 12, application_name="pool"):
+            turn = await auto.turn(10)
+        assert not turn.measured
+        assert ended(turn) == 12
