@@ -5,13 +5,16 @@ over as `Given`s, so that a bad one is named as the person wrote it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from pgtop.core.labels import LOCAL
+from pgtop.core.match import Patterns, parse_network
+from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS, ReapPolicy
 from pgtop.core.text import clip, printable
 from pgtop.errors import UsageError
 
@@ -38,6 +41,16 @@ def default_audit_log() -> Path:
     return user_state_path("pgtop", appauthor=False) / "audit.jsonl"
 
 
+_Age = Annotated[float, Meta(ge=1, le=30 * 86_400, description="give 1s to 30d")]
+_GLOB: Final = "give names; * and ? stand for any letters"
+_Globs = Annotated[tuple[str, ...], Meta(description=_GLOB)]
+_Networks = Annotated[
+    tuple[str, ...],
+    Meta(description="give addresses, networks such as 10.0.0.0/8, or local for Unix sockets"),
+]
+_YesOrNo = Annotated[bool, Meta(description="give true or false")]
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in force for one run. Each bound's description is the mend that people read."""
 
@@ -47,10 +60,74 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         float, Meta(gt=0, le=1, description="give more than 0 and at most 1, or a percentage such as 80%")
     ] = 0.8
     """The line: a fraction of the slots."""
-    idle_after_seconds: Annotated[float, Meta(ge=1, le=30 * 86_400, description="give 1s to 30d")] = 300.0
+    idle_after_seconds: _Age = 300.0
     """An idle session is stale after this."""
+    emergency_idle_after_seconds: _Age = 30.0
+    """How long a session has to be idle to be ended where no slot is left."""
+    include_idle_in_transaction_seconds: _Age | None = None
+    """Sessions idle in transaction for longer than this are ended too; None spares them all."""
+    include_advisory_locks: _YesOrNo = False
+    """Holders of session-level advisory locks are ended too."""
+    include_listeners: _YesOrNo = False
+    """Sessions seen with LISTEN are ended too."""
+    max_per_sweep: Annotated[int, Meta(ge=1, description="give a number from 1 on")] | None = None
+    """The most that one sweep ends; None for no limit."""
+    applications: _Globs = ()
+    """Whom a sweep means, by application; everybody where no filter of any kind is given."""
+    users: _Globs = ()
+    databases: _Globs = ()
+    addresses: _Networks = ()
+    protect_applications: _Globs = ()
+    """Who is never ended, beside the default protections."""
+    protect_users: _Globs = ()
+    protect_databases: _Globs = ()
+    protect_addresses: _Networks = ()
+    default_protections: _YesOrNo = True
+    """Whether DEFAULT_PROTECTED_APPLICATIONS are protected."""
+    read_only: _YesOrNo = False
+    """Nothing can be ended or cancelled."""
+    every_seconds: Annotated[float, Meta(ge=1, le=86_400, description="give 1s to 1d")] = 60.0
+    """The least time between two sweeps of the daemon."""
+    login_probe_seconds: Annotated[
+        float, Meta(ge=0, le=86_400, description="give 1s to 1d, or 0 for none")
+    ] = 30.0
+    """How often the daemon tries a login of its own; 0 for never."""
+    log_format: Annotated[Literal["text", "json"], Meta(description="give text or json")] = "text"
+    """How the daemon's log is written."""
+    log_queries: _YesOrNo = False
+    """Whether the daemon's log repeats victims' statements."""
+    metrics_listen: Annotated[str, Meta(description="give HOST:PORT, such as 127.0.0.1:9432")] | None = None
+    """Where the daemon answers Prometheus; None for nowhere."""
     audit_log: Path | None = msgspec.field(default_factory=default_audit_log)
     """Where acts are remembered; None for standard error."""
+    audit_max_size_bytes: Annotated[
+        int, Meta(ge=65_536, le=2**30, description="give 64KiB to 1GiB, such as 16MiB")
+    ] = 16 * 2**20
+    """The audit log begins a new file where it would grow beyond this."""
+    audit_keep: Annotated[int, Meta(ge=1, le=1000, description="give 1 to 1000")] = 20
+    """How many full files of the audit log are kept."""
+
+    @property
+    def policy(self) -> ReapPolicy:
+        """The rules of a sweep."""
+        defaults = DEFAULT_PROTECTED_APPLICATIONS if self.default_protections else ()
+        return ReapPolicy(
+            warn_at=self.warn_at,
+            idle_after_seconds=self.idle_after_seconds,
+            # Who calls a session stale sooner than that means it in an emergency too.
+            emergency_idle_after_seconds=min(self.emergency_idle_after_seconds, self.idle_after_seconds),
+            only=Patterns(self.applications, self.users, self.databases, self.addresses),
+            protected=Patterns(
+                (*self.protect_applications, *defaults),
+                self.protect_users,
+                self.protect_databases,
+                self.protect_addresses,
+            ),
+            include_idle_in_transaction_seconds=self.include_idle_in_transaction_seconds,
+            include_advisory_locks=self.include_advisory_locks,
+            include_listeners=self.include_listeners,
+            max_per_sweep=self.max_per_sweep,
+        )
 
 
 def in_force(given: Mapping[str, Given]) -> Config:
@@ -62,9 +139,43 @@ def in_force(given: Mapping[str, Given]) -> Config:
     if values.get("audit_log") == STANDARD_ERROR:
         values["audit_log"] = None
     try:
-        return msgspec.convert(values, Config, dec_hook=_decode)
+        config = msgspec.convert(values, Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise _refused(error, given) from error
+        found = re.search(r"`\$\.(\w+)", str(error))
+        raise refused(found[1] if found else "", given, str(error)) from error
+    for key, check in _CHECKS.items():
+        if not check(getattr(config, key)):
+            raise refused(key, given)
+    return config
+
+
+def _are_networks(networks: tuple[str, ...]) -> bool:
+    try:
+        return all(network == LOCAL or parse_network(network) for network in networks)
+    except ValueError:
+        return False
+
+
+_LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]]+):([0-9]{1,5})")
+
+
+def _is_listen_address(address: str | None) -> bool:
+    """Whether a listener can be asked for so.
+
+    >>> [_is_listen_address(a) for a in ("127.0.0.1:9432", "[::1]:9432", "9432", "::1:9432", "h:0")]
+    [True, True, False, False, False]
+    """
+    found = _LISTEN.fullmatch(address or "")
+    return address is None or (found is not None and 1 <= int(found[2]) <= 65_535)
+
+
+_CHECKS: Final[dict[str, Callable[..., bool]]] = {
+    "addresses": _are_networks,
+    "protect_addresses": _are_networks,
+    "metrics_listen": _is_listen_address,
+    "login_probe_seconds": lambda seconds: seconds == 0 or seconds >= 1,
+}
+"""What bounds alone do not say."""
 
 
 def _decode(kind: type, value: object) -> object:
@@ -78,12 +189,10 @@ def _decode(kind: type, value: object) -> object:
         raise ValueError("there is no such home directory") from error
 
 
-def _refused(error: msgspec.ValidationError, given: Mapping[str, Given]) -> UsageError:
-    """Says which setting is refused; msgspec ends its message with the key (`at `$.warn_at``)."""
-    found = re.search(r"`\$\.(\w+)`$", str(error))
-    key = found[1] if found else ""
+def refused(key: str, given: Mapping[str, Given], said: str = "") -> UsageError:
+    """The error for one setting: which it is, as it was written, and what it accepts."""
     if key not in given:
-        return UsageError(f"the settings cannot be read ({error})")
+        return UsageError(f"the settings cannot be read ({said})")
     setting = given[key]
     shown = clip(printable(setting.written), 60)
     return UsageError(f'{setting.source} cannot be "{shown}"', _accepted(key))
@@ -92,7 +201,8 @@ def _refused(error: msgspec.ValidationError, given: Mapping[str, Given]) -> Usag
 def _accepted(key: str) -> str:
     """What a setting accepts, from the description beside its bounds."""
     kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == key)
-    for note in getattr(kind, "__metadata__", ()):
-        if isinstance(note, Meta) and note.description:
-            return note.description
+    for each in (kind, *getattr(kind, "__args__", ())):
+        for note in getattr(each, "__metadata__", ()):
+            if isinstance(note, Meta) and note.description:
+                return note.description
     return "give the path of a file, or - for standard error"

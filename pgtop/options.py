@@ -98,6 +98,56 @@ class Fraction(_Setting):
         return float(found[1]) / (100 if found[2] else 1)
 
 
+class Number(_Setting):
+    """A whole number."""
+
+    name = "number"
+
+    def read(self, text: str) -> object:
+        """The number; raises ValueError."""
+        digits = text.strip()
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
+            raise ValueError(f'"{clip(printable(text), 40)}" is no whole number')
+        return int(digits)
+
+
+_SIZE: Final = re.compile(r"([0-9]{1,12}) ?([kKmMgG]?)(i?[bB])?")
+
+
+class Size(_Setting):
+    """Bytes, or a number with a unit."""
+
+    name = "size"
+
+    def read(self, text: str) -> object:
+        """Bytes; raises ValueError.
+
+        >>> Size().read("65536"), Size().read("16MiB"), Size().read("16 MB")
+        (65536, 16777216, 16777216)
+        """
+        found = _SIZE.fullmatch(text.strip())
+        if found is None:
+            shown = clip(printable(text), 40)
+            raise ValueError(f'"{shown}" is no size: give bytes, or a number with kB, MB or GB')
+        return int(found[1]) * 1024 ** " KMG".index(found[2].upper() or " ")
+
+
+class Word(_Setting):
+    """A text as it is; which ones are accepted, the configuration says."""
+
+    name = "word"
+
+
+class Words(Word):
+    """One of several texts; the variable has them between commas."""
+
+    envvar_list_splitter = ","
+
+    def split_envvar_value(self, rv: str) -> Sequence[str]:
+        """The texts of a variable, without the blanks around them."""
+        return [word.strip() for word in rv.split(",") if word.strip()]
+
+
 class FilePath(_Setting):
     """The path of a file, or `-`."""
 
@@ -138,49 +188,17 @@ def connection_options() -> list[click.Parameter]:
     ]
 
 
-def setting_options(*, polls: bool, idle_after: str | None = None) -> list[click.Parameter]:
-    """The settings of `config.Config`, named as its fields are.
+def reap_options() -> list[click.Parameter]:
+    """What `pgtop reap` does with its plan."""
 
-    A command that does not go on polling takes --interval and --audit-log all the same, unlisted: settings
-    that stand before a command's name (`alias pgtop='pgtop --interval 5'`) then suit every command.
-    `idle_after` is this command's own default, as it would be written.
-    """
-
-    def option(*flags: str, **rest: Any) -> click.Parameter:
-        return Option(flags, section=SETTINGS, **rest)
+    def flag(name: str, help: str) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option([name], section=OUTPUT, is_flag=True, help=help)
 
     return [
-        option(
-            "--interval",
-            "interval_seconds",
-            type=Duration(),
-            metavar="DURATION",
-            hidden=not polls,
-            help="time between polls (2s)",
-        ),
-        option(
-            "--warn-at",
-            "warn_at",
-            type=Fraction(),
-            metavar="FRACTION",
-            help="the line: a fraction of the slots (0.8), or 80%",
-        ),
-        option(
-            "--idle-after",
-            "idle_after_seconds",
-            type=Duration(),
-            metavar="DURATION",
-            default=idle_after,
-            help=f"idle for longer than this is stale ({idle_after or '5min'})",
-        ),
-        option(
-            "--audit-log",
-            "audit_log",
-            type=FilePath(),
-            metavar="PATH",
-            hidden=not polls,
-            help="where acts are logged; - for standard error",
-        ),
+        flag("--dry-run", "show the plan, and end nobody"),
+        flag("--always", "sweep whatever the usage"),
+        flag("--watch", "go on: the daemon, until a signal"),
+        json_option(),
     ]
 
 

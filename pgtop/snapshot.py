@@ -3,7 +3,6 @@
 The structs are the JSON's schema: their fields and the order of them are a contract.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -13,6 +12,7 @@ from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.groups import Group, applications
 from pgtop.core.selection import Column, sort_backends
 from pgtop.errors import ConnectError, PgtopError
+from pgtop.json_text import optional_timestamp, timestamp
 from pgtop.postgres.faults import DRIVER_ERRORS
 from pgtop.postgres.outages import FAILED, outage
 from pgtop.postgres.probe import Probe
@@ -20,8 +20,6 @@ from pgtop.postgres.seat import Seat
 from pgtop.postgres.target import Target
 
 SCHEMA: Final = 1
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ServerReport(msgspec.Struct, frozen=True):
@@ -122,7 +120,7 @@ def report(snapshot: Snapshot, warn_at: float) -> Report:
             in_recovery=identity.in_recovery,
             system_identifier=UNSET if identity.system_identifier is None else identity.system_identifier,
         ),
-        taken_at=_timestamp(snapshot.taken_at),
+        taken_at=timestamp(snapshot.taken_at),
         poll_seconds=round(snapshot.poll_seconds, 6),
         counts=snapshot.counts,
         usage=snapshot.usage,
@@ -152,8 +150,8 @@ def _application(group: Group) -> ApplicationReport:
 def _backend(backend: Backend, now: int) -> BackendReport:
     return BackendReport(
         pid=backend.pid,
-        backend_start=_optional_timestamp(backend.backend_start),
-        state_change=_optional_timestamp(backend.state_change),
+        backend_start=optional_timestamp(backend.backend_start),
+        state_change=optional_timestamp(backend.state_change),
         application_name=backend.application_name,
         usename=backend.usename,
         datname=backend.datname,
@@ -166,40 +164,3 @@ def _backend(backend: Backend, now: int) -> BackendReport:
         wait_event=backend.wait_event,
         query=backend.query,
     )
-
-
-def _timestamp(microseconds: int) -> str:
-    """ISO 8601 in UTC, always with microseconds, so that two of them compare as text.
-
-    >>> _timestamp(1_700_000_000_000_000)
-    '2023-11-14T22:13:20.000000Z'
-    """
-    moment = _EPOCH + timedelta(microseconds=microseconds)
-    return moment.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-
-
-def _optional_timestamp(microseconds: int | None) -> str | None:
-    return None if microseconds is None else _timestamp(microseconds)
-
-
-def to_json(answer: Report) -> str:
-    r"""The report as one line of JSON.
-
-    JSON leaves C1 bytes, DEL and bidi overrides as they are, and a terminal obeys them: whatever is not
-    printable is written as its escape, which every reader of JSON turns back into the same text.
-    """
-    encoded = msgspec.json.encode(answer).decode("utf-8")
-    if not encoded.isprintable():
-        for character in {each for each in encoded if not each.isprintable()}:
-            encoded = encoded.replace(character, _escape(character))
-    return encoded + "\n"
-
-
-def _escape(character: str) -> str:
-    r"""A character as JSON escapes it: by its UTF-16 units.
-
-    >>> _escape("\x9b"), _escape("\U000e0001")
-    ('\\u009b', '\\udb40\\udc01')
-    """
-    units = character.encode("utf-16-be").hex()
-    return "".join(f"\\u{units[index : index + 4]}" for index in range(0, len(units), 4))

@@ -1,0 +1,149 @@
+"""The commands: what each takes, and the face it hands over to.
+
+The one place that knows every face. A face is imported inside its command, so that `pgtop --version` is
+quick, and `pgtop snapshot` needs no screen.
+"""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from pgtop.command import Command
+from pgtop.config import Config, Given
+from pgtop.connecting import config_of, target_of, with_password
+from pgtop.errors import ExitCode
+from pgtop.options import connection_options, demo_options, json_option, other_options
+from pgtop.setting_options import LOOKING, POLLING, setting_options
+from pgtop.terminal import need_terminal, show, table_width, warn
+
+if TYPE_CHECKING:
+    from pgtop.postgres.target import Target
+
+_NOTES: Final = (
+    (
+        "Every option has its variable, such as PGTOP_WARN_AT for --warn-at; a flag beats it. "
+        "PGHOST, PGPASSWORD, ~/.pgpass and the rest of libpq's count as for psql."
+    ),
+    "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d.",
+    "Exit status: 0 done, 1 unexpected, 2 usage, 3 cannot connect, 4 no slot left, 5 not permitted.",
+)
+
+_HIDDEN_STATES: Final = (
+    'A role without pg_monitor does not see states. The total is then an upper bound, shown as "≤ 83" '
+    '("exact": false in the JSON), and the exit status is 0.'
+)
+
+
+def _dashboard(context: click.Context, /, **_: Any) -> int:
+    config = config_of(context)
+    target = target_of(context)
+    need_terminal("the dashboard", "use pgtop snapshot")
+    return _run_dashboard(context, target, config)
+
+
+def _run_dashboard(context: click.Context, target: "Target", config: Config) -> int:
+    from pgtop.tui.app import run_dashboard
+
+    return with_password(context, target, lambda known: run_dashboard(known, config))
+
+
+def _snapshot(context: click.Context, /, **_: Any) -> int:
+    config = config_of(context)
+    target = target_of(context)
+    from pgtop.json_text import to_json
+    from pgtop.snapshot import look, report
+    from pgtop.table import render
+
+    snapshot, pooled = with_password(context, target, look)
+    if pooled:
+        warn(
+            f"a pooler answers at {snapshot.server.address}, and its sessions are not its clients: "
+            "connect to the server itself"
+        )
+    if context.params["json"]:
+        show(to_json(report(snapshot, config.warn_at)))
+    else:
+        width, idle_after = table_width(), config.idle_after_seconds
+        show(render(snapshot, warn_at=config.warn_at, idle_after_seconds=idle_after, width=width))
+    return ExitCode.DONE
+
+
+def _demo(context: click.Context, /, **_: Any) -> int:
+    config = config_of(context)
+    on_screen = not context.params["no_dashboard"]
+    if on_screen:
+        need_terminal("the dashboard", "use pgtop demo --no-dashboard")
+    from pgtop.demo.run import running_demo, wait_for_signal
+    from pgtop.postgres.conninfo import resolve
+
+    leak_every: Given = context.params["leak_every"]
+    with running_demo(
+        max_connections=context.params["max_connections"],
+        leak_every_seconds=msgspec.convert(leak_every.value, float),
+    ) as demo:
+        if not on_screen:
+            wait_for_signal(demo)
+            return ExitCode.DONE
+        # Without the environment: PGPASSWORD and PGSERVICE are for other servers than this one.
+        return _run_dashboard(context, resolve(demo.uri, {}, {}), config)
+
+
+DASHBOARD: Final = Command(
+    "pgtop",
+    callback=click.pass_context(_dashboard),
+    params=[*connection_options(), *setting_options(POLLING), *other_options(show)],
+    help="""See who holds a PostgreSQL server's connections, and end exactly the
+    sessions you see. CONNINFO is a URI, key=value pairs or a database's name, as
+    psql takes them.""",
+    commands=(
+        ("pgtop", "the dashboard"),
+        ("pgtop snapshot", "one look, as a table or as JSON"),
+        ("pgtop demo", "the dashboard on a throw-away server that fills up"),
+    ),
+    examples=(
+        ("pgtop -h db1", "the dashboard of db1"),
+        ("pgtop postgresql://ops@db1:5433/shop", "another port, role and database"),
+        ("pgtop snapshot -h db1 --json", "for scripts"),
+        ("pgtop -d snapshot", "a database that is named as a command"),
+    ),
+    notes=_NOTES,
+)
+
+COMMANDS: Final = {
+    "snapshot": Command(
+        "snapshot",
+        callback=click.pass_context(_snapshot),
+        params=[
+            json_option(),
+            *connection_options(),
+            *setting_options(LOOKING),
+            *other_options(show),
+        ],
+        help="""Print one look at a server: how full it is, which applications hold its
+        connections, and every session, the longest idle first. CONNINFO is a URI,
+        key=value pairs or a database's name, as psql takes them.""",
+        examples=(
+            ("pgtop snapshot -h db1", "a table, as wide as the terminal"),
+            ("pgtop snapshot -h db1 --json | jq .usage", "for scripts"),
+        ),
+        notes=(*_NOTES[:2], _HIDDEN_STATES, *_NOTES[2:]),
+    ),
+    "demo": Command(
+        "demo",
+        callback=click.pass_context(_demo),
+        params=[
+            *demo_options(),
+            *setting_options(POLLING, own_defaults={"idle_after_seconds": "20s"}),
+            *other_options(show),
+        ],
+        help="""Start a real throw-away PostgreSQL server and a workload that leaks
+        connections, with the dashboard on it. Nothing of it is left when it ends.""",
+        examples=(
+            ("pgtop demo", "watch it fill up, then press S and y"),
+            ("pgtop demo --leak-every 500ms", "fill up faster"),
+            ("pgtop demo --no-dashboard", "just the server; prints its URI"),
+        ),
+        notes=_NOTES,
+    ),
+}

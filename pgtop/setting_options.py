@@ -1,0 +1,274 @@
+"""The options that set what `config.Config` holds, each named as its field is.
+
+A command takes all of them, and lists those that count for it: settings that stand before a command's name
+(`alias pgtop='pgtop --interval 5'`) then suit every command.
+"""
+
+from collections.abc import Set
+from typing import Any, Final
+
+import click
+
+from pgtop.config import Given
+from pgtop.options import SETTINGS, Duration, FilePath, Fraction, Number, Option, Size, Word, Words
+
+RULES: Final = "Who is ended"
+DAEMON: Final = "Daemon (--watch)"
+
+LOOKING: Final = frozenset({"warn_at", "idle_after_seconds"})
+"""What counts for a command that shows."""
+
+RULE_KEYS: Final = frozenset(
+    {
+        "emergency_idle_after_seconds",
+        "include_idle_in_transaction_seconds",
+        "include_advisory_locks",
+        "include_listeners",
+        "max_per_sweep",
+        "applications",
+        "users",
+        "databases",
+        "addresses",
+        "protect_applications",
+        "protect_users",
+        "protect_databases",
+        "protect_addresses",
+        "default_protections",
+        "read_only",
+    }
+)
+"""What counts for a command that ends sessions."""
+
+AUDIT_KEYS: Final = frozenset({"audit_log", "audit_max_size_bytes", "audit_keep"})
+DAEMON_KEYS: Final = frozenset(
+    {"every_seconds", "login_probe_seconds", "log_format", "log_queries", "metrics_listen"}
+)
+POLLING: Final = LOOKING | RULE_KEYS | AUDIT_KEYS | {"interval_seconds"}
+"""What counts for the dashboard."""
+REAPING: Final = POLLING | DAEMON_KEYS
+"""What counts for `pgtop reap`."""
+
+
+def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = None) -> list[click.Parameter]:
+    """All settings; those in `listed` stand in the help.
+
+    `own_defaults` are this command's own, as they would be written.
+    """
+    own = own_defaults or {}
+    return [
+        *_pace(listed, own),
+        *_whom(listed),
+        *_protected(listed),
+        *_asked_for(listed),
+        *_daemon(listed),
+        *_audit(listed),
+    ]
+
+
+def _option(
+    listed: Set[str],
+    flag: str,
+    key: str,
+    kind: Any,
+    section: str,
+    help: str,  # noqa: A002 - click's own word
+    **rest: Any,
+) -> click.Parameter:
+    hidden = key not in listed
+    return Option([flag, key], section=section, type=kind, help=help, hidden=hidden, **rest)
+
+
+def _pace(listed: Set[str], own: dict[str, str]) -> list[click.Parameter]:
+    def default(key: str, otherwise: str) -> str:
+        return own.get(key, otherwise)
+
+    interval = default("interval_seconds", "2s")
+    stale = default("idle_after_seconds", "5min")
+    return [
+        _option(
+            listed,
+            "--interval",
+            "interval_seconds",
+            Duration(),
+            SETTINGS,
+            f"time between polls ({interval})",
+            metavar="DURATION",
+            default=own.get("interval_seconds"),
+        ),
+        _option(
+            listed,
+            "--warn-at",
+            "warn_at",
+            Fraction(),
+            SETTINGS,
+            "the line: a fraction of the slots (0.8), or 80%",
+            metavar="FRACTION",
+        ),
+        _option(
+            listed,
+            "--idle-after",
+            "idle_after_seconds",
+            Duration(),
+            SETTINGS,
+            f"idle for longer than this is stale ({stale})",
+            metavar="DURATION",
+            default=own.get("idle_after_seconds"),
+        ),
+    ]
+
+
+def _whom(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _several(listed, "--application", "applications", "GLOB", "only sessions of such an application"),
+        _several(listed, "--user", "users", "GLOB", "only sessions of such a user"),
+        _several(listed, "--database", "databases", "GLOB", "only sessions in such a database"),
+        _several(listed, "--address", "addresses", "NETWORK", "only sessions from there; local for sockets"),
+    ]
+
+
+def _protected(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _several(
+            listed, "--protect-application", "protect_applications", "GLOB", "never such an application"
+        ),
+        _several(listed, "--protect-user", "protect_users", "GLOB", "never such a user"),
+        _several(listed, "--protect-database", "protect_databases", "GLOB", "never in such a database"),
+        _several(listed, "--protect-address", "protect_addresses", "NETWORK", "never from there"),
+        _yes(
+            listed,
+            "--no-default-protections",
+            "default_protections",
+            "do not protect Patroni, pgBackRest, barman, wal-g and repmgr",
+            means=False,
+        ),
+    ]
+
+
+def _asked_for(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--emergency-idle-after",
+            "emergency_idle_after_seconds",
+            Duration(),
+            RULES,
+            "how long idle is enough where no slot is left (30s)",
+            metavar="DURATION",
+        ),
+        _option(
+            listed,
+            "--include-idle-in-transaction",
+            "include_idle_in_transaction_seconds",
+            Duration(),
+            RULES,
+            "also sessions idle in transaction for longer than this",
+            metavar="AGE",
+        ),
+        _yes(listed, "--include-advisory-locks", "include_advisory_locks", "also holders of advisory locks"),
+        _yes(listed, "--include-listeners", "include_listeners", "also sessions seen with LISTEN"),
+        _option(
+            listed,
+            "--max-per-sweep",
+            "max_per_sweep",
+            Number(),
+            RULES,
+            "at most so many at once, the longest idle first",
+            metavar="NUMBER",
+        ),
+        _yes(listed, "--read-only", "read_only", "nothing can be ended or cancelled"),
+    ]
+
+
+def _daemon(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--every",
+            "every_seconds",
+            Duration(),
+            DAEMON,
+            "least time between two sweeps (60s)",
+            metavar="DURATION",
+        ),
+        _option(
+            listed,
+            "--login-probe",
+            "login_probe_seconds",
+            Duration(),
+            DAEMON,
+            "how often to try a login of its own (30s); 0 for never",
+            metavar="DURATION",
+        ),
+        _option(
+            listed,
+            "--metrics-listen",
+            "metrics_listen",
+            Word(),
+            DAEMON,
+            "answer Prometheus (/metrics) and /healthz there",
+            metavar="HOST:PORT",
+        ),
+        _option(listed, "--log-format", "log_format", Word(), DAEMON, "text, or json", metavar="FORMAT"),
+        _yes(listed, "--log-queries", "log_queries", "repeat victims' statements in the log", section=DAEMON),
+    ]
+
+
+def _audit(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--audit-log",
+            "audit_log",
+            FilePath(),
+            SETTINGS,
+            "where acts are logged; - for standard error",
+            metavar="PATH",
+        ),
+        _option(
+            listed,
+            "--audit-max-size",
+            "audit_max_size_bytes",
+            Size(),
+            SETTINGS,
+            "begin a new file of it beyond this (16MiB)",
+            metavar="SIZE",
+        ),
+        _option(
+            listed,
+            "--audit-keep",
+            "audit_keep",
+            Number(),
+            SETTINGS,
+            "how many full files of it to keep (20)",
+            metavar="NUMBER",
+        ),
+    ]
+
+
+def _several(listed: Set[str], flag: str, key: str, metavar: str, help: str) -> click.Parameter:  # noqa: A002
+    def together(_: click.Context, __: click.Parameter, each: tuple[Given, ...]) -> Given | None:
+        if not each:
+            return None
+        words = tuple(str(one.value) for one in each)
+        return Given(words, ", ".join(words), each[0].source)
+
+    return _option(listed, flag, key, Words(), RULES, help, metavar=metavar, multiple=True, callback=together)
+
+
+def _yes(
+    listed: Set[str],
+    flag: str,
+    key: str,
+    help: str,  # noqa: A002 - click's own word
+    *,
+    means: bool = True,
+    section: str = RULES,
+) -> click.Parameter:
+    def said(context: click.Context, option: click.Parameter, yes: bool) -> Given | None:
+        source = option.source(context) if isinstance(option, Option) else flag
+        given = context.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT
+        return Given(means is yes, "yes" if yes else "no", source) if given else None
+
+    return Option(
+        [flag, key], section=section, is_flag=True, help=help, hidden=key not in listed, callback=said
+    )
