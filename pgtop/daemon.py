@@ -1,0 +1,245 @@
+"""The face of `pgtop reap --watch`: polls, reaps by itself, and tells of it, until it is asked to end.
+
+It holds its seat and takes it again after whatever befell server or network. It ends in order: what was begun
+gets its outcome lines, the key goes to the next daemon, the seat back to the server.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from pgtop.audit import AuditLog, operator
+from pgtop.autoreaper import AutoReaper
+from pgtop.config import Config
+from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
+from pgtop.core.text import printable
+from pgtop.daemon_log import DaemonLog, summary
+from pgtop.daemon_report import DaemonReport
+from pgtop.errors import ConnectError, ExitCode, FullError, NotPermittedError, PgtopError
+from pgtop.metrics import serving
+from pgtop.poller import Poller
+from pgtop.postgres.faults import DRIVER_ERRORS
+from pgtop.postgres.login_probe import is_refused
+from pgtop.postgres.outages import FULL, LOST, STARTING, TIMEOUT, UNREACHABLE
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.seat import Seat
+from pgtop.postgres.target import Target
+from pgtop.reaper import Reaper
+from pgtop.systemd import Systemd
+
+FACE: Final = "daemon"
+DRY_FACE: Final = "dry-run"
+
+_PASSES: Final = frozenset({FULL, LOST, STARTING, TIMEOUT, UNREACHABLE})
+"""Outages that pass by themselves: no reason not to start."""
+
+_SLACK_SECONDS: Final = 30.0
+"""How long a loop may take beyond its interval before it counts as hung."""
+
+_RESTART_ONLY: Final = ("audit_log", "audit_max_size_bytes", "audit_keep", "metrics_listen")
+
+
+class Daemon:
+    """One daemon on one server."""
+
+    def __init__(
+        self,
+        target: Target,
+        config: Config,
+        log: DaemonLog,
+        *,
+        read_config: Callable[[], Config],
+        dry_run: bool = False,
+    ) -> None:
+        """`read_config` reads the configuration again, and raises UsageError where it is bad."""
+        self._target = target
+        self._config = config
+        self._log = log
+        self._read_config = read_config
+        self._dry_run = dry_run
+        self._face = DRY_FACE if dry_run else FACE
+        self._seat = Seat(target, self._face)
+        audit = AuditLog(config.audit_log, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
+        reaper = Reaper(self._seat, audit, self._face, operator(os.environ))
+        self._auto = AutoReaper(reaper, self._seat, config.policy, config.every_seconds, dry_run=dry_run)
+        self._poller = Poller(Probe(self._seat), config.interval_seconds)
+        self._systemd = Systemd(os.environ)
+        self._report = DaemonReport(log, self._systemd)
+        self._stop = asyncio.Event()
+        self._exit_code = int(ExitCode.DONE)
+        self._reloaded = asyncio.Event()
+        self._progress = time.monotonic()
+        self._was_refused = False
+
+    async def run(self) -> int:
+        """Stays until a signal; returns the exit code.
+
+        Raises PgtopError where it cannot begin: a login that is refused, a pooler in between, states that are
+        hidden, an address for the metrics that is taken.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._end, ExitCode.DONE)
+        loop.add_signal_handler(signal.SIGINT, self._end, 128 + signal.SIGINT)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                stack.push_async_callback(self._leave)
+                await self._begin()
+                if self._config.metrics_listen:
+                    stack.enter_context(serving(self._report.figures, self._config.metrics_listen))
+                for work in (self._probe_logins(), self._keep_watchdog_quiet()):
+                    stack.push_async_callback(_cancel, asyncio.ensure_future(work))
+                self._systemd.ready()
+                await self._watch()
+        finally:
+            for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(each)
+        return self._exit_code
+
+    # Beginning and ending
+
+    async def _begin(self) -> None:
+        rules = summary(self._config.policy, self._config.every_seconds)
+        where = self._target.label
+        self._log.tell("start", f"{'dry run: ' if self._dry_run else ''}watching {where}: {rules}")
+        try:
+            await self._seat.take()
+        except PgtopError as error:
+            kind = FULL if isinstance(error, FullError) else getattr(error, "kind", "")
+            if kind not in _PASSES:
+                raise
+            return
+        if self._seat.pooled:
+            raise ConnectError(
+                f"a pooler answers at {self._target.label}, and its sessions are not its clients",
+                "connect to the server itself",
+            )
+        snapshot = await self._poller.next()
+        if isinstance(snapshot, Snapshot) and not snapshot.counts.exact:
+            raise NotPermittedError(
+                f"the states of sessions are hidden from role {printable(snapshot.privileges.role)}",
+                f"GRANT pg_monitor TO {printable(snapshot.privileges.role)}",
+            )
+        await self._take(snapshot)
+
+    def _end(self, exit_code: int) -> None:
+        self._exit_code = int(exit_code)
+        self._stop.set()
+
+    async def _leave(self) -> None:
+        self._systemd.stopping()
+        with contextlib.suppress(PgtopError, *DRIVER_ERRORS):
+            await self._auto.stop()
+        await self._seat.release()
+        self._log.tell("stop", "ended")
+
+    def _reload(self) -> None:
+        self._systemd.reloading()
+        try:
+            config = self._read_config()
+        except PgtopError as error:
+            said = f"the configuration is bad, the old one stays in force: {error}"
+            self._log.tell("reload_refused", said, warning=True)
+        else:
+            self._put_in_force(config)
+        self._systemd.ready()
+
+    def _put_in_force(self, config: Config) -> None:
+        later = [name for name in _RESTART_ONLY if getattr(config, name) != getattr(self._config, name)]
+        self._config = config
+        self._auto.policy = config.policy
+        self._auto.every_seconds = config.every_seconds
+        self._poller.interval_seconds = config.interval_seconds
+        self._log.queries = config.log_queries
+        self._log.as_json(config.log_format == "json")
+        self._reloaded.set()
+        note = f"; from the next start on: {', '.join(later)}" if later else ""
+        said = f"the configuration was read again: {summary(config.policy, config.every_seconds)}{note}"
+        self._log.tell("reload", said)
+
+    # Watching
+
+    async def _watch(self) -> None:
+        stop = asyncio.ensure_future(self._stop.wait())
+        try:
+            while not self._stop.is_set():
+                poll = asyncio.ensure_future(self._poller.next())
+                await asyncio.wait({poll, stop}, return_when=asyncio.FIRST_COMPLETED)
+                if not poll.done():
+                    await _cancel(poll)
+                    return
+                await self._take(poll.result())
+        finally:
+            await _cancel(stop)
+
+    async def _take(self, result: Snapshot | Outage) -> None:
+        self._progress = time.monotonic()
+        if isinstance(result, Outage):
+            self._report.outage(result)
+            return
+        self._report.polled(result, self._config.interval_seconds + _SLACK_SECONDS)
+        try:
+            if self._seat.pooled:
+                raise ConnectError("a pooler answers now: nobody is ended", "connect to the server itself")
+            turn = await self._auto.turn(result, refused=await self._is_still_refused(result))
+            self._report.turn(turn, result, self._config.policy, dry_run=self._dry_run)
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            self._report.trouble(error)
+            return
+        if turn.report is not None:
+            # A long interval shall not keep the rebound from being measured in time.
+            loop = asyncio.get_running_loop()
+            for seconds in (SOON_SECONDS, LATER_SECONDS):
+                loop.call_later(seconds, self._poller.wake)
+
+    # Refused logins
+
+    async def _probe_logins(self) -> None:
+        while True:
+            seconds = self._config.login_probe_seconds
+            self._reloaded.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds or None):
+                    await self._reloaded.wait()
+                    continue
+            if self._seat.is_held and await self._knock():
+                self._was_refused = True
+                self._poller.wake()
+
+    async def _knock(self) -> bool:
+        """Whether a login of its own is refused for want of a slot."""
+        refused = await is_refused(self._target, self._face)
+        self._report.login(refused)
+        return refused is True
+
+    async def _is_still_refused(self, snapshot: Snapshot) -> bool:
+        """Whether logins are refused although the snapshot shows slots that are free."""
+        was, self._was_refused = self._was_refused, False
+        return was and snapshot.counts.total < snapshot.slots and await self._knock()
+
+    async def _keep_watchdog_quiet(self) -> None:
+        seconds = self._systemd.watchdog_seconds
+        if seconds is None:
+            return
+        while True:
+            if time.monotonic() - self._progress < self._config.interval_seconds + _SLACK_SECONDS:
+                self._systemd.alive()
+            await asyncio.sleep(seconds / 3)
+
+
+async def _cancel(work: "asyncio.Future[Any]") -> None:
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+def watch(
+    target: Target, config: Config, log: DaemonLog, *, read_config: Callable[[], Config], dry_run: bool
+) -> Coroutine[Any, Any, int]:
+    """A daemon on a server, until a signal ends it; gives the exit code. Raises as `Daemon.run` does."""
+    return Daemon(target, config, log, read_config=read_config, dry_run=dry_run).run()

@@ -1,0 +1,214 @@
+"""The daemon's log: one line for each thing that happens and none while nothing does, for people or as JSON.
+
+Text from a server passes `printable()`; a statement is only repeated where that was asked for.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+import msgspec
+
+from pgtop.core.activity import Outage, Snapshot, iso8601
+from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label
+from pgtop.core.plan import Plan, ReapPolicy, Trigger
+from pgtop.core.rebound import Patience, Rebound
+from pgtop.core.text import duration, percent, plural, printable
+from pgtop.reaper import Outcome, Report, Result
+
+_DONE: Final = frozenset({Outcome.TERMINATED, Outcome.CHANGED})
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created).astimezone()
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname} "
+        return f"{when:%Y-%m-%d %H:%M:%S} {level}{printable(record.getMessage())}"
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, Any] = getattr(record, "event", {})
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            **event,
+            "message": printable(record.getMessage()),
+        }
+        return msgspec.json.encode(line).decode("utf-8")
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of the method it replaces
+        """A reader of the log that has left is no reason to end."""
+
+
+class DaemonLog:
+    """What the daemon says, to one stream."""
+
+    def __init__(self, stream: TextIO, *, as_json: bool = False, queries: bool = False) -> None:
+        self.queries = queries
+        """Whether victims' statements are repeated."""
+        self._handler = _Handler(stream)
+        self._logger = logging.getLogger("pgtop.daemon")
+        self._logger.setLevel(logging.INFO)
+        self._logger.propagate = False
+        self._logger.handlers = [self._handler]
+        self.as_json(as_json)
+
+    def as_json(self, yes: bool) -> None:
+        """From now on as JSON lines, or as text."""
+        self._handler.setFormatter(_Json() if yes else _Text())
+
+    def tell(self, event: str, said: str, *, warning: bool = False, **fields: object) -> None:
+        """One line; `fields` are what the JSON has beside the words."""
+        level = logging.WARNING if warning else logging.INFO
+        self._logger.log(level, "%s", said, extra={"event": {"event": event, **fields}})
+
+    def connected(self, snapshot: Snapshot, after_seconds: float | None) -> None:
+        """The seat was taken, after an outage of so many seconds."""
+        server = snapshot.server
+        role = "standby" if server.identity.in_recovery else "primary"
+        again = "" if after_seconds is None else f" again, after {duration(after_seconds)}"
+        self.tell(
+            "connected",
+            f"connected to {server.address}{again}: PostgreSQL {server.version}, {role}, "
+            f"{snapshot.counts.total} of {plural(snapshot.slots, 'slot')} taken",
+            server=server.address,
+            version_num=server.version_num,
+            in_recovery=server.identity.in_recovery,
+            slots=snapshot.slots,
+            total=snapshot.counts.total,
+        )
+
+    def outage(self, outage: Outage) -> None:
+        """A poll gave no data."""
+        said = f"no data: {outage.message}; trying again"
+        self.tell("outage", said, warning=True, kind=outage.kind)
+
+    def swept(self, report: Report, usage_after: float | None = None) -> None:
+        """A sweep, and each of its victims."""
+        plan = report.plan
+        ended = report.count(Outcome.TERMINATED)
+        others = {each: n for each in Outcome if each is not Outcome.TERMINATED and (n := report.count(each))}
+        rest = "".join(f", {number} {each}" for each, number in others.items())
+        after = plan.usage_before - ended / plan.slots if usage_after is None else usage_after
+        emergency = plan.trigger is Trigger.EMERGENCY
+        name = "emergency" if emergency else "sweep"
+        self.tell(
+            "sweep",
+            f"{name}: ended {ended} of {plural(len(report.results), 'session')}{rest}, "
+            f"usage {percent(plan.usage_before)} → {percent(after)}",
+            warning=emergency or any(each not in _DONE for each in others),
+            trigger=plan.trigger,
+            usage_before=plan.usage_before,
+            usage_after=after,
+            victims=len(report.results),
+            outcomes={each: report.count(each) for each in Outcome if report.count(each)},
+        )
+        for result in report.results:
+            self._victim(result, plan)
+        if report.audit_problem:
+            self.tell("audit", f"the outcomes are not in the audit log: {report.audit_problem}", warning=True)
+
+    def would_sweep(self, plan: Plan) -> None:
+        """What a sweep would have done."""
+        before, after = percent(plan.usage_before), percent(plan.usage_after)
+        self.tell(
+            "dry_run",
+            f"dry run: would end {plural(len(plan.victims), 'session')}, usage {before} → {after}",
+            trigger=plan.trigger,
+            usage_before=plan.usage_before,
+            usage_after=plan.usage_after,
+            victims=len(plan.victims),
+        )
+
+    def _victim(self, result: Result, plan: Plan) -> None:
+        backend = result.victim.backend
+        detail = f" ({result.detail})" if result.detail else ""
+        query = f": {printable(backend.query)}" if self.queries else ""
+        self.tell(
+            "victim",
+            f"  {result.outcome} {backend.pid} {label(backend.application_name, NO_APPLICATION)} "
+            f"{label(backend.usename, NO_USER)}@{label(backend.datname, NO_DATABASE)} {client(backend)} "
+            f"{result.victim.reason}{detail}{query}",
+            warning=result.outcome not in _DONE,
+            pid=backend.pid,
+            backend_start=iso8601(backend.backend_start),
+            application_name=backend.application_name,
+            usename=backend.usename,
+            datname=backend.datname,
+            client_addr=backend.client_addr,
+            idle_seconds=backend.idle_seconds(plan.taken_at),
+            reason=result.victim.reason,
+            outcome=result.outcome,
+            **({"detail": result.detail} if result.detail else {}),
+            **({"query": backend.query} if self.queries else {}),
+        )
+
+    def rebounded(self, measured: Rebound) -> None:
+        """How much of a sweep's room is taken again, where any is."""
+        if not measured.taken:
+            return
+        names = _named(measured.again.items())
+        self.tell(
+            "rebound",
+            f"{measured.after_seconds:g}s after the sweep {measured.taken} of {measured.freed} freed slots "
+            f"are taken again: {names}",
+            after_seconds=measured.after_seconds,
+            freed=measured.freed,
+            again=dict(measured.again),
+        )
+
+    def rests(self, patience: Patience) -> None:
+        """Sweeping for usage rests, since it was no use."""
+        name = label(patience.application, NO_APPLICATION)
+        self.tell(
+            "rest",
+            f"SWEEPING FOR USAGE RESTS for {duration(patience.rest_seconds)}: {patience.futile} sweeps in a "
+            f"row were no use, since {name} took its slots again at once. Make its pool smaller, or let it "
+            "close idle sessions; emergencies are still acted on",
+            warning=True,
+            application_name=patience.application,
+            futile=patience.futile,
+            rest_seconds=patience.rest_seconds,
+        )
+
+    def nobody(self, plan: Plan, policy: ReapPolicy) -> None:
+        """A sweep was due, and there is nobody to end."""
+        emergency = plan.trigger is Trigger.EMERGENCY
+        age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
+        spared = Counter(each.spared_for.value for each in plan.spared)
+        why = plan.refusal or f"no session that may be ended is idle for more than {duration(age)}"
+        also = f"; spared: {_named(spared.items())}" if spared else ""
+        how = "no slot is left" if emergency else f"the usage is {percent(plan.usage_before)}"
+        self.tell(
+            "nobody",
+            f"{how}, and there is nobody to end: {why}{also}",
+            warning=True,
+            trigger=plan.trigger,
+            usage=plan.usage_before,
+            spared=dict(spared),
+        )
+
+
+def summary(policy: ReapPolicy, every_seconds: float) -> str:
+    """The rules in one sentence.
+
+    >>> summary(ReapPolicy(), 60.0)
+    'above 80% sessions idle for more than 5m 00s are ended, at most every 1m 00s'
+    """
+    age = duration(policy.idle_after_seconds)
+    return (
+        f"above {percent(policy.warn_at)} sessions idle for more than {age} are ended, "
+        f"at most every {duration(every_seconds)}"
+    )
+
+
+def _named(numbers: Iterable[tuple[str, int]]) -> str:
+    """`3 protected, 1 holding an advisory lock`, the most first; five at most."""
+    ranked = sorted(numbers, key=lambda item: (-item[1], item[0]))
+    said = [f"{number} {label(name, NO_APPLICATION)}" for name, number in ranked[:5]]
+    return ", ".join([*said, f"and {len(ranked) - 5} more"] if len(ranked) > 5 else said)

@@ -1,0 +1,115 @@
+"""What the daemon tells of its polls, to all who listen: the log, the metrics, systemd. Each thing once."""
+
+import time
+
+from pgtop.autoreaper import Turn
+from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.plan import ReapPolicy, Trigger
+from pgtop.core.rebound import Patience
+from pgtop.core.text import percent, plural, printable
+from pgtop.daemon_log import DaemonLog
+from pgtop.metrics import Figures
+from pgtop.systemd import Systemd
+
+
+class DaemonReport:
+    """Turns what happens into lines, figures and a status; says again only what has changed."""
+
+    def __init__(self, log: DaemonLog, systemd: Systemd) -> None:
+        self.log = log
+        self.figures = Figures()
+        """What the metrics tell."""
+        self._systemd = systemd
+        self._connected = False
+        self._lost_at: float | None = None
+        self._outage_kind = ""
+        self._standing: bool | None = None
+        self._patience = Patience()
+        self._nobody: Trigger | None = None
+        self._trouble = ""
+        self._refused = False
+
+    def polled(self, snapshot: Snapshot, fresh_seconds: float) -> None:
+        """A poll succeeded; it counts as new for so long."""
+        now = time.monotonic()
+        self.figures.snapshot, self.figures.polled_at = snapshot, now
+        self.figures.fresh_seconds = fresh_seconds
+        if not self._connected:
+            self.log.connected(snapshot, None if self._lost_at is None else now - self._lost_at)
+        self._connected, self._lost_at, self._outage_kind = True, None, ""
+
+    def outage(self, outage: Outage) -> None:
+        """A poll gave no data."""
+        self.figures.snapshot = None
+        self.figures.is_leader = False
+        self.figures.outages[outage.kind] += 1
+        if self._lost_at is None:
+            self._lost_at = time.monotonic()
+        if outage.kind != self._outage_kind:
+            self.log.outage(outage)
+            self._systemd.status(f"no data: {outage.message}")
+        self._connected, self._outage_kind, self._standing = False, outage.kind, None
+
+    def trouble(self, error: BaseException) -> None:
+        """A poll succeeded, and what it asked for could not be done."""
+        self.figures.is_leader = False
+        said = printable(str(error)) or type(error).__name__
+        if said != self._trouble:
+            self.log.tell("trouble", said, warning=True)
+            self._systemd.status(said)
+        self._trouble = said
+
+    def login(self, refused: bool | None) -> None:
+        """What a login of the daemon's own came to; None is nothing to go by."""
+        if refused:
+            self.figures.refused_logins += 1
+        if refused is not None and refused is not self._refused:
+            said = "a login was refused: no slot is left" if refused else "logins are no longer refused"
+            self.log.tell("login", said, warning=refused, refused=refused)
+            self._refused = refused
+
+    def turn(self, turn: Turn, snapshot: Snapshot, policy: ReapPolicy, *, dry_run: bool) -> None:
+        """What a poll led to."""
+        self._trouble = ""
+        self.figures.is_leader = turn.is_active and not dry_run
+        if turn.is_active is not self._standing and not dry_run:
+            self._tell_standing(turn)
+        self._standing = turn.is_active
+        for measured in turn.measured:
+            self.figures.rebound[measured.after_seconds] = measured
+            self.log.rebounded(measured)
+        if turn.patience.until > self._patience.until:
+            self.log.rests(turn.patience)
+        self._patience = turn.patience
+        self.figures.is_resting = turn.patience.is_resting(time.monotonic())
+        self._tell_plan(turn, snapshot, policy)
+        doing = "reaping" if turn.is_active else "standing by"
+        usage = f"{snapshot.counts.total} of {plural(snapshot.slots, 'slot')}, {percent(snapshot.usage)}"
+        self._systemd.status(f"{doing}: {usage}")
+
+    def _tell_standing(self, turn: Turn) -> None:
+        if turn.is_active:
+            self.log.tell("active", "active: this daemon reaps", others=len(turn.holders) - 1)
+        elif turn.active is not None:
+            name = turn.active.application_name
+            self.log.tell("standby", f"standing by: {name.removeprefix('pgtop ')} reaps", active=name)
+        else:
+            said = "standing by, and nobody reaps: another program holds pgtop's advisory key"
+            self.log.tell("standby", said, warning=True, active=None)
+
+    def _tell_plan(self, turn: Turn, snapshot: Snapshot, policy: ReapPolicy) -> None:
+        plan, report = turn.plan, turn.report
+        if report is not None:
+            trigger = report.plan.trigger
+            self.figures.sweeps[trigger] += 1
+            for result in report.results:
+                self.figures.outcomes[result.outcome, trigger] += 1
+            self.log.swept(report)
+        elif plan is not None and plan.victims:
+            self.log.would_sweep(plan)
+        elif plan is not None and plan.trigger is not self._nobody:
+            self.log.nobody(plan, policy)
+        if plan is not None and not plan.victims:
+            self._nobody = plan.trigger
+        elif plan is not None or snapshot.usage <= policy.warn_at:
+            self._nobody = None
