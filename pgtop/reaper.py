@@ -31,7 +31,7 @@ from pgtop.core.policy import (
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, ExitCode, PgtopError
 from pgtop.postgres import queries
-from pgtop.postgres.faults import DRIVER_ERRORS
+from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.seat import Seat
 
 CONFIRM_SECONDS: Final = 2.0
@@ -147,7 +147,13 @@ class Reaper:
 
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
         pids = [victim.backend.pid for victim in plan.victims]
-        rows = await self._ask("for the victims' statements", queries.WHOLE_QUERIES, pids)
+        what = "for the victims' statements"
+        try:
+            rows = await self._ask(what, queries.WHOLE_QUERIES, pids)
+        except PgtopError as error:
+            if not isinstance(error.__cause__, NOT_TEXT):
+                raise
+            rows = await self._ask(what, queries.WHOLE_QUERIES_UNCONVERTED, pids)
         return {
             BackendId(row["pid"], row["backend_start"] or 0): row["query"].decode("utf-8", "replace")
             for row in rows
