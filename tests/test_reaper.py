@@ -15,7 +15,7 @@ from pgtop.postgres.conninfo import resolve
 from pgtop.reaper import Outcome, Report
 from tests.postgres.targets import stopped
 from tests.reaping import Face, face_on, found, identities
-from tests.servers import create_role, fetch_value, session, sessions, wait_until
+from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 
 STALE = ReapPolicy(idle_after_seconds=0.0)
 
@@ -232,6 +232,24 @@ async def test_superusers_are_spared_where_pgtop_is_none(
         assert [spared.spared_for for spared in plan.spared] == [SparedFor.SUPERUSER]
         assert outcomes(await face.reaper.run(forged(snapshot, backend))) == [Outcome.CHANGED]
         assert await lives(superuser)
+
+
+async def test_a_session_whose_role_was_dropped_since_can_be_ended(
+    every_server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """As services that hand out roles for an hour leave them behind."""
+    role = await create_role(every_server, "operator")
+    passing = await create_role(every_server)
+    target = resolve(role.uri(), {}, {"HOME": "/nonexistent"})
+    async with (
+        face_on(every_server, tmp_path / "a", target=target) as face,
+        session(every_server, user=passing.name, password=passing.password) as one,
+    ):
+        await one.fetchval("SELECT 1")
+        await execute(every_server, f'DROP ROLE "{passing.name}"')
+        await idle(face, one)
+        report = await face.reaper.run(await face.plan_for(one))
+        assert outcomes(report) == [Outcome.TERMINATED]
 
 
 @pytest.mark.parametrize("place", ["full", "directory", "below a file"])

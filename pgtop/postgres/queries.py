@@ -104,7 +104,7 @@ WHERE a.backend_start = $2::timestamptz
   AND a.backend_type = 'client backend'
   AND a.pid <> pg_backend_pid()
   AND a.application_name NOT LIKE 'pgtop %'
-  AND (current_setting('is_superuser') = 'on' OR NOT coalesce(r.rolsuper, true))
+  AND (current_setting('is_superuser') = 'on' OR NOT coalesce(r.rolsuper, false))
   AND pg_postmaster_start_time() = $3::timestamptz
   AND pg_is_in_recovery() = $4::bool
 """
