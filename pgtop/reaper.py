@@ -168,11 +168,9 @@ class Reaper:
             row = await self._seat.fetchrow(statement, *arguments)
         except asyncpg.InsufficientPrivilegeError as error:
             return Result(victim, Outcome.DENIED, printable(str(error)))
-        except (PgtopError, asyncpg.InterfaceError, OSError) as error:
-            return Result(victim, Outcome.UNKNOWN, printable(str(error)))
-        except asyncpg.PostgresError as error:
-            lost = not self._seat.is_held
-            return Result(victim, Outcome.UNKNOWN if lost else Outcome.FAILED, printable(str(error)))
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            refused = isinstance(error, asyncpg.PostgresError) and self._seat.is_held
+            return Result(victim, Outcome.FAILED if refused else Outcome.UNKNOWN, printable(str(error)))
         if row is None:
             return Result(victim, Outcome.CHANGED, "no longer what was shown")
         if not row["signalled"]:

@@ -379,3 +379,25 @@ async def test_a_connection_lost_in_the_middle_is_unknown_and_then_failed(
         assert report.exit_code == ExitCode.PARTLY
         assert await lives(second)
     assert [line["outcome"] for line in face.lines()] == [None, None, "unknown", "failed"]
+
+
+async def test_whatever_the_driver_makes_of_it_each_victim_has_its_outcome(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that the driver cannot read, and a refusal that says nothing was done; the third is ended."""
+    async with face_on(server, tmp_path / "a") as face, sessions(server, 3) as opened:
+        for each in opened:
+            await each.fetchval("SELECT 1")
+        plan = await face.plan_for(*opened)
+        errors = [asyncpg.InternalClientError("unreadable"), asyncpg.LockNotAvailableError("not now")]
+        ask = face.seat.fetchrow
+
+        async def ask_in_vain(query: str, *arguments: object) -> asyncpg.Record | None:
+            if errors:
+                raise errors.pop(0)
+            return await ask(query, *arguments)
+
+        monkeypatch.setattr(face.seat, "fetchrow", ask_in_vain)
+        report = await face.reaper.run(plan)
+        assert outcomes(report) == [Outcome.UNKNOWN, Outcome.FAILED, Outcome.TERMINATED]
+    assert [line["outcome"] for line in face.lines()[3:]] == ["unknown", "failed", "terminated"]
