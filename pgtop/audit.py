@@ -6,8 +6,8 @@ new one under the same lock, so that no line is lost or torn between them.
 """
 
 import fcntl
-import getpass
 import os
+import pwd
 import socket
 import stat
 import sys
@@ -81,12 +81,18 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def operator(environ: Mapping[str, str]) -> Operator:
-    """The operator of this process."""
+    """The operator of this process: by its user id, since LOGNAME and USER say whatever one likes."""
     try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as containers have; OSError from 3.13 on
+        user = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user id without a name, as containers have
         user = str(os.getuid())
-    return Operator(user, environ.get("SUDO_USER"), socket.gethostname())
+    sudo_user = environ.get("SUDO_USER")
+    return Operator(_text(user), None if sudo_user is None else _text(sudo_user), _text(socket.gethostname()))
+
+
+def _text(name: str) -> str:
+    """A name of this host's; bytes of it that are no UTF-8 become U+FFFD."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 class AuditLog:

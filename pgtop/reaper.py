@@ -32,7 +32,7 @@ from pgtop.core.policy import (
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, ExitCode, PgtopError
 from pgtop.postgres import queries
-from pgtop.postgres.faults import DRIVER_ERRORS
+from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.seat import Seat
 
 CONFIRM_SECONDS: Final = 2.0
@@ -158,7 +158,13 @@ class Reaper:
 
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
         pids = [victim.backend.pid for victim in plan.victims]
-        rows = await self._ask("for the victims' statements", queries.WHOLE_QUERIES, pids)
+        what = "for the victims' statements"
+        try:
+            rows = await self._ask(what, queries.WHOLE_QUERIES, pids)
+        except PgtopError as error:
+            if not isinstance(error.__cause__, NOT_TEXT):
+                raise
+            rows = await self._ask(what, queries.WHOLE_QUERIES_UNCONVERTED, pids)
         return {
             BackendId(row["pid"], row["backend_start"] or 0): row["query"].decode("utf-8", "replace")
             for row in rows
@@ -173,11 +179,9 @@ class Reaper:
             row = await self._seat.fetchrow(statement, *arguments)
         except asyncpg.InsufficientPrivilegeError as error:
             return Result(victim, Outcome.DENIED, printable(str(error)))
-        except (PgtopError, asyncpg.InterfaceError, OSError) as error:
-            return Result(victim, Outcome.UNKNOWN, printable(str(error)))
-        except asyncpg.PostgresError as error:
-            lost = not self._seat.is_held
-            return Result(victim, Outcome.UNKNOWN if lost else Outcome.FAILED, printable(str(error)))
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            refused = isinstance(error, asyncpg.PostgresError) and self._seat.is_held
+            return Result(victim, Outcome.FAILED if refused else Outcome.UNKNOWN, printable(str(error)))
         if row is None:
             return Result(victim, Outcome.CHANGED, "no longer what was shown")
         if not row["signalled"]:

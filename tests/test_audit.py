@@ -1,5 +1,7 @@
 """The audit log: whole lines, whatever the last writer did, and whoever writes beside."""
 
+import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgtop.audit import AuditedServer, AuditLine, AuditLog, Operator
+from pgtop.audit import AuditedServer, AuditLine, AuditLog, Operator, operator
 from pgtop.errors import AuditError
 
 
@@ -85,3 +87,20 @@ def test_a_log_that_cannot_be_written_names_the_file_and_the_mend() -> None:
 def test_standard_error_takes_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
     AuditLog(None).append([line(7)])
     assert msgspec.json.decode(capsys.readouterr().err, type=AuditLine).pid == 7
+
+
+def test_the_operator_is_who_the_process_runs_as_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "somebody-else")
+    assert operator({}).user == pwd.getpwuid(os.getuid()).pw_name
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000_000)
+    assert operator({}).user == "4000000000"
+
+
+def test_an_operator_whose_name_is_no_text_can_be_written_down(tmp_path: Path) -> None:
+    """As a name arrives in the environment in bytes that are no UTF-8."""
+    who = operator({"SUDO_USER": b"jos\xe9".decode("utf-8", "surrogateescape")})
+    AuditLog(tmp_path / "a").append([msgspec.structs.replace(line(), operator=who)])
+    assert read(tmp_path / "a")[0].operator.sudo_user == "jos\ufffd"

@@ -15,7 +15,7 @@ from pgtop.postgres.conninfo import resolve
 from pgtop.reaper import Outcome, Report
 from tests.postgres.targets import stopped
 from tests.reaping import Face, face_on, found, identities
-from tests.servers import create_role, fetch_value, session, sessions, wait_until
+from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 
 STALE = ReapPolicy(idle_after_seconds=0.0)
 
@@ -234,6 +234,24 @@ async def test_superusers_are_spared_where_pgtop_is_none(
         assert await lives(superuser)
 
 
+async def test_a_session_whose_role_was_dropped_since_can_be_ended(
+    every_server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """As services that hand out roles for an hour leave them behind."""
+    role = await create_role(every_server, "operator")
+    passing = await create_role(every_server)
+    target = resolve(role.uri(), {}, {"HOME": "/nonexistent"})
+    async with (
+        face_on(every_server, tmp_path / "a", target=target) as face,
+        session(every_server, user=passing.name, password=passing.password) as one,
+    ):
+        await one.fetchval("SELECT 1")
+        await execute(every_server, f'DROP ROLE "{passing.name}"')
+        await idle(face, one)
+        report = await face.reaper.run(await face.plan_for(one))
+        assert outcomes(report) == [Outcome.TERMINATED]
+
+
 @pytest.mark.parametrize("place", ["full", "directory", "below a file"])
 async def test_an_audit_log_that_cannot_be_written_ends_nobody(
     server: ThrowawayServer, tmp_path: Path, place: str
@@ -361,3 +379,25 @@ async def test_a_connection_lost_in_the_middle_is_unknown_and_then_failed(
         assert report.exit_code == ExitCode.PARTLY
         assert await lives(second)
     assert [line["outcome"] for line in face.lines()] == [None, None, "unknown", "failed"]
+
+
+async def test_whatever_the_driver_makes_of_it_each_victim_has_its_outcome(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that the driver cannot read, and a refusal that says nothing was done; the third is ended."""
+    async with face_on(server, tmp_path / "a") as face, sessions(server, 3) as opened:
+        for each in opened:
+            await each.fetchval("SELECT 1")
+        plan = await face.plan_for(*opened)
+        errors = [asyncpg.InternalClientError("unreadable"), asyncpg.LockNotAvailableError("not now")]
+        ask = face.seat.fetchrow
+
+        async def ask_in_vain(query: str, *arguments: object) -> asyncpg.Record | None:
+            if errors:
+                raise errors.pop(0)
+            return await ask(query, *arguments)
+
+        monkeypatch.setattr(face.seat, "fetchrow", ask_in_vain)
+        report = await face.reaper.run(plan)
+        assert outcomes(report) == [Outcome.UNKNOWN, Outcome.FAILED, Outcome.TERMINATED]
+    assert [line["outcome"] for line in face.lines()[3:]] == ["unknown", "failed", "terminated"]

@@ -266,10 +266,10 @@ def guard_of(backend: Backend) -> Guard:
     An active one may have begun its next statement by then: it was chosen for what it is, not for that
     statement, and could otherwise never be ended.
     """
-    if backend.state == IDLE:
-        return Guard.STATE
     if backend.state in IN_TRANSACTION and backend.xact_start is not None:
         return Guard.TRANSACTION
+    if backend.state == IDLE or backend.state in IN_TRANSACTION:
+        return Guard.STATE
     return Guard.SESSION
 
 

@@ -22,7 +22,15 @@ from pgtop.postgres.outages import (
 from pgtop.postgres.refusals import refusal_error
 from pgtop.postgres.target import Endpoint, Target
 
-__all__ = ["DRIVER_ERRORS", "LoginError", "PasswordNeededError", "SeatLostError", "connect_error", "outage"]
+__all__ = [
+    "DRIVER_ERRORS",
+    "NOT_TEXT",
+    "LoginError",
+    "PasswordNeededError",
+    "SeatLostError",
+    "connect_error",
+    "outage",
+]
 
 DRIVER_ERRORS: Final = (
     OSError,
@@ -36,6 +44,9 @@ DRIVER_ERRORS: Final = (
 
 ValueError is UnicodeError of a host name that is none, and the driver's for an answer that is no PostgreSQL.
 """
+
+NOT_TEXT: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
+"""What a server says of bytes that are no text in its encoding."""
 
 
 def connect_error(

@@ -19,7 +19,7 @@ from pgtop.core.activity import (
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres import queries
-from pgtop.postgres.faults import DRIVER_ERRORS, outage
+from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT, outage
 from pgtop.postgres.seat import Seat
 
 POLL_LIMIT_SECONDS: Final = 10.0
@@ -61,6 +61,10 @@ def is_listen(query: str | None) -> bool:
     return head.startswith("listen") and not head[6:].isalnum() and head[6:] != "_"
 
 
+def _clipped(backend: Backend) -> Backend:
+    return msgspec.structs.replace(backend, query=backend.query and backend.query[:200])
+
+
 class Probe:
     """Polls one server through one seat, and takes the seat (again) where it is not held."""
 
@@ -69,6 +73,7 @@ class Probe:
         self._about: asyncpg.Record | None = None
         self._system_identifier: str | None = None
         self._listeners: frozenset[BackendId] = frozenset()
+        self._unconverted = False
 
     async def poll(self) -> Snapshot | Outage:
         """One statement on the seat (two more after the seat was taken). Never raises for what a server, a
@@ -91,7 +96,7 @@ class Probe:
         try:
             await self._learn_about_server()
             started = time.perf_counter()
-            row = await self.seat.fetchrow(queries.POLL, limit_seconds=POLL_LIMIT_SECONDS)
+            row = await self._ask()
         except asyncpg.InsufficientPrivilegeError as error:
             raise NotPermittedError(
                 f"role {printable(self.seat.target.user)} may not see the sessions ({printable(str(error))})",
@@ -101,9 +106,18 @@ class Probe:
         poll = decode(row["poll"])
         return self._snapshot(poll, time.perf_counter() - started)
 
+    async def _ask(self) -> asyncpg.Record | None:
+        if not self._unconverted:
+            try:
+                return await self.seat.fetchrow(queries.POLL, limit_seconds=POLL_LIMIT_SECONDS)
+            except NOT_TEXT:
+                self._unconverted = True  # until the next seat: each failure is a line in the server's log
+        return await self.seat.fetchrow(queries.POLL_UNCONVERTED, limit_seconds=POLL_LIMIT_SECONDS)
+
     async def _learn_about_server(self) -> None:
         if self._about is not None:
             return
+        self._unconverted = False
         about = await self.seat.fetchrow(queries.ABOUT_SERVER)
         try:
             row = await self.seat.fetchrow(queries.SYSTEM_IDENTIFIER)
@@ -123,8 +137,9 @@ class Probe:
             about["reserved_connections"],
             about["provider_reserved_connections"],
         )
-        present = {backend.id for backend in poll.backends}
-        listening = {backend.id for backend in poll.backends if is_listen(backend.query)}
+        backends = tuple(map(_clipped, poll.backends)) if self._unconverted else poll.backends
+        present = {backend.id for backend in backends}
+        listening = {backend.id for backend in backends if is_listen(backend.query)}
         self._listeners = frozenset((self._listeners & present) | listening)
         return Snapshot(
             server=Server(host, port, about["version_num"], identity, limits),
@@ -132,6 +147,6 @@ class Probe:
             taken_at=poll.now,
             poll_seconds=poll_seconds,
             own_pid=poll.own_pid,
-            backends=poll.backends,
+            backends=backends,
             listeners=self._listeners,
         )

@@ -1,8 +1,9 @@
 """Every SQL text that pgtop sends, with what it returns and on which versions (all run on 14 to 18).
 
 Times cross as integers of microseconds since the Unix epoch, so that a guard gets back exactly what a poll
-showed. JSON crosses as `textsend(...)`, raw bytes: a statement of another database may hold bytes that are
-no valid text in this one, and must not make the whole poll fail in the driver.
+showed. JSON crosses as `textsend(...)`, bytes: a statement of another database may hold bytes that are no
+valid text in this one, and must not make the whole poll fail. Where it fails in the server already, which
+converts and counts characters, there is a second text that takes them as they are.
 """
 
 from typing import Final
@@ -29,7 +30,12 @@ SELECT current_setting('server_version_num')::int AS version_num,
 SYSTEM_IDENTIFIER: Final = "SELECT system_identifier::text FROM pg_control_system()"
 """One row. Fails with 42501 where a service has revoked it."""
 
-POLL: Final = f"""
+_UNCONVERTED: Final = "set_config('client_encoding', 'SQL_ASCII', true) IS NOT NULL"
+"""A condition that lets the server send what it has, for the length of the statement."""
+
+
+def _poll(statement: str, condition: str) -> str:
+    return f"""
 SELECT textsend(json_build_object(
   'now', {_microseconds("clock_timestamp()")},
   'in_recovery', pg_is_in_recovery(),
@@ -56,18 +62,26 @@ SELECT textsend(json_build_object(
              a.wait_event_type,
              a.wait_event,
              coalesce(r.rolsuper, false),
-             left(a.query, 200)))
+             {statement}))
     FROM pg_stat_get_activity(NULL) a
     LEFT JOIN pg_roles r ON r.oid = a.usesysid
     LEFT JOIN pg_database d ON d.oid = a.datid
     WHERE a.backend_type = 'client backend'
        OR (a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL)
   ), '[]'::json))::text) AS poll
+WHERE {condition}
 """
+
+
+POLL: Final = _poll("left(a.query, 200)", "true")
 """One row of one value: JSON in bytes, decoded by `probe.py`; the order of a backend's values is that of
 `core.activity.Backend`'s fields. Rows whose backend_type is hidden from this role and that have a database
 and a role are taken for client backends: an upper bound (parallel workers and logical walsenders are among
 them)."""
+
+POLL_UNCONVERTED: Final = _poll("a.query", _UNCONVERTED)
+"""The same with whole statements, and every text in the encoding of whoever wrote it: for a server that fails
+at bytes which are no text to it (22021, 22P05)."""
 
 ADVISORY_LOCK_HOLDERS: Final = """
 SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid IS NOT NULL
@@ -81,13 +95,16 @@ FROM pg_stat_get_activity(NULL) WHERE pid = ANY($1::int[])
 """
 """A row for each of the pids that is still there: its identity and its statement, whole, as bytes."""
 
+WHOLE_QUERIES_UNCONVERTED: Final = f"{WHOLE_QUERIES} AND {_UNCONVERTED}"
+"""The same, each statement in the encoding of whoever wrote it."""
+
 _GUARD: Final = """
 FROM pg_stat_get_activity($1::int) a LEFT JOIN pg_roles r ON r.oid = a.usesysid
 WHERE a.backend_start = $2::timestamptz
   AND a.backend_type = 'client backend'
   AND a.pid <> pg_backend_pid()
   AND a.application_name NOT LIKE 'pgtop %'
-  AND (current_setting('is_superuser') = 'on' OR NOT coalesce(r.rolsuper, true))
+  AND (current_setting('is_superuser') = 'on' OR NOT coalesce(r.rolsuper, false))
   AND pg_postmaster_start_time() = $3::timestamptz
   AND pg_is_in_recovery() = $4::bool
 """

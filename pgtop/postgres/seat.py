@@ -1,13 +1,14 @@
 """The seat: the one connection that pgtop takes, holds, and never lets go while it runs.
 
-One statement at a time. What was begun and not answered is never cancelled, since a cancel opens a second
-connection: the connection is dropped, and the server's own limits end the statement.
+One statement at a time. What was begun is never cancelled, since a cancel opens a second connection: where
+its asker has gone, it is answered to nobody; where no answer comes within its limit, the connection is
+dropped, and the server's own limits end the statement.
 """
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -93,17 +94,13 @@ class Seat:
         Raises SeatLostError where the connection is gone, or no answer came within the limit, and
         asyncpg.PostgresError where the server refuses the statement and the seat is still held.
         """
-        async with self._lock:
-            connection = self._held()
-            return await self._bounded(connection, connection.fetch(query, *args), limit_seconds)
+        return await self._ask(lambda connection: connection.fetch(query, *args), limit_seconds)
 
     async def fetchrow(
         self, query: str, *args: object, limit_seconds: float = LIMIT_SECONDS
     ) -> asyncpg.Record | None:
         """The first row of one statement, or None. Raises as `fetch` does."""
-        async with self._lock:
-            connection = self._held()
-            return await self._bounded(connection, connection.fetchrow(query, *args), limit_seconds)
+        return await self._ask(lambda connection: connection.fetchrow(query, *args), limit_seconds)
 
     async def release(self) -> None:
         """Says goodbye to the server, or drops the connection where it is busy or doesn't answer."""
@@ -134,12 +131,24 @@ class Seat:
     def _label(self) -> str:
         return (self._last.endpoint if self._last else self.target.endpoints[0]).label
 
-    async def _bounded(self, connection: Connection, work: Coroutine[Any, Any, T], limit: float) -> T:
+    async def _ask(self, work: Callable[[Connection], Coroutine[Any, Any, T]], limit: float) -> T:
+        """Runs one statement when its turn comes; an asker that goes away meanwhile doesn't cost the seat."""
+        await self._lock.acquire()
+        try:
+            connection = self._held()
+        except SeatLostError:
+            self._lock.release()
+            raise
         # A task of its own, so that a caller's cancellation never reaches the driver, which would cancel.
+        asked = asyncio.ensure_future(self._bounded(connection, work(connection), limit))
+        asked.add_done_callback(lambda _: self._lock.release())
+        return await asyncio.shield(asked)
+
+    async def _bounded(self, connection: Connection, work: Coroutine[Any, Any, T], limit: float) -> T:
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task}, timeout=limit)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError:  # the loop is being closed
             self.drop()
             task.add_done_callback(_forget)
             raise

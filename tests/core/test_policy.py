@@ -242,6 +242,7 @@ def test_an_emergency_ends_the_longest_idle_just_until_there_is_room() -> None:
     [
         (backend(), Guard.STATE),
         (backend(state=IDLE_IN_TRANSACTION, xact_start=NOW), Guard.TRANSACTION),
+        (backend(state=IDLE_IN_TRANSACTION), Guard.STATE),  # track_activities came on in its midst
         (backend(state=ACTIVE, xact_start=NOW), Guard.SESSION),
     ],
 )

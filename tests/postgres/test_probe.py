@@ -1,6 +1,9 @@
 """One poll: every client backend as it is, on every version, for roles that see all and others."""
 
 import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -13,8 +16,10 @@ from pgtop.postgres.conninfo import resolve
 from pgtop.postgres.inspect import backend_detail, who_blocks
 from pgtop.postgres.probe import Probe, decode
 from pgtop.postgres.seat import Seat
+from pgtop.reaper import Outcome
+from tests.conftest import ServerFactory
 from tests.postgres.targets import seat_on, target_of
-from tests.reaping import found
+from tests.reaping import face_on, found
 from tests.servers import create_role, execute, session, sessions, wait_until
 
 
@@ -78,18 +83,57 @@ async def test_hostile_text_arrives_as_it_is(every_server: ThrowawayServer) -> N
         assert detail.query.startswith(f"SELECT $q${text}"[:900])
 
 
-async def test_bytes_that_are_no_text_do_not_fail_the_poll(server: ThrowawayServer) -> None:
-    """A statement of a database in another encoding; here the bytes that would come."""
-    await execute(
-        server, "CREATE DATABASE raw ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
-    )
-    one = await asyncpg.connect(server.uri(database="raw"), server_settings={"client_encoding": "SQL_ASCII"})
+ENCODINGS = {"postgres": "UTF8", "raw": "SQL_ASCII", "euc": "EUC_JP", "western": "WIN1252"}
+
+
+async def test_bytes_that_are_no_text_blind_neither_the_poll_nor_the_reaper(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """Statements of a database without an encoding, seen from databases in every kind of encoding."""
+    server = server_factory()
+    for name, encoding in list(ENCODINGS.items())[1:]:
+        await execute(
+            server,
+            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'",
+        )
+    statements = [b"SELECT 1 -- \x81\xe9", b"SELECT '\xe9'", b"SELECT 1 --" + b"\xe9\x81\xff" * 100 + b"\xe9"]
+    for name in ENCODINGS:
+        target = resolve(server.uri(database=name), {}, {"HOME": "/nonexistent"})
+        async with face_on(server, tmp_path / name, target=target) as face:
+            for statement in statements:
+                async with speaking_raw(server, statement) as pid:
+                    snapshot = await face.probe.poll()
+                    assert isinstance(snapshot, Snapshot), (name, statement, snapshot)
+                    backend = next(each for each in snapshot.backends if each.pid == pid)
+                    assert backend.query is not None
+                    assert backend.query.startswith("SELECT ")
+                    assert len(backend.query) <= 200
+                    plan = await face.reaper.plan_terminate(snapshot, ReapPolicy(), [backend.id])
+                    report = await face.reaper.run(plan)
+                    assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
+                    assert face.lines()[-1]["query"].startswith("SELECT ")
+            row = await face.seat.fetchrow("SHOW client_encoding")
+            assert row is not None
+            assert row[0] == "UTF8"
+
+
+@asynccontextmanager
+async def speaking_raw(server: ThrowawayServer, statement: bytes) -> AsyncIterator[int]:
+    """A session that sent a statement in bytes which the driver would not send; gives its pid."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     try:
-        await one.execute("SELECT E'\\xe9'")
-        async with seat_on(target_of(server)) as seat:
-            assert isinstance(await Probe(seat).poll(), Snapshot)
+        start = struct.pack("!i", 196608) + b"user\0postgres\0database\0raw\0\0"
+        writer.write(struct.pack("!i", len(start) + 4) + start)
+        said = await reader.readuntil(b"Z\0\0\0\x05I")
+        at = said.index(b"K\0\0\0\x0c") + 5
+        writer.write(b"Q" + struct.pack("!i", len(statement) + 5) + statement + b"\0")
+        await reader.readuntil(b"Z\0\0\0\x05I")
+        yield struct.unpack("!i", said[at : at + 4])[0]
     finally:
-        await one.close()
+        writer.close()
+
+
+def test_an_answer_that_is_no_text_is_read_all_the_same() -> None:
     poll = decode(
         b'{"now":1,"in_recovery":false,"postmaster_start":1,"own_pid":1,"privileges":{"role":"r",'
         b'"is_superuser":false,"sees_all":true,"may_signal":true},"backends":[[1,2,3,null,4,"idle","a\xe9",'

@@ -119,17 +119,33 @@ async def test_a_slow_statement_is_ended_by_the_server_before_it_costs_the_seat(
         assert await seat.fetchrow("SELECT 1") is not None
 
 
-async def test_a_caller_that_is_cancelled_leaves_no_half_used_connection(
+async def test_an_asker_that_goes_away_costs_neither_the_seat_nor_the_next_one_its_answer(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As when a window is closed before its answer came, on a server that would let nobody in again."""
     monkeypatch.setattr(asyncpg.connect_utils, "_cancel", forbidden)
+    async with seat_on(target_of(server)) as seat:
+        pid = seat.own_pid
+        asking = asyncio.create_task(seat.fetch("SELECT pg_sleep(0.5)"))
+        waiting = asyncio.create_task(seat.fetch("SELECT 'never asked'"))
+        await wait_until(lambda: is_active(server, pid))
+        asking.cancel()
+        waiting.cancel()
+        for gone_away in (asking, waiting):
+            with pytest.raises(asyncio.CancelledError):
+                await gone_away
+        row = await seat.fetchrow("SELECT pg_backend_pid()")
+        assert row is not None
+        assert row[0] == pid
+
+
+async def test_giving_up_the_seat_ends_what_nobody_waits_for(server: ThrowawayServer) -> None:
     async with seat_on(target_of(server)) as seat:
         pid = seat.own_pid
         asking = asyncio.create_task(seat.fetch("SELECT pg_sleep(60)"))
         await wait_until(lambda: is_active(server, pid))
         asking.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await asking
+        await seat.release()
         assert not seat.is_held
         await gone(server, pid)
 

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import psutil
 import pyte
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.servers import fetch_value, wait_until
+from tests.postgres.targets import stopped
+from tests.servers import fetch_value, session, wait_until
 
 LIMIT_SECONDS = 30
 
@@ -145,3 +147,39 @@ async def test_a_lost_terminal_ends_it(server: ThrowawayServer, tmp_path: Path, 
         opened.ends()
         assert not psutil.pid_exists(opened.process.pid) or opened.process.poll() is not None
     await no_seat_left(server)
+
+
+@pytest.mark.parametrize("ending", ["q", "SIGTERM", "lost terminal"])
+async def test_a_run_that_has_begun_is_carried_through(
+    server: ThrowawayServer, tmp_path: Path, ending: str
+) -> None:
+    """The victim hangs, so that the program is told to end before the outcome is known."""
+    log = default_audit_log_below(tmp_path)
+    async with session(server, application_name="victim") as one:
+        await one.fetchval("SELECT 1")
+        with stopped(one.get_server_pid()), terminal(server, tmp_path) as opened:
+            opened.shows("victim")
+            os.write(opened.master, b"K")
+            opened.shows("End 1 selected")
+            while not log.exists():
+                os.write(opened.master, b"y")
+                opened.read()
+            if ending == "q":
+                os.write(opened.master, b"q")
+            elif ending == "SIGTERM":
+                opened.process.send_signal(signal.SIGTERM)
+            else:
+                opened.hang_up()
+            opened.ends()
+            assert b"Traceback" not in opened.raw
+    lines = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
+    assert [(line["event"], line["pid"]) for line in lines] == [
+        ("attempt", one.get_server_pid()),
+        ("outcome", one.get_server_pid()),
+    ]
+    assert lines[1]["outcome"] == "survived"
+    await no_seat_left(server)
+
+
+def default_audit_log_below(home: Path) -> Path:
+    return home / ".local" / "state" / "pgtop" / "audit.jsonl"
