@@ -6,7 +6,6 @@ typed before it was painted, or within ARM_SECONDS after, is dropped: nobody con
 
 import math
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Final
 
@@ -17,71 +16,20 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button
 
-from pgtop.core.labels import NO_APPLICATION, label
-from pgtop.core.policy import Act, Plan, SparedFor, Trigger
-from pgtop.core.text import duration, percent, plural
+from pgtop.core.policy import Act, Plan, Trigger
 from pgtop.errors import PgtopError
-from pgtop.reaper import Outcome, Report, Result
+from pgtop.reaper import Report, Result
 from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
+from pgtop.tui.sentences import outcome_sentence, plan_lines
 from pgtop.tui.sessions import OUTCOME_STYLES, Judged, SessionList
 
 ARM_SECONDS: Final = 0.4
 _FRAME_LINES: Final = 6
 """What a dialog takes beside its text and its list: border, buttons, and the screen around it."""
 
-APPLICATIONS_NAMED: Final = 4
-"""How many applications a dialog names, before it counts the rest."""
-
 Replan = Callable[[bool, bool], Awaitable[Plan]]
 """Makes the sweep's plan anew from the same snapshot: (emergency, with idle in transaction)."""
-
-_SPARED_PHRASES: Final = {
-    SparedFor.OWN: ("is pgtop's own", "are pgtop's own"),
-    SparedFor.HIDDEN: ("is hidden from this role", "are hidden from this role"),
-    SparedFor.SUPERUSER: ("belongs to a superuser", "belong to superusers"),
-    SparedFor.PROTECTED: ("protected", "protected"),
-    SparedFor.ADVISORY_LOCK: ("holds an advisory lock", "hold advisory locks"),
-    SparedFor.LISTENING: ("listens (LISTEN)", "listen (LISTEN)"),
-    SparedFor.IN_TRANSACTION: ("idle in transaction", "idle in transaction"),
-    SparedFor.NOT_ACTIVE: ("runs no statement", "run no statement"),
-    SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
-}
-
-
-def headline(plan: Plan) -> str:
-    """What a plan will do and the room it makes.
-
-    `End 24 sessions idle for more than 5m 00s: 86% → 61%`.
-    """
-    number = len(plan.victims)
-    if plan.act is Act.CANCEL:
-        return f"Cancel {plural(number, 'statement')}; the sessions stay"
-    usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
-    if plan.trigger is Trigger.SELECTED:
-        return f"End {plural(number, 'selected session')}: {usage}"
-    policy = plan.policy
-    emergency = plan.trigger is Trigger.EMERGENCY
-    age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
-    also = ", or idle in transaction" if policy.include_idle_in_transaction_seconds is not None else ""
-    if not number:
-        return f"Nobody to end: no session is idle{also} for more than {duration(age)} that may be ended"
-    if emergency:
-        return f"EMERGENCY: end the {number} longest idle (more than {duration(age)}{also}): {usage}"
-    return f"End {plural(number, 'session')} idle{also} for more than {duration(age)}: {usage}"
-
-
-def by_application(plan: Plan) -> list[tuple[str, int]]:
-    """The victims' applications with their counts, the most first."""
-    names = Counter(label(victim.backend.application_name, NO_APPLICATION) for victim in plan.victims)
-    return sorted(names.items(), key=lambda item: (-item[1], item[0]))
-
-
-def spared_sentence(plan: Plan) -> str:
-    """Whom a plan spares and why: `spared: 3 protected, 1 holds an advisory lock`; "" for nobody."""
-    counts = Counter(spared.spared_for for spared in plan.spared)
-    said = [f"{counts[each]} {_SPARED_PHRASES[each][counts[each] > 1]}" for each in SparedFor if counts[each]]
-    return f"spared: {', '.join(said)}" if said else ""
 
 
 def show_sessions(screen: ModalScreen[Any], rows: Sequence[Judged | Result], lines_above: int) -> None:
@@ -207,34 +155,6 @@ class PlanDialog(ModalScreen[Plan | None]):
             self.action_leave()
 
 
-def plan_lines(plan: Plan, caution: str = "", problem: str = "") -> list[list[Cell]]:
-    """What a plan's dialog says above its list."""
-    style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
-    lines = [[Cell(f" {headline(plan)}", style)]]
-    if problem:
-        lines.append([Cell(f" {problem}", "red")])
-    if plan.refusal:
-        lines = [[Cell(" No plan can be made: nobody is ended", "strong-amber")], [Cell(f" {plan.refusal}")]]
-    if caution:
-        lines.append([Cell(f" {caution}", "amber")])
-    named = by_application(plan)
-    lines += [
-        [Cell(f"   {number:>4}  ", "strong"), Cell(name)] for name, number in named[:APPLICATIONS_NAMED]
-    ]
-    if len(named) > APPLICATIONS_NAMED:
-        rest = sum(number for _, number in named[APPLICATIONS_NAMED:])
-        others = plural(len(named) - APPLICATIONS_NAMED, "more application")
-        lines.append([Cell(f"   {rest:>4}  ", "strong"), Cell(f"of {others}", "dim")])
-    spared = spared_sentence(plan)
-    if spared:
-        lines.append([Cell(f" {spared}", "dim")])
-    if plan.trigger is not Trigger.SELECTED and plan.victims:
-        hint = " LISTEN is a hint: known only where a poll saw it"
-        lines.append([Cell(hint, "dim")])
-    lines.append([])
-    return lines
-
-
 class ReportDialog(ModalScreen[None]):
     """What became of each session of a plan."""
 
@@ -273,20 +193,3 @@ class ReportDialog(ModalScreen[None]):
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
         self.action_leave()
-
-
-def outcome_sentence(report: Report) -> str:
-    """What became of a plan in one line: `ended 24 of 26: 1 changed, 1 denied`."""
-    cancel = report.plan.act is Act.CANCEL
-    done = report.count(Outcome.CANCELLED if cancel else Outcome.TERMINATED)
-    verb = "cancelled" if cancel else "ended"
-    noun = "statement" if cancel else "session"
-    total = len(report.results)
-    others = [
-        f"{number} {outcome}"
-        for outcome in Outcome
-        if outcome not in (Outcome.TERMINATED, Outcome.CANCELLED) and (number := report.count(outcome))
-    ]
-    if not others:
-        return f"{verb} {plural(done, noun)}"
-    return f"{verb} {done} of {plural(total, noun)}: {', '.join(others)}"

@@ -15,8 +15,8 @@ from pgtop.postgres.inspect import Blocking, who_blocks
 from pgtop.postgres.seat import Seat
 from pgtop.reaper import Outcome, Report
 from pgtop.tui.columns import Cell
-from pgtop.tui.dialogs import outcome_sentence
 from pgtop.tui.panels import Key
+from pgtop.tui.sentences import outcome_sentence
 
 
 class Notice(NamedTuple):
