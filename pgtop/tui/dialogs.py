@@ -21,22 +21,42 @@ from pgtop.errors import PgtopError
 from pgtop.reaper import Report, Result
 from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
-from pgtop.tui.sentences import outcome_sentence, plan_lines
-from pgtop.tui.sessions import OUTCOME_STYLES, Judged, SessionList
+from pgtop.tui.sentences import outcome_sentence, plan_lines, told
+from pgtop.tui.sessions import OUTCOME_STYLES, Judged, OutcomeList, SessionList
 
 ARM_SECONDS: Final = 0.4
-_FRAME_LINES: Final = 6
-"""What a dialog takes beside its text and its list: border, buttons, and the screen around it."""
+_FRAME_LINES: Final = 4
+"""What a dialog takes beside its text and its list: its border, its buttons and the line above them."""
+_AROUND_LINES: Final = 2
+"""What is left free of the screen around it, where there is room."""
+_LEAST_LIST_LINES: Final = 2
+_WIDEST: Final = 140
+_WIDTH_PERCENT: Final = 94
+_SIDES: Final = 4
+"""The width of a dialog's border and padding, as in the .tcss."""
 
 Replan = Callable[[bool, bool], Awaitable[Plan]]
 """Makes the sweep's plan anew from the same snapshot: (emergency, with idle in transaction)."""
 
 
-def show_sessions(screen: ModalScreen[Any], rows: Sequence[Judged | Result], lines_above: int) -> None:
-    """Shows the rows in the dialog's list, in as many lines as they take and the screen leaves."""
+def inner_width(screen: ModalScreen[Any]) -> int:
+    """How many cells wide a dialog's text is at the screen's present size."""
+    return max(1, min(_WIDEST, screen.app.size.width * _WIDTH_PERCENT // 100) - _SIDES)
+
+
+def lay_out(
+    screen: ModalScreen[Any], lines: Sequence[Sequence[Cell]], rows: Sequence[Judged | Result]
+) -> None:
+    """Shows text and rows in the lines that the screen leaves: the buttons are always seen."""
+    room = screen.app.size.height - _FRAME_LINES
+    kept = lines[: max(1, room - _LEAST_LIST_LINES)]
+    text = screen.query_one("#dialog-text", Lines)
+    text.styles.height = len(kept)
+    text.show(kept)
+    left = room - len(kept)
     table = screen.query_one(SessionList)
-    room = screen.app.size.height - lines_above - _FRAME_LINES
-    table.styles.height = max(2, min(len(rows) + 1, room))
+    table.display = left >= _LEAST_LIST_LINES
+    table.styles.height = min(len(rows) + 1, max(_LEAST_LIST_LINES, left - _AROUND_LINES))
     table.show(rows)
 
 
@@ -74,11 +94,7 @@ class PlanDialog(ModalScreen[Plan | None]):
     def _show_plan(self) -> None:
         self._armed_at = math.inf
         plan = self.plan
-        text = self.query_one("#dialog-text", Lines)
-        lines = plan_lines(plan, self._caution, self._problem)
-        text.styles.height = len(lines)
-        text.show(lines)
-        show_sessions(self, [*plan.victims, *plan.spared], len(lines))
+        self._fit()
         verb = "Cancel" if plan.act is Act.CANCEL else "End"
         confirm = self.query_one("#confirm", Button)
         confirm.label = f"y  {verb} {len(plan.victims)}"
@@ -87,6 +103,14 @@ class PlanDialog(ModalScreen[Plan | None]):
         leave.label = "n  Leave" if plan.act is Act.CANCEL else "n  Cancel"
         self.query_one("#dialog-keys", Lines).show([self._keys()])
         self.call_after_refresh(self._arm)
+
+    def _fit(self) -> None:
+        plan = self.plan
+        lines = plan_lines(plan, inner_width(self), self._caution, self._problem)
+        lay_out(self, lines, [*plan.victims, *plan.spared])
+
+    def on_resize(self) -> None:
+        self._fit()
 
     def _keys(self) -> list[Cell]:
         if self._replan is None:
@@ -170,21 +194,25 @@ class ReportDialog(ModalScreen[None]):
         report = self._report
         with Vertical(id="dialog"):
             yield Lines(id="dialog-text")
-            yield SessionList(now=report.plan.taken_at, act=report.plan.act, id="dialog-list")
+            yield OutcomeList(now=report.plan.taken_at, act=report.plan.act, id="dialog-list")
             with Horizontal(id="dialog-buttons"):
                 yield Button("Close", id="leave", compact=True)
 
     def on_mount(self) -> None:
-        lines = [[Cell(f" {outcome_sentence(self._report)}", "strong")], []]
-        if self._report.audit_problem:
-            lines.insert(1, [Cell(f" {self._report.audit_problem}", "red")])
-        text = self.query_one("#dialog-text", Lines)
-        text.styles.height = len(lines)
-        text.show(lines)
-        rank = list(OUTCOME_STYLES)
-        results = sorted(self._report.results, key=lambda each: -rank.index(each.outcome))
-        show_sessions(self, results, len(lines))
+        self._fit()
         self.query_one("#leave", Button).focus()
+
+    def _fit(self) -> None:
+        report, width = self._report, inner_width(self)
+        lines = told(outcome_sentence(report), width, "strong")
+        if report.audit_problem:
+            lines += told(report.audit_problem, width, "red")
+        rank = list(OUTCOME_STYLES)
+        results = sorted(report.results, key=lambda each: -rank.index(each.outcome))
+        lay_out(self, [*lines, []], results)
+
+    def on_resize(self) -> None:
+        self._fit()
 
     def action_leave(self) -> None:
         """Closes the dialog."""

@@ -5,7 +5,7 @@ from typing import Final
 
 from pgtop.core.labels import NO_APPLICATION, label
 from pgtop.core.policy import Act, Plan, SparedFor, Trigger
-from pgtop.core.text import duration, percent, plural
+from pgtop.core.text import clip, duration, folded, percent, plural
 from pgtop.reaper import Outcome, Report
 from pgtop.tui.columns import Cell
 
@@ -40,6 +40,8 @@ def headline(plan: Plan) -> str:
     emergency = plan.trigger is Trigger.EMERGENCY
     age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
     also = ", or idle in transaction" if policy.include_idle_in_transaction_seconds is not None else ""
+    if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
+        return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below the line already"
     if not number:
         return f"Nobody to end: no session is idle{also} for more than {duration(age)} that may be ended"
     if emergency:
@@ -60,19 +62,22 @@ def spared_sentence(plan: Plan) -> str:
     return f"spared: {', '.join(said)}" if said else ""
 
 
-def plan_lines(plan: Plan, caution: str = "", problem: str = "") -> list[list[Cell]]:
-    """What a plan's dialog says above its list."""
+def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> list[list[Cell]]:
+    """What a plan's dialog says above its list, in lines of at most `width` cells."""
     style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
-    lines = [[Cell(f" {headline(plan)}", style)]]
+    lines = told(headline(plan), width, style)
     if problem:
-        lines.append([Cell(f" {problem}", "red")])
+        lines += told(problem, width, "red")
     if plan.refusal:
-        lines = [[Cell(" No plan can be made: nobody is ended", "strong-amber")], [Cell(f" {plan.refusal}")]]
+        lines = told("No plan can be made: nobody is ended", width, "strong-amber") + told(
+            plan.refusal, width
+        )
     if caution:
-        lines.append([Cell(f" {caution}", "amber")])
+        lines += told(caution, width, "amber")
     named = by_application(plan)
     lines += [
-        [Cell(f"   {number:>4}  ", "strong"), Cell(name)] for name, number in named[:APPLICATIONS_NAMED]
+        [Cell(f"   {number:>4}  ", "strong"), Cell(clip(name, width - 9))]
+        for name, number in named[:APPLICATIONS_NAMED]
     ]
     if len(named) > APPLICATIONS_NAMED:
         rest = sum(number for _, number in named[APPLICATIONS_NAMED:])
@@ -80,12 +85,16 @@ def plan_lines(plan: Plan, caution: str = "", problem: str = "") -> list[list[Ce
         lines.append([Cell(f"   {rest:>4}  ", "strong"), Cell(f"of {others}", "dim")])
     spared = spared_sentence(plan)
     if spared:
-        lines.append([Cell(f" {spared}", "dim")])
+        lines += told(spared, width, "dim")
     if plan.trigger is not Trigger.SELECTED and plan.victims:
-        hint = " LISTEN is a hint: known only where a poll saw it"
-        lines.append([Cell(hint, "dim")])
+        lines += told("LISTEN is a hint: known only where a poll saw it", width, "dim")
     lines.append([])
     return lines
+
+
+def told(said: str, width: int, style: str = "") -> list[list[Cell]]:
+    """A sentence in lines of at most `width` cells: none of what a person is asked to agree to is cut off."""
+    return [[Cell(f" {line}", style)] for line in folded(said, max(1, width - 1))]
 
 
 def outcome_sentence(report: Report) -> str:
