@@ -81,14 +81,13 @@ class DashboardScreen(View):
     def _take(self, result: Snapshot | Outage) -> None:
         self.seen.take(result, self._poller.interval_seconds)
         if not self.paused:
-            self.shown = self.seen.snapshot
+            self.show_latest()
         if isinstance(result, Snapshot) and self.notice is not None:
             self.notice = notices.with_usage(self.notice, result)
         self.show_all()
 
     def _tick(self) -> None:
-        if self.seen.outage is not None:
-            self._show_head()
+        self._show_head()
 
     # Acting
 
