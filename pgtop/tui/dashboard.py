@@ -159,7 +159,7 @@ class DashboardScreen(View):
         if found.identity is not None:
             if not self._backends.move_to(found.identity):
                 self._applications.chosen = None
-                self._filter.value = ""
+                self.drop_filter()
                 self._show_tables(snapshot)
                 self._backends.move_to(found.identity)
             self._backends.focus()

@@ -268,7 +268,7 @@ class View(Screen[None]):
 
     def action_filter(self) -> None:
         """Opens the filter's line."""
-        self._filter.display = True
+        self._filter.display = self._filter.can_focus = True
         self._filter.focus()
 
     @on(Input.Changed, "#filter")
@@ -277,14 +277,17 @@ class View(Screen[None]):
 
     @on(Input.Submitted, "#filter")
     def _filter_submitted(self) -> None:
-        self._filter.display = bool(self._filter.value)
         self._backends.focus()
+
+    def drop_filter(self) -> None:
+        """Empties the filter and takes its line away."""
+        self._filter.value = ""
+        self._filter.display = False
 
     def action_clear(self) -> None:
         """Takes away one thing: the filter being typed, the notice, the filter, the choice."""
         if self._filter.has_focus or (self.notice is None and self._filter.value):
-            self._filter.value = ""
-            self._filter.display = False
+            self.drop_filter()
             self._backends.focus()
         elif self.notice is not None:
             self.notice = None
@@ -304,6 +307,9 @@ class View(Screen[None]):
         self.app.push_screen(HelpScreen())
 
     def on_descendant_focus(self) -> None:
+        if not self._filter.has_focus:
+            self._filter.can_focus = False  # Tab goes from table to table
+            self._filter.display = bool(self._filter.value)
         self._show_foot()
 
     def on_resize(self) -> None:
