@@ -154,7 +154,9 @@ class DashboardScreen(View):
         snapshot = self.shown
         if snapshot is None:
             return
-        found = await notices.find_root_blocker(self._poller.probe.seat, snapshot, self._blockers_shown)
+        found = await notices.find_root_blocker(
+            self._poller.probe.seat, snapshot, self._blockers_shown, len(self._backends.tagged)
+        )
         self._blockers_shown += 1
         if found.identity is not None:
             if not self._backends.move_to(found.identity):

@@ -151,8 +151,11 @@ def copied(row: Backend, snapshot: Snapshot) -> str:
     return "  ".join(part for part in parts if part)
 
 
-async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int) -> Found:
-    """Asks the server who blocks whom, and picks a root: the most blocking one, the next at the next turn."""
+async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int, tagged: int = 0) -> Found:
+    """Asks the server who blocks whom, and picks a root: the most blocking one, the next at the next turn.
+
+    While sessions are `tagged`, keys mean those and not the one jumped to.
+    """
     try:
         blocking = await who_blocks(seat)
     except PgtopError as error:
@@ -167,10 +170,11 @@ async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int) -> Found:
     backend = next((each for each in snapshot.backends if each.pid == root.pid), None)
     blocks = f"blocks {plural(root.blocked, 'session')}"
     if backend is None:
-        return Found(f"{root.pid} {blocks}, and is no client backend: it is not listed{more}")
+        return Found(f"{root.pid} {blocks}: no client backend, or newer than what is shown{more}")
     name = label(backend.application_name, NO_APPLICATION)
     age = duration(backend.state_seconds(snapshot.taken_at))
     key = "C cancels its query" if backend.state == ACTIVE else "K terminates it"
+    key = f"U untags the others, then {key}" if tagged else key
     return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age} · {key}{more}", backend.id)
 
 

@@ -275,9 +275,29 @@ async def test_b_jumps_to_the_root_blocker(server: ThrowawayServer, tmp_path: Pa
             row = driven.backends.cursor_row
             assert row is not None
             assert row.pid == root.get_server_pid()
+            await driven.press("home", "space", "b")
+            await driven.shows("U untags the others, then K terminates it")
+            await driven.press("U", "b")
+            await driven.shows("· K terminates it")
         await root.execute("ROLLBACK")
         await stuck
         await root.execute("DROP TABLE blocked")
+
+
+async def test_a_root_blocker_newer_than_what_is_paused_on_is_not_called_something_else(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with dashboard(server, tmp_path / "a") as driven:
+        await driven.press("p")
+        async with sessions(server, 2) as (root, waiting):
+            await root.execute("BEGIN; CREATE TABLE late (i int); COMMIT; BEGIN; LOCK TABLE late")
+            stuck = asyncio.ensure_future(waiting.execute("SELECT * FROM late"))
+            await wait_until(lambda: (seen := driven.dashboard.seen.snapshot) and seen.waiting_on_locks)
+            await driven.press("b")
+            await driven.shows(f"{root.get_server_pid()} blocks 1 session", "newer than what is shown")
+            await root.execute("ROLLBACK")
+            await stuck
+            await root.execute("DROP TABLE late")
 
 
 async def test_a_prepared_transaction_that_blocks_is_named(server_factory, tmp_path: Path) -> None:
