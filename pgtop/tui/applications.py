@@ -109,7 +109,7 @@ class ApplicationsTable(LineTable[Group]):
         return Cell(str(number), style) if number else nobody
 
     def _change(self, row: Group) -> Cell:
-        change = self._history.change(row.key, self._now)
+        change = self._history.change(row.key, row.total, self._now)
         if change is None:
             return Cell("", "dim")
         if change == 0:
