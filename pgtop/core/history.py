@@ -9,6 +9,7 @@ the time between, stay true. A clock set forward leaves a gap.
 
 from collections import deque
 from collections.abc import Hashable, Mapping
+from copy import copy
 from heapq import nlargest
 from typing import Final, Generic, TypeVar
 
@@ -124,6 +125,14 @@ class History:
     def __len__(self) -> int:
         """How many buckets are held."""
         return sum(map(len, self._tiers))
+
+    def copy(self) -> "History":
+        """This history as it stands, which nothing is added to any more when this one goes on."""
+        copied = copy(self)
+        copied._clock = copy(self._clock)
+        copied._tiers = [tier.copy() for tier in self._tiers]
+        copied._lows = self._lows.copy()
+        return copied
 
     def add_gap(self) -> None:
         """Says that a poll gave nothing (an outage): no line will lead to the next sample."""

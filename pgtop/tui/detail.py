@@ -45,8 +45,12 @@ class DetailScreen(ModalScreen[None]):
         keys += [Cell("r", "key", "screen.ask"), Cell(" ask again  ", "dim", "screen.ask")]
         keys += [Cell("↑ ↓", "key"), Cell(" scroll", "dim")]
         self.query_one("#detail-keys", Lines).show([keys])
-        self._show([[Cell(f" backend {self._backend.pid}: asking the server …", "dim")]])
+        self._text.fit([[Cell(f" backend {self._backend.pid}: asking the server …", "dim")]])
         self.action_ask()
+
+    @property
+    def _text(self) -> Lines:
+        return self.query_one("#detail-text", Lines)
 
     def action_ask(self) -> None:
         """Asks the server again."""
@@ -56,17 +60,12 @@ class DetailScreen(ModalScreen[None]):
         try:
             detail = await backend_detail(self._seat, self._backend.id)
         except PgtopError as error:
-            self._show([[Cell(f" {error}", "red")]])
+            self._text.fit([[Cell(f" {error}", "red")]])
             return
         if detail is None:
-            self._show([[Cell(f" backend {self._backend.pid} is gone", "strong-amber")]])
+            self._text.fit([[Cell(f" backend {self._backend.pid} is gone", "strong-amber")]])
         else:
-            self._show(detail_lines(detail, max(20, self.query_one("#detail-scroll").size.width - 2)))
-
-    def _show(self, lines: list[list[Cell]]) -> None:
-        text = self.query_one("#detail-text", Lines)
-        text.styles.height = len(lines)
-        text.show(lines)
+            self._text.fit(detail_lines(detail, max(20, self.query_one("#detail-scroll").size.width - 2)))
 
 
 def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:

@@ -50,9 +50,7 @@ def lay_out(
     """Shows text and rows in the lines that the screen leaves: the buttons are always seen."""
     room = screen.app.size.height - _FRAME_LINES
     kept = lines[: max(1, room - _LEAST_LIST_LINES)]
-    text = screen.query_one("#dialog-text", Lines)
-    text.styles.height = len(kept)
-    text.show(kept)
+    screen.query_one("#dialog-text", Lines).fit(kept)
     left = room - len(kept)
     table = screen.query_one(SessionList)
     table.display = left >= _LEAST_LIST_LINES

@@ -1,6 +1,5 @@
 """View: the dashboard's panels, how they are painted, and the keys that only look."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from textual import on
@@ -18,7 +17,6 @@ from pgtop.reaper import Report
 from pgtop.tui import notices, panels
 from pgtop.tui.applications import ApplicationsTable
 from pgtop.tui.backends import SORT_COLUMNS, BackendsTable
-from pgtop.tui.columns import Cell
 from pgtop.tui.detail import DetailScreen
 from pgtop.tui.graph import WINDOWS, ConnectionGraph
 from pgtop.tui.help import HelpScreen
@@ -51,6 +49,7 @@ class View(Screen[None]):
         self.shown: Snapshot | None = None
         """The snapshot on the screen: what keys act on."""
         self._over_since: int | None = None
+        self._history = self.seen.history
         self.paused = False
         self.notice: Notice | None = None
 
@@ -97,6 +96,7 @@ class View(Screen[None]):
     def show_latest(self) -> None:
         """From now on what was seen last is what is shown."""
         self.shown, self._over_since = self.seen.snapshot, self.seen.over_since
+        self._history = self.seen.history
 
     def _show_head(self) -> None:
         outage, snapshot, width = self.seen.outage, self.shown, self.size.width
@@ -107,7 +107,7 @@ class View(Screen[None]):
             greyed.set_class(outage is not None, "-greyed")
         age = self.seen.age_of(snapshot) if snapshot is not None else None
         if outage is not None:
-            self._say_in(banner, panels.outage_lines(outage, age, width, self._most_lines))
+            banner.fit(panels.outage_lines(outage, age, width, self._most_lines))
         if snapshot is not None:
             interval = self._poller.interval_seconds
             standing = panels.Standing(
@@ -127,16 +127,12 @@ class View(Screen[None]):
         """In how many lines something may be said at this height."""
         return 3 if self.size.height >= TALL_LINES else 1
 
-    def _say_in(self, lines: Lines, said: Sequence[Sequence[Cell]]) -> None:
-        lines.styles.height = len(said)
-        lines.show(said)
-
     def _show_graph(self) -> None:
         snapshot = self.shown
         self._graph.greyed = self.seen.outage is not None
         if snapshot is not None:
             self._graph.show(
-                self.seen.history,
+                self._history,
                 now=snapshot.taken_at,
                 slots=snapshot.slots,
                 warn_at=self._config.warn_at,
@@ -174,7 +170,7 @@ class View(Screen[None]):
         line = self._lines("notice")
         line.display = self.notice is not None
         if self.notice is not None:
-            self._say_in(line, notices.lines(self.notice, self.size.width, self._most_lines))
+            line.fit(notices.lines(self.notice, self.size.width, self._most_lines))
         focus = self.focused.id if self.focused is not None else None
         keys = notices.keys(focus, len(self._backends.tagged), self.notice)
         self._lines("keys").show([panels.key_line(keys, self.size.width)])
@@ -247,7 +243,9 @@ class View(Screen[None]):
     def action_pause(self) -> None:
         """Lets what is shown stand still, or go on."""
         self.paused = not self.paused
-        if not self.paused:
+        if self.paused:
+            self._history = self.seen.history.copy()
+        else:
             self.show_latest()
         self.show_all()
 

@@ -237,6 +237,20 @@ def test_levels_of_usage_are_bounded() -> None:
     assert len(history._lows) == DISTINCT_LOWS
 
 
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_copy_stands_still(window: int) -> None:
+    """A fuller sample of the same bucket, and a day of others, change nothing in it."""
+    history = filled([10, 20, 30])
+    now = START + 4 * MICROSECONDS
+    copied = history.copy()
+    before = copied.window(window, now, 100)
+    for second in (5, 6, 7, *range(10, 90_000, 30)):
+        history.add(sample(second, 90), 2.0)
+    assert copied.window(window, now, 100) == before
+    assert copied.latest == sample(4, 30)
+    assert copied.over_line_since(0.25) == now
+
+
 def test_an_empty_history_has_nothing_to_show() -> None:
     """No sample: no point, no latest, nothing over any line."""
     history = History()

@@ -210,6 +210,11 @@ async def test_pause_stands_still(server: ThrowawayServer, tmp_path: Path) -> No
         async with session(server) as late:
             await wait_until(lambda: driven.dashboard.seen.snapshot is not seen)
             assert driven.dashboard.shown is shown
+            drawn = driven.dashboard.query_one(ConnectionGraph)._history
+            assert drawn is not driven.dashboard.seen.history
+            assert drawn.latest is not None
+            assert shown is not None
+            assert drawn.latest.at == shown.taken_at
             await driven.press("p")
             await wait_until(lambda: late.get_server_pid() in driven.listed)
 
