@@ -18,6 +18,8 @@ from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
 
 LONGEST_QUERY_LINES = 2_000
+_NAMED_BY_TARGET = frozenset({"relation", "transactionid", "virtualxid"})
+"""Kinds of locks whose target already says in words what it is."""
 
 
 class DetailScreen(ModalScreen[None]):
@@ -79,7 +81,7 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
         ("database", label(backend.datname, NO_DATABASE)),
         ("client", f"{client(backend)}{host}"),
         ("TLS", printable(detail.tls) or "no"),
-        ("state", f"{backend.state or state(backend)} since {_moment(backend.state_change, now)}"),
+        ("state", _state(backend, now)),
         ("idle age", duration(idle) if idle is not None else "not idle"),
         ("session began", _moment(backend.backend_start, now)),
         ("transaction began", _moment(backend.xact_start, now)),
@@ -101,11 +103,24 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
     return lines
 
 
+def _state(backend: Backend, now: int) -> str:
+    word, since = backend.state or state(backend), backend.state_change
+    if since is None:
+        return word
+    return f"{word} for {duration(seconds_between(since, now))} ({_clock(since, now)})"
+
+
 def _moment(microseconds: int | None, now: int) -> str:
     if microseconds is None:
         return "none"
-    moment = instant(microseconds)
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC ({ago(seconds_between(microseconds, now))})"
+    return f"{ago(seconds_between(microseconds, now))} ({_clock(microseconds, now)})"
+
+
+def _clock(microseconds: int, now: int) -> str:
+    """The time of day, with the date where it is not today's."""
+    day, today = (f"{instant(at):%Y-%m-%d}" for at in (microseconds, now))
+    time_of_day = f"{instant(microseconds):%H:%M:%S} UTC"
+    return time_of_day if day == today else f"{day} {time_of_day}"
 
 
 def _pids(pids: tuple[int, ...]) -> str:
@@ -115,7 +130,9 @@ def _pids(pids: tuple[int, ...]) -> str:
 
 def _lock(lock: Lock, width: int) -> list[Cell]:
     granted = Cell(" holds  ", "dim") if lock.granted else Cell(" waits  ", "red")
-    return [granted, Cell(clip(f"{lock.mode} on {lock.locktype} {printable(lock.target)}", width - 8))]
+    target = printable(lock.target)
+    named = target if lock.locktype in _NAMED_BY_TARGET else f"{lock.locktype} {target}"
+    return [granted, Cell(clip(f"{lock.mode} on {named}", width - 8))]
 
 
 def wrapped(query: str, width: int) -> list[str]:
