@@ -324,6 +324,10 @@ async def test_copy_palette_and_quit(server: ThrowawayServer, tmp_path: Path) ->
         await driven.select(one.get_server_pid())
         await driven.press("c")
         assert f"pid {one.get_server_pid()}" in driven.app.clipboard
+        await driven.press("ctrl+p", *"graph window")
+        await driven.shows("key [", "key ]")
+        await driven.press("escape")
+        await wait_until(lambda: driven.app.screen is driven.dashboard)
         await driven.press("ctrl+p", *"pause", "enter")
         await wait_until(lambda: driven.dashboard.paused)
         await driven.press("q")
