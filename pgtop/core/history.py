@@ -9,6 +9,7 @@ the time between, stay true. A clock set forward leaves a gap.
 
 from collections import deque
 from collections.abc import Hashable, Mapping
+from copy import copy
 from heapq import nlargest
 from typing import Final, Generic, TypeVar
 
@@ -124,6 +125,14 @@ class History:
     def __len__(self) -> int:
         """How many buckets are held."""
         return sum(map(len, self._tiers))
+
+    def copy(self) -> "History":
+        """This history as it stands, which nothing is added to any more when this one goes on."""
+        copied = copy(self)
+        copied._clock = copy(self._clock)
+        copied._tiers = [tier.copy() for tier in self._tiers]
+        copied._lows = self._lows.copy()
+        return copied
 
     def add_gap(self) -> None:
         """Says that a poll gave nothing (an outage): no line will lead to the next sample."""
@@ -271,16 +280,15 @@ class GroupHistory(Generic[Key]):
         base = self._base(now, seconds)
         return None if base is None else self._clock.shown(base.at)
 
-    def change(self, key: Key, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
-        """How many client backends more (or fewer, below 0) the group has now than `seconds` ago.
+    def change(self, key: Key, total: int, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
+        """How many more client backends (or fewer, below 0) `total`, the group's at `now`, is than before.
 
         None where that is unknown: nothing to compare with yet, or the group was too small then to be kept.
+        What came after `now` does not count, as while paused.
         """
         base = self._base(now, seconds)
-        if base is None or self._current is None:
-            return None
-        before, after = _total(base, key), _total(self._current, key)
-        return None if before is None or after is None else after - before
+        before = _total(base, key) if base is not None else None
+        return None if before is None else total - before
 
     def series(self, key: Key) -> list[int]:
         """The group's totals over the last 15 minutes, oldest first, the latest last."""
@@ -290,11 +298,10 @@ class GroupHistory(Generic[Key]):
         return [sample.totals.get(key, 0) for sample in samples]
 
     def _base(self, now: int, seconds: float) -> _GroupSample[Key] | None:
-        earliest = self._clock.moment(now) - int(seconds * MICROSECONDS)
-        for sample in self._samples:
-            if sample.at >= earliest:
-                return None if sample is self._current else sample
-        return None
+        moment = self._clock.moment(now)
+        earliest = moment - int(seconds * MICROSECONDS)
+        oldest = next((sample for sample in self._samples if sample.at >= earliest), None)
+        return oldest if oldest is not None and oldest.at < moment else None
 
 
 def _total(sample: _GroupSample[Key], key: Key) -> int | None:

@@ -158,6 +158,27 @@ def clip(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
     return text + ellipsis
 
 
+def folded(text: str, width: int) -> list[str]:
+    """A printable text in lines of at most `width` cells, broken at blanks; a longer word is cut into pieces.
+
+    >>> folded("a sweep frees none", 8)
+    ['a sweep', 'frees', 'none']
+    """
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_width(longer) <= width:
+            lines[-1] = longer
+            continue
+        if lines[-1]:
+            lines.append("")
+        while cell_width(word) > width and (piece := clip(word, width, "")):
+            lines[-1:] = [piece, ""]
+            word = word[len(piece) :]
+        lines[-1] = word
+    return lines if lines[-1] or len(lines) == 1 else lines[:-1]
+
+
 def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
     """A printable text in exactly `width` cells: clipped, or filled up with blanks.
 

@@ -96,9 +96,8 @@ class PgtopApp(App[None]):
         if screen is self.dashboard:
             for binding in self.dashboard.BINDINGS:
                 if isinstance(binding, Binding):
-                    yield SystemCommand(
-                        binding.description, f"key {binding.key}", self._runner(binding.action)
-                    )
+                    keys = " ".join(map(self.get_key_display, Binding.make_bindings([binding])))
+                    yield SystemCommand(binding.description, f"key {keys}", self._runner(binding.action))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
 
     def _runner(self, action: str) -> Any:

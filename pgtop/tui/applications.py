@@ -101,14 +101,15 @@ class ApplicationsTable(LineTable[Group]):
                 return self._count(row, column)
 
     def _count(self, row: Group, column: str) -> Cell:
+        nobody = Cell("?" if row.counts.hidden else "·", "dim")
         if column == "idle":
-            return Cell(str(row.idle) if row.idle else "·", "" if row.idle else "dim")
+            return Cell(str(row.idle)) if row.idle else nobody
         number = row.active if column == "active" else row.in_transaction
         style = "good" if column == "active" else "amber"
-        return Cell(str(number) if number else "·", style if number else "dim")
+        return Cell(str(number), style) if number else nobody
 
     def _change(self, row: Group) -> Cell:
-        change = self._history.change(row.key, self._now)
+        change = self._history.change(row.key, row.total, self._now)
         if change is None:
             return Cell("", "dim")
         if change == 0:

@@ -81,14 +81,13 @@ class DashboardScreen(View):
     def _take(self, result: Snapshot | Outage) -> None:
         self.seen.take(result, self._poller.interval_seconds)
         if not self.paused:
-            self.shown = self.seen.snapshot
+            self.show_latest()
         if isinstance(result, Snapshot) and self.notice is not None:
             self.notice = notices.with_usage(self.notice, result)
         self.show_all()
 
     def _tick(self) -> None:
-        if self.seen.outage is not None:
-            self._show_head()
+        self._show_head()
 
     # Acting
 
@@ -155,12 +154,14 @@ class DashboardScreen(View):
         snapshot = self.shown
         if snapshot is None:
             return
-        found = await notices.find_root_blocker(self._poller.probe.seat, snapshot, self._blockers_shown)
+        found = await notices.find_root_blocker(
+            self._poller.probe.seat, snapshot, self._blockers_shown, len(self._backends.tagged)
+        )
         self._blockers_shown += 1
         if found.identity is not None:
             if not self._backends.move_to(found.identity):
                 self._applications.chosen = None
-                self._filter.value = ""
+                self.drop_filter()
                 self._show_tables(snapshot)
                 self._backends.move_to(found.identity)
             self._backends.focus()

@@ -18,6 +18,8 @@ from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
 
 LONGEST_QUERY_LINES = 2_000
+_NAMED_BY_TARGET = frozenset({"relation", "transactionid", "virtualxid"})
+"""Kinds of locks whose target already says in words what it is."""
 
 
 class DetailScreen(ModalScreen[None]):
@@ -45,8 +47,12 @@ class DetailScreen(ModalScreen[None]):
         keys += [Cell("r", "key", "screen.ask"), Cell(" ask again  ", "dim", "screen.ask")]
         keys += [Cell("↑ ↓", "key"), Cell(" scroll", "dim")]
         self.query_one("#detail-keys", Lines).show([keys])
-        self._show([[Cell(f" backend {self._backend.pid}: asking the server …", "dim")]])
+        self._text.fit([[Cell(f" backend {self._backend.pid}: asking the server …", "dim")]])
         self.action_ask()
+
+    @property
+    def _text(self) -> Lines:
+        return self.query_one("#detail-text", Lines)
 
     def action_ask(self) -> None:
         """Asks the server again."""
@@ -56,17 +62,12 @@ class DetailScreen(ModalScreen[None]):
         try:
             detail = await backend_detail(self._seat, self._backend.id)
         except PgtopError as error:
-            self._show([[Cell(f" {error}", "red")]])
+            self._text.fit([[Cell(f" {error}", "red")]])
             return
         if detail is None:
-            self._show([[Cell(f" backend {self._backend.pid} is gone", "strong-amber")]])
+            self._text.fit([[Cell(f" backend {self._backend.pid} is gone", "strong-amber")]])
         else:
-            self._show(detail_lines(detail, max(20, self.query_one("#detail-scroll").size.width - 2)))
-
-    def _show(self, lines: list[list[Cell]]) -> None:
-        text = self.query_one("#detail-text", Lines)
-        text.styles.height = len(lines)
-        text.show(lines)
+            self._text.fit(detail_lines(detail, max(20, self.query_one("#detail-scroll").size.width - 2)))
 
 
 def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
@@ -80,7 +81,7 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
         ("database", label(backend.datname, NO_DATABASE)),
         ("client", f"{client(backend)}{host}"),
         ("TLS", printable(detail.tls) or "no"),
-        ("state", f"{backend.state or state(backend)} since {_moment(backend.state_change, now)}"),
+        ("state", _state(backend, now)),
         ("idle age", duration(idle) if idle is not None else "not idle"),
         ("session began", _moment(backend.backend_start, now)),
         ("transaction began", _moment(backend.xact_start, now)),
@@ -102,11 +103,24 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
     return lines
 
 
+def _state(backend: Backend, now: int) -> str:
+    word, since = backend.state or state(backend), backend.state_change
+    if since is None:
+        return word
+    return f"{word} for {duration(seconds_between(since, now))} ({_clock(since, now)})"
+
+
 def _moment(microseconds: int | None, now: int) -> str:
     if microseconds is None:
         return "none"
-    moment = instant(microseconds)
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC ({ago(seconds_between(microseconds, now))})"
+    return f"{ago(seconds_between(microseconds, now))} ({_clock(microseconds, now)})"
+
+
+def _clock(microseconds: int, now: int) -> str:
+    """The time of day, with the date where it is not today's."""
+    day, today = (f"{instant(at):%Y-%m-%d}" for at in (microseconds, now))
+    time_of_day = f"{instant(microseconds):%H:%M:%S} UTC"
+    return time_of_day if day == today else f"{day} {time_of_day}"
 
 
 def _pids(pids: tuple[int, ...]) -> str:
@@ -116,7 +130,9 @@ def _pids(pids: tuple[int, ...]) -> str:
 
 def _lock(lock: Lock, width: int) -> list[Cell]:
     granted = Cell(" holds  ", "dim") if lock.granted else Cell(" waits  ", "red")
-    return [granted, Cell(clip(f"{lock.mode} on {lock.locktype} {printable(lock.target)}", width - 8))]
+    target = printable(lock.target)
+    named = target if lock.locktype in _NAMED_BY_TARGET else f"{lock.locktype} {target}"
+    return [granted, Cell(clip(f"{lock.mode} on {named}", width - 8))]
 
 
 def wrapped(query: str, width: int) -> list[str]:

@@ -6,7 +6,6 @@ typed before it was painted, or within ARM_SECONDS after, is dropped: nobody con
 
 import math
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar, Final
 
@@ -17,79 +16,45 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Button
 
-from pgtop.core.labels import NO_APPLICATION, label
-from pgtop.core.policy import Act, Plan, SparedFor, Trigger
-from pgtop.core.text import duration, percent, plural
+from pgtop.core.policy import Act, Plan, Trigger
 from pgtop.errors import PgtopError
-from pgtop.reaper import Outcome, Report, Result
+from pgtop.reaper import Report, Result
 from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
-from pgtop.tui.sessions import OUTCOME_STYLES, Judged, SessionList
+from pgtop.tui.sentences import outcome_sentence, plan_lines, told
+from pgtop.tui.sessions import OUTCOME_STYLES, Judged, OutcomeList, SessionList
 
 ARM_SECONDS: Final = 0.4
-_FRAME_LINES: Final = 6
-"""What a dialog takes beside its text and its list: border, buttons, and the screen around it."""
-
-APPLICATIONS_NAMED: Final = 4
-"""How many applications a dialog names, before it counts the rest."""
+_FRAME_LINES: Final = 4
+"""What a dialog takes beside its text and its list: its border, its buttons and the line above them."""
+_AROUND_LINES: Final = 2
+"""What is left free of the screen around it, where there is room."""
+_LEAST_LIST_LINES: Final = 2
+_WIDEST: Final = 140
+_WIDTH_PERCENT: Final = 94
+_SIDES: Final = 4
+"""The width of a dialog's border and padding, as in the .tcss."""
 
 Replan = Callable[[bool, bool], Awaitable[Plan]]
 """Makes the sweep's plan anew from the same snapshot: (emergency, with idle in transaction)."""
 
-_SPARED_PHRASES: Final = {
-    SparedFor.OWN: ("is pgtop's own", "are pgtop's own"),
-    SparedFor.HIDDEN: ("is hidden from this role", "are hidden from this role"),
-    SparedFor.SUPERUSER: ("belongs to a superuser", "belong to superusers"),
-    SparedFor.PROTECTED: ("protected", "protected"),
-    SparedFor.ADVISORY_LOCK: ("holds an advisory lock", "hold advisory locks"),
-    SparedFor.LISTENING: ("listens (LISTEN)", "listen (LISTEN)"),
-    SparedFor.IN_TRANSACTION: ("idle in transaction", "idle in transaction"),
-    SparedFor.NOT_ACTIVE: ("runs no statement", "run no statement"),
-    SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
-    SparedFor.BEYOND_MOST: ("beyond the most of one sweep", "beyond the most of one sweep"),
-}
+
+def inner_width(screen: ModalScreen[Any]) -> int:
+    """How many cells wide a dialog's text is at the screen's present size."""
+    return max(1, min(_WIDEST, screen.app.size.width * _WIDTH_PERCENT // 100) - _SIDES)
 
 
-def headline(plan: Plan) -> str:
-    """What a plan will do and the room it makes.
-
-    `End 24 sessions idle for more than 5m 00s: 86% → 61%`.
-    """
-    number = len(plan.victims)
-    if plan.act is Act.CANCEL:
-        return f"Cancel {plural(number, 'statement')}; the sessions stay"
-    usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
-    if plan.trigger is Trigger.SELECTED:
-        return f"End {plural(number, 'selected session')}: {usage}"
-    policy = plan.policy
-    emergency = plan.trigger is Trigger.EMERGENCY
-    age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
-    also = ", or idle in transaction" if policy.include_idle_in_transaction_seconds is not None else ""
-    if not number:
-        return f"Nobody to end: no session is idle{also} for more than {duration(age)} that may be ended"
-    if emergency:
-        return f"EMERGENCY: end the {number} longest idle (more than {duration(age)}{also}): {usage}"
-    return f"End {plural(number, 'session')} idle{also} for more than {duration(age)}: {usage}"
-
-
-def by_application(plan: Plan) -> list[tuple[str, int]]:
-    """The victims' applications with their counts, the most first."""
-    names = Counter(label(victim.backend.application_name, NO_APPLICATION) for victim in plan.victims)
-    return sorted(names.items(), key=lambda item: (-item[1], item[0]))
-
-
-def spared_sentence(plan: Plan) -> str:
-    """Whom a plan spares and why: `spared: 3 protected, 1 holds an advisory lock`; "" for nobody."""
-    counts = Counter(spared.spared_for for spared in plan.spared)
-    said = [f"{counts[each]} {_SPARED_PHRASES[each][counts[each] > 1]}" for each in SparedFor if counts[each]]
-    return f"spared: {', '.join(said)}" if said else ""
-
-
-def show_sessions(screen: ModalScreen[Any], rows: Sequence[Judged | Result], lines_above: int) -> None:
-    """Shows the rows in the dialog's list, in as many lines as they take and the screen leaves."""
+def lay_out(
+    screen: ModalScreen[Any], lines: Sequence[Sequence[Cell]], rows: Sequence[Judged | Result]
+) -> None:
+    """Shows text and rows in the lines that the screen leaves: the buttons are always seen."""
+    room = screen.app.size.height - _FRAME_LINES
+    kept = lines[: max(1, room - _LEAST_LIST_LINES)]
+    screen.query_one("#dialog-text", Lines).fit(kept)
+    left = room - len(kept)
     table = screen.query_one(SessionList)
-    room = screen.app.size.height - lines_above - _FRAME_LINES
-    table.styles.height = max(2, min(len(rows) + 1, room))
+    table.display = left >= _LEAST_LIST_LINES
+    table.styles.height = min(len(rows) + 1, max(_LEAST_LIST_LINES, left - _AROUND_LINES))
     table.show(rows)
 
 
@@ -127,11 +92,7 @@ class PlanDialog(ModalScreen[Plan | None]):
     def _show_plan(self) -> None:
         self._armed_at = math.inf
         plan = self.plan
-        text = self.query_one("#dialog-text", Lines)
-        lines = plan_lines(plan, self._caution, self._problem)
-        text.styles.height = len(lines)
-        text.show(lines)
-        show_sessions(self, [*plan.victims, *plan.spared], len(lines))
+        self._fit()
         verb = "Cancel" if plan.act is Act.CANCEL else "End"
         confirm = self.query_one("#confirm", Button)
         confirm.label = f"y  {verb} {len(plan.victims)}"
@@ -140,6 +101,14 @@ class PlanDialog(ModalScreen[Plan | None]):
         leave.label = "n  Leave" if plan.act is Act.CANCEL else "n  Cancel"
         self.query_one("#dialog-keys", Lines).show([self._keys()])
         self.call_after_refresh(self._arm)
+
+    def _fit(self) -> None:
+        plan = self.plan
+        lines = plan_lines(plan, inner_width(self), self._caution, self._problem)
+        lay_out(self, lines, [*plan.victims, *plan.spared])
+
+    def on_resize(self) -> None:
+        self._fit()
 
     def _keys(self) -> list[Cell]:
         if self._replan is None:
@@ -208,34 +177,6 @@ class PlanDialog(ModalScreen[Plan | None]):
             self.action_leave()
 
 
-def plan_lines(plan: Plan, caution: str = "", problem: str = "") -> list[list[Cell]]:
-    """What a plan's dialog says above its list."""
-    style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
-    lines = [[Cell(f" {headline(plan)}", style)]]
-    if problem:
-        lines.append([Cell(f" {problem}", "red")])
-    if plan.refusal:
-        lines = [[Cell(" No plan can be made: nobody is ended", "strong-amber")], [Cell(f" {plan.refusal}")]]
-    if caution:
-        lines.append([Cell(f" {caution}", "amber")])
-    named = by_application(plan)
-    lines += [
-        [Cell(f"   {number:>4}  ", "strong"), Cell(name)] for name, number in named[:APPLICATIONS_NAMED]
-    ]
-    if len(named) > APPLICATIONS_NAMED:
-        rest = sum(number for _, number in named[APPLICATIONS_NAMED:])
-        others = plural(len(named) - APPLICATIONS_NAMED, "more application")
-        lines.append([Cell(f"   {rest:>4}  ", "strong"), Cell(f"of {others}", "dim")])
-    spared = spared_sentence(plan)
-    if spared:
-        lines.append([Cell(f" {spared}", "dim")])
-    if plan.trigger is not Trigger.SELECTED and plan.victims:
-        hint = " LISTEN is a hint: known only where a poll saw it"
-        lines.append([Cell(hint, "dim")])
-    lines.append([])
-    return lines
-
-
 class ReportDialog(ModalScreen[None]):
     """What became of each session of a plan."""
 
@@ -251,21 +192,25 @@ class ReportDialog(ModalScreen[None]):
         report = self._report
         with Vertical(id="dialog"):
             yield Lines(id="dialog-text")
-            yield SessionList(now=report.plan.taken_at, act=report.plan.act, id="dialog-list")
+            yield OutcomeList(now=report.plan.taken_at, act=report.plan.act, id="dialog-list")
             with Horizontal(id="dialog-buttons"):
                 yield Button("Close", id="leave", compact=True)
 
     def on_mount(self) -> None:
-        lines = [[Cell(f" {outcome_sentence(self._report)}", "strong")], []]
-        if self._report.audit_problem:
-            lines.insert(1, [Cell(f" {self._report.audit_problem}", "red")])
-        text = self.query_one("#dialog-text", Lines)
-        text.styles.height = len(lines)
-        text.show(lines)
-        rank = list(OUTCOME_STYLES)
-        results = sorted(self._report.results, key=lambda each: -rank.index(each.outcome))
-        show_sessions(self, results, len(lines))
+        self._fit()
         self.query_one("#leave", Button).focus()
+
+    def _fit(self) -> None:
+        report, width = self._report, inner_width(self)
+        lines = told(outcome_sentence(report), width, "strong")
+        if report.audit_problem:
+            lines += told(report.audit_problem, width, "red")
+        rank = list(OUTCOME_STYLES)
+        results = sorted(report.results, key=lambda each: -rank.index(each.outcome))
+        lay_out(self, [*lines, []], results)
+
+    def on_resize(self) -> None:
+        self._fit()
 
     def action_leave(self) -> None:
         """Closes the dialog."""
@@ -274,20 +219,3 @@ class ReportDialog(ModalScreen[None]):
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
         self.action_leave()
-
-
-def outcome_sentence(report: Report) -> str:
-    """What became of a plan in one line: `ended 24 of 26: 1 changed, 1 denied`."""
-    cancel = report.plan.act is Act.CANCEL
-    done = report.count(Outcome.CANCELLED if cancel else Outcome.TERMINATED)
-    verb = "cancelled" if cancel else "ended"
-    noun = "statement" if cancel else "session"
-    total = len(report.results)
-    others = [
-        f"{number} {outcome}"
-        for outcome in Outcome
-        if outcome not in (Outcome.TERMINATED, Outcome.CANCELLED) and (number := report.count(outcome))
-    ]
-    if not others:
-        return f"{verb} {plural(done, noun)}"
-    return f"{verb} {done} of {plural(total, noun)}: {', '.join(others)}"

@@ -9,14 +9,14 @@ from pgtop.core.labels import NO_APPLICATION, client, label, state
 from pgtop.core.policy import Act
 from pgtop.core.selection import Column as SortColumn
 from pgtop.core.selection import stale
-from pgtop.core.text import cell_width, clip, duration, percent, plural, printable
+from pgtop.core.text import cell_width, clip, duration, fit, percent, plural, printable
 from pgtop.errors import PgtopError
 from pgtop.postgres.inspect import Blocking, who_blocks
 from pgtop.postgres.seat import Seat
 from pgtop.reaper import Outcome, Report
 from pgtop.tui.columns import Cell
-from pgtop.tui.dialogs import outcome_sentence
-from pgtop.tui.panels import Key
+from pgtop.tui.panels import Key, few_lines
+from pgtop.tui.sentences import outcome_sentence
 
 
 class Notice(NamedTuple):
@@ -56,17 +56,27 @@ def with_usage(notice: Notice, snapshot: Snapshot) -> Notice:
     return notice._replace(usage=f"{percent(report.plan.usage_before)} → {percent(snapshot.usage)}")
 
 
-def line(notice: Notice, width: int) -> list[Cell]:
-    """The notice's line in `width` cells."""
+def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
+    """The notice in at most `most` lines of `width` cells; the keys that belong to it stand in the first."""
     usage = f" · {notice.usage}" if notice.usage else ""
     keys = " o each session  Esc read " if notice.report is not None else " Esc read "
-    said = clip(f" {notice.said}{usage}", max(0, width - cell_width(keys)))
-    blanks = " " * max(0, width - cell_width(said) - cell_width(keys))
-    return [Cell(said + blanks, notice.style), Cell(keys, notice.style, "screen.outcomes")]
+    room = max(0, width - cell_width(keys))
+    said = [fit(f" {line}", room) for line in few_lines(notice.said + usage, room - 1, most)]
+    first = [Cell(said[0], notice.style), Cell(keys, notice.style, "screen.outcomes")]
+    return [first, *([Cell(line.ljust(width), notice.style)] for line in said[1:])]
 
 
-def keys(focus: str, tagged: int, notice: Notice | None) -> list[Key]:
-    """The keys that count now, the most needed first; the last two are shown always."""
+def keys(focus: str | None, tagged: int, notice: Notice | None) -> list[Key]:
+    """The keys that count now, the most needed first; the last two are shown always.
+
+    `focus` is the id of what has it: where a filter is typed, letters are text.
+    """
+    if focus == "filter":
+        return [
+            Key("Enter", "keep the filter"),
+            Key("Esc", "clear it", "screen.clear"),
+            Key("F1", "help", "screen.help"),
+        ]
     found = []
     if notice is not None:
         found.append(Key("Esc", "read", "screen.clear"))
@@ -105,21 +115,25 @@ class Listed(NamedTuple):
     idle_after_seconds: float
 
 
-def backends_title(snapshot: Snapshot, rows: Sequence[Backend], listed: Listed) -> list[Cell]:
-    """The line above the list: how many of whom, in which order, how many stale and tagged."""
+def backends_title(snapshot: Snapshot, rows: Sequence[Backend], listed: Listed, width: int) -> list[Cell]:
+    """The line above the list: how many of whom, in which order, how many stale and tagged.
+
+    Where not all of it fits, the filter goes first, since it has a line of its own; tags never do.
+    """
     of = f" of {listed.chosen}" if listed.chosen else ""
-    cells = [Cell(f" backends: {len(rows)}{of}, by {listed.column.value}", "title")]
-    if listed.filter:
-        cells.append(Cell(f"  filter: {clip(printable(listed.filter), 30)}", "accent"))
+    said = f" backends: {len(rows)}{of}, by {listed.column.value}"
+    kept = f"  filter: {clip(printable(listed.filter), 30)}" if listed.filter else ""
     stale_count = sum(stale(row, snapshot.taken_at, listed.idle_after_seconds) for row in rows)
-    if stale_count:
-        cells.append(Cell(f"   {stale_count} stale (idle > {duration(listed.idle_after_seconds)})", "amber"))
+    few = f"   {stale_count} stale" if stale_count else ""
+    many = f"{few} (idle > {duration(listed.idle_after_seconds)})" if stale_count else ""
+    tags = ""
     if listed.tagged:
-        visible = sum(row.id in listed.tagged for row in rows)
-        hidden = len(listed.tagged) - visible
-        more = f", {hidden} of them not listed" if hidden else ""
-        cells.append(Cell(f"   {len(listed.tagged)} tagged{more}", "strong"))
-    return cells
+        hidden = len(listed.tagged) - sum(row.id in listed.tagged for row in rows)
+        tags = f"   {len(listed.tagged)} tagged" + (f", {hidden} of them not listed" if hidden else "")
+    room = width - cell_width(tags)
+    forms = [(kept, many), ("", many), ("", few), ("", "")]
+    kept, many = next((form for form in forms if cell_width(said + form[0] + form[1]) <= room), forms[-1])
+    return [Cell(clip(said, room), "title"), Cell(kept, "accent"), Cell(many, "amber"), Cell(tags, "strong")]
 
 
 def copied(row: Backend, snapshot: Snapshot) -> str:
@@ -137,8 +151,11 @@ def copied(row: Backend, snapshot: Snapshot) -> str:
     return "  ".join(part for part in parts if part)
 
 
-async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int) -> Found:
-    """Asks the server who blocks whom, and picks a root: the most blocking one, the next at the next turn."""
+async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int, tagged: int = 0) -> Found:
+    """Asks the server who blocks whom, and picks a root: the most blocking one, the next at the next turn.
+
+    While sessions are `tagged`, keys mean those and not the one jumped to.
+    """
     try:
         blocking = await who_blocks(seat)
     except PgtopError as error:
@@ -153,10 +170,11 @@ async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int) -> Found:
     backend = next((each for each in snapshot.backends if each.pid == root.pid), None)
     blocks = f"blocks {plural(root.blocked, 'session')}"
     if backend is None:
-        return Found(f"{root.pid} {blocks}, and is no client backend: it is not listed{more}")
+        return Found(f"{root.pid} {blocks}: no client backend, or newer than what is shown{more}")
     name = label(backend.application_name, NO_APPLICATION)
     age = duration(backend.state_seconds(snapshot.taken_at))
     key = "C cancels its query" if backend.state == ACTIVE else "K terminates it"
+    key = f"U untags the others, then {key}" if tagged else key
     return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age} · {key}{more}", backend.id)
 
 

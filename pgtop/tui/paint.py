@@ -130,5 +130,10 @@ class Lines(Painted):
         self._cells = lines
         self.redraw()
 
+    def fit(self, lines: Sequence[Sequence[Cell]]) -> None:
+        """Shows these lines and becomes as tall as they are."""
+        self.styles.height = len(lines)
+        self.show(lines)
+
     def format_lines(self, width: int, height: int) -> list[Strip]:
         return [self.strip(cells, width) for cells in self._cells[:height]]

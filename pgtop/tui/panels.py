@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
-from pgtop.core.text import cell_width, clip, clock, duration, percent, plural, printable
+from pgtop.core.text import cell_width, clip, clock, duration, folded, percent, plural, printable
 from pgtop.tui.cells import usage_bar
 from pgtop.tui.columns import Cell
 from pgtop.tui.graph import Level
@@ -24,9 +24,11 @@ class Standing(NamedTuple):
     over_since: int | None
     """Since when the usage is over the line, microseconds by the server's clock; None below it."""
     outage: Outage | None = None
-    outage_seconds: float = 0.0
+    age_seconds: float = 0.0
     """How old the data is by now."""
     paused: bool = False
+    late: bool = False
+    """True where a poll should have been answered by now, and nobody says yet that it failed."""
 
 
 class Key(NamedTuple):
@@ -44,7 +46,7 @@ def level(snapshot: Snapshot, warn_at: float) -> Level:
     return "over" if snapshot.usage >= warn_at else "calm"
 
 
-def sentence(standing: Standing) -> str:
+def sentence(standing: Standing, *, brief: bool = False) -> str:
     """How it stands, in words: `over the 80% line since 12:01`."""
     snapshot = standing.snapshot
     line = f"the {percent(standing.warn_at)} line"
@@ -52,7 +54,8 @@ def sentence(standing: Standing) -> str:
         return f"under {line}"
     since = f" since {clock(standing.over_since, seconds=False)}" if standing.over_since is not None else ""
     if level(snapshot, standing.warn_at) == "full":
-        return f"FULL: ordinary logins are refused · over {line}{since}"
+        refused = "FULL: ordinary logins are refused"
+        return refused if brief else f"{refused} · over {line}{since}"
     return f"over {line}{since}"
 
 
@@ -87,8 +90,8 @@ def _identity(standing: Standing) -> list[Cell]:
         Cell(" " + clip(printable(server.address), 40), "strong"),
         Cell(f"  PostgreSQL {server.version}"),
         Cell("  standby" if standby else "  primary", "amber" if standby else ""),
-        Cell(f"  up {duration(uptime)}", "dim"),
         Cell(f"  every {interval(standing.interval_seconds)}", "dim"),
+        Cell(f"  up {duration(uptime)}", "dim"),
     ]
 
 
@@ -102,12 +105,17 @@ def interval(seconds: float) -> str:
 
 
 def _liveness(standing: Standing) -> list[Cell]:
-    time_of_day = Cell(f"{clock(standing.snapshot.taken_at)}  ", "")
-    if standing.outage is not None:
-        return [time_of_day, Cell(f"✗ {duration(standing.outage_seconds)} old ", "strong-red")]
+    cells = [Cell(f"{clock(standing.snapshot.taken_at)}  ", "")]
     if standing.paused:
-        return [time_of_day, Cell("‖ paused ", "strong-amber")]
-    return [time_of_day, Cell("● live ", "good")]
+        cells.append(Cell("‖ paused ", "strong-amber"))
+    old = f"{duration(standing.age_seconds)} old "
+    if standing.outage is not None:
+        cells.append(Cell(f"✗ {old}", "strong-red"))
+    elif standing.late:
+        cells.append(Cell(f"◌ no answer, {old}", "strong-amber"))
+    elif not standing.paused:
+        cells.append(Cell("● live ", "good"))
+    return cells
 
 
 def _usage(standing: Standing, width: int) -> list[Cell]:
@@ -116,26 +124,33 @@ def _usage(standing: Standing, width: int) -> list[Cell]:
     style = _LEVEL_STYLES[level(snapshot, standing.warn_at)]
     bound = "" if counts.exact else "≤ "
     facts = f" {bound}{counts.total} of {snapshot.slots} slots · {bound}{percent(snapshot.usage)}"
+    widest = max(
+        cell_width(facts), cell_width(f" {bound}{snapshot.slots} of {snapshot.slots} slots · {bound}100%")
+    )
     said = f" · {sentence(standing)}"
+    if widest + cell_width(said) > width:
+        said = f" · {sentence(standing, brief=True)}"
     strong = {"accent": "strong", "amber": "strong-amber", "red": "strong-red"}[style]
-    room = width - cell_width(facts) - cell_width(said) - 4
+    room = width - widest - cell_width(said) - 4
     if room < 10:
         return [Cell(facts, strong), Cell(clip(said, max(0, width - cell_width(facts))), style)]
     bar = usage_bar(snapshot.usage, min(room, 60), standing.warn_at)
-    return [Cell(facts, strong), Cell(said, style), Cell("  "), Cell(bar, style)]
+    # The bar begins where it would at the widest figures: it stands still while they grow.
+    gap = " " * (2 + widest - cell_width(facts))
+    return [Cell(facts, strong), Cell(said, style), Cell(gap), Cell(bar, style)]
 
 
 def _counts(standing: Standing) -> list[Cell]:
     snapshot = standing.snapshot
     counts = snapshot.counts
-    cells = [
-        Cell(" idle ", "dim"),
-        Cell(f"{counts.idle:<5}", ""),
-        Cell("active ", "dim"),
-        Cell(f"{counts.active:<5}", ""),
-        Cell("in transaction ", "dim"),
-        Cell(f"{counts.in_transaction:<5}", ""),
-    ]
+    bound = "≥" if counts.hidden else ""  # a state that is hidden may be any of them
+    cells: list[Cell] = []
+    for word, number in (
+        ("idle", counts.idle),
+        ("active", counts.active),
+        ("in transaction", counts.in_transaction),
+    ):
+        cells += [Cell(f"{word} " if cells else f" {word} ", "dim"), Cell(f"{bound}{number:<5}", "")]
     others = {
         "fastpath": counts.fastpath,
         "disabled": counts.disabled,
@@ -150,15 +165,24 @@ def _counts(standing: Standing) -> list[Cell]:
         said = f"{waiting} active {'waits' if waiting == 1 else 'wait'} on locks (b)"
         cells.append(Cell(said, "red", "screen.root_blocker"))
     elif counts.hidden:
-        cells.append(Cell("states are hidden: GRANT pg_monitor", "amber"))
+        cells.append(Cell("GRANT pg_monitor", "amber"))
     return cells
 
 
-def outage_line(outage: Outage, age_seconds: float | None, width: int) -> list[Cell]:
-    """What is wrong, what is done about it, and how old the data on the screen is (None: there is none)."""
+def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: int) -> list[list[Cell]]:
+    """What is wrong, what is done about it, and how old the data on the screen is (None: there is none).
+
+    In at most `most` lines.
+    """
     age = "" if age_seconds is None else f" · what is shown is {duration(age_seconds)} old"
-    said = f" ✗ {outage.message} · trying again{age}"
-    return [Cell(clip(said, width).ljust(width), "alarm")]
+    said = few_lines(f"✗ {outage.message} · trying again{age}", width - 2, most)
+    return [[Cell(f" {line}".ljust(width), "alarm")] for line in said]
+
+
+def few_lines(said: str, width: int, most: int) -> list[str]:
+    """A printable text folded into at most `most` lines, the last of them clipped."""
+    lines = folded(said, max(1, width))
+    return [*lines[: most - 1], clip(" ".join(lines[most - 1 :]), width)] if len(lines) > most else lines
 
 
 def key_line(keys: Sequence[Key], width: int) -> list[Cell]:

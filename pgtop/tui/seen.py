@@ -48,6 +48,11 @@ class Seen:
         """How long ago the last snapshot came, by this machine's monotonic clock."""
         return time.monotonic() - self._received
 
+    def age_of(self, snapshot: Snapshot) -> float:
+        """How long ago a snapshot came: the last one, or an earlier one that is paused on."""
+        latest = self.snapshot or snapshot
+        return self.age_seconds + max(0, latest.taken_at - snapshot.taken_at) / MICROSECONDS
+
     @property
     def over_since(self) -> int | None:
         """Since when the usage is over the line, microseconds by the server's clock."""

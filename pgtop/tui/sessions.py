@@ -18,7 +18,7 @@ class SessionList(LineTable[Judged | Result]):
     """The sessions of a plan or of a report, each with its reason or its outcome."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("mark", "", 10),
+        Column("mark", "", 6),
         Column("pid", "PID", 7, right=True),
         Column("application", "application", 14, grow=12),
         Column("user", "user", 8, grow=8, drop=3),
@@ -71,8 +71,14 @@ class SessionList(LineTable[Judged | Result]):
         if isinstance(row, Result):
             return Cell(clip(row.detail or row.victim.reason, width))
         if isinstance(row, Victim) and row.warning:
-            return Cell(clip(f"{row.reason}, but {row.warning}", width), "amber")
+            return Cell(clip(row.warning, width), "amber")
         return Cell(clip(row.reason, width), "dim" if isinstance(row, Spared) else "")
+
+
+class OutcomeList(SessionList):
+    """The sessions of a report: what became of them takes more room than what is planned."""
+
+    COLUMNS: ClassVar[tuple[Column, ...]] = (Column("mark", "", 10), *SessionList.COLUMNS[1:])
 
 
 OUTCOME_STYLES: Final = {

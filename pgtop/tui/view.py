@@ -25,6 +25,10 @@ from pgtop.tui.paint import Lines
 from pgtop.tui.seen import Seen
 from pgtop.tui.table import LineTable
 
+TALL_LINES: Final = 15
+"""From this height on there is room for more than the list of backends."""
+LATE_SECONDS: Final = 2.0
+"""A poll that is not answered so long after it was due is late: what is shown is no longer live."""
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 
 
@@ -33,7 +37,7 @@ class View(Screen[None]):
 
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
         (0, "-tiny"),
-        (15, "-short"),
+        (TALL_LINES, "-short"),
         (30, "-tall"),
     ]
 
@@ -44,6 +48,8 @@ class View(Screen[None]):
         self.seen = Seen(config.warn_at)
         self.shown: Snapshot | None = None
         """The snapshot on the screen: what keys act on."""
+        self._over_since: int | None = None
+        self._history = self.seen.history
         self.paused = False
         self.notice: Notice | None = None
 
@@ -87,6 +93,11 @@ class View(Screen[None]):
                 self._show_tables(self.shown)
             self._show_foot()
 
+    def show_latest(self) -> None:
+        """From now on what was seen last is what is shown."""
+        self.shown, self._over_since = self.seen.snapshot, self.seen.over_since
+        self._history = self.seen.history
+
     def _show_head(self) -> None:
         outage, snapshot, width = self.seen.outage, self.shown, self.size.width
         banner = self._lines("banner")
@@ -94,26 +105,34 @@ class View(Screen[None]):
         self.set_class(outage is not None, "-outage")
         for greyed in (self._applications, self._backends, self._lines("head")):
             greyed.set_class(outage is not None, "-greyed")
+        age = self.seen.age_of(snapshot) if snapshot is not None else None
         if outage is not None:
-            banner.show([panels.outage_line(outage, self.seen.age_seconds if snapshot else None, width)])
+            banner.fit(panels.outage_lines(outage, age, width, self._most_lines))
         if snapshot is not None:
+            interval = self._poller.interval_seconds
             standing = panels.Standing(
                 snapshot=snapshot,
                 warn_at=self._config.warn_at,
-                interval_seconds=self._poller.interval_seconds,
-                over_since=self.seen.over_since,
+                interval_seconds=interval,
+                over_since=self._over_since,
                 outage=outage,
-                outage_seconds=self.seen.age_seconds,
+                age_seconds=age or 0.0,
                 paused=self.paused,
+                late=self.seen.age_seconds > interval + LATE_SECONDS,
             )
             self._lines("head").show(panels.head_lines(standing, width))
+
+    @property
+    def _most_lines(self) -> int:
+        """In how many lines something may be said at this height."""
+        return 3 if self.size.height >= TALL_LINES else 1
 
     def _show_graph(self) -> None:
         snapshot = self.shown
         self._graph.greyed = self.seen.outage is not None
         if snapshot is not None:
             self._graph.show(
-                self.seen.history,
+                self._history,
                 now=snapshot.taken_at,
                 slots=snapshot.slots,
                 warn_at=self._config.warn_at,
@@ -144,19 +163,16 @@ class View(Screen[None]):
             tagged=frozenset(table.tagged & snapshot.by_id.keys()),
             idle_after_seconds=table.idle_after_seconds,
         )
-        title = notices.backends_title(snapshot, rows, listed)
+        title = notices.backends_title(snapshot, rows, listed, self.size.width)
         table.show_snapshot(snapshot, rows, title)
 
     def _show_foot(self) -> None:
         line = self._lines("notice")
         line.display = self.notice is not None
         if self.notice is not None:
-            line.show([notices.line(self.notice, self.size.width)])
-        focused = self.focused
-        tagged = len(self._backends.tagged)
-        keys = notices.keys(
-            "applications" if focused is self._applications else "backends", tagged, self.notice
-        )
+            line.fit(notices.lines(self.notice, self.size.width, self._most_lines))
+        focus = self.focused.id if self.focused is not None else None
+        keys = notices.keys(focus, len(self._backends.tagged), self.notice)
         self._lines("keys").show([panels.key_line(keys, self.size.width)])
 
     def say(self, said: str, style: str = "note", report: Report | None = None) -> None:
@@ -227,8 +243,10 @@ class View(Screen[None]):
     def action_pause(self) -> None:
         """Lets what is shown stand still, or go on."""
         self.paused = not self.paused
-        if not self.paused:
-            self.shown = self.seen.snapshot
+        if self.paused:
+            self._history = self.seen.history.copy()
+        else:
+            self.show_latest()
         self.show_all()
 
     def action_slower(self, by: int) -> None:
@@ -248,7 +266,7 @@ class View(Screen[None]):
 
     def action_filter(self) -> None:
         """Opens the filter's line."""
-        self._filter.display = True
+        self._filter.display = self._filter.can_focus = True
         self._filter.focus()
 
     @on(Input.Changed, "#filter")
@@ -257,14 +275,17 @@ class View(Screen[None]):
 
     @on(Input.Submitted, "#filter")
     def _filter_submitted(self) -> None:
-        self._filter.display = bool(self._filter.value)
         self._backends.focus()
 
+    def drop_filter(self) -> None:
+        """Empties the filter and takes its line away."""
+        self._filter.value = ""
+        self._filter.display = False
+
     def action_clear(self) -> None:
-        """Takes away one thing: the filter being typed, the notice, the filter, the choice, the tags."""
+        """Takes away one thing: the filter being typed, the notice, the filter, the choice."""
         if self._filter.has_focus or (self.notice is None and self._filter.value):
-            self._filter.value = ""
-            self._filter.display = False
+            self.drop_filter()
             self._backends.focus()
         elif self.notice is not None:
             self.notice = None
@@ -284,6 +305,9 @@ class View(Screen[None]):
         self.app.push_screen(HelpScreen())
 
     def on_descendant_focus(self) -> None:
+        if not self._filter.has_focus:
+            self._filter.can_focus = False  # Tab goes from table to table
+            self._filter.display = bool(self._filter.value)
         self._show_foot()
 
     def on_resize(self) -> None:

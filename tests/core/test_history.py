@@ -237,6 +237,20 @@ def test_levels_of_usage_are_bounded() -> None:
     assert len(history._lows) == DISTINCT_LOWS
 
 
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_copy_stands_still(window: int) -> None:
+    """A fuller sample of the same bucket, and a day of others, change nothing in it."""
+    history = filled([10, 20, 30])
+    now = START + 4 * MICROSECONDS
+    copied = history.copy()
+    before = copied.window(window, now, 100)
+    for second in (5, 6, 7, *range(10, 90_000, 30)):
+        history.add(sample(second, 90), 2.0)
+    assert copied.window(window, now, 100) == before
+    assert copied.latest == sample(4, 30)
+    assert copied.over_line_since(0.25) == now
+
+
 def test_an_empty_history_has_nothing_to_show() -> None:
     """No sample: no point, no latest, nothing over any line."""
     history = History()
@@ -254,10 +268,10 @@ def test_the_change_of_a_group_is_over_the_minutes_asked_for() -> None:
             START + second * MICROSECONDS, {"leaky-worker": leaked, **({"web": 5} if second < 1_000 else {})}
         )
     now = START + 1_800 * MICROSECONDS
-    assert groups.change("leaky-worker", now) == 31
-    assert groups.change("leaky-worker", now, 60) == 0
-    assert groups.change("web", now) == -5
-    assert groups.change("nobody", now) == 0
+    assert groups.change("leaky-worker", 44, now) == 31
+    assert groups.change("leaky-worker", 44, now, 60) == 0
+    assert groups.change("web", 0, now) == -5
+    assert groups.change("nobody", 0, now) == 0
     compared_with = groups.compared_with(now)
     assert compared_with is not None
     assert 885 <= (now - compared_with) / MICROSECONDS <= 900
@@ -265,16 +279,31 @@ def test_the_change_of_a_group_is_over_the_minutes_asked_for() -> None:
     assert len(groups.series("leaky-worker")) <= 62
 
 
+def test_the_change_of_a_moment_stands_still_while_more_is_seen() -> None:
+    """What a paused screen shows is not touched by what comes after it, a quarter of an hour included."""
+    groups: GroupHistory[str] = GroupHistory()
+    for second in range(0, 62, 2):
+        groups.add(START + second * MICROSECONDS, {"web": second})
+    paused_at = START + 60 * MICROSECONDS
+    assert groups.change("web", 60, paused_at) == 60
+    for second in range(62, 300, 2):
+        groups.add(START + second * MICROSECONDS, {"web": 500})
+    assert groups.change("web", 60, paused_at) == 60
+    for second in range(300, 1_200, 2):
+        groups.add(START + second * MICROSECONDS, {"web": 500})
+    assert groups.change("web", 60, paused_at) is None
+
+
 def test_the_change_is_unknown_until_there_is_something_to_compare_with() -> None:
     """One sample tells no change; the second does, however young the history."""
     groups: GroupHistory[tuple[str, str]] = GroupHistory()
     key = ("leaky-worker", "app")
-    assert groups.change(key, START) is None
+    assert groups.change(key, 3, START) is None
     groups.add(START, {key: 3})
-    assert groups.change(key, START) is None
+    assert groups.change(key, 3, START) is None
     assert groups.compared_with(START) is None
     groups.add(START + 2 * MICROSECONDS, {key: 5})
-    assert groups.change(key, START + 2 * MICROSECONDS) == 2
+    assert groups.change(key, 5, START + 2 * MICROSECONDS) == 2
     assert groups.compared_with(START + 2 * MICROSECONDS) == START
 
 
@@ -284,8 +313,8 @@ def test_groups_beyond_the_biggest_are_not_kept_and_their_change_is_unknown() ->
     for second in (0, 20):
         groups.add(START + second * MICROSECONDS, {key: key for key in range(10_000)})
     now = START + 20 * MICROSECONDS
-    assert groups.change(9_999, now) == 0
-    assert groups.change(3, now) is None
+    assert groups.change(9_999, 9_999, now) == 0
+    assert groups.change(3, 3, now) is None
     assert all(len(s.totals) <= GROUP_KEYS for s in groups._samples)
 
 
@@ -299,4 +328,4 @@ def test_group_samples_are_bounded_and_in_order_whatever_the_clock_does(steps: l
         groups.add(at, {"web": 1})
     assert len(groups._samples) <= 61
     assert [s.at for s in groups._samples] == sorted(s.at for s in groups._samples)
-    assert groups.change("web", at) in (0, None)
+    assert groups.change("web", 1, at) in (0, None)

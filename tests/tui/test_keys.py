@@ -9,6 +9,7 @@ import pytest
 from pgtop.core.groups import GroupBy
 from pgtop.core.selection import Column
 from pgtop.demo.server import ThrowawayServer
+from pgtop.tui import dialogs
 from pgtop.tui.applications import ApplicationsTable
 from pgtop.tui.backends import BackendsTable
 from pgtop.tui.detail import DetailScreen
@@ -61,20 +62,21 @@ async def test_no_ends_nobody(server: ThrowawayServer, tmp_path: Path, key: str)
         assert not await is_gone(one)
 
 
-async def test_a_yes_before_the_plan_was_seen_is_dropped(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_a_yes_before_the_plan_was_seen_is_dropped(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dialogs, "ARM_SECONDS", 3_600.0)
     async with session(server) as one:
         async with dashboard(server, tmp_path / "a") as driven:
             await driven.select(one.get_server_pid())
             await driven.press("K", "y")
             await wait_until(lambda: isinstance(driven.app.screen, PlanDialog))
             screen = driven.app.screen
-            assert isinstance(screen, PlanDialog)
-            if not screen.is_armed:
-                await driven.press("y", "tab", "enter")
-            await driven.dialog()
+            await driven.press("y", "tab", "enter")
             assert driven.app.screen is screen
             assert not driven.audit.exists()
             await driven.press("escape")
+            assert driven.app.screen is driven.dashboard
         assert not await is_gone(one)
 
 
@@ -208,6 +210,11 @@ async def test_pause_stands_still(server: ThrowawayServer, tmp_path: Path) -> No
         async with session(server) as late:
             await wait_until(lambda: driven.dashboard.seen.snapshot is not seen)
             assert driven.dashboard.shown is shown
+            drawn = driven.dashboard.query_one(ConnectionGraph)._history
+            assert drawn is not driven.dashboard.seen.history
+            assert drawn.latest is not None
+            assert shown is not None
+            assert drawn.latest.at == shown.taken_at
             await driven.press("p")
             await wait_until(lambda: late.get_server_pid() in driven.listed)
 
@@ -273,9 +280,29 @@ async def test_b_jumps_to_the_root_blocker(server: ThrowawayServer, tmp_path: Pa
             row = driven.backends.cursor_row
             assert row is not None
             assert row.pid == root.get_server_pid()
+            await driven.press("home", "space", "b")
+            await driven.shows("U untags the others, then K terminates it")
+            await driven.press("U", "b")
+            await driven.shows("· K terminates it")
         await root.execute("ROLLBACK")
         await stuck
         await root.execute("DROP TABLE blocked")
+
+
+async def test_a_root_blocker_newer_than_what_is_paused_on_is_not_called_something_else(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with dashboard(server, tmp_path / "a") as driven:
+        await driven.press("p")
+        async with sessions(server, 2) as (root, waiting):
+            await root.execute("BEGIN; CREATE TABLE late (i int); COMMIT; BEGIN; LOCK TABLE late")
+            stuck = asyncio.ensure_future(waiting.execute("SELECT * FROM late"))
+            await wait_until(lambda: (seen := driven.dashboard.seen.snapshot) and seen.waiting_on_locks)
+            await driven.press("b")
+            await driven.shows(f"{root.get_server_pid()} blocks 1 session", "newer than what is shown")
+            await root.execute("ROLLBACK")
+            await stuck
+            await root.execute("DROP TABLE late")
 
 
 async def test_a_prepared_transaction_that_blocks_is_named(server_factory, tmp_path: Path) -> None:
@@ -297,6 +324,10 @@ async def test_copy_palette_and_quit(server: ThrowawayServer, tmp_path: Path) ->
         await driven.select(one.get_server_pid())
         await driven.press("c")
         assert f"pid {one.get_server_pid()}" in driven.app.clipboard
+        await driven.press("ctrl+p", *"graph window")
+        await driven.shows("key [", "key ]")
+        await driven.press("escape")
+        await wait_until(lambda: driven.app.screen is driven.dashboard)
         await driven.press("ctrl+p", *"pause", "enter")
         await wait_until(lambda: driven.dashboard.paused)
         await driven.press("q")

@@ -1,0 +1,115 @@
+"""What a plan and a report say in words: what it will do, for whom, whom it spares, and what came of it."""
+
+from collections import Counter
+from typing import Final
+
+from pgtop.core.labels import NO_APPLICATION, label
+from pgtop.core.policy import Act, Plan, SparedFor, Trigger
+from pgtop.core.text import clip, duration, folded, percent, plural
+from pgtop.reaper import Outcome, Report
+from pgtop.tui.columns import Cell
+
+APPLICATIONS_NAMED: Final = 4
+"""How many applications a dialog names, before it counts the rest."""
+
+_SPARED_PHRASES: Final = {
+    SparedFor.OWN: ("is pgtop's own", "are pgtop's own"),
+    SparedFor.HIDDEN: ("is hidden from this role", "are hidden from this role"),
+    SparedFor.SUPERUSER: ("belongs to a superuser", "belong to superusers"),
+    SparedFor.PROTECTED: ("protected", "protected"),
+    SparedFor.ADVISORY_LOCK: ("holds an advisory lock", "hold advisory locks"),
+    SparedFor.LISTENING: ("listens (LISTEN)", "listen (LISTEN)"),
+    SparedFor.IN_TRANSACTION: ("idle in transaction", "idle in transaction"),
+    SparedFor.NOT_ACTIVE: ("runs no statement", "run no statement"),
+    SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
+    SparedFor.BEYOND_MOST: ("beyond the most of one sweep", "beyond the most of one sweep"),
+}
+
+
+def headline(plan: Plan) -> str:
+    """What a plan will do and the room it makes.
+
+    `End 24 sessions idle for more than 5m 00s: 86% → 61%`.
+    """
+    number = len(plan.victims)
+    if plan.act is Act.CANCEL:
+        return f"Cancel {plural(number, 'statement')}; the sessions stay"
+    usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
+    if plan.trigger is Trigger.SELECTED:
+        return f"End {plural(number, 'selected session')}: {usage}"
+    policy = plan.policy
+    emergency = plan.trigger is Trigger.EMERGENCY
+    age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
+    also = ", or idle in transaction" if policy.include_idle_in_transaction_seconds is not None else ""
+    if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
+        return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below the line already"
+    if not number:
+        return f"Nobody to end: no session is idle{also} for more than {duration(age)} that may be ended"
+    if emergency:
+        return f"EMERGENCY: end the {number} longest idle (more than {duration(age)}{also}): {usage}"
+    return f"End {plural(number, 'session')} idle{also} for more than {duration(age)}: {usage}"
+
+
+def by_application(plan: Plan) -> list[tuple[str, int]]:
+    """The victims' applications with their counts, the most first."""
+    names = Counter(label(victim.backend.application_name, NO_APPLICATION) for victim in plan.victims)
+    return sorted(names.items(), key=lambda item: (-item[1], item[0]))
+
+
+def spared_sentence(plan: Plan) -> str:
+    """Whom a plan spares and why: `spared: 3 protected, 1 holds an advisory lock`; "" for nobody."""
+    counts = Counter(spared.spared_for for spared in plan.spared)
+    said = [f"{counts[each]} {_SPARED_PHRASES[each][counts[each] > 1]}" for each in SparedFor if counts[each]]
+    return f"spared: {', '.join(said)}" if said else ""
+
+
+def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> list[list[Cell]]:
+    """What a plan's dialog says above its list, in lines of at most `width` cells."""
+    style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
+    lines = told(headline(plan), width, style)
+    if problem:
+        lines += told(problem, width, "red")
+    if plan.refusal:
+        lines = told("No plan can be made: nobody is ended", width, "strong-amber") + told(
+            plan.refusal, width
+        )
+    if caution:
+        lines += told(caution, width, "amber")
+    named = by_application(plan)
+    lines += [
+        [Cell(f"   {number:>4}  ", "strong"), Cell(clip(name, width - 9))]
+        for name, number in named[:APPLICATIONS_NAMED]
+    ]
+    if len(named) > APPLICATIONS_NAMED:
+        rest = sum(number for _, number in named[APPLICATIONS_NAMED:])
+        others = plural(len(named) - APPLICATIONS_NAMED, "more application")
+        lines.append([Cell(f"   {rest:>4}  ", "strong"), Cell(f"of {others}", "dim")])
+    spared = spared_sentence(plan)
+    if spared:
+        lines += told(spared, width, "dim")
+    if plan.trigger is not Trigger.SELECTED and plan.victims:
+        lines += told("LISTEN is a hint: known only where a poll saw it", width, "dim")
+    lines.append([])
+    return lines
+
+
+def told(said: str, width: int, style: str = "") -> list[list[Cell]]:
+    """A sentence in lines of at most `width` cells: none of what a person is asked to agree to is cut off."""
+    return [[Cell(f" {line}", style)] for line in folded(said, max(1, width - 1))]
+
+
+def outcome_sentence(report: Report) -> str:
+    """What became of a plan in one line: `ended 24 of 26: 1 changed, 1 denied`."""
+    cancel = report.plan.act is Act.CANCEL
+    done = report.count(Outcome.CANCELLED if cancel else Outcome.TERMINATED)
+    verb = "cancelled" if cancel else "ended"
+    noun = "statement" if cancel else "session"
+    total = len(report.results)
+    others = [
+        f"{number} {outcome}"
+        for outcome in Outcome
+        if outcome not in (Outcome.TERMINATED, Outcome.CANCELLED) and (number := report.count(outcome))
+    ]
+    if not others:
+        return f"{verb} {plural(done, noun)}"
+    return f"{verb} {done} of {plural(total, noun)}: {', '.join(others)}"

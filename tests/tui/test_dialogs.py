@@ -1,0 +1,69 @@
+"""The dialogs at every size: what is asked is never cut off, and the buttons are always there."""
+
+from pathlib import Path
+
+import pytest
+
+from pgtop.core.activity import Snapshot
+from pgtop.core.policy import ReapPolicy, plan_emergency
+from pgtop.core.text import cell_width
+from pgtop.demo.server import ThrowawayServer
+from pgtop.tui.sentences import headline, plan_lines
+from tests.postgres.targets import target_of
+from tests.reaping import face_on
+from tests.servers import create_role, session, sessions, wait_until
+from tests.tui.screens import dashboard
+
+
+async def test_a_dialog_fits_the_screen_after_it_changed_its_size(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with sessions(server, 30, application_name="leak"), dashboard(server, tmp_path / "a") as driven:
+        await wait_until(lambda: stale(driven.dashboard.shown) >= 30)
+        await driven.press("S")
+        await driven.dialog()
+        await driven.shows("n  Cancel", "y  End")
+        for size in ((80, 24), (80, 12), (120, 40), (60, 9)):
+            await driven.pilot.resize_terminal(*size)
+            await driven.shows("n  Cancel", "y  End")
+        for size in ((20, 5), (10, 3), (80, 24)):
+            await driven.pilot.resize_terminal(*size)
+            await driven.pilot.pause()
+        await driven.shows("n  Cancel", "y  End")
+        await driven.press("y")
+        await driven.shows("ended")
+        await driven.press("o")
+        await driven.shows("Close", "terminated")
+        await driven.pilot.resize_terminal(80, 12)
+        await driven.shows("Close", "terminated")
+
+
+def stale(shown: Snapshot | None) -> int:
+    assert shown is not None
+    return sum((row.idle_seconds(shown.taken_at) or 0) > 1 for row in shown.backends)
+
+
+@pytest.mark.parametrize("width", [24, 52, 71])
+async def test_what_a_dialog_says_is_folded_and_not_cut(
+    server: ThrowawayServer, tmp_path: Path, width: int
+) -> None:
+    """Also why no plan can be made, which is a long sentence with the mend at its end."""
+    role = await create_role(server, "plain")
+    target = target_of(server, user=role.name)
+    async with session(server), face_on(server, tmp_path / "a", target=target) as face:
+        plan = plan_emergency(await face.snapshot(), ReapPolicy())
+        assert plan.refusal
+        lines = ["".join(cell.text for cell in line) for line in plan_lines(plan, width, "a caution " * 20)]
+        assert all(cell_width(line) <= width for line in lines)
+        assert plan.refusal in " ".join(line.strip() for line in lines)
+
+
+async def test_an_emergency_below_the_line_says_that_nobody_needs_to_go(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with session(server), face_on(server, tmp_path / "a") as face:
+        policy = ReapPolicy(emergency_idle_after_seconds=0.0)
+        plan = plan_emergency(await face.snapshot(), policy)
+        assert not plan.victims
+        assert plan.spared
+        assert "is below the line already" in headline(plan)

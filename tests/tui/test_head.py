@@ -1,0 +1,120 @@
+"""The head: true while the server is silent, whole at 80 columns, and still while figures grow."""
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pgtop.core.activity import Limits, Outage, Snapshot
+from pgtop.core.selection import Column
+from pgtop.core.text import cell_width
+from pgtop.demo.server import ThrowawayServer
+from pgtop.tui.columns import Cell
+from pgtop.tui.panels import Standing, head_lines, outage_lines
+from tests.postgres.targets import target_of
+from tests.reaping import face_on
+from tests.servers import create_role, session, wait_until
+from tests.tui.screens import dashboard
+
+
+async def snapshot_of(server: ThrowawayServer, audit: Path, user: str = "postgres") -> Snapshot:
+    async with session(server), face_on(server, audit, target=target_of(server, user=user)) as face:
+        return await face.snapshot()
+
+
+def holding(snapshot: Snapshot, total: int, slots: int) -> Snapshot:
+    """The snapshot with so many sessions on a server of so many slots."""
+    server = msgspec.structs.replace(snapshot.server, limits=Limits(slots + 3, 3, 0, 0))
+    return msgspec.structs.replace(snapshot, server=server, backends=snapshot.backends[:1] * total)
+
+
+def said(lines: Sequence[Sequence[Cell]]) -> list[str]:
+    return ["".join(cell.text for cell in line) for line in lines]
+
+
+async def test_a_server_that_does_not_answer_is_not_called_live(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """And keys go on working meanwhile."""
+    async with dashboard(server, tmp_path / "a") as driven:
+        await driven.shows("● live")
+        pid = driven.dashboard._poller.probe.seat.own_pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            await driven.shows("no answer, ", "s old")
+            assert "● live" not in driven.text
+            await driven.press("s")
+            assert driven.backends.sort_column is Column.SESSION_AGE
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await driven.shows("● live")
+
+
+async def test_a_full_server_is_said_in_whole_words_at_80_columns(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    full = holding(await snapshot_of(server, tmp_path / "a"), 97, 97)
+    standing = Standing(full, 0.8, 2.0, full.taken_at)
+    for width in (80, 120):
+        line = said(head_lines(standing, width))[1]
+        assert "FULL: ordinary logins are refused" in line
+        assert "…" not in line
+        assert cell_width(line) <= width
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+async def test_the_bar_stands_still_while_figures_grow(
+    server: ThrowawayServer, tmp_path: Path, width: int
+) -> None:
+    snapshot = await snapshot_of(server, tmp_path / "a")
+    bars = set()
+    for total in (1, 9, 10, 99, 100, 700):
+        line = said(head_lines(Standing(holding(snapshot, total, 1_000), 0.8, 2.0, None), width))[1]
+        bars.add(line.index("▕"))
+    assert len(bars) == 1
+
+
+async def test_hidden_states_are_not_counted_as_none(server: ThrowawayServer, tmp_path: Path) -> None:
+    role = await create_role(server, "plain")
+    snapshot = await snapshot_of(server, tmp_path / "a", role.name)
+    line = said(head_lines(Standing(snapshot, 0.8, 2.0, None), 80))[2]
+    assert "idle ≥0" in line
+    assert "GRANT pg_monitor" in line
+    assert cell_width(line) <= 80
+
+
+async def test_an_interval_that_was_changed_is_seen_at_80_columns(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    snapshot = await snapshot_of(server, tmp_path / "a")
+    since = snapshot.taken_at - 200 * 86_400 * 1_000_000
+    identity = msgspec.structs.replace(snapshot.server.identity, postmaster_start=since)
+    aged = msgspec.structs.replace(
+        snapshot, server=msgspec.structs.replace(snapshot.server, identity=identity)
+    )
+    assert "every 0.5s" in said(head_lines(Standing(aged, 0.8, 0.5, None, paused=True), 80))[0]
+
+
+def test_an_outage_keeps_its_mend_and_its_age() -> None:
+    outage = Outage(
+        "unreachable", "no server listens at db1:5432 (refused): check " + "that " * 12 + "it runs", 1.0
+    )
+    lines = said(outage_lines(outage, 72.0, 80, 3))
+    assert all(cell_width(line) <= 80 for line in lines)
+    assert "it runs · trying again · what is shown is 1m 12s old" in " ".join(line.strip() for line in lines)
+    assert said(outage_lines(outage, 72.0, 80, 1))[0].rstrip().endswith("…")
+
+
+async def test_a_pause_in_an_outage_is_still_a_pause(server_factory, tmp_path: Path) -> None:
+    server = server_factory()
+    async with dashboard(server, tmp_path / "a") as driven:
+        await driven.press("p")
+        server.stop()
+        await driven.shows("‖ paused", "✗", " old")
+        server.start()
+        await wait_until(lambda: driven.dashboard.seen.outage is None, 30)
+        await driven.press("p")
+        await driven.shows("● live")
