@@ -4,6 +4,7 @@ The one place that knows every face. A face is imported inside its command, so t
 quick, and `pgtop snapshot` needs no screen.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,9 +13,9 @@ import msgspec
 from pgtop.command import Command
 from pgtop.config import Config, Given
 from pgtop.connecting import config_of, target_of, with_password
-from pgtop.errors import ExitCode
-from pgtop.options import connection_options, demo_options, json_option, other_options
-from pgtop.setting_options import LOOKING, POLLING, setting_options
+from pgtop.errors import ExitCode, UsageError
+from pgtop.options import connection_options, demo_options, json_option, other_options, reap_options
+from pgtop.setting_options import LOOKING, POLLING, REAPING, setting_options
 from pgtop.terminal import need_terminal, show, table_width, warn
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ _NOTES: Final = (
     ),
     "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d.",
     "Exit status: 0 done, 1 unexpected, 2 usage, 3 cannot connect, 4 no slot left, 5 not permitted.",
+)
+
+_REAP_STATUS: Final = (
+    "Exit status: 0 done, or nothing to do; 1 unexpected, 2 usage, or the audit log cannot be written, "
+    "3 cannot connect, 4 no slot left, 5 nobody could be ended for want of permission, 6 done in part."
 )
 
 _HIDDEN_STATES: Final = (
@@ -69,6 +75,42 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     return ExitCode.DONE
 
 
+def _reap(context: click.Context, /, **_: Any) -> int:
+    config = config_of(context)
+    target = target_of(context)
+    if config.read_only and not context.params["dry_run"]:
+        raise UsageError("read_only is in force, and nothing can be ended", "leave --read-only out")
+    if context.params["watch"]:
+        return _watch(context, target, config)
+    from pgtop.json_text import to_json
+    from pgtop.reap import as_report, reap
+    from pgtop.reap_table import render
+
+    dry_run, always = context.params["dry_run"], context.params["always"]
+    answer = with_password(context, target, lambda known: reap(known, config, dry_run=dry_run, always=always))
+    if answer.report is not None and answer.report.audit_problem:
+        warn(f"the outcomes are not in the audit log: {answer.report.audit_problem}")
+    show(to_json(as_report(answer)) if context.params["json"] else render(answer, table_width()))
+    return answer.exit_code
+
+
+def _watch(context: click.Context, target: "Target", config: Config) -> int:
+    for flag in ("json", "always"):
+        if context.params[flag]:
+            mend = "--log-format json" if flag == "json" else "leave one of them out"
+            raise UsageError(f"--{flag} and --watch contradict each other", mend)
+    from pgtop.daemon import watch
+    from pgtop.daemon_log import DaemonLog
+
+    log = DaemonLog(sys.stderr, as_json=config.log_format == "json", queries=config.log_queries)
+    dry_run = context.params["dry_run"]
+    return with_password(
+        context,
+        target,
+        lambda known: watch(known, config, log, read_config=lambda: config_of(context), dry_run=dry_run),
+    )
+
+
 def _demo(context: click.Context, /, **_: Any) -> int:
     config = config_of(context)
     on_screen = not context.params["no_dashboard"]
@@ -99,6 +141,7 @@ DASHBOARD: Final = Command(
     commands=(
         ("pgtop", "the dashboard"),
         ("pgtop snapshot", "one look, as a table or as JSON"),
+        ("pgtop reap", "end what is idle for too long, once or as a daemon"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),
     ),
     examples=(
@@ -128,6 +171,25 @@ COMMANDS: Final = {
             ("pgtop snapshot -h db1 --json | jq .usage", "for scripts"),
         ),
         notes=(*_NOTES[:2], _HIDDEN_STATES, *_NOTES[2:]),
+    ),
+    "reap": Command(
+        "reap",
+        callback=click.pass_context(_reap),
+        params=[
+            *reap_options(),
+            *connection_options(),
+            *setting_options(REAPING, own_defaults={"interval_seconds": "5s"}),
+            *other_options(show),
+        ],
+        help="""End the sessions that are idle for too long, where the usage is above the
+        line; where no slot is left, just enough of the longest idle. The rules are
+        those of the dashboard's sweep. With --watch, go on as a daemon.""",
+        examples=(
+            ("pgtop reap -h db1 --dry-run", "who would be ended, and why"),
+            ("pgtop reap -h db1 --application 'web*'", "only of these applications"),
+            ("pgtop reap -h db1 --watch", "keep the server from filling up"),
+        ),
+        notes=(*_NOTES[:2], _REAP_STATUS),
     ),
     "demo": Command(
         "demo",

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from pgtop.core.activity import Backend, Counts, Snapshot
+from pgtop.core.activity import Backend, Counts, Server, Snapshot
 from pgtop.core.groups import Group, applications
 from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
 from pgtop.core.selection import Column, sort_backends, stale
@@ -17,7 +17,9 @@ _LEAST_LAST: Final = 20
 _PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
 
 
-class _Column(msgspec.Struct, frozen=True):
+class TextColumn(msgspec.Struct, frozen=True):
+    """One column of a table: its head and its cells, each printable."""
+
     title: str
     cells: list[str]
     align: Literal["left", "right"] = "left"
@@ -32,7 +34,11 @@ class _Column(msgspec.Struct, frozen=True):
 
 def render(snapshot: Snapshot, *, warn_at: float, idle_after_seconds: float, width: int) -> str:
     """The whole table, in lines of at most `width` cells."""
-    lines = [_server(snapshot), standing(snapshot, warn_at), _states(snapshot.counts)]
+    lines = [
+        server_line(snapshot.server, snapshot.taken_at),
+        standing(snapshot, warn_at),
+        _states(snapshot.counts),
+    ]
     if not snapshot.counts.exact:
         lines += _hidden(snapshot)
     lines += ["", "applications", *_applications(snapshot, width)]
@@ -56,10 +62,10 @@ def standing(snapshot: Snapshot, warn_at: float) -> str:
     return f"{bound}{counts.total} of {plural(slots, 'slot')} · {bound}{percent(usage)} · {verdict}"
 
 
-def _server(snapshot: Snapshot) -> str:
-    server = snapshot.server
+def server_line(server: Server, taken_at: int) -> str:
+    """Which server this is, and when it was looked at."""
     role = "standby" if server.identity.in_recovery else "primary"
-    at = _moment(snapshot.taken_at)
+    at = _moment(taken_at)
     return f"{printable(server.address)} · PostgreSQL {server.version} · {role} · {at} UTC"
 
 
@@ -108,21 +114,23 @@ def _hidden(snapshot: Snapshot) -> list[str]:
 def _applications(snapshot: Snapshot, width: int) -> list[str]:
     groups = applications(snapshot)
 
-    def numbers(title: str, name: str, drop: int = 0) -> _Column:
+    def numbers(title: str, name: str, drop: int = 0) -> TextColumn:
         cells = [_at_least(getattr(group, name), group.counts.hidden) for group in groups]
-        return _Column(title, cells, "right", drop=drop)
+        return TextColumn(title, cells, "right", drop=drop)
 
-    return _table(
+    return table_lines(
         [
-            _Column("application", [_name(group.key.application_name, NO_APPLICATION) for group in groups]),
-            _Column("user", [_name(group.key.usename, NO_USER) for group in groups]),
-            _Column("database", [_name(group.key.datname, NO_DATABASE) for group in groups], drop=1),
-            _Column("total", [str(group.total) for group in groups], "right"),
+            TextColumn(
+                "application", [_name(group.key.application_name, NO_APPLICATION) for group in groups]
+            ),
+            TextColumn("user", [_name(group.key.usename, NO_USER) for group in groups]),
+            TextColumn("database", [_name(group.key.datname, NO_DATABASE) for group in groups], drop=1),
+            TextColumn("total", [str(group.total) for group in groups], "right"),
             numbers("idle", "idle"),
             numbers("active", "active"),
             numbers("in txn", "in_transaction", drop=3),
-            _Column("oldest idle", [duration(group.oldest_idle_seconds) for group in groups], "right"),
-            _Column("share", [_share(group) for group in groups], "right", drop=2),
+            TextColumn("oldest idle", [duration(group.oldest_idle_seconds) for group in groups], "right"),
+            TextColumn("share", [_share(group) for group in groups], "right", drop=2),
         ],
         width,
     )
@@ -149,19 +157,19 @@ def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int) -> list
         return [_name(getattr(backend, attribute), empty) for backend in backends]
 
     columns = [
-        _Column("", marks),
-        _Column("pid", [str(backend.pid) for backend in backends], "right"),
-        _Column("application", names("application_name", NO_APPLICATION), widest=20),
-        _Column("user", names("usename", NO_USER), widest=16),
-        _Column("database", names("datname", NO_DATABASE), widest=16, drop=2),
-        _Column("client", [client(backend) for backend in backends], drop=3),
-        _Column("state", [state(backend) for backend in backends]),
-        _Column("idle age", ages("idle_seconds"), "right"),
-        _Column("in txn", ages("xact_seconds"), "right", drop=4),
-        _Column("wait", [_wait(backend) for backend in backends], drop=1),
-        _Column("query", [printable(backend.query) for backend in backends], widest=200),
+        TextColumn("", marks),
+        TextColumn("pid", [str(backend.pid) for backend in backends], "right"),
+        TextColumn("application", names("application_name", NO_APPLICATION), widest=20),
+        TextColumn("user", names("usename", NO_USER), widest=16),
+        TextColumn("database", names("datname", NO_DATABASE), widest=16, drop=2),
+        TextColumn("client", [client(backend) for backend in backends], drop=3),
+        TextColumn("state", [state(backend) for backend in backends]),
+        TextColumn("idle age", ages("idle_seconds"), "right"),
+        TextColumn("in txn", ages("xact_seconds"), "right", drop=4),
+        TextColumn("wait", [_wait(backend) for backend in backends], drop=1),
+        TextColumn("query", [printable(backend.query) for backend in backends], widest=200),
     ]
-    return [f"backends, by idle age · {legend}", *_table(columns, width)]
+    return [f"backends, by idle age · {legend}", *table_lines(columns, width)]
 
 
 def _round(seconds: float) -> str:
@@ -177,7 +185,7 @@ def _wait(backend: Backend) -> str:
     return printable(wait(backend))
 
 
-def _table(columns: list[_Column], width: int) -> list[str]:
+def table_lines(columns: list[TextColumn], width: int) -> list[str]:
     """Head and rows; columns are dropped, the lowest `drop` first, until the last one has room."""
     kept = list(columns)
     while _taken(kept) > width:
@@ -198,7 +206,7 @@ def _table(columns: list[_Column], width: int) -> list[str]:
     ]
 
 
-def _taken(columns: list[_Column]) -> int:
+def _taken(columns: list[TextColumn]) -> int:
     """Cells that the columns need, the last one no more than it must keep."""
     widths = [column.width for column in columns]
     return sum(widths[:-1]) + min(widths[-1], _LEAST_LAST) + len(_GAP) * (len(columns) - 1)

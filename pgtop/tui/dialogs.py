@@ -19,9 +19,10 @@ from textual.widgets import Button
 from pgtop.core.policy import Act, Plan, Trigger
 from pgtop.errors import PgtopError
 from pgtop.reaper import Report, Result
+from pgtop.sentences import outcome_sentence
 from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
-from pgtop.tui.sentences import outcome_sentence, plan_lines, told
+from pgtop.tui.sentences import plan_lines, told
 from pgtop.tui.sessions import OUTCOME_STYLES, Judged, OutcomeList, SessionList
 
 ARM_SECONDS: Final = 0.4

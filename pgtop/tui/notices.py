@@ -14,9 +14,9 @@ from pgtop.errors import PgtopError
 from pgtop.postgres.inspect import Blocking, who_blocks
 from pgtop.postgres.seat import Seat
 from pgtop.reaper import Outcome, Report
+from pgtop.sentences import outcome_sentence
 from pgtop.tui.columns import Cell
 from pgtop.tui.panels import Key, few_lines
-from pgtop.tui.sentences import outcome_sentence
 
 
 class Notice(NamedTuple):

@@ -1,66 +1,14 @@
-"""What a plan and a report say in words: what it will do, for whom, whom it spares, and what came of it."""
+"""What a plan says above its dialog's list, in lines."""
 
-from collections import Counter
 from typing import Final
 
-from pgtop.core.labels import NO_APPLICATION, label
-from pgtop.core.policy import Act, Plan, SparedFor, Trigger
-from pgtop.core.text import clip, duration, folded, percent, plural
-from pgtop.reaper import Outcome, Report
+from pgtop.core.policy import Act, Plan, Trigger
+from pgtop.core.text import clip, folded, plural
+from pgtop.sentences import by_application, headline, spared_sentence
 from pgtop.tui.columns import Cell
 
 APPLICATIONS_NAMED: Final = 4
 """How many applications a dialog names, before it counts the rest."""
-
-_SPARED_PHRASES: Final = {
-    SparedFor.OWN: ("is pgtop's own", "are pgtop's own"),
-    SparedFor.HIDDEN: ("is hidden from this role", "are hidden from this role"),
-    SparedFor.SUPERUSER: ("belongs to a superuser", "belong to superusers"),
-    SparedFor.PROTECTED: ("protected", "protected"),
-    SparedFor.ADVISORY_LOCK: ("holds an advisory lock", "hold advisory locks"),
-    SparedFor.LISTENING: ("listens (LISTEN)", "listen (LISTEN)"),
-    SparedFor.IN_TRANSACTION: ("idle in transaction", "idle in transaction"),
-    SparedFor.NOT_ACTIVE: ("runs no statement", "run no statement"),
-    SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
-    SparedFor.BEYOND_MOST: ("beyond the most of one sweep", "beyond the most of one sweep"),
-}
-
-
-def headline(plan: Plan) -> str:
-    """What a plan will do and the room it makes.
-
-    `End 24 sessions idle for more than 5m 00s: 86% → 61%`.
-    """
-    number = len(plan.victims)
-    if plan.act is Act.CANCEL:
-        return f"Cancel {plural(number, 'statement')}; the sessions stay"
-    usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
-    if plan.trigger is Trigger.SELECTED:
-        return f"End {plural(number, 'selected session')}: {usage}"
-    policy = plan.policy
-    emergency = plan.trigger is Trigger.EMERGENCY
-    age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
-    also = ", or idle in transaction" if policy.include_idle_in_transaction_seconds is not None else ""
-    if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
-        return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below the line already"
-    if not number:
-        return f"Nobody to end: no session is idle{also} for more than {duration(age)} that may be ended"
-    if emergency:
-        return f"EMERGENCY: end the {number} longest idle (more than {duration(age)}{also}): {usage}"
-    return f"End {plural(number, 'session')} idle{also} for more than {duration(age)}: {usage}"
-
-
-def by_application(plan: Plan) -> list[tuple[str, int]]:
-    """The victims' applications with their counts, the most first."""
-    names = Counter(label(victim.backend.application_name, NO_APPLICATION) for victim in plan.victims)
-    return sorted(names.items(), key=lambda item: (-item[1], item[0]))
-
-
-def spared_sentence(plan: Plan) -> str:
-    """Whom a plan spares and why: `spared: 3 protected, 1 holds an advisory lock`; "" for nobody."""
-    counts = Counter(spared.spared_for for spared in plan.spared)
-    said = [f"{counts[each]} {_SPARED_PHRASES[each][counts[each] > 1]}" for each in SparedFor if counts[each]]
-    return f"spared: {', '.join(said)}" if said else ""
 
 
 def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> list[list[Cell]]:
@@ -96,20 +44,3 @@ def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> 
 def told(said: str, width: int, style: str = "") -> list[list[Cell]]:
     """A sentence in lines of at most `width` cells: none of what a person is asked to agree to is cut off."""
     return [[Cell(f" {line}", style)] for line in folded(said, max(1, width - 1))]
-
-
-def outcome_sentence(report: Report) -> str:
-    """What became of a plan in one line: `ended 24 of 26: 1 changed, 1 denied`."""
-    cancel = report.plan.act is Act.CANCEL
-    done = report.count(Outcome.CANCELLED if cancel else Outcome.TERMINATED)
-    verb = "cancelled" if cancel else "ended"
-    noun = "statement" if cancel else "session"
-    total = len(report.results)
-    others = [
-        f"{number} {outcome}"
-        for outcome in Outcome
-        if outcome not in (Outcome.TERMINATED, Outcome.CANCELLED) and (number := report.count(outcome))
-    ]
-    if not others:
-        return f"{verb} {plural(done, noun)}"
-    return f"{verb} {done} of {plural(total, noun)}: {', '.join(others)}"

@@ -8,7 +8,8 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.policy import ReapPolicy, plan_emergency
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui.sentences import headline, plan_lines
+from pgtop.sentences import headline
+from pgtop.tui.sentences import plan_lines
 from tests.postgres.targets import target_of
 from tests.reaping import face_on
 from tests.servers import create_role, session, sessions, wait_until
