@@ -118,7 +118,7 @@ class AutoReaper:
             self._identity = snapshot.server.identity
             self._forget()
         now = self._clock()
-        self._growth.add(now, totals(snapshot))
+        self._growth.add(now, totals(snapshot), full=is_emergency(snapshot))
         measured = self._measure(snapshot, now)
         holders = await self._hold_key(snapshot)
         turn = Turn(holders, self._is_first(holders), self.patience, measured=measured)
@@ -178,13 +178,14 @@ class AutoReaper:
         if not ended:
             return
         had = totals(snapshot)
-        growth = {name: self._growth.of(name) for name in ended}
-        self._growth.ended(ended)
+        now = self._clock()
+        growth = {name: self._growth.of(name, now) for name in ended}
+        self._growth.swept(now)
         left = {name: had[name] - number for name, number in ended.items()}
         for room in self._rooms:
             less = {name: number - ended[name] for name, number in room.freed.left.items()}
             room.freed = msgspec.structs.replace(room.freed, left=less)
-        self._rooms.append(_Room(Freed(self._clock(), ended, left, growth)))
+        self._rooms.append(_Room(Freed(now, ended, left, growth)))
 
     def _measure(self, snapshot: Snapshot, now: float) -> tuple[Rebound, ...]:
         has = totals(snapshot)

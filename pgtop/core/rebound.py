@@ -21,6 +21,8 @@ FUTILE_SHARE: Final = 0.9
 FUTILE_SWEEPS: Final = 3
 FIRST_REST_SECONDS: Final = 600.0
 LONGEST_REST_SECONDS: Final = 3600.0
+REMEMBERED_SECONDS: Final = 600.0
+"""How long a growth counts that cannot be measured anew."""
 
 
 class Freed(msgspec.Struct, frozen=True):
@@ -100,34 +102,43 @@ def rebound(room: Freed, now_has: Mapping[str, int], now: float, after_seconds: 
 
 
 class Growth:
-    """How many sessions each application had a little while ago."""
+    """By how many sessions each application grows of its own accord.
+
+    Measured only where growth can show: not on a full server, and not right after a sweep, when a pool takes
+    its slots back. What was last measured holds until then, for REMEMBERED_SECONDS at most.
+    """
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, Counter[str]]] = deque()
+        self._measured: dict[str, int] = {}
+        self._measured_at = 0.0
+        self._quiet_until: float | None = None
 
-    def add(self, now: float, has: Counter[str]) -> None:
+    def add(self, now: float, has: Counter[str], *, full: bool = False) -> None:
         """Takes note of a poll's totals."""
+        if full or (self._quiet_until is not None and now < self._quiet_until):
+            self._seen.clear()
+            return
+        self._quiet_until = None
         self._seen.append((now, has))
         while len(self._seen) > 1 and self._seen[1][0] <= now - SOON_SECONDS:
             self._seen.popleft()
-
-    def ended(self, freed: Mapping[str, int]) -> None:
-        """Takes a sweep's victims out of what was seen, so that their end is not taken for shrinking."""
-        for _, has in self._seen:
-            has.subtract(freed)
-
-    def of(self, name: str) -> int:
-        """By how many sessions an application grew in the last SOON_SECONDS, or in as long as is known.
-
-        0 where it shrank.
-        """
-        if not self._seen:
-            return 0
         then, had = self._seen[0]
-        latest, has = self._seen[-1]
-        grown = max(0, has[name] - had[name])
-        spread = max(SOON_SECONDS, latest - then)
-        return round(grown * SOON_SECONDS / spread)
+        if now > then:
+            spread = max(SOON_SECONDS, now - then)
+            self._measured = {name: round((has[name] - had[name]) * SOON_SECONDS / spread) for name in has}
+            self._measured_at = now
+
+    def swept(self, now: float) -> None:
+        """Lets a while pass after a sweep."""
+        self._seen.clear()
+        self._quiet_until = now + SOON_SECONDS
+
+    def of(self, name: str, now: float) -> int:
+        """Sessions that an application gains in SOON_SECONDS; 0 where it shrinks, or nothing is known."""
+        if now - self._measured_at > REMEMBERED_SECONDS:
+            return 0
+        return max(0, self._measured.get(name, 0))
 
 
 class Patience(msgspec.Struct, frozen=True):

@@ -58,29 +58,42 @@ def test_who_took_most_is_named() -> None:
 def test_growth_is_that_of_the_last_ten_seconds() -> None:
     """Not what came before, never below nought, and nothing where nothing is known."""
     growth = Growth()
-    assert growth.of("leak") == 0
+    assert growth.of("leak", 0.0) == 0
     for second in range(0, 60, 5):
         growth.add(float(second), Counter({"leak": 10 + second // 2 if second > 30 else 10, "pool": 9}))
-    assert growth.of("leak") == 5
-    assert growth.of("pool") == 0
+    assert growth.of("leak", 55.0) == 5
+    assert growth.of("pool", 55.0) == 0
     growth.add(60.0, Counter({"leak": 1}))
-    assert growth.of("leak") == 0
+    assert growth.of("leak", 60.0) == 0
 
 
-def test_a_sweep_is_not_taken_for_shrinking() -> None:
-    """A leak that goes on after a sweep shows as growth at the next poll."""
+def test_a_full_server_hides_no_growth() -> None:
+    """What grew until nothing could grow any more goes on to count, for ten minutes."""
     growth = Growth()
-    growth.add(0.0, Counter({"leak": 50}))
-    growth.ended({"leak": 40})
-    growth.add(10.0, Counter({"leak": 15}))
-    assert growth.of("leak") == 5
+    growth.add(0.0, Counter({"leak": 0}))
+    growth.add(10.0, Counter({"leak": 20}))
+    for second in range(15, 60, 5):
+        growth.add(float(second), Counter({"leak": 20}), full=True)
+    assert growth.of("leak", 60.0) == 20
+    assert growth.of("leak", 611.0) == 0
+
+
+def test_a_pool_that_comes_back_does_not_grow() -> None:
+    """What is opened right after a sweep is the rebound itself."""
+    growth = Growth()
+    growth.add(0.0, Counter({"pool": 20}))
+    growth.add(10.0, Counter({"pool": 20}))
+    growth.swept(10.0)
+    for second in (12.0, 15.0, 20.0, 25.0):
+        growth.add(second, Counter({"pool": 10 if second < 15 else 20}))
+    assert growth.of("pool", 25.0) == 0
 
 
 def test_growth_over_longer_polls_is_scaled() -> None:
     growth = Growth()
     growth.add(0.0, Counter({"leak": 0}))
     growth.add(60.0, Counter({"leak": 60}))
-    assert growth.of("leak") == 10
+    assert growth.of("leak", 60.0) == 10
 
 
 def test_three_futile_sweeps_in_a_row_bring_a_rest() -> None:
