@@ -70,7 +70,8 @@ class DaemonReport:
 
     def turn(self, turn: Turn, snapshot: Snapshot, policy: ReapPolicy, *, dry_run: bool) -> None:
         """What a poll led to."""
-        self._trouble = ""
+        if turn.report is not None or snapshot.usage <= policy.warn_at:
+            self._trouble = ""
         self.figures.is_leader = turn.is_active and not dry_run
         if turn.is_active is not self._standing and not dry_run:
             self._tell_standing(turn)

@@ -1,0 +1,343 @@
+"""`pgtop reap --watch` as a process: what it does by itself, and what it tells of it."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from pgtop.demo.server import ThrowawayServer
+from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run
+from tests.conftest import ServerFactory
+from tests.servers import create_role, fetch_value, session, sessions, wait_until
+
+FAST = ("--interval", "200ms", "--every", "1s", "--idle-after", "1s", "--warn-at", "0.05")
+"""The line is at one of 20 slots, which is the daemon's own: whoever else goes stale is ended."""
+EMERGENCY = ("--idle-after", "1h", "--emergency-idle-after", "1s", "--warn-at", "0.8")
+
+
+@dataclass
+class Watch:
+    """A daemon at work."""
+
+    process: "subprocess.Popen[bytes]"
+    home: Path
+
+    @property
+    def log(self) -> str:
+        """All it has said so far."""
+        return (self.home / "log").read_text(encoding="utf-8")
+
+    async def says(self, *words: str, times: int = 1) -> None:
+        """Waits until it has said all the words, one of them so many times."""
+
+        def said() -> bool:
+            return all(self.log.count(word) >= times for word in words)
+
+        await wait_until(said, LIMIT_SECONDS, f"no {words} in:\n{self.log}")
+
+    def events(self) -> list[dict[str, Any]]:
+        """Its log as JSON lines."""
+        return [json.loads(line) for line in self.log.splitlines()]
+
+    def audited(self) -> list[dict[str, Any]]:
+        """The audit log's lines."""
+        path = self.home / "audit.jsonl"
+        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Sends a signal and waits; gives the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(LIMIT_SECONDS)
+
+
+@contextmanager
+def watching(home: Path, conninfo: str, *arguments: str, **variables: str) -> Iterator[Watch]:
+    """A daemon that is killed at the end of the block, whatever became of it."""
+    home.mkdir(exist_ok=True)
+    line = command("reap", conninfo, "--watch", "--audit-log", str(home / "audit.jsonl"), *arguments)
+    with (home / "log").open("wb") as log:
+        process = subprocess.Popen(
+            line,
+            env=environment(home, **variables),
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,
+        )
+    with process:
+        try:
+            yield Watch(process, home)
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def small(server_factory: ServerFactory) -> ThrowawayServer:
+    """A server of 20 slots."""
+    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
+
+
+async def gone(server: ThrowawayServer, name: str) -> None:
+    """Waits until no session of that application is left."""
+
+    async def none() -> bool:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+        return await fetch_value(server, query, name) == 0
+
+    await wait_until(none, LIMIT_SECONDS, f"{name} is still there")
+
+
+async def busy(connection: asyncpg.Connection, until: asyncio.Event) -> int:
+    """A well-behaved client: a statement every little while; gives how many went well."""
+    done = 0
+    while not until.is_set():
+        assert await connection.fetchval("SELECT 1") == 1
+        done += 1
+        await asyncio.sleep(0.05)
+    return done
+
+
+async def test_it_ends_the_stale_and_nobody_else(small: ThrowawayServer, tmp_path: Path) -> None:
+    """A client that goes on working sees no error; the audit log accounts for each that was ended."""
+    async with (
+        session(small, application_name="busy") as working,
+        sessions(small, 12, application_name="leak"),
+    ):
+        until = asyncio.Event()
+        work = asyncio.ensure_future(busy(working, until))
+        with watching(tmp_path, small.uri(), *FAST) as daemon:
+            await daemon.says("active: this daemon reaps")
+            await daemon.says("terminated ", times=12)
+            await gone(small, "leak")
+            until.set()
+            assert await work > 0
+            assert daemon.end() == 0
+        assert daemon.log.splitlines()[-1].endswith("ended")
+        assert daemon.log.count("terminated") == 12
+    outcomes = [line for line in daemon.audited() if line["event"] == "outcome"]
+    assert {line["application_name"] for line in outcomes} == {"leak"}
+    assert {(line["face"], line["trigger"]) for line in outcomes} == {("daemon", "usage")}
+    assert len(outcomes) == 12
+
+
+async def test_below_the_line_it_says_nothing(small: ThrowawayServer, tmp_path: Path) -> None:
+    """No line while nothing happens, however often it polls."""
+    with watching(tmp_path, small.uri(), *FAST, "--log-format", "json") as daemon:
+        await daemon.says('"active"')
+        counted = (
+            "SELECT sum(calls) FROM (SELECT 1 AS calls FROM pg_stat_activity WHERE query LIKE '%REAP%') q"
+        )
+        await fetch_value(small, counted)
+        first = await state_change(small)
+        await wait_until_polls(small, first, 5)
+        assert [event["event"] for event in daemon.events()] == ["start", "connected", "active"]
+        assert daemon.end(signal.SIGINT) == 130
+
+
+async def state_change(server: ThrowawayServer) -> Any:
+    """When the daemon's session last did something."""
+    query = "SELECT max(state_change) FROM pg_stat_activity WHERE application_name LIKE 'pgtop daemon@%'"
+    return await fetch_value(server, query)
+
+
+async def wait_until_polls(server: ThrowawayServer, last: Any, number: int) -> None:
+    """Waits until the daemon has asked something so many more times."""
+    for _ in range(number):
+
+        async def moved(before: Any = last) -> Any:
+            now = await state_change(server)
+            return now if now != before else None
+
+        last = await wait_until(moved, LIMIT_SECONDS)
+
+
+async def test_a_full_server_gets_room_at_once(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Truly full: an ordinary role is refused, the daemon makes just enough room in the poll that sees it."""
+    role = await create_role(small)
+    with watching(tmp_path, small.uri(), *FAST, *EMERGENCY) as daemon:
+        await daemon.says("active")
+        async with sessions(small, 19, user=role.name, password=role.password):
+            with pytest.raises(asyncpg.TooManyConnectionsError):
+                await asyncpg.connect(role.uri(), ssl=False)
+            await daemon.says("emergency: ended 5 of 5 sessions, usage 100% → 75%")
+            async with session(small, user=role.name, password=role.password) as one:
+                assert await one.fetchval("SELECT 1") == 1
+
+
+async def test_of_two_one_reaps_and_the_other_takes_over(small: ThrowawayServer, tmp_path: Path) -> None:
+    """In another database too, and after kill -9 of the active one."""
+    with watching(tmp_path / "a", small.uri(), *FAST) as first:
+        await first.says("active: this daemon reaps")
+        with watching(tmp_path / "b", small.uri(database="template1"), *FAST) as second:
+            await second.says(f"standing by: daemon@{socket.gethostname()} reaps")
+            async with sessions(small, 12, application_name="one"):
+                await first.says("terminated ", times=12)
+            first.end(signal.SIGKILL)
+            await second.says("active: this daemon reaps")
+            async with sessions(small, 12, application_name="two"):
+                await second.says("terminated ", times=12)
+            assert "sweep" not in second.log.split("active: this daemon reaps")[0]
+            assert second.end() == 0
+
+
+async def test_it_survives_its_server(small: ThrowawayServer, tmp_path: Path) -> None:
+    """A restart is told in two lines; its health is bad meanwhile, and it reaps again after it."""
+    with free_port() as port:
+        listen = f"127.0.0.1:{port}"
+    with watching(tmp_path, small.uri(), *FAST, "--metrics-listen", listen) as daemon:
+        await daemon.says("active")
+        await wait_until(lambda: status(f"http://{listen}/healthz") == 200, LIMIT_SECONDS)
+        small.stop()
+        await daemon.says("WARNING no data")
+        await wait_until(lambda: status(f"http://{listen}/healthz") == 503, LIMIT_SECONDS)
+        small.start()
+        await daemon.says("connected to 127.0.0.1", times=2)
+        assert ", after " in daemon.log
+        await wait_until(lambda: status(f"http://{listen}/healthz") == 200, LIMIT_SECONDS)
+        async with sessions(small, 12):
+            await daemon.says("terminated ", times=12)
+        assert daemon.end() == 0
+
+
+@contextmanager
+def free_port() -> Iterator[int]:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        yield one.getsockname()[1]
+
+
+def status(url: str) -> int:
+    """The HTTP status; 0 where nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+async def test_it_waits_for_a_server_that_is_not_up_yet(small: ThrowawayServer, tmp_path: Path) -> None:
+    small.stop()
+    with watching(tmp_path, small.uri(), *FAST) as daemon:
+        await daemon.says("no data", "no server listens")
+        small.start()
+        await daemon.says("active: this daemon reaps")
+
+
+async def test_refused_logins_are_noticed(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Its own logins are refused while active sessions hold every slot, and are not any more afterwards."""
+    role = await create_role(small, "operator")
+    with watching(tmp_path, role.uri(), *FAST, "--login-probe", "1s") as daemon:
+        await daemon.says("active")
+        async with sessions(small, 22, application_name="stuck") as stuck:
+            begun = [asyncio.ensure_future(each.execute("SELECT pg_sleep(60)")) for each in stuck]
+            await daemon.says("a login was refused: no slot is left", "there is nobody to end")
+            for each in stuck:
+                each.terminate()
+            await asyncio.gather(*begun, return_exceptions=True)
+        await daemon.says("logins are no longer refused")
+
+
+async def test_json_lines_hold_no_secret(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Each line is an object with time, level, event and message; statements only where asked for."""
+    role = await create_role(small, "operator")
+    other = await create_role(small)
+    for asked in ((), ("--log-queries",)):
+        with watching(
+            tmp_path / f"d{len(asked)}", role.uri(), *FAST, "--log-format", "json", *asked
+        ) as daemon:
+            await daemon.says('"active"')
+            async with sessions(small, 12, user=other.name, password=other.password) as opened:
+                for each in opened:
+                    await each.execute("SELECT 'a secret of theirs'")
+                await daemon.says('"sweep"')
+                await daemon.says('"victim"', times=12)
+            assert daemon.end() == 0
+        events = daemon.events()
+        assert all({"time", "level", "event", "message"} <= event.keys() for event in events)
+        victims = [event for event in events if event["event"] == "victim"]
+        assert {event["outcome"] for event in victims} == {"terminated"}
+        assert role.password not in daemon.log
+        assert ("a secret of theirs" in daemon.log) is bool(asked)
+        assert [event["event"] for event in events][-1] == "stop"
+
+
+async def test_systemd_is_told(small: ThrowawayServer, tmp_path: Path) -> None:
+    """READY once it is at work, STATUS in words, WATCHDOG in time, STOPPING at the end."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        path = f"/tmp/pgtop-notify-{os.getpid()}"  # noqa: S108 - a socket's path has to be short
+        manager.bind(path)
+        manager.settimeout(LIMIT_SECONDS)
+        try:
+            variables = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "600000"}
+            with watching(tmp_path, small.uri(), *FAST, **variables) as daemon:
+                told: list[str] = []
+                while not (told.count("WATCHDOG=1") >= 3 and any("reaping" in each for each in told)):
+                    told.append(await asyncio.to_thread(lambda: manager.recv(4096).decode()))
+                assert "READY=1" in told
+                assert "STATUS=reaping: 1 of 20 slots, 5%" in told
+                assert daemon.end() == 0
+                while told[-1] != "STOPPING=1":
+                    told.append(await asyncio.to_thread(lambda: manager.recv(4096).decode()))
+        finally:
+            await asyncio.to_thread(Path(path).unlink)
+
+
+async def test_a_dry_run_ends_nobody(small: ThrowawayServer, tmp_path: Path) -> None:
+    """It tells what it would do, holds no key, and leaves no line in the audit log."""
+    async with sessions(small, 12) as opened:
+        with watching(tmp_path, small.uri(), *FAST, "--dry-run") as daemon:
+            await daemon.says("dry run: would end ", "usage 65% → ")
+            assert await fetch_value(small, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+            assert daemon.end() == 0
+        assert [await each.fetchval("SELECT 1") for each in opened] == [1] * 12
+    assert not daemon.audited()
+
+
+async def test_an_audit_log_that_cannot_be_written_ends_nobody(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """The daemon says so once, and stays."""
+    (tmp_path / "audit.jsonl").mkdir()
+    async with sessions(small, 12) as opened:
+        with watching(tmp_path, small.uri(), *FAST) as daemon:
+            await daemon.says("cannot write the audit log")
+            first = await state_change(small)
+            await wait_until_polls(small, first, 5)
+            assert daemon.log.count("cannot write the audit log") == 1
+            assert daemon.end() == 0
+        assert [await each.fetchval("SELECT 1") for each in opened] == [1] * 12
+
+
+async def test_what_does_not_mend_itself_ends_it_at_once(small: ThrowawayServer, tmp_path: Path) -> None:
+    """An unknown role is status 3, hidden states are 5, an address for metrics that is taken is 2."""
+    plain = await create_role(small)
+    unknown = run(tmp_path, "reap", "--watch", small.uri(user="nobody_here"))
+    assert unknown.returncode == 3
+    assert 'pgtop: role "nobody_here" does not exist' in unknown.stderr
+    async with session(small):
+        blind = await asyncio.to_thread(run, tmp_path, "reap", "--watch", plain.uri())
+    assert blind.returncode == 5
+    assert f"GRANT pg_monitor TO {plain.name}" in blind.stderr
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = await asyncio.to_thread(
+            run, tmp_path, "reap", "--watch", small.uri(), "--metrics-listen", address
+        )
+    assert done.returncode == 2
+    assert f"cannot listen at {address} for metrics" in done.stderr
+    assert_one_line(run(tmp_path, "reap", "--watch", "--read-only", small.uri()), 2, "read_only")
