@@ -135,7 +135,10 @@ async def test_s_sweeps_the_stale_and_tags_are_ended_by_k(server: ThrowawayServe
             assert not driven.backends.tagged
             pids = {each.get_server_pid() for each in leaked}
             await wait_until(lambda: stale_pids(driven) >= pids)
-            await driven.press("S")
+            await driven.select(leaked[0].get_server_pid())
+            await driven.press("space")
+            await driven.shows("✓!")
+            await driven.press("U", "S")
             dialog = await driven.dialog()
             assert {victim.backend.pid for victim in dialog.plan.victims} >= pids
             before = dialog.plan
