@@ -111,7 +111,7 @@ class PlanDialog(ModalScreen[Plan | None]):
         self._fit()
 
     def _keys(self) -> list[Cell]:
-        if self._replan is None:
+        if self._replan is None or self.plan.refusal:
             return []
         emergency = self.plan.trigger is Trigger.EMERGENCY
         included = self.plan.policy.include_idle_in_transaction_seconds is not None

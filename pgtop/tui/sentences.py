@@ -31,6 +31,9 @@ def headline(plan: Plan) -> str:
     `End 24 sessions idle for more than 5m 00s: 86% → 61%`.
     """
     number = len(plan.victims)
+    if plan.trigger is Trigger.SELECTED and not number:
+        done = "Nothing to cancel" if plan.act is Act.CANCEL else "Nobody to end"
+        return f"{done}: all of the selected are spared, or gone"
     if plan.act is Act.CANCEL:
         return f"Cancel {plural(number, 'statement')}; the sessions stay"
     usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
