@@ -100,6 +100,14 @@ def told(said: str, width: int, style: str = "") -> list[list[Cell]]:
     return [[Cell(f" {line}", style)] for line in folded(said, max(1, width - 1))]
 
 
+def begun_sentence(plan: Plan) -> str:
+    """What is going on between the yes and the outcomes: `ending 24 sessions …`."""
+    number = len(plan.victims)
+    if plan.act is Act.CANCEL:
+        return f"cancelling {plural(number, 'statement')} …"
+    return f"ending {plural(number, 'session')} …"
+
+
 def outcome_sentence(report: Report) -> str:
     """What became of a plan in one line: `ended 24 of 26: 1 changed, 1 denied`."""
     cancel = report.plan.act is Act.CANCEL

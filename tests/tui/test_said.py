@@ -1,5 +1,7 @@
 """What the dashboard says of what it shows: notices, the list's title, and the keys that count now."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,26 @@ async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServe
         await wait_until(lambda: driven.dashboard.focused is driven.dashboard._filter)
         driven.dashboard.set_focus(table)
         await wait_until(lambda: not driven.dashboard._filter.display)
+
+
+async def test_between_the_yes_and_the_outcome_it_says_what_goes_on(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """A session that takes no signal; and `o` tells of it also after another notice took the line."""
+    async with session(server) as one:
+        pid = one.get_server_pid()
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.press("o")
+            assert driven.app.screen is driven.dashboard
+            await driven.select(pid)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                await driven.press("K")
+                await driven.dialog()
+                await driven.press("y")
+                await driven.shows("ending 1 session …")
+                await driven.shows("ended 0 of 1 session: 1 survived")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            await driven.press("c", "o")
+            await driven.shows("survived", str(pid))
