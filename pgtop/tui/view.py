@@ -25,8 +25,9 @@ from pgtop.tui.paint import Lines
 from pgtop.tui.seen import Seen
 from pgtop.tui.table import LineTable
 
-TALL_LINES: Final = 15
+SHORT_LINES: Final = 15
 """From this height on there is room for more than the list of backends."""
+TALL_LINES: Final = 30
 LATE_SECONDS: Final = 2.0
 """A poll that is not answered so long after it was due is late: what is shown is no longer live."""
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
@@ -37,8 +38,8 @@ class View(Screen[None]):
 
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
         (0, "-tiny"),
-        (TALL_LINES, "-short"),
-        (30, "-tall"),
+        (SHORT_LINES, "-short"),
+        (TALL_LINES, "-tall"),
     ]
 
     def __init__(self, *, poller: Poller, config: Config) -> None:
@@ -125,7 +126,7 @@ class View(Screen[None]):
     @property
     def _most_lines(self) -> int:
         """In how many lines something may be said at this height."""
-        return 3 if self.size.height >= TALL_LINES else 1
+        return 1 + (self.size.height >= SHORT_LINES) + (self.size.height >= TALL_LINES)
 
     def _show_graph(self) -> None:
         snapshot = self.shown
