@@ -174,7 +174,7 @@ def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: in
 
     In at most `most` lines.
     """
-    age = "" if age_seconds is None else f" · what is shown is {duration(age_seconds)} old"
+    age = "" if age_seconds is None else f" · data {duration(age_seconds)} old"
     said = few_lines(f"✗ {outage.message} · trying again{age}", width - 2, most)
     return [[Cell(f" {line}".ljust(width), "alarm")] for line in said]
 

@@ -104,7 +104,7 @@ def test_an_outage_keeps_its_mend_and_its_age() -> None:
     )
     lines = said(outage_lines(outage, 72.0, 80, 3))
     assert all(cell_width(line) <= 80 for line in lines)
-    assert "it runs · trying again · what is shown is 1m 12s old" in " ".join(line.strip() for line in lines)
+    assert "it runs · trying again · data 1m 12s old" in " ".join(line.strip() for line in lines)
     assert said(outage_lines(outage, 72.0, 80, 1))[0].rstrip().endswith("…")
 
 
