@@ -30,6 +30,9 @@ def headline(plan: Plan) -> str:
     `End 24 sessions idle for more than 5m 00s: 86% → 61%`.
     """
     number = len(plan.victims)
+    if plan.trigger is Trigger.SELECTED and not number:
+        done = "Nothing to cancel" if plan.act is Act.CANCEL else "Nobody to end"
+        return f"{done}: all of the selected are spared, or gone"
     if plan.act is Act.CANCEL:
         return f"Cancel {plural(number, 'statement')}; the sessions stay"
     usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
@@ -59,6 +62,14 @@ def spared_sentence(plan: Plan) -> str:
     counts = Counter(spared.spared_for for spared in plan.spared)
     said = [f"{counts[each]} {_SPARED_PHRASES[each][counts[each] > 1]}" for each in SparedFor if counts[each]]
     return f"spared: {', '.join(said)}" if said else ""
+
+
+def begun_sentence(plan: Plan) -> str:
+    """What is going on between the yes and the outcomes: `ending 24 sessions …`."""
+    number = len(plan.victims)
+    if plan.act is Act.CANCEL:
+        return f"cancelling {plural(number, 'statement')} …"
+    return f"ending {plural(number, 'session')} …"
 
 
 def outcome_sentence(report: Report) -> str:

@@ -13,7 +13,7 @@ from pgtop.core.text import plural
 from pgtop.errors import PgtopError
 from pgtop.reaper import Reaper, Report
 from pgtop.tui.dialogs import PlanDialog, Replan
-from pgtop.tui.messages import Reaped, Trouble
+from pgtop.tui.messages import Begun, Reaped, Trouble
 
 LONGEST_RUN_SECONDS: Final = 30.0
 """How long a closed dashboard waits for the outcomes of what it began."""
@@ -63,6 +63,7 @@ class Acting:
             dialog = PlanDialog(await planning, replan=replan, caution=caution(snapshot) if replan else "")
             plan = await self._screen.app.push_screen_wait(dialog)
             if plan is not None:
+                self._screen.post_message(Begun(plan))
                 # A run that has begun goes on when the screen is closed: each signal gets its outcome line.
                 self._running = asyncio.ensure_future(self._reaper.run(plan))
                 self._screen.post_message(Reaped(await asyncio.shield(self._running)))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -18,6 +19,7 @@ from pgtop.audit import AuditLog, operator
 from pgtop.config import Config
 from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.policy import ReapPolicy
+from pgtop.core.text import printable
 from pgtop.errors import ExitCode
 from pgtop.poller import Poller
 from pgtop.postgres.probe import Probe
@@ -85,6 +87,12 @@ class PgtopApp(App[None]):
             loop.add_signal_handler(ending, self.exit)
         if sys.stdin.isatty():
             self.set_interval(TERMINAL_CHECK_SECONDS, self._end_without_terminal)
+
+    async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, events.Paste):
+            # An input shows it as it is, escape sequences of a statement copied from a log included.
+            event.text = printable(event.text)
+        await super().on_event(event)
 
     def _end_without_terminal(self) -> None:
         """Ends where the terminal has gone and SIGHUP was ignored or lost: Textual would read it for ever."""

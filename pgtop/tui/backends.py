@@ -139,9 +139,8 @@ class BackendsTable(LineTable[Backend]):
         return "amber" if stale(row, self._now, self.idle_after_seconds) else ""
 
     def _marks(self, row: Backend) -> Cell:
-        if row.id in self.tagged:
-            return Cell(TAG, "strong")
-        return Cell(STALE, "amber") if self._stale_style(row) else Cell("")
+        mark = STALE if self._stale_style(row) else ""
+        return Cell(TAG + mark, "strong") if row.id in self.tagged else Cell(mark, "amber")
 
     def _state(self, row: Backend) -> Cell:
         shown = {column.key for column, _ in self._laid_out}

@@ -10,11 +10,12 @@ from pgtop.config import Config
 from pgtop.core.activity import BackendId, Outage, Snapshot
 from pgtop.core.policy import ReapPolicy
 from pgtop.poller import Poller
-from pgtop.reaper import Reaper
+from pgtop.reaper import Reaper, Report
+from pgtop.sentences import begun_sentence
 from pgtop.tui import notices
 from pgtop.tui.acting import Acting
 from pgtop.tui.dialogs import ReportDialog
-from pgtop.tui.messages import Polled, Reaped, Trouble
+from pgtop.tui.messages import Begun, Polled, Reaped, Trouble
 from pgtop.tui.view import View
 
 
@@ -57,6 +58,7 @@ class DashboardScreen(View):
         self._first = first
         self._acting = Acting(self, reaper, policy)
         self._blockers_shown = 0
+        self._report: Report | None = None
 
     def on_mount(self) -> None:
         self._backends.focus()
@@ -130,9 +132,14 @@ class DashboardScreen(View):
         if self.shown is not None:
             self._act(self._acting.sweep(self.shown))
 
+    @on(Begun)
+    def _begun(self, message: Begun) -> None:
+        self.say(begun_sentence(message.plan))
+
     @on(Reaped)
     def _reaped(self, message: Reaped) -> None:
         self._backends.tagged -= {each.victim.backend.id for each in message.report.results}
+        self._report = message.report
         self.notice = notices.of_report(message.report)
         self._poller.wake()
         self.show_all()
@@ -143,8 +150,8 @@ class DashboardScreen(View):
 
     def action_outcomes(self) -> None:
         """Shows what became of each session of the last plan."""
-        if self.notice is not None and self.notice.report is not None:
-            self.app.push_screen(ReportDialog(self.notice.report))
+        if self._report is not None:
+            self.app.push_screen(ReportDialog(self._report))
 
     def action_root_blocker(self) -> None:
         """Jumps to who blocks most; again to the next."""

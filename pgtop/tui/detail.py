@@ -14,6 +14,7 @@ from pgtop.core.text import ago, clip, duration, printable, printable_lines
 from pgtop.errors import PgtopError
 from pgtop.postgres.inspect import BackendDetail, Lock, backend_detail
 from pgtop.postgres.seat import Seat
+from pgtop.tui.asking import undisturbed
 from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
 
@@ -60,7 +61,7 @@ class DetailScreen(ModalScreen[None]):
 
     async def _ask(self) -> None:
         try:
-            detail = await backend_detail(self._seat, self._backend.id)
+            detail = await undisturbed(backend_detail(self._seat, self._backend.id))
         except PgtopError as error:
             self._text.fit([[Cell(f" {error}", "red")]])
             return

@@ -6,7 +6,7 @@ typed before it was painted, or within ARM_SECONDS after, is dropped: nobody con
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, ClassVar, Final
 
 from textual import events
@@ -20,6 +20,7 @@ from pgtop.core.policy import Act, Plan, Trigger
 from pgtop.errors import PgtopError
 from pgtop.reaper import Report, Result
 from pgtop.sentences import outcome_sentence
+from pgtop.tui.asking import undisturbed
 from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
 from pgtop.tui.sentences import plan_lines, told
@@ -36,7 +37,7 @@ _WIDTH_PERCENT: Final = 94
 _SIDES: Final = 4
 """The width of a dialog's border and padding, as in the .tcss."""
 
-Replan = Callable[[bool, bool], Awaitable[Plan]]
+Replan = Callable[[bool, bool], Coroutine[Any, Any, Plan]]
 """Makes the sweep's plan anew from the same snapshot: (emergency, with idle in transaction)."""
 
 
@@ -112,7 +113,7 @@ class PlanDialog(ModalScreen[Plan | None]):
         self._fit()
 
     def _keys(self) -> list[Cell]:
-        if self._replan is None:
+        if self._replan is None or self.plan.refusal:
             return []
         emergency = self.plan.trigger is Trigger.EMERGENCY
         included = self.plan.policy.include_idle_in_transaction_seconds is not None
@@ -149,22 +150,26 @@ class PlanDialog(ModalScreen[Plan | None]):
         """Ends nobody."""
         self.dismiss(None)
 
-    async def action_emergency(self) -> None:
+    def action_emergency(self) -> None:
         """Shows the emergency's plan, or the sweep's again."""
         included = self.plan.policy.include_idle_in_transaction_seconds is not None
-        await self._plan_anew(self.plan.trigger is not Trigger.EMERGENCY, included)
+        self._plan_anew(self.plan.trigger is not Trigger.EMERGENCY, included)
 
-    async def action_in_transaction(self) -> None:
+    def action_in_transaction(self) -> None:
         """Adds sessions idle in transaction, or leaves them out again."""
         included = self.plan.policy.include_idle_in_transaction_seconds is not None
-        await self._plan_anew(self.plan.trigger is Trigger.EMERGENCY, not included)
+        self._plan_anew(self.plan.trigger is Trigger.EMERGENCY, not included)
 
-    async def _plan_anew(self, emergency: bool, included: bool) -> None:
+    def _plan_anew(self, emergency: bool, included: bool) -> None:
         if self._replan is None or not self.is_armed:
             return
         self._armed_at = math.inf
+        # Not in the action itself: while it waits for the server, no key would be heard.
+        self.run_worker(self._show_anew(self._replan(emergency, included)), name="plan", group="plan")
+
+    async def _show_anew(self, planning: Coroutine[Any, Any, Plan]) -> None:
         try:
-            self.plan = await self._replan(emergency, included)
+            self.plan = await undisturbed(planning)
             self._problem = ""
         except PgtopError as error:
             self._problem = str(error)

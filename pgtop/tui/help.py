@@ -16,7 +16,7 @@ KEYS: Final = (
         (
             ("K", "terminate the tagged sessions, or the selected one"),
             ("C", "cancel what they run; the sessions stay"),
-            ("S", "sweep: end the stale; e: the emergency's plan, i: in txn too"),
+            ("S", "sweep: end the stale; e: emergency's plan, i: in txn too"),
             ("y  n Esc", "in a dialog: yes, no"),
             ("o", "after an act: what became of each session"),
         ),
@@ -53,6 +53,8 @@ WORDS: Final = (
     ("idle age", "since state_change, by the server's clock"),
     ("session", "its age; a keepalive query resets only the idle age"),
     ("! stale", "idle for longer than --idle-after"),
+    ("in 15m", "how many more a group has now than so long ago"),
+    ("?", "a state hidden from this role: GRANT pg_monitor"),
     ("spared", "pgtop's own, superusers', protected applications,"),
     ("", "holders of advisory locks, and listeners: known only"),
     ("", "where a poll saw LISTEN as the last statement"),

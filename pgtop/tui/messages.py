@@ -3,6 +3,7 @@
 from textual.message import Message
 
 from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.policy import Plan
 from pgtop.reaper import Report
 
 
@@ -16,6 +17,14 @@ class Polled(Message):
     def can_replace(self, message: Message) -> bool:
         """True for an older one."""
         return isinstance(message, Polled)
+
+
+class Begun(Message):
+    """A plan was said yes to and is being carried out."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
 
 
 class Reaped(Message):

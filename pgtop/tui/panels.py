@@ -52,11 +52,17 @@ def sentence(standing: Standing, *, brief: bool = False) -> str:
     line = f"the {percent(standing.warn_at)} line"
     if level(snapshot, standing.warn_at) == "calm":
         return f"under {line}"
-    since = f" since {clock(standing.over_since, seconds=False)}" if standing.over_since is not None else ""
+    since = _since(standing.over_since, snapshot.taken_at) if standing.over_since is not None else ""
     if level(snapshot, standing.warn_at) == "full":
         refused = "FULL: ordinary logins are refused"
         return refused if brief else f"{refused} · over {line}{since}"
     return f"over {line}{since}"
+
+
+def _since(moment: int, now: int) -> str:
+    """A time of day says when it was for a day only."""
+    seconds = (now - moment) / MICROSECONDS
+    return f" since {clock(moment, seconds=False)}" if seconds < 86_400 else f" for {duration(seconds)}"
 
 
 def head_lines(standing: Standing, width: int) -> list[list[Cell]]:
@@ -174,7 +180,7 @@ def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: in
 
     In at most `most` lines.
     """
-    age = "" if age_seconds is None else f" · what is shown is {duration(age_seconds)} old"
+    age = "" if age_seconds is None else f" · data {duration(age_seconds)} old"
     said = few_lines(f"✗ {outage.message} · trying again{age}", width - 2, most)
     return [[Cell(f" {line}".ljust(width), "alarm")] for line in said]
 

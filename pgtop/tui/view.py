@@ -25,7 +25,7 @@ from pgtop.tui.paint import Lines
 from pgtop.tui.seen import Seen
 from pgtop.tui.table import LineTable
 
-TALL_LINES: Final = 15
+SHORT_LINES: Final = 15
 """From this height on there is room for more than the list of backends."""
 LATE_SECONDS: Final = 2.0
 """A poll that is not answered so long after it was due is late: what is shown is no longer live."""
@@ -37,7 +37,7 @@ class View(Screen[None]):
 
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
         (0, "-tiny"),
-        (TALL_LINES, "-short"),
+        (SHORT_LINES, "-short"),
         (30, "-tall"),
     ]
 
@@ -107,7 +107,7 @@ class View(Screen[None]):
             greyed.set_class(outage is not None, "-greyed")
         age = self.seen.age_of(snapshot) if snapshot is not None else None
         if outage is not None:
-            banner.fit(panels.outage_lines(outage, age, width, self._most_lines))
+            banner.fit(panels.outage_lines(outage, age, width, 2 if self.size.height >= SHORT_LINES else 1))
         if snapshot is not None:
             interval = self._poller.interval_seconds
             standing = panels.Standing(
@@ -121,11 +121,6 @@ class View(Screen[None]):
                 late=self.seen.age_seconds > interval + LATE_SECONDS,
             )
             self._lines("head").show(panels.head_lines(standing, width))
-
-    @property
-    def _most_lines(self) -> int:
-        """In how many lines something may be said at this height."""
-        return 3 if self.size.height >= TALL_LINES else 1
 
     def _show_graph(self) -> None:
         snapshot = self.shown
@@ -170,7 +165,7 @@ class View(Screen[None]):
         line = self._lines("notice")
         line.display = self.notice is not None
         if self.notice is not None:
-            line.fit(notices.lines(self.notice, self.size.width, self._most_lines))
+            line.fit(notices.lines(self.notice, self.size.width, 2 if self.size.height >= SHORT_LINES else 1))
         focus = self.focused.id if self.focused is not None else None
         keys = notices.keys(focus, len(self._backends.tagged), self.notice)
         self._lines("keys").show([panels.key_line(keys, self.size.width)])

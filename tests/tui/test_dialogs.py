@@ -68,3 +68,16 @@ async def test_an_emergency_below_the_line_says_that_nobody_needs_to_go(
         assert not plan.victims
         assert plan.spared
         assert "is below the line already" in headline(plan)
+
+
+async def test_where_nobody_is_left_to_end_the_headline_says_so(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """pgtop's own session is never ended, and has no statement that could be cancelled meanwhile."""
+    async with face_on(server, tmp_path / "a") as face:
+        snapshot = await face.snapshot()
+        own = [backend.id for backend in snapshot.backends if backend.pid == snapshot.own_pid]
+        ending = await face.reaper.plan_terminate(snapshot, ReapPolicy(), own)
+        assert headline(ending) == "Nobody to end: all of the selected are spared, or gone"
+        cancelling = await face.reaper.plan_cancel(snapshot, ReapPolicy(), own)
+        assert headline(cancelling) == "Nothing to cancel: all of the selected are spared, or gone"

@@ -65,6 +65,18 @@ async def test_a_full_server_is_said_in_whole_words_at_80_columns(
         assert cell_width(line) <= width
 
 
+async def test_a_line_crossed_days_ago_is_not_told_by_the_time_of_day(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    full = holding(await snapshot_of(server, tmp_path / "a"), 90, 97)
+    day = 86_400 * 1_000_000
+    for since, words in (
+        (full.taken_at - day + 1, "line since "),
+        (full.taken_at - 2 * day, "line for 2d 00h"),
+    ):
+        assert words in said(head_lines(Standing(full, 0.8, 2.0, since), 80))[1]
+
+
 @pytest.mark.parametrize("width", [80, 120, 200])
 async def test_the_bar_stands_still_while_figures_grow(
     server: ThrowawayServer, tmp_path: Path, width: int
@@ -104,7 +116,7 @@ def test_an_outage_keeps_its_mend_and_its_age() -> None:
     )
     lines = said(outage_lines(outage, 72.0, 80, 3))
     assert all(cell_width(line) <= 80 for line in lines)
-    assert "it runs · trying again · what is shown is 1m 12s old" in " ".join(line.strip() for line in lines)
+    assert "it runs · trying again · data 1m 12s old" in " ".join(line.strip() for line in lines)
     assert said(outage_lines(outage, 72.0, 80, 1))[0].rstrip().endswith("…")
 
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from textual import events
+from textual.widgets import Input
 
 from pgtop.core.groups import GroupBy
 from pgtop.core.selection import Column
@@ -135,7 +137,10 @@ async def test_s_sweeps_the_stale_and_tags_are_ended_by_k(server: ThrowawayServe
             assert not driven.backends.tagged
             pids = {each.get_server_pid() for each in leaked}
             await wait_until(lambda: stale_pids(driven) >= pids)
-            await driven.press("S")
+            await driven.select(leaked[0].get_server_pid())
+            await driven.press("space")
+            await driven.shows("✓!")
+            await driven.press("U", "S")
             dialog = await driven.dialog()
             assert {victim.backend.pid for victim in dialog.plan.victims} >= pids
             before = dialog.plan
@@ -342,6 +347,19 @@ HOSTILE = [
     "\U0001f600 e\u0301",
     "z" * 10_000,
 ]
+
+
+@pytest.mark.parametrize("opened_by", ["slash", "ctrl+p"])
+async def test_hostile_text_that_is_pasted_stays_text(
+    server: ThrowawayServer, tmp_path: Path, opened_by: str
+) -> None:
+    """Into the filter and into the command palette."""
+    async with dashboard(server, tmp_path / "a") as driven:
+        await driven.press(opened_by)
+        await wait_until(lambda: isinstance(driven.app.focused, Input))
+        driven.app.post_message(events.Paste("a\x1b[2J\u202eb\x9b31m\nc"))
+        await driven.shows("a·[2J·b·31m c")
+        assert_clean(driven)
 
 
 async def test_hostile_text_stays_text(server: ThrowawayServer, tmp_path: Path) -> None:

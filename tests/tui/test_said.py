@@ -1,5 +1,7 @@
 """What the dashboard says of what it shows: notices, the list's title, and the keys that count now."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui import notices
 from pgtop.tui.applications import ApplicationsTable
+from pgtop.tui.help import help_lines
 from tests.reaping import face_on
 from tests.servers import session, sessions, wait_until
 from tests.tui.screens import dashboard
@@ -65,3 +68,43 @@ async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServe
         await wait_until(lambda: driven.dashboard.focused is driven.dashboard._filter)
         driven.dashboard.set_focus(table)
         await wait_until(lambda: not driven.dashboard._filter.display)
+
+
+async def test_between_the_yes_and_the_outcome_it_says_what_goes_on(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """A session that takes no signal; and `o` tells of it also after another notice took the line."""
+    async with session(server) as one:
+        pid = one.get_server_pid()
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.press("o")
+            assert driven.app.screen is driven.dashboard
+            await driven.select(pid)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                await driven.press("K")
+                await driven.dialog()
+                await driven.press("y")
+                await driven.shows("ending 1 session …")
+                await driven.shows("ended 0 of 1 session: 1 survived")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            await driven.press("c", "o")
+            await driven.shows("survived", str(pid))
+
+
+def test_the_help_fits_into_80_columns() -> None:
+    """Beside its border, its padding and its scroll bar."""
+    for line in help_lines():
+        assert cell_width("".join(cell.text for cell in line)) <= 69
+
+
+async def test_the_tag_of_a_session_that_left_goes_with_it(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with session(server) as staying, dashboard(server, tmp_path / "a") as driven:
+        async with session(server) as leaving:
+            for each in (staying, leaving):
+                await driven.select(each.get_server_pid())
+                await driven.press("space")
+            await driven.shows("K terminate 2 tagged")
+        await driven.shows("K terminate 1 tagged")
+        assert {identity.pid for identity in driven.backends.tagged} == {staying.get_server_pid()}
