@@ -14,6 +14,7 @@ from typing import Final, TextIO
 
 import msgspec
 
+from pgtop import audit_files
 from pgtop.errors import AuditError
 
 STANDARD_ERROR: Final = "-"
@@ -83,10 +84,25 @@ def operator(environ: Mapping[str, str]) -> Operator:
 class AuditLog:
     """Appends lines to a file, or to a stream. Several processes may write the same file at once."""
 
-    def __init__(self, path: Path | None, stream: TextIO | None = None) -> None:
-        """Writes to `path`; where that is None to `stream`, standard error by default."""
+    def __init__(
+        self,
+        path: Path | None,
+        stream: TextIO | None = None,
+        *,
+        max_bytes: int = audit_files.DEFAULT_MAX_BYTES,
+        keep: int = audit_files.DEFAULT_KEEP,
+        lock_seconds: float = audit_files.DEFAULT_LOCK_SECONDS,
+    ) -> None:
+        """Writes to `path`; where that is None to `stream`, standard error by default.
+
+        A file that would grow beyond `max_bytes` becomes `path.1`, what was that `path.2`, up to `keep`.
+        `lock_seconds` bounds how long the other writers are waited for.
+        """
         self.path = path
         self._stream = stream
+        self._max_bytes = max_bytes
+        self._keep = max(keep, 1)
+        self._lock_seconds = lock_seconds
 
     @property
     def name(self) -> str:
@@ -99,39 +115,35 @@ class AuditLog:
         Raises AuditError, which names the file and the mend; the lines may then be there in part.
         """
         encoded = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+        if not encoded:
+            return
         try:
             if self.path is None:
                 self._write_stream(encoded)
             else:
-                _append_file(self.path, encoded)
+                self._write_file(self.path, encoded)
         except (OSError, ValueError) as error:
-            problem = f"cannot write the audit log {self.name} ({_words(error)})"
-            mend = "make room or name another with --audit-log PATH (--audit-log - for standard error)"
-            raise AuditError(problem, mend) from error
+            raise AuditError(
+                f"cannot write the audit log {self.name} ({_words(error)})", _mend(error)
+            ) from error
 
     def _write_stream(self, encoded: bytes) -> None:
         stream = self._stream or sys.stderr
         stream.write(encoded.decode("utf-8"))
         stream.flush()
 
+    def _write_file(self, path: Path, encoded: bytes) -> None:
+        audit_files.append(
+            path, encoded, max_bytes=self._max_bytes, keep=self._keep, lock_seconds=self._lock_seconds
+        )
+
 
 def _words(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _append_file(path: Path, encoded: bytes) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        whole = _after_torn_line(descriptor) + encoded
-        if os.write(descriptor, whole) != len(whole):
-            raise OSError(0, "only a part could be written")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _after_torn_line(descriptor: int) -> bytes:
-    """A line end where the last writer died in the middle of its line, so that it takes no other with it."""
-    size = os.fstat(descriptor).st_size
-    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+def _mend(error: Exception) -> str:
+    another = "name another with --audit-log PATH (--audit-log - for standard error)"
+    if isinstance(error, audit_files.LockHeldError):
+        return f"end or continue that process (fuser names it), or {another}"
+    return f"make room or {another}"
