@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.groups import Group, applications
+from pgtop.core.json_text import json_line
 from pgtop.core.selection import Column, sort_backends
 from pgtop.errors import ConnectError, PgtopError
 from pgtop.postgres.faults import DRIVER_ERRORS
@@ -183,23 +184,5 @@ def _optional_timestamp(microseconds: int | None) -> str | None:
 
 
 def to_json(answer: Report) -> str:
-    r"""The report as one line of JSON.
-
-    JSON leaves C1 bytes, DEL and bidi overrides as they are, and a terminal obeys them: whatever is not
-    printable is written as its escape, which every reader of JSON turns back into the same text.
-    """
-    encoded = msgspec.json.encode(answer).decode("utf-8")
-    if not encoded.isprintable():
-        for character in {each for each in encoded if not each.isprintable()}:
-            encoded = encoded.replace(character, _escape(character))
-    return encoded + "\n"
-
-
-def _escape(character: str) -> str:
-    r"""A character as JSON escapes it: by its UTF-16 units.
-
-    >>> _escape("\x9b"), _escape("\U000e0001")
-    ('\\u009b', '\\udb40\\udc01')
-    """
-    units = character.encode("utf-16-be").hex()
-    return "".join(f"\\u{units[index : index + 4]}" for index in range(0, len(units), 4))
+    """The report as one line of JSON, safe in any terminal."""
+    return json_line(answer)

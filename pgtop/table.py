@@ -1,4 +1,4 @@
-"""A snapshot as a table for people: plain text, no wider than asked for, safe in any terminal."""
+"""Tables for people, a snapshot's above all: plain text, no wider than asked for, safe in any terminal."""
 
 import re
 from typing import Final, Literal
@@ -17,16 +17,20 @@ _LEAST_LAST: Final = 20
 _PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
 
 
-class _Column(msgspec.Struct, frozen=True):
+class TextColumn(msgspec.Struct, frozen=True):
+    """A column of a table: its title, and one printable cell for each row."""
+
     title: str
     cells: list[str]
     align: Literal["left", "right"] = "left"
     widest: int = 24
+    """Cells that it takes at most."""
     drop: int = 0
     """Dropped where there is no room, the lowest first; 0 for never."""
 
     @property
     def width(self) -> int:
+        """Cells that it takes."""
         return min(self.widest, max(map(cell_width, (self.title, *self.cells))))
 
 
@@ -108,21 +112,23 @@ def _hidden(snapshot: Snapshot) -> list[str]:
 def _applications(snapshot: Snapshot, width: int) -> list[str]:
     groups = applications(snapshot)
 
-    def numbers(title: str, name: str, drop: int = 0) -> _Column:
+    def numbers(title: str, name: str, drop: int = 0) -> TextColumn:
         cells = [_at_least(getattr(group, name), group.counts.hidden) for group in groups]
-        return _Column(title, cells, "right", drop=drop)
+        return TextColumn(title, cells, "right", drop=drop)
 
-    return _table(
+    return table_lines(
         [
-            _Column("application", [_name(group.key.application_name, NO_APPLICATION) for group in groups]),
-            _Column("user", [_name(group.key.usename, NO_USER) for group in groups]),
-            _Column("database", [_name(group.key.datname, NO_DATABASE) for group in groups], drop=1),
-            _Column("total", [str(group.total) for group in groups], "right"),
+            TextColumn(
+                "application", [_name(group.key.application_name, NO_APPLICATION) for group in groups]
+            ),
+            TextColumn("user", [_name(group.key.usename, NO_USER) for group in groups]),
+            TextColumn("database", [_name(group.key.datname, NO_DATABASE) for group in groups], drop=1),
+            TextColumn("total", [str(group.total) for group in groups], "right"),
             numbers("idle", "idle"),
             numbers("active", "active"),
             numbers("in txn", "in_transaction", drop=3),
-            _Column("oldest idle", [duration(group.oldest_idle_seconds) for group in groups], "right"),
-            _Column("share", [_share(group) for group in groups], "right", drop=2),
+            TextColumn("oldest idle", [duration(group.oldest_idle_seconds) for group in groups], "right"),
+            TextColumn("share", [_share(group) for group in groups], "right", drop=2),
         ],
         width,
     )
@@ -149,19 +155,19 @@ def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int) -> list
         return [_name(getattr(backend, attribute), empty) for backend in backends]
 
     columns = [
-        _Column("", marks),
-        _Column("pid", [str(backend.pid) for backend in backends], "right"),
-        _Column("application", names("application_name", NO_APPLICATION), widest=20),
-        _Column("user", names("usename", NO_USER), widest=16),
-        _Column("database", names("datname", NO_DATABASE), widest=16, drop=2),
-        _Column("client", [client(backend) for backend in backends], drop=3),
-        _Column("state", [state(backend) for backend in backends]),
-        _Column("idle age", ages("idle_seconds"), "right"),
-        _Column("in txn", ages("xact_seconds"), "right", drop=4),
-        _Column("wait", [_wait(backend) for backend in backends], drop=1),
-        _Column("query", [printable(backend.query) for backend in backends], widest=200),
+        TextColumn("", marks),
+        TextColumn("pid", [str(backend.pid) for backend in backends], "right"),
+        TextColumn("application", names("application_name", NO_APPLICATION), widest=20),
+        TextColumn("user", names("usename", NO_USER), widest=16),
+        TextColumn("database", names("datname", NO_DATABASE), widest=16, drop=2),
+        TextColumn("client", [client(backend) for backend in backends], drop=3),
+        TextColumn("state", [state(backend) for backend in backends]),
+        TextColumn("idle age", ages("idle_seconds"), "right"),
+        TextColumn("in txn", ages("xact_seconds"), "right", drop=4),
+        TextColumn("wait", [_wait(backend) for backend in backends], drop=1),
+        TextColumn("query", [printable(backend.query) for backend in backends], widest=200),
     ]
-    return [f"backends, by idle age · {legend}", *_table(columns, width)]
+    return [f"backends, by idle age · {legend}", *table_lines(columns, width)]
 
 
 def _round(seconds: float) -> str:
@@ -177,7 +183,7 @@ def _wait(backend: Backend) -> str:
     return printable(wait(backend))
 
 
-def _table(columns: list[_Column], width: int) -> list[str]:
+def table_lines(columns: list[TextColumn], width: int) -> list[str]:
     """Head and rows; columns are dropped, the lowest `drop` first, until the last one has room."""
     kept = list(columns)
     while _taken(kept) > width:
@@ -198,7 +204,7 @@ def _table(columns: list[_Column], width: int) -> list[str]:
     ]
 
 
-def _taken(columns: list[_Column]) -> int:
+def _taken(columns: list[TextColumn]) -> int:
     """Cells that the columns need, the last one no more than it must keep."""
     widths = [column.width for column in columns]
     return sum(widths[:-1]) + min(widths[-1], _LEAST_LAST) + len(_GAP) * (len(columns) - 1)
