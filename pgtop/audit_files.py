@@ -124,7 +124,7 @@ def _is_file(path: Path) -> bool:
     """False for what is not rotated: a device, a pipe, a name of an open descriptor such as /dev/stderr."""
     hop = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would go past the link that matters
     for _ in range(_MOST_LINKS):
-        if hop.parent == Path("/dev") or hop.is_relative_to("/dev/fd") or hop.is_relative_to("/proc"):
+        if hop.is_relative_to("/dev/fd") or hop.is_relative_to("/proc"):
             return False
         if not hop.is_symlink():
             break
@@ -168,13 +168,16 @@ def _closing(descriptor: int) -> Iterator[int]:
 
 def _open_newest(target: Path) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
-    while True:
-        with suppress(FileNotFoundError):
-            return os.open(target, flags)
-        with suppress(FileExistsError):
-            descriptor = os.open(target, flags | os.O_CREAT | os.O_EXCL, 0o600)
-            _inherit(descriptor, target)
-            return descriptor
+    try:
+        return os.open(target, flags)
+    except FileNotFoundError:
+        pass
+    try:
+        descriptor = os.open(target, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:  # another writer was quicker
+        return os.open(target, flags)
+    _inherit(descriptor, target)
+    return descriptor
 
 
 def _inherit(descriptor: int, target: Path) -> None:
