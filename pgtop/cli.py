@@ -22,6 +22,7 @@ from pgtop.config import Config, Given, in_force
 from pgtop.errors import ExitCode, PgtopError, UsageError
 from pgtop.options import (
     Option,
+    audit_options,
     connection_options,
     demo_options,
     json_option,
@@ -160,6 +161,26 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     return ExitCode.DONE
 
 
+def _audit(context: click.Context, /, **_: Any) -> int:
+    from pgtop.audit_report import Question, show_json, show_table
+
+    path = _config(context).audit_log
+    if path is None:
+        raise UsageError("an audit log on standard error cannot be read back", "give --audit-log PATH")
+    since: Given | None = context.params["since"]
+    question = Question(
+        path,
+        named=context.params["audit_log"] is not None,
+        since_seconds=None if since is None else msgspec.convert(since.value, float),
+        application=context.params["application"],
+    )
+    if context.params["json"]:
+        show_json(question, show, warn)
+    else:
+        show_table(question, table_width, show, warn)
+    return ExitCode.DONE
+
+
 def _demo(context: click.Context, /, **_: Any) -> int:
     config = _config(context)
     on_screen = not context.params["no_dashboard"]
@@ -257,6 +278,7 @@ DASHBOARD: Final = Command(
     commands=(
         ("pgtop", "the dashboard"),
         ("pgtop snapshot", "one look, as a table or as JSON"),
+        ("pgtop audit", "who was ended, when, why and by whom"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),
     ),
     examples=(
@@ -286,6 +308,18 @@ COMMANDS: Final = {
             ("pgtop snapshot -h db1 --json | jq .usage", "for scripts"),
         ),
         notes=(*_NOTES[:2], _HIDDEN_STATES, *_NOTES[2:]),
+    ),
+    "audit": Command(
+        "audit",
+        callback=click.pass_context(_audit),
+        params=[*audit_options(), *other_options(show)],
+        help="""Read the audit log back: each session that was to be ended, or whose
+        statement was to be cancelled, the newest last, with what became of it.""",
+        examples=(
+            ("pgtop audit --since 1h", "the last hour"),
+            ("pgtop audit --application 'leaky*' --json", "one application's, for scripts"),
+        ),
+        notes=_NOTES,
     ),
     "demo": Command(
         "demo",

@@ -189,6 +189,32 @@ def json_option() -> click.Parameter:
     return Option(["--json"], section=OUTPUT, is_flag=True, help="one JSON object instead of a table")
 
 
+def audit_options() -> list[click.Parameter]:
+    """What of the audit log is shown, and which log; the other settings are taken unlisted."""
+    settings = setting_options(polls=True)
+    for setting in settings:
+        if isinstance(setting, Option):
+            setting.hidden = setting.name != "audit_log"
+            setting.help = "the log to read"
+    return [
+        Option(["--json"], section=OUTPUT, is_flag=True, help="JSON lines, one for each session"),
+        Option(
+            ["--since"],
+            section=OUTPUT,
+            type=Duration(),
+            metavar="DURATION",
+            help="only what was done in the last 30min, 1h, 2d",
+        ),
+        Option(
+            ["--application"],
+            section=OUTPUT,
+            metavar="GLOB",
+            help="only sessions of applications that match, whatever the case",
+        ),
+        *settings,
+    ]
+
+
 def demo_options() -> list[click.Parameter]:
     """What the demo's server and workload are like."""
     return [
