@@ -1,31 +1,24 @@
 """AuditLog: a JSON line before and after each act, flushed to the disk, so that what was done can be told.
 
 The attempts of a plan are one write and one fsync, before the first signal. Where they cannot be written,
-nothing may be ended. Several processes write the same log, one after the other; a full file makes room for a
-new one under the same lock, so that no line is lost or torn between them.
+nothing may be ended.
 """
 
-import fcntl
 import os
 import pwd
 import socket
-import stat
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, TextIO
 
 import msgspec
 
+from pgtop import audit_files
+from pgtop.core.text import printable
 from pgtop.errors import AuditError
 
-MAX_BYTES: Final = 16 * 2**20
-KEEP: Final = 20
-
-_LOCK_SECONDS: Final = 5.0
-"""How long another writer is waited for, all in all: one that hangs must not hang this one."""
-_LOCK_PAUSE_SECONDS: Final = 0.01
+STANDARD_ERROR: Final = "-"
 
 
 class Operator(msgspec.Struct, frozen=True):
@@ -103,22 +96,25 @@ class AuditLog:
         path: Path | None,
         stream: TextIO | None = None,
         *,
-        max_bytes: int = MAX_BYTES,
-        keep: int = KEEP,
+        max_bytes: int = audit_files.DEFAULT_MAX_BYTES,
+        keep: int = audit_files.DEFAULT_KEEP,
+        lock_seconds: float = audit_files.DEFAULT_LOCK_SECONDS,
     ) -> None:
         """Writes to `path`; where that is None to `stream`, standard error by default.
 
-        A file that would grow beyond `max_bytes` becomes `<path>.1`, the former one `.2`, up to `keep`.
+        A file that would grow beyond `max_bytes` becomes `path.1`, what was that `path.2`, up to `keep`.
+        `lock_seconds` bounds how long the other writers are waited for.
         """
         self.path = path
         self._stream = stream
         self._max_bytes = max_bytes
-        self._keep = keep
+        self._keep = max(keep, 1)
+        self._lock_seconds = lock_seconds
 
     @property
     def name(self) -> str:
-        """How to name the log to a person."""
-        return "standard error" if self.path is None else str(self.path)
+        """How to name the log to a person; printable."""
+        return "standard error" if self.path is None else printable(str(self.path))
 
     def append(self, lines: Iterable[AuditLine]) -> None:
         """Writes all lines at once and flushes them to the disk.
@@ -126,116 +122,35 @@ class AuditLog:
         Raises AuditError, which names the file and the mend; the lines may then be there in part.
         """
         encoded = b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+        if not encoded:
+            return
         try:
             if self.path is None:
                 self._write_stream(encoded)
             else:
-                _append_file(self.path, encoded, self._max_bytes, self._keep)
+                self._write_file(self.path, encoded)
         except (OSError, ValueError) as error:
-            problem = f"cannot write the audit log {self.name} ({_words(error)})"
-            mend = "make room or name another with --audit-log PATH (--audit-log - for standard error)"
-            raise AuditError(problem, mend) from error
+            raise AuditError(
+                f"cannot write the audit log {self.name} ({_words(error)})", _mend(error)
+            ) from error
 
     def _write_stream(self, encoded: bytes) -> None:
         stream = self._stream or sys.stderr
         stream.write(encoded.decode("utf-8"))
         stream.flush()
 
+    def _write_file(self, path: Path, encoded: bytes) -> None:
+        audit_files.append(
+            path, encoded, max_bytes=self._max_bytes, keep=self._keep, lock_seconds=self._lock_seconds
+        )
+
 
 def _words(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
-def _append_file(path: Path, encoded: bytes, max_bytes: int, keep: int) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    place = Path(os.path.realpath(path))  # a link stays where it is, and what it names is turned over
-    deadline = time.monotonic() + _LOCK_SECONDS
-    descriptor = _open_locked(place, deadline)
-    try:
-        size = os.fstat(descriptor).st_size
-        if size and size + len(encoded) > max_bytes and _is_file(descriptor):
-            _turn_over(place, keep)
-            # Locked before the old one is let go: nobody writes in between, or finds no file.
-            new = _open_locked(place, deadline)
-            os.close(descriptor)
-            descriptor = new
-        whole = _after_torn_line(descriptor) + encoded
-        if os.write(descriptor, whole) != len(whole):
-            raise OSError(0, "only a part could be written")
-        if _is_file(descriptor):
-            os.fsync(descriptor)
-            if not size or size + len(encoded) > max_bytes:
-                _flush_directory(place.parent)
-    finally:
-        os.close(descriptor)
-
-
-def _open_locked(place: Path, deadline: float) -> int:
-    """The log's file, open and locked for this writer alone; one that was turned over meanwhile is let go."""
-    while True:
-        descriptor = os.open(
-            place, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600
-        )
-        try:
-            while not _lock(descriptor):
-                if time.monotonic() >= deadline:
-                    raise TimeoutError(0, "another program has held its lock for too long")
-                time.sleep(_LOCK_PAUSE_SECONDS)
-            if not _is_file(descriptor) or _is_still(place, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_still(place: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(place.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
-
-
-def _is_file(descriptor: int) -> bool:
-    """False for a device or a pipe: neither turned over nor flushed to a disk."""
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)
-
-
-def _turn_over(place: Path, keep: int) -> None:
-    """Makes room for a new file; the oldest one beyond `keep` goes."""
-    for number in range(keep, 1, -1):
-        younger = turned_over(place, number - 1)
-        if younger.exists():
-            younger.replace(turned_over(place, number))
-    place.replace(turned_over(place, 1))
-
-
-def turned_over(place: Path, number: int) -> Path:
-    """Where a full file of the log is: 1 is the last one that was turned over.
-
-    >>> turned_over(Path("/var/log/audit.jsonl"), 1)
-    PosixPath('/var/log/audit.jsonl.1')
-    """
-    return place.with_name(f"{place.name}.{number}")
-
-
-def _flush_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _after_torn_line(descriptor: int) -> bytes:
-    """A line end where the last writer died in the middle of its line, so that it takes no other with it."""
-    size = os.fstat(descriptor).st_size
-    return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
+def _mend(error: Exception) -> str:
+    another = "name another with --audit-log PATH (--audit-log - for standard error)"
+    if isinstance(error, audit_files.LockHeldError):
+        return f"end or continue that process (fuser names it), or {another}"
+    return f"make room or {another}"

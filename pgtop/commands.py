@@ -14,7 +14,14 @@ from pgtop.command import Command
 from pgtop.config import Config, Given
 from pgtop.connecting import config_of, target_of, with_password
 from pgtop.errors import ExitCode, UsageError
-from pgtop.options import connection_options, demo_options, json_option, other_options, reap_options
+from pgtop.options import (
+    audit_options,
+    connection_options,
+    demo_options,
+    json_option,
+    other_options,
+    reap_options,
+)
 from pgtop.setting_options import LOOKING, POLLING, REAPING, setting_options
 from pgtop.terminal import need_terminal, show, table_width, warn
 
@@ -57,7 +64,7 @@ def _run_dashboard(context: click.Context, target: "Target", config: Config) -> 
 def _snapshot(context: click.Context, /, **_: Any) -> int:
     config = config_of(context)
     target = target_of(context)
-    from pgtop.json_text import to_json
+    from pgtop.core.json_text import json_line
     from pgtop.snapshot import look, report
     from pgtop.table import render
 
@@ -68,7 +75,7 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
             "connect to the server itself"
         )
     if context.params["json"]:
-        show(to_json(report(snapshot, config.warn_at)))
+        show(json_line(report(snapshot, config.warn_at)))
     else:
         width, idle_after = table_width(), config.idle_after_seconds
         show(render(snapshot, warn_at=config.warn_at, idle_after_seconds=idle_after, width=width))
@@ -82,7 +89,7 @@ def _reap(context: click.Context, /, **_: Any) -> int:
         raise UsageError("read_only is in force, and nothing can be ended", "leave --read-only out")
     if context.params["watch"]:
         return _watch(context, target, config)
-    from pgtop.json_text import to_json
+    from pgtop.core.json_text import json_line
     from pgtop.reap import as_report, reap
     from pgtop.reap_table import render
 
@@ -90,7 +97,7 @@ def _reap(context: click.Context, /, **_: Any) -> int:
     answer = with_password(context, target, lambda known: reap(known, config, dry_run=dry_run, always=always))
     if answer.report is not None and answer.report.audit_problem:
         warn(f"the outcomes are not in the audit log: {answer.report.audit_problem}")
-    show(to_json(as_report(answer)) if context.params["json"] else render(answer, table_width()))
+    show(json_line(as_report(answer)) if context.params["json"] else render(answer, table_width()))
     return answer.exit_code
 
 
@@ -109,6 +116,28 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
         target,
         lambda known: watch(known, config, log, read_config=lambda: config_of(context), dry_run=dry_run),
     )
+
+
+def _audit(context: click.Context, /, **_: Any) -> int:
+    from pgtop.audit_report import Question, show_json, show_table
+
+    path = config_of(context).audit_log
+    if path is None:
+        raise UsageError("an audit log on standard error cannot be read back", "give --audit-log PATH")
+    since: Given | None = context.params["since"]
+    # Not from the configuration: a filter there is for whom a sweep means, and would hide what was done.
+    applications: Given | None = context.params["applications"]
+    question = Question(
+        path,
+        named=context.params["audit_log"] is not None,
+        since_seconds=None if since is None else msgspec.convert(since.value, float),
+        applications=() if applications is None else msgspec.convert(applications.value, tuple[str, ...]),
+    )
+    if context.params["json"]:
+        show_json(question, show, warn)
+    else:
+        show_table(question, table_width, show, warn)
+    return ExitCode.DONE
 
 
 def _demo(context: click.Context, /, **_: Any) -> int:
@@ -142,6 +171,7 @@ DASHBOARD: Final = Command(
         ("pgtop", "the dashboard"),
         ("pgtop snapshot", "one look, as a table or as JSON"),
         ("pgtop reap", "end what is idle for too long, once or as a daemon"),
+        ("pgtop audit", "who was ended, when, why and by whom"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),
     ),
     examples=(
@@ -190,6 +220,18 @@ COMMANDS: Final = {
             ("pgtop reap -h db1 --watch", "keep the server from filling up"),
         ),
         notes=(*_NOTES[:2], _REAP_STATUS),
+    ),
+    "audit": Command(
+        "audit",
+        callback=click.pass_context(_audit),
+        params=[*audit_options(), *setting_options({"applications", "audit_log"}), *other_options(show)],
+        help="""Read the audit log back: each session that was to be ended, or whose
+        statement was to be cancelled, the newest last, with what became of it.""",
+        examples=(
+            ("pgtop audit --since 1h", "the last hour"),
+            ("pgtop audit --application 'leaky*' --json", "one application's, for scripts"),
+        ),
+        notes=_NOTES,
     ),
     "demo": Command(
         "demo",

@@ -68,6 +68,6 @@ class NotPermittedError(PgtopError):
 
 
 class AuditError(PgtopError):
-    """The audit log cannot be written; nothing was ended."""
+    """The audit log cannot be written, and nothing was ended; or it cannot be read back."""
 
     exit_code = ExitCode.USAGE

@@ -207,6 +207,20 @@ def json_option() -> click.Parameter:
     return Option(["--json"], section=OUTPUT, is_flag=True, help="one JSON object instead of a table")
 
 
+def audit_options() -> list[click.Parameter]:
+    """What of the audit log is shown."""
+    return [
+        Option(["--json"], section=OUTPUT, is_flag=True, help="JSON lines, one for each session"),
+        Option(
+            ["--since"],
+            section=OUTPUT,
+            type=Duration(),
+            metavar="DURATION",
+            help="only what was done in the last 30min, 1h, 2d",
+        ),
+    ]
+
+
 def demo_options() -> list[click.Parameter]:
     """What the demo's server and workload are like."""
     return [

@@ -12,10 +12,10 @@ from msgspec import UNSET, UnsetType
 from pgtop.audit import AuditLog, operator
 from pgtop.config import Config
 from pgtop.core.activity import Backend, Snapshot
+from pgtop.core.json_text import optional_timestamp
 from pgtop.core.plan import Plan, Trigger
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError, ExitCode, NotPermittedError, PgtopError
-from pgtop.json_text import optional_timestamp
 from pgtop.postgres.faults import DRIVER_ERRORS
 from pgtop.postgres.outages import FAILED, outage
 from pgtop.postgres.probe import Probe

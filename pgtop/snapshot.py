@@ -10,9 +10,9 @@ from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.groups import Group, applications
+from pgtop.core.json_text import optional_timestamp, timestamp
 from pgtop.core.selection import Column, sort_backends
 from pgtop.errors import ConnectError, PgtopError
-from pgtop.json_text import optional_timestamp, timestamp
 from pgtop.postgres.faults import DRIVER_ERRORS
 from pgtop.postgres.outages import FAILED, outage
 from pgtop.postgres.probe import Probe

@@ -1,4 +1,4 @@
-"""A snapshot as a table for people: plain text, no wider than asked for, safe in any terminal."""
+"""Tables for people, a snapshot's above all: plain text, no wider than asked for, safe in any terminal."""
 
 import re
 from typing import Final, Literal
@@ -24,11 +24,13 @@ class TextColumn(msgspec.Struct, frozen=True):
     cells: list[str]
     align: Literal["left", "right"] = "left"
     widest: int = 24
+    """Cells that it takes at most."""
     drop: int = 0
     """Dropped where there is no room, the lowest first; 0 for never."""
 
     @property
     def width(self) -> int:
+        """Cells that it takes."""
         return min(self.widest, max(map(cell_width, (self.title, *self.cells))))
 
 

@@ -1,4 +1,4 @@
-"""JSON as the commands print it: times, and text that is safe on a terminal, whatever a server has in it."""
+"""JSON that is safe to show in a terminal, and times in it: what every `--json` prints."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -23,13 +23,16 @@ def optional_timestamp(microseconds: int | None) -> str | None:
     return None if microseconds is None else timestamp(microseconds)
 
 
-def to_json(answer: msgspec.Struct) -> str:
-    r"""A report as one line of JSON.
+def json_line(value: object) -> str:
+    r"""A value as one line of JSON.
 
     JSON leaves C1 bytes, DEL and bidi overrides as they are, and a terminal obeys them: whatever is not
     printable is written as its escape, which every reader of JSON turns back into the same text.
+
+    >>> json_line({"usename": "a\x9b"})
+    '{"usename":"a\\u009b"}\n'
     """
-    encoded = msgspec.json.encode(answer).decode("utf-8")
+    encoded = msgspec.json.encode(value).decode("utf-8")
     if not encoded.isprintable():
         for character in {each for each in encoded if not each.isprintable()}:
             encoded = encoded.replace(character, _escape(character))
