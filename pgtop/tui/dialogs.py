@@ -84,12 +84,22 @@ def spared_sentence(plan: Plan) -> str:
     return f"spared: {', '.join(said)}" if said else ""
 
 
-def show_sessions(screen: ModalScreen[Any], rows: Sequence[Judged | Result], lines_above: int) -> None:
-    """Shows the rows in the dialog's list, in as many lines as they take and the screen leaves."""
-    table = screen.query_one(SessionList)
-    room = screen.app.size.height - lines_above - _FRAME_LINES
-    table.styles.height = max(2, min(len(rows) + 1, room))
-    table.show(rows)
+def show_text_and_sessions(
+    screen: ModalScreen[Any], lines: Sequence[Sequence[Cell]], rows: Sequence[Judged | Result]
+) -> None:
+    """Shows a dialog's text, and the rows in its list."""
+    text = screen.query_one("#dialog-text", Lines)
+    text.styles.height = len(lines)
+    text.show(lines)
+    screen.query_one(SessionList).show(rows)
+    fit(screen)
+
+
+def fit(screen: ModalScreen[Any]) -> None:
+    """Gives the list as many lines as its rows take and the screen leaves: the buttons are always seen."""
+    table, above = screen.query_one(SessionList), screen.query_one("#dialog-text").styles.height
+    room = screen.app.size.height - int(above.value if above else 0) - _FRAME_LINES
+    table.styles.height = max(2, min(len(table.rows) + 1, room))
 
 
 class PlanDialog(ModalScreen[Plan | None]):
@@ -123,14 +133,14 @@ class PlanDialog(ModalScreen[Plan | None]):
         self._show_plan()
         self.query_one("#leave", Button).focus()
 
+    def on_resize(self) -> None:
+        fit(self)
+
     def _show_plan(self) -> None:
         self._armed_at = math.inf
         plan = self.plan
-        text = self.query_one("#dialog-text", Lines)
         lines = plan_lines(plan, self._caution, self._problem)
-        text.styles.height = len(lines)
-        text.show(lines)
-        show_sessions(self, [*plan.victims, *plan.spared], len(lines))
+        show_text_and_sessions(self, lines, [*plan.victims, *plan.spared])
         verb = "Cancel" if plan.act is Act.CANCEL else "End"
         confirm = self.query_one("#confirm", Button)
         confirm.label = f"y  {verb} {len(plan.victims)}"
@@ -229,8 +239,7 @@ def plan_lines(plan: Plan, caution: str = "", problem: str = "") -> list[list[Ce
     if spared:
         lines.append([Cell(f" {spared}", "dim")])
     if plan.trigger is not Trigger.SELECTED and plan.victims:
-        hint = " LISTEN is a hint: known only where a poll saw it"
-        lines.append([Cell(hint, "dim")])
+        lines.append([Cell(" LISTEN is a hint: known only where a poll saw it", "dim")])
     lines.append([])
     return lines
 
@@ -258,13 +267,13 @@ class ReportDialog(ModalScreen[None]):
         lines = [[Cell(f" {outcome_sentence(self._report)}", "strong")], []]
         if self._report.audit_problem:
             lines.insert(1, [Cell(f" {self._report.audit_problem}", "red")])
-        text = self.query_one("#dialog-text", Lines)
-        text.styles.height = len(lines)
-        text.show(lines)
         rank = list(OUTCOME_STYLES)
         results = sorted(self._report.results, key=lambda each: -rank.index(each.outcome))
-        show_sessions(self, results, len(lines))
+        show_text_and_sessions(self, lines, results)
         self.query_one("#leave", Button).focus()
+
+    def on_resize(self) -> None:
+        fit(self)
 
     def action_leave(self) -> None:
         """Closes the dialog."""

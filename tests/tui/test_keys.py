@@ -5,6 +5,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from textual.widgets import Button
 
 from pgtop.core.groups import GroupBy
 from pgtop.core.selection import Column
@@ -301,6 +302,26 @@ async def test_copy_palette_and_quit(server: ThrowawayServer, tmp_path: Path) ->
         await wait_until(lambda: driven.dashboard.paused)
         await driven.press("q")
         await wait_until(lambda: not driven.app.is_running)
+
+
+async def test_the_buttons_stay_on_a_screen_that_shrinks(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with sessions(server, 30), dashboard(server, tmp_path / "a") as driven:
+        await wait_until(lambda: len(driven.listed) > 30)
+        for pid in driven.listed:
+            await driven.select(pid)
+            await driven.press("space")
+        await driven.press("K")
+        dialog = await driven.dialog()
+        for width, height in ((80, 24), (80, 14), (120, 40)):
+            await driven.pilot.resize_terminal(width, height)
+            await wait_until(lambda: buttons_in_sight(dialog), 10, "the buttons are out of sight")
+        assert dialog.query_one("#dialog-list").region.height > 20
+        await driven.press("escape")
+
+
+def buttons_in_sight(dialog: PlanDialog) -> bool:
+    places = [button.region for button in dialog.query(Button)]
+    return all(place.height and dialog.region.contains_region(place) for place in places)
 
 
 HOSTILE = [
