@@ -1,5 +1,6 @@
 """The audit log: whole lines, whatever the last writer did, and whoever writes beside."""
 
+import errno
 import os
 import pwd
 import subprocess
@@ -104,3 +105,45 @@ def test_an_operator_whose_name_is_no_text_can_be_written_down(tmp_path: Path) -
     who = operator({"SUDO_USER": b"jos\xe9".decode("utf-8", "surrogateescape")})
     AuditLog(tmp_path / "a").append([msgspec.structs.replace(line(), operator=who)])
     assert read(tmp_path / "a")[0].operator.sudo_user == "jos\ufffd"
+
+
+def test_a_disk_that_does_not_keep_the_lines_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(AuditError, match=os.strerror(errno.EIO)):
+        AuditLog(tmp_path / "a").append([line()])
+
+
+LIMITED = """
+import resource, signal, sys
+from pathlib import Path
+from pgtop.audit import AuditLog
+from pgtop.errors import AuditError
+from tests.test_audit import line
+log = AuditLog(Path(sys.argv[1]))
+log.append([line(1)])
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 100, hard))
+try:
+    log.append([line(2)])
+except AuditError as error:
+    print(error)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+log.append([line(3)])
+"""
+
+
+def test_a_line_that_was_written_in_part_is_told_and_takes_no_other_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    root = Path(__file__).parent.parent
+    said = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path)], cwd=root, check=True, capture_output=True, text=True
+    )
+    assert "only a part" in said.stdout
+    first, torn, third = path.read_bytes().splitlines()
+    assert [msgspec.json.decode(each, type=AuditLine).pid for each in (first, third)] == [1, 3]
+    with pytest.raises(msgspec.DecodeError):
+        msgspec.json.decode(torn)
