@@ -1,15 +1,18 @@
 """Every key of the dashboard, against real sessions."""
 
 import asyncio
+import math
 from pathlib import Path
 
 import asyncpg
 import pytest
+from textual import events
 from textual.widgets import Button
 
 from pgtop.core.groups import GroupBy
 from pgtop.core.selection import Column
 from pgtop.demo.server import ThrowawayServer
+from pgtop.tui import dialogs
 from pgtop.tui.applications import ApplicationsTable
 from pgtop.tui.backends import BackendsTable
 from pgtop.tui.detail import DetailScreen
@@ -77,6 +80,63 @@ async def test_a_yes_before_the_plan_was_seen_is_dropped(server: ThrowawayServer
             assert not driven.audit.exists()
             await driven.press("escape")
         assert not await is_gone(one)
+
+
+async def test_nothing_says_yes_to_a_plan_that_has_just_been_painted(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the key, nor the button by mouse or keyboard; and another plan has to be seen anew."""
+    async with session(server) as one:
+        async with dashboard(server, tmp_path / "a") as driven:
+            await wait_until(lambda: one.get_server_pid() in stale_pids(driven))
+            await driven.press("S")
+            dialog = await driven.dialog()
+            monkeypatch.setattr(dialogs, "ARM_SECONDS", 3600.0)
+            plan = dialog.plan
+            await driven.press("i")
+            await wait_until(lambda: dialog.plan is not plan and math.isfinite(dialog._armed_at))
+            plan = dialog.plan
+            await driven.press("y", "e", "i", "tab", "enter")
+            await driven.pilot.click("#confirm")
+            dialog.query_one("#confirm").focus()
+            await driven.press("enter")
+            await driven.pilot.pause()
+            assert driven.app.screen is dialog
+            assert dialog.plan is plan
+            assert not driven.audit.exists()
+            await driven.press("n")
+            await wait_until(lambda: driven.app.screen is driven.dashboard)
+        assert not await is_gone(one)
+
+
+async def test_a_yes_counts_once_however_often_it_is_given(server: ThrowawayServer, tmp_path: Path) -> None:
+    """All of it typed at once, with another K and its yes behind."""
+    async with sessions(server, 2) as (one, other):
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.select(one.get_server_pid())
+            await driven.press("K")
+            await driven.dialog()
+            for key in ("y", "y", "K", "y"):
+                driven.app.post_message(events.Key(key, key))
+            await driven.shows("ended 1 session")
+            assert [line["event"] for line in driven.audited()] == ["attempt", "outcome"]
+        assert await is_gone(one)
+        assert not await is_gone(other)
+
+
+async def test_there_is_nothing_to_say_yes_to_where_nobody_would_be_ended(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with dashboard(server, tmp_path / "a") as driven:
+        await driven.select(driven.dashboard.shown.own_pid if driven.dashboard.shown else 0)
+        await driven.press("K")
+        dialog = await driven.dialog()
+        await driven.shows("spared: 1 is pgtop's own")
+        assert not dialog.query_one("#confirm").display
+        await driven.press("y")
+        await driven.pilot.pause()
+        assert driven.app.screen is dialog
+        await driven.press("n")
 
 
 async def test_lower_case_k_only_moves(server: ThrowawayServer, tmp_path: Path) -> None:
