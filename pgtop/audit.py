@@ -14,6 +14,7 @@ from typing import Final, TextIO
 
 import msgspec
 
+from pgtop.core.text import printable
 from pgtop.errors import AuditError
 
 STANDARD_ERROR: Final = "-"
@@ -96,8 +97,8 @@ class AuditLog:
 
     @property
     def name(self) -> str:
-        """How to name the log to a person."""
-        return "standard error" if self.path is None else str(self.path)
+        """How to name the log to a person; printable."""
+        return "standard error" if self.path is None else printable(str(self.path))
 
     def append(self, lines: Iterable[AuditLine]) -> None:
         """Writes all lines at once and flushes them to the disk.

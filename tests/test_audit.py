@@ -85,6 +85,14 @@ def test_a_log_that_cannot_be_written_names_the_file_and_the_mend() -> None:
         AuditLog(Path("/dev/full")).append([line()])
 
 
+def test_a_log_whose_name_is_no_text_is_named_all_the_same(tmp_path: Path) -> None:
+    """A path comes as bytes from the command line, and a lone surrogate ends a program that prints it."""
+    (tmp_path / "file").touch()
+    with pytest.raises(AuditError) as refused:
+        AuditLog(tmp_path / "file" / "\x1b[2J\udce9").append([line()])
+    assert str(refused.value).isprintable()
+
+
 def test_standard_error_takes_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
     AuditLog(None).append([line(7)])
     assert msgspec.json.decode(capsys.readouterr().err, type=AuditLine).pid == 7
