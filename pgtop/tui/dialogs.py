@@ -8,6 +8,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from textwrap import wrap
 from typing import Any, ClassVar, Final
 
 from textual import events
@@ -29,6 +30,9 @@ from pgtop.tui.sessions import OUTCOME_STYLES, Judged, SessionList
 ARM_SECONDS: Final = 0.4
 _FRAME_LINES: Final = 6
 """What a dialog takes beside its text and its list: border, buttons, and the screen around it."""
+
+SENTENCE_WIDTH: Final = 69
+"""The cells that a dialog has for a sentence on a screen of 80."""
 
 APPLICATIONS_NAMED: Final = 4
 """How many applications a dialog names, before it counts the rest."""
@@ -221,10 +225,10 @@ def plan_lines(plan: Plan, caution: str = "", problem: str = "") -> list[list[Ce
     """What a plan's dialog says above its list."""
     style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
     lines = [[Cell(f" {headline(plan)}", style)]]
-    if problem:
-        lines.append([Cell(f" {problem}", "red")])
+    lines += [[Cell(f" {said}", "red")] for said in wrap(problem, SENTENCE_WIDTH)]
     if plan.refusal:
-        lines = [[Cell(" No plan can be made: nobody is ended", "strong-amber")], [Cell(f" {plan.refusal}")]]
+        lines = [[Cell(" No plan can be made: nobody is ended", "strong-amber")]]
+        lines += [[Cell(f" {said}")] for said in wrap(plan.refusal, SENTENCE_WIDTH)]
     if caution:
         lines.append([Cell(f" {caution}", "amber")])
     named = by_application(plan)
