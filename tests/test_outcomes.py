@@ -14,7 +14,7 @@ from pgtop.errors import ExitCode
 from pgtop.postgres import queries
 from pgtop.reaper import Outcome
 from tests.reaping import face_on, found
-from tests.servers import session, wait_until
+from tests.servers import session, sessions, wait_until
 
 
 async def test_a_plan_that_was_refused_or_is_empty_does_nothing(
@@ -63,6 +63,28 @@ async def test_a_pid_that_is_another_session_after_the_signal_is_terminated(
 
         monkeypatch.setattr(face.seat, "fetch", reused)
         assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.TERMINATED]
+
+
+async def test_a_seat_that_was_taken_again_confirms_nothing_and_ends_nobody(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll beside the run takes a lost seat again, after a failover on another host."""
+    async with face_on(server, tmp_path / "a") as face, sessions(server, 2) as opened:
+        for each in opened:
+            await each.fetchval("SELECT 1")
+        plan = await face.plan_for(*opened)
+        ask = face.seat.fetchrow
+
+        async def ask_and_fail_over(query: str, *arguments: object) -> asyncpg.Record | None:
+            row = await ask(query, *arguments)
+            face.seat.drop()
+            await face.seat.take()
+            return row
+
+        monkeypatch.setattr(face.seat, "fetchrow", ask_and_fail_over)
+        report = await face.reaper.run(plan)
+        assert [result.outcome for result in report.results] == [Outcome.UNKNOWN, Outcome.FAILED]
+        assert await opened[1].fetchval("SELECT 1") == 1
 
 
 async def test_a_client_that_asks_again_at_once_was_cancelled_all_the_same(
