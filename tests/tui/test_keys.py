@@ -65,17 +65,19 @@ async def test_no_ends_nobody(server: ThrowawayServer, tmp_path: Path, key: str)
         assert not await is_gone(one)
 
 
-async def test_a_yes_before_the_plan_was_seen_is_dropped(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_a_yes_before_the_plan_was_seen_is_dropped(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed ahead in one go, and again while the plan is new."""
+    monkeypatch.setattr(dialogs, "ARM_SECONDS", 3600.0)
     async with session(server) as one:
         async with dashboard(server, tmp_path / "a") as driven:
             await driven.select(one.get_server_pid())
-            await driven.press("K", "y")
+            for key in ("K", "y"):
+                driven.app.post_message(events.Key(key, key))
             await wait_until(lambda: isinstance(driven.app.screen, PlanDialog))
             screen = driven.app.screen
-            assert isinstance(screen, PlanDialog)
-            if not screen.is_armed:
-                await driven.press("y", "tab", "enter")
-            await driven.dialog()
+            await driven.press("y", "tab", "enter")
             assert driven.app.screen is screen
             assert not driven.audit.exists()
             await driven.press("escape")
