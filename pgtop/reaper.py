@@ -32,7 +32,7 @@ from pgtop.core.policy import (
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, ExitCode, PgtopError
 from pgtop.postgres import queries
-from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT
+from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT, SeatLostError
 from pgtop.postgres.seat import Seat
 
 CONFIRM_SECONDS: Final = 2.0
@@ -151,9 +151,10 @@ class Reaper:
             return Report(plan, ())
         queries_of = await self._whole_queries(plan)
         lines = self._attempts(plan, queries_of)
+        seat_pid = self._seat.own_pid
         await asyncio.to_thread(self._audit.append, lines)
-        signalled = [await self._signal(plan, victim) or victim for victim in plan.victims]
-        results = await self._confirm(plan, signalled)
+        signalled = [await self._signal(plan, victim, seat_pid) or victim for victim in plan.victims]
+        results = await self._confirm(plan, signalled, seat_pid)
         return Report(plan, tuple(results), await self._write_outcomes(lines, results))
 
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
@@ -170,9 +171,9 @@ class Reaper:
             for row in rows
         }
 
-    async def _signal(self, plan: Plan, victim: Victim) -> Result | None:
+    async def _signal(self, plan: Plan, victim: Victim, seat_pid: int) -> Result | None:
         """Looks and signals in one statement; None where the signal was sent and is yet to be confirmed."""
-        if not self._seat.is_held:
+        if not self._seat.is_held or self._seat.own_pid != seat_pid:
             return Result(victim, Outcome.FAILED, "not signalled: the connection was lost")
         statement, arguments = guarded_statement(plan, victim)
         try:
@@ -188,7 +189,13 @@ class Reaper:
             return Result(victim, Outcome.CHANGED, "it had just left")
         return None
 
-    async def _confirm(self, plan: Plan, results: Sequence[Result | Victim]) -> list[Result]:
+    async def _still_there(self, pids: list[int], seat_pid: int) -> list[asyncpg.Record]:
+        # The poll may have taken the seat again, on another host even, where these pids mean nothing.
+        if self._seat.own_pid != seat_pid:
+            raise SeatLostError("the seat is another one by now")
+        return await self._seat.fetch(queries.STILL_THERE, pids)
+
+    async def _confirm(self, plan: Plan, results: Sequence[Result | Victim], seat_pid: int) -> list[Result]:
         """Waits for all signalled victims together, at most CONFIRM_SECONDS."""
         pending = {each.backend.id: each for each in results if isinstance(each, Victim)}
         gone = Outcome.CANCELLED if plan.act is Act.CANCEL else Outcome.TERMINATED
@@ -199,7 +206,7 @@ class Reaper:
             await asyncio.sleep(pause)
             pause = _LOOK_SECONDS
             try:
-                rows = await self._seat.fetch(queries.STILL_THERE, [identity.pid for identity in pending])
+                rows = await self._still_there([identity.pid for identity in pending], seat_pid)
             except (PgtopError, *DRIVER_ERRORS) as error:
                 detail = f"signalled, then the connection was lost ({printable(str(error))})"
                 for identity, victim in pending.items():

@@ -125,6 +125,17 @@ async def test_a_pid_that_is_another_session_by_now_is_changed_and_lives(
         assert await lives(one)
 
 
+async def test_a_session_in_another_state_is_changed_and_lives(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Even where the time of the change is the same, as it would be to a coarse clock."""
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        snapshot = await idle(face, one)
+        other = msgspec.structs.replace(found(snapshot, one), state="idle in transaction")
+        assert outcomes(await face.reaper.run(forged(snapshot, other, Guard.STATE))) == [Outcome.CHANGED]
+        assert await lives(one)
+
+
 async def test_an_active_session_that_starts_statement_after_statement_can_be_ended(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
@@ -356,6 +367,34 @@ async def test_cancel_ends_the_statement_and_not_the_session(
         await wait_until(lambda: face_sees(face, one, "active"))
         assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
         assert await again == 7
+
+
+async def test_a_statement_that_ended_meanwhile_is_not_cancelled(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        sleeping = asyncio.ensure_future(one.fetchval("SELECT 7 FROM pg_sleep(0.5)"))
+        await wait_until(lambda: face_sees(face, one, "active"))
+        snapshot = await face.snapshot()
+        plan = await face.reaper.plan_cancel(snapshot, STALE, [found(snapshot, one).id])
+        assert await sleeping == 7
+        await wait_until(lambda: face_sees(face, one, "idle"))
+        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+
+
+async def test_who_waits_for_an_advisory_lock_holds_none(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with face_on(server, tmp_path / "a") as face, sessions(server, 2) as (holder, waiting):
+        await holder.fetchval("SELECT pg_advisory_lock(2)")
+        stuck = asyncio.ensure_future(waiting.fetchval("SELECT pg_advisory_lock(2)"))
+        await wait_until(lambda: face_waits(face, waiting))
+        plan = await face.plan_for(holder, waiting)
+        assert [bool(victim.warning) for victim in plan.victims] == [True, False]
+        await holder.fetchval("SELECT pg_advisory_unlock(2)")
+        await stuck
+
+
+async def face_waits(face: Face, connection: asyncpg.Connection) -> bool:
+    return found(await face.snapshot(), connection).waits_on_lock
 
 
 async def test_a_connection_lost_in_the_middle_is_unknown_and_then_failed(

@@ -117,7 +117,7 @@ class Plan(msgspec.Struct, frozen=True):
     spared: tuple[Spared, ...]
     policy: ReapPolicy
     refusal: str = ""
-    """Why no plan can be made at all, with the mend; "" where one can."""
+    """Why no plan can be made at all, with the mend, printable; "" where one can."""
 
     @property
     def usage_before(self) -> float:

@@ -21,7 +21,7 @@ from pgtop.core.plan import (
     Trigger,
     Victim,
 )
-from pgtop.core.text import duration
+from pgtop.core.text import duration, printable
 
 __all__ = [
     "DEFAULT_PROTECTED_APPLICATIONS",
@@ -211,7 +211,8 @@ def _sweep(
     trigger: Trigger,
 ) -> Plan:
     if not snapshot.counts.exact:
-        refusal = _REFUSAL.format(hidden=snapshot.counts.hidden, role=snapshot.privileges.role)
+        role = printable(snapshot.privileges.role)
+        refusal = _REFUSAL.format(hidden=snapshot.counts.hidden, role=role)
         return _plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
     context = _asked_for(policy, context_of(snapshot, advisory_lock_holders))
     longest_idle_first = sorted(snapshot.backends, key=lambda each: (each.state_change or 0, each.pid))

@@ -272,6 +272,20 @@ def test_only_statements_that_run_are_cancelled() -> None:
     assert plan.usage_after == plan.usage_before
 
 
+def test_a_statement_that_cannot_be_told_from_the_next_is_not_cancelled() -> None:
+    seen = snapshot(backend(state=ACTIVE, query_start=None))
+    assert spared(plan_cancel(seen, ReapPolicy(), [backend().id])) == {10: SparedFor.NOT_ACTIVE}
+
+
+def test_the_selected_are_spared_where_their_state_is_hidden() -> None:
+    hidden = backend(state=None, backend_start=None, state_change=None)
+    assert spared(plan_terminate(snapshot(hidden), ReapPolicy(), [hidden.id])) == {10: SparedFor.HIDDEN}
+
+
+def test_who_is_selected_twice_is_ended_once() -> None:
+    assert ended(plan_terminate(snapshot(backend()), ReapPolicy(), [backend().id, backend().id])) == [10]
+
+
 def test_sessions_that_left_are_left_out() -> None:
     assert not plan_terminate(snapshot(), ReapPolicy(), [backend().id]).victims
 

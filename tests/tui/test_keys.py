@@ -1,12 +1,13 @@
 """Every key of the dashboard, against real sessions."""
 
 import asyncio
+import math
 from pathlib import Path
 
 import asyncpg
 import pytest
 from textual import events
-from textual.widgets import Input
+from textual.widgets import Button, Input
 
 from pgtop.core.groups import GroupBy
 from pgtop.core.selection import Column
@@ -67,11 +68,13 @@ async def test_no_ends_nobody(server: ThrowawayServer, tmp_path: Path, key: str)
 async def test_a_yes_before_the_plan_was_seen_is_dropped(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialogs, "ARM_SECONDS", 3_600.0)
+    """Typed ahead in one go, and again while the plan is new."""
+    monkeypatch.setattr(dialogs, "ARM_SECONDS", 3600.0)
     async with session(server) as one:
         async with dashboard(server, tmp_path / "a") as driven:
             await driven.select(one.get_server_pid())
-            await driven.press("K", "y")
+            for key in ("K", "y"):
+                driven.app.post_message(events.Key(key, key))
             await wait_until(lambda: isinstance(driven.app.screen, PlanDialog))
             screen = driven.app.screen
             await driven.press("y", "tab", "enter")
@@ -80,6 +83,63 @@ async def test_a_yes_before_the_plan_was_seen_is_dropped(
             await driven.press("escape")
             assert driven.app.screen is driven.dashboard
         assert not await is_gone(one)
+
+
+async def test_nothing_says_yes_to_a_plan_that_has_just_been_painted(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the key, nor the button by mouse or keyboard; and another plan has to be seen anew."""
+    async with session(server) as one:
+        async with dashboard(server, tmp_path / "a") as driven:
+            await wait_until(lambda: one.get_server_pid() in stale_pids(driven))
+            await driven.press("S")
+            dialog = await driven.dialog()
+            monkeypatch.setattr(dialogs, "ARM_SECONDS", 3600.0)
+            plan = dialog.plan
+            await driven.press("i")
+            await wait_until(lambda: dialog.plan is not plan and math.isfinite(dialog._armed_at))
+            plan = dialog.plan
+            await driven.press("y", "e", "i", "tab", "enter")
+            await driven.pilot.click("#confirm")
+            dialog.query_one("#confirm").focus()
+            await driven.press("enter")
+            await driven.pilot.pause()
+            assert driven.app.screen is dialog
+            assert dialog.plan is plan
+            assert not driven.audit.exists()
+            await driven.press("n")
+            await wait_until(lambda: driven.app.screen is driven.dashboard)
+        assert not await is_gone(one)
+
+
+async def test_a_yes_counts_once_however_often_it_is_given(server: ThrowawayServer, tmp_path: Path) -> None:
+    """All of it typed at once, with another K and its yes behind."""
+    async with sessions(server, 2) as (one, other):
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.select(one.get_server_pid())
+            await driven.press("K")
+            await driven.dialog()
+            for key in ("y", "y", "K", "y"):
+                driven.app.post_message(events.Key(key, key))
+            await driven.shows("ended 1 session")
+            assert [line["event"] for line in driven.audited()] == ["attempt", "outcome"]
+        assert await is_gone(one)
+        assert not await is_gone(other)
+
+
+async def test_there_is_nothing_to_say_yes_to_where_nobody_would_be_ended(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with dashboard(server, tmp_path / "a") as driven:
+        await driven.select(driven.dashboard.shown.own_pid if driven.dashboard.shown else 0)
+        await driven.press("K")
+        dialog = await driven.dialog()
+        await driven.shows("spared: 1 is pgtop's own")
+        assert not dialog.query_one("#confirm").display
+        await driven.press("y")
+        await driven.pilot.pause()
+        assert driven.app.screen is dialog
+        await driven.press("n")
 
 
 async def test_lower_case_k_only_moves(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -337,6 +397,26 @@ async def test_copy_palette_and_quit(server: ThrowawayServer, tmp_path: Path) ->
         await wait_until(lambda: driven.dashboard.paused)
         await driven.press("q")
         await wait_until(lambda: not driven.app.is_running)
+
+
+async def test_the_buttons_stay_on_a_screen_that_shrinks(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with sessions(server, 30), dashboard(server, tmp_path / "a") as driven:
+        await wait_until(lambda: len(driven.listed) > 30)
+        for pid in driven.listed:
+            await driven.select(pid)
+            await driven.press("space")
+        await driven.press("K")
+        dialog = await driven.dialog()
+        for width, height in ((80, 24), (80, 14), (120, 40)):
+            await driven.pilot.resize_terminal(width, height)
+            await wait_until(lambda: buttons_in_sight(dialog), 10, "the buttons are out of sight")
+        assert dialog.query_one("#dialog-list").region.height > 20
+        await driven.press("escape")
+
+
+def buttons_in_sight(dialog: PlanDialog) -> bool:
+    places = [button.region for button in dialog.query(Button)]
+    return all(place.height and dialog.region.contains_region(place) for place in places)
 
 
 HOSTILE = [
