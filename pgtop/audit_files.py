@@ -70,25 +70,26 @@ def reading(path: Path, not_before: float = 0.0) -> Iterator[list[LogPart]]:
     """The log's files, open, the oldest first; none where there is no log.
 
     Leaves out what was last written before `not_before` (seconds since the epoch). All are opened before any
-    is read, the newest first: a rotation moves a file to a higher number, which is looked at later, so that
-    none is missed. Raises OSError.
+    is read, under the lock that who rotates needs: in between, a file would stand for an older one. Raises
+    OSError.
     """
     with ExitStack() as stack:
         parts: list[LogPart] = []
-        seen: set[tuple[int, int]] = set()
         target = Path(os.path.realpath(path))
-        for candidate in (target, *(_rotated(target, number) for number in range(1, _highest(target) + 3))):
-            file = _open_to_read(candidate)
-            if file is None:
-                continue
-            stack.enter_context(file)
-            size = _whole_size(file)
+        newest = _open_newest_to_read(target)
+        files = [] if newest is None else [(target, stack.enter_context(newest))]
+        for number in range(1, _highest(target) + 1):
+            file = _open_to_read(_rotated(target, number))
+            if file is not None:
+                files.append((_rotated(target, number), stack.enter_context(file)))
+        for name, file in reversed(files):
             status = os.fstat(file.fileno())
-            identity = (status.st_dev, status.st_ino)
-            if identity not in seen and status.st_mtime >= not_before:
-                parts.append(LogPart(candidate, file, size))
-            seen.add(identity)
-        yield parts[::-1]
+            if status.st_mtime >= not_before:
+                parts.append(LogPart(name, file, status.st_size))
+        if newest is not None:
+            with suppress(OSError):
+                fcntl.flock(newest, fcntl.LOCK_UN)
+        yield parts
 
 
 def exists(path: Path) -> bool:
@@ -276,18 +277,26 @@ def _open_to_read(path: Path) -> BinaryIO | None:
     return os.fdopen(descriptor, "rb")
 
 
-def _whole_size(file: BinaryIO) -> int:
-    """The size while nobody is in the middle of a line, if that can be had in time."""
+def _open_newest_to_read(target: Path) -> BinaryIO | None:
+    """The newest file, locked against writing and rotating where that can be had in time; None for none.
+
+    Who holds the lock for longer hangs, and rotates nothing either.
+    """
     deadline = time.monotonic() + _READER_LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            if not isinstance(error, BlockingIOError) or time.monotonic() >= deadline:
-                return os.fstat(file.fileno()).st_size
+    while (file := _open_to_read(target)) is not None:
+        while not _locked_to_read(file) and time.monotonic() < deadline:
             time.sleep(_RETRY_SECONDS)
-        else:
-            try:
-                return os.fstat(file.fileno()).st_size
-            finally:
-                fcntl.flock(file, fcntl.LOCK_UN)
+        if _is_named(file.fileno(), target) or time.monotonic() >= deadline:
+            return file
+        file.close()
+    return None
+
+
+def _locked_to_read(file: BinaryIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

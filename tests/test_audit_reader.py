@@ -77,22 +77,24 @@ def test_rotated_files_are_read_oldest_first_and_pairs_go_across_them(tmp_path: 
     ]
 
 
-def test_a_rotation_between_two_openings_loses_nothing_and_shows_nothing_twice(
+def test_a_rotation_while_it_is_opened_loses_nothing_and_shows_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process rotates after each file that the reader opens."""
-    path, opened = tmp_path / "log", audit_files._open_to_read
+    """Another process rotates between the opening of the newest file and the reader's lock on it."""
+    path, opened, rotations = tmp_path / "log", audit_files._open_to_read, 2
     for pid in range(4):
         AuditLog(path, max_bytes=1).append([attempt(pid)])
 
     def open_and_rotate(candidate: Path) -> object:
+        nonlocal rotations
         file = opened(candidate)
-        if candidate == path:
-            AuditLog(path, max_bytes=1).append([attempt(99)])
+        if candidate == path and rotations:
+            AuditLog(path, max_bytes=1).append([attempt(98 + rotations)])
+            rotations -= 1
         return file
 
     monkeypatch.setattr(audit_files, "_open_to_read", open_and_rotate)
-    assert told(entries(path)) == [(pid, None) for pid in range(4)]
+    assert told(entries(path)) == [(pid, None) for pid in (0, 1, 2, 3, 100, 99)]
 
 
 def test_lines_that_cannot_be_read_are_passed_over_and_counted(tmp_path: Path) -> None:
