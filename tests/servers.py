@@ -18,6 +18,7 @@ import asyncpg
 
 from pgtop.demo.binaries import OLDEST_VERSION, all_binaries, find_binaries, major_version
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
+from pgtop.postgres.faults import DRIVER_ERRORS
 
 REPOSITORY = Path(__file__).parent.parent
 FETCHED = REPOSITORY / ".servers"
@@ -125,7 +126,7 @@ async def close(connection: asyncpg.Connection) -> None:
     """Closes a connection, also one whose backend was ended or stopped."""
     try:
         await connection.close(timeout=_CLOSE_SECONDS)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+    except DRIVER_ERRORS:
         connection.terminate()
 
 

@@ -12,6 +12,7 @@ from pgtop.core.policy import Act, Guard, Plan, ReapPolicy, SparedFor, Trigger, 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError, ExitCode, PgtopError
 from pgtop.postgres.conninfo import resolve
+from pgtop.postgres.faults import DRIVER_ERRORS
 from pgtop.reaper import Outcome, Report
 from tests.postgres.targets import stopped
 from tests.reaping import Face, face_on, found, identities
@@ -149,7 +150,7 @@ async def test_an_active_session_that_starts_statement_after_statement_can_be_en
         await wait_until(lambda: face_sees(face, busy, "active"))
         plan = await wait_for_guard(face, busy, Guard.SESSION)
         assert outcomes(await face.reaper.run(plan)) == [Outcome.TERMINATED]
-        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+        with pytest.raises(DRIVER_ERRORS):
             await working
 
 

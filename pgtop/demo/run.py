@@ -34,6 +34,7 @@ _RESERVED = 2
 _SECONDS_TO_SET_UP = 60.0
 _SECONDS_TO_END = 5.0
 _SECONDS_BETWEEN_LOOKS = 1.0
+_WORKLOAD_LOG = "workload.log"
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Demo:
     """How pgtop gets in, over TCP: a role that sees and ends sessions, and is no superuser."""
     socket_uri: str
     """The same over the Unix socket."""
-    workload_pid: int
+    workload: "subprocess.Popen[bytes]"
     """The process that has the sessions."""
 
 
@@ -76,12 +77,12 @@ def running_demo(*, max_connections: int = 60, leak_every_seconds: float = 2.0) 
             slots=slots,
             leak_every_seconds=leak_every_seconds,
         )
-        with _workload(server, parameters) as pid:
+        with _workload(server, parameters) as workload:
             yield Demo(
                 server=server,
                 uri=server.uri(user=schema.OPERATOR, database=schema.DATABASE, password=password),
                 socket_uri=server.socket_uri(user=schema.OPERATOR, database=schema.DATABASE),
-                workload_pid=pid,
+                workload=workload,
             )
 
 
@@ -100,9 +101,8 @@ def check(max_connections: int, leak_every_seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def _workload(server: ThrowawayServer, parameters: Parameters) -> Iterator[int]:
-    log_path = server.directory / "workload.log"
-    with log_path.open("wb") as log:
+def _workload(server: ThrowawayServer, parameters: Parameters) -> Iterator["subprocess.Popen[bytes]"]:
+    with (server.directory / _WORKLOAD_LOG).open("wb") as log:
         process = subprocess.Popen(
             # -P: what lies in the current directory is none of its modules.
             [sys.executable, "-P", "-m", "pgtop.demo.workload"],
@@ -120,9 +120,8 @@ def _workload(server: ThrowawayServer, parameters: Parameters) -> Iterator[int]:
             process.stdin.write(msgspec.json.encode(parameters) + b"\n")
         ready, _, _ = select.select([process.stdout], [], [], _SECONDS_TO_SET_UP)
         if not ready or process.stdout.readline() != b"ready\n":
-            last = (log_path.read_text(errors="replace").strip().splitlines() or ["no answer"])[-1]
-            raise ServerError(f"the demo's workload did not start: {last}")
-        yield process.pid
+            raise ServerError(f"the demo's workload did not start: {_last_words(server)}")
+        yield process
     finally:
         process.stdin.close()
         process.stdout.close()
@@ -131,6 +130,11 @@ def _workload(server: ThrowawayServer, parameters: Parameters) -> Iterator[int]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _last_words(server: ThrowawayServer) -> str:
+    text = (server.directory / _WORKLOAD_LOG).read_text(errors="replace")
+    return (text.strip().splitlines() or ["it said nothing"])[-1]
 
 
 def _python_path() -> str:
@@ -142,7 +146,7 @@ def _python_path() -> str:
 def wait_for_signal(demo: Demo) -> None:
     """Prints the connection URI and stays until SIGINT, SIGTERM or SIGHUP.
 
-    An ignored SIGHUP (nohup) stays ignored. Raises ServerError when the server ends by itself.
+    An ignored SIGHUP (nohup) stays ignored. Raises ServerError when server or workload end by themselves.
     """
     asked_to_end = threading.Event()
 
@@ -159,6 +163,8 @@ def wait_for_signal(demo: Demo) -> None:
         while not asked_to_end.wait(_SECONDS_BETWEEN_LOOKS):
             if demo.server.pid is None:
                 raise ServerError(f"the demo's server ended by itself: {demo.server.log_tail()}")
+            if demo.workload.poll() is not None:
+                raise ServerError(f"the demo's workload ended by itself: {_last_words(demo.server)}")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

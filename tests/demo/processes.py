@@ -31,7 +31,7 @@ with server:
 DEMO = """
 from pgtop.demo.run import running_demo, wait_for_signal
 with running_demo(max_connections=30, leak_every_seconds=0.2) as demo:
-    print(demo.server.directory, demo.workload_pid, sep="\\n", flush=True)
+    print(demo.server.directory, demo.workload.pid, sep="\\n", flush=True)
     wait_for_signal(demo)
 """
 """Runs a demo until a signal, as `pgtop demo --no-dashboard` does."""

@@ -215,6 +215,16 @@ def test_a_server_that_ends_by_itself_ends_the_demo_with_a_word() -> None:
         wait_until_no_trace(directory)
 
 
+def test_a_workload_that_ends_by_itself_ends_the_demo_with_a_word() -> None:
+    """Without it the server would stand there empty, and nobody would know why."""
+    with program(DEMO, PGTOP_PG_BIN=str(default_binaries())) as running:
+        directory, workload_pid = running.line(), int(running.line())
+        running.line()
+        os.kill(workload_pid, signal.SIGKILL)
+        assert running.process.wait(30) == 1
+        wait_until_no_trace(directory)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root to run as another user")
 def test_an_ordinary_user_runs_it_too(temporary_directory: Path) -> None:
     python = python_for(NOBODY)
