@@ -1,6 +1,8 @@
 """What the daemon tells of its polls, to all who listen: the log, the metrics, systemd. Each thing once."""
 
+import math
 import time
+from typing import Final
 
 from pgtop.autoreaper import Turn
 from pgtop.core.activity import Outage, Snapshot
@@ -10,6 +12,9 @@ from pgtop.core.text import percent, plural, printable
 from pgtop.daemon_log import DaemonLog
 from pgtop.metrics import Figures
 from pgtop.systemd import Systemd
+
+_NOT_AGAIN_SECONDS: Final = {Trigger.USAGE: 600.0, Trigger.EMERGENCY: 60.0, Trigger.NONE: 600.0}
+"""How long it is not said again that there is nobody to end."""
 
 
 class DaemonReport:
@@ -26,6 +31,7 @@ class DaemonReport:
         self._standing: bool | None = None
         self._patience = Patience()
         self._nobody: Trigger | None = None
+        self._said_nobody: dict[Trigger, float] = {}
         self._trouble = ""
         self._refused = False
 
@@ -108,9 +114,17 @@ class DaemonReport:
             self.log.swept(report)
         elif plan is not None and plan.victims:
             self.log.would_sweep(plan)
-        elif plan is not None and plan.trigger is not self._nobody:
+        elif plan is not None and plan.trigger is not self._nobody and self._may_repeat(plan.trigger):
             self.log.nobody(plan, policy)
         if plan is not None and not plan.victims:
             self._nobody = plan.trigger
         elif plan is not None or snapshot.usage <= policy.warn_at:
             self._nobody = None
+
+    def _may_repeat(self, trigger: Trigger) -> bool:
+        """Whether it is long enough ago that this was said: usage comes and goes around the line."""
+        now = time.monotonic()
+        if now - self._said_nobody.get(trigger, -math.inf) < _NOT_AGAIN_SECONDS[trigger]:
+            return False
+        self._said_nobody[trigger] = now
+        return True
