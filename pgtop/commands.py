@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from pgtop.command import Command
-from pgtop.config import Config, Given
-from pgtop.connecting import config_of, target_of, with_password
+from pgtop.config import Config, Given, in_force
+from pgtop.connecting import config_of, file_of, given_of, target_of, with_password
 from pgtop.errors import ExitCode, UsageError
 from pgtop.options import connection_options, demo_options, json_option, other_options, reap_options
 from pgtop.setting_options import LOOKING, POLLING, REAPING, setting_options
@@ -79,7 +79,10 @@ def _reap(context: click.Context, /, **_: Any) -> int:
     config = config_of(context)
     target = target_of(context)
     if config.read_only and not context.params["dry_run"]:
-        raise UsageError("read_only is in force, and nothing can be ended", "leave --read-only out")
+        raise UsageError(
+            "read_only is in force, and nothing can be ended",
+            "take read_only out of where pgtop config says it stands",
+        )
     if context.params["watch"]:
         return _watch(context, target, config)
     from pgtop.json_text import to_json
@@ -109,6 +112,21 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
         target,
         lambda known: watch(known, config, log, read_config=lambda: config_of(context), dry_run=dry_run),
     )
+
+
+def _config(context: click.Context, /, **_: Any) -> int:
+    from pgtop.config_table import lines, render, report
+    from pgtop.json_text import to_json
+
+    file = file_of(context)
+    given = given_of(context, file)
+    settings = lines(in_force(given), given)
+    server = target_of(context).label
+    if context.params["json"]:
+        show(to_json(report(server, file.path, settings)))
+    else:
+        show(render(server, file.path, settings))
+    return ExitCode.DONE
 
 
 def _demo(context: click.Context, /, **_: Any) -> int:
@@ -142,12 +160,14 @@ DASHBOARD: Final = Command(
         ("pgtop", "the dashboard"),
         ("pgtop snapshot", "one look, as a table or as JSON"),
         ("pgtop reap", "end what is idle for too long, once or as a daemon"),
+        ("pgtop config", "the settings in force, and where each comes from"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),
     ),
     examples=(
         ("pgtop -h db1", "the dashboard of db1"),
         ("pgtop postgresql://ops@db1:5433/shop", "another port, role and database"),
         ("pgtop snapshot -h db1 --json", "for scripts"),
+        ("pgtop @prod", "the server [servers.prod] of the configuration file"),
         ("pgtop -d snapshot", "a database that is named as a command"),
     ),
     notes=_NOTES,
@@ -190,6 +210,15 @@ COMMANDS: Final = {
             ("pgtop reap -h db1 --watch", "keep the server from filling up"),
         ),
         notes=(*_NOTES[:2], _REAP_STATUS),
+    ),
+    "config": Command(
+        "config",
+        callback=click.pass_context(_config),
+        params=[json_option(), *connection_options(), *setting_options(REAPING), *other_options(show)],
+        help="""Print the settings in force and where each comes from: default, file,
+        variable or flag; and the server that would be reached. Nothing connects.""",
+        examples=(("pgtop config @prod", "those of the server [servers.prod]"),),
+        notes=_NOTES[:2],
     ),
     "demo": Command(
         "demo",
