@@ -77,7 +77,10 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
 
     Raises UsageError, which names file and key.
     """
-    path = Path(asked_for).expanduser() if asked_for else default_path()
+    try:
+        path = Path(asked_for).expanduser() if asked_for else default_path()
+    except RuntimeError as error:
+        raise UsageError("there is no such home directory", "name the file in full with --config") from error
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
