@@ -11,8 +11,8 @@ import click
 import msgspec
 
 from pgtop.command import Command
-from pgtop.config import Config, Given
-from pgtop.connecting import config_of, target_of, with_password
+from pgtop.config import Config, Given, in_force
+from pgtop.connecting import config_of, file_of, given_of, target_of, with_password
 from pgtop.errors import ExitCode, UsageError
 from pgtop.options import (
     audit_options,
@@ -86,7 +86,10 @@ def _reap(context: click.Context, /, **_: Any) -> int:
     config = config_of(context)
     target = target_of(context)
     if config.read_only and not context.params["dry_run"]:
-        raise UsageError("read_only is in force, and nothing can be ended", "leave --read-only out")
+        raise UsageError(
+            "read_only is in force, and nothing can be ended",
+            "take read_only out of where pgtop config says it stands",
+        )
     if context.params["watch"]:
         return _watch(context, target, config)
     from pgtop.core.json_text import json_line
@@ -140,6 +143,21 @@ def _audit(context: click.Context, /, **_: Any) -> int:
     return ExitCode.DONE
 
 
+def _config(context: click.Context, /, **_: Any) -> int:
+    from pgtop.config_table import lines, render, report
+    from pgtop.core.json_text import json_line
+
+    file = file_of(context)
+    given = given_of(context, file)
+    settings = lines(in_force(given), given)
+    server = target_of(context).label
+    if context.params["json"]:
+        show(json_line(report(server, file.path, settings)))
+    else:
+        show(render(server, file.path, settings))
+    return ExitCode.DONE
+
+
 def _demo(context: click.Context, /, **_: Any) -> int:
     config = config_of(context)
     on_screen = not context.params["no_dashboard"]
@@ -172,12 +190,14 @@ DASHBOARD: Final = Command(
         ("pgtop snapshot", "one look, as a table or as JSON"),
         ("pgtop reap", "end what is idle for too long, once or as a daemon"),
         ("pgtop audit", "who was ended, when, why and by whom"),
+        ("pgtop config", "the settings in force, and where each comes from"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),
     ),
     examples=(
         ("pgtop -h db1", "the dashboard of db1"),
         ("pgtop postgresql://ops@db1:5433/shop", "another port, role and database"),
         ("pgtop snapshot -h db1 --json", "for scripts"),
+        ("pgtop @prod", "the server [servers.prod] of the configuration file"),
         ("pgtop -d snapshot", "a database that is named as a command"),
     ),
     notes=_NOTES,
@@ -232,6 +252,15 @@ COMMANDS: Final = {
             ("pgtop audit --application 'leaky*' --json", "one application's, for scripts"),
         ),
         notes=_NOTES,
+    ),
+    "config": Command(
+        "config",
+        callback=click.pass_context(_config),
+        params=[json_option(), *connection_options(), *setting_options(REAPING), *other_options(show)],
+        help="""Print the settings in force and where each comes from: default, file,
+        variable or flag; and the server that would be reached. Nothing connects.""",
+        examples=(("pgtop config @prod", "those of the server [servers.prod]"),),
+        notes=_NOTES[:2],
     ),
     "demo": Command(
         "demo",

@@ -1,7 +1,7 @@
 """The settings in force: what may be set, within which bounds, and the one place where they are checked.
 
-Sources rise in order: the defaults here, the environment, the flags. Whoever reads a source hands its values
-over as `Given`s, so that a bad one is named as the person wrote it.
+Sources rise in order: the defaults here, the file, its server's section, the environment, the flags. Whoever
+reads a source hands its values over as `Given`s, so that a bad one is named as the person wrote it.
 """
 
 import re
@@ -30,7 +30,7 @@ class Given(msgspec.Struct, frozen=True):
     written: str
     """As the person wrote it."""
     source: str
-    """The flag or the variable it came by: `--warn-at`, `PGTOP_WARN_AT`."""
+    """Where it came by: `--warn-at`, `PGTOP_WARN_AT`, `config.toml: servers.prod.warn_at`."""
 
 
 def default_audit_log() -> Path:

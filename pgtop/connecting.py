@@ -8,7 +8,8 @@ import click
 from click.core import ParameterSource
 from msgspec.structs import replace
 
-from pgtop.config import Config, in_force
+from pgtop.config import Config, Given, in_force
+from pgtop.configfile import ConfigFile, read_config_file
 from pgtop.errors import UsageError
 from pgtop.terminal import ask_password, can_ask, run_until_sigterm
 
@@ -19,10 +20,38 @@ _Answer = TypeVar("_Answer")
 
 
 def config_of(context: click.Context) -> Config:
-    """The settings in force, from what flags and variables gave."""
-    return in_force(
-        {name: value for name in Config.__struct_fields__ if (value := context.params[name]) is not None}
-    )
+    """The settings in force: the file is read again each time. Raises UsageError."""
+    return in_force(given_of(context, file_of(context)))
+
+
+def file_of(context: click.Context) -> ConfigFile:
+    """The configuration file. Raises UsageError."""
+    return read_config_file(context.params["config"])
+
+
+def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
+    """What was given in place of the defaults, by field; read_only in the file beats flag and variable.
+
+    Raises UsageError for a server that the file does not name.
+    """
+    own_defaults: dict[str, Given] = {}
+    typed: dict[str, Given] = {}
+    for name in Config.__struct_fields__:
+        value: Given | None = context.params[name]
+        if value is not None:
+            is_default = context.get_parameter_source(name) is ParameterSource.DEFAULT
+            (own_defaults if is_default else typed)[name] = value
+    from_file = file.settings_for(_server_name(context))
+    read_only = from_file.get("read_only")
+    if read_only is not None and read_only.value is True:
+        typed["read_only"] = read_only
+    return {**own_defaults, **from_file, **typed}
+
+
+def _server_name(context: click.Context) -> str | None:
+    """The name behind the `@`, where CONNINFO names a server of the file."""
+    conninfo = context.params.get("conninfo")
+    return conninfo[1:] if conninfo and conninfo.startswith("@") else None
 
 
 _LIBPQ: Final = (
@@ -42,7 +71,8 @@ def target_of(context: click.Context) -> "Target":
     """
     from pgtop.postgres.conninfo import resolve
 
-    conninfo: str | None = context.params["conninfo"]
+    name = _server_name(context)
+    conninfo: str | None = context.params["conninfo"] if name is None else file_of(context).conninfo_of(name)
     flags: dict[str, str | None] = {}
     environ = dict(os.environ)
     for parameter, option, variable in _LIBPQ:

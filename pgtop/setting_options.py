@@ -62,6 +62,12 @@ def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = N
         *_asked_for(listed),
         *_daemon(listed),
         *_audit(listed),
+        Option(
+            ["--config"],
+            section=SETTINGS,
+            metavar="PATH",
+            help="the file of settings and named servers (config.toml in your config directory)",
+        ),
     ]
 
 

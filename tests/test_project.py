@@ -187,14 +187,14 @@ def test_only_the_screen_draws(path: str) -> None:
 
 @pytest.mark.parametrize("path", SOURCES)
 def test_data_flows_down_once_and_up_once(path: str) -> None:
-    """`core` imports only itself; no layer imports a face; `cli` alone knows the screen."""
+    """`core` imports only itself; no layer imports a face; `commands` alone knows them all."""
     ours = {name for name in imported(path) if name.startswith("pgtop.")}
     layer = path.removeprefix("pgtop/").removesuffix(".py").partition("/")[0]
     if layer == "core":
         assert all(name.startswith("pgtop.core") for name in ours), ours
-    if layer not in ("tui", "cli"):
+    if layer not in ("tui", "commands"):
         assert not {name for name in ours if name.startswith("pgtop.tui")}
     if layer not in ("cli", "__main__"):
         assert "pgtop.cli" not in ours
-    if layer not in ("demo", "cli"):
+    if layer not in ("demo", "commands"):
         assert not {name for name in ours if name.startswith("pgtop.demo")}

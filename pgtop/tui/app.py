@@ -18,7 +18,6 @@ from textual.theme import Theme
 from pgtop.audit import AuditLog, operator
 from pgtop.config import Config
 from pgtop.core.activity import Outage, Snapshot
-from pgtop.core.policy import ReapPolicy
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode
 from pgtop.poller import Poller
@@ -68,16 +67,8 @@ class PgtopApp(App[None]):
         super().__init__()
         self.register_theme(THEME)
         self.theme = THEME.name
-        policy = ReapPolicy(
-            warn_at=config.warn_at,
-            idle_after_seconds=config.idle_after_seconds,
-            # Who calls a session stale sooner than that means it in an emergency too.
-            emergency_idle_after_seconds=min(
-                ReapPolicy().emergency_idle_after_seconds, config.idle_after_seconds
-            ),
-        )
         self.dashboard = DashboardScreen(
-            poller=poller, reaper=reaper, config=config, policy=policy, first=first
+            poller=poller, reaper=reaper, config=config, policy=config.policy, first=first
         )
 
     def on_mount(self) -> None:
@@ -103,7 +94,7 @@ class PgtopApp(App[None]):
         """Every key's action by name, for the command palette."""
         if screen is self.dashboard:
             for binding in self.dashboard.BINDINGS:
-                if isinstance(binding, Binding):
+                if isinstance(binding, Binding) and self.dashboard.check_action(binding.action, ()):
                     keys = " ".join(map(self.get_key_display, Binding.make_bindings([binding])))
                     yield SystemCommand(binding.description, f"key {keys}", self._runner(binding.action))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)

@@ -93,6 +93,12 @@ class DashboardScreen(View):
 
     # Acting
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """False for what ends or cancels, where nothing may be: no key, palette or click reaches it."""
+        if self._config.read_only and action in notices.ENDING:
+            return False
+        return super().check_action(action, parameters)
+
     async def finish(self) -> None:
         """Waits for what was begun, after the screen is closed."""
         await self._acting.finish()

@@ -1,7 +1,7 @@
 """What is said in the line above the keys, in the title of the list, and in the keys."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pgtop.core.activity import ACTIVE, Backend, BackendId, Snapshot
 from pgtop.core.blocking import PREPARED, RootBlocker, root_blockers
@@ -48,6 +48,10 @@ def of_report(report: Report) -> Notice:
     return Notice(said, "alarm" if bad else "note", report)
 
 
+ENDING: Final = frozenset({"terminate", "cancel", "sweep"})
+"""The actions that a read-only dashboard has not."""
+
+
 def with_usage(notice: Notice, snapshot: Snapshot) -> Notice:
     """The notice with the usage as the first poll after the act measured it."""
     report = notice.report
@@ -66,7 +70,7 @@ def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
     return [first, *([Cell(line.ljust(width), notice.style)] for line in said[1:])]
 
 
-def keys(focus: str | None, tagged: int, notice: Notice | None) -> list[Key]:
+def keys(focus: str | None, tagged: int, notice: Notice | None, *, read_only: bool = False) -> list[Key]:
     """The keys that count now, the most needed first; the last two are shown always.
 
     `focus` is the id of what has it: where a filter is typed, letters are text.
@@ -101,6 +105,8 @@ def keys(focus: str | None, tagged: int, notice: Notice | None) -> list[Key]:
             Key("[ ]", "window", "screen.window(1)"),
             Key("p", "pause", "screen.pause"),
         ]
+    if read_only:
+        found = [key for key in found if key.action.removeprefix("screen.") not in ENDING]
     return [*found, Key("F1", "help", "screen.help"), Key("q", "quit", "app.quit")]
 
 

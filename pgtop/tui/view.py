@@ -167,7 +167,8 @@ class View(Screen[None]):
         if self.notice is not None:
             line.fit(notices.lines(self.notice, self.size.width, 2 if self.size.height >= SHORT_LINES else 1))
         focus = self.focused.id if self.focused is not None else None
-        keys = notices.keys(focus, len(self._backends.tagged), self.notice)
+        tagged, read_only = len(self._backends.tagged), self._config.read_only
+        keys = notices.keys(focus, tagged, self.notice, read_only=read_only)
         self._lines("keys").show([panels.key_line(keys, self.size.width)])
 
     def say(self, said: str, style: str = "note", report: Report | None = None) -> None:

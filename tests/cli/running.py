@@ -26,7 +26,8 @@ _ON_A_TERMINAL = (
 def environment(home: Path, **variables: str) -> dict[str, str]:
     """The environment of the command: none of this machine's PostgreSQL or pgtop settings, and a home."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PGTOP_"))}
-    kept.pop("COLUMNS", None)
+    for name in ("COLUMNS", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        kept.pop(name, None)
     return {**kept, "HOME": str(home), "PYTHONPATH": str(_SOURCE), "PYTHONWARNINGS": "", **variables}
 
 
