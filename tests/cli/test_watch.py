@@ -19,6 +19,7 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run
+from tests.cli.test_reap import stale
 from tests.conftest import ServerFactory
 from tests.servers import create_role, fetch_value, session, sessions, wait_until
 
@@ -45,7 +46,10 @@ class Watch:
         def said() -> bool:
             return all(self.log.count(word) >= times for word in words)
 
-        await wait_until(said, LIMIT_SECONDS, f"no {words} in:\n{self.log}")
+        try:
+            await wait_until(said, LIMIT_SECONDS)
+        except AssertionError as error:
+            raise AssertionError(f"no {words} in:\n{self.log}") from error
 
     def events(self) -> list[dict[str, Any]]:
         """Its log as JSON lines."""
@@ -232,6 +236,28 @@ async def test_it_waits_for_a_server_that_is_not_up_yet(small: ThrowawayServer, 
         await daemon.says("no data", "no server listens")
         small.start()
         await daemon.says("active: this daemon reaps")
+
+
+async def test_the_configuration_is_read_again(small: ThrowawayServer, tmp_path: Path) -> None:
+    """At SIGHUP: a bad one is refused by file and key, and the old one stays in force; a good one counts."""
+    config = tmp_path / "pgtop.toml"
+    config.write_text('protect_application = "kept"\n', encoding="utf-8")
+    async with stale(small, 5, application_name="kept") as kept:
+        with watching(tmp_path / "d", small.uri(), *FAST, "--config", str(config)) as daemon:
+            await daemon.says("there is nobody to end", "5 protected")
+            config.write_text("protect_aplication = []\n", encoding="utf-8")
+            daemon.process.send_signal(signal.SIGHUP)
+            await daemon.says(
+                "WARNING the configuration is bad, the old one stays in force", "protect_aplication"
+            )
+            first = await state_change(small)
+            await wait_until_polls(small, first, 5)
+            assert [await each.fetchval("SELECT 1") for each in kept] == [1] * 5
+            config.write_text('metrics_listen = "127.0.0.1:1"\n', encoding="utf-8")
+            daemon.process.send_signal(signal.SIGHUP)
+            await daemon.says("the configuration was read again", "from the next start on: metrics_listen")
+            await daemon.says("terminated ", times=5)
+            assert daemon.end() == 0
 
 
 async def test_refused_logins_are_noticed(small: ThrowawayServer, tmp_path: Path) -> None:
