@@ -5,6 +5,7 @@ quick, and `pgtop snapshot` needs no screen.
 """
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -12,6 +13,7 @@ import msgspec
 
 from pgtop.command import Command
 from pgtop.config import Config, Given, in_force
+from pgtop.configfile import ConfigFile
 from pgtop.connecting import config_of, file_of, given_of, target_of, with_password
 from pgtop.errors import ExitCode, UsageError
 from pgtop.options import (
@@ -159,7 +161,9 @@ def _config(context: click.Context, /, **_: Any) -> int:
 
 
 def _demo(context: click.Context, /, **_: Any) -> int:
-    config = config_of(context)
+    # The file is about real servers: its idle_after or read_only would keep the demo from showing anything.
+    asked_for = context.params["config"] is not None
+    config = config_of(context) if asked_for else in_force(given_of(context, ConfigFile(Path())))
     on_screen = not context.params["no_dashboard"]
     if on_screen:
         need_terminal("the dashboard", "use pgtop demo --no-dashboard")

@@ -141,3 +141,11 @@ def test_the_table_tells_value_and_source(tmp_path: Path) -> None:
         "servers.prod.application",
     ] in lines
     assert ["interval", "2", "default"] in lines
+
+
+def test_the_demo_takes_no_file_that_nobody_asked_for(tmp_path: Path) -> None:
+    """What is wrong in it is no matter of the demo's; one that is named counts."""
+    path = write(tmp_path, "nonsense = 1\n")
+    arguments = ("demo", "--no-dashboard", "--max-connections", "3")
+    assert_one_line(run(tmp_path, *arguments), 2, "--max-connections")
+    assert_one_line(run(tmp_path, *arguments, "--config", str(path)), 2, "nonsense")
