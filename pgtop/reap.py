@@ -15,9 +15,8 @@ from pgtop.core.activity import Backend, Snapshot
 from pgtop.core.json_text import optional_timestamp
 from pgtop.core.plan import Plan, Trigger
 from pgtop.core.text import printable
-from pgtop.errors import ConnectError, ExitCode, NotPermittedError, PgtopError
-from pgtop.postgres.faults import DRIVER_ERRORS
-from pgtop.postgres.outages import FAILED, outage
+from pgtop.errors import ConnectError, ExitCode, NotPermittedError
+from pgtop.postgres.faults import DRIVER_ERRORS, answer_error
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
 from pgtop.postgres.target import Target
@@ -73,9 +72,7 @@ async def _look(probe: Probe) -> Snapshot:
     try:
         return await probe.snapshot()
     except DRIVER_ERRORS as error:
-        told = outage(error)
-        kind = PgtopError if told.kind == FAILED else ConnectError
-        raise kind(told.message, "nobody was ended; try again") from error
+        raise answer_error(error, "nobody was ended; try again") from error
 
 
 def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:

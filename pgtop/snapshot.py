@@ -12,9 +12,7 @@ from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.groups import Group, applications
 from pgtop.core.json_text import optional_timestamp, timestamp
 from pgtop.core.selection import Column, sort_backends
-from pgtop.errors import ConnectError, PgtopError
-from pgtop.postgres.faults import DRIVER_ERRORS
-from pgtop.postgres.outages import FAILED, outage
+from pgtop.postgres.faults import DRIVER_ERRORS, answer_error
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
 from pgtop.postgres.target import Target
@@ -96,9 +94,7 @@ async def look(target: Target) -> tuple[Snapshot, bool]:
     try:
         return await Probe(seat).snapshot(), seat.pooled
     except DRIVER_ERRORS as error:
-        told = outage(error)
-        kind = PgtopError if told.kind == FAILED else ConnectError
-        raise kind(told.message) from error
+        raise answer_error(error) from error
     finally:
         await seat.release()
 

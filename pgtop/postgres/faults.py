@@ -9,8 +9,9 @@ from typing import Final
 import asyncpg
 
 from pgtop.core.text import printable
-from pgtop.errors import PgtopError
+from pgtop.errors import ConnectError, PgtopError
 from pgtop.postgres.outages import (
+    FAILED,
     TIMEOUT,
     UNREACHABLE,
     LoginError,
@@ -28,6 +29,7 @@ __all__ = [
     "LoginError",
     "PasswordNeededError",
     "SeatLostError",
+    "answer_error",
     "connect_error",
     "outage",
 ]
@@ -78,6 +80,13 @@ def connect_error(
             "allow this role scram-sha-256 in pg_hba.conf",
         )
     return _no_postgres(error, place)
+
+
+def answer_error(error: BaseException, mend: str = "") -> PgtopError:
+    """A poll that failed on a seat that was taken, for a command that asks once."""
+    told = outage(error)
+    kind = PgtopError if told.kind == FAILED else ConnectError
+    return kind(told.message, mend)
 
 
 def _no_postgres(error: BaseException, place: Endpoint) -> PgtopError:
