@@ -1,5 +1,6 @@
 """A pooler in between is noticed, and gets none of the seat's settings: the next client would have them."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
+from tests.cli.running import run
 from tests.postgres.targets import refusal, seat_on, target_of
 from tests.servers import session, wait_until_sync
 
@@ -90,3 +92,19 @@ async def test_a_database_that_the_pooler_cannot_reach_is_told(server: Throwaway
         error = await refusal(target)
         assert error.mend
         assert "no such" in str(error)
+
+
+@pytest.mark.parametrize("arguments", [("--always",), ("--watch",), ("--always", "--dry-run")])
+async def test_nothing_is_reaped_through_a_pooler(
+    server: ThrowawayServer, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """Status 3 with the mend, and nobody is ended."""
+    async with session(server, application_name="idle") as one:
+        with pooler(server) as port:
+            conninfo = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+            done = await asyncio.to_thread(run, tmp_path, "reap", conninfo, "--idle-after", "1s", *arguments)
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert "a pooler answers at 127.0.0.1" in done.stderr
+        assert "connect to the server itself" in done.stderr
+        assert await one.fetchval("SELECT 1") == 1
