@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import ServerIdentity, Snapshot
+from pgtop.core.activity import BackendId, ServerIdentity, Snapshot
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.policy import is_emergency
 from pgtop.core.rebound import (
@@ -32,6 +32,9 @@ KEY: Final = (0x7067746F, 0x70726561)
 """The advisory key that a session holds while it reaps by itself: `pgto`, `prea` as two integers."""
 
 EVERY_SECONDS: Final = 60.0
+
+STUCK_SECONDS: Final = 600.0
+"""How long a session that could not be ended is passed over, so that the next longest idle makes the room."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -77,7 +80,8 @@ class AutoReaper:
     """Reaps by itself, one poll after the other, on one seat.
 
     Emergencies are acted on in the poll that shows them; sweeps for usage at most every `every_seconds`,
-    and not at all while the last ones were no use. Then emergencies, too, wait for that long.
+    and not at all while the last ones were no use. Then emergencies, too, wait for that long, as they do
+    after one that could end nobody.
     """
 
     def __init__(
@@ -108,6 +112,8 @@ class AutoReaper:
         self._rooms: list[_Room] = []
         self._growth = Growth()
         self._last_sweep: float | None = None
+        self._stuck: dict[BackendId, float] = {}
+        self._was_in_vain = False
 
     async def turn(self, snapshot: Snapshot, *, refused: bool = False) -> Turn:
         """Does what this poll asks for; `refused` tells of a login that was just refused for want of a slot.
@@ -124,7 +130,8 @@ class AutoReaper:
         turn = Turn(holders, self._is_first(holders), self.patience, measured=measured)
         if not turn.is_active or not self._is_due(snapshot, refused, now):
             return turn
-        plan = await self._reaper.plan_reap(snapshot, self.policy, refused=refused)
+        stuck = frozenset(each for each, until in self._stuck.items() if until > now)
+        plan = await self._reaper.plan_reap(snapshot, self.policy, refused=refused, stuck=stuck)
         if not plan.victims:
             return msgspec.structs.replace(turn, plan=plan)
         self._last_sweep = now
@@ -135,8 +142,8 @@ class AutoReaper:
         return msgspec.structs.replace(turn, plan=plan, report=report)
 
     async def stop(self) -> None:
-        """Gives the key back, so that another may take over. Raises what the seat raises."""
-        if self._seat.is_held:
+        """Gives the key back where it is held, so that another may take over. Raises what the seat raises."""
+        if self._seat.is_held and any(holder.pid == self._seat.own_pid for holder in await self.holders()):
             await self._seat.fetch(queries.GIVE_REAPER_KEY, *KEY)
 
     def seconds_to_sweep(self) -> float:
@@ -165,16 +172,24 @@ class AutoReaper:
         waited = self._last_sweep is None or now - self._last_sweep >= self.every_seconds
         resting = self.patience.is_resting(now)
         if is_emergency(snapshot, refused):
-            return waited or not resting
+            return waited or not (resting or self._was_in_vain)
         return waited and not resting and snapshot.usage > self.policy.warn_at
 
     def _note(self, report: Report, snapshot: Snapshot) -> None:
-        """Remembers the room that was made, to measure later who takes it."""
+        """Remembers the room that was made, to measure later who takes it, and who could not be ended."""
+        until = self._clock() + STUCK_SECONDS
+        self._stuck = {each: end for each, end in self._stuck.items() if each in snapshot.by_id}
+        self._stuck |= {
+            each.victim.backend.id: until
+            for each in report.results
+            if each.outcome in (Outcome.SURVIVED, Outcome.DENIED)
+        }
         ended = Counter(
             result.victim.backend.application_name or ""
             for result in report.results
             if result.outcome is Outcome.TERMINATED
         )
+        self._was_in_vain = not ended
         if not ended:
             return
         had = totals(snapshot)

@@ -75,6 +75,7 @@ class Daemon:
         self._reloaded = asyncio.Event()
         self._progress = time.monotonic()
         self._was_refused = False
+        self._polled: Snapshot | Outage | None = None
 
     async def run(self) -> int:
         """Stays until a signal; returns the exit code.
@@ -89,7 +90,8 @@ class Daemon:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(self._leave)
-                await self._begin()
+                if not await self._unless_stopped(self._begin()):
+                    return self._exit_code
                 if self._config.metrics_listen:
                     stack.enter_context(serving(self._report.figures, self._config.metrics_listen))
                 for work in (self._probe_logins(), self._keep_watchdog_quiet()):
@@ -133,9 +135,7 @@ class Daemon:
 
     async def _leave(self) -> None:
         self._systemd.stopping()
-        with contextlib.suppress(PgtopError, *DRIVER_ERRORS):
-            await self._auto.stop()
-        await self._seat.release()
+        await self._seat.release()  # the key goes with the session
         self._log.tell("stop", "ended")
 
     def _reload(self) -> None:
@@ -165,15 +165,23 @@ class Daemon:
     # Watching
 
     async def _watch(self) -> None:
-        stop = asyncio.ensure_future(self._stop.wait())
+        while not self._stop.is_set():
+            if await self._unless_stopped(self._poll()) and self._polled is not None:
+                await self._take(self._polled)
+
+    async def _poll(self) -> None:
+        self._polled = await self._poller.next()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """True where the work was done before a signal asked to end; it is given up otherwise."""
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
         try:
-            while not self._stop.is_set():
-                poll = asyncio.ensure_future(self._poller.next())
-                await asyncio.wait({poll, stop}, return_when=asyncio.FIRST_COMPLETED)
-                if not poll.done():
-                    await _cancel(poll)
-                    return
-                await self._take(poll.result())
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await _cancel(task)
+                return False
+            task.result()
+            return True
         finally:
             await _cancel(stop)
 
@@ -186,6 +194,9 @@ class Daemon:
         try:
             if self._seat.pooled:
                 raise ConnectError("a pooler answers now: nobody is ended", "connect to the server itself")
+            if self._config.read_only and not self._dry_run:
+                await self._auto.stop()
+                raise PgtopError("read_only is in force by now: nobody is ended, and another may take over")
             turn = await self._auto.turn(result, refused=await self._is_still_refused(result))
             self._report.turn(turn, result, self._config.policy, dry_run=self._dry_run)
         except (PgtopError, *DRIVER_ERRORS) as error:

@@ -154,6 +154,8 @@ def by_application(snapshot: Snapshot) -> list[tuple[str, int]]:
 
 
 class _Quiet(WSGIRequestHandler):
+    timeout = 10  # a client that says nothing must not keep a thread for ever
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the method it replaces
         """Says nothing: a scrape is no event."""
 

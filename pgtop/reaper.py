@@ -10,16 +10,15 @@ import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import msgspec
 
 from pgtop.audit import AuditedServer, AuditLine, AuditLog, Operator
-from pgtop.core.activity import ACTIVE, Backend, BackendId, Snapshot, instant, iso8601
+from pgtop.core.activity import ACTIVE, Backend, BackendId, Snapshot, iso8601
 from pgtop.core.policy import (
     Act,
-    Guard,
     Plan,
     ReapPolicy,
     Victim,
@@ -33,6 +32,7 @@ from pgtop.core.text import printable
 from pgtop.errors import AuditError, ExitCode, PgtopError
 from pgtop.postgres import queries
 from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT, SeatLostError
+from pgtop.postgres.guard import guarded_statement
 from pgtop.postgres.seat import Seat
 
 CONFIRM_SECONDS: Final = 2.0
@@ -108,14 +108,20 @@ class Reaper:
         return plan_emergency(snapshot, policy, await self._advisory_lock_holders())
 
     async def plan_reap(
-        self, snapshot: Snapshot, policy: ReapPolicy, *, always: bool = False, refused: bool = False
+        self,
+        snapshot: Snapshot,
+        policy: ReapPolicy,
+        *,
+        always: bool = False,
+        refused: bool = False,
+        stuck: frozenset[BackendId] = frozenset(),
     ) -> Plan:
         """The plan that the usage asks for: see `core.policy.plan_reap`. Raises as `plan_sweep` does."""
-        plan = plan_reap(snapshot, policy, always=always, refused=refused)
+        plan = plan_reap(snapshot, policy, always=always, refused=refused, stuck=stuck)
         if not plan.victims:
             return plan
         holders = await self._advisory_lock_holders()
-        return plan_reap(snapshot, policy, holders, always=always, refused=refused)
+        return plan_reap(snapshot, policy, holders, always=always, refused=refused, stuck=stuck)
 
     async def plan_terminate(
         self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
@@ -277,29 +283,6 @@ class Reaper:
         except AuditError as error:
             return str(error)
         return ""
-
-
-def guarded_statement(plan: Plan, victim: Victim) -> tuple[str, list[Any]]:
-    """The one statement that ends (or cancels) a victim while it is what was shown, with its arguments."""
-    backend = victim.backend
-    identity = plan.server.identity
-    arguments: list[Any] = [
-        backend.pid,
-        instant(backend.backend_start),
-        instant(identity.postmaster_start),
-        identity.in_recovery,
-    ]
-    if plan.act is Act.CANCEL:
-        return queries.CANCEL_IF_SAME_STATEMENT, [*arguments, instant(backend.query_start)]
-    if victim.guard is Guard.STATE:
-        return queries.TERMINATE_IF_STATE_UNCHANGED, [
-            *arguments,
-            backend.state,
-            instant(backend.state_change),
-        ]
-    if victim.guard is Guard.TRANSACTION:
-        return queries.TERMINATE_IF_SAME_TRANSACTION, [*arguments, instant(backend.xact_start)]
-    return queries.TERMINATE_IF_SAME_SESSION, arguments
 
 
 def _unmoved(act: Act, backend: Backend, row: asyncpg.Record | None) -> bool:

@@ -21,6 +21,7 @@ _SPARED_PHRASES: Final = {
     SparedFor.NOT_ACTIVE: ("runs no statement", "run no statement"),
     SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
     SparedFor.BEYOND_MOST: ("beyond the most of one sweep", "beyond the most of one sweep"),
+    SparedFor.STUCK: ("could not be ended before", "could not be ended before"),
 }
 
 

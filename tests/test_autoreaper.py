@@ -8,17 +8,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgtop.autoreaper import AutoReaper, Turn
+from pgtop.autoreaper import STUCK_SECONDS, AutoReaper, Turn
 from pgtop.core.activity import Snapshot
 from pgtop.core.match import Patterns
-from pgtop.core.plan import ReapPolicy, Trigger
+from pgtop.core.plan import ReapPolicy, SparedFor, Trigger
 from pgtop.core.rebound import FIRST_REST_SECONDS
 from pgtop.demo.server import ThrowawayServer
+from pgtop.postgres.conninfo import resolve
 from pgtop.reaper import Outcome
 from tests.conftest import ServerFactory
-from tests.postgres.targets import target_of
+from tests.postgres.targets import stopped, target_of
 from tests.reaping import Face, face_on
-from tests.servers import session, sessions, wait_until
+from tests.servers import create_role, session, sessions, wait_until
 
 POLICY = ReapPolicy(warn_at=0.5, idle_after_seconds=0.0, emergency_idle_after_seconds=0.0)
 
@@ -188,6 +189,47 @@ async def test_a_steady_leak_is_swept_for_ever(small: ThrowawayServer, tmp_path:
                 assert ended(turn) == 2
                 assert [each.taken for each in turn.measured] == [2] * (number > 0)
                 assert not any(each.is_futile for each in turn.measured)
+
+
+async def test_who_does_not_die_keeps_nobody_from_making_room(small: ThrowawayServer, tmp_path: Path) -> None:
+    """The longest idle is stuck: the next emergency passes it over, and tries it again ten minutes later."""
+    async with auto_on(small, tmp_path / "a") as auto, session(small, application_name="stuck") as one:
+        auto.reaper.policy = msgspec.structs.replace(POLICY, max_per_sweep=1)
+        with stopped(one.get_server_pid()):
+            async with sessions(small, 19):
+                turn = await auto.turn()
+                assert turn.report is not None
+                assert [result.outcome for result in turn.report.results] == [Outcome.SURVIVED]
+                assert (await auto.turn(59)).plan is None
+                turn = await auto.turn(1)
+                assert ended(turn) == 1
+                assert turn.plan is not None
+                spared = {each.backend.application_name: each.spared_for for each in turn.plan.spared}
+                assert spared["stuck"] is SparedFor.STUCK
+                assert ended(await auto.turn(60)) == 1
+            async with sessions(small, 19):
+                turn = await auto.turn(STUCK_SECONDS)
+                assert turn.report is not None
+                assert turn.report.results[0].victim.backend.application_name == "stuck"
+
+
+async def test_a_role_that_may_end_nobody_does_not_try_at_each_poll(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Emergencies in which each is denied come one at most each minute, and over others each time."""
+    monitor, other = await create_role(small, "monitor"), await create_role(small)
+    target = resolve(monitor.uri(), {}, {"HOME": "/nonexistent"})
+    async with face_on(small, tmp_path / "a", target=target) as face:
+        auto = Auto(face)
+        async with sessions(small, 19, user=other.name, password=other.password):
+            turn = await auto.turn()
+            assert turn.report is not None
+            assert {result.outcome for result in turn.report.results} == {Outcome.DENIED}
+            assert (await auto.turn(5)).plan is None
+            first = {result.victim.backend.pid for result in turn.report.results}
+            turn = await auto.turn(55)
+            assert turn.report is not None
+            assert not first & {result.victim.backend.pid for result in turn.report.results}
 
 
 async def test_another_server_begins_anew(small: ThrowawayServer, tmp_path: Path) -> None:

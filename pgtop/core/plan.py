@@ -1,11 +1,12 @@
 """What a plan is made of: the rules it follows, its victims and spared with a reason each."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import Backend, Server
+from pgtop.core.activity import Backend, BackendId, Server, Snapshot
 from pgtop.core.match import Patterns
 
 DEFAULT_PROTECTED_APPLICATIONS: Final = ("Patroni*", "pgBackRest*", "barman*", "wal-g*", "repmgr*")
@@ -62,6 +63,7 @@ class SparedFor(StrEnum):
     NOT_ACTIVE = "running no statement"
     ENOUGH = "not needed for that"
     BEYOND_MOST = "beyond the most of one sweep"
+    STUCK = "signalled before, and still there"
 
 
 class ReapPolicy(msgspec.Struct, frozen=True):
@@ -82,6 +84,33 @@ class ReapPolicy(msgspec.Struct, frozen=True):
     """Ends sessions seen with LISTEN too."""
     max_per_sweep: int | None = None
     """The most that one sweep ends, the longest idle first; None for no such limit."""
+
+
+class Context(msgspec.Struct, frozen=True):
+    """What a judgement needs beside the backend."""
+
+    now: int
+    own_pid: int
+    is_superuser: bool
+    listeners: frozenset[BackendId]
+    advisory_lock_holders: frozenset[int]
+    """Pids, read when a plan is made."""
+    stuck: frozenset[BackendId] = frozenset()
+    """Sessions that could not be ended a short while ago."""
+
+
+def context_of(
+    snapshot: Snapshot, advisory_lock_holders: Iterable[int] = (), stuck: frozenset[BackendId] = frozenset()
+) -> Context:
+    """The context of all judgements over one snapshot."""
+    return Context(
+        now=snapshot.taken_at,
+        own_pid=snapshot.own_pid,
+        is_superuser=snapshot.privileges.is_superuser,
+        listeners=snapshot.listeners,
+        advisory_lock_holders=frozenset(advisory_lock_holders),
+        stuck=stuck,
+    )
 
 
 class Victim(msgspec.Struct, frozen=True):

@@ -13,6 +13,7 @@ from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId
 from pgtop.core.plan import (
     DEFAULT_PROTECTED_APPLICATIONS,
     Act,
+    Context,
     Guard,
     Plan,
     ReapPolicy,
@@ -20,6 +21,7 @@ from pgtop.core.plan import (
     SparedFor,
     Trigger,
     Victim,
+    context_of,
 )
 from pgtop.core.text import duration, printable
 
@@ -43,28 +45,6 @@ __all__ = [
     "plan_sweep",
     "plan_terminate",
 ]
-
-
-class Context(msgspec.Struct, frozen=True):
-    """What a judgement needs beside the backend."""
-
-    now: int
-    own_pid: int
-    is_superuser: bool
-    listeners: frozenset[BackendId]
-    advisory_lock_holders: frozenset[int]
-    """Pids, read when a plan is made."""
-
-
-def context_of(snapshot: Snapshot, advisory_lock_holders: Iterable[int] = ()) -> Context:
-    """The context of all judgements over one snapshot."""
-    return Context(
-        now=snapshot.taken_at,
-        own_pid=snapshot.own_pid,
-        is_superuser=snapshot.privileges.is_superuser,
-        listeners=snapshot.listeners,
-        advisory_lock_holders=frozenset(advisory_lock_holders),
-    )
 
 
 Verdict = Victim | Spared | None
@@ -117,6 +97,8 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
     spared = never(backend, policy, context)
     if spared is None and backend.state in IN_TRANSACTION and asked is None:
         spared = Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state} for {duration(age)}")
+    if spared is None and backend.id in context.stuck:
+        spared = Spared(backend, SparedFor.STUCK, "could not be ended a short while ago")
     spared = spared or caution(backend, context)
     return spared or Victim(
         backend, f"{backend.state} for {duration(age)} (> {duration(limit)})", Guard.STATE
@@ -141,6 +123,7 @@ def plan_reap(
     *,
     always: bool = False,
     refused: bool = False,
+    stuck: frozenset[BackendId] = frozenset(),
 ) -> Plan:
     """The plan that the usage asks for, with its trigger; one of trigger `none` has no victims.
 
@@ -149,17 +132,17 @@ def plan_reap(
     """
     holders = frozenset(advisory_lock_holders)
     if not snapshot.counts.exact:
-        return _sweep(snapshot, policy, holders, policy.idle_after_seconds, Trigger.NONE)
+        return plan_sweep(snapshot, policy, holders, Trigger.NONE)
     if is_emergency(snapshot, refused):
         if always:
-            sweep = plan_sweep(snapshot, policy, holders)
+            sweep = plan_sweep(snapshot, policy, holders, stuck=stuck)
             if sweep.victims and not refused and sweep.usage_after < policy.warn_at:
                 return sweep
-        return plan_emergency(snapshot, policy, holders, refused=refused)
+        return plan_emergency(snapshot, policy, holders, refused=refused, stuck=stuck)
     if always:
-        return plan_sweep(snapshot, policy, holders)
+        return plan_sweep(snapshot, policy, holders, stuck=stuck)
     if snapshot.usage > policy.warn_at:
-        return plan_sweep(snapshot, policy, holders, Trigger.USAGE)
+        return plan_sweep(snapshot, policy, holders, Trigger.USAGE, stuck)
     return _plan(snapshot, policy, Act.TERMINATE, Trigger.NONE, [])
 
 
@@ -168,9 +151,11 @@ def plan_sweep(
     policy: ReapPolicy,
     advisory_lock_holders: Iterable[int] = (),
     trigger: Trigger = Trigger.ALWAYS,
+    stuck: frozenset[BackendId] = frozenset(),
 ) -> Plan:
     """A plan over all stale sessions, whatever the usage; the longest idle first."""
-    plan = _sweep(snapshot, policy, advisory_lock_holders, policy.idle_after_seconds, trigger)
+    context = context_of(snapshot, advisory_lock_holders, stuck)
+    plan = _sweep(snapshot, policy, context, policy.idle_after_seconds, trigger)
     return _at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
 
 
@@ -180,6 +165,7 @@ def plan_emergency(
     advisory_lock_holders: Iterable[int] = (),
     *,
     refused: bool = False,
+    stuck: frozenset[BackendId] = frozenset(),
 ) -> Plan:
     """A plan that makes just enough room: the longest idle first, until the usage is below the line.
 
@@ -187,7 +173,8 @@ def plan_emergency(
     taken are then held by clients that are still connecting, and count as taken.
     """
     older_than = policy.emergency_idle_after_seconds
-    plan = _sweep(snapshot, policy, advisory_lock_holders, older_than, Trigger.EMERGENCY)
+    context = context_of(snapshot, advisory_lock_holders, stuck)
+    plan = _sweep(snapshot, policy, context, older_than, Trigger.EMERGENCY)
     taken = max(plan.total, plan.slots) if refused else plan.total
     needed = 0
     while needed < len(plan.victims) and (taken - needed) / plan.slots >= policy.warn_at:
@@ -206,7 +193,7 @@ def _at_most(plan: Plan, number: int | None, spared_for: SparedFor) -> Plan:
 def _sweep(
     snapshot: Snapshot,
     policy: ReapPolicy,
-    advisory_lock_holders: Iterable[int],
+    context: Context,
     older_than_seconds: float,
     trigger: Trigger,
 ) -> Plan:
@@ -214,7 +201,7 @@ def _sweep(
         role = printable(snapshot.privileges.role)
         refusal = _REFUSAL.format(hidden=snapshot.counts.hidden, role=role)
         return _plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
-    context = _asked_for(policy, context_of(snapshot, advisory_lock_holders))
+    context = _asked_for(policy, context)
     longest_idle_first = sorted(snapshot.backends, key=lambda each: (each.state_change or 0, each.pid))
     verdicts = [judge(backend, policy, context, older_than_seconds) for backend in longest_idle_first]
     return _plan(snapshot, policy, Act.TERMINATE, trigger, verdicts)

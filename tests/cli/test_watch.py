@@ -21,6 +21,7 @@ from pgtop.demo.server import ThrowawayServer
 from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run
 from tests.cli.test_reap import stale
 from tests.conftest import ServerFactory
+from tests.postgres.targets import silent_port
 from tests.servers import create_role, fetch_value, session, sessions, wait_until
 
 FAST = ("--interval", "200ms", "--every", "1s", "--idle-after", "1s", "--warn-at", "0.05")
@@ -258,6 +259,35 @@ async def test_the_configuration_is_read_again(small: ThrowawayServer, tmp_path:
             await daemon.says("the configuration was read again", "from the next start on: metrics_listen")
             await daemon.says("terminated ", times=5)
             assert daemon.end() == 0
+
+
+async def test_read_only_counts_from_the_moment_it_is_read(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Nobody is ended any more, and the key goes to another."""
+    config = tmp_path / "pgtop.toml"
+    config.write_text("", encoding="utf-8")
+    with watching(tmp_path / "a", small.uri(), *FAST, "--config", str(config)) as first:
+        await first.says("active: this daemon reaps")
+        config.write_text("read_only = true\n", encoding="utf-8")
+        first.process.send_signal(signal.SIGHUP)
+        await first.says("read_only is in force by now")
+        async with stale(small, 5) as kept:
+            before = await state_change(small)
+            await wait_until_polls(small, before, 5)
+            assert [await each.fetchval("SELECT 1") for each in kept] == [1] * 5
+        with watching(tmp_path / "b", small.uri(), *FAST) as second:
+            await second.says("active: this daemon reaps")
+            assert second.end() == 0
+        assert first.end() == 0
+        assert not first.audited()
+
+
+async def test_it_ends_also_while_the_first_login_hangs(tmp_path: Path) -> None:
+    """SIGTERM is status 0 in order, long before the login's own limit."""
+    with silent_port() as port:
+        with watching(tmp_path, f"host=127.0.0.1 port={port} user=u connect_timeout=600") as daemon:
+            await daemon.says("watching 127.0.0.1")
+            assert daemon.end() == 0
+        assert daemon.log.splitlines()[-1].endswith("ended")
 
 
 async def test_refused_logins_are_noticed(small: ThrowawayServer, tmp_path: Path) -> None:
