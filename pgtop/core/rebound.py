@@ -165,7 +165,7 @@ class Patience(msgspec.Struct, frozen=True):
         if not measured.is_futile:
             return Patience()
         futile = self.futile + 1
-        if futile < FUTILE_SWEEPS and not self.rest_seconds:
+        if futile < FUTILE_SWEEPS:
             return Patience(futile, application=measured.application)
         rest = min(max(FIRST_REST_SECONDS, 2 * self.rest_seconds), LONGEST_REST_SECONDS)
         return Patience(futile, rest, now + rest, measured.application)

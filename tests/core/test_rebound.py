@@ -86,7 +86,7 @@ def test_a_pool_that_comes_back_does_not_grow() -> None:
     growth.swept(10.0)
     for second in (12.0, 15.0, 20.0, 25.0):
         growth.add(second, Counter({"pool": 10 if second < 15 else 20}))
-    assert growth.of("pool", 25.0) == 0
+        assert growth.of("pool", second) == 0
 
 
 def test_growth_over_longer_polls_is_scaled() -> None:
