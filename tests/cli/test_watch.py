@@ -1,10 +1,12 @@
 """`pgtop reap --watch` as a process: what it does by itself, and what it tells of it."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import urllib.error
 import urllib.request
@@ -302,6 +304,46 @@ async def test_refused_logins_are_noticed(small: ThrowawayServer, tmp_path: Path
                 each.terminate()
             await asyncio.gather(*begun, return_exceptions=True)
         await daemon.says("logins are no longer refused")
+
+
+@contextmanager
+def stalled(server: ThrowawayServer, role: str, count: int) -> Iterator[None]:
+    """Clients that begin a login, and stop where the server asks for their password: each holds a slot."""
+    body = struct.pack("!i", 196_608) + f"user\0{role}\0database\0postgres\0\0".encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(count):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), LIMIT_SECONDS))
+            client.sendall(struct.pack("!i", len(body) + 4) + body)
+            assert client.recv(1) == b"R"
+        yield
+
+
+@pytest.mark.parametrize("version", [14, 15, 17, 18])
+async def test_slots_that_no_view_shows_are_an_emergency(
+    server_factory: ServerFactory, tmp_path: Path, version: int
+) -> None:
+    """Held by clients stalled in authentication (starting, from 18 on): the idle make room all the same."""
+    settings = {"max_connections": "23", "superuser_reserved_connections": "3"}
+    server = server_factory(settings, version=version, auth="scram-sha-256")
+    role, other = await create_role(server, "operator"), await create_role(server)
+    rules = (
+        "--login-probe",
+        "1s",
+        "--idle-after",
+        "1h",
+        "--emergency-idle-after",
+        "1s",
+        "--interval",
+        "200ms",
+    )
+    with watching(tmp_path, role.uri(), *rules) as daemon:
+        await daemon.says("active")
+        async with stale(server, 6, user=other.name, password=other.password) as idle:
+            with stalled(server, other.name, 23 - 1 - len(idle)):
+                await daemon.says("emergency: ended ")
+                ended = [line for line in daemon.audited() if line["event"] == "outcome"]
+                assert {line["usename"] for line in ended} == {other.name}
+                assert len(ended) >= 5
 
 
 async def test_json_lines_hold_no_secret(small: ThrowawayServer, tmp_path: Path) -> None:
