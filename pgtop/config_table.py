@@ -49,14 +49,18 @@ def report(server: str, path: Path, settings: dict[str, Line]) -> Report:
 
 def render(server: str, path: Path, settings: Mapping[str, Line]) -> str:
     """The table."""
-    rows = [(key, _shown(line.value), line.source) for key, line in settings.items()]
+    rows = [(key, _shown(key, line.value), line.source) for key, line in settings.items()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     table = [f"{key:<{widths[0]}}  {value:<{widths[1]}}  {printable(source)}" for key, value, source in rows]
     there = "" if path.exists() else " (not there)"
     return "\n".join((f"server: {printable(server)}", f"file: {printable(str(path))}{there}", "", *table, ""))
 
 
-def _shown(value: object) -> str:
+def _shown(key: str, value: object) -> str:
+    """A value as one would write it."""
+    field = file_keys()[key].name or key
+    if field.endswith("_seconds") and isinstance(value, int | float):
+        return f"{value:g}s"
     if value is None or value == ():
         return "none"
     if isinstance(value, bool):

@@ -140,7 +140,7 @@ def test_the_table_tells_value_and_source(tmp_path: Path) -> None:
         str(tmp_path / ".config/pgtop/config.toml:"),
         "servers.prod.application",
     ] in lines
-    assert ["interval", "2", "default"] in lines
+    assert ["interval", "2s", "default"] in lines
 
 
 def test_the_demo_takes_no_file_that_nobody_asked_for(tmp_path: Path) -> None:
