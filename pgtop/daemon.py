@@ -76,6 +76,7 @@ class Daemon:
         self._progress = time.monotonic()
         self._was_refused = False
         self._polled: Snapshot | Outage | None = None
+        self._beside: list[asyncio.Future[None]] = []
 
     async def run(self) -> int:
         """Stays until a signal; returns the exit code.
@@ -95,7 +96,8 @@ class Daemon:
                 if self._config.metrics_listen:
                     stack.enter_context(serving(self._report.figures, self._config.metrics_listen))
                 for work in (self._probe_logins(), self._keep_watchdog_quiet()):
-                    stack.push_async_callback(_cancel, asyncio.ensure_future(work))
+                    self._beside.append(asyncio.ensure_future(work))
+                    stack.push_async_callback(_cancel, self._beside[-1])
                 self._systemd.ready()
                 await self._watch()
         finally:
@@ -121,13 +123,13 @@ class Daemon:
                 f"a pooler answers at {self._target.label}, and its sessions are not its clients",
                 "connect to the server itself",
             )
-        snapshot = await self._poller.next()
-        if isinstance(snapshot, Snapshot) and not snapshot.counts.exact:
+        first = await self._poller.next()
+        if isinstance(first, Snapshot) and not first.counts.exact:
             raise NotPermittedError(
-                f"the states of sessions are hidden from role {printable(snapshot.privileges.role)}",
-                f"GRANT pg_monitor TO {printable(snapshot.privileges.role)}",
+                f"the states of sessions are hidden from role {printable(first.privileges.role)}",
+                f"GRANT pg_monitor TO {printable(first.privileges.role)}",
             )
-        await self._take(snapshot)
+        self._polled = first
 
     def _end(self, exit_code: int) -> None:
         self._exit_code = int(exit_code)
@@ -166,8 +168,14 @@ class Daemon:
 
     async def _watch(self) -> None:
         while not self._stop.is_set():
-            if await self._unless_stopped(self._poll()) and self._polled is not None:
+            # Outside of what a signal gives up: each session that was signalled gets its outcome line.
+            if self._polled is not None:
                 await self._take(self._polled)
+            for work in self._beside:
+                if work.done():
+                    work.result()
+            if not await self._unless_stopped(self._poll()):
+                return
 
     async def _poll(self) -> None:
         self._polled = await self._poller.next()

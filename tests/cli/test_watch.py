@@ -23,7 +23,7 @@ from pgtop.demo.server import ThrowawayServer
 from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run
 from tests.cli.test_reap import stale
 from tests.conftest import ServerFactory
-from tests.postgres.targets import silent_port
+from tests.postgres.targets import silent_port, stopped
 from tests.servers import create_role, fetch_value, session, sessions, wait_until
 
 FAST = ("--interval", "200ms", "--every", "1s", "--idle-after", "1s", "--warn-at", "0.05")
@@ -435,3 +435,19 @@ async def test_what_does_not_mend_itself_ends_it_at_once(small: ThrowawayServer,
     assert done.returncode == 2
     assert f"cannot listen at {address} for metrics" in done.stderr
     assert_one_line(run(tmp_path, "reap", "--watch", "--read-only", small.uri()), 2, "read_only")
+
+
+async def test_sigterm_in_the_middle_of_its_first_sweep_loses_no_outcome(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """A victim that does not die keeps the sweep at work: it ends first, then the daemon."""
+    async with stale(small, 1, application_name="stuck") as opened:
+        with stopped(opened[0].get_server_pid()):
+            with watching(tmp_path, small.uri(), *FAST) as daemon:
+                await wait_until(lambda: daemon.audited(), LIMIT_SECONDS)
+                assert daemon.end() == 0
+            assert [(line["event"], line.get("outcome")) for line in daemon.audited()] == [
+                ("attempt", None),
+                ("outcome", "survived"),
+            ]
+    assert "survived" in daemon.log
