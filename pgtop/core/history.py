@@ -42,6 +42,8 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     """What ordinary roles could use at that moment."""
     in_transaction: int = 0
     """Idle in transaction, aborted ones included."""
+    hidden: bool = False
+    """True where this role cannot see all states: `idle` and `active` say nothing then."""
 
     @property
     def usage(self) -> float:
@@ -102,6 +104,7 @@ def sample_of(snapshot: Snapshot) -> Sample:
         active=counts.active,
         slots=snapshot.slots,
         in_transaction=counts.in_transaction,
+        hidden=counts.hidden > 0,
     )
 
 
