@@ -47,14 +47,16 @@ class Acting:
     async def sweep(self, snapshot: Snapshot) -> None:
         """Asks whether to end the stale sessions; first the emergency's plan where the server is full."""
 
+        asked = self._policy.include_idle_in_transaction_seconds
+
         async def replan(emergency: bool, included: bool) -> Plan:
-            seconds = self._policy.idle_after_seconds if included else None
+            seconds = (asked or self._policy.idle_after_seconds) if included else None
             policy = msgspec.structs.replace(self._policy, include_idle_in_transaction_seconds=seconds)
             make = self._reaper.plan_emergency if emergency else self._reaper.plan_sweep
             return await make(snapshot, policy)
 
         full = snapshot.counts.total >= snapshot.slots
-        await self._ask_and_run(snapshot, replan(full, False), replan)
+        await self._ask_and_run(snapshot, replan(full, asked is not None), replan)
 
     async def _ask_and_run(
         self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None = None

@@ -18,7 +18,6 @@ from textual.theme import Theme
 from pgtop.audit import AuditLog, operator
 from pgtop.config import Config
 from pgtop.core.activity import Outage, Snapshot
-from pgtop.core.policy import ReapPolicy
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode
 from pgtop.poller import Poller
@@ -68,17 +67,7 @@ class PgtopApp(App[None]):
         super().__init__()
         self.register_theme(THEME)
         self.theme = THEME.name
-        policy = ReapPolicy(
-            warn_at=config.warn_at,
-            idle_after_seconds=config.idle_after_seconds,
-            # Who calls a session stale sooner than that means it in an emergency too.
-            emergency_idle_after_seconds=min(
-                ReapPolicy().emergency_idle_after_seconds, config.idle_after_seconds
-            ),
-        )
-        self.dashboard = DashboardScreen(
-            poller=poller, reaper=reaper, config=config, policy=policy, first=first
-        )
+        self.dashboard = DashboardScreen(poller=poller, reaper=reaper, config=config, first=first)
 
     def on_mount(self) -> None:
         self.push_screen(self.dashboard)
@@ -129,7 +118,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
     """
     seat = Seat(target, FACE)
     later = io.StringIO()
-    audit = AuditLog(config.audit_log, later)
+    audit = AuditLog(config.audit_log, later, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
     try:
         await seat.take()
         poller = Poller(Probe(seat), config.interval_seconds)

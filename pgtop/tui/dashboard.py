@@ -8,7 +8,6 @@ from textual.binding import Binding, BindingType
 
 from pgtop.config import Config
 from pgtop.core.activity import BackendId, Outage, Snapshot
-from pgtop.core.policy import ReapPolicy
 from pgtop.poller import Poller
 from pgtop.reaper import Reaper, Report
 from pgtop.sentences import begun_sentence
@@ -51,12 +50,11 @@ class DashboardScreen(View):
         poller: Poller,
         reaper: Reaper,
         config: Config,
-        policy: ReapPolicy,
         first: Snapshot | Outage,
     ) -> None:
         super().__init__(poller=poller, config=config)
         self._first = first
-        self._acting = Acting(self, reaper, policy)
+        self._acting = Acting(self, reaper, config.policy)
         self._blockers_shown = 0
         self._report: Report | None = None
 
