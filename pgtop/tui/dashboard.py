@@ -14,11 +14,11 @@ from pgtop.sentences import begun_sentence
 from pgtop.tui import notices
 from pgtop.tui.acting import Acting
 from pgtop.tui.dialogs import ReportDialog
+from pgtop.tui.looking import Looking
 from pgtop.tui.messages import Begun, Polled, Reaped, Trouble
-from pgtop.tui.view import View
 
 
-class DashboardScreen(View):
+class DashboardScreen(Looking):
     """The ordinary view, alive."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
