@@ -28,6 +28,8 @@ class Acting:
         self._policy = policy
         self.is_busy = False
         """True from the key until the last outcome: no second plan is made meanwhile."""
+        self.one_run = asyncio.Lock()
+        """Held while sessions are ended, by a person's plan or automatically: never two at once."""
         self._running: asyncio.Task[Report] | None = None
 
     async def finish(self) -> None:
@@ -58,6 +60,10 @@ class Acting:
         full = snapshot.counts.total >= snapshot.slots
         await self._ask_and_run(snapshot, replan(full, asked is not None), replan)
 
+    async def _run(self, plan: Plan) -> Report:
+        async with self.one_run:
+            return await self._reaper.run(plan)
+
     async def _ask_and_run(
         self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None = None
     ) -> None:
@@ -67,7 +73,7 @@ class Acting:
             if plan is not None:
                 self._screen.post_message(Begun(plan))
                 # A run that has begun goes on when the screen is closed: each signal gets its outcome line.
-                self._running = asyncio.ensure_future(self._reaper.run(plan))
+                self._running = asyncio.ensure_future(self._run(plan))
                 self._screen.post_message(Reaped(await asyncio.shield(self._running)))
         except PgtopError as error:
             self._screen.post_message(Trouble(str(error)))

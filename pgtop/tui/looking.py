@@ -132,4 +132,4 @@ class Looking(View):
 
     def action_help(self) -> None:
         """Shows the keys."""
-        self.app.push_screen(HelpScreen())
+        self.app.push_screen(HelpScreen(read_only=self._config.read_only))

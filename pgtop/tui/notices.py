@@ -1,7 +1,7 @@
 """What is said in the line above the keys, in the title of the list, and in the keys."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pgtop.core.activity import ACTIVE, Backend, BackendId, Snapshot
 from pgtop.core.blocking import PREPARED, RootBlocker, root_blockers
@@ -16,7 +16,8 @@ from pgtop.postgres.seat import Seat
 from pgtop.reaper import Outcome, Report
 from pgtop.sentences import outcome_sentence
 from pgtop.tui.columns import Cell
-from pgtop.tui.panels import Key, few_lines
+from pgtop.tui.panels import Key
+from pgtop.tui.sentences import few_lines
 
 
 class Notice(NamedTuple):
@@ -30,6 +31,10 @@ class Notice(NamedTuple):
     """`86% → 61%`, measured by the first poll after an act."""
 
 
+SWEEP: Final = Key("S", "sweep", "screen.sweep")
+AUTO: Final = Key("A", "auto", "screen.auto")
+
+
 class Found(NamedTuple):
     """Where a jump leads, and what is said about it."""
 
@@ -38,11 +43,11 @@ class Found(NamedTuple):
     style: str = "note"
 
 
-def of_report(report: Report) -> Notice:
-    """The notice after an act; red where something was left undone."""
+def of_report(report: Report, *, by_itself: bool = False) -> Notice:
+    """The notice after an act, a person's or an automatic one; red where something was left undone."""
     undone = {Outcome.DENIED, Outcome.SURVIVED, Outcome.FAILED, Outcome.UNKNOWN}
     bad = any(result.outcome in undone for result in report.results) or report.audit_problem
-    said = outcome_sentence(report)
+    said = f"auto {outcome_sentence(report)}" if by_itself else outcome_sentence(report)
     if report.audit_problem:
         said += " · NOT in the audit log"
     return Notice(said, "alarm" if bad else "note", report)
@@ -66,10 +71,11 @@ def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
     return [first, *([Cell(line.ljust(width), notice.style)] for line in said[1:])]
 
 
-def keys(focus: str | None, tagged: int, notice: Notice | None) -> list[Key]:
+def keys(focus: str | None, tagged: int, notice: Notice | None, *, read_only: bool = False) -> list[Key]:
     """The keys that count now, the most needed first; the last two are shown always.
 
-    `focus` is the id of what has it: where a filter is typed, letters are text.
+    `focus` is the id of what has it: where a filter is typed, letters are text. `read_only` leaves those out
+    that end or cancel.
     """
     if focus == "filter":
         return [
@@ -86,13 +92,18 @@ def keys(focus: str | None, tagged: int, notice: Notice | None) -> list[Key]:
             Key("g", "group", "screen.group"),
             Key("Tab", "backends"),
         ]
-        found += [Key("S", "sweep", "screen.sweep"), Key("[ ]", "window", "screen.window(1)")]
+        found += [SWEEP, AUTO] if not read_only else []
+        found.append(Key("[ ]", "window", "screen.window(1)"))
     else:
         meant = f" {tagged} tagged" if tagged else ""
+        if not read_only:
+            found += [
+                Key("K", f"terminate{meant}", "screen.terminate"),
+                Key("C", f"cancel{meant}", "screen.cancel"),
+                SWEEP,
+                AUTO,
+            ]
         found += [
-            Key("K", f"terminate{meant}", "screen.terminate"),
-            Key("C", f"cancel{meant}", "screen.cancel"),
-            Key("S", "sweep", "screen.sweep"),
             Key("Space", "tag", "screen.tag"),
             Key("Enter", "detail"),
             Key("/", "filter", "screen.filter"),
@@ -151,10 +162,13 @@ def copied(row: Backend, snapshot: Snapshot) -> str:
     return "  ".join(part for part in parts if part)
 
 
-async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int, tagged: int = 0) -> Found:
+async def find_root_blocker(
+    seat: Seat, snapshot: Snapshot, turn: int, *, tagged: int = 0, read_only: bool = False
+) -> Found:
     """Asks the server who blocks whom, and picks a root: the most blocking one, the next at the next turn.
 
-    While sessions are `tagged`, keys mean those and not the one jumped to.
+    While sessions are `tagged`, keys mean those and not the one jumped to; where that is `read_only`, none
+    does anything.
     """
     try:
         blocking = await who_blocks(seat)
@@ -173,9 +187,12 @@ async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int, tagged: i
         return Found(f"{root.pid} {blocks}: no client backend, or newer than what is shown{more}")
     name = label(backend.application_name, NO_APPLICATION)
     age = duration(backend.state_seconds(snapshot.taken_at))
-    key = "C cancels its query" if backend.state == ACTIVE else "K terminates it"
-    key = f"U untags the others, then {key}" if tagged else key
-    return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age} · {key}{more}", backend.id)
+    key = " · C cancels its query" if backend.state == ACTIVE else " · K terminates it"
+    if read_only:
+        key = ""
+    elif tagged:
+        key = key.replace(" · ", " · U untags the others, then ")
+    return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age}{key}{more}", backend.id)
 
 
 def _prepared(blocking: Blocking, root: RootBlocker) -> str:

@@ -49,6 +49,7 @@ class View(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Lines(id="head")
         yield Lines(id="banner")
+        yield Lines(id="auto")
         yield ConnectionGraph(ascii_only=not self.app.console.encoding.startswith("utf"), id="graph")
         yield ApplicationsTable(id="applications")
         yield BackendsTable(idle_after_seconds=self._config.idle_after_seconds, id="backends")
@@ -111,6 +112,7 @@ class View(Screen[None]):
                 outage=outage,
                 age_seconds=age or 0.0,
                 paused=self.paused,
+                read_only=self._config.read_only,
                 late=self.seen.age_seconds > interval + LATE_SECONDS,
             )
             self._lines("head").show(panels.head_lines(standing, width))
@@ -160,7 +162,7 @@ class View(Screen[None]):
         if self.notice is not None:
             line.fit(notices.lines(self.notice, self.size.width, 2 if self.size.height >= SHORT_LINES else 1))
         focus = self.focused.id if self.focused is not None else None
-        keys = notices.keys(focus, len(self._backends.tagged), self.notice)
+        keys = notices.keys(focus, len(self._backends.tagged), self.notice, read_only=self._config.read_only)
         self._lines("keys").show([panels.key_line(keys, self.size.width)])
 
     def say(self, said: str, style: str = "note", report: Report | None = None) -> None:
