@@ -100,6 +100,8 @@ class AutoReaper:
         self.every_seconds = every_seconds
         self.patience = Patience()
         """How sweeping has fared on this server."""
+        self.is_ending = False
+        """True from the moment a plan is due to be carried out to its last outcome."""
         self._reaper = reaper
         self._seat = seat
         self._dry_run = dry_run
@@ -137,12 +139,20 @@ class AutoReaper:
         self._last_sweep = now
         if self._dry_run:
             return msgspec.structs.replace(turn, plan=plan)
-        report = await self._reaper.run(plan)
+        self.is_ending = True
+        try:
+            report = await self._reaper.run(plan)
+        finally:
+            self.is_ending = False
         self._note(report, snapshot)
         return msgspec.structs.replace(turn, plan=plan, report=report)
 
     async def stop(self) -> None:
-        """Gives the key back where it is held, so that another may take over. Raises what the seat raises."""
+        """Gives the key back where it is held, so that another may take over. Raises what the seat raises.
+
+        What becomes of the room of earlier sweeps is not measured any more, since nobody looks meanwhile.
+        """
+        self._rooms.clear()
         if self._seat.is_held and any(holder.pid == self._seat.own_pid for holder in await self.holders()):
             await self._seat.fetch(queries.GIVE_REAPER_KEY, *KEY)
 
@@ -151,6 +161,10 @@ class AutoReaper:
         now = self._clock()
         pause = 0.0 if self._last_sweep is None else self._last_sweep + self.every_seconds - now
         return max(0.0, pause, self.patience.until - now)
+
+    def seconds_to_rest(self) -> float:
+        """How long sweeping for usage still rests; 0 where it does not."""
+        return max(0.0, self.patience.until - self._clock())
 
     async def holders(self) -> tuple[Holder, ...]:
         """Who holds the key, the active one first. Raises what the seat raises."""

@@ -42,14 +42,30 @@ def headline(plan: Plan) -> str:
     policy = plan.policy
     emergency = plan.trigger is Trigger.EMERGENCY
     age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
-    also = ", or idle in transaction" if policy.include_idle_in_transaction_seconds is not None else ""
     if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
         return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below the line already"
+    meant = _meant(age, policy.include_idle_in_transaction_seconds)
     if not number:
-        return f"Nobody to end: no session is idle{also} for more than {duration(age)} that may be ended"
+        return f"Nobody to end: no session is {meant} that may be ended"
     if emergency:
-        return f"EMERGENCY: end the {number} longest idle (more than {duration(age)}{also}): {usage}"
-    return f"End {plural(number, 'session')} idle{also} for more than {duration(age)}: {usage}"
+        return f"EMERGENCY: end the {number} longest of those {meant}: {usage}"
+    return f"End {plural(number, 'session')} {meant}: {usage}"
+
+
+def _meant(age: float, in_transaction_age: float | None) -> str:
+    """Whom a sweep means.
+
+    >>> _meant(300.0, None), _meant(300.0, 300.0)
+    ('idle for more than 5m 00s', 'idle, or idle in transaction, for more than 5m 00s')
+    >>> _meant(300.0, 600.0)
+    'idle for more than 5m 00s, or idle in transaction for more than 10m'
+    """
+    if in_transaction_age == age:
+        return f"idle, or idle in transaction, for more than {duration(age)}"
+    idle = f"idle for more than {duration(age)}"
+    if in_transaction_age is None:
+        return idle
+    return f"{idle}, or idle in transaction for more than {duration(in_transaction_age)}"
 
 
 def by_application(plan: Plan) -> list[tuple[str, int]]:

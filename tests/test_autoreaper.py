@@ -141,6 +141,20 @@ async def test_who_stops_gives_the_key_back(small: ThrowawayServer, tmp_path: Pa
         assert (await old.face.seat.fetch("SELECT 1"))[0][0] == 1
 
 
+async def test_who_stops_measures_no_more_what_became_of_a_sweep(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Who begins again an hour later would take what came meanwhile for a pool that came back at once."""
+    async with auto_on(small, tmp_path / "a") as auto:
+        async with sessions(small, 12, application_name="pool"):
+            assert ended(await auto.turn()) == 12
+        await auto.reaper.stop()
+        async with sessions(small, 12, application_name="pool"):
+            turn = await auto.turn(3600)
+        assert not turn.measured
+        assert not turn.patience.futile
+
+
 async def test_a_key_that_no_pgtop_holds_keeps_nobody_from_reaping(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:

@@ -1,21 +1,17 @@
-"""What was seen over time: the series behind the graph, and each group's change over the last minutes.
+"""What was seen over time: the series behind the graph.
 
 Bounded, and without a clock: time comes with each sample, by the server's clock. Detail fades with age, peaks
 do not: a bucket keeps its fullest sample, all of it, so that the values of one point belong to one moment.
-
-A server's clock can be set back. What came before then moves back with it: the order of what was seen, and
-the time between, stay true. A clock set forward leaves a gap.
 """
 
 from collections import deque
-from collections.abc import Hashable, Mapping
 from copy import copy
-from heapq import nlargest
-from typing import Final, Generic, TypeVar
+from typing import Final
 
 import msgspec
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.timeline import Timeline
 
 TIERS: Final = ((500_000, 3_600), (10 * MICROSECONDS, 1_080), (60 * MICROSECONDS, 1_440))
 """Width of a bucket in microseconds, and how many are kept: 30 minutes, 3 hours, 24 hours."""
@@ -23,11 +19,6 @@ DISTINCT_LOWS: Final = 10_000
 """How many levels of usage `over_line_since` tells apart."""
 LONG_GAP_SECONDS: Final = 300.0
 """A gap longer than this is not taken for a short outage."""
-
-GROUP_EVERY_SECONDS: Final = 15
-GROUP_SPAN_SECONDS: Final = 15 * 60
-GROUP_KEYS: Final = 500
-"""How many groups of one moment are kept, the biggest."""
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
@@ -42,6 +33,8 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     """What ordinary roles could use at that moment."""
     in_transaction: int = 0
     """Idle in transaction, aborted ones included."""
+    hidden: bool = False
+    """True where this role cannot see all states: `idle` and `active` say nothing then."""
 
     @property
     def usage(self) -> float:
@@ -67,31 +60,6 @@ class _Bucket(msgspec.Struct, frozen=True, gc=False):
     starts: bool
 
 
-class _Clock:
-    """Turns a clock that may be set back into a line of time that only grows."""
-
-    def __init__(self) -> None:
-        self._latest: int | None = None
-        self._shift = 0
-
-    def take(self, at: int) -> int:
-        """Where `at` lies on the line of time; not before what was taken last."""
-        moment = at + self._shift
-        if self._latest is not None and moment < self._latest:
-            self._shift += self._latest - moment
-            moment = self._latest
-        self._latest = moment
-        return moment
-
-    def moment(self, at: int) -> int:
-        """Where `at` lies on the line of time, without taking it."""
-        return at + self._shift
-
-    def shown(self, moment: int) -> int:
-        """The clock's time of a moment, by the clock as it stands now."""
-        return moment - self._shift
-
-
 def sample_of(snapshot: Snapshot) -> Sample:
     """The counts of a snapshot, as the history keeps them."""
     counts = snapshot.counts
@@ -102,6 +70,7 @@ def sample_of(snapshot: Snapshot) -> Sample:
         active=counts.active,
         slots=snapshot.slots,
         in_transaction=counts.in_transaction,
+        hidden=counts.hidden > 0,
     )
 
 
@@ -115,7 +84,7 @@ class History:
     def __init__(self) -> None:
         self.latest: Sample | None = None
         """The last sample added, exactly as it came."""
-        self._clock = _Clock()
+        self._clock = Timeline()
         self._tiers: list[deque[_Bucket]] = [deque(maxlen=kept) for _, kept in TIERS]
         self._lows: deque[tuple[float, int | None]] = deque(maxlen=DISTINCT_LOWS)
         self._unbroken_since = 0
@@ -237,72 +206,3 @@ def _fuller(earlier: Point, later: Point) -> Point:
     """The fuller of two points of one column, which starts where the earlier does."""
     fullest = later if later.sample.total >= earlier.sample.total else earlier
     return Point(fullest.column, fullest.at, fullest.sample, earlier.starts)
-
-
-Key = TypeVar("Key", bound=Hashable)
-
-
-class _GroupSample(msgspec.Struct, Generic[Key], frozen=True):
-    at: int
-    totals: dict[Key, int]
-    whole: bool
-    """False where groups beyond the biggest were left out: one that is missing was small, not absent."""
-
-
-class GroupHistory(Generic[Key]):
-    """How many client backends each group had over the last 15 minutes.
-
-    One sample each 15 s, and the latest: at most 62 samples of at most 500 groups, the biggest.
-    """
-
-    def __init__(self) -> None:
-        self._clock = _Clock()
-        self._samples: deque[_GroupSample[Key]] = deque(maxlen=GROUP_SPAN_SECONDS // GROUP_EVERY_SECONDS + 1)
-        self._current: _GroupSample[Key] | None = None
-
-    def add(self, at: int, totals: Mapping[Key, int]) -> None:
-        """Adds each group's total at `at` (microseconds, the server's clock)."""
-        moment = self._clock.take(at)
-        if len(totals) <= GROUP_KEYS:
-            self._current = _GroupSample(moment, dict(totals), True)
-        else:
-            biggest = nlargest(GROUP_KEYS, totals.items(), key=lambda item: item[1])
-            self._current = _GroupSample(moment, dict(biggest), False)
-        every = GROUP_EVERY_SECONDS * MICROSECONDS
-        if not self._samples or moment // every != self._samples[-1].at // every:
-            self._samples.append(self._current)
-
-    def compared_with(self, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
-        """The moment `change` compares with, in microseconds; None while there is nothing to compare.
-
-        The oldest sample of the last `seconds`: pgtop may have been opened a minute ago.
-        """
-        base = self._base(now, seconds)
-        return None if base is None else self._clock.shown(base.at)
-
-    def change(self, key: Key, total: int, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
-        """How many more client backends (or fewer, below 0) `total`, the group's at `now`, is than before.
-
-        None where that is unknown: nothing to compare with yet, or the group was too small then to be kept.
-        What came after `now` does not count, as while paused.
-        """
-        base = self._base(now, seconds)
-        before = _total(base, key) if base is not None else None
-        return None if before is None else total - before
-
-    def series(self, key: Key) -> list[int]:
-        """The group's totals over the last 15 minutes, oldest first, the latest last."""
-        samples = list(self._samples)
-        if self._current is not None and (not samples or samples[-1] is not self._current):
-            samples.append(self._current)
-        return [sample.totals.get(key, 0) for sample in samples]
-
-    def _base(self, now: int, seconds: float) -> _GroupSample[Key] | None:
-        moment = self._clock.moment(now)
-        earliest = moment - int(seconds * MICROSECONDS)
-        oldest = next((sample for sample in self._samples if sample.at >= earliest), None)
-        return oldest if oldest is not None and oldest.at < moment else None
-
-
-def _total(sample: _GroupSample[Key], key: Key) -> int | None:
-    return sample.totals.get(key, 0 if sample.whole else None)

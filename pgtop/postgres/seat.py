@@ -24,7 +24,7 @@ LIMIT_SECONDS: Final = STATEMENT_TIMEOUT_SECONDS + 1.0
 """How long a statement is waited for, unless told otherwise: a little longer than the server lets it run, so
 that a slow statement doesn't cost the connection."""
 
-_GOODBYE_SECONDS: Final = 1.0
+_GOODBYE_SECONDS: Final = 0.25
 _LONGEST_NAME: Final = 63
 _FATAL: Final = frozenset({"FATAL", "PANIC"})
 

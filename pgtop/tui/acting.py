@@ -28,6 +28,8 @@ class Acting:
         self._policy = policy
         self.is_busy = False
         """True from the key until the last outcome: no second plan is made meanwhile."""
+        self.one_run = asyncio.Lock()
+        """Held while sessions are ended, by a person's plan or automatically: never two at once."""
         self._running: asyncio.Task[Report] | None = None
 
     async def finish(self) -> None:
@@ -47,14 +49,20 @@ class Acting:
     async def sweep(self, snapshot: Snapshot) -> None:
         """Asks whether to end the stale sessions; first the emergency's plan where the server is full."""
 
+        asked = self._policy.include_idle_in_transaction_seconds
+
         async def replan(emergency: bool, included: bool) -> Plan:
-            seconds = self._policy.idle_after_seconds if included else None
+            seconds = (asked or self._policy.idle_after_seconds) if included else None
             policy = msgspec.structs.replace(self._policy, include_idle_in_transaction_seconds=seconds)
             make = self._reaper.plan_emergency if emergency else self._reaper.plan_sweep
             return await make(snapshot, policy)
 
         full = snapshot.counts.total >= snapshot.slots
-        await self._ask_and_run(snapshot, replan(full, False), replan)
+        await self._ask_and_run(snapshot, replan(full, asked is not None), replan)
+
+    async def _run(self, plan: Plan) -> Report:
+        async with self.one_run:
+            return await self._reaper.run(plan)
 
     async def _ask_and_run(
         self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None = None
@@ -65,7 +73,7 @@ class Acting:
             if plan is not None:
                 self._screen.post_message(Begun(plan))
                 # A run that has begun goes on when the screen is closed: each signal gets its outcome line.
-                self._running = asyncio.ensure_future(self._reaper.run(plan))
+                self._running = asyncio.ensure_future(self._run(plan))
                 self._screen.post_message(Reaped(await asyncio.shield(self._running)))
         except PgtopError as error:
             self._screen.post_message(Trouble(str(error)))

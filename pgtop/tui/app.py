@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
 from textual import events
+from textual.actions import parse
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -67,9 +68,7 @@ class PgtopApp(App[None]):
         super().__init__()
         self.register_theme(THEME)
         self.theme = THEME.name
-        self.dashboard = DashboardScreen(
-            poller=poller, reaper=reaper, config=config, policy=config.policy, first=first
-        )
+        self.dashboard = DashboardScreen(poller=poller, reaper=reaper, config=config, first=first)
 
     def on_mount(self) -> None:
         self.push_screen(self.dashboard)
@@ -94,10 +93,14 @@ class PgtopApp(App[None]):
         """Every key's action by name, for the command palette."""
         if screen is self.dashboard:
             for binding in self.dashboard.BINDINGS:
-                if isinstance(binding, Binding) and self.dashboard.check_action(binding.action, ()):
+                if isinstance(binding, Binding) and self._may(binding.action):
                     keys = " ".join(map(self.get_key_display, Binding.make_bindings([binding])))
                     yield SystemCommand(binding.description, f"key {keys}", self._runner(binding.action))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+
+    def _may(self, action: str) -> bool:
+        _, name, parameters = parse(action)
+        return bool(self.dashboard.check_action(name, parameters))
 
     def _runner(self, action: str) -> Any:
         async def run() -> None:
@@ -120,7 +123,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
     """
     seat = Seat(target, FACE)
     later = io.StringIO()
-    audit = AuditLog(config.audit_log, later)
+    audit = AuditLog(config.audit_log, later, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
     try:
         await seat.take()
         poller = Poller(Probe(seat), config.interval_seconds)

@@ -3,8 +3,8 @@
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
+from pgtop.core.group_history import GROUP_SPAN_SECONDS, GroupHistory
 from pgtop.core.groups import Group, GroupBy, GroupKey
-from pgtop.core.history import GROUP_SPAN_SECONDS, GroupHistory
 from pgtop.core.labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, label
 from pgtop.core.text import clip, duration
 from pgtop.tui.cells import share_bar

@@ -50,8 +50,9 @@ class Curve(msgspec.Struct, frozen=True, gc=False):
     column: int
     """In columns of dots: two to a cell, one where `ascii_only`."""
     total: int
-    idle: int
-    active: int
+    idle: int | None
+    """None where states are hidden: no curve is drawn then."""
+    active: int | None
     starts: bool
     """True where no line leads here from the point before."""
 
@@ -121,7 +122,8 @@ def _stretches(points: tuple[Curve, ...]) -> list[list[Curve]]:
 
 
 def _series(stretch: list[Curve], name: Literal["total", "idle", "active"], canvas: Canvas) -> Series:
-    return tuple((point.column, canvas.dot(getattr(point, name))) for point in stretch)
+    counts = ((point.column, getattr(point, name)) for point in stretch)
+    return tuple((column, canvas.dot(count)) for column, count in counts if count is not None)
 
 
 def _dotted(series: Series, canvas: Canvas) -> Series:
@@ -138,7 +140,10 @@ def _drawn(
     fillx: bool = False,
 ) -> list[str]:
     """What one curve looks like: exactly the canvas's rows and columns."""
-    highest = max(y for series in stretches for _, y in series)
+    stretches = tuple(filter(None, stretches))
+    highest = max((y for series in stretches for _, y in series), default=None)
+    if highest is None:
+        return [" " * canvas.columns] * canvas.rows
     rows = min(canvas.rows, highest // canvas.dots_up + 1)  # what lies above a curve need not be built
     marker = character if canvas.ascii_only else "braille"
     x_end, y_end = canvas.columns * canvas.dots_across - 1, rows * canvas.dots_up - 1

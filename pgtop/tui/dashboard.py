@@ -1,31 +1,38 @@
 """DashboardScreen: the one router of messages between the poll, the panels and the keys that act."""
 
 from collections.abc import Coroutine
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
 
+from pgtop.autoreaper import AutoReaper
 from pgtop.config import Config
 from pgtop.core.activity import BackendId, Outage, Snapshot
-from pgtop.core.policy import ReapPolicy
 from pgtop.poller import Poller
 from pgtop.reaper import Reaper, Report
 from pgtop.sentences import begun_sentence
 from pgtop.tui import notices
 from pgtop.tui.acting import Acting
+from pgtop.tui.auto import Auto
+from pgtop.tui.auto_words import auto_lines
 from pgtop.tui.dialogs import ReportDialog
-from pgtop.tui.messages import Begun, Polled, Reaped, Trouble
-from pgtop.tui.view import View
+from pgtop.tui.looking import Looking
+from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
+from pgtop.tui.view import SHORT_LINES
+
+ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto"})
+"""The actions that end or cancel something: there is none of them where read_only is in force."""
 
 
-class DashboardScreen(View):
+class DashboardScreen(Looking):
     """The ordinary view, alive."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("K", "terminate", "Terminate the tagged or selected"),
         Binding("C", "cancel", "Cancel the query of the tagged or selected"),
         Binding("S", "sweep", "Sweep the stale"),
+        Binding("A", "auto", "Automatic reaping on or off"),
         Binding("space", "tag", "Tag the selected"),
         Binding("U", "untag", "Untag all"),
         Binding("slash", "filter", "Filter the backends"),
@@ -51,12 +58,13 @@ class DashboardScreen(View):
         poller: Poller,
         reaper: Reaper,
         config: Config,
-        policy: ReapPolicy,
         first: Snapshot | Outage,
     ) -> None:
         super().__init__(poller=poller, config=config)
         self._first = first
-        self._acting = Acting(self, reaper, policy)
+        self._acting = Acting(self, reaper, config.policy)
+        engine = AutoReaper(reaper, poller.probe.seat, config.policy, config.every_seconds)
+        self._auto = Auto(self, engine, poller, self._acting)
         self._blockers_shown = 0
         self._report: Report | None = None
 
@@ -87,21 +95,25 @@ class DashboardScreen(View):
         if isinstance(result, Snapshot) and self.notice is not None:
             self.notice = notices.with_usage(self.notice, result)
         self.show_all()
+        self._auto.polled(result)
 
     def _tick(self) -> None:
         self._show_head()
 
-    # Acting
+    def _show_head(self) -> None:
+        super()._show_head()
+        line = self._lines("auto")
+        line.display = self._auto.is_on
+        if self._auto.is_on:
+            most = 2 if self.size.height >= SHORT_LINES else 1
+            line.fit(auto_lines(self._auto.standing(self.paused), self.size.width, most))
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """False for what ends or cancels, where nothing may be: no key, palette or click reaches it."""
-        if self._config.read_only and action in notices.ENDING:
-            return False
-        return super().check_action(action, parameters)
+    # Acting
 
     async def finish(self) -> None:
         """Waits for what was begun, after the screen is closed."""
         await self._acting.finish()
+        await self._auto.finish()
 
     def _selected(self) -> list[BackendId]:
         """The tagged sessions, or the one under the cursor of the list of backends."""
@@ -123,6 +135,12 @@ class DashboardScreen(View):
         self._acting.is_busy = True
         self.run_worker(act, name="act", group="act")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """False for what read_only forbids: then neither a key, the mouse nor the palette gets there."""
+        if self._config.read_only and action in ACTING_KEYS:
+            return False
+        return super().check_action(action, parameters)
+
     def action_terminate(self) -> None:
         """Asks whether to end the tagged sessions, or the selected one."""
         if self.shown is not None and (selected := self._selected()):
@@ -138,6 +156,18 @@ class DashboardScreen(View):
         if self.shown is not None:
             self._act(self._acting.sweep(self.shown))
 
+    def action_auto(self) -> None:
+        """Turns automatic reaping off at once, or asks whether to turn it on."""
+        if self._auto.is_on:
+            self._auto.turn_off()
+            self.say("automatic reaping is off")
+        else:
+            self._act(self._auto.ask())
+
+    @on(AutoChanged)
+    def _auto_changed(self) -> None:
+        self._show_head()
+
     @on(Begun)
     def _begun(self, message: Begun) -> None:
         self.say(begun_sentence(message.plan))
@@ -146,13 +176,13 @@ class DashboardScreen(View):
     def _reaped(self, message: Reaped) -> None:
         self._backends.tagged -= {each.victim.backend.id for each in message.report.results}
         self._report = message.report
-        self.notice = notices.of_report(message.report)
+        self.notice = notices.of_report(message.report, by_itself=message.by_itself)
         self._poller.wake()
         self.show_all()
 
     @on(Trouble)
     def _trouble(self, message: Trouble) -> None:
-        self.say(message.said, "alarm")
+        self.say(message.said, message.style)
 
     def action_outcomes(self) -> None:
         """Shows what became of each session of the last plan."""
@@ -168,7 +198,11 @@ class DashboardScreen(View):
         if snapshot is None:
             return
         found = await notices.find_root_blocker(
-            self._poller.probe.seat, snapshot, self._blockers_shown, len(self._backends.tagged)
+            self._poller.probe.seat,
+            snapshot,
+            self._blockers_shown,
+            tagged=len(self._backends.tagged),
+            read_only=self._config.read_only,
         )
         self._blockers_shown += 1
         if found.identity is not None:

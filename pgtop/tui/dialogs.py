@@ -7,7 +7,7 @@ typed before it was painted, or within ARM_SECONDS after, is dropped: nobody con
 import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -27,7 +27,7 @@ from pgtop.tui.sentences import plan_lines, told
 from pgtop.tui.sessions import OUTCOME_STYLES, Judged, OutcomeList, SessionList
 
 ARM_SECONDS: Final = 0.4
-_FRAME_LINES: Final = 4
+FRAME_LINES: Final = 4
 """What a dialog takes beside its text and its list: its border, its buttons and the line above them."""
 _AROUND_LINES: Final = 2
 """What is left free of the screen around it, where there is room."""
@@ -36,6 +36,8 @@ _WIDEST: Final = 140
 _WIDTH_PERCENT: Final = 94
 _SIDES: Final = 4
 """The width of a dialog's border and padding, as in the .tcss."""
+
+Answer = TypeVar("Answer")
 
 Replan = Callable[[bool, bool], Coroutine[Any, Any, Plan]]
 """Makes the sweep's plan anew from the same snapshot: (emergency, with idle in transaction)."""
@@ -50,7 +52,7 @@ def lay_out(
     screen: ModalScreen[Any], lines: Sequence[Sequence[Cell]], rows: Sequence[Judged | Result]
 ) -> None:
     """Shows text and rows in the lines that the screen leaves: the buttons are always seen."""
-    room = screen.app.size.height - _FRAME_LINES
+    room = screen.app.size.height - FRAME_LINES
     kept = lines[: max(1, room - _LEAST_LIST_LINES)]
     screen.query_one("#dialog-text", Lines).fit(kept)
     left = room - len(kept)
@@ -60,7 +62,44 @@ def lay_out(
     table.show(rows)
 
 
-class PlanDialog(ModalScreen[Plan | None]):
+class ArmedDialog(ModalScreen[Answer]):
+    """A question that takes a yes only once it has been on the screen for ARM_SECONDS."""
+
+    _armed_at = math.inf
+
+    def arm(self) -> None:
+        """Takes a yes ARM_SECONDS after what is shown now has been painted, and none until then."""
+        self._armed_at = math.inf
+        self.call_after_refresh(self._arm)
+
+    def _arm(self) -> None:
+        self._armed_at = time.monotonic() + ARM_SECONDS
+
+    @property
+    def is_armed(self) -> bool:
+        """True once what is asked has been on the screen for ARM_SECONDS."""
+        return time.monotonic() >= self._armed_at
+
+    def on_key(self, event: events.Key) -> None:
+        if event.time < self._armed_at and event.key not in ("n", "escape"):
+            event.stop()
+            event.prevent_default()
+
+    def action_confirm(self) -> None:
+        """Says yes to what is shown."""
+
+    def action_leave(self) -> None:
+        """Says no."""
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        event.stop()
+        if event.button.id == "confirm":
+            self.action_confirm()
+        else:
+            self.action_leave()
+
+
+class PlanDialog(ArmedDialog[Plan | None]):
     """Shows a plan and asks. Returns the plan to carry out, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -75,7 +114,6 @@ class PlanDialog(ModalScreen[Plan | None]):
         self.plan = plan
         self._replan = replan
         self._caution = caution
-        self._armed_at = math.inf
         self._problem = ""
 
     def compose(self) -> ComposeResult:
@@ -92,7 +130,6 @@ class PlanDialog(ModalScreen[Plan | None]):
         self.query_one("#leave", Button).focus()
 
     def _show_plan(self) -> None:
-        self._armed_at = math.inf
         plan = self.plan
         self._fit()
         verb = "Cancel" if plan.act is Act.CANCEL else "End"
@@ -102,7 +139,7 @@ class PlanDialog(ModalScreen[Plan | None]):
         leave = self.query_one("#leave", Button)
         leave.label = "n  Leave" if plan.act is Act.CANCEL else "n  Cancel"
         self.query_one("#dialog-keys", Lines).show([self._keys()])
-        self.call_after_refresh(self._arm)
+        self.arm()
 
     def _fit(self) -> None:
         plan = self.plan
@@ -127,19 +164,6 @@ class PlanDialog(ModalScreen[Plan | None]):
                 "screen.in_transaction",
             ),
         ]
-
-    def _arm(self) -> None:
-        self._armed_at = time.monotonic() + ARM_SECONDS
-
-    @property
-    def is_armed(self) -> bool:
-        """True once the plan has been on the screen for ARM_SECONDS."""
-        return time.monotonic() >= self._armed_at
-
-    def on_key(self, event: events.Key) -> None:
-        if event.time < self._armed_at and event.key not in ("n", "escape"):
-            event.stop()
-            event.prevent_default()
 
     def action_confirm(self) -> None:
         """Says yes to what is shown."""
@@ -174,13 +198,6 @@ class PlanDialog(ModalScreen[Plan | None]):
         except PgtopError as error:
             self._problem = str(error)
         self._show_plan()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        event.stop()
-        if event.button.id == "confirm":
-            self.action_confirm()
-        else:
-            self.action_leave()
 
 
 class ReportDialog(ModalScreen[None]):

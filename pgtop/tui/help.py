@@ -18,6 +18,7 @@ KEYS: Final = (
             ("C", "cancel what they run; the sessions stay"),
             ("S", "sweep: end the stale; e: emergency's plan, i: in txn too"),
             ("y  n Esc", "in a dialog: yes, no"),
+            ("A", "automatic reaping on or off; it says how it stands"),
             ("o", "after an act: what became of each session"),
         ),
     ),
@@ -48,6 +49,8 @@ KEYS: Final = (
     ),
 )
 
+READ_ONLY: Final = ("", "read-only: nothing can be ended or cancelled; no K C S A")
+
 WORDS: Final = (
     ("slots", "max_connections less the reserved ones: 100%"),
     ("idle age", "since state_change, by the server's clock"),
@@ -68,22 +71,26 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,q,f1,question_mark,enter", "dismiss", "Close"),
     ]
 
+    def __init__(self, *, read_only: bool = False) -> None:
+        super().__init__()
+        self._read_only = read_only
+
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes="detail"), VerticalScroll(id="help-scroll"):
             yield Lines(id="help-text")
 
     def on_mount(self) -> None:
-        lines = help_lines()
+        lines = help_lines(read_only=self._read_only)
         text = self.query_one("#help-text", Lines)
         text.styles.height = len(lines)
         text.show(lines)
         self.query_one("#help-scroll").focus()
 
 
-def help_lines() -> list[list[Cell]]:
-    """The whole help."""
+def help_lines(*, read_only: bool = False) -> list[list[Cell]]:
+    """The whole help; where that is `read_only`, that in place of the keys that end something."""
     lines: list[list[Cell]] = []
-    for title, keys in KEYS:
+    for title, keys in ((KEYS[0][0], (READ_ONLY,)), *KEYS[1:]) if read_only else KEYS:
         lines.append([Cell(f" {title}", "title")])
         lines += [[Cell(f"   {key:<10}", "key"), Cell(said)] for key, said in keys]
         lines.append([])

@@ -30,14 +30,21 @@ class Begun(Message):
 class Reaped(Message):
     """A plan was carried out."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, *, by_itself: bool = False) -> None:
+        """`by_itself` where no person asked for it."""
         super().__init__()
         self.report = report
+        self.by_itself = by_itself
 
 
 class Trouble(Message):
     """Something that was asked for could not be done."""
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, said: str, style: str = "alarm") -> None:
         super().__init__()
         self.said = said
+        self.style = style
+
+
+class AutoChanged(Message):
+    """Automatic reaping stands otherwise than before."""

@@ -16,7 +16,8 @@ from pgtop.postgres.seat import Seat
 from pgtop.reaper import Outcome, Report
 from pgtop.sentences import outcome_sentence
 from pgtop.tui.columns import Cell
-from pgtop.tui.panels import Key, few_lines
+from pgtop.tui.panels import Key
+from pgtop.tui.sentences import few_lines
 
 
 class Notice(NamedTuple):
@@ -30,6 +31,10 @@ class Notice(NamedTuple):
     """`86% → 61%`, measured by the first poll after an act."""
 
 
+SWEEP: Final = Key("S", "sweep", "screen.sweep")
+AUTO: Final = Key("A", "auto", "screen.auto")
+
+
 class Found(NamedTuple):
     """Where a jump leads, and what is said about it."""
 
@@ -38,18 +43,14 @@ class Found(NamedTuple):
     style: str = "note"
 
 
-def of_report(report: Report) -> Notice:
-    """The notice after an act; red where something was left undone."""
+def of_report(report: Report, *, by_itself: bool = False) -> Notice:
+    """The notice after an act, a person's or an automatic one; red where something was left undone."""
     undone = {Outcome.DENIED, Outcome.SURVIVED, Outcome.FAILED, Outcome.UNKNOWN}
     bad = any(result.outcome in undone for result in report.results) or report.audit_problem
-    said = outcome_sentence(report)
+    said = f"auto {outcome_sentence(report)}" if by_itself else outcome_sentence(report)
     if report.audit_problem:
         said += " · NOT in the audit log"
     return Notice(said, "alarm" if bad else "note", report)
-
-
-ENDING: Final = frozenset({"terminate", "cancel", "sweep"})
-"""The actions that a read-only dashboard has not."""
 
 
 def with_usage(notice: Notice, snapshot: Snapshot) -> Notice:
@@ -73,7 +74,8 @@ def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
 def keys(focus: str | None, tagged: int, notice: Notice | None, *, read_only: bool = False) -> list[Key]:
     """The keys that count now, the most needed first; the last two are shown always.
 
-    `focus` is the id of what has it: where a filter is typed, letters are text.
+    `focus` is the id of what has it: where a filter is typed, letters are text. `read_only` leaves those out
+    that end or cancel.
     """
     if focus == "filter":
         return [
@@ -90,13 +92,18 @@ def keys(focus: str | None, tagged: int, notice: Notice | None, *, read_only: bo
             Key("g", "group", "screen.group"),
             Key("Tab", "backends"),
         ]
-        found += [Key("S", "sweep", "screen.sweep"), Key("[ ]", "window", "screen.window(1)")]
+        found += [SWEEP, AUTO] if not read_only else []
+        found.append(Key("[ ]", "window", "screen.window(1)"))
     else:
         meant = f" {tagged} tagged" if tagged else ""
+        if not read_only:
+            found += [
+                Key("K", f"terminate{meant}", "screen.terminate"),
+                Key("C", f"cancel{meant}", "screen.cancel"),
+                SWEEP,
+                AUTO,
+            ]
         found += [
-            Key("K", f"terminate{meant}", "screen.terminate"),
-            Key("C", f"cancel{meant}", "screen.cancel"),
-            Key("S", "sweep", "screen.sweep"),
             Key("Space", "tag", "screen.tag"),
             Key("Enter", "detail"),
             Key("/", "filter", "screen.filter"),
@@ -105,8 +112,6 @@ def keys(focus: str | None, tagged: int, notice: Notice | None, *, read_only: bo
             Key("[ ]", "window", "screen.window(1)"),
             Key("p", "pause", "screen.pause"),
         ]
-    if read_only:
-        found = [key for key in found if key.action.removeprefix("screen.") not in ENDING]
     return [*found, Key("F1", "help", "screen.help"), Key("q", "quit", "app.quit")]
 
 
@@ -157,10 +162,13 @@ def copied(row: Backend, snapshot: Snapshot) -> str:
     return "  ".join(part for part in parts if part)
 
 
-async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int, tagged: int = 0) -> Found:
+async def find_root_blocker(
+    seat: Seat, snapshot: Snapshot, turn: int, *, tagged: int = 0, read_only: bool = False
+) -> Found:
     """Asks the server who blocks whom, and picks a root: the most blocking one, the next at the next turn.
 
-    While sessions are `tagged`, keys mean those and not the one jumped to.
+    While sessions are `tagged`, keys mean those and not the one jumped to; where that is `read_only`, none
+    does anything.
     """
     try:
         blocking = await who_blocks(seat)
@@ -179,9 +187,12 @@ async def find_root_blocker(seat: Seat, snapshot: Snapshot, turn: int, tagged: i
         return Found(f"{root.pid} {blocks}: no client backend, or newer than what is shown{more}")
     name = label(backend.application_name, NO_APPLICATION)
     age = duration(backend.state_seconds(snapshot.taken_at))
-    key = "C cancels its query" if backend.state == ACTIVE else "K terminates it"
-    key = f"U untags the others, then {key}" if tagged else key
-    return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age} · {key}{more}", backend.id)
+    key = " · C cancels its query" if backend.state == ACTIVE else " · K terminates it"
+    if read_only:
+        key = ""
+    elif tagged:
+        key = key.replace(" · ", " · U untags the others, then ")
+    return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age}{key}{more}", backend.id)
 
 
 def _prepared(blocking: Blocking, root: RootBlocker) -> str:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
-from pgtop.core.text import cell_width, clip, clock, duration, folded, percent, plural, printable
+from pgtop.core.text import cell_width, clip, clock, duration, percent, plural, printable
+from pgtop.tui.auto_words import reaper_words
 from pgtop.tui.cells import usage_bar
 from pgtop.tui.columns import Cell
 from pgtop.tui.graph import Level
+from pgtop.tui.sentences import few_lines
 
 _LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "full": "red"}
 
@@ -29,6 +31,8 @@ class Standing(NamedTuple):
     paused: bool = False
     late: bool = False
     """True where a poll should have been answered by now, and nobody says yet that it failed."""
+    read_only: bool = False
+    """True where no key ends or cancels anything."""
 
 
 class Key(NamedTuple):
@@ -67,10 +71,11 @@ def _since(moment: int, now: int) -> str:
 
 def head_lines(standing: Standing, width: int) -> list[list[Cell]]:
     """The head's three lines in `width` cells."""
+    snapshot = standing.snapshot
     return [
         _apart(_identity(standing), _liveness(standing), width),
         _usage(standing, width),
-        _counts(standing),
+        _apart_where_it_fits(_counts(standing), reaper_words(snapshot), width),
     ]
 
 
@@ -85,6 +90,13 @@ def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:
         kept.append(cell)
         room -= cell_width(cell.text)
     return [*kept, Cell(" " * max(1, room + 1)), *right]
+
+
+def _apart_where_it_fits(left: list[Cell], forms: Sequence[str], width: int) -> list[Cell]:
+    """The left end, and the first form that leaves it whole at the right; none where none does."""
+    room = width - sum(cell_width(cell.text) for cell in left) - 2
+    form = next((each for each in forms if cell_width(each) <= room), "")
+    return [*left, Cell(" " * (room + 1 - cell_width(form))), Cell(form, "accent")] if form else left
 
 
 def _identity(standing: Standing) -> list[Cell]:
@@ -112,6 +124,8 @@ def interval(seconds: float) -> str:
 
 def _liveness(standing: Standing) -> list[Cell]:
     cells = [Cell(f"{clock(standing.snapshot.taken_at)}  ", "")]
+    if standing.read_only:
+        cells.append(Cell("read-only  ", "strong"))
     if standing.paused:
         cells.append(Cell("‖ paused ", "strong-amber"))
     old = f"{duration(standing.age_seconds)} old "
@@ -183,12 +197,6 @@ def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: in
     age = "" if age_seconds is None else f" · data {duration(age_seconds)} old"
     said = few_lines(f"✗ {outage.message} · trying again{age}", width - 2, most)
     return [[Cell(f" {line}".ljust(width), "alarm")] for line in said]
-
-
-def few_lines(said: str, width: int, most: int) -> list[str]:
-    """A printable text folded into at most `most` lines, the last of them clipped."""
-    lines = folded(said, max(1, width))
-    return [*lines[: most - 1], clip(" ".join(lines[most - 1 :]), width)] if len(lines) > most else lines
 
 
 def key_line(keys: Sequence[Key], width: int) -> list[Cell]:

@@ -38,8 +38,9 @@ class Frame(msgspec.Struct, frozen=True):
     edge: int = 0
     """Where the right end lies, in microseconds; grows by whole columns."""
     curve: tuple[Curve, ...] = ()
-    values: tuple[int, int, int] | None = None
-    """The latest total, idle and active; None before the first poll."""
+    values: tuple[int, int | None, int | None] | None = None
+    """The latest total, idle and active, the last two None where states are hidden; None before the first
+    poll."""
     ascii_only: bool = False
     zone: tzinfo | None = None
     """None means the zone of this machine."""
@@ -68,7 +69,7 @@ def frame_of(history: History, now: int, blank: Frame) -> Frame:
     curve = [_curve(p.column, p.sample, p.starts) for p in points]
     if points and points[-1].sample is not latest:  # a column shows its fullest moment, the end now
         curve.append(_curve(points[-1].column, latest, False))
-    values = (latest.total, latest.idle, latest.active)
+    values = (latest.total, *_states(latest))
     return msgspec.structs.replace(blank, edge=edge, curve=tuple(curve), values=values)
 
 
@@ -79,7 +80,12 @@ def _cell_width(frame: Frame) -> int:
 
 
 def _curve(column: int, sample: Sample, starts: bool) -> Curve:
-    return Curve(column, sample.total, sample.idle, sample.active, starts)
+    return Curve(column, sample.total, *_states(sample), starts)
+
+
+def _states(sample: Sample) -> tuple[int | None, int | None]:
+    """Idle and active; None for what is hidden, which is not the same as nobody."""
+    return (None, None) if sample.hidden else (sample.idle, sample.active)
 
 
 def picture(frame: Frame) -> tuple[Row, ...]:
@@ -245,7 +251,7 @@ def _header(frame: Frame) -> list[Run]:
     long: list[Run] = []
     short: list[Run] = []
     for n, (name, ink) in enumerate((("total", total), ("idle", Ink.IDLE), ("active", Ink.ACTIVE))):
-        value = str(frame.values[n]) if frame.values else "-"
+        value = _value(frame, n)
         long += [(f"  {keys[n]}", ink), (f" {name} {value.rjust(digits)}", ink)]
         short.append((f" {name} {value}", ink))
     span = f"last {span_words(frame.window_seconds)}"
@@ -255,6 +261,14 @@ def _header(frame: Frame) -> list[Run]:
             rule = ("-" if frame.ascii_only else "─") * room
             return [(rule[:1], Ink.RULE), (title, Ink.TITLE), (rule[1:], Ink.RULE), *legend]
     return [run for n, run in enumerate(short) if sum(len(text) for text, _ in short[: n + 1]) <= frame.width]
+
+
+def _value(frame: Frame, number: int) -> str:
+    """A present value of the legend; `?` for what is hidden."""
+    if frame.values is None:
+        return "-"
+    value = frame.values[number]
+    return "?" if value is None else str(value)
 
 
 # --- rows ---

@@ -3,8 +3,9 @@
 import time
 
 from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
+from pgtop.core.group_history import GROUP_EVERY_SECONDS, GroupHistory
 from pgtop.core.groups import Group, GroupBy, GroupKey, group
-from pgtop.core.history import GROUP_EVERY_SECONDS, GroupHistory, History, sample_of
+from pgtop.core.history import History, sample_of
 
 
 class Seen:

@@ -1,4 +1,4 @@
-"""What a plan says above its dialog's list, in lines."""
+"""Sentences in lines of cells: what a plan says above its dialog's list, and any text folded to fit."""
 
 from typing import Final
 
@@ -44,3 +44,9 @@ def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> 
 def told(said: str, width: int, style: str = "") -> list[list[Cell]]:
     """A sentence in lines of at most `width` cells: none of what a person is asked to agree to is cut off."""
     return [[Cell(f" {line}", style)] for line in folded(said, max(1, width - 1))]
+
+
+def few_lines(said: str, width: int, most: int) -> list[str]:
+    """A printable text folded into at most `most` lines, the last of them clipped."""
+    lines = folded(said, max(1, width))
+    return [*lines[: most - 1], clip(" ".join(lines[most - 1 :]), width)] if len(lines) > most else lines

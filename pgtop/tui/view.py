@@ -1,35 +1,28 @@
-"""View: the dashboard's panels, how they are painted, and the keys that only look."""
+"""View: the dashboard's panels and how they are painted."""
 
 from typing import Final
 
-from textual import on
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widgets import Input
 
 from pgtop.config import Config
-from pgtop.core.activity import Backend, Snapshot
-from pgtop.core.groups import Group, GroupBy
-from pgtop.core.selection import Column as SortColumn
+from pgtop.core.activity import Snapshot
 from pgtop.core.selection import parse_filter, sort_backends
 from pgtop.poller import Poller
 from pgtop.reaper import Report
 from pgtop.tui import notices, panels
 from pgtop.tui.applications import ApplicationsTable
-from pgtop.tui.backends import SORT_COLUMNS, BackendsTable
-from pgtop.tui.detail import DetailScreen
-from pgtop.tui.graph import WINDOWS, ConnectionGraph
-from pgtop.tui.help import HelpScreen
+from pgtop.tui.backends import BackendsTable
+from pgtop.tui.graph import ConnectionGraph
 from pgtop.tui.notices import Notice
 from pgtop.tui.paint import Lines
 from pgtop.tui.seen import Seen
-from pgtop.tui.table import LineTable
 
 SHORT_LINES: Final = 15
 """From this height on there is room for more than the list of backends."""
 LATE_SECONDS: Final = 2.0
 """A poll that is not answered so long after it was due is late: what is shown is no longer live."""
-INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 
 
 class View(Screen[None]):
@@ -56,6 +49,7 @@ class View(Screen[None]):
     def compose(self) -> ComposeResult:
         yield Lines(id="head")
         yield Lines(id="banner")
+        yield Lines(id="auto")
         yield ConnectionGraph(ascii_only=not self.app.console.encoding.startswith("utf"), id="graph")
         yield ApplicationsTable(id="applications")
         yield BackendsTable(idle_after_seconds=self._config.idle_after_seconds, id="backends")
@@ -118,6 +112,7 @@ class View(Screen[None]):
                 outage=outage,
                 age_seconds=age or 0.0,
                 paused=self.paused,
+                read_only=self._config.read_only,
                 late=self.seen.age_seconds > interval + LATE_SECONDS,
             )
             self._lines("head").show(panels.head_lines(standing, width))
@@ -167,8 +162,7 @@ class View(Screen[None]):
         if self.notice is not None:
             line.fit(notices.lines(self.notice, self.size.width, 2 if self.size.height >= SHORT_LINES else 1))
         focus = self.focused.id if self.focused is not None else None
-        tagged, read_only = len(self._backends.tagged), self._config.read_only
-        keys = notices.keys(focus, tagged, self.notice, read_only=read_only)
+        keys = notices.keys(focus, len(self._backends.tagged), self.notice, read_only=self._config.read_only)
         self._lines("keys").show([panels.key_line(keys, self.size.width)])
 
     def say(self, said: str, style: str = "note", report: Report | None = None) -> None:
@@ -176,129 +170,15 @@ class View(Screen[None]):
         self.notice = Notice(said, style, report)
         self._show_foot()
 
-    # Looking
-
-    @on(LineTable.Chosen, "#backends")
-    def _chosen_backend(self, message: LineTable.Chosen) -> None:
-        row = message.row
-        if isinstance(row, Backend):
-            self.app.push_screen(DetailScreen(self._poller.probe.seat, row))
-
-    @on(LineTable.Chosen, "#applications")
-    def _chosen_group(self, message: LineTable.Chosen) -> None:
-        if isinstance(message.row, Group):
-            self._applications.choose(message.row)
-            self._reshow()
-
-    @on(LineTable.HeadClicked, "#backends")
-    def _head_clicked(self, message: LineTable.HeadClicked) -> None:
-        column = SORT_COLUMNS.get(message.column)
-        if column is self._backends.sort_column:
-            self.action_reverse()
-        elif column is not None:
-            self._sort_by(column)
-
     def _reshow(self) -> None:
         if self.shown is not None:
             self._show_tables(self.shown)
         self._show_foot()
 
-    def action_tag(self) -> None:
-        """Tags the selected session, or untags it."""
-        self._backends.toggle_tag()
-        self._reshow()
-
-    def action_untag(self) -> None:
-        """Untags all sessions."""
-        self._backends.tagged.clear()
-        self._reshow()
-
-    def _sort_by(self, column: SortColumn) -> None:
-        self._backends.sort_column = column
-        self._backends.sort_reversed = False
-        self._reshow()
-
-    def action_sort(self) -> None:
-        """Sorts by the next column."""
-        columns = list(SortColumn)
-        self._sort_by(columns[(columns.index(self._backends.sort_column) + 1) % len(columns)])
-
-    def action_reverse(self) -> None:
-        """Turns the order round."""
-        self._backends.sort_reversed = not self._backends.sort_reversed
-        self._reshow()
-
-    def action_group(self) -> None:
-        """Groups by the next of application, user, database and address."""
-        groupings = list(GroupBy)
-        table = self._applications
-        table.by = groupings[(groupings.index(table.by) + 1) % len(groupings)]
-        table.chosen = None
-        self._reshow()
-
-    def action_pause(self) -> None:
-        """Lets what is shown stand still, or go on."""
-        self.paused = not self.paused
-        if self.paused:
-            self._history = self.seen.history.copy()
-        else:
-            self.show_latest()
-        self.show_all()
-
-    def action_slower(self, by: int) -> None:
-        """Polls at the next longer or shorter interval."""
-        present = self._poller.interval_seconds
-        if by > 0:
-            self._poller.interval_seconds = next((each for each in INTERVALS if each > present), present)
-        else:
-            shorter = [each for each in INTERVALS if each < present]
-            self._poller.interval_seconds = shorter[-1] if shorter else present
-        self._show_head()
-
-    def action_window(self, by: int) -> None:
-        """Shows a longer or shorter time in the graph."""
-        index = WINDOWS.index(self._graph.window_seconds) + by
-        self._graph.window_seconds = WINDOWS[min(max(0, index), len(WINDOWS) - 1)]
-
-    def action_filter(self) -> None:
-        """Opens the filter's line."""
-        self._filter.display = self._filter.can_focus = True
-        self._filter.focus()
-
-    @on(Input.Changed, "#filter")
-    def _filter_changed(self) -> None:
-        self._reshow()
-
-    @on(Input.Submitted, "#filter")
-    def _filter_submitted(self) -> None:
-        self._backends.focus()
-
     def drop_filter(self) -> None:
         """Empties the filter and takes its line away."""
         self._filter.value = ""
         self._filter.display = False
-
-    def action_clear(self) -> None:
-        """Takes away one thing: the filter being typed, the notice, the filter, the choice."""
-        if self._filter.has_focus or (self.notice is None and self._filter.value):
-            self.drop_filter()
-            self._backends.focus()
-        elif self.notice is not None:
-            self.notice = None
-        elif self._applications.chosen is not None:
-            self._applications.chosen = None
-        self._reshow()
-
-    def action_copy(self) -> None:
-        """Copies the selected session's line."""
-        row = self._backends.cursor_row
-        if row is not None and self.shown is not None:
-            self.app.copy_to_clipboard(notices.copied(row, self.shown))
-            self.say(f"copied: backend {row.pid}")
-
-    def action_help(self) -> None:
-        """Shows the keys."""
-        self.app.push_screen(HelpScreen())
 
     def on_descendant_focus(self) -> None:
         if not self._filter.has_focus:

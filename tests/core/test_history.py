@@ -5,11 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.activity import MICROSECONDS, Limits, Privileges, Server, ServerIdentity, Snapshot
+from pgtop.core.group_history import GROUP_KEYS, GroupHistory
 from pgtop.core.history import (
     DISTINCT_LOWS,
-    GROUP_KEYS,
     TIERS,
-    GroupHistory,
     History,
     Sample,
     column_width,

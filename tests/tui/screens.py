@@ -98,17 +98,16 @@ async def dashboard(
     size: tuple[int, int] = (120, 40),
     idle_after_seconds: float = 1.0,
     interval_seconds: float = 0.2,
-    read_only: bool = False,
-    protect_applications: tuple[str, ...] = (),
+    user: str = "postgres",
+    **settings: Any,
 ) -> AsyncIterator[Driven]:
-    """A dashboard on a server, as the superuser, with an audit log of its own."""
-    async with seat_on(target_of(server), "dashboard") as seat:
+    """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's."""
+    async with seat_on(target_of(server, user=user), "dashboard") as seat:
         config = Config(
             interval_seconds=interval_seconds,
             idle_after_seconds=idle_after_seconds,
             audit_log=audit,
-            read_only=read_only,
-            protect_applications=protect_applications,
+            **settings,
         )
         poller = Poller(Probe(seat), interval_seconds)
         reaper = Reaper(seat, AuditLog(audit), "dashboard", OPERATOR)

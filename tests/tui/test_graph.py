@@ -179,6 +179,19 @@ def test_the_right_end_and_the_legend_show_now() -> None:
     assert before[1:] != after[1:]
 
 
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_what_is_hidden_is_neither_counted_nor_drawn_as_none(ascii_only: bool) -> None:
+    """A role without pg_monitor sees the total alone."""
+    history = History()
+    for number in range(100):
+        history.add(Sample(START + number * 2 * MICROSECONDS, 50, 0, 1, 97, hidden=True), 2)
+    rows = drawn(history, frame(ascii_only=ascii_only))
+    assert "idle  ?" in plain(rows)[0]
+    assert "active  ?" in plain(rows)[0]
+    assert not of_ink(rows[1:], Ink.IDLE, Ink.ACTIVE).strip()
+    assert of_ink(rows[1:], Ink.TOTAL).strip()
+
+
 def test_a_paused_picture_stands_still_while_the_history_grows() -> None:
     """What came after the moment shown changes no cell of it."""
     history = climbing(to=40)

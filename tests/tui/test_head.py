@@ -130,3 +130,49 @@ async def test_a_pause_in_an_outage_is_still_a_pause(server_factory, tmp_path: P
         await wait_until(lambda: driven.dashboard.seen.outage is None, 30)
         await driven.press("p")
         await driven.shows("● live")
+
+
+async def test_the_head_names_the_daemon_that_reaps(server: ThrowawayServer, tmp_path: Path) -> None:
+    """The oldest is the active one; at 80 columns what is counted is never given up for it."""
+    async with (
+        session(server, application_name="pgtop daemon@host-a"),
+        session(server, application_name="pgtop daemon@host-b"),
+        session(server, application_name="pgtop dry-run@host-c"),
+        dashboard(server, tmp_path / "a", size=(80, 24)) as driven,
+    ):
+        await driven.shows("reaper: daemon on host-a +1")
+        await driven.pilot.resize_terminal(120, 40)
+        await driven.shows("reaper: daemon on host-a, active, +1 standing by", "in transaction")
+        assert "host-c" not in driven.text.splitlines()[2]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+async def test_the_reaper_gives_way_to_what_is_counted(
+    server: ThrowawayServer, tmp_path: Path, width: int
+) -> None:
+    async with session(server, application_name="pgtop daemon@" + "host" * 20):
+        snapshot = await snapshot_of(server, tmp_path / "a")
+    settled = [msgspec.structs.replace(each, backend_start=1) for each in snapshot.backends]
+    stuck = msgspec.structs.replace(settled[0], state="active", wait_event_type="Lock")
+    for backends in (settled, [*settled, *[stuck] * 12_345]):
+        crowded = msgspec.structs.replace(snapshot, backends=tuple(backends))
+        line = said(head_lines(Standing(crowded, 0.8, 2.0, None), width))[2]
+        assert cell_width(line) <= width
+        assert "in transaction" in line
+        assert ("wait on locks (b)" in line) is (len(backends) > 99)
+        assert "reaper: daemon" in line or len(backends) > 99
+
+
+async def test_a_daemons_own_login_is_not_shown_as_another_one(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """It tries every 30 s whether a login is refused, under its own name, for a few milliseconds."""
+    async with session(server, application_name="pgtop daemon@host-a"):
+        snapshot = await snapshot_of(server, tmp_path / "a")
+    daemon = next(each for each in snapshot.backends if each.application_name == "pgtop daemon@host-a")
+    settled = msgspec.structs.replace(daemon, backend_start=snapshot.taken_at - 5_000_000)
+    for start in (snapshot.taken_at + 1, snapshot.taken_at, snapshot.taken_at - 100_000):
+        knock = msgspec.structs.replace(daemon, pid=daemon.pid + 1, backend_start=start)
+        both = msgspec.structs.replace(snapshot, backends=(settled, knock))
+        line = said(head_lines(Standing(both, 0.8, 2.0, None), 120))[2]
+        assert line.rstrip().endswith("reaper: daemon on host-a, active")

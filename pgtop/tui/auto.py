@@ -1,0 +1,178 @@
+"""Auto: the dashboard's automatic reaping, on or off, one turn after the other, never beside a person's run.
+
+The engine is the daemon's: whoever has held its key longest reaps, and all others stand by.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+from textual.screen import Screen
+
+from pgtop.autoreaper import AutoReaper, Holder, Turn
+from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
+from pgtop.core.text import printable
+from pgtop.errors import AuditError, PgtopError
+from pgtop.poller import Poller
+from pgtop.postgres.faults import DRIVER_ERRORS
+from pgtop.tui.acting import LONGEST_RUN_SECONDS, Acting
+from pgtop.tui.asking import undisturbed
+from pgtop.tui.auto_dialog import AutoDialog
+from pgtop.tui.auto_words import AutoStanding, named, rules
+from pgtop.tui.messages import AutoChanged, Reaped, Trouble
+
+_POOLED: Final = "a pooler sits in between, and its sessions are not its clients: go to the server directly"
+_HIDDEN: Final = "the states of sessions are hidden from role {role}: GRANT pg_monitor TO the role"
+
+
+class Auto:
+    """Reaps by itself on behalf of a screen."""
+
+    def __init__(self, screen: Screen[Any], engine: AutoReaper, poller: Poller, acting: Acting) -> None:
+        self.is_on = False
+        self.engine = engine
+        self._screen = screen
+        self._poller = poller
+        self._acting = acting
+        self._snapshot: Snapshot | None = None
+        self._out = False
+        self._turn: Turn | None = None
+        self._problem = ""
+        self._unwritten = False
+        self._may_hold_key = False
+        self._task: asyncio.Task[None] | None = None
+
+    def standing(self, paused: bool) -> AutoStanding:
+        """How it stands, for the line that says so."""
+        return AutoStanding(
+            policy=self.engine.policy,
+            snapshot=self._snapshot,
+            turn=self._turn,
+            seconds_to_sweep=self.engine.seconds_to_sweep(),
+            seconds_to_rest=self.engine.seconds_to_rest(),
+            out=self._out,
+            waits=self._acting.is_busy,
+            paused=paused,
+            problem=self._problem,
+        )
+
+    # On and off
+
+    async def ask(self) -> None:
+        """Asks whether to begin, unless another reaps already, and begins."""
+        try:
+            if await self._is_refused():
+                return
+            dialog = AutoDialog(rules(self.engine.policy, self.engine.every_seconds))
+            # Another may have begun while the question was open.
+            if await self._screen.app.push_screen_wait(dialog) and not await self._is_refused():
+                self.is_on = True
+                self._turn, self._problem, self._unwritten = None, "", False
+                self._poller.wake()
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            self._screen.post_message(Trouble(_said(error)))
+        finally:
+            self._acting.is_busy = False
+            self._screen.post_message(AutoChanged())
+
+    async def _is_refused(self) -> bool:
+        """Says why it cannot be turned on, where it cannot."""
+        seat, snapshot = self._poller.probe.seat, self._snapshot
+        if seat.pooled:
+            self._screen.post_message(Trouble(_POOLED))
+            return True
+        if snapshot is not None and not snapshot.counts.exact:
+            said = _HIDDEN.format(role=printable(snapshot.privileges.role))
+            self._screen.post_message(Trouble(said))
+            return True
+        holders = await undisturbed(self._holders())
+        others = [holder for holder in holders if holder.pid != seat.own_pid]
+        if others:
+            said = f"{named(others[0].application_name)} reaps already"
+            self._screen.post_message(Trouble(said, "note"))
+        return bool(others)
+
+    async def _holders(self) -> tuple[Holder, ...]:
+        return await self.engine.holders()
+
+    def turn_off(self) -> None:
+        """Ends it at once; what is being ended gets its outcomes, and the key goes to whoever stands by."""
+        self.is_on = False
+        self._turn, self._problem, self._unwritten = None, "", False
+        before = self._task
+        if before is not None and not self.engine.is_ending:
+            before.cancel()
+        self._task = asyncio.ensure_future(self._leave(before))
+
+    async def _leave(self, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        await self._give_key_back()
+
+    async def _give_key_back(self) -> None:
+        """Where that fails the next poll tries again; a seat that is lost has taken the key along."""
+        with contextlib.suppress(PgtopError, *DRIVER_ERRORS):
+            await self.engine.stop()
+            self._may_hold_key = False
+
+    async def finish(self) -> None:
+        """Waits for the outcomes of what is being ended, after the screen is closed.
+
+        The key is given back with the seat: to ask for it first would make `q` wait for a silent server.
+        """
+        self.is_on = False
+        if self._task is not None and self.engine.is_ending:
+            await asyncio.wait({self._task}, timeout=LONGEST_RUN_SECONDS)
+        elif self._task is not None:
+            self._task.cancel()
+
+    # One turn after the other
+
+    def polled(self, result: Snapshot | Outage) -> None:
+        """A poll's result: a turn follows from it while this is on, unless one goes on or a person acts."""
+        self._out = isinstance(result, Outage)
+        if isinstance(result, Outage):
+            return
+        self._snapshot = result
+        if self._task is not None and not self._task.done():
+            return
+        if self.is_on and not self._acting.is_busy:
+            self._may_hold_key = True
+            self._task = asyncio.ensure_future(self._take_turn(result))
+        elif not self.is_on and self._may_hold_key:
+            self._task = asyncio.ensure_future(self._give_key_back())
+
+    async def _take_turn(self, snapshot: Snapshot) -> None:
+        try:
+            if self._poller.probe.seat.pooled:
+                raise PgtopError(_POOLED)
+            async with self._acting.one_run:
+                self._turn = turn = await self.engine.turn(snapshot)
+            if turn.report is not None or not self._is_unwritten(snapshot):
+                self._problem, self._unwritten = "", False
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            self._problem, self._unwritten = _said(error), isinstance(error, AuditError)
+        else:
+            if turn.report is not None:
+                self._tell(turn)
+        self._screen.post_message(AutoChanged())
+
+    def _is_unwritten(self, snapshot: Snapshot) -> bool:
+        """Whether the audit log could not be written at the last sweep, and another is still wanted.
+
+        The next one comes only after a while: what kept the last from being done shall be seen until then.
+        """
+        return self._unwritten and snapshot.usage > self.engine.policy.warn_at
+
+    def _tell(self, turn: Turn) -> None:
+        if turn.report is None:
+            return
+        self._screen.post_message(Reaped(turn.report, by_itself=True))
+        # A long interval shall not keep the rebound from being measured in time.
+        for seconds in (SOON_SECONDS, LATER_SECONDS):
+            self._screen.set_timer(seconds, self._poller.wake)
+
+
+def _said(error: BaseException) -> str:
+    return printable(str(error)) or type(error).__name__
