@@ -205,6 +205,20 @@ async def test_a_steady_leak_is_swept_for_ever(small: ThrowawayServer, tmp_path:
                 assert not any(each.is_futile for each in turn.measured)
 
 
+async def test_the_next_sweep_is_no_part_of_what_became_of_the_last(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Three come back, three others are ended: all three slots of the first sweep are taken again."""
+    async with auto_on(small, tmp_path / "a") as auto, sessions(small, 15, application_name="x"):
+        auto.reaper.policy = msgspec.structs.replace(POLICY, max_per_sweep=3)
+        auto.reaper.every_seconds = 5.0
+        assert ended(await auto.turn()) == 3
+        async with sessions(small, 3, application_name="x"):
+            assert ended(await auto.turn(5)) == 3
+            turn = await auto.turn(5)
+        assert [(each.freed, each.taken) for each in turn.measured] == [(3, 3)]
+
+
 async def test_who_does_not_die_keeps_nobody_from_making_room(small: ThrowawayServer, tmp_path: Path) -> None:
     """The longest idle is stuck: the next emergency passes it over, and tries it again ten minutes later."""
     async with auto_on(small, tmp_path / "a") as auto, session(small, application_name="stuck") as one:
