@@ -178,7 +178,8 @@ async def test_over_the_line_it_counts_down_to_the_next_sweep(small: ThrowawaySe
 async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:
-    async with dashboard(small, tmp_path / "a", **REAPING) as driven:
+    """Without a question, and without a poll; from then on nobody is ended."""
+    async with dashboard(small, tmp_path / "a", interval_seconds=3600.0, **REAPING) as driven:
         await turned_on(driven)
         own = driven.dashboard._poller.probe.seat.own_pid
 
@@ -191,10 +192,11 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
         await driven.shows("automatic reaping is off")
         assert "AUTO on" not in driven.text
         await wait_until(lambda: held([]))
-        async with sessions(small, 12, application_name="leak") as leak:
-            await driven.select(leak[0].get_server_pid())
-            taken = driven.dashboard.shown
-            await wait_until(lambda: driven.dashboard.shown is not taken)
+        driven.dashboard._poller.interval_seconds = 0.2
+        async with sessions(small, 12, application_name="leak"):
+            await stale_now(driven, 12)
+            shown = driven.dashboard.shown
+            await wait_until(lambda: driven.dashboard.shown is not shown)
             assert not driven.audit.exists()
 
 
