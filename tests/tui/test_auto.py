@@ -286,16 +286,21 @@ async def test_two_runs_are_never_at_once(small: ThrowawayServer, tmp_path: Path
 
 
 async def test_what_cannot_be_remembered_is_not_done_and_said(small: ThrowawayServer, tmp_path: Path) -> None:
-    """No audit line, nobody ended; it goes on once the log can be written."""
+    """No audit line, nobody ended; that is said until the next sweep, which goes on once the log is there."""
     async with (
         sessions(small, 12, application_name="leak"),
-        dashboard(small, tmp_path / "there" / "a", warn_at=0.5, every_seconds=2.0) as driven,
+        dashboard(small, tmp_path / "there" / "a", **REAPING) as driven,
     ):
         (tmp_path / "there").write_text("in the way")
         await stale_now(driven, 12)
         await turned_on(driven)
         await driven.shows("nobody is ended · again in ", "audit log")
+        auto = driven.dashboard._auto
+        last = auto._turn
+        await wait_until(lambda: auto._turn is not last)
+        assert "audit log" in auto.standing(paused=False).problem
         (tmp_path / "there").unlink()
+        auto.engine.every_seconds = 0.0
         await driven.shows("auto ended 12 sessions")
         assert "nobody is ended" not in driven.text
 
