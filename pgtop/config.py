@@ -87,7 +87,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     read_only: _YesOrNo = False
     """Nothing can be ended or cancelled."""
     every_seconds: Annotated[float, Meta(ge=1, le=86_400, description="give 1s to 1d")] = 60.0
-    """The least time between two sweeps of the daemon."""
+    """The least time between two automatic sweeps, the daemon's or the dashboard's."""
     login_probe_seconds: Annotated[
         float, Meta(ge=0, le=86_400, description="give 1s to 1d, or 0 for none")
     ] = 30.0

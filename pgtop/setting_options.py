@@ -25,6 +25,7 @@ RULE_KEYS: Final = frozenset(
         "include_advisory_locks",
         "include_listeners",
         "max_per_sweep",
+        "every_seconds",
         "applications",
         "users",
         "databases",
@@ -40,9 +41,7 @@ RULE_KEYS: Final = frozenset(
 """What counts for a command that ends sessions."""
 
 AUDIT_KEYS: Final = frozenset({"audit_log", "audit_max_size_bytes", "audit_keep"})
-DAEMON_KEYS: Final = frozenset(
-    {"every_seconds", "login_probe_seconds", "log_format", "log_queries", "metrics_listen"}
-)
+DAEMON_KEYS: Final = frozenset({"login_probe_seconds", "log_format", "log_queries", "metrics_listen"})
 POLLING: Final = LOOKING | RULE_KEYS | AUDIT_KEYS | {"interval_seconds"}
 """What counts for the dashboard."""
 REAPING: Final = POLLING | DAEMON_KEYS
@@ -181,21 +180,21 @@ def _asked_for(listed: Set[str]) -> list[click.Parameter]:
             "at most so many at once, the longest idle first",
             metavar="NUMBER",
         ),
+        _option(
+            listed,
+            "--every",
+            "every_seconds",
+            Duration(),
+            RULES,
+            "least time between two automatic sweeps (60s)",
+            metavar="DURATION",
+        ),
         _yes(listed, "--read-only", "read_only", "nothing can be ended or cancelled"),
     ]
 
 
 def _daemon(listed: Set[str]) -> list[click.Parameter]:
     return [
-        _option(
-            listed,
-            "--every",
-            "every_seconds",
-            Duration(),
-            DAEMON,
-            "least time between two sweeps (60s)",
-            metavar="DURATION",
-        ),
         _option(
             listed,
             "--login-probe",

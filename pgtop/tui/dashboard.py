@@ -160,6 +160,7 @@ class DashboardScreen(Looking):
         """Turns automatic reaping off at once, or asks whether to turn it on."""
         if self._auto.is_on:
             self._auto.turn_off()
+            self._show_head()
             self.say("automatic reaping is off")
         else:
             self._act(self._auto.ask())

@@ -178,7 +178,8 @@ async def test_over_the_line_it_counts_down_to_the_next_sweep(small: ThrowawaySe
 async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:
-    async with dashboard(small, tmp_path / "a", **REAPING) as driven:
+    """Without a question, and without a poll; from then on nobody is ended."""
+    async with dashboard(small, tmp_path / "a", interval_seconds=3600.0, **REAPING) as driven:
         await turned_on(driven)
         own = driven.dashboard._poller.probe.seat.own_pid
 
@@ -191,10 +192,11 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
         await driven.shows("automatic reaping is off")
         assert "AUTO on" not in driven.text
         await wait_until(lambda: held([]))
-        async with sessions(small, 12, application_name="leak") as leak:
-            await driven.select(leak[0].get_server_pid())
-            taken = driven.dashboard.shown
-            await wait_until(lambda: driven.dashboard.shown is not taken)
+        driven.dashboard._poller.interval_seconds = 0.2
+        async with sessions(small, 12, application_name="leak"):
+            await stale_now(driven, 12)
+            shown = driven.dashboard.shown
+            await wait_until(lambda: driven.dashboard.shown is not shown)
             assert not driven.audit.exists()
 
 
@@ -284,16 +286,21 @@ async def test_two_runs_are_never_at_once(small: ThrowawayServer, tmp_path: Path
 
 
 async def test_what_cannot_be_remembered_is_not_done_and_said(small: ThrowawayServer, tmp_path: Path) -> None:
-    """No audit line, nobody ended; it goes on once the log can be written."""
+    """No audit line, nobody ended; that is said until the next sweep, which goes on once the log is there."""
     async with (
         sessions(small, 12, application_name="leak"),
-        dashboard(small, tmp_path / "there" / "a", warn_at=0.5, every_seconds=2.0) as driven,
+        dashboard(small, tmp_path / "there" / "a", **REAPING) as driven,
     ):
         (tmp_path / "there").write_text("in the way")
         await stale_now(driven, 12)
         await turned_on(driven)
         await driven.shows("nobody is ended · again in ", "audit log")
+        auto = driven.dashboard._auto
+        last = auto._turn
+        await wait_until(lambda: auto._turn is not last)
+        assert "audit log" in auto.standing(paused=False).problem
         (tmp_path / "there").unlink()
+        auto.engine.every_seconds = 0.0
         await driven.shows("auto ended 12 sessions")
         assert "nobody is ended" not in driven.text
 
