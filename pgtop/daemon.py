@@ -41,6 +41,10 @@ _PASSES: Final = frozenset({FULL, LOST, STARTING, TIMEOUT, UNREACHABLE})
 _SLACK_SECONDS: Final = 30.0
 """How long a loop may take beyond its interval before it counts as hung."""
 
+_GRACE_SECONDS: Final = 5.0
+"""How long a sweep may go on after a signal to end. Its connection is dropped then: a server that does not
+answer keeps it no longer, and each victim still gets the outcome that is known."""
+
 _RESTART_ONLY: Final = ("audit_log", "audit_max_size_bytes", "audit_keep", "metrics_listen")
 
 
@@ -75,6 +79,7 @@ class Daemon:
         self._reloaded = asyncio.Event()
         self._progress = time.monotonic()
         self._was_refused = False
+        self._is_refused = False
         self._polled: Snapshot | Outage | None = None
 
     async def run(self) -> int:
@@ -127,10 +132,13 @@ class Daemon:
                 f"the states of sessions are hidden from role {printable(snapshot.privileges.role)}",
                 f"GRANT pg_monitor TO {printable(snapshot.privileges.role)}",
             )
-        await self._take(snapshot)
+        # Acted on by _watch: what is given up here at a signal must not be a sweep that has begun.
+        self._polled = snapshot
 
     def _end(self, exit_code: int) -> None:
         self._exit_code = int(exit_code)
+        if not self._stop.is_set():
+            asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._seat.drop)
         self._stop.set()
 
     async def _leave(self) -> None:
@@ -165,12 +173,17 @@ class Daemon:
     # Watching
 
     async def _watch(self) -> None:
+        if self._polled is not None and not self._stop.is_set():
+            await self._take(self._polled)
         while not self._stop.is_set():
             if await self._unless_stopped(self._poll()) and self._polled is not None:
                 await self._take(self._polled)
 
     async def _poll(self) -> None:
-        self._polled = await self._poller.next()
+        polled = await self._poller.next()
+        # Asked here, since it may wait for a login for as long as the target allows.
+        self._is_refused = isinstance(polled, Snapshot) and await self._is_still_refused(polled)
+        self._polled = polled
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """True where the work was done before a signal asked to end; it is given up otherwise."""
@@ -197,7 +210,7 @@ class Daemon:
             if self._config.read_only and not self._dry_run:
                 await self._auto.stop()
                 raise PgtopError("read_only is in force by now: nobody is ended, and another may take over")
-            turn = await self._auto.turn(result, refused=await self._is_still_refused(result))
+            turn = await self._auto.turn(result, refused=self._is_refused)
             self._report.turn(turn, result, self._config.policy, dry_run=self._dry_run)
         except (PgtopError, *DRIVER_ERRORS) as error:
             self._report.trouble(error)

@@ -9,7 +9,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -288,6 +288,36 @@ async def test_it_ends_also_while_the_first_login_hangs(tmp_path: Path) -> None:
             await daemon.says("watching 127.0.0.1")
             assert daemon.end() == 0
         assert daemon.log.splitlines()[-1].endswith("ended")
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A backend that does nothing at all, not even die, until the block ends."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["answers", "silent"])
+async def test_a_sweep_that_began_gets_its_outcomes(
+    small: ThrowawayServer, tmp_path: Path, silent: bool
+) -> None:
+    """SIGTERM in the middle of the first sweep; on a silent server too, before the seat gives up."""
+    async with stale(small, 1, application_name="leak") as (victim,):
+        with stopped(victim.get_server_pid()), watching(tmp_path, small.uri(), *FAST) as daemon:
+            await wait_until(daemon.audited, LIMIT_SECONDS)
+            seat = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop daemon@%'"
+            pid = await fetch_value(small, seat)
+            assert isinstance(pid, int)
+            with stopped(pid) if silent else nullcontext():
+                assert daemon.end() == 0
+    attempt, outcome = daemon.audited()
+    assert (attempt["event"], outcome["event"]) == ("attempt", "outcome")
+    assert outcome["outcome"] == ("unknown" if silent else "survived")
+    assert "did not answer within" not in outcome["detail"]
+    assert "sweep: ended 0 of 1 session" in daemon.log
 
 
 async def test_refused_logins_are_noticed(small: ThrowawayServer, tmp_path: Path) -> None:
