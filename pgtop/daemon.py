@@ -57,10 +57,10 @@ class Daemon:
         config: Config,
         log: DaemonLog,
         *,
-        read_config: Callable[[], Config],
+        read_config: Callable[[], tuple[Config, Target]],
         dry_run: bool = False,
     ) -> None:
-        """`read_config` reads the configuration again, and raises UsageError where it is bad."""
+        """`read_config` reads settings and server again, and raises UsageError where they are bad."""
         self._target = target
         self._config = config
         self._log = log
@@ -149,16 +149,18 @@ class Daemon:
     def _reload(self) -> None:
         self._systemd.reloading()
         try:
-            config = self._read_config()
+            config, target = self._read_config()
         except PgtopError as error:
             said = f"the configuration is bad, the old one stays in force: {error}"
             self._log.tell("reload_refused", said, warning=True)
         else:
-            self._put_in_force(config)
+            self._put_in_force(config, target)
         self._systemd.ready()
 
-    def _put_in_force(self, config: Config) -> None:
+    def _put_in_force(self, config: Config, target: Target) -> None:
         later = [name for name in _RESTART_ONLY if getattr(config, name) != getattr(self._config, name)]
+        if target.label != self._target.label:
+            later.append(f"the server, {target.label}")
         self._config = config
         self._auto.policy = config.policy
         self._auto.every_seconds = config.every_seconds
@@ -263,7 +265,12 @@ async def _cancel(work: "asyncio.Future[Any]") -> None:
 
 
 def watch(
-    target: Target, config: Config, log: DaemonLog, *, read_config: Callable[[], Config], dry_run: bool
+    target: Target,
+    config: Config,
+    log: DaemonLog,
+    *,
+    read_config: Callable[[], tuple[Config, Target]],
+    dry_run: bool,
 ) -> Coroutine[Any, Any, int]:
     """A daemon on a server, until a signal ends it; gives the exit code. Raises as `Daemon.run` does."""
     return Daemon(target, config, log, read_config=read_config, dry_run=dry_run).run()

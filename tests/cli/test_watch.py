@@ -261,6 +261,19 @@ async def test_the_configuration_is_read_again(small: ThrowawayServer, tmp_path:
             assert daemon.end() == 0
 
 
+async def test_another_server_counts_from_the_next_start(small: ThrowawayServer, tmp_path: Path) -> None:
+    """At SIGHUP: the daemon stays where it is, and says so."""
+    config = tmp_path / "pgtop.toml"
+    config.touch(mode=0o600)
+    config.write_text(f'[servers.x]\nconninfo = "{small.uri()}"\n', encoding="utf-8")
+    with watching(tmp_path / "d", "@x", *FAST, "--config", str(config)) as daemon:
+        await daemon.says("active: this daemon reaps")
+        config.write_text('[servers.x]\nconninfo = "host=db2 user=u dbname=shop"\n', encoding="utf-8")
+        daemon.process.send_signal(signal.SIGHUP)
+        await daemon.says("from the next start on: the server, db2:5432/shop as u")
+        assert daemon.end() == 0
+
+
 async def test_read_only_counts_from_the_moment_it_is_read(small: ThrowawayServer, tmp_path: Path) -> None:
     """Nobody is ended any more, and the key goes to another."""
     config = tmp_path / "pgtop.toml"
