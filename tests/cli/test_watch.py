@@ -21,7 +21,7 @@ from pgtop.demo.server import ThrowawayServer
 from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run
 from tests.cli.test_reap import stale
 from tests.conftest import ServerFactory
-from tests.postgres.targets import silent_port
+from tests.postgres.targets import silent_port, stopped
 from tests.servers import create_role, fetch_value, session, sessions, wait_until
 
 FAST = ("--interval", "200ms", "--every", "1s", "--idle-after", "1s", "--warn-at", "0.05")
@@ -301,16 +301,6 @@ async def test_it_ends_also_while_the_first_login_hangs(tmp_path: Path) -> None:
             await daemon.says("watching 127.0.0.1")
             assert daemon.end() == 0
         assert daemon.log.splitlines()[-1].endswith("ended")
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A backend that does nothing at all, not even die, until the block ends."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["answers", "silent"])
