@@ -116,10 +116,14 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
 
     log = DaemonLog(sys.stderr, as_json=config.log_format == "json", queries=config.log_queries)
     dry_run = context.params["dry_run"]
+
+    def read_config() -> tuple[Config, "Target"]:
+        return config_of(context), target_of(context)
+
     return with_password(
         context,
         target,
-        lambda known: watch(known, config, log, read_config=lambda: config_of(context), dry_run=dry_run),
+        lambda known: watch(known, config, log, read_config=read_config, dry_run=dry_run),
     )
 
 

@@ -93,7 +93,7 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
         raise UsageError(f"{path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
         raise UsageError(f"{path} is no TOML: {error}") from error
     found = _checked(path, document)
     if mode & _FLAG_MODES and any(_has_password(server.conninfo) for server in found.servers.values()):

@@ -41,6 +41,10 @@ _PASSES: Final = frozenset({FULL, LOST, STARTING, TIMEOUT, UNREACHABLE})
 _SLACK_SECONDS: Final = 30.0
 """How long a loop may take beyond its interval before it counts as hung."""
 
+_GRACE_SECONDS: Final = 5.0
+"""How long a sweep may go on after a signal to end. Its connection is dropped then: a server that does not
+answer keeps it no longer, and each victim still gets the outcome that is known."""
+
 _RESTART_ONLY: Final = ("audit_log", "audit_max_size_bytes", "audit_keep", "metrics_listen")
 
 
@@ -53,10 +57,10 @@ class Daemon:
         config: Config,
         log: DaemonLog,
         *,
-        read_config: Callable[[], Config],
+        read_config: Callable[[], tuple[Config, Target]],
         dry_run: bool = False,
     ) -> None:
-        """`read_config` reads the configuration again, and raises UsageError where it is bad."""
+        """`read_config` reads settings and server again, and raises UsageError where they are bad."""
         self._target = target
         self._config = config
         self._log = log
@@ -75,6 +79,7 @@ class Daemon:
         self._reloaded = asyncio.Event()
         self._progress = time.monotonic()
         self._was_refused = False
+        self._is_refused = False
         self._polled: Snapshot | Outage | None = None
         self._beside: list[asyncio.Future[None]] = []
 
@@ -129,10 +134,13 @@ class Daemon:
                 f"the states of sessions are hidden from role {printable(first.privileges.role)}",
                 f"GRANT pg_monitor TO {printable(first.privileges.role)}",
             )
+        # Acted on by _watch: what is given up here at a signal must not be a sweep that has begun.
         self._polled = first
 
     def _end(self, exit_code: int) -> None:
         self._exit_code = int(exit_code)
+        if not self._stop.is_set():
+            asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._seat.drop)
         self._stop.set()
 
     async def _leave(self) -> None:
@@ -143,16 +151,18 @@ class Daemon:
     def _reload(self) -> None:
         self._systemd.reloading()
         try:
-            config = self._read_config()
+            config, target = self._read_config()
         except PgtopError as error:
             said = f"the configuration is bad, the old one stays in force: {error}"
             self._log.tell("reload_refused", said, warning=True)
         else:
-            self._put_in_force(config)
+            self._put_in_force(config, target)
         self._systemd.ready()
 
-    def _put_in_force(self, config: Config) -> None:
+    def _put_in_force(self, config: Config, target: Target) -> None:
         later = [name for name in _RESTART_ONLY if getattr(config, name) != getattr(self._config, name)]
+        if target.label != self._target.label:
+            later.append(f"the server, {target.label}")
         self._config = config
         self._auto.policy = config.policy
         self._auto.every_seconds = config.every_seconds
@@ -178,7 +188,10 @@ class Daemon:
                 return
 
     async def _poll(self) -> None:
-        self._polled = await self._poller.next()
+        polled = await self._poller.next()
+        # Asked here, since it may wait for a login for as long as the target allows.
+        self._is_refused = isinstance(polled, Snapshot) and await self._is_still_refused(polled)
+        self._polled = polled
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """True where the work was done before a signal asked to end; it is given up otherwise."""
@@ -205,7 +218,7 @@ class Daemon:
             if self._config.read_only and not self._dry_run:
                 await self._auto.stop()
                 raise PgtopError("read_only is in force by now: nobody is ended, and another may take over")
-            turn = await self._auto.turn(result, refused=await self._is_still_refused(result))
+            turn = await self._auto.turn(result, refused=self._is_refused)
             self._report.turn(turn, result, self._config.policy, dry_run=self._dry_run)
         except (PgtopError, *DRIVER_ERRORS) as error:
             self._report.trouble(error)
@@ -258,7 +271,12 @@ async def _cancel(work: "asyncio.Future[Any]") -> None:
 
 
 def watch(
-    target: Target, config: Config, log: DaemonLog, *, read_config: Callable[[], Config], dry_run: bool
+    target: Target,
+    config: Config,
+    log: DaemonLog,
+    *,
+    read_config: Callable[[], tuple[Config, Target]],
+    dry_run: bool,
 ) -> Coroutine[Any, Any, int]:
     """A daemon on a server, until a signal ends it; gives the exit code. Raises as `Daemon.run` does."""
     return Daemon(target, config, log, read_config=read_config, dry_run=dry_run).run()

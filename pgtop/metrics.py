@@ -4,6 +4,7 @@ Each scrape reads the last poll: while there is none, what is only known from a 
 old figure looks new.
 """
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -193,6 +194,11 @@ def serving(figures: Figures, address: str) -> Iterator[tuple[str, int]]:
 
     class Server(ThreadingWSGIServer):
         address_family = AF_INET6 if ":" in host else AF_INET
+
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            """A client that hangs up or says nothing is no event: the log is no place for its traceback."""
+            if not isinstance(sys.exception(), OSError):
+                super().handle_error(request, client_address)
 
     try:
         server = make_server(host, int(port), application(figures), Server, handler_class=_Quiet)

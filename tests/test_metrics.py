@@ -1,6 +1,9 @@
 """The daemon's figures as Prometheus and an orchestrator read them."""
 
 import http.client
+import socket
+import struct
+import threading
 import time
 from collections import Counter
 
@@ -15,6 +18,7 @@ from pgtop.errors import UsageError
 from pgtop.metrics import Figures, by_application, serving
 from pgtop.reaper import Outcome
 from tests.core.test_policy import backend, snapshot
+from tests.servers import wait_until_sync
 
 OPEN = "application/openmetrics-text; version=1.0.0"
 
@@ -151,3 +155,19 @@ def test_a_scrape_while_polls_come_in_is_whole() -> None:
             figures.outages[f"kind{number}"] += 1
             figures.snapshot = msgspec.structs.replace(figures.snapshot, poll_seconds=float(number))
             values(get(place, "/metrics", OPEN)[2])
+
+
+def test_a_client_that_hangs_up_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
+    """Standard error is the daemon's log: a reset in the middle of a request says nothing there."""
+
+    def answering() -> list[threading.Thread]:
+        return [each for each in threading.enumerate() if "process_request_thread" in each.name]
+
+    with serving(Figures(), "127.0.0.1:0") as place:
+        with socket.create_connection(place) as client:
+            client.send(b"GET /metr")
+            wait_until_sync(answering)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        wait_until_sync(lambda: not answering())
+        assert get(place, "/healthz")[0] == 503
+    assert capfd.readouterr().err == ""

@@ -88,7 +88,11 @@ def _contains(network: str, where: str) -> bool:
 def parse_network(text: str) -> IPv4Network | IPv6Network:
     """A network as it was written; bits of the host part are no fault. Raises ValueError.
 
-    >>> parse_network("10.1.2.3/8")
-    IPv4Network('10.0.0.0/8')
+    >>> parse_network("10.1.2.3/8"), parse_network("::ffff:10.1.2.3/104")
+    (IPv4Network('10.0.0.0/8'), IPv4Network('10.0.0.0/8'))
     """
-    return ip_network(text.strip(), strict=False)
+    found = ip_network(text.strip(), strict=False)
+    if isinstance(found, IPv6Network) and found.prefixlen >= 96:
+        mapped = found.network_address.ipv4_mapped
+        return found if mapped is None else IPv4Network((mapped, found.prefixlen - 96))
+    return found

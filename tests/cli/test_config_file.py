@@ -104,6 +104,7 @@ def test_read_only_in_the_file_wins_over_all(tmp_path: Path) -> None:
         ('address = "db1"', 'config.toml: address cannot be "db1"'),
         ("servers = 1", "config.toml: servers is no table"),
         ("a = 1\nb = ?\n", "config.toml is no TOML|line 2"),
+        (f"max_per_sweep = {'1' * 5000}", "config.toml is no TOML|digits"),
         ("max_per_sweep = 1.5", "config.toml: max_per_sweep cannot be"),
     ],
 )

@@ -125,6 +125,7 @@ PATTERNS = [
     ("a protected user", {"protected": {"users": ("App",)}}, backend(), SparedFor.PROTECTED),
     ("a protected database", {"protected": {"databases": ("sh[op]*",)}}, backend(), SparedFor.PROTECTED),
     ("a protected address", {"protected": {"addresses": ("10.1.2.3",)}}, TCP, SparedFor.PROTECTED),
+    ("as IPv6 has it", {"protected": {"addresses": ("::ffff:10.1.2.3",)}}, TCP, SparedFor.PROTECTED),
     ("a protected socket", {"protected": {"addresses": ("local",)}}, backend(), SparedFor.PROTECTED),
     ("others protected", {"protected": {"users": ("x",), "addresses": ("::1",)}}, TCP, "end"),
     ("meant and protected", {"only": {"users": ("app",)}, "protected": {"users": ("app",)}}, backend(),
