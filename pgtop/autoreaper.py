@@ -11,16 +11,18 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import BackendId, ServerIdentity, Snapshot
+from pgtop.core.activity import MICROSECONDS, BackendId, ServerIdentity, Snapshot
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.policy import is_emergency
 from pgtop.core.rebound import (
+    BURST_SECONDS,
     LATER_SECONDS,
     SOON_SECONDS,
     Freed,
     Growth,
     Patience,
     Rebound,
+    begun_after,
     rebound,
     totals,
 )
@@ -73,6 +75,8 @@ class Turn(msgspec.Struct, frozen=True):
 
 class _Room(msgspec.Struct):
     freed: Freed
+    ended_at: int
+    """When the sweep was over, microseconds by the server's clock."""
     measured_soon: bool = False
 
 
@@ -144,7 +148,7 @@ class AutoReaper:
             report = await self._reaper.run(plan)
         finally:
             self.is_ending = False
-        self._note(report, snapshot)
+        self._note(report, snapshot, now)
         return msgspec.structs.replace(turn, plan=plan, report=report)
 
     async def stop(self) -> None:
@@ -189,7 +193,7 @@ class AutoReaper:
             return waited or not (resting or self._was_in_vain)
         return waited and not resting and snapshot.usage > self.policy.warn_at
 
-    def _note(self, report: Report, snapshot: Snapshot) -> None:
+    def _note(self, report: Report, snapshot: Snapshot, began: float) -> None:
         """Remembers the room that was made, to measure later who takes it, and who could not be ended."""
         until = self._clock() + STUCK_SECONDS
         self._stuck = {each: end for each, end in self._stuck.items() if each in snapshot.by_id}
@@ -208,13 +212,14 @@ class AutoReaper:
             return
         had = totals(snapshot)
         now = self._clock()
-        growth = {name: self._growth.of(name, now) for name in ended}
+        growth = self._growth.of(ended, now)
         self._growth.swept(now)
         left = {name: had[name] - number for name, number in ended.items()}
         for room in self._rooms:
             less = {name: number - ended[name] for name, number in room.freed.left.items()}
             room.freed = msgspec.structs.replace(room.freed, left=less)
-        self._rooms.append(_Room(Freed(now, ended, left, growth)))
+        taken = round((now - began) * MICROSECONDS)
+        self._rooms.append(_Room(Freed(now, ended, left, growth), snapshot.taken_at + taken))
 
     def _measure(self, snapshot: Snapshot, now: float) -> tuple[Rebound, ...]:
         has = totals(snapshot)
@@ -223,7 +228,8 @@ class AutoReaper:
             age = now - room.freed.at
             if age >= SOON_SECONDS and not room.measured_soon:
                 room.measured_soon = True
-                measured.append(rebound(room.freed, has, now, SOON_SECONDS))
+                late = begun_after(snapshot, room.ended_at + round(BURST_SECONDS * MICROSECONDS))
+                measured.append(rebound(room.freed, has, now, SOON_SECONDS, late))
                 self.patience = self.patience.after(measured[-1], now)
             if age >= LATER_SECONDS:
                 measured.append(rebound(room.freed, has, now, LATER_SECONDS))

@@ -1,5 +1,6 @@
 """Reaping by itself on real servers: when a sweep comes, who of several does it, and when it rests."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from pgtop.autoreaper import STUCK_SECONDS, AutoReaper, Turn
 from pgtop.core.activity import Snapshot
 from pgtop.core.match import Patterns
 from pgtop.core.plan import ReapPolicy, SparedFor, Trigger
-from pgtop.core.rebound import FIRST_REST_SECONDS
+from pgtop.core.rebound import BURST_SECONDS, FIRST_REST_SECONDS
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.conninfo import resolve
 from pgtop.reaper import Outcome
@@ -169,6 +170,9 @@ async def test_a_pool_that_comes_back_is_left_alone_after_three_sweeps(
 ) -> None:
     """Usage sweeps rest for ten minutes, emergencies go on, one a minute at most; then it is tried again."""
     async with auto_on(small, tmp_path / "a") as auto:
+        async with sessions(small, 9, application_name="pool"):
+            await auto.turn()
+            await auto.turn(10)  # it is known by now that the pool does not grow
         for number in range(3):
             async with sessions(small, 12, application_name="pool"):
                 assert ended(await auto.turn(60)) == 12
@@ -258,6 +262,22 @@ async def test_a_role_that_may_end_nobody_does_not_try_at_each_poll(
             turn = await auto.turn(55)
             assert turn.report is not None
             assert not first & {result.victim.backend.pid for result in turn.report.results}
+
+
+async def test_a_leak_on_a_server_that_is_full_from_the_start_is_no_pool(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Where growth cannot be known, who fills the room one after the other does not bring a rest."""
+    async with auto_on(small, tmp_path / "a") as auto:
+        for _ in range(4):
+            async with sessions(small, 19, application_name="leak"):
+                assert ended(await auto.turn(60)) == 11
+                swept = time.monotonic()
+                await wait_until(lambda since=swept: time.monotonic() - since > BURST_SECONDS + 0.2)
+                async with sessions(small, 10, application_name="leak"):
+                    turn = await auto.turn(10)
+                assert [(each.taken, each.is_futile) for each in turn.measured] == [(10, False)]
+        assert not auto.reaper.patience.rest_seconds
 
 
 async def test_another_server_begins_anew(small: ThrowawayServer, tmp_path: Path) -> None:

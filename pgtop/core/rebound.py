@@ -6,7 +6,7 @@ Times are seconds by a clock that only runs forward; nothing here reads one.
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -21,6 +21,8 @@ FUTILE_SHARE: Final = 0.9
 FUTILE_SWEEPS: Final = 3
 FIRST_REST_SECONDS: Final = 600.0
 LONGEST_REST_SECONDS: Final = 3600.0
+BURST_SECONDS: Final = 2.0
+"""A pool opens what it lost within this, where nothing else tells it from a leak."""
 REMEMBERED_SECONDS: Final = 600.0
 """How long a growth counts that cannot be measured anew."""
 
@@ -34,8 +36,8 @@ class Freed(msgspec.Struct, frozen=True):
     """Sessions ended, by application."""
     left: Mapping[str, int]
     """Sessions that each of these applications had left."""
-    growth: Mapping[str, int]
-    """By how many sessions each of these applications had grown in the SOON_SECONDS before."""
+    growth: Mapping[str, int] | None
+    """By how many sessions each of these applications grew in SOON_SECONDS; None where that is not known."""
 
     @property
     def total(self) -> int:
@@ -80,8 +82,26 @@ def totals(snapshot: Snapshot) -> Counter[str]:
     return Counter(backend.application_name or "" for backend in snapshot.backends)
 
 
-def rebound(room: Freed, now_has: Mapping[str, int], now: float, after_seconds: float) -> Rebound:
+def begun_after(snapshot: Snapshot, moment: int) -> Counter[str]:
+    """How many sessions of each application began after a moment (microseconds by the server's clock)."""
+    return Counter(
+        backend.application_name or ""
+        for backend in snapshot.backends
+        if backend.backend_start is not None and backend.backend_start > moment
+    )
+
+
+def rebound(
+    room: Freed,
+    now_has: Mapping[str, int],
+    now: float,
+    after_seconds: float,
+    late: Mapping[str, int] | None = None,
+) -> Rebound:
     """Measures what became of a sweep's room at `now`.
+
+    `late` are the sessions of each application that began more than BURST_SECONDS after the sweep: where
+    growth is not known, as on a server that has been full for long, they count as growth.
 
     >>> pool = Freed(at=0.0, freed={"pool": 10}, left={"pool": 2}, growth={"pool": 0})
     >>> rebound(pool, {"pool": 12}, 10.0, 10.0).is_futile
@@ -94,7 +114,10 @@ def rebound(room: Freed, now_has: Mapping[str, int], now: float, after_seconds: 
     beyond = 0.0
     for name, number in room.freed.items():
         gained = max(0, now_has.get(name, 0) - room.left.get(name, 0))
-        expected = room.growth.get(name, 0) * (now - room.at) / SOON_SECONDS
+        if room.growth is None:
+            expected = float((late or {}).get(name, 0))
+        else:
+            expected = room.growth.get(name, 0) * (now - room.at) / SOON_SECONDS
         beyond += min(number, max(0.0, gained - expected))
         if gained:
             again[name] = min(number, gained)
@@ -111,7 +134,7 @@ class Growth:
     def __init__(self) -> None:
         self._seen: deque[tuple[float, Counter[str]]] = deque()
         self._measured: dict[str, int] = {}
-        self._measured_at = 0.0
+        self._measured_at: float | None = None
         self._quiet_until: float | None = None
 
     def add(self, now: float, has: Counter[str], *, full: bool = False) -> None:
@@ -134,11 +157,14 @@ class Growth:
         self._seen.clear()
         self._quiet_until = now + SOON_SECONDS
 
-    def of(self, name: str, now: float) -> int:
-        """Sessions that an application gains in SOON_SECONDS; 0 where it shrinks, or nothing is known."""
-        if now - self._measured_at > REMEMBERED_SECONDS:
-            return 0
-        return max(0, self._measured.get(name, 0))
+    def of(self, names: Iterable[str], now: float) -> dict[str, int] | None:
+        """Sessions that each of the applications gains in SOON_SECONDS, 0 where it shrinks.
+
+        None where that is not known.
+        """
+        if self._measured_at is None or now - self._measured_at > REMEMBERED_SECONDS:
+            return None
+        return {name: max(0, self._measured.get(name, 0)) for name in names}
 
 
 class Patience(msgspec.Struct, frozen=True):

@@ -18,6 +18,12 @@ FUTILE = Rebound(10.0, 10, {"pool": 10}, 10)
 USEFUL = Rebound(10.0, 10, {"leak": 2}, 0)
 
 
+def grown(growth: Growth, name: str, now: float) -> int | None:
+    """What is known of one application's growth."""
+    found = growth.of([name], now)
+    return None if found is None else found[name]
+
+
 @pytest.mark.parametrize(
     ("freed", "left", "growth", "now_has", "futile"),
     [
@@ -49,6 +55,17 @@ def test_growth_counts_for_as_long_as_was_waited() -> None:
     assert not rebound(room, {"leak": 47}, 15.0, 10.0).is_futile
 
 
+@pytest.mark.parametrize(
+    ("late", "futile"), [({}, True), ({"x": 1}, True), ({"x": 2}, False), ({"y": 9}, True)]
+)
+def test_where_growth_is_not_known_a_burst_is_a_pool(late: dict[str, int], futile: bool) -> None:
+    """On a server that is full from the start: a leak fills the room one after the other, a pool at once."""
+    room = Freed(0.0, {"x": 10}, {"x": 30}, None)
+    assert rebound(room, {"x": 40}, 10.0, 10.0, late).is_futile is futile
+    known = Freed(0.0, {"x": 10}, {"x": 30}, {"x": 0})
+    assert rebound(known, {"x": 40}, 10.0, 10.0, late).is_futile
+
+
 def test_who_took_most_is_named() -> None:
     measured = rebound(Freed(0.0, {"a": 5, "b": 5}, {}, {}), {"a": 2, "b": 4}, 10.0, 10.0)
     assert (measured.application, measured.taken, measured.share) == ("b", 6, 0.6)
@@ -58,13 +75,13 @@ def test_who_took_most_is_named() -> None:
 def test_growth_is_that_of_the_last_ten_seconds() -> None:
     """Not what came before, never below nought, and nothing where nothing is known."""
     growth = Growth()
-    assert growth.of("leak", 0.0) == 0
+    assert grown(growth, "leak", 0.0) is None
     for second in range(0, 60, 5):
         growth.add(float(second), Counter({"leak": 10 + second // 2 if second > 30 else 10, "pool": 9}))
-    assert growth.of("leak", 55.0) == 5
-    assert growth.of("pool", 55.0) == 0
+    assert grown(growth, "leak", 55.0) == 5
+    assert grown(growth, "pool", 55.0) == 0
     growth.add(60.0, Counter({"leak": 1}))
-    assert growth.of("leak", 60.0) == 0
+    assert grown(growth, "leak", 60.0) == 0
 
 
 def test_a_full_server_hides_no_growth() -> None:
@@ -74,8 +91,8 @@ def test_a_full_server_hides_no_growth() -> None:
     growth.add(10.0, Counter({"leak": 20}))
     for second in range(15, 60, 5):
         growth.add(float(second), Counter({"leak": 20}), full=True)
-    assert growth.of("leak", 60.0) == 20
-    assert growth.of("leak", 611.0) == 0
+    assert grown(growth, "leak", 60.0) == 20
+    assert grown(growth, "leak", 611.0) is None
 
 
 def test_a_pool_that_comes_back_does_not_grow() -> None:
@@ -86,14 +103,14 @@ def test_a_pool_that_comes_back_does_not_grow() -> None:
     growth.swept(10.0)
     for second in (12.0, 15.0, 20.0, 25.0):
         growth.add(second, Counter({"pool": 10 if second < 15 else 20}))
-        assert growth.of("pool", second) == 0
+        assert grown(growth, "pool", second) == 0
 
 
 def test_growth_over_longer_polls_is_scaled() -> None:
     growth = Growth()
     growth.add(0.0, Counter({"leak": 0}))
     growth.add(60.0, Counter({"leak": 60}))
-    assert growth.of("leak", 60.0) == 10
+    assert grown(growth, "leak", 60.0) == 10
 
 
 def test_three_futile_sweeps_in_a_row_bring_a_rest() -> None:
