@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-import os
 import signal
 import socket
 import subprocess
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -363,23 +363,23 @@ async def test_json_lines_hold_no_secret(small: ThrowawayServer, tmp_path: Path)
 
 async def test_systemd_is_told(small: ThrowawayServer, tmp_path: Path) -> None:
     """READY once it is at work, STATUS in words, WATCHDOG in time, STOPPING at the end."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        path = f"/tmp/pgtop-notify-{os.getpid()}"  # noqa: S108 - a socket's path has to be short
-        manager.bind(path)
+    # Not under tmp_path: a socket's path has to be short.
+    with (
+        tempfile.TemporaryDirectory() as place,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+    ):
+        manager.bind(f"{place}/notify")
         manager.settimeout(LIMIT_SECONDS)
-        try:
-            variables = {"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "600000"}
-            with watching(tmp_path, small.uri(), *FAST, **variables) as daemon:
-                told: list[str] = []
-                while not (told.count("WATCHDOG=1") >= 3 and any("reaping" in each for each in told)):
-                    told.append(await asyncio.to_thread(lambda: manager.recv(4096).decode()))
-                assert "READY=1" in told
-                assert "STATUS=reaping: 1 of 20 slots, 5%" in told
-                assert daemon.end() == 0
-                while told[-1] != "STOPPING=1":
-                    told.append(await asyncio.to_thread(lambda: manager.recv(4096).decode()))
-        finally:
-            await asyncio.to_thread(Path(path).unlink)
+        variables = {"NOTIFY_SOCKET": f"{place}/notify", "WATCHDOG_USEC": "600000"}
+        with watching(tmp_path, small.uri(), *FAST, **variables) as daemon:
+            told: list[str] = []
+            while not (told.count("WATCHDOG=1") >= 3 and any("reaping" in each for each in told)):
+                told.append(await asyncio.to_thread(lambda: manager.recv(4096).decode()))
+            assert "READY=1" in told
+            assert "STATUS=reaping: 1 of 20 slots, 5%" in told
+            assert daemon.end() == 0
+            while told[-1] != "STOPPING=1":
+                told.append(await asyncio.to_thread(lambda: manager.recv(4096).decode()))
 
 
 async def test_a_dry_run_ends_nobody(small: ThrowawayServer, tmp_path: Path) -> None:
