@@ -67,15 +67,17 @@ class DaemonLog:
         level = logging.WARNING if warning else logging.INFO
         self._logger.log(level, "%s", said, extra={"event": {"event": event, **fields}})
 
-    def connected(self, snapshot: Snapshot, after_seconds: float | None) -> None:
-        """The seat was taken, after an outage of so many seconds."""
+    def connected(self, snapshot: Snapshot, after_seconds: float | None, *, is_other: bool = False) -> None:
+        """The seat was taken, again after so many seconds, and perhaps on another server than before."""
         server = snapshot.server
         role = "standby" if server.identity.in_recovery else "primary"
         again = "" if after_seconds is None else f" again, after {duration(after_seconds)}"
         self.tell(
             "connected",
             f"connected to {server.address}{again}: PostgreSQL {server.version}, {role}, "
-            f"{snapshot.counts.total} of {plural(snapshot.slots, 'slot')} taken",
+            f"{snapshot.counts.total} of {plural(snapshot.slots, 'slot')} taken"
+            f"{'; it is another server than before, or was restarted' if is_other else ''}",
+            warning=is_other,
             server=server.address,
             version_num=server.version_num,
             in_recovery=server.identity.in_recovery,

@@ -5,7 +5,7 @@ import time
 from typing import Final
 
 from pgtop.autoreaper import Turn
-from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.activity import Outage, ServerIdentity, Snapshot
 from pgtop.core.plan import ReapPolicy, Trigger
 from pgtop.core.rebound import Patience
 from pgtop.core.text import percent, plural, printable
@@ -25,7 +25,7 @@ class DaemonReport:
         self.figures = Figures()
         """What the metrics tell."""
         self._systemd = systemd
-        self._connected = False
+        self._seat: tuple[ServerIdentity, int] | None = None
         self._lost_at: float | None = None
         self._outage_kind = ""
         self._standing: bool | None = None
@@ -40,9 +40,14 @@ class DaemonReport:
         now = time.monotonic()
         self.figures.snapshot, self.figures.polled_at = snapshot, now
         self.figures.fresh_seconds = fresh_seconds
-        if not self._connected:
-            self.log.connected(snapshot, None if self._lost_at is None else now - self._lost_at)
-        self._connected, self._lost_at, self._outage_kind = True, None, ""
+        # A seat that is lost between two polls is taken again by the next one: no outage tells of it.
+        seat = (snapshot.server.identity, snapshot.own_pid)
+        if seat != self._seat or self._lost_at is not None:
+            before = None if self._seat is None else self._seat[0]
+            gone = None if before is None else now - (now if self._lost_at is None else self._lost_at)
+            self.log.connected(snapshot, gone, is_other=before not in (None, seat[0]))
+            self._standing = None
+        self._seat, self._lost_at, self._outage_kind = seat, None, ""
 
     def outage(self, outage: Outage) -> None:
         """A poll gave no data."""
@@ -54,7 +59,7 @@ class DaemonReport:
         if outage.kind != self._outage_kind:
             self.log.outage(outage)
             self._systemd.status(f"no data: {outage.message}")
-        self._connected, self._outage_kind, self._standing = False, outage.kind, None
+        self._outage_kind = outage.kind
 
     def trouble(self, error: BaseException) -> None:
         """A poll succeeded, and what it asked for could not be done."""
