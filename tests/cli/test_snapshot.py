@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ import asyncpg
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.cli.running import assert_one_line, run
+from tests.cli.running import LIMIT_SECONDS, assert_one_line, run, start_on_terminal
 from tests.conftest import ServerFactory
 from tests.servers import create_role, session, sessions, wait_until
 
@@ -235,3 +236,32 @@ async def test_a_server_that_lets_it_in_and_then_fails(
         done = await asyncio.to_thread(run, tmp_path, command, uri, *rest)
         assert_one_line(done, 3, words)
         assert await one.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize("columns", [80, 120, 200])
+async def test_on_a_terminal_no_line_is_wider_than_it(
+    server: ThrowawayServer, tmp_path: Path, columns: int
+) -> None:
+    """However long names and statements are: nothing wraps."""
+    async with session(server, application_name="a" * 63) as one:
+        await one.fetchval("SELECT 1 -- " + "y" * 300)
+        text = await asyncio.to_thread(on_terminal, tmp_path, columns, server.uri())
+    lines = text.replace("\r\n", "\n").splitlines()
+    assert any(line.startswith("backends, by idle age") for line in lines)
+    assert columns - 20 <= max(map(len, lines)) <= columns
+
+
+def on_terminal(home: Path, columns: int, uri: str) -> str:
+    """What the command writes to a terminal of that width."""
+    with start_on_terminal(home, "snapshot", uri, columns=columns) as (process, terminal):
+        written = b""
+        while True:
+            try:
+                data = os.read(terminal, 65_536)
+            except OSError:  # the other end is closed
+                break
+            if not data:
+                break
+            written += data
+        assert process.wait(LIMIT_SECONDS) == 0
+    return written.decode()
