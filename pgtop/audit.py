@@ -10,15 +10,13 @@ import socket
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TextIO
 
 import msgspec
 
 from pgtop import audit_files
 from pgtop.core.text import printable
 from pgtop.errors import AuditError
-
-STANDARD_ERROR: Final = "-"
 
 
 class Operator(msgspec.Struct, frozen=True):

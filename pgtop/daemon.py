@@ -17,13 +17,12 @@ from pgtop.autoreaper import AutoReaper
 from pgtop.config import Config
 from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
-from pgtop.core.text import printable
 from pgtop.daemon_log import DaemonLog, summary
 from pgtop.daemon_report import DaemonReport
-from pgtop.errors import ConnectError, ExitCode, FullError, NotPermittedError, PgtopError
+from pgtop.errors import ConnectError, ExitCode, FullError, PgtopError
 from pgtop.metrics import serving
 from pgtop.poller import Poller
-from pgtop.postgres.faults import DRIVER_ERRORS
+from pgtop.postgres.faults import DRIVER_ERRORS, hidden_states_error, pooler_error
 from pgtop.postgres.login_probe import is_refused
 from pgtop.postgres.outages import FULL, LOST, STARTING, TIMEOUT, UNREACHABLE
 from pgtop.postgres.probe import Probe
@@ -124,16 +123,10 @@ class Daemon:
                 raise
             return
         if self._seat.pooled:
-            raise ConnectError(
-                f"a pooler answers at {self._target.label}, and its sessions are not its clients",
-                "connect to the server itself",
-            )
+            raise pooler_error(self._target.label)
         first = await self._poller.next()
         if isinstance(first, Snapshot) and not first.counts.exact:
-            raise NotPermittedError(
-                f"the states of sessions are hidden from role {printable(first.privileges.role)}",
-                f"GRANT pg_monitor TO {printable(first.privileges.role)}",
-            )
+            raise hidden_states_error(first)
         # Acted on by _watch: what is given up here at a signal must not be a sweep that has begun.
         self._polled = first
 

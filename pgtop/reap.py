@@ -15,8 +15,8 @@ from pgtop.core.activity import Backend, Snapshot
 from pgtop.core.json_text import optional_timestamp
 from pgtop.core.plan import Plan, Trigger
 from pgtop.core.text import printable
-from pgtop.errors import ConnectError, ExitCode, NotPermittedError
-from pgtop.postgres.faults import DRIVER_ERRORS, answer_error
+from pgtop.errors import ExitCode
+from pgtop.postgres.faults import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
 from pgtop.postgres.target import Target
@@ -78,16 +78,9 @@ async def _look(probe: Probe) -> Snapshot:
 def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:
     """Raises where what the snapshot shows may not be what is ended."""
     if seat.pooled:
-        raise ConnectError(
-            f"a pooler answers at {printable(snapshot.server.address)}, and its sessions are not its clients",
-            "connect to the server itself; nobody was ended",
-        )
+        raise pooler_error(printable(snapshot.server.address))
     if not snapshot.counts.exact:
-        role = printable(snapshot.privileges.role)
-        raise NotPermittedError(
-            f"the states of {snapshot.counts.hidden} sessions are hidden from role {role}",
-            f"GRANT pg_monitor TO {role}; nobody was ended",
-        )
+        raise hidden_states_error(snapshot)
 
 
 async def _usage_after(probe: Probe, report: Report) -> float:

@@ -8,8 +8,9 @@ from typing import Final
 
 import asyncpg
 
+from pgtop.core.activity import Snapshot
 from pgtop.core.text import printable
-from pgtop.errors import ConnectError, PgtopError
+from pgtop.errors import ConnectError, NotPermittedError, PgtopError
 from pgtop.postgres.outages import (
     FAILED,
     TIMEOUT,
@@ -31,7 +32,9 @@ __all__ = [
     "SeatLostError",
     "answer_error",
     "connect_error",
+    "hidden_states_error",
     "outage",
+    "pooler_error",
 ]
 
 DRIVER_ERRORS: Final = (
@@ -87,6 +90,23 @@ def answer_error(error: BaseException, mend: str = "") -> PgtopError:
     told = outage(error)
     kind = PgtopError if told.kind == FAILED else ConnectError
     return kind(told.message, mend)
+
+
+def pooler_error(place: str) -> ConnectError:
+    """A pooler in between, where nobody may be ended through one; `place` is safe to print."""
+    return ConnectError(
+        f"a pooler answers at {place}, and its sessions are not its clients",
+        "connect to the server itself; nobody was ended",
+    )
+
+
+def hidden_states_error(snapshot: Snapshot) -> NotPermittedError:
+    """States that this role cannot see, where nobody can say who is idle."""
+    role = printable(snapshot.privileges.role)
+    return NotPermittedError(
+        f"the states of {snapshot.counts.hidden} sessions are hidden from role {role}",
+        f"GRANT pg_monitor TO {role}; nobody was ended",
+    )
 
 
 def _no_postgres(error: BaseException, place: Endpoint) -> PgtopError:
