@@ -70,7 +70,7 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     from pgtop.snapshot import look, report
     from pgtop.table import render
 
-    snapshot, pooled = with_password(context, target, look)
+    snapshot, pooled = with_password(context, target, lambda known: look(known, config.wait_seconds, warn))
     if pooled:
         warn(
             f"a pooler answers at {snapshot.server.address}, and its sessions are not its clients: "
@@ -99,7 +99,9 @@ def _reap(context: click.Context, /, **_: Any) -> int:
     from pgtop.reap_table import render
 
     dry_run, always = context.params["dry_run"], context.params["always"]
-    answer = with_password(context, target, lambda known: reap(known, config, dry_run=dry_run, always=always))
+    answer = with_password(
+        context, target, lambda known: reap(known, config, dry_run=dry_run, always=always, tell=warn)
+    )
     if answer.report is not None and answer.report.audit_problem:
         warn(f"the outcomes are not in the audit log: {answer.report.audit_problem}")
     show(json_line(as_report(answer)) if context.params["json"] else render(answer, table_width()))
@@ -155,8 +157,9 @@ def _config(context: click.Context, /, **_: Any) -> int:
 
     file = file_of(context)
     given = given_of(context, file)
-    settings = lines(in_force(given), given)
-    server = target_of(context).label
+    target = target_of(context)
+    settings = lines(in_force(given), given, target.rescue.label if target.rescue else None)
+    server = target.label
     if context.params["json"]:
         show(json_line(report(server, file.path, settings)))
     else:
@@ -218,7 +221,7 @@ COMMANDS: Final = {
         params=[
             json_option(),
             *connection_options(),
-            *setting_options(LOOKING),
+            *setting_options(LOOKING | {"wait_seconds"}),
             *other_options(show),
         ],
         help="""Print one look at a server: how full it is, which applications hold its

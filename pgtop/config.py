@@ -54,6 +54,10 @@ _YesOrNo = Annotated[bool, Meta(description="give true or false")]
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in force for one run. Each bound's description is the mend that people read."""
 
+    rescue: str | None = None
+    """The conninfo of a privileged role, for when the ordinary one finds no slot. May hold a password."""
+    wait_seconds: Annotated[float, Meta(ge=0, le=86_400, description="give 0 to 1d")] = 0.0
+    """How long a command that asks once goes on trying to get into a full server."""
     interval_seconds: Annotated[float, Meta(ge=0.1, le=3600, description="give 100ms to 1h")] = 2.0
     """From one poll's beginning to the next one's."""
     warn_at: Annotated[
@@ -91,7 +95,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     login_probe_seconds: Annotated[
         float, Meta(ge=0, le=86_400, description="give 1s to 1d, or 0 for none")
     ] = 30.0
-    """How often the daemon tries a login of its own; 0 for never."""
+    """How often daemon and dashboard try a login of their own; 0 for never."""
     log_format: Annotated[Literal["text", "json"], Meta(description="give text or json")] = "text"
     """How the daemon's log is written."""
     log_queries: _YesOrNo = False

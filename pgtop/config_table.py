@@ -20,12 +20,17 @@ class Line(msgspec.Struct, frozen=True):
     """The flag, the variable, the file with the key, or `default`."""
 
 
-def lines(config: Config, given: Mapping[str, Given]) -> dict[str, Line]:
-    """By the key that a file has; durations in seconds, sizes in bytes."""
+def lines(config: Config, given: Mapping[str, Given], rescue: str | None) -> dict[str, Line]:
+    """By the key that a file has; durations in seconds, sizes in bytes.
+
+    `rescue` is where the rescue role would connect and as whom: its conninfo may hold a password.
+    """
     found = {}
     for key, option in file_keys().items():
         field = option.name or key
         value = getattr(config, field)
+        if field == "rescue":
+            value = rescue
         if field == "audit_log":
             value = "-" if value is None else str(value)
         found[key] = Line(value, given[field].source if field in given else DEFAULT)

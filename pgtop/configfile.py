@@ -19,6 +19,7 @@ from pgtop.setting_options import setting_options
 
 _SERVERS: Final = "servers"
 _CONNINFO: Final = "conninfo"
+_RESCUE: Final = "rescue"
 _FLAG_MODES: Final = 0o077
 
 
@@ -96,7 +97,10 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
     except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
         raise UsageError(f"{path} is no TOML: {error}") from error
     found = _checked(path, document)
-    if mode & _FLAG_MODES and any(_has_password(server.conninfo) for server in found.servers.values()):
+    conninfos = [found.settings.get(_RESCUE)]
+    for server in found.servers.values():
+        conninfos += [server.conninfo, server.settings.get(_RESCUE)]
+    if mode & _FLAG_MODES and any(map(_has_password, conninfos)):
         raise UsageError(f"{path} holds a password, and others may read it", f"chmod 600 {path}")
     return found
 

@@ -65,7 +65,9 @@ _LIBPQ: Final = (
 
 
 def target_of(context: click.Context) -> "Target":
-    """Where to connect: a PGTOP_ variable beats libpq's own, and whatever is typed beats both.
+    """Where to connect, with the rescue role where one is given.
+
+    A PGTOP_ variable beats libpq's own, and whatever is typed beats both.
 
     Raises UsageError.
     """
@@ -83,7 +85,13 @@ def target_of(context: click.Context) -> "Target":
             conninfo = value if conninfo is None else conninfo
         else:
             environ[variable] = value
-    return resolve(conninfo, flags, environ)
+    target = resolve(conninfo, flags, environ)
+    rescue = given_of(context, file_of(context)).get("rescue")
+    if rescue is None or not rescue.written:
+        return target
+    from pgtop.postgres.rescue import with_rescue
+
+    return with_rescue(target, rescue.written, rescue.source, environ)
 
 
 def with_password(

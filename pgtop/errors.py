@@ -60,6 +60,11 @@ class FullError(PgtopError):
 
     exit_code = ExitCode.FULL
 
+    def __init__(self, problem: str, mend: str = "", limit: str = "") -> None:
+        """`limit` is the phrase for what refused, a `core.refusal.Limit`."""
+        super().__init__(problem, mend)
+        self.limit = limit
+
 
 class NotPermittedError(PgtopError):
     """The role may not see or may not end what was asked for."""

@@ -4,6 +4,7 @@ The structs are the JSON's schema: their fields and the order of them are a cont
 """
 
 import os
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -16,6 +17,7 @@ from pgtop.core.json_text import optional_timestamp
 from pgtop.core.plan import Plan, Trigger
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode
+from pgtop.postgres.entry import enter
 from pgtop.postgres.faults import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
@@ -45,8 +47,17 @@ class Answer(msgspec.Struct, frozen=True):
         return ExitCode.PARTLY if self.report.audit_problem and code is ExitCode.DONE else code
 
 
-async def reap(target: Target, config: Config, *, dry_run: bool, always: bool) -> Answer:
+async def reap(
+    target: Target,
+    config: Config,
+    *,
+    dry_run: bool,
+    always: bool,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Answer:
     """Makes the plan that the usage asks for, and carries it out unless `dry_run`.
+
+    `tell` hears what is to be known before there is an answer.
 
     Raises PgtopError: a ConnectError also where a pooler is in between, a NotPermittedError where states are
     hidden, an AuditError where the audit log cannot be written; nobody was ended then.
@@ -54,7 +65,7 @@ async def reap(target: Target, config: Config, *, dry_run: bool, always: bool) -
     seat = Seat(target, FACE)
     audit = AuditLog(config.audit_log, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
     reaper = Reaper(seat, audit, FACE, operator(os.environ))
-    await seat.take()
+    await enter(seat, config.wait_seconds, tell)
     try:
         probe = Probe(seat)
         snapshot = await _look(probe)

@@ -10,12 +10,23 @@ from typing import Any, Final
 import click
 
 from pgtop.config import Given
-from pgtop.options import SETTINGS, Duration, FilePath, Fraction, Number, Option, Size, Word, Words
+from pgtop.options import (
+    CONNECTION,
+    SETTINGS,
+    Duration,
+    FilePath,
+    Fraction,
+    Number,
+    Option,
+    Size,
+    Word,
+    Words,
+)
 
 RULES: Final = "Who is ended"
 DAEMON: Final = "Daemon (--watch)"
 
-LOOKING: Final = frozenset({"warn_at", "idle_after_seconds"})
+LOOKING: Final = frozenset({"rescue", "warn_at", "idle_after_seconds"})
 """What counts for a command that shows."""
 
 RULE_KEYS: Final = frozenset(
@@ -41,10 +52,10 @@ RULE_KEYS: Final = frozenset(
 """What counts for a command that ends sessions."""
 
 AUDIT_KEYS: Final = frozenset({"audit_log", "audit_max_size_bytes", "audit_keep"})
-DAEMON_KEYS: Final = frozenset({"login_probe_seconds", "log_format", "log_queries", "metrics_listen"})
-POLLING: Final = LOOKING | RULE_KEYS | AUDIT_KEYS | {"interval_seconds"}
+DAEMON_KEYS: Final = frozenset({"log_format", "log_queries", "metrics_listen"})
+POLLING: Final = LOOKING | RULE_KEYS | AUDIT_KEYS | {"interval_seconds", "login_probe_seconds"}
 """What counts for the dashboard."""
-REAPING: Final = POLLING | DAEMON_KEYS
+REAPING: Final = POLLING | DAEMON_KEYS | {"wait_seconds"}
 """What counts for `pgtop reap`."""
 
 
@@ -55,6 +66,7 @@ def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = N
     """
     own = own_defaults or {}
     return [
+        *_entry(listed),
         *_pace(listed, own),
         *_whom(listed),
         *_protected(listed),
@@ -83,6 +95,29 @@ def _option(
     return Option([flag, key], section=section, type=kind, help=help, hidden=hidden, **rest)
 
 
+def _entry(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--rescue",
+            "rescue",
+            Word(),
+            CONNECTION,
+            "CONNINFO of a privileged role, for when no slot is left",
+            metavar="CONNINFO",
+        ),
+        _option(
+            listed,
+            "--wait",
+            "wait_seconds",
+            Duration(),
+            CONNECTION,
+            "go on trying for so long when no slot is left (0)",
+            metavar="DURATION",
+        ),
+    ]
+
+
 def _pace(listed: Set[str], own: dict[str, str]) -> list[click.Parameter]:
     def default(key: str, otherwise: str) -> str:
         return own.get(key, otherwise)
@@ -99,6 +134,15 @@ def _pace(listed: Set[str], own: dict[str, str]) -> list[click.Parameter]:
             f"time between polls ({interval})",
             metavar="DURATION",
             default=own.get("interval_seconds"),
+        ),
+        _option(
+            listed,
+            "--login-probe",
+            "login_probe_seconds",
+            Duration(),
+            SETTINGS,
+            "how often to try whether others get in (30s); 0 for never",
+            metavar="DURATION",
         ),
         _option(
             listed,
@@ -195,15 +239,6 @@ def _asked_for(listed: Set[str]) -> list[click.Parameter]:
 
 def _daemon(listed: Set[str]) -> list[click.Parameter]:
     return [
-        _option(
-            listed,
-            "--login-probe",
-            "login_probe_seconds",
-            Duration(),
-            DAEMON,
-            "how often to try a login of its own (30s); 0 for never",
-            metavar="DURATION",
-        ),
         _option(
             listed,
             "--metrics-listen",

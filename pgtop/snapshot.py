@@ -3,6 +3,7 @@
 The structs are the JSON's schema: their fields and the order of them are a contract.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -12,6 +13,7 @@ from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.groups import Group, applications
 from pgtop.core.json_text import optional_timestamp, timestamp
 from pgtop.core.selection import Column, sort_backends
+from pgtop.postgres.entry import enter
 from pgtop.postgres.faults import DRIVER_ERRORS, answer_error
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
@@ -84,13 +86,16 @@ class Report(msgspec.Struct, frozen=True):
     """The longest idle first, then those in other states by the age of it."""
 
 
-async def look(target: Target) -> tuple[Snapshot, bool]:
+async def look(
+    target: Target, wait_seconds: float = 0.0, tell: Callable[[str], None] = lambda _: None
+) -> tuple[Snapshot, bool]:
     """One poll of the server, and whether a pooler is in between.
 
-    Raises PgtopError, of which a ConnectError is also a server that let pgtop in and then did not answer.
+    `wait_seconds` and `tell` are `entry.enter`'s. Raises PgtopError, of which a ConnectError is also a server
+    that let pgtop in and then did not answer.
     """
     seat = Seat(target, "snapshot")
-    await seat.take()
+    await enter(seat, wait_seconds, tell)
     try:
         return await Probe(seat).snapshot(), seat.pooled
     except DRIVER_ERRORS as error:

@@ -246,6 +246,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     backends: tuple[Backend, ...]
     listeners: frozenset[BackendId] = frozenset()
     """Sessions once seen with LISTEN as their statement: a hint, kept for the rest of their life."""
+    is_rescue: bool = False
+    """True where the rescue role asked, since the ordinary one is refused."""
 
     @cached_property
     def counts(self) -> Counts:
@@ -277,8 +279,14 @@ class Outage(msgspec.Struct, frozen=True):
     """A poll that gave no data: what is wrong, as a value."""
 
     kind: str
-    """`full`, `starting`, `unreachable`, `refused`, `lost`, `timeout` or `failed`."""
+    """`full`, `limit`, `starting`, `unreachable`, `refused`, `lost`, `timeout` or `failed`."""
     message: str
     """One plain sentence, safe to print."""
     retry_after_seconds: float
     """How long the poller waits before it tries again."""
+    limit: str | None = None
+    """What refuses the login (a `core.refusal.Limit`), where it is refused for want of a slot."""
+    tries: int = 0
+    """How many logins were refused so far for that."""
+    seconds: float = 0.0
+    """Since the first of them."""

@@ -23,6 +23,7 @@ from pgtop.postgres.outages import (
 )
 from pgtop.postgres.refusals import refusal_error
 from pgtop.postgres.target import Endpoint, Target
+from pgtop.postgres.tls import is_plain_refused
 
 __all__ = [
     "DRIVER_ERRORS",
@@ -159,9 +160,9 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
         return LoginError(
             f"{place.label} cannot be reached ({text_of(error)})", "check the network", UNREACHABLE
         )
-    if "rejected SSL upgrade" in str(error) and target.tls.sslmode in ("allow", "prefer"):
+    if is_plain_refused(error) and target.tls.sslmode in ("allow", "prefer"):
         return _no_postgres(error, place)  # a server without TLS says so, and the driver goes on without
-    if "rejected SSL upgrade" in str(error):
+    if is_plain_refused(error):
         return LoginError(
             f"{place.label} does not offer TLS, and sslmode={target.tls.sslmode} asks for it",
             "turn ssl on at the server, or use sslmode=prefer where the network is safe",

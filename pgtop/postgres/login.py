@@ -16,7 +16,7 @@ from pgtop.postgres.faults import DRIVER_ERRORS, connect_error
 from pgtop.postgres.outages import STARTING, TIMEOUT, UNREACHABLE, LoginError
 from pgtop.postgres.passfile import stored_password
 from pgtop.postgres.target import Endpoint, SocketOptions, Target
-from pgtop.postgres.tls import tls_arguments
+from pgtop.postgres.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
 
 OLDEST_VERSION: Final = 14
 STATEMENT_TIMEOUT_SECONDS: Final = 9
@@ -55,8 +55,11 @@ class Session(NamedTuple):
     pooled: bool
 
 
-async def log_in(target: Target, application_name: str) -> Session:
+async def log_in(target: Target, application_name: str, pins: Pins | None = None) -> Session:
     """Connects to the first host that will do.
+
+    `pins` remembers, from one refused login to the next, which way a host that leaves the choice
+    (sslmode=prefer) is asked, so that one try is one attempt at the server.
 
     Raises FullError, or ConnectError: the next host is tried where one cannot be reached, is starting up, or
     is not what target_session_attrs asks for, and none after a refusal. Takes at most the target's
@@ -70,7 +73,7 @@ async def log_in(target: Target, application_name: str) -> Session:
         faults.clear()
         for tried, endpoint in enumerate(target.endpoints):
             share = (deadline - time.monotonic()) / (len(target.endpoints) - tried)
-            attempt = _Attempt(target, endpoint, attributes, application_name)
+            attempt = _Attempt(target, endpoint, attributes, application_name, {} if pins is None else pins)
             try:
                 return await attempt.run(max(share, 0.0))
             except PgtopError as fault:
@@ -91,11 +94,14 @@ def _together(faults: list[PgtopError]) -> PgtopError:
 class _Attempt:
     """One host."""
 
-    def __init__(self, target: Target, endpoint: Endpoint, attributes: str, application_name: str) -> None:
+    def __init__(
+        self, target: Target, endpoint: Endpoint, attributes: str, application_name: str, pins: Pins
+    ) -> None:
         self._target = target
         self._endpoint = endpoint
         self._attributes = attributes
         self._name = {"application_name": application_name}
+        self._pins = pins
         password = target.password
         self._password = password if password is not None else stored_password(target, endpoint)
 
@@ -134,10 +140,29 @@ class _Attempt:
             raise
 
     async def _connect(self, server_settings: Mapping[str, str]) -> Connection:
+        endpoint, mode = self._endpoint, self._target.tls.sslmode
+        pinned = self._pins.get(endpoint)
+        try:
+            return await self._connect_as(server_settings, pinned)
+        except asyncpg.TooManyConnectionsError:
+            if pinned is None and mode in ("prefer", "allow") and not endpoint.is_socket:
+                self._pins[endpoint] = ENCRYPTED if mode == "prefer" else PLAIN
+            raise
+        except DRIVER_ERRORS as error:
+            # What was pinned is no longer known to do: the next try asks either way again.
+            self._pins.pop(endpoint, None)
+            if pinned is not ENCRYPTED or not is_plain_refused(error):
+                raise
+        self._pins[endpoint] = PLAIN
+        return await self._connect_as(server_settings, PLAIN)
+
+    async def _connect_as(self, server_settings: Mapping[str, str], pinned: str | None) -> Connection:
         endpoint, target = self._endpoint, self._target
         # The address, not the name: the driver takes no name beside it, which is why hostaddr and verify-full
         # are refused together. An empty password keeps the driver from looking for one by its own rules.
-        arguments: dict[str, Any] = {"ssl": False} if endpoint.is_socket else tls_arguments(target.tls)
+        arguments: dict[str, Any] = (
+            {"ssl": False} if endpoint.is_socket else tls_arguments(target.tls, pinned)
+        )
         arguments |= {
             "host": endpoint.address,
             "port": endpoint.port,

@@ -5,10 +5,12 @@ from typing import Final
 import asyncpg
 
 from pgtop.core.activity import Outage
+from pgtop.core.refusal import Limit
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError, ExitCode, FullError, PgtopError
 
 FULL: Final = "full"
+LIMIT: Final = "limit"
 STARTING: Final = "starting"
 UNREACHABLE: Final = "unreachable"
 REFUSED: Final = "refused"
@@ -17,7 +19,8 @@ TIMEOUT: Final = "timeout"
 FAILED: Final = "failed"
 
 RETRY_AFTER_SECONDS: Final = {
-    FULL: 0.25,  # a refused login costs the server 2 ms: often enough to win a slot, and no load of its own
+    FULL: 0.4,
+    LIMIT: 0.4,
     STARTING: 1.0,
     UNREACHABLE: 2.0,
     REFUSED: 5.0,
@@ -25,7 +28,7 @@ RETRY_AFTER_SECONDS: Final = {
     TIMEOUT: 1.0,
     FAILED: 2.0,
 }
-"""How long to wait after an outage of each kind."""
+"""How long to wait after an outage of each kind, where nobody keeps count as `tries.Tries` does."""
 
 
 class LoginError(ConnectError):
@@ -34,6 +37,23 @@ class LoginError(ConnectError):
     def __init__(self, problem: str, mend: str = "", kind: str = REFUSED) -> None:
         super().__init__(problem, mend)
         self.kind = kind
+
+
+class LimitReachedError(LoginError):
+    """A login was refused with 53300 by a CONNECTION LIMIT: the role's own, or the database's."""
+
+    def __init__(self, problem: str, mend: str, limit: Limit) -> None:
+        super().__init__(problem, mend, LIMIT)
+        self.limit = limit
+
+
+def refusing_limit(error: BaseException | None) -> Limit | None:
+    """Which limit an error speaks of; None for every error that is no 53300."""
+    if isinstance(error, LimitReachedError):
+        return error.limit
+    if isinstance(error, FullError):
+        return Limit(error.limit) if error.limit else Limit.UNKNOWN
+    return None
 
 
 class PasswordNeededError(LoginError):

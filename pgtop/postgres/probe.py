@@ -20,9 +20,12 @@ from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres import queries
 from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT, outage
+from pgtop.postgres.outages import refusing_limit
 from pgtop.postgres.seat import Seat
 
 POLL_LIMIT_SECONDS: Final = 10.0
+GIVE_BACK_SECONDS: Final = 1.0
+"""How often a poll by the rescue role asks first whether the ordinary one gets in by now."""
 
 
 class _Poll(msgspec.Struct, frozen=True):
@@ -74,6 +77,7 @@ class Probe:
         self._system_identifier: str | None = None
         self._listeners: frozenset[BackendId] = frozenset()
         self._unconverted = False
+        self._gave_back_at = 0.0
 
     async def poll(self) -> Snapshot | Outage:
         """One statement on the seat (two more after the seat was taken). Never raises for what a server, a
@@ -82,11 +86,34 @@ class Probe:
             if not self.seat.is_held:
                 self._about = None
                 await self.seat.take()
+                self._gave_back_at = time.monotonic()
+            elif self.seat.is_rescue:
+                await self._give_back()
             return await self.snapshot()
         except (PgtopError, *DRIVER_ERRORS) as error:
-            return outage(error)
+            return self._outage(error)
         except msgspec.DecodeError as error:
             return Outage("failed", f"the server's answer could not be read ({error})", 1.0)
+
+    async def _give_back(self) -> None:
+        if time.monotonic() - self._gave_back_at >= GIVE_BACK_SECONDS:
+            await self.seat.give_back()
+            self._gave_back_at = time.monotonic()
+            if not self.seat.is_rescue:
+                self._about = None  # what the one role may read, the other may not
+
+    def _outage(self, error: BaseException) -> Outage:
+        said, limit = outage(error), refusing_limit(error)
+        if limit is None:
+            return said
+        seat = self.seat
+        return msgspec.structs.replace(
+            said,
+            retry_after_seconds=seat.pause_seconds,
+            limit=limit,
+            tries=seat.tries.count,
+            seconds=seat.tries.seconds,
+        )
 
     async def snapshot(self) -> Snapshot:
         """One poll of a seat that is held.
@@ -149,4 +176,5 @@ class Probe:
             own_pid=poll.own_pid,
             backends=backends,
             listeners=self._listeners,
+            is_rescue=self.seat.is_rescue,
         )

@@ -11,14 +11,43 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
+from pgtop.core.refusal import Limit
 from pgtop.core.text import printable
 from pgtop.errors import FullError, PgtopError
-from pgtop.postgres.outages import STARTING, UNREACHABLE, LoginError, PasswordNeededError, text_of
+from pgtop.postgres.outages import (
+    STARTING,
+    UNREACHABLE,
+    LimitReachedError,
+    LoginError,
+    PasswordNeededError,
+    text_of,
+)
 from pgtop.postgres.passfile import unsafe
 from pgtop.postgres.target import Endpoint, Target
 
-_LIMIT_FUNCTIONS: Final = frozenset({"InitializeSessionUserId", "CheckMyDatabase"})
-"""Raise 53300 for a role's or a database's CONNECTION LIMIT; the server itself is not full then."""
+_BY_FUNCTION: Final = {
+    "InitializeSessionUserId": Limit.ROLE,
+    "CheckMyDatabase": Limit.DATABASE,
+    "InitProcess": Limit.EVERY,
+    "ProcArrayAdd": Limit.EVERY,
+    "ProcessStartupPacket": Limit.CLIENTS,  # up to 16
+    "BackendInitialize": Limit.CLIENTS,
+}
+"""Raise 53300, each for a limit of its own (miscinit.c, postinit.c, proc.c, procarray.c, postmaster.c,
+backend_startup.c). InitPostgres does so for two, which its words tell apart."""
+
+_BY_NAME: Final = (
+    ("pg_use_reserved_connections", Limit.ORDINARY),
+    ("SUPERUSER", Limit.RESERVED),
+)
+"""What stands untranslated in InitPostgres' message from PostgreSQL 16 on, in every language."""
+
+_BY_ENGLISH: Final = (
+    (r"connections for (role|user)\b", Limit.ROLE),
+    (r"connections for database\b", Limit.DATABASE),
+    (r"slots are reserved", Limit.ORDINARY),
+    (r"too many clients", Limit.EVERY),
+)
 
 
 def _quoted(name: str) -> str:
@@ -30,15 +59,21 @@ def source_function(error: BaseException) -> str:
     return getattr(error, "server_source_function", None) or ""
 
 
-def is_connection_limit(error: asyncpg.PostgresError) -> bool:
-    """Whether a 53300 is a role's or a database's CONNECTION LIMIT and not the server's.
+def limit_of(error: asyncpg.PostgresError) -> Limit:
+    """Which limit a 53300 comes from.
 
-    The English words decide only where a pooler or a provider has stripped the function.
+    The function that raised it decides, then names that no translation changes; the English words only where
+    a pooler or a provider has stripped the function.
     """
-    function = source_function(error)
+    function, text = source_function(error), text_of(error)
+    if function in _BY_FUNCTION:
+        return _BY_FUNCTION[function]
+    for name, limit in _BY_NAME:
+        if name in text:
+            return limit
     if function:
-        return function in _LIMIT_FUNCTIONS
-    return bool(re.search(r"connections for (role|database|user)\b", text_of(error)))
+        return Limit.ORDINARY if function == "InitPostgres" else Limit.UNKNOWN
+    return next((limit for words, limit in _BY_ENGLISH if re.search(words, text)), Limit.UNKNOWN)
 
 
 class _Refusal(NamedTuple):
@@ -46,7 +81,8 @@ class _Refusal(NamedTuple):
 
     text: str
     function: str
-    is_limit: bool
+    limit: Limit
+    """Means something with 53300 alone."""
     where: str
     user: str
     database: str
@@ -64,7 +100,7 @@ def refusal_error(
     refusal = _Refusal(
         text=text_of(error),
         function=source_function(error),
-        is_limit=is_connection_limit(error),
+        limit=limit_of(error),
         where=place.label,
         user=_quoted(target.user),
         database=_quoted(target.database),
@@ -81,19 +117,32 @@ def _refused(refusal: _Refusal) -> PgtopError:
 
 
 def _too_many(refusal: _Refusal) -> PgtopError:
-    if refusal.is_limit:
-        of_role = refusal.function == "InitializeSessionUserId" or "database" not in refusal.text
+    if not refusal.limit.is_the_servers:
+        of_role = refusal.limit is Limit.ROLE
         owner = f"role {refusal.user}" if of_role else f"database {refusal.database}"
         altered = "ALTER ROLE" if of_role else "ALTER DATABASE"
-        return LoginError(
+        return LimitReachedError(
             f"{owner} has reached its own CONNECTION LIMIT on {refusal.where} ({refusal.text})",
             f"log in as another role, or raise it with {altered} … CONNECTION LIMIT",
+            refusal.limit,
         )
     return FullError(
-        f"{refusal.where} is full ({refusal.text})",
-        "log in as a superuser, or from PostgreSQL 16 on with pg_use_reserved_connections; "
-        "on the server's own host, pgtop break-glass needs no slot",
+        f"{refusal.where} is full: {refusal.limit} ({refusal.text})", _MENDS[refusal.limit], refusal.limit
     )
+
+
+_ON_THE_HOST: Final = "on the server's own host, pgtop break-glass needs no slot"
+_AS_SUPERUSER: Final = f"log in as a superuser, or give one with --rescue; {_ON_THE_HOST}"
+_MENDS: Final = {
+    Limit.ORDINARY: (
+        "log in as a superuser, or from PostgreSQL 16 on with pg_use_reserved_connections, or give such a "
+        f"role with --rescue; {_ON_THE_HOST}"
+    ),
+    Limit.RESERVED: _AS_SUPERUSER,
+    Limit.EVERY: f"--wait 30s goes on trying; {_ON_THE_HOST}",
+    Limit.CLIENTS: f"authentication_timeout ends those that say nothing; {_ON_THE_HOST}",
+    Limit.UNKNOWN: _AS_SUPERUSER,
+}
 
 
 def _password(refusal: _Refusal) -> PgtopError:

@@ -3,28 +3,38 @@
 One statement at a time. What was begun is never cancelled, since a cancel opens a second connection: where
 its asker has gone, it is answered to nobody; where no answer comes within its limit, the connection is
 dropped, and the server's own limits end the statement.
+
+Where the ordinary role is refused for want of a slot, the rescue role takes the seat, and gives it back as
+soon as the ordinary one gets in.
 """
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
 import asyncpg
+from msgspec.structs import replace
 
 from pgtop.core.activity import PGTOP_PREFIX
+from pgtop.core.refusal import Limit
 from pgtop.core.text import printable
+from pgtop.errors import FullError, PgtopError
 from pgtop.postgres.faults import DRIVER_ERRORS, SeatLostError
 from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in
-from pgtop.postgres.outages import TIMEOUT
+from pgtop.postgres.outages import TIMEOUT, LimitReachedError, refusing_limit
 from pgtop.postgres.target import Target
+from pgtop.postgres.tls import Pins
+from pgtop.postgres.tries import Tries
 
 LIMIT_SECONDS: Final = STATEMENT_TIMEOUT_SECONDS + 1.0
 """How long a statement is waited for, unless told otherwise: a little longer than the server lets it run, so
 that a slow statement doesn't cost the connection."""
 
 _GOODBYE_SECONDS: Final = 0.25
+_GIVE_BACK_SECONDS: Final = 2.0
+"""How long the ordinary login is waited for while the rescue role's session does the work."""
 _LONGEST_NAME: Final = 63
 _FATAL: Final = frozenset({"FATAL", "PANIC"})
 
@@ -50,9 +60,20 @@ class Seat:
         """Where the seat is; a new one counts from the next `take`."""
         self.application_name = seat_name(face, socket.gethostname())
         """`pgtop <face>@<host>`: how one pgtop knows another."""
+        self.tries = Tries()
+        """The logins refused for want of a slot since the seat was last held."""
+        self.pause_seconds = 0.0
+        """How long to wait after such a refusal before the seat is asked for again."""
+        self.refused: Limit | None = None
+        """What refused the ordinary role's last login; None where that got in."""
+        self.is_rescue = False
+        """True where the last session is the rescue role's."""
         self._session: Session | None = None
         self._last: Session | None = None
         self._lock = asyncio.Lock()
+        self._steady = 0
+        self._pins: Pins = {}
+        self._rescue_pins: Pins = {}
 
     @property
     def is_held(self) -> bool:
@@ -70,21 +91,97 @@ class Seat:
         return self._last.pooled if self._last else False
 
     @property
+    def role(self) -> str:
+        """The role of the last session; the ordinary one before the first `take`."""
+        rescue = self.target.rescue
+        return rescue.user if self.is_rescue and rescue is not None else self.target.user
+
+    @property
     def address(self) -> tuple[str, int]:
         """Host (or socket directory) and port in use; of the first host before the first `take`."""
         endpoint = self._last.endpoint if self._last else self.target.endpoints[0]
         return endpoint.host, endpoint.port
 
     async def take(self) -> None:
-        """Connects, unless the seat is held.
+        """Connects, unless the seat is held: as the rescue role where the ordinary one finds no slot.
 
-        Raises FullError where the server has no slot left, and ConnectError for all else, within the
-        target's `connect_timeout_seconds`.
+        Raises FullError where the server has no slot left, LimitReachedError for a role's or a database's
+        own limit, and ConnectError for all else, within the target's `connect_timeout_seconds` for each of
+        the two roles.
         """
         async with self._lock:
-            if not self.is_held:
-                self.drop()
-                self._session = self._last = await log_in(self.target, self.application_name)
+            if self.is_held:
+                return
+            self.drop()
+            try:
+                self._session = self._last = await self._log_in()
+            except (FullError, LimitReachedError):
+                self.pause_seconds = self.tries.refused(2 if self.target.rescue else 1)
+                raise
+            except PgtopError:
+                self.tries.clear()
+                raise
+            self.tries.clear()
+            self._pins.clear()
+            self._rescue_pins.clear()
+
+    async def _log_in(self) -> Session:
+        try:
+            session = await log_in(self.target, self.application_name, self._pins)
+        except (FullError, LimitReachedError) as error:
+            self.refused = refusing_limit(error)
+            rescue = self.target.rescue
+            if rescue is None:
+                raise
+            return await self._rescued(rescue, error)
+        self.refused, self.is_rescue = None, False
+        return session
+
+    async def _rescued(self, rescue: Target, refused: FullError | LimitReachedError) -> Session:
+        try:
+            session = await log_in(rescue, self.application_name, self._rescue_pins)
+        except (FullError, LimitReachedError):
+            raise
+        except PgtopError as error:
+            problem = f"{refused.problem}, and the rescue role does not get in: {error.problem}"
+            if isinstance(refused, LimitReachedError):
+                raise LimitReachedError(problem, error.mend, refused.limit) from error
+            raise FullError(problem, error.mend, refused.limit) from error
+        self.is_rescue = True
+        return session
+
+    @contextlib.contextmanager
+    def steady(self) -> Iterator[None]:
+        """Keeps the seat from being given back by the rescue role meanwhile: what was planned as one role is
+        not to be done as another."""
+        self._steady += 1
+        try:
+            yield
+        finally:
+            self._steady -= 1
+
+    async def give_back(self) -> None:
+        """Lets the ordinary role take over from the rescue role, where it gets in; all stays as it is where
+        not, and while the seat is to be `steady`."""
+        if not self.is_rescue or not self.is_held or self._steady:
+            return
+        target = self.target
+        seconds = min(target.connect_timeout_seconds, _GIVE_BACK_SECONDS)
+        try:
+            session = await log_in(
+                replace(target, connect_timeout_seconds=seconds), self.application_name, self._pins
+            )
+        except PgtopError as error:
+            self.refused = refusing_limit(error)
+            return
+        async with self._lock:
+            old = self._session
+            if self._steady or old is None or not self.is_rescue:
+                session.connection.terminate()
+                return
+            self._session = self._last = session
+            self.refused, self.is_rescue = None, False
+        await _say_goodbye(old.connection)
 
     async def fetch(
         self, query: str, *args: object, limit_seconds: float = LIMIT_SECONDS
@@ -107,12 +204,10 @@ class Seat:
         session, self._session = self._session, None
         if session is None:
             return
-        try:
-            if not self._lock.locked():
-                with contextlib.suppress(*DRIVER_ERRORS):
-                    await session.connection.close(timeout=_GOODBYE_SECONDS)
-        finally:
+        if self._lock.locked():
             session.connection.terminate()
+        else:
+            await _say_goodbye(session.connection)
 
     def drop(self) -> None:
         """Ends the connection at once, without waiting for anything."""
@@ -168,6 +263,14 @@ class Seat:
                     f"the connection to {self._label} was lost ({text})", "it has to be taken again"
                 ) from error
             raise
+
+
+async def _say_goodbye(connection: Connection) -> None:
+    try:
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await connection.close(timeout=_GOODBYE_SECONDS)
+    finally:
+        connection.terminate()
 
 
 def _is_fatal(error: BaseException) -> bool:

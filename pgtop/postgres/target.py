@@ -100,6 +100,8 @@ class Target(_Discreet, frozen=True):
     target_session_attrs: str = "any"
     krbsrvname: str | None = None
     gsslib: str | None = None
+    rescue: "Target | None" = None
+    """The same server as a privileged role: logged in as only while this one is refused with 53300."""
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

@@ -2,24 +2,39 @@
 
 import ssl
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlencode
 
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError
-from pgtop.postgres.target import Tls
+from pgtop.postgres.target import Endpoint, Tls
 
 SYSTEM: Final = "system"
 
+ENCRYPTED: Final = "encrypted"
+PLAIN: Final = "plain"
 
-def tls_arguments(tls: Tls) -> dict[str, Any]:
-    """Arguments of `asyncpg.connect` for a TCP host.
+Pins: TypeAlias = dict[Endpoint, str]
+"""Hosts that are asked in one way alone for the time being: ENCRYPTED or PLAIN."""
+
+
+def is_plain_refused(error: BaseException) -> bool:
+    """True where a server that was asked for TLS has none."""
+    return "rejected SSL upgrade" in str(error)
+
+
+def tls_arguments(tls: Tls, pinned: str | None = None) -> dict[str, Any]:
+    """Arguments of `asyncpg.connect` for a TCP host; `pinned` where sslmode leaves the choice.
 
     Raises ConnectError for a file that is asked for and cannot be read: going on without it would check less
     than was asked for.
     """
+    if pinned == PLAIN:
+        return {"ssl": False}
     for name in ("sslrootcert", "sslcrl", "sslkey"):
         _check_readable(tls, name)
+    if pinned == ENCRYPTED:
+        return {"ssl": _unverified_context(tls)}
     if tls.sslrootcert == SYSTEM:
         return {"ssl": _system_context(tls), "direct_tls": tls.sslnegotiation == "direct"}
     given = {name: getattr(tls, name) for name in tls.__struct_fields__}
@@ -53,13 +68,25 @@ def _client_certificate(tls: Tls) -> str | None:
 
 
 def _system_context(tls: Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    certificate = _client_certificate(tls)
-    if certificate:
-        context.load_cert_chain(certificate, tls.sslkey, lambda: tls.sslpassword or "")
+    context = _with_client(ssl.create_default_context(), tls)
     if tls.sslcrl:
         context.load_verify_locations(cafile=tls.sslcrl)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
+    return context
+
+
+def _unverified_context(tls: Tls) -> ssl.SSLContext:
+    """What sslmode=prefer checks, which is nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return _with_client(context, tls)
+
+
+def _with_client(context: ssl.SSLContext, tls: Tls) -> ssl.SSLContext:
+    certificate = _client_certificate(tls)
+    if certificate:
+        context.load_cert_chain(certificate, tls.sslkey, lambda: tls.sslpassword or "")
     context.minimum_version = _version(tls.ssl_min_protocol_version, ssl.TLSVersion.TLSv1_2)
     context.maximum_version = _version(tls.ssl_max_protocol_version, ssl.TLSVersion.MAXIMUM_SUPPORTED)
     context.set_alpn_protocols(["postgresql"])

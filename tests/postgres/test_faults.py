@@ -12,12 +12,14 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import Outage
+from pgtop.core.refusal import Limit
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import FullError, PgtopError
 from pgtop.postgres.faults import connect_error, outage
 from pgtop.postgres.outages import (
     FAILED,
     FULL,
+    LIMIT,
     LOST,
     REFUSED,
     STARTING,
@@ -26,6 +28,7 @@ from pgtop.postgres.outages import (
     LoginError,
     PasswordNeededError,
     SeatLostError,
+    refusing_limit,
 )
 from pgtop.postgres.target import Target
 from tests.conftest import ServerFactory
@@ -112,7 +115,8 @@ async def test_a_roles_own_limit_is_not_a_full_server(every_server: ThrowawaySer
     role = role_name()
     await execute(every_server, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
     error = await refusal(target_of(every_server, user=role))
-    is_told(error, REFUSED, f'role "{role}" has reached its own CONNECTION LIMIT', "ALTER ROLE")
+    is_told(error, LIMIT, f'role "{role}" has reached its own CONNECTION LIMIT', "ALTER ROLE")
+    assert refusing_limit(error) is Limit.ROLE
 
 
 async def test_a_databases_own_limit_is_not_a_full_server(every_server: ThrowawayServer) -> None:
@@ -123,23 +127,45 @@ async def test_a_databases_own_limit_is_not_a_full_server(every_server: Throwawa
         every_server, f'CREATE ROLE "{role}" LOGIN', f'CREATE DATABASE "{database}" CONNECTION LIMIT 0'
     )
     error = await refusal(replace(target_of(every_server, user=role), database=database))
-    is_told(error, REFUSED, f'database "{database}" has reached its own', "ALTER DATABASE")
+    is_told(error, LIMIT, f'database "{database}" has reached its own', "ALTER DATABASE")
+    assert refusing_limit(error) is Limit.DATABASE
 
 
 @pytest.mark.parametrize("version", [14, 15, 16, 17, 18])
-async def test_a_full_server(server_factory: ServerFactory, version: int) -> None:
-    """No ordinary slot, then no slot at all, the superuser's included."""
-    server = server_factory({"max_connections": "5", "superuser_reserved_connections": "2"}, version=version)
-    await execute(server, "CREATE ROLE app LOGIN")
-    app = target_of(server, user="app")
+async def test_a_full_server_says_which_slots_are_left(server_factory: ServerFactory, version: int) -> None:
+    """No ordinary slot, then none but the superusers', then none at all, then not even a child to say so."""
+    settings = {"max_connections": "6", "superuser_reserved_connections": "2"}
+    if version >= 16:
+        settings["reserved_connections"] = "1"
+    server = server_factory(settings, version=version)
+    await execute(server, "CREATE ROLE app LOGIN", "CREATE ROLE ops LOGIN")
+    app, superuser = target_of(server, user="app"), target_of(server)
     async with AsyncExitStack() as stack:
-        for _ in range(3):
+        for _ in range(3 if version >= 16 else 4):
             await stack.enter_async_context(session(server, user="app"))
-        is_told(await refusal(app), FULL, "is full", "superuser")
+        await is_refused_by(app, Limit.ORDINARY)
+        if version >= 16:
+            await execute(server, "GRANT pg_use_reserved_connections TO ops")
+            await stack.enter_async_context(session(server, user="ops"))
+            await is_refused_by(app, Limit.RESERVED)
+            await is_refused_by(target_of(server, user="ops"), Limit.RESERVED)
         for _ in range(2):
             await stack.enter_async_context(session(server))
-        is_told(await refusal(target_of(server)), FULL, "is full")
-        is_told(await refusal(app), FULL, "is full")
+        await is_refused_by(superuser, Limit.EVERY)
+        await is_refused_by(app, Limit.EVERY)
+        await wait_until(lambda: say_nothing(stack, server, app), 20, "the postmaster takes every client")
+
+
+async def is_refused_by(target: Target, limit: Limit) -> None:
+    error = await refusal(target)
+    is_told(error, FULL, f"is full: {limit}", "break-glass")
+    assert refusing_limit(error) is limit
+
+
+async def say_nothing(stack: AsyncExitStack, server: ThrowawayServer, app: Target) -> bool:
+    """Whether one more client that connects and says nothing is too many for the postmaster."""
+    stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+    return refusing_limit(await refusal(app)) is Limit.CLIENTS
 
 
 async def test_a_server_that_is_shutting_down(server_factory: ServerFactory) -> None:
@@ -225,14 +251,38 @@ async def test_a_setting_that_the_server_does_not_know(server: ThrowawayServer) 
     is_told(error, REFUSED, '"colour"', "options")
 
 
+GERMAN = 'die verbleibenden Verbindungen sind für Rollen mit Privilegien der Rolle "%s" reserviert'
+
+
 @pytest.mark.parametrize(
-    ("function", "kind"),
-    [("InitializeSessionUserId", REFUSED), ("CheckMyDatabase", REFUSED), ("InitPostgres", FULL)],
+    ("function", "words", "limit"),
+    [
+        ("InitializeSessionUserId", "zu viele Verbindungen für Rolle »app«", Limit.ROLE),
+        ("CheckMyDatabase", "zu viele Verbindungen für Datenbank »shop«", Limit.DATABASE),
+        ("InitPostgres", "die verbleibenden Verbindungen sind für Superuser reserviert", Limit.ORDINARY),
+        ("InitPostgres", GERMAN % "pg_use_reserved_connections", Limit.ORDINARY),
+        ("InitPostgres", GERMAN % "SUPERUSER", Limit.RESERVED),
+        ("InitProcess", "tut mir leid, schon zu viele Verbindungen", Limit.EVERY),
+        ("ProcessStartupPacket", "tut mir leid, schon zu viele Verbindungen", Limit.CLIENTS),
+        ("BackendInitialize", "tut mir leid, schon zu viele Verbindungen", Limit.CLIENTS),
+        ("", 'too many connections for role "app"', Limit.ROLE),
+        ("", 'too many connections for database "for role"', Limit.DATABASE),
+        (
+            "",
+            "remaining connection slots are reserved for roles with the SUPERUSER attribute",
+            Limit.RESERVED,
+        ),
+        ("", "remaining connection slots are reserved for replication", Limit.ORDINARY),
+        ("", "sorry, too many clients already", Limit.EVERY),
+        ("", "nichts mehr frei", Limit.UNKNOWN),
+        ("something_else", "too many connections for tenant", Limit.UNKNOWN),
+    ],
 )
-def test_a_limit_and_a_full_server_are_told_apart_in_any_language(function: str, kind: str) -> None:
-    fields = {"S": "FATAL", "C": "53300", "M": "zu viele Verbindungen", "R": function}
-    error = asyncpg.PostgresError.new(fields)
-    is_told(connect_error(error, nowhere("db1", 5432)), kind, "zu viele Verbindungen")
+def test_the_limits_are_told_apart_in_any_language(function: str, words: str, limit: Limit) -> None:
+    error = asyncpg.PostgresError.new({"S": "FATAL", "C": "53300", "M": words, "R": function})
+    told = connect_error(error, nowhere("db1", 5432))
+    is_told(told, FULL if limit.is_the_servers else LIMIT, words)
+    assert refusing_limit(told) is limit
 
 
 def test_every_error_becomes_an_outage_of_the_right_kind() -> None:

@@ -1,0 +1,48 @@
+"""Why a login is refused for want of a slot, and what follows for what no view shows."""
+
+from enum import StrEnum
+from typing import Final
+
+from pgtop.core.activity import Limits
+
+
+class Limit(StrEnum):
+    """Which limit refuses a login; the value is the phrase people read."""
+
+    ORDINARY = "the ordinary slots are taken, reserved ones are left"
+    RESERVED = "only slots reserved for superusers are left"
+    EVERY = "every slot is taken, the superusers' too"
+    CLIENTS = "more clients are connecting than the server lets try at once"
+    """The postmaster's own limit of children: clients that hold no slot yet count in it."""
+    ROLE = "the role's own CONNECTION LIMIT is reached"
+    DATABASE = "the database's own CONNECTION LIMIT is reached"
+    UNKNOWN = "no slot is left"
+    """The server's words were taken away on the way here."""
+
+    @property
+    def is_the_servers(self) -> bool:
+        """False for a role's or a database's: the server itself is not full then."""
+        return self not in _OF_ONE
+
+
+_OF_ONE: Final = frozenset({Limit.ROLE, Limit.DATABASE})
+
+
+def held_by_connecting(limit: Limit, limits: Limits, total: int) -> int:
+    """How many slots clients hold that are still connecting, while a view counts `total` client backends.
+
+    What refuses a login tells how many slots are taken at least; up to PostgreSQL 17 pg_stat_activity does
+    not show those whose authentication is not over. 0 where the limit says nothing about slots.
+
+    >>> held_by_connecting(Limit.ORDINARY, Limits(100, 3), 85)
+    12
+    >>> held_by_connecting(Limit.ROLE, Limits(100, 3), 85)
+    0
+    """
+    taken = {
+        Limit.ORDINARY: limits.slots,
+        Limit.RESERVED: limits.max_connections - limits.superuser_reserved_connections,
+        Limit.EVERY: limits.max_connections,
+        Limit.UNKNOWN: limits.slots,
+    }
+    return max(0, taken.get(limit, 0) - total)
