@@ -38,6 +38,7 @@ _REFUSED_SETTING: Final = (
     asyncpg.UndefinedObjectError,
     asyncpg.FeatureNotSupportedError,
 )
+_FULL: Final = asyncpg.TooManyConnectionsError
 _NEXT_HOST: Final = frozenset({UNREACHABLE, STARTING, TIMEOUT})
 
 if TYPE_CHECKING:
@@ -144,11 +145,13 @@ class _Attempt:
         pinned = self._pins.get(endpoint)
         try:
             return await self._connect_as(server_settings, pinned)
-        except asyncpg.TooManyConnectionsError:
-            if pinned is None and mode in ("prefer", "allow") and not endpoint.is_socket:
-                self._pins[endpoint] = ENCRYPTED if mode == "prefer" else PLAIN
-            raise
         except DRIVER_ERRORS as error:
+            full = next((e for e in (error, error.__cause__) if isinstance(e, _FULL)), None)
+            if full is not None:
+                # The driver tries the other way, too, and tells of that alone.
+                if pinned is None and mode in ("prefer", "allow") and not endpoint.is_socket:
+                    self._pins[endpoint] = ENCRYPTED if mode == "prefer" else PLAIN
+                raise full from None
             # What was pinned is no longer known to do: the next try asks either way again.
             self._pins.pop(endpoint, None)
             if pinned is not ENCRYPTED or not is_plain_refused(error):

@@ -1,0 +1,346 @@
+"""A full server: how a seat is asked for again, who takes it meanwhile, and when it is given back."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.refusal import Limit
+from pgtop.demo.server import ThrowawayServer
+from pgtop.errors import ExitCode, FullError, PgtopError, UsageError
+from pgtop.postgres import probe as probing
+from pgtop.postgres.conninfo import resolve
+from pgtop.postgres.entry import enter
+from pgtop.postgres.outages import LimitReachedError
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.rescue import with_rescue
+from pgtop.postgres.seat import Seat
+from pgtop.postgres.target import Target
+from pgtop.postgres.tries import Tries
+from tests.conftest import ServerFactory
+from tests.postgres.targets import seat_on, target_of
+from tests.postgres.test_tls import certificate as certificate
+from tests.postgres.test_tls import with_tls as with_tls
+from tests.servers import close, execute, fetch_value, session, wait_until
+
+
+SMALL = {"max_connections": "6", "superuser_reserved_connections": "3"}
+"""Three ordinary slots."""
+
+
+@asynccontextmanager
+async def full(server: ThrowawayServer, count: int = 3) -> AsyncIterator[list[asyncpg.Connection]]:
+    """The ordinary slots of a server, taken."""
+    async with AsyncExitStack() as stack:
+        opening = [session(server, user="app", application_name="leaky") for _ in range(count)]
+        yield [await stack.enter_async_context(one) for one in opening]
+
+
+@pytest.fixture(params=[15, 18], ids=["pg15", "pg18"])
+async def small(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
+    """A server with three ordinary slots and the role `app`."""
+    server = server_factory(SMALL, version=request.param)
+    await execute(server, "CREATE ROLE app LOGIN", "CREATE ROLE watcher LOGIN", "GRANT pg_monitor TO watcher")
+    return server
+
+
+def rescued(server: ThrowawayServer, user: str = "watcher", rescue: str = "user=postgres") -> Target:
+    return with_rescue(target_of(server, user=user), rescue, "--rescue", {"HOME": "/nonexistent"})
+
+
+# Asking again
+
+
+def test_the_second_try_follows_at_once_and_each_later_one_after_a_drawn_pause() -> None:
+    now = 100.0
+    drawn: list[tuple[float, float]] = []
+
+    def draw(least: float, most: float) -> float:
+        drawn.append((least, most))
+        return 0.25
+
+    tries = Tries(lambda: now, draw)
+    assert (tries.seconds, tries.count) == (0.0, 0)
+    assert tries.refused() == 0.0
+    assert tries.refused() == 0.25
+    now = 103.0
+    assert tries.refused(2) == 0.5  # two logins, twice the pause: the server's load stays the same
+    assert (tries.seconds, tries.count) == (3.0, 4)
+    assert set(drawn) == {(0.15, 0.4)}
+    tries.clear()
+    assert (tries.seconds, tries.count, tries.refused()) == (0.0, 0, 0.0)
+
+
+@pytest.mark.parametrize("mode", ["prefer", "allow", "disable"])
+async def test_one_try_is_one_attempt_at_a_server_without_tls(
+    server_factory: ServerFactory, mode: str
+) -> None:
+    server = server_factory(SMALL | {"log_connections": "on"})
+    await execute(server, "CREATE ROLE app LOGIN")
+    await one_attempt_each(server, f"sslmode={mode}", extra=2)
+
+
+@pytest.mark.parametrize("mode", ["prefer", "allow", "require"])
+async def test_one_try_is_one_attempt_at_a_server_with_tls(with_tls: ThrowawayServer, mode: str) -> None:
+    with_tls.settings.update(SMALL | {"log_connections": "on"})
+    with_tls.restart()
+    try:
+        await execute(with_tls, "DROP ROLE IF EXISTS app", "CREATE ROLE app LOGIN")
+        await one_attempt_each(with_tls, f"sslmode={mode}", extra=2)
+    finally:
+        for name in (*SMALL, "log_connections"):
+            with_tls.settings.pop(name)
+        with_tls.restart()
+
+
+async def one_attempt_each(server: ThrowawayServer, options: str, extra: int) -> None:
+    """After the first two tries have found out, each is one attempt; those two are at most `extra` more.
+
+    Every slot is taken: only such a refusal comes before the authentication, where the driver tries twice.
+    """
+    async with full(server), AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(session(server))
+        seat = Seat(target_of(server, options, user="app"), "test")
+        begun = attempts(server)
+        for tried in range(1, 6):
+            with pytest.raises(FullError):
+                await seat.take()
+            assert seat.tries.count == tried
+        assert 5 <= attempts(server) - begun <= 5 + extra
+        begun = attempts(server)
+        for _ in range(5):
+            with pytest.raises(FullError):
+                await seat.take()
+        assert attempts(server) - begun == 5
+
+
+def attempts(server: ThrowawayServer) -> int:
+    """How many connections the server has had."""
+    return server.log_path.read_text().count("connection received")
+
+
+async def test_a_pin_that_no_longer_holds_is_dropped(with_tls: ThrowawayServer) -> None:
+    """A server whose TLS is turned off, or on, while pgtop tries is not shut out by what it was before."""
+    target = target_of(with_tls)
+    seat = Seat(target, "test")
+    for pin in ("encrypted", "plain"):
+        seat._pins[target.endpoints[0]] = pin
+        await seat.take()
+        assert not seat._pins
+        await seat.release()
+
+
+async def test_waiting_gets_the_slot_that_somebody_leaves(small: ThrowawayServer) -> None:
+    said: list[str] = []
+    async with full(small) as sessions:
+        seat = Seat(target_of(small, user="watcher"), "test")
+        entering = asyncio.create_task(enter(seat, 30, said.append))
+        await wait_until(lambda: seat.tries.count >= 3, complaint="it does not go on trying")
+        assert not entering.done()
+        await close(sessions.pop())
+        await asyncio.wait_for(entering, 10)
+        assert seat.is_held
+        assert seat.tries.count == 0
+        await seat.release()
+    assert len(said) == 1
+    assert "trying again for 30s" in said[0]
+
+
+async def test_waiting_ends_and_says_how_often_it_tried(small: ThrowawayServer) -> None:
+    async with full(small):
+        seat = Seat(target_of(small, user="watcher"), "test")
+        with pytest.raises(FullError, match=r"; \d+ logins refused in "):
+            await enter(seat, 0.5)
+        with pytest.raises(FullError) as once:
+            await enter(seat, 0)
+        assert "logins refused" not in str(once.value)
+        assert once.value.exit_code == ExitCode.FULL
+
+
+async def test_an_outage_counts_the_tries_and_names_the_limit(small: ThrowawayServer) -> None:
+    await execute(small, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
+    async with full(small):
+        probe = Probe(Seat(target_of(small, user="watcher"), "test"))
+        outages = [await probe.poll() for _ in range(3)]
+        assert [told_of(each) for each in outages] == [("full", only(small), n) for n in (1, 2, 3)]
+        first, second, third = outages
+        assert isinstance(first, Outage)
+        assert isinstance(second, Outage)
+        assert isinstance(third, Outage)
+        assert first.retry_after_seconds == 0.0
+        assert 0.15 <= second.retry_after_seconds <= 0.4
+        assert third.seconds >= second.seconds > 0.0
+    limited = Probe(Seat(target_of(small, user="limited"), "test"))
+    assert told_of(await limited.poll()) == ("limit", Limit.ROLE, 1)
+
+
+def only(server: ThrowawayServer) -> Limit:
+    """What refuses an ordinary role where only the superusers' slots are left: the words changed with 16."""
+    return Limit.RESERVED if server.version >= 16 else Limit.ORDINARY
+
+
+def told_of(result: Snapshot | Outage) -> tuple[str, str | None, int]:
+    assert isinstance(result, Outage)
+    return result.kind, result.limit, result.tries
+
+
+# The rescue role
+
+
+async def test_the_rescue_role_takes_the_seat_and_gives_it_back(
+    small: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first attempt, and the ordinary role has it again with the first poll after there is room."""
+    monkeypatch.setattr(probing, "GIVE_BACK_SECONDS", 0.0)
+    async with full(small) as sessions:
+        seat = Seat(rescued(small), "test")
+        probe = Probe(seat)
+        first = await polled(probe)
+        assert (first.is_rescue, first.privileges.role, seat.role) == (True, "postgres", "postgres")
+        assert seat.refused is only(small)
+        again = await polled(probe)
+        assert again.is_rescue
+        assert again.own_pid == first.own_pid
+        await leave(sessions)
+        back = await wait_until(lambda: ordinary(probe), complaint="the seat is not given back")
+        assert (back.privileges.role, seat.role, seat.refused) == ("watcher", "watcher", None)
+        assert back.server.identity.postmaster_start == first.server.identity.postmaster_start
+        await wait_until(lambda: left(small, first.own_pid), complaint="the rescue role's session stayed")
+        await seat.release()
+
+
+async def leave(sessions: list[asyncpg.Connection]) -> None:
+    """Two of them: the rescue role's own session counts as well, wherever it sits."""
+    for _ in range(2):
+        await close(sessions.pop())
+
+
+async def polled(probe: Probe) -> Snapshot:
+    result = await probe.poll()
+    assert isinstance(result, Snapshot), result
+    return result
+
+
+async def ordinary(probe: Probe) -> Snapshot | None:
+    snapshot = await polled(probe)
+    return None if snapshot.is_rescue else snapshot
+
+
+async def left(server: ThrowawayServer, pid: int) -> bool:
+    return await fetch_value(server, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid) == 0
+
+
+async def test_a_seat_that_is_to_be_steady_is_not_given_back(small: ThrowawayServer) -> None:
+    """What was planned as the one role is not to be done as the other."""
+    async with full(small) as sessions:
+        seat = Seat(rescued(small), "test")
+        await seat.take()
+        pid = seat.own_pid
+        await leave(sessions)
+        with seat.steady():
+            await seat.give_back()
+            assert (seat.is_rescue, seat.own_pid) == (True, pid)
+        await wait_until(lambda: given_back(seat), complaint="not given back afterwards")
+        assert seat.own_pid != pid
+        await seat.release()
+
+
+async def given_back(seat: Seat) -> bool:
+    await seat.give_back()
+    return not seat.is_rescue
+
+
+async def test_the_rescue_role_is_not_used_where_the_ordinary_one_gets_in(server: ThrowawayServer) -> None:
+    async with seat_on(rescued(server, user="postgres", rescue="user=nobody")) as seat:
+        assert not seat.is_rescue
+        assert seat.role == "postgres"
+
+
+async def test_the_rescue_role_is_not_used_where_the_ordinary_one_is_refused_for_something_else(
+    server: ThrowawayServer,
+) -> None:
+    with pytest.raises(PgtopError, match="does not exist"):
+        await Seat(rescued(server, user="no_such_role"), "test").take()
+
+
+async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(small: ThrowawayServer) -> None:
+    await execute(small, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
+    async with seat_on(rescued(small, user="limited")) as seat:
+        assert seat.is_rescue
+        assert seat.refused is Limit.ROLE
+
+
+@pytest.mark.parametrize(
+    ("rescue", "said"),
+    [
+        ("user=nobody", 'the rescue role does not get in: role "nobody"'),
+        ("user=app", "is full: the ordinary slots are taken"),
+    ],
+)
+async def test_a_rescue_role_that_does_not_get_in_either_is_told_of(
+    small: ThrowawayServer, rescue: str, said: str
+) -> None:
+    async with full(small):
+        seat = Seat(rescued(small, rescue=rescue), "test")
+        with pytest.raises(FullError) as caught:
+            await seat.take()
+        assert said.split(":")[0] in str(caught.value) or small.version < 16
+        assert seat.tries.count == 2
+        assert not seat.is_held
+
+
+async def test_a_limit_stays_a_limit_where_the_rescue_role_does_not_get_in(small: ThrowawayServer) -> None:
+    await execute(small, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
+    with pytest.raises(LimitReachedError, match="does not get in"):
+        await Seat(rescued(small, user="limited", rescue="user=nobody"), "test").take()
+
+
+ORDINARY = resolve(
+    "postgresql://app:secret@db1:5433/shop?sslmode=verify-full&connect_timeout=3",
+    {},
+    {"HOME": "/nonexistent"},
+)
+
+
+@pytest.mark.parametrize(
+    ("rescue", "changed"),
+    [
+        ("user=postgres", {}),
+        ("postgresql://postgres:other@/", {"password": "other"}),
+        ("user=postgres dbname=postgres", {"database": "postgres"}),
+        ("user=postgres host=/run/postgresql", {"hosts": ("/run/postgresql",)}),
+        ("user=postgres host=a,b", {"hosts": ("a", "b"), "ports": (5433, 5433)}),
+        ("user=postgres port=6000", {"ports": (6000,)}),
+        ("user=postgres sslmode=disable", {"tls": msgspec.structs.replace(ORDINARY.tls, sslmode="disable")}),
+    ],
+)
+def test_the_rescue_conninfo_takes_from_the_ordinary_one_what_it_leaves_out(
+    rescue: str, changed: dict[str, Any]
+) -> None:
+    """But never its password."""
+    environ = {"HOME": "/nonexistent", "PGUSER": "x", "PGPASSWORD": "x", "PGHOST": "x", "PGDATABASE": "x"}
+    found = with_rescue(ORDINARY, rescue, "--rescue", environ).rescue
+    expected = msgspec.structs.replace(ORDINARY, user="postgres", password=None)
+    assert found == msgspec.structs.replace(expected, **changed)
+
+
+def test_a_rescue_role_that_is_the_ordinary_one_is_none() -> None:
+    assert with_rescue(ORDINARY, "user=app", "--rescue", {"HOME": "/nonexistent"}).rescue is None
+
+
+@pytest.mark.parametrize("rescue", ["dbname=postgres", "postgres", "host=db1", "user='a", "colour=red"])
+def test_a_rescue_conninfo_that_is_bad_is_named(rescue: str) -> None:
+    with pytest.raises(UsageError, match=r"^PGTOP_RESCUE"):
+        with_rescue(ORDINARY, rescue, "PGTOP_RESCUE", {"HOME": "/nonexistent"})
+
+
+def test_no_password_of_a_rescue_role_is_in_a_repr() -> None:
+    target = with_rescue(ORDINARY, "user=postgres password=hush", "--rescue", {"HOME": "/nonexistent"})
+    assert "hush" not in repr(target)
+    assert "secret" not in repr(target)
