@@ -132,6 +132,13 @@ class AutoReaper:
         now = self._clock()
         self._growth.add(now, totals(snapshot), full=is_emergency(snapshot))
         measured = self._measure(snapshot, now)
+        # What is planned as the rescue role is done as the rescue role.
+        with self._seat.steady():
+            return await self._act(snapshot, refused, now, measured)
+
+    async def _act(
+        self, snapshot: Snapshot, refused: bool, now: float, measured: tuple[Rebound, ...]
+    ) -> Turn:
         holders = await self._hold_key(snapshot)
         turn = Turn(holders, self._is_first(holders), self.patience, measured=measured)
         if not turn.is_active or not self._is_due(snapshot, refused, now):

@@ -20,11 +20,12 @@ from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
 from pgtop.daemon_log import DaemonLog, summary
 from pgtop.daemon_report import DaemonReport
 from pgtop.errors import ConnectError, ExitCode, FullError, PgtopError
+from pgtop.login_watch import LoginWatch
 from pgtop.metrics import serving
 from pgtop.poller import Poller
 from pgtop.postgres.faults import DRIVER_ERRORS, hidden_states_error, pooler_error
-from pgtop.postgres.login_probe import is_refused
-from pgtop.postgres.outages import FULL, LOST, STARTING, TIMEOUT, UNREACHABLE
+from pgtop.postgres.login_probe import Knock
+from pgtop.postgres.outages import FULL, LIMIT, LOST, STARTING, TIMEOUT, UNREACHABLE
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
 from pgtop.postgres.target import Target
@@ -34,7 +35,7 @@ from pgtop.systemd import Systemd
 FACE: Final = "daemon"
 DRY_FACE: Final = "dry-run"
 
-_PASSES: Final = frozenset({FULL, LOST, STARTING, TIMEOUT, UNREACHABLE})
+_PASSES: Final = frozenset({FULL, LIMIT, LOST, STARTING, TIMEOUT, UNREACHABLE})
 """Outages that pass by themselves: no reason not to start."""
 
 _SLACK_SECONDS: Final = 30.0
@@ -71,13 +72,12 @@ class Daemon:
         reaper = Reaper(self._seat, audit, self._face, operator(os.environ))
         self._auto = AutoReaper(reaper, self._seat, config.policy, config.every_seconds, dry_run=dry_run)
         self._poller = Poller(Probe(self._seat), config.interval_seconds)
+        self._logins = LoginWatch(self._poller, config.login_probe_seconds, self._knocked)
         self._systemd = Systemd(os.environ)
         self._report = DaemonReport(log, self._systemd)
         self._stop = asyncio.Event()
         self._exit_code = int(ExitCode.DONE)
-        self._reloaded = asyncio.Event()
         self._progress = time.monotonic()
-        self._was_refused = False
         self._is_refused = False
         self._polled: Snapshot | Outage | None = None
         self._beside: list[asyncio.Future[None]] = []
@@ -99,7 +99,7 @@ class Daemon:
                     return self._exit_code
                 if self._config.metrics_listen:
                     stack.enter_context(serving(self._report.figures, self._config.metrics_listen))
-                for work in (self._probe_logins(), self._keep_watchdog_quiet()):
+                for work in (self._logins.run(), self._keep_watchdog_quiet()):
                     self._beside.append(asyncio.ensure_future(work))
                     stack.push_async_callback(_cancel, self._beside[-1])
                 self._systemd.ready()
@@ -162,7 +162,7 @@ class Daemon:
         self._poller.interval_seconds = config.interval_seconds
         self._log.queries = config.log_queries
         self._log.as_json(config.log_format == "json")
-        self._reloaded.set()
+        self._logins.seconds = config.login_probe_seconds
         note = f"; from the next start on: {', '.join(later)}" if later else ""
         said = f"the configuration was read again: {summary(config.policy, config.every_seconds)}{note}"
         self._log.tell("reload", said)
@@ -183,8 +183,11 @@ class Daemon:
     async def _poll(self) -> None:
         polled = await self._poller.next()
         # Asked here, since it may wait for a login for as long as the target allows.
-        self._is_refused = isinstance(polled, Snapshot) and await self._is_still_refused(polled)
+        self._is_refused = isinstance(polled, Snapshot) and await self._logins.settle(polled)
         self._polled = polled
+
+    def _knocked(self, knocked: Knock) -> None:
+        self._report.login((knocked.limit is not None) if knocked.is_known else None)
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
         """True where the work was done before a signal asked to end; it is given up otherwise."""
@@ -221,31 +224,6 @@ class Daemon:
             loop = asyncio.get_running_loop()
             for seconds in (SOON_SECONDS, LATER_SECONDS):
                 loop.call_later(seconds, self._poller.wake)
-
-    # Refused logins
-
-    async def _probe_logins(self) -> None:
-        while True:
-            seconds = self._config.login_probe_seconds
-            self._reloaded.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(seconds or None):
-                    await self._reloaded.wait()
-                    continue
-            if self._seat.is_held and await self._knock():
-                self._was_refused = True
-                self._poller.wake()
-
-    async def _knock(self) -> bool:
-        """Whether a login of its own is refused for want of a slot."""
-        refused = await is_refused(self._target, self._face)
-        self._report.login(refused)
-        return refused is True
-
-    async def _is_still_refused(self, snapshot: Snapshot) -> bool:
-        """Whether logins are refused although the snapshot shows slots that are free."""
-        was, self._was_refused = self._was_refused, False
-        return was and snapshot.counts.total < snapshot.slots and await self._knock()
 
     async def _keep_watchdog_quiet(self) -> None:
         seconds = self._systemd.watchdog_seconds

@@ -3,29 +3,54 @@
 import contextlib
 from typing import Final
 
-from pgtop.errors import FullError, PgtopError
+import msgspec
+
+from pgtop.core.refusal import Limit
+from pgtop.errors import PgtopError
 from pgtop.postgres.faults import DRIVER_ERRORS
 from pgtop.postgres.login import log_in
+from pgtop.postgres.outages import refusing_limit
 from pgtop.postgres.seat import Seat
-from pgtop.postgres.target import Target
+
+KNOCK_SECONDS: Final = 3.0
+"""How long an answer is waited for."""
 
 _GOODBYE_SECONDS: Final = 1.0
 
 
-async def is_refused(target: Target, face: str) -> bool | None:
-    """Whether a login is refused for want of a slot; None where it fails for another reason, or is too slow.
+class Knock(msgspec.Struct, frozen=True):
+    """What a login came to."""
 
-    Takes a slot for a few milliseconds.
+    limit: Limit | None
+    """Which of the server's limits refused it; None where it got in, or failed for another reason."""
+    is_known: bool = True
+    """False where it failed for another reason, a role's or a database's own limit among them."""
+
+
+async def knock(seat: Seat) -> Knock:
+    """What a login as the seat's ordinary role comes to; takes a slot for a few milliseconds.
+
+    While the rescue role has the seat, the ordinary one is knocking already, to get it back.
     """
+    if seat.is_rescue:
+        return _knock(seat.refused, got_in=False)
+    target = seat.target
+    seconds = min(target.connect_timeout_seconds, KNOCK_SECONDS)
     try:
-        session = await log_in(target, Seat(target, face).application_name)
-    except FullError:
-        return True
-    except PgtopError:
-        return None
+        session = await log_in(
+            msgspec.structs.replace(target, connect_timeout_seconds=seconds), seat.application_name
+        )
+    except PgtopError as error:
+        return _knock(refusing_limit(error), got_in=False)
     try:
         with contextlib.suppress(*DRIVER_ERRORS):
             await session.connection.close(timeout=_GOODBYE_SECONDS)
     finally:
         session.connection.terminate()
-    return False
+    return _knock(None, got_in=True)
+
+
+def _knock(limit: Limit | None, *, got_in: bool) -> Knock:
+    if limit is not None and limit.is_the_servers:
+        return Knock(limit)
+    return Knock(None, is_known=got_in)

@@ -28,7 +28,6 @@ from tests.postgres.test_tls import certificate as certificate
 from tests.postgres.test_tls import with_tls as with_tls
 from tests.servers import close, execute, fetch_value, session, wait_until
 
-
 SMALL = {"max_connections": "6", "superuser_reserved_connections": "3"}
 """Three ordinary slots."""
 
