@@ -11,6 +11,7 @@ from pgtop.core.activity import BackendId, Snapshot
 from pgtop.core.policy import Plan, ReapPolicy
 from pgtop.core.text import plural
 from pgtop.errors import PgtopError
+from pgtop.postgres.seat import Seat
 from pgtop.reaper import Reaper, Report
 from pgtop.tui.dialogs import PlanDialog, Replan
 from pgtop.tui.messages import Begun, Reaped, Trouble
@@ -22,8 +23,9 @@ LONGEST_RUN_SECONDS: Final = 30.0
 class Acting:
     """Asks and acts on behalf of a screen, one plan at a time."""
 
-    def __init__(self, screen: Screen[Any], reaper: Reaper, policy: ReapPolicy) -> None:
+    def __init__(self, screen: Screen[Any], seat: Seat, reaper: Reaper, policy: ReapPolicy) -> None:
         self._screen = screen
+        self._seat = seat
         self._reaper = reaper
         self._policy = policy
         self.is_busy = False
@@ -66,6 +68,12 @@ class Acting:
 
     async def _ask_and_run(
         self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None = None
+    ) -> None:
+        with self._seat.steady():  # what is planned as the rescue role is done as the rescue role
+            await self._ask_and_run_steadily(snapshot, planning, replan)
+
+    async def _ask_and_run_steadily(
+        self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None
     ) -> None:
         try:
             dialog = PlanDialog(await planning, replan=replan, caution=caution(snapshot) if replan else "")

@@ -1,6 +1,7 @@
 """PgtopApp: the terminal program around the dashboard, and how it begins and ends."""
 
 import asyncio
+import contextlib
 import io
 import os
 import select
@@ -20,8 +21,9 @@ from pgtop.audit import AuditLog, operator
 from pgtop.config import Config
 from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.text import printable
-from pgtop.errors import ExitCode
+from pgtop.errors import ExitCode, FullError
 from pgtop.poller import Poller
+from pgtop.postgres.outages import LimitReachedError
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
 from pgtop.postgres.target import Target
@@ -119,13 +121,15 @@ def is_hung_up(descriptor: int) -> bool:
 async def run_dashboard(target: Target, config: Config) -> int:
     """Opens the dashboard on a server and stays until it is closed; returns the exit code.
 
-    Raises PgtopError before the screen opens where the server cannot be reached.
+    Raises PgtopError before the screen opens where the server cannot be reached; a server that has no slot
+    left is tried again on the screen.
     """
     seat = Seat(target, FACE)
     later = io.StringIO()
     audit = AuditLog(config.audit_log, later, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
     try:
-        await seat.take()
+        with contextlib.suppress(FullError, LimitReachedError):
+            await seat.take()
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await poller.next()
         reaper = Reaper(seat, audit, FACE, operator(os.environ))

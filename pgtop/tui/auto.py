@@ -129,8 +129,11 @@ class Auto:
 
     # One turn after the other
 
-    def polled(self, result: Snapshot | Outage) -> None:
-        """A poll's result: a turn follows from it while this is on, unless one goes on or a person acts."""
+    def polled(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
+        """A poll's result, and whether a login was refused although it shows room.
+
+        A turn follows from it while this is on, unless one goes on or a person acts.
+        """
         self._out = isinstance(result, Outage)
         if isinstance(result, Outage):
             return
@@ -139,16 +142,16 @@ class Auto:
             return
         if self.is_on and not self._acting.is_busy:
             self._may_hold_key = True
-            self._task = asyncio.ensure_future(self._take_turn(result))
+            self._task = asyncio.ensure_future(self._take_turn(result, refused))
         elif not self.is_on and self._may_hold_key:
             self._task = asyncio.ensure_future(self._give_key_back())
 
-    async def _take_turn(self, snapshot: Snapshot) -> None:
+    async def _take_turn(self, snapshot: Snapshot, refused: bool) -> None:
         try:
             if self._poller.probe.seat.pooled:
                 raise PgtopError(_POOLED)
             async with self._acting.one_run:
-                self._turn = turn = await self.engine.turn(snapshot)
+                self._turn = turn = await self.engine.turn(snapshot, refused=refused)
             if turn.report is not None or not self._is_unwritten(snapshot):
                 self._problem, self._unwritten = "", False
         except (PgtopError, *DRIVER_ERRORS) as error:

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from pgtop.autoreaper import AutoReaper
 from pgtop.config import Config
 from pgtop.core.activity import BackendId, Outage, Snapshot
+from pgtop.login_watch import LoginWatch
 from pgtop.poller import Poller
 from pgtop.reaper import Reaper, Report
 from pgtop.sentences import begun_sentence
@@ -23,6 +24,10 @@ from pgtop.tui.view import SHORT_LINES
 
 ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto"})
 """The actions that end or cancel something: there is none of them where read_only is in force."""
+
+
+WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help"})
+"""The dashboard's own actions that mean something before there is anything to see."""
 
 
 class DashboardScreen(Looking):
@@ -62,40 +67,53 @@ class DashboardScreen(Looking):
     ) -> None:
         super().__init__(poller=poller, config=config)
         self._first = first
-        self._acting = Acting(self, reaper, config.policy)
-        engine = AutoReaper(reaper, poller.probe.seat, config.policy, config.every_seconds)
+        seat = poller.probe.seat
+        self._acting = Acting(self, seat, reaper, config.policy)
+        engine = AutoReaper(reaper, seat, config.policy, config.every_seconds)
+        self._logins = LoginWatch(poller, config.login_probe_seconds)
         self._auto = Auto(self, engine, poller, self._acting)
         self._blockers_shown = 0
         self._report: Report | None = None
 
     def on_mount(self) -> None:
-        self._backends.focus()
         self._take(self._first)
-        if self._poller.probe.seat.pooled:
-            self.say(
-                "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
-            )
         self.run_worker(self._poll(), name="poll", group="poll")
+        self.run_worker(self._logins.run(), name="logins", group="logins")
         self.set_interval(1.0, self._tick)
 
     # Polling
 
     async def _poll(self) -> None:
         while True:
-            self.post_message(Polled(await self._poller.next()))
+            result = await self._poller.next()
+            refused = isinstance(result, Snapshot) and await self._logins.settle(result)
+            self.post_message(Polled(result, refused=refused))
 
     @on(Polled)
     def _polled(self, message: Polled) -> None:
-        self._take(message.result)
+        self._take(message.result, refused=message.refused)
 
-    def _take(self, result: Snapshot | Outage) -> None:
+    def _take(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
+        self.refusing = self._logins.limit
         self.seen.take(result, self._poller.interval_seconds)
-        if not self.paused:
+        is_first = self.shown is None and isinstance(result, Snapshot)
+        if not self.paused or is_first:
             self.show_latest()
+        if is_first:
+            self._begin()
         if isinstance(result, Snapshot) and self.notice is not None:
             self.notice = notices.with_usage(self.notice, result)
         self.show_all()
-        self._auto.polled(result)
+        self._auto.polled(result, refused=refused)
+
+    def _begin(self) -> None:
+        """There is something to see now."""
+        self.remove_class("-waiting")
+        self._backends.focus()
+        if self._poller.probe.seat.pooled:
+            self.say(
+                "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
+            )
 
     def _tick(self) -> None:
         self._show_head()
@@ -138,6 +156,8 @@ class DashboardScreen(Looking):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """False for what read_only forbids: then neither a key, the mouse nor the palette gets there."""
         if self._config.read_only and action in ACTING_KEYS:
+            return False
+        if self.shown is None and action not in WAITING_ACTIONS:
             return False
         return super().check_action(action, parameters)
 

@@ -10,13 +10,15 @@ from pgtop.reaper import Report
 class Polled(Message):
     """A poll's result. A newer one takes the place of one that is still waiting to be shown."""
 
-    def __init__(self, result: Snapshot | Outage) -> None:
+    def __init__(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
+        """`refused` where a login was refused just now, although the result shows slots that are free."""
         super().__init__()
         self.result = result
+        self.refused = refused
 
     def can_replace(self, message: Message) -> bool:
-        """True for an older one."""
-        return isinstance(message, Polled)
+        """True for an older one that nobody has to act on."""
+        return isinstance(message, Polled) and not message.refused
 
 
 class Begun(Message):

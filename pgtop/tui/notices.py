@@ -71,11 +71,27 @@ def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
     return [first, *([Cell(line.ljust(width), notice.style)] for line in said[1:])]
 
 
-def keys(focus: str | None, tagged: int, notice: Notice | None, *, read_only: bool = False) -> list[Key]:
+BREAK_GLASS: Final = Key("B", "break the glass", "screen.break_glass")
+HELP_AND_QUIT: Final = (Key("F1", "help", "screen.help"), Key("q", "quit", "app.quit"))
+
+
+def waiting_keys(*, break_glass: bool) -> list[Key]:
+    """The keys that count while there is nothing to see yet."""
+    return [*([BREAK_GLASS] if break_glass else []), *HELP_AND_QUIT]
+
+
+def keys(
+    focus: str | None,
+    tagged: int,
+    notice: Notice | None,
+    *,
+    read_only: bool = False,
+    break_glass: bool = False,
+) -> list[Key]:
     """The keys that count now, the most needed first; the last two are shown always.
 
     `focus` is the id of what has it: where a filter is typed, letters are text. `read_only` leaves those out
-    that end or cancel.
+    that end or cancel; `break_glass` is offered where no seat can be had on the server's own host.
     """
     if focus == "filter":
         return [
@@ -83,7 +99,7 @@ def keys(focus: str | None, tagged: int, notice: Notice | None, *, read_only: bo
             Key("Esc", "clear it", "screen.clear"),
             Key("F1", "help", "screen.help"),
         ]
-    found = []
+    found = [BREAK_GLASS] if break_glass else []
     if notice is not None:
         found.append(Key("Esc", "read", "screen.clear"))
     if focus == "applications":
@@ -112,7 +128,7 @@ def keys(focus: str | None, tagged: int, notice: Notice | None, *, read_only: bo
             Key("[ ]", "window", "screen.window(1)"),
             Key("p", "pause", "screen.pause"),
         ]
-    return [*found, Key("F1", "help", "screen.help"), Key("q", "quit", "app.quit")]
+    return [*found, *HELP_AND_QUIT]
 
 
 class Listed(NamedTuple):

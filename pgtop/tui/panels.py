@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
+from pgtop.core.refusal import Limit, held_by_connecting
 from pgtop.core.text import cell_width, clip, clock, duration, percent, plural, printable
 from pgtop.tui.auto_words import reaper_words
 from pgtop.tui.cells import usage_bar
 from pgtop.tui.columns import Cell
 from pgtop.tui.graph import Level
 from pgtop.tui.sentences import few_lines
+from pgtop.tui.waiting import outage_sentence
 
 _LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "full": "red"}
 
@@ -33,6 +35,20 @@ class Standing(NamedTuple):
     """True where a poll should have been answered by now, and nobody says yet that it failed."""
     read_only: bool = False
     """True where no key ends or cancels anything."""
+    refusing: Limit | None = None
+    """What of the server's refuses other logins, where that is known."""
+
+    @property
+    def connecting(self) -> int:
+        """How many slots clients hold that are still connecting, as far as refused logins tell."""
+        if self.refusing is None:
+            return 0
+        return held_by_connecting(self.refusing, self.snapshot.server.limits, self.snapshot.counts.total)
+
+    @property
+    def level(self) -> Level:
+        """How bad it is."""
+        return level(self.snapshot, self.warn_at, refused=self.refusing is not None)
 
 
 class Key(NamedTuple):
@@ -43,9 +59,9 @@ class Key(NamedTuple):
     action: str = ""
 
 
-def level(snapshot: Snapshot, warn_at: float) -> Level:
-    """`calm` below the line, `over` on and above it, `full` where no ordinary slot is left."""
-    if snapshot.counts.total >= snapshot.slots:
+def level(snapshot: Snapshot, warn_at: float, *, refused: bool = False) -> Level:
+    """`calm` below the line, `over` on and above it, `full` where no slot is left or logins are `refused`."""
+    if refused or snapshot.counts.total >= snapshot.slots:
         return "full"
     return "over" if snapshot.usage >= warn_at else "calm"
 
@@ -54,13 +70,27 @@ def sentence(standing: Standing, *, brief: bool = False) -> str:
     """How it stands, in words: `over the 80% line since 12:01`."""
     snapshot = standing.snapshot
     line = f"the {percent(standing.warn_at)} line"
-    if level(snapshot, standing.warn_at) == "calm":
+    if standing.level == "calm":
         return f"under {line}"
     since = _since(standing.over_since, snapshot.taken_at) if standing.over_since is not None else ""
-    if level(snapshot, standing.warn_at) == "full":
+    if standing.level == "full":
+        hidden = _hidden(standing)
+        if hidden:
+            return hidden if brief else f"FULL: logins are refused · {hidden}"
         refused = "FULL: ordinary logins are refused"
-        return refused if brief else f"{refused} · over {line}{since}"
+        return refused if brief or not since else f"{refused} · over {line}{since}"
     return f"over {line}{since}"
+
+
+def _hidden(standing: Standing) -> str:
+    """Who holds the slots that the list does not show, where logins are refused all the same."""
+    if standing.refusing is Limit.CLIENTS:
+        return "too many clients are still connecting"
+    number = standing.connecting
+    if not number:
+        return ""
+    held = "1 slot is" if number == 1 else f"{number} slots are"
+    return f"{held} held by clients still connecting"
 
 
 def _since(moment: int, now: int) -> str:
@@ -108,6 +138,11 @@ def _identity(standing: Standing) -> list[Cell]:
         Cell(" " + clip(printable(server.address), 40), "strong"),
         Cell(f"  PostgreSQL {server.version}"),
         Cell("  standby" if standby else "  primary", "amber" if standby else ""),
+        *(
+            [Cell(f"  rescue: {clip(printable(snapshot.privileges.role), 20)}", "amber")]
+            if snapshot.is_rescue
+            else []
+        ),
         Cell(f"  every {interval(standing.interval_seconds)}", "dim"),
         Cell(f"  up {duration(uptime)}", "dim"),
     ]
@@ -141,7 +176,7 @@ def _liveness(standing: Standing) -> list[Cell]:
 def _usage(standing: Standing, width: int) -> list[Cell]:
     snapshot = standing.snapshot
     counts = snapshot.counts
-    style = _LEVEL_STYLES[level(snapshot, standing.warn_at)]
+    style = _LEVEL_STYLES[standing.level]
     bound = "" if counts.exact else "≤ "
     facts = f" {bound}{counts.total} of {snapshot.slots} slots · {bound}{percent(snapshot.usage)}"
     widest = max(
@@ -195,7 +230,7 @@ def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: in
     In at most `most` lines.
     """
     age = "" if age_seconds is None else f" · data {duration(age_seconds)} old"
-    said = few_lines(f"✗ {outage.message} · trying again{age}", width - 2, most)
+    said = few_lines(f"✗ {outage_sentence(outage)}{age}", width - 2, most)
     return [[Cell(f" {line}".ljust(width), "alarm")] for line in said]
 
 

@@ -7,7 +7,8 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from pgtop.config import Config
-from pgtop.core.activity import Snapshot
+from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.refusal import Limit
 from pgtop.core.selection import parse_filter, sort_backends
 from pgtop.poller import Poller
 from pgtop.reaper import Report
@@ -18,6 +19,7 @@ from pgtop.tui.graph import ConnectionGraph
 from pgtop.tui.notices import Notice
 from pgtop.tui.paint import Lines
 from pgtop.tui.seen import Seen
+from pgtop.tui.waiting import Awaited, waiting_lines
 
 SHORT_LINES: Final = 15
 """From this height on there is room for more than the list of backends."""
@@ -43,6 +45,10 @@ class View(Screen[None]):
         """The snapshot on the screen: what keys act on."""
         self._over_since: int | None = None
         self._history = self.seen.history
+        self.refusing: Limit | None = None
+        """What of the server's refuses other logins, where that is known."""
+        self.on_host = False
+        """True where the server runs on this host."""
         self.paused = False
         self.notice: Notice | None = None
 
@@ -50,6 +56,7 @@ class View(Screen[None]):
         yield Lines(id="head")
         yield Lines(id="banner")
         yield Lines(id="auto")
+        yield Lines(id="waiting")
         yield ConnectionGraph(ascii_only=not self.app.console.encoding.startswith("utf"), id="graph")
         yield ApplicationsTable(id="applications")
         yield BackendsTable(idle_after_seconds=self._config.idle_after_seconds, id="backends")
@@ -95,7 +102,10 @@ class View(Screen[None]):
     def _show_head(self) -> None:
         outage, snapshot, width = self.seen.outage, self.shown, self.size.width
         banner = self._lines("banner")
-        banner.display = outage is not None
+        banner.display = outage is not None and snapshot is not None
+        self.set_class(snapshot is None, "-waiting")
+        if outage is not None and snapshot is None:
+            self._lines("waiting").show(waiting_lines(self._awaited(outage), width))
         self.set_class(outage is not None, "-outage")
         for greyed in (self._applications, self._backends, self._lines("head")):
             greyed.set_class(outage is not None, "-greyed")
@@ -114,8 +124,21 @@ class View(Screen[None]):
                 paused=self.paused,
                 read_only=self._config.read_only,
                 late=self.seen.age_seconds > interval + LATE_SECONDS,
+                refusing=self.refusing,
             )
             self._lines("head").show(panels.head_lines(standing, width))
+
+    @property
+    def may_break_glass(self) -> bool:
+        """True where no seat can be had for want of a slot, and this host is the server's own."""
+        outage = self.seen.outage
+        refused = outage is not None and outage.limit is not None and Limit(outage.limit).is_the_servers
+        return self.on_host and refused and not self._config.read_only
+
+    def _awaited(self, outage: Outage) -> Awaited:
+        target = self._poller.probe.seat.target
+        rescue = target.rescue.label if target.rescue is not None else ""
+        return Awaited(target.label, outage, rescue, self.on_host, self._config.read_only)
 
     def _show_graph(self) -> None:
         snapshot = self.shown
@@ -127,7 +150,7 @@ class View(Screen[None]):
                 slots=snapshot.slots,
                 warn_at=self._config.warn_at,
                 max_connections=snapshot.server.limits.max_connections,
-                level=panels.level(snapshot, self._config.warn_at),
+                level=panels.level(snapshot, self._config.warn_at, refused=self.refusing is not None),
             )
 
     def _show_tables(self, snapshot: Snapshot) -> None:
@@ -162,7 +185,16 @@ class View(Screen[None]):
         if self.notice is not None:
             line.fit(notices.lines(self.notice, self.size.width, 2 if self.size.height >= SHORT_LINES else 1))
         focus = self.focused.id if self.focused is not None else None
-        keys = notices.keys(focus, len(self._backends.tagged), self.notice, read_only=self._config.read_only)
+        if self.shown is None:
+            keys = notices.waiting_keys(break_glass=self.may_break_glass)
+        else:
+            keys = notices.keys(
+                focus,
+                len(self._backends.tagged),
+                self.notice,
+                read_only=self._config.read_only,
+                break_glass=self.may_break_glass,
+            )
         self._lines("keys").show([panels.key_line(keys, self.size.width)])
 
     def say(self, said: str, style: str = "note", report: Report | None = None) -> None:

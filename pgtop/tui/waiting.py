@@ -1,0 +1,94 @@
+"""What the dashboard shows before its first look at a server: what it tries, what refuses it, what helps.
+
+Pure functions from an outage to lines of cells.
+"""
+
+from typing import Final, NamedTuple
+
+from pgtop.core.activity import Outage
+from pgtop.core.refusal import Limit
+from pgtop.core.text import clip, duration, folded, plural
+from pgtop.tui.columns import Cell
+from pgtop.tui.sentences import told
+
+_HEADLINES: Final = {
+    Limit.ROLE: "REFUSED by the role's own CONNECTION LIMIT: the server itself may have room",
+    Limit.DATABASE: "REFUSED by the database's own CONNECTION LIMIT: the server itself may have room",
+}
+_FULL: Final = "FULL: no slot is left for this login"
+
+_ROOM_FOR_PRIVILEGED: Final = {
+    Limit.ORDINARY: "a superuser gets in, and from PostgreSQL 16 on a member of pg_use_reserved_connections",
+    Limit.RESERVED: "a superuser gets in",
+    Limit.ROLE: "another role gets in",
+    Limit.DATABASE: "a superuser gets in, or any role in another database",
+    Limit.UNKNOWN: "a superuser may get in",
+}
+
+
+class Awaited(NamedTuple):
+    """What is known while there is no snapshot yet."""
+
+    target: str
+    """Where pgtop wants to go, and as whom, printable."""
+    outage: Outage
+    rescue: str = ""
+    """Where the rescue role goes, printable; "" where there is none."""
+    on_host: bool = False
+    """True where the server runs on this host, and sessions of it can be ended without a login."""
+    read_only: bool = False
+
+
+def waiting_lines(awaited: Awaited, width: int) -> list[list[Cell]]:
+    """The whole screen but its keys, in lines of at most `width` cells, the most needed first."""
+    outage = awaited.outage
+    limit = Limit(outage.limit) if outage.limit else None
+    lines: list[list[Cell]] = [[Cell(clip(f" {awaited.target}", width), "strong")]]
+    if awaited.rescue:
+        lines.append([Cell(clip(f" rescue: {awaited.rescue}", width), "dim")])
+    lines.append([])
+    if limit is None:
+        return [*lines, *told(f"✗ {outage.message}", width, "red"), [], *told("trying again", width)]
+    lines += told(_HEADLINES.get(limit, _FULL), width, "strong-red")
+    if limit.is_the_servers:
+        lines += told(str(limit), width)
+    lines.append([])
+    who = " as either role" if awaited.rescue else ""
+    tried = f"◌ {plural(outage.tries, 'login')} refused{who} in {duration(outage.seconds)}, still trying"
+    lines += [*told(tried, width, "amber"), []]
+    helps = _helps(awaited, limit, width)
+    return [*lines, *([[Cell(" What helps", "title")]] if helps else []), *helps]
+
+
+def _helps(awaited: Awaited, limit: Limit, width: int) -> list[list[Cell]]:
+    found: list[tuple[str, str, str]] = []
+    if awaited.on_host and not awaited.read_only:
+        said = "break the glass: end idle sessions from this host, the server's own, without a login"
+        found.append(("B", said, "screen.break_glass"))
+    elif not awaited.on_host and limit.is_the_servers:
+        found.append(
+            ("·", "on the server's own host: pgtop break-glass ends idle sessions without a login", "")
+        )
+    if not awaited.rescue and limit in _ROOM_FOR_PRIVILEGED:
+        found.append(("·", f"{_ROOM_FOR_PRIVILEGED[limit]}: -U, or --rescue user=…", ""))
+    if limit is Limit.CLIENTS:
+        found.append(("·", "authentication_timeout ends clients that connect and say nothing", ""))
+    if limit is Limit.ROLE:
+        found.append(("·", "ALTER ROLE … CONNECTION LIMIT raises it", ""))
+    if limit is Limit.DATABASE:
+        found.append(("·", "ALTER DATABASE … CONNECTION LIMIT raises it", ""))
+    lines: list[list[Cell]] = []
+    for key, said, action in found:
+        first, *rest = folded(said, max(1, width - 4))
+        lines.append([Cell(f" {key}  ", "key", action), Cell(first, "", action)])
+        lines += [[Cell(f"    {line}", "", action)] for line in rest]
+    return lines
+
+
+def outage_sentence(outage: Outage) -> str:
+    """What is wrong while there is data: with the tries, where no slot is left."""
+    if not outage.limit:
+        return f"{outage.message} · trying again"
+    limit = Limit(outage.limit)
+    said = f"FULL: {limit}" if limit.is_the_servers else str(limit)
+    return f"{said} · {plural(outage.tries, 'login')} refused in {duration(outage.seconds)}, still trying"
