@@ -26,7 +26,7 @@ async def enter(seat: Seat, wait_seconds: float, tell: Callable[[str], None] = l
             if remaining <= 0:
                 if wait_seconds > 0:
                     tried = plural(seat.tries.count, "login")
-                    error.problem += f"; {tried} refused in {duration(seat.tries.seconds)}"
+                    error.problem += f"; {tried} refused in {seat.tries.seconds:.1f}s"
                 raise
             if not told:
                 told = True
