@@ -19,6 +19,7 @@ from pgtop.errors import ExitCode
 from pgtop.postgres.faults import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
+from pgtop.postgres.seat_hand import SeatHand
 from pgtop.postgres.target import Target
 from pgtop.reaper import Outcome, Reaper, Report
 
@@ -53,7 +54,7 @@ async def reap(target: Target, config: Config, *, dry_run: bool, always: bool) -
     """
     seat = Seat(target, FACE)
     audit = AuditLog(config.audit_log, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
-    reaper = Reaper(seat, audit, FACE, operator(os.environ))
+    reaper = Reaper(SeatHand(seat), audit, FACE, operator(os.environ))
     await seat.take()
     try:
         probe = Probe(seat)
