@@ -22,6 +22,8 @@ _SPARED_PHRASES: Final = {
     SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
     SparedFor.BEYOND_MOST: ("beyond the most of one sweep", "beyond the most of one sweep"),
     SparedFor.STUCK: ("could not be ended before", "could not be ended before"),
+    SparedFor.AGE_UNKNOWN: ("of unknown idle age", "of unknown idle age"),
+    SparedFor.UNSURE: ("may be of another user or database", "may be of another user or database"),
 }
 
 
