@@ -60,8 +60,18 @@ def plan_break_glass(snapshot: Snapshot, policy: ReapPolicy, ask: Ask) -> Plan:
         _judge(each, policy, ask, context) for each in sorted(snapshot.backends, key=_longest_idle_first)
     ]
     plan = make_plan(snapshot, policy, Act.TERMINATE, Trigger.BREAK_GLASS, verdicts)
-    needed = just_enough(plan, plan.total) if ask.count is None else ask.count
-    return at_most(at_most(plan, needed, SparedFor.ENOUGH), policy.max_per_sweep, SparedFor.BEYOND_MOST)
+    if ask.count is None:
+        plan = at_most(plan, just_enough(plan, plan.total), SparedFor.ENOUGH)
+    else:
+        plan = at_most(plan, ask.count, SparedFor.BEYOND_COUNT)
+    return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
+
+
+def is_enough(plan: Plan, ask: Ask) -> bool:
+    """Whether the plan does all that was asked for."""
+    if ask.count is not None:
+        return len(plan.victims) >= ask.count
+    return plan.usage_after < plan.warn_at
 
 
 def _longest_idle_first(backend: Backend) -> tuple[bool, int, int, int]:

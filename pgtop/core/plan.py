@@ -64,6 +64,7 @@ class SparedFor(StrEnum):
     IN_TRANSACTION = "idle in transaction"
     NOT_ACTIVE = "running no statement"
     ENOUGH = "not needed for that"
+    BEYOND_COUNT = "beyond the number asked for"
     BEYOND_MOST = "beyond the most of one sweep"
     STUCK = "signalled before, and still there"
     AGE_UNKNOWN = "of unknown idle age"

@@ -37,7 +37,7 @@ from pgtop.core.activity import (
 from pgtop.core.title import Title, cluster_prefix, read_title
 from pgtop.errors import ConnectError, NotPermittedError
 from pgtop.postgres import proc, sockets
-from pgtop.postgres.host_servers import HostServer, closed_error, limits_of, system_identifier, user_name
+from pgtop.postgres.host_servers import ClosedError, HostServer, limits_of, system_identifier, user_name
 from pgtop.postgres.own_kind import OwnKind, own_kind
 from pgtop.postgres.proc import Process
 from pgtop.postgres.sockets import TcpSocket, UnixSocket
@@ -150,7 +150,7 @@ class HostWatcher:
             silent = [each for each in children if each.command_line == postmaster.command_line]
             waiting = [each for each in silent if around.any_of(proc.socket_inodes(each.pid))]
         except PermissionError as error:
-            raise closed_error(self.server.uid) from error
+            raise ClosedError(self.server.uid) from error
         now, marks, backends = self.now, {}, []
         for process, title in found:
             backend, mark = self._backend(process, title, around.of(inodes[process.pid], title), kind, now)

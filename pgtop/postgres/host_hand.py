@@ -22,7 +22,7 @@ from pgtop.core.title import read_title
 from pgtop.errors import PgtopError, UsageError
 from pgtop.postgres import proc, sockets
 from pgtop.postgres.host import SENT_TOLERANCE_MICROSECONDS, HostWatcher, Mark
-from pgtop.postgres.host_servers import closed_error
+from pgtop.postgres.host_servers import ClosedError
 
 
 class HostHand:
@@ -56,7 +56,7 @@ class HostHand:
             try:
                 signal.pidfd_send_signal(descriptor, 0)
             except PermissionError as error:
-                raise closed_error(self._watcher.server.uid) from error
+                raise ClosedError(self._watcher.server.uid) from error
             except ProcessLookupError:
                 pass
             finally:

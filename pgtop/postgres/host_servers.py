@@ -166,7 +166,7 @@ def _has_socket_in(server: HostServer, directory: str) -> bool:
 def choose(found: HostServers, wanted: Wanted) -> HostServer:
     """The one server that is meant.
 
-    Raises UsageError where several are, ConnectError where none is, and NotPermittedError where it may be one
+    Raises UsageError where several are, ConnectError where none is, and ClosedError where it may be one
     that this user may not look into.
     """
     meant = [server for server in found.servers if wanted.admits(server)]
@@ -178,7 +178,7 @@ def choose(found: HostServers, wanted: Wanted) -> HostServer:
         listed = "; ".join([server.label for server in meant] + others)
         raise UsageError(f"several servers run on this host ({listed})", "name one with --port or --data-dir")
     if found.closed:
-        raise closed_error(found.closed[0])
+        raise ClosedError(found.closed[0])
     if found.servers:
         listed = "; ".join(server.label for server in found.servers)
         raise ConnectError("no server of this host is the one that is named", f"there is {listed}")
@@ -188,11 +188,15 @@ def choose(found: HostServers, wanted: Wanted) -> HostServer:
     )
 
 
-def closed_error(uid: int) -> NotPermittedError:
-    """The error for a server that only another user may look into; the mend is its user's name."""
-    owner = printable(user_name(uid))
-    problem = f"only {owner} and root may look into the server's processes, and end its sessions"
-    return NotPermittedError(problem, f"sudo -u {owner} pgtop break-glass")
+class ClosedError(NotPermittedError):
+    """A server that only another user may look into, or end sessions of."""
+
+    def __init__(self, uid: int) -> None:
+        owner = printable(user_name(uid))
+        problem = f"only {owner} and root may look into the server's processes, and end its sessions"
+        super().__init__(problem, f"sudo -u {owner} pgtop break-glass")
+        self.uid = uid
+        """That user."""
 
 
 def _refuse_hidden(wanted: Wanted) -> None:
@@ -202,7 +206,7 @@ def _refuse_hidden(wanted: Wanted) -> None:
         with contextlib.suppress(OSError):
             for lock in sorted(Path(place).glob(".s.PGSQL.*.lock")):
                 if os.path.lexists(lock.with_suffix("")) and not _all_processes_are_shown():
-                    raise closed_error(lock.stat().st_uid)
+                    raise ClosedError(lock.stat().st_uid)
 
 
 def _all_processes_are_shown() -> bool:

@@ -4,6 +4,7 @@ From its socket diagnostics, by pyroute2, which is imported when it is first ask
 runs event loops of its own, so that nothing here may be called on a thread that runs one.
 """
 
+import gc
 import socket
 from typing import Any, Final
 
@@ -39,6 +40,17 @@ class UnixSocket(msgspec.Struct, frozen=True):
     name: str
     """The path; a server's end has that of the socket it accepted on."""
     unread_bytes: int
+
+
+def get_ready() -> None:
+    """Imports what asking the kernel needs."""
+    collecting = gc.isenabled()
+    gc.disable()  # nothing of an import is garbage, and looking for it takes a third of the time
+    try:
+        import pyroute2.netlink.diag  # noqa: F401
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def tcp_sockets(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
