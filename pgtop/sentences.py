@@ -67,7 +67,10 @@ def _broken_glass(plan: Plan, usage: str) -> str:
         line = percent(plan.warn_at)
         return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below {line} already"
     if not number:
-        return "Nobody to end: no session is idle for long enough that may be ended"
+        held = (
+            f" ({percent(plan.usage_before)} of the slots are held)" if plan.server.limits.are_known else ""
+        )
+        return f"Nobody to end: no session that may be ended is idle for long enough{held}"
     ages = [idle_age(victim.backend, plan.taken_at) for victim in plan.victims]
     span = ages[0] if ages[0] == ages[-1] else f"{ages[0]} to {ages[-1]}"
     room = f": {usage}" if plan.server.limits.are_known else ""
