@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from pgtop.break_glass_command import BREAK_GLASS
 from pgtop.command import Command
 from pgtop.config import Config, Given, in_force
 from pgtop.configfile import ConfigFile
@@ -95,7 +96,8 @@ def _reap(context: click.Context, /, **_: Any) -> int:
     if context.params["watch"]:
         return _watch(context, target, config)
     from pgtop.core.json_text import json_line
-    from pgtop.reap import as_report, reap
+    from pgtop.reap import reap
+    from pgtop.reap_report import as_report
     from pgtop.reap_table import render
 
     dry_run, always = context.params["dry_run"], context.params["always"]
@@ -200,6 +202,7 @@ DASHBOARD: Final = Command(
         ("pgtop", "the dashboard"),
         ("pgtop snapshot", "one look, as a table or as JSON"),
         ("pgtop reap", "end what is idle for too long, once or as a daemon"),
+        ("pgtop break-glass", "on the server's own host, when it lets nobody in"),
         ("pgtop audit", "who was ended, when, why and by whom"),
         ("pgtop config", "the settings in force, and where each comes from"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),
@@ -252,6 +255,7 @@ COMMANDS: Final = {
         ),
         notes=(*_NOTES[:2], _REAP_STATUS),
     ),
+    "break-glass": BREAK_GLASS,
     "audit": Command(
         "audit",
         callback=click.pass_context(_audit),

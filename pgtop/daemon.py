@@ -28,6 +28,7 @@ from pgtop.postgres.login_probe import Knock
 from pgtop.postgres.outages import FULL, LIMIT, LOST, STARTING, TIMEOUT, UNREACHABLE
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
+from pgtop.postgres.seat_hand import SeatHand
 from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
 from pgtop.systemd import Systemd
@@ -69,7 +70,7 @@ class Daemon:
         self._face = DRY_FACE if dry_run else FACE
         self._seat = Seat(target, self._face)
         audit = AuditLog(config.audit_log, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
-        reaper = Reaper(self._seat, audit, self._face, operator(os.environ))
+        reaper = Reaper(SeatHand(self._seat), audit, self._face, operator(os.environ))
         self._auto = AutoReaper(reaper, self._seat, config.policy, config.every_seconds, dry_run=dry_run)
         self._poller = Poller(Probe(self._seat), config.interval_seconds)
         self._logins = LoginWatch(self._poller, config.login_probe_seconds, self._knocked)

@@ -1,9 +1,9 @@
 """What `pgtop reap` did, or would do, as a table for people: who, why, and the room it makes."""
 
-from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state
+from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.plan import Plan, Spared, Trigger, Victim
-from pgtop.core.text import clip, duration, percent, plural, printable
-from pgtop.reap import Answer
+from pgtop.core.text import clip, percent, plural, printable
+from pgtop.reap_report import Answer
 from pgtop.sentences import by_application, headline, outcome_sentence, spared_sentence
 from pgtop.table import TextColumn, server_line, table_lines
 
@@ -45,7 +45,7 @@ def _sessions(answer: Answer, width: int) -> list[str]:
     def names(attribute: str, empty: str) -> list[str]:
         return [label(getattr(backend, attribute), empty) for backend in backends]
 
-    ages = [duration(backend.idle_seconds(plan.taken_at)) for backend in backends]
+    ages = [idle_age(backend, plan.taken_at) for backend in backends]
     return table_lines(
         [
             TextColumn("", done),

@@ -1,22 +1,23 @@
 """THE shared reaper: a plan becomes outcomes. Nothing else in the tree ends a session.
 
-Every face asks it for a plan, shows that plan, and hands the same plan back to be run. Each victim is ended
-by one statement that looks and signals at once, so that a session that is no longer what was shown lives.
+Every face asks it for a plan, shows that plan, and hands the same plan back to be run. The order is its own:
+audit lines, signals, one wait for all, audit lines. How a session is looked at, signalled and seen to be gone
+is its hand's: `postgres/seat_hand.py` over SQL, `postgres/host_hand.py` on the server's own host. No driver
+is imported here, so that a sick host needs none.
 """
 
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 
-import asyncpg
 import msgspec
 
 from pgtop.audit import AuditedServer, AuditLine, AuditLog, Operator
-from pgtop.core.activity import ACTIVE, Backend, BackendId, Snapshot, iso8601
+from pgtop.core.activity import BackendId, Snapshot, iso8601
+from pgtop.core.outcome import Outcome, Result
 from pgtop.core.policy import (
     Act,
     Plan,
@@ -30,10 +31,8 @@ from pgtop.core.policy import (
 )
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, ExitCode, PgtopError
-from pgtop.postgres import queries
-from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT, SeatLostError
-from pgtop.postgres.guard import guarded_statement
-from pgtop.postgres.seat import Seat
+
+__all__ = ["CONFIRM_SECONDS", "Grip", "Hand", "Outcome", "Reaper", "Report", "Result"]
 
 CONFIRM_SECONDS: Final = 2.0
 """How long the signalled sessions have to be gone, all together."""
@@ -42,30 +41,34 @@ _FIRST_LOOK_SECONDS: Final = 0.02
 _LOOK_SECONDS: Final = 0.1
 
 
-class Outcome(StrEnum):
-    """What became of one victim."""
+class Grip(Protocol):
+    """A hand laid on one plan's victims, for as long as the plan is carried out."""
 
-    TERMINATED = "terminated"
-    CANCELLED = "cancelled"
-    """Its statement ended; the session lives."""
-    CHANGED = "changed"
-    """It turned active, left, or is another session now: nothing was done to it."""
-    DENIED = "denied"
-    """The server does not let this role end it."""
-    SURVIVED = "survived"
-    """It was signalled and still there at the limit."""
-    FAILED = "failed"
-    """It was not signalled."""
-    UNKNOWN = "unknown"
-    """The connection was lost after the signal."""
+    @property
+    def queries(self) -> Mapping[BackendId, str]:
+        """The victims' statements, whole, as far as they can be known."""
+
+    async def signal(self, victim: Victim) -> Result | None:
+        """Signals a victim that still is what was shown; None where that is yet to be confirmed.
+
+        Never raises: what stands in the way is a Result.
+        """
+
+    async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
+        """Which of the signalled ones are not done with yet. Raises PgtopError where nobody knows."""
+
+    def release(self) -> None:
+        """Gives back what the grip holds."""
 
 
-class Result(msgspec.Struct, frozen=True):
-    """The outcome of one victim, with what the server said where it said something."""
+class Hand(Protocol):
+    """What reaches the sessions of one server."""
 
-    victim: Victim
-    outcome: Outcome
-    detail: str = ""
+    async def advisory_lock_holders(self) -> frozenset[int]:
+        """Pids that hold session-level advisory locks. Raises PgtopError where they cannot be asked for."""
+
+    async def grip(self, plan: Plan) -> Grip:
+        """Lays the hand on a plan's victims. Raises PgtopError: nothing was ended then."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -91,21 +94,21 @@ class Report(msgspec.Struct, frozen=True):
 
 
 class Reaper:
-    """Plans and ends, on one seat, for one face."""
+    """Plans and ends, by one hand, for one face."""
 
-    def __init__(self, seat: Seat, audit: AuditLog, face: str, operator: Operator) -> None:
-        self._seat = seat
+    def __init__(self, hand: Hand, audit: AuditLog, face: str, operator: Operator) -> None:
+        self._hand = hand
         self._audit = audit
         self._face = face
         self._operator = operator
 
     async def plan_sweep(self, snapshot: Snapshot, policy: ReapPolicy) -> Plan:
         """A plan over all stale sessions. Raises PgtopError where the server cannot be asked for locks."""
-        return plan_sweep(snapshot, policy, await self._advisory_lock_holders())
+        return plan_sweep(snapshot, policy, await self._hand.advisory_lock_holders())
 
     async def plan_emergency(self, snapshot: Snapshot, policy: ReapPolicy) -> Plan:
         """A plan that makes just enough room. Raises as `plan_sweep` does."""
-        return plan_emergency(snapshot, policy, await self._advisory_lock_holders())
+        return plan_emergency(snapshot, policy, await self._hand.advisory_lock_holders())
 
     async def plan_reap(
         self,
@@ -120,32 +123,20 @@ class Reaper:
         plan = plan_reap(snapshot, policy, always=always, refused=refused, stuck=stuck)
         if not plan.victims:
             return plan
-        holders = await self._advisory_lock_holders()
+        holders = await self._hand.advisory_lock_holders()
         return plan_reap(snapshot, policy, holders, always=always, refused=refused, stuck=stuck)
 
     async def plan_terminate(
         self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
     ) -> Plan:
         """A plan to end the selected sessions. Raises as `plan_sweep` does."""
-        return plan_terminate(snapshot, policy, selected, await self._advisory_lock_holders())
+        return plan_terminate(snapshot, policy, selected, await self._hand.advisory_lock_holders())
 
     async def plan_cancel(
         self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
     ) -> Plan:
         """A plan to cancel what the selected sessions run. Asks the server nothing."""
         return plan_cancel(snapshot, policy, selected)
-
-    async def _advisory_lock_holders(self) -> frozenset[int]:
-        rows = await self._ask("who holds advisory locks", queries.ADVISORY_LOCK_HOLDERS)
-        return frozenset(row["pid"] for row in rows)
-
-    async def _ask(self, what: str, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """Rows that are needed before anything may be ended."""
-        try:
-            return await self._seat.fetch(query, *arguments)
-        except (PgtopError, *DRIVER_ERRORS) as error:
-            problem = f"the server could not be asked {what} ({printable(str(error))})"
-            raise PgtopError(problem, "nothing was ended; try again") from error
 
     async def run(self, plan: Plan) -> Report:
         """Ends (or cancels) the plan's victims and tells what became of each.
@@ -155,81 +146,17 @@ class Reaper:
         """
         if plan.refusal or not plan.victims:
             return Report(plan, ())
-        queries_of = await self._whole_queries(plan)
-        lines = self._attempts(plan, queries_of)
-        seat_pid = self._seat.own_pid
-        await asyncio.to_thread(self._audit.append, lines)
-        signalled = [await self._signal(plan, victim, seat_pid) or victim for victim in plan.victims]
-        results = await self._confirm(plan, signalled, seat_pid)
+        grip = await self._hand.grip(plan)
+        try:
+            lines = self._attempts(plan, grip.queries)
+            await asyncio.to_thread(self._audit.append, lines)
+            signalled = [await grip.signal(victim) or victim for victim in plan.victims]
+            results = await _confirm(plan, signalled, grip)
+        finally:
+            grip.release()
         return Report(plan, tuple(results), await self._write_outcomes(lines, results))
 
-    async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
-        pids = [victim.backend.pid for victim in plan.victims]
-        what = "for the victims' statements"
-        try:
-            rows = await self._ask(what, queries.WHOLE_QUERIES, pids)
-        except PgtopError as error:
-            if not isinstance(error.__cause__, NOT_TEXT):
-                raise
-            rows = await self._ask(what, queries.WHOLE_QUERIES_UNCONVERTED, pids)
-        return {
-            BackendId(row["pid"], row["backend_start"] or 0): row["query"].decode("utf-8", "replace")
-            for row in rows
-        }
-
-    async def _signal(self, plan: Plan, victim: Victim, seat_pid: int) -> Result | None:
-        """Looks and signals in one statement; None where the signal was sent and is yet to be confirmed."""
-        if not self._seat.is_held or self._seat.own_pid != seat_pid:
-            return Result(victim, Outcome.FAILED, "not signalled: the connection was lost")
-        statement, arguments = guarded_statement(plan, victim)
-        try:
-            row = await self._seat.fetchrow(statement, *arguments)
-        except asyncpg.InsufficientPrivilegeError as error:
-            return Result(victim, Outcome.DENIED, printable(str(error)))
-        except (PgtopError, *DRIVER_ERRORS) as error:
-            refused = isinstance(error, asyncpg.PostgresError) and self._seat.is_held
-            return Result(victim, Outcome.FAILED if refused else Outcome.UNKNOWN, printable(str(error)))
-        if row is None:
-            return Result(victim, Outcome.CHANGED, "no longer what was shown")
-        if not row["signalled"]:
-            return Result(victim, Outcome.CHANGED, "it had just left")
-        return None
-
-    async def _still_there(self, pids: list[int], seat_pid: int) -> list[asyncpg.Record]:
-        # The poll may have taken the seat again, on another host even, where these pids mean nothing.
-        if self._seat.own_pid != seat_pid:
-            raise SeatLostError("the seat is another one by now")
-        return await self._seat.fetch(queries.STILL_THERE, pids)
-
-    async def _confirm(self, plan: Plan, results: Sequence[Result | Victim], seat_pid: int) -> list[Result]:
-        """Waits for all signalled victims together, at most CONFIRM_SECONDS."""
-        pending = {each.backend.id: each for each in results if isinstance(each, Victim)}
-        gone = Outcome.CANCELLED if plan.act is Act.CANCEL else Outcome.TERMINATED
-        known: dict[BackendId, Result] = {}
-        deadline = time.monotonic() + CONFIRM_SECONDS
-        pause = _FIRST_LOOK_SECONDS
-        while pending:
-            await asyncio.sleep(pause)
-            pause = _LOOK_SECONDS
-            try:
-                rows = await self._still_there([identity.pid for identity in pending], seat_pid)
-            except (PgtopError, *DRIVER_ERRORS) as error:
-                detail = f"signalled, then the connection was lost ({printable(str(error))})"
-                for identity, victim in pending.items():
-                    known[identity] = Result(victim, Outcome.UNKNOWN, detail)
-                break
-            there = {BackendId(row["pid"], row["backend_start"] or 0): row for row in rows}
-            for identity in list(pending):
-                if not _unmoved(plan.act, pending[identity].backend, there.get(identity)):
-                    known[identity] = Result(pending.pop(identity), gone)
-            if time.monotonic() >= deadline:
-                for identity, victim in pending.items():
-                    detail = f"signalled, and still there after {CONFIRM_SECONDS:.0f}s"
-                    known[identity] = Result(victim, Outcome.SURVIVED, detail)
-                break
-        return [known[each.backend.id] if isinstance(each, Victim) else each for each in results]
-
-    def _attempts(self, plan: Plan, queries_of: dict[BackendId, str]) -> list[AuditLine]:
+    def _attempts(self, plan: Plan, queries_of: Mapping[BackendId, str]) -> list[AuditLine]:
         plan_id = uuid.uuid4().hex
         now = datetime.now(UTC).isoformat()
         server = AuditedServer(
@@ -285,10 +212,26 @@ class Reaper:
         return ""
 
 
-def _unmoved(act: Act, backend: Backend, row: asyncpg.Record | None) -> bool:
-    """True while a signalled victim is still there, or still runs the statement that was cancelled."""
-    if row is None:
-        return False
-    if act is Act.TERMINATE:
-        return True
-    return bool(row["state"] == ACTIVE and row["query_start"] == backend.query_start)
+async def _confirm(plan: Plan, results: Sequence[Result | Victim], grip: Grip) -> list[Result]:
+    """Waits for all signalled victims together, at most CONFIRM_SECONDS."""
+    pending = {each.backend.id: each for each in results if isinstance(each, Victim)}
+    gone = Outcome.CANCELLED if plan.act is Act.CANCEL else Outcome.TERMINATED
+    known: dict[BackendId, Result] = {}
+    deadline = time.monotonic() + CONFIRM_SECONDS
+    pause = _FIRST_LOOK_SECONDS
+    while pending:
+        await asyncio.sleep(pause)
+        pause = _LOOK_SECONDS
+        try:
+            there = await grip.remaining(list(pending.values()))
+        except PgtopError as error:
+            detail = f"signalled, then the connection was lost ({printable(str(error))})"
+            known |= {each: Result(victim, Outcome.UNKNOWN, detail) for each, victim in pending.items()}
+            break
+        for identity in pending.keys() - there:
+            known[identity] = Result(pending.pop(identity), gone)
+        if time.monotonic() >= deadline:
+            detail = f"signalled, and still there after {CONFIRM_SECONDS:.0f}s"
+            known |= {each: Result(victim, Outcome.SURVIVED, detail) for each, victim in pending.items()}
+            break
+    return [known[each.backend.id] if isinstance(each, Victim) else each for each in results]

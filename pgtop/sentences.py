@@ -5,7 +5,7 @@ and what came of it.
 from collections import Counter
 from typing import Final
 
-from pgtop.core.labels import NO_APPLICATION, label
+from pgtop.core.labels import NO_APPLICATION, idle_age, label
 from pgtop.core.policy import Act, Plan, SparedFor, Trigger
 from pgtop.core.text import duration, percent, plural
 from pgtop.reaper import Outcome, Report
@@ -20,8 +20,11 @@ _SPARED_PHRASES: Final = {
     SparedFor.IN_TRANSACTION: ("idle in transaction", "idle in transaction"),
     SparedFor.NOT_ACTIVE: ("runs no statement", "run no statement"),
     SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
+    SparedFor.BEYOND_COUNT: ("beyond the number asked for", "beyond the number asked for"),
     SparedFor.BEYOND_MOST: ("beyond the most of one sweep", "beyond the most of one sweep"),
     SparedFor.STUCK: ("could not be ended before", "could not be ended before"),
+    SparedFor.AGE_UNKNOWN: ("of unknown idle age", "of unknown idle age"),
+    SparedFor.UNSURE: ("may be of another user or database", "may be of another user or database"),
 }
 
 
@@ -39,6 +42,8 @@ def headline(plan: Plan) -> str:
     usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
     if plan.trigger is Trigger.SELECTED:
         return f"End {plural(number, 'selected session')}: {usage}"
+    if plan.trigger is Trigger.BREAK_GLASS:
+        return _broken_glass(plan, usage)
     policy = plan.policy
     emergency = plan.trigger is Trigger.EMERGENCY
     age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
@@ -50,6 +55,26 @@ def headline(plan: Plan) -> str:
     if emergency:
         return f"EMERGENCY: end the {number} longest of those {meant}: {usage}"
     return f"End {plural(number, 'session')} {meant}: {usage}"
+
+
+def _broken_glass(plan: Plan, usage: str) -> str:
+    """What a plan made on the server's own host will do.
+
+    `End 13 sessions, idle for 12m to ≥ 3s: 103% → 79%`.
+    """
+    number = len(plan.victims)
+    if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
+        line = percent(plan.warn_at)
+        return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below {line} already"
+    if not number:
+        held = (
+            f" ({percent(plan.usage_before)} of the slots are held)" if plan.server.limits.are_known else ""
+        )
+        return f"Nobody to end: no session that may be ended is idle for long enough{held}"
+    ages = [idle_age(victim.backend, plan.taken_at) for victim in plan.victims]
+    span = ages[0] if ages[0] == ages[-1] else f"{ages[0]} to {ages[-1]}"
+    room = f": {usage}" if plan.server.limits.are_known else ""
+    return f"End {plural(number, 'session')}, idle for {span}{room}"
 
 
 def _meant(age: float, in_transaction_age: float | None) -> str:

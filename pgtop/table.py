@@ -67,11 +67,12 @@ def standing(snapshot: Snapshot, warn_at: float) -> str:
 def server_line(server: Server, taken_at: int) -> str:
     """Which server this is, and when it was looked at."""
     role = "standby" if server.identity.in_recovery else "primary"
-    at = _moment(taken_at)
+    at = moment(taken_at)
     return f"{printable(server.address)} · PostgreSQL {server.version} · {role} · {at} UTC"
 
 
-def _moment(microseconds: int) -> str:
+def moment(microseconds: int) -> str:
+    """A time to the second, in UTC."""
     from datetime import UTC, datetime
 
     return f"{datetime.fromtimestamp(microseconds // 1_000_000, tz=UTC):%Y-%m-%d %H:%M:%S}"

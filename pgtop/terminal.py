@@ -107,6 +107,21 @@ def run_until_sigterm(work: Coroutine[Any, Any, _Answer]) -> _Answer:
         leave_on_sigterm()
 
 
+def confirm(question: str) -> bool | None:
+    """Whether a person says yes on the terminal; None where standard input or error is none.
+
+    What was typed before the question stood there is no answer to it.
+    """
+    if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    import termios
+
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
 def can_ask() -> bool:
     """True where a person can be asked, also while standard input and output are redirected."""
     try:

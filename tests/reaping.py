@@ -15,6 +15,7 @@ from pgtop.core.policy import Plan, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
+from pgtop.postgres.seat_hand import SeatHand
 from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
 from tests.postgres.targets import seat_on, target_of
@@ -63,4 +64,4 @@ async def face_on(
 ) -> AsyncIterator[Face]:
     """A face on a server, as the superuser unless a target says otherwise."""
     async with seat_on(target or target_of(server), "test") as seat:
-        yield Face(seat, Probe(seat), Reaper(seat, AuditLog(audit), "test", OPERATOR), audit)
+        yield Face(seat, Probe(seat), Reaper(SeatHand(seat), AuditLog(audit), "test", OPERATOR), audit)

@@ -24,6 +24,7 @@ from pgtop.poller import Poller
 from pgtop.postgres.conninfo import resolve
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
+from pgtop.postgres.seat_hand import SeatHand
 from pgtop.reaper import Reaper
 from pgtop.tui.app import FACE, PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
@@ -125,7 +126,7 @@ async def run(uri: str, audit_log: Path, place: Path) -> None:
     try:
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await poller.next()
-        reaper = Reaper(seat, AuditLog(audit_log), FACE, operator(os.environ))
+        reaper = Reaper(SeatHand(seat), AuditLog(audit_log), FACE, operator(os.environ))
         app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
         async with app.run_test(size=LARGE) as pilot:
             await pilot.pause()

@@ -18,6 +18,7 @@ import pytest
 from pgtop.audit import AuditedServer, AuditLine, AuditLog, Operator, operator
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError
+from pgtop.postgres.seat_hand import SeatHand
 from pgtop.reaper import Reaper
 from tests.reaping import OPERATOR, face_on
 from tests.servers import session
@@ -233,7 +234,7 @@ async def test_while_the_lock_is_held_nobody_is_ended(server: ThrowawayServer, t
     path = tmp_path / "audit.jsonl"
     async with face_on(server, path) as face, session(server) as one:
         await one.fetchval("SELECT 1")
-        reaper = Reaper(face.seat, AuditLog(path, lock_seconds=0.1), "test", OPERATOR)
+        reaper = Reaper(SeatHand(face.seat), AuditLog(path, lock_seconds=0.1), "test", OPERATOR)
         plan = await face.plan_for(one)
         with held_by_a_stopped_process(path), pytest.raises(AuditError, match="holds its lock"):
             await reaper.run(plan)

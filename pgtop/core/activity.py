@@ -56,6 +56,10 @@ class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_superuser: bool
     query: str | None
     """The first 200 characters of the current or last statement."""
+    idle_at_least: bool = False
+    """True where `state_change` is only known to lie no later: the idle age is then a lower bound."""
+    readings: tuple[tuple[str, str], ...] = ()
+    """Every user and database that it may be of, where they cannot be told apart; `usename` has both then."""
 
     @property
     def id(self) -> BackendId:
@@ -139,6 +143,11 @@ class Limits(msgspec.Struct, frozen=True):
             + self.provider_reserved_connections
         )
         return max(1, self.max_connections - reserved)
+
+    @property
+    def are_known(self) -> bool:
+        """False where nobody could be asked: there is then no usage either."""
+        return self.max_connections > 0
 
 
 class Privileges(msgspec.Struct, frozen=True):

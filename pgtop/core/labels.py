@@ -12,7 +12,7 @@ from pgtop.core.activity import (
     STARTING,
     Backend,
 )
-from pgtop.core.text import clip, printable
+from pgtop.core.text import clip, duration, printable
 
 LOCAL: Final = "local"
 """Stands for the address of a session over a Unix socket, which has none."""
@@ -75,6 +75,12 @@ def client(backend: Backend) -> str:
         return LOCAL
     shown = printable(f"[{host}]" if ":" in host else host)
     return shown if port is None else f"{shown}:{port}"
+
+
+def idle_age(backend: Backend, now: int) -> str:
+    """How long a session is idle at `now` (microseconds): `12m`, `≥ 3s` for a lower bound, "" for unknown."""
+    age = duration(backend.idle_seconds(now))
+    return f"≥ {age}" if age and backend.idle_at_least else age
 
 
 def wait(backend: Backend) -> str:

@@ -3,11 +3,14 @@
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
 
 import msgspec
 
 from pgtop.core.activity import Backend
 from pgtop.core.labels import LOCAL, address
+
+_GLOB: Final = frozenset("*?[")
 
 
 class Patterns(msgspec.Struct, frozen=True):
@@ -26,30 +29,61 @@ class Patterns(msgspec.Struct, frozen=True):
         return not (self.applications or self.users or self.databases or self.addresses)
 
     def admit(self, backend: Backend) -> bool:
-        """Whether the backend matches one pattern of each kind that has any, names exactly as written."""
-        return (
-            _any_kind(self.applications, backend.application_name)
-            and _any_kind(self.users, backend.usename)
-            and _any_kind(self.databases, backend.datname)
-            and (not self.addresses or _network_of(backend, self.addresses) is not None)
+        """Whether the backend matches one pattern of each kind that has any, names exactly as written.
+
+        Where its user and database cannot be told apart, every reading has to match, or one of them by a
+        user and a database that are both written in full.
+        """
+        return self._admits_beside_names(backend) and (
+            all(self._admits_names(*names) for names in _readings(backend))
+            or (backend.readings != () and any(pair in backend.readings for pair in self._pairs_in_full()))
         )
+
+    def is_unsure_of(self, backend: Backend) -> bool:
+        """Whether it is not admitted, and might be, were its user and database known apart."""
+        return (
+            not self.admit(backend)
+            and self._admits_beside_names(backend)
+            and any(self._admits_names(*names) for names in _readings(backend))
+        )
+
+    def _admits_beside_names(self, backend: Backend) -> bool:
+        return _any_kind(self.applications, backend.application_name) and (
+            not self.addresses or _network_of(backend, self.addresses) is not None
+        )
+
+    def _admits_names(self, user: str | None, database: str | None) -> bool:
+        return _any_kind(self.users, user) and _any_kind(self.databases, database)
+
+    def _pairs_in_full(self) -> list[tuple[str, str]]:
+        """The users and databases that are written without a pattern, in every pairing."""
+        users, databases = (
+            [name for name in names if not _GLOB & set(name)] for names in (self.users, self.databases)
+        )
+        return [(user, database) for user in users for database in databases]
 
     def protecting(self, backend: Backend) -> str | None:
         """The first pattern of any kind that the backend matches, such as `user etl*`; None if none does.
 
         Whatever the case of a name: a protection that is written carelessly shall protect.
         """
-        for kind, globs, name in (
-            ("application", self.applications, backend.application_name),
-            ("user", self.users, backend.usename),
-            ("database", self.databases, backend.datname),
+        users, databases = zip(*_readings(backend), strict=True)
+        for kind, globs, names in (
+            ("application", self.applications, (backend.application_name,)),
+            ("user", self.users, users),
+            ("database", self.databases, databases),
         ):
-            folded = (name or "").lower()
+            folded = [(name or "").lower() for name in names]
             for glob in globs:
-                if fnmatchcase(folded, glob.lower()):
+                if any(fnmatchcase(name, glob.lower()) for name in folded):
                     return f"{kind} {glob}" if glob else f"no {kind} name"
         network = _network_of(backend, self.addresses)
         return None if network is None else f"address {network}"
+
+
+def _readings(backend: Backend) -> tuple[tuple[str | None, str | None], ...]:
+    """Each user with its database that the backend may be of."""
+    return backend.readings or ((backend.usename, backend.datname),)
 
 
 def _any_kind(globs: tuple[str, ...], name: str | None) -> bool:

@@ -33,6 +33,8 @@ class Trigger(StrEnum):
     """A sweep because the usage is above the line."""
     EMERGENCY = "emergency"
     """No ordinary slot is left, or a login was refused for want of one."""
+    BREAK_GLASS = "break-glass"
+    """A person on the server's own host, without a slot."""
     NONE = "none"
     """Nothing to do."""
 
@@ -62,8 +64,11 @@ class SparedFor(StrEnum):
     IN_TRANSACTION = "idle in transaction"
     NOT_ACTIVE = "running no statement"
     ENOUGH = "not needed for that"
+    BEYOND_COUNT = "beyond the number asked for"
     BEYOND_MOST = "beyond the most of one sweep"
     STUCK = "signalled before, and still there"
+    AGE_UNKNOWN = "of unknown idle age"
+    UNSURE = "of a user and database that cannot be told apart"
 
 
 class ReapPolicy(msgspec.Struct, frozen=True):

@@ -37,8 +37,12 @@ __all__ = [
     "Trigger",
     "Verdict",
     "Victim",
+    "at_most",
     "is_emergency",
     "judge",
+    "just_enough",
+    "make_plan",
+    "never",
     "plan_cancel",
     "plan_emergency",
     "plan_reap",
@@ -143,7 +147,7 @@ def plan_reap(
         return plan_sweep(snapshot, policy, holders, stuck=stuck)
     if snapshot.usage > policy.warn_at:
         return plan_sweep(snapshot, policy, holders, Trigger.USAGE, stuck)
-    return _plan(snapshot, policy, Act.TERMINATE, Trigger.NONE, [])
+    return make_plan(snapshot, policy, Act.TERMINATE, Trigger.NONE, [])
 
 
 def plan_sweep(
@@ -156,7 +160,7 @@ def plan_sweep(
     """A plan over all stale sessions, whatever the usage; the longest idle first."""
     context = context_of(snapshot, advisory_lock_holders, stuck)
     plan = _sweep(snapshot, policy, context, policy.idle_after_seconds, trigger)
-    return _at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
+    return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
 
 
 def plan_emergency(
@@ -175,14 +179,19 @@ def plan_emergency(
     older_than = policy.emergency_idle_after_seconds
     context = context_of(snapshot, advisory_lock_holders, stuck)
     plan = _sweep(snapshot, policy, context, older_than, Trigger.EMERGENCY)
-    taken = max(plan.total, plan.slots) if refused else plan.total
+    needed = just_enough(plan, max(plan.total, plan.slots) if refused else plan.total)
+    return at_most(at_most(plan, needed, SparedFor.ENOUGH), policy.max_per_sweep, SparedFor.BEYOND_MOST)
+
+
+def just_enough(plan: Plan, taken: int) -> int:
+    """How many of the plan's victims bring the usage below its line, where `taken` slots are taken."""
     needed = 0
-    while needed < len(plan.victims) and (taken - needed) / plan.slots >= policy.warn_at:
+    while needed < len(plan.victims) and (taken - needed) / plan.slots >= plan.warn_at:
         needed += 1
-    return _at_most(_at_most(plan, needed, SparedFor.ENOUGH), policy.max_per_sweep, SparedFor.BEYOND_MOST)
+    return needed
 
 
-def _at_most(plan: Plan, number: int | None, spared_for: SparedFor) -> Plan:
+def at_most(plan: Plan, number: int | None, spared_for: SparedFor) -> Plan:
     """The plan with its first victims alone; the rest is spared for the reason given."""
     if number is None or len(plan.victims) <= number:
         return plan
@@ -200,11 +209,11 @@ def _sweep(
     if not snapshot.counts.exact:
         role = printable(snapshot.privileges.role)
         refusal = _REFUSAL.format(hidden=snapshot.counts.hidden, role=role)
-        return _plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
+        return make_plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
     context = _asked_for(policy, context)
     longest_idle_first = sorted(snapshot.backends, key=lambda each: (each.state_change or 0, each.pid))
     verdicts = [judge(backend, policy, context, older_than_seconds) for backend in longest_idle_first]
-    return _plan(snapshot, policy, Act.TERMINATE, trigger, verdicts)
+    return make_plan(snapshot, policy, Act.TERMINATE, trigger, verdicts)
 
 
 def plan_terminate(
@@ -245,7 +254,7 @@ def _selected(
 ) -> Plan:
     meant = [snapshot.by_id[each] for each in dict.fromkeys(selected) if each in snapshot.by_id]
     verdicts = [never(backend, policy, context) or verdict(backend) for backend in meant]
-    return _plan(snapshot, policy, act, Trigger.SELECTED, verdicts)
+    return make_plan(snapshot, policy, act, Trigger.SELECTED, verdicts)
 
 
 def guard_of(backend: Backend) -> Guard:
@@ -261,7 +270,7 @@ def guard_of(backend: Backend) -> Guard:
     return Guard.SESSION
 
 
-def _plan(
+def make_plan(
     snapshot: Snapshot,
     policy: ReapPolicy,
     act: Act,
@@ -269,6 +278,7 @@ def _plan(
     verdicts: Iterable[Verdict],
     refusal: str = "",
 ) -> Plan:
+    """The plan over one snapshot, with the verdicts in the order of the acts."""
     verdicts = list(verdicts)
     return Plan(
         act=act,

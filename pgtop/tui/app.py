@@ -26,6 +26,7 @@ from pgtop.poller import Poller
 from pgtop.postgres.outages import LimitReachedError
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
+from pgtop.postgres.seat_hand import SeatHand
 from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
 from pgtop.tui.dashboard import DashboardScreen
@@ -132,7 +133,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
             await seat.take()
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await poller.next()
-        reaper = Reaper(seat, audit, FACE, operator(os.environ))
+        reaper = Reaper(SeatHand(seat), audit, FACE, operator(os.environ))
         app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
         await app.run_async()
         await app.dashboard.finish()

@@ -4,9 +4,9 @@ from collections.abc import Hashable
 from typing import ClassVar, Final
 
 from pgtop.core.activity import Backend
-from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state
+from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.policy import Act, Spared, Victim
-from pgtop.core.text import clip, duration
+from pgtop.core.text import clip
 from pgtop.reaper import Outcome, Result
 from pgtop.tui.columns import Cell, Column
 from pgtop.tui.table import LineTable
@@ -56,7 +56,7 @@ class SessionList(LineTable[Judged | Result]):
             case "state":
                 return Cell(state(backend))
             case "age":
-                return Cell(duration(backend.idle_seconds(self._now)))
+                return Cell(idle_age(backend, self._now))
             case _:
                 return self._why(row, width)
 

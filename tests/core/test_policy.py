@@ -331,7 +331,7 @@ def protected(one: Backend, policy: ReapPolicy) -> bool:
 
 def in_network(one: Backend, network: str) -> bool:
     if network == "local" or one.client_addr is None:
-        return network == "local" and one.client_port == -1
+        return network == "local" and one.client_addr is None and one.client_port == -1
     return ipaddress.ip_address(one.client_addr) in ipaddress.ip_network(network)
 
 

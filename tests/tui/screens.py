@@ -15,6 +15,7 @@ from pgtop.config import Config
 from pgtop.demo.server import ThrowawayServer
 from pgtop.poller import Poller
 from pgtop.postgres.probe import Probe
+from pgtop.postgres.seat_hand import SeatHand
 from pgtop.reaper import Reaper
 from pgtop.tui.app import PgtopApp
 from pgtop.tui.backends import BackendsTable
@@ -110,7 +111,7 @@ async def dashboard(
             **settings,
         )
         poller = Poller(Probe(seat), interval_seconds)
-        reaper = Reaper(seat, AuditLog(audit), "dashboard", OPERATOR)
+        reaper = Reaper(SeatHand(seat), AuditLog(audit), "dashboard", OPERATOR)
         first = await poller.next()
         app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
         async with app.run_test(size=size) as pilot:

@@ -1,0 +1,196 @@
+"""The command `pgtop break-glass`: its options, its question, and what it prints.
+
+No driver and no screen is imported on the way: it runs on a sick host.
+"""
+
+import os
+import shlex
+import sys
+from typing import Any, Final
+
+import click
+from msgspec.structs import replace
+
+from pgtop.command import Command
+from pgtop.config import Config, Given
+from pgtop.connecting import config_of
+from pgtop.core.break_glass import Ask
+from pgtop.core.text import printable
+from pgtop.errors import ExitCode, NotPermittedError, UsageError
+from pgtop.options import OUTPUT, Duration, Fraction, Number, Option, json_option, other_options
+from pgtop.setting_options import AUDIT_KEYS, setting_options
+from pgtop.terminal import confirm, run_until_sigterm, show, table_width, warn
+
+_WHICH: Final = "Which server"
+_HOW_MANY: Final = "How many"
+
+_LISTED: Final = AUDIT_KEYS | {
+    "emergency_idle_after_seconds",
+    "users",
+    "databases",
+    "addresses",
+    "protect_users",
+    "protect_databases",
+    "protect_addresses",
+    "max_per_sweep",
+    "read_only",
+}
+
+_LEAST_AGE_SECONDS: Final = 1.0
+
+
+def _options() -> list[click.Parameter]:
+    def which(*flags: str, help: str, **rest: Any) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option(flags, section=_WHICH, help=help, **rest)
+
+    def how_many(flag: str, help: str, **rest: Any) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option([flag], section=_HOW_MANY, help=help, **rest)
+
+    return [
+        which("-p", "--port", metavar="PORT", type=Number(), help="the server of this port"),
+        which("--socket-dir", metavar="PATH", help="the server whose socket lies there"),
+        which("--data-dir", metavar="PATH", help="the server of this data directory"),
+        how_many(
+            "--down-to",
+            "until the usage is below this (the line: 80%)",
+            metavar="FRACTION",
+            type=Fraction(),
+        ),
+        how_many("--count", "so many, the longest idle first", metavar="NUMBER", type=Number()),
+        how_many(
+            "--older-than",
+            "only idle for longer than this; Unix sockets are watched for so long",
+            metavar="DURATION",
+            type=Duration(),
+        ),
+        Option(["--dry-run"], section=OUTPUT, is_flag=True, help="show the plan, and end nobody"),
+        Option(["-y", "--yes"], section=OUTPUT, is_flag=True, help="end them without a question"),
+        json_option(),
+    ]
+
+
+def _break_glass(context: click.Context, /, **_: Any) -> int:
+    config = config_of(context)
+    dry_run, yes, as_json = (context.params[name] for name in ("dry_run", "yes", "json"))
+    ask, config = _wish(context, config)
+    _refuse_contradictions(config, dry_run=dry_run, yes=yes, as_json=as_json)
+    from pgtop.break_glass import carry_out, find, not_ended, prepare
+    from pgtop.break_glass_table import render_answer, render_plan
+    from pgtop.core.json_text import json_line
+    from pgtop.postgres.host_servers import ClosedError, HostServer, Wanted
+    from pgtop.reap_report import as_report
+
+    port: Given | None = context.params["port"]
+    wanted = Wanted(_number(port), context.params["socket_dir"], context.params["data_dir"])
+    server: HostServer | None = None
+    try:
+        server = find(wanted)
+        prepared = prepare(server, config.policy, ask, warn)
+        answer = not_ended(prepared, dry_run=dry_run)
+        if not as_json:
+            show(render_plan(prepared, table_width(), dry_run=dry_run))
+        if not dry_run and prepared.plan.victims:
+            prepared.check_rights()
+            if not yes and not _confirmed(len(prepared.plan.victims)):
+                warn("nobody was ended")
+                return ExitCode.DONE
+            answer = run_until_sigterm(carry_out(prepared, config))
+    except ClosedError as error:
+        raise NotPermittedError(error.problem, _again(error.uid, server.port if server else None)) from error
+    if answer.report is not None and answer.report.audit_problem:
+        warn(f"the outcomes are not in the audit log: {answer.report.audit_problem}")
+    show(json_line(as_report(answer)) if as_json else render_answer(prepared, answer, table_width()))
+    return answer.exit_code
+
+
+def _wish(context: click.Context, config: Config) -> tuple[Ask, Config]:
+    """How many of whom; the fraction of --down-to takes the line's place. Raises UsageError."""
+    down_to: Given | None = context.params["down_to"]
+    count = _number(context.params["count"])
+    older_than: Given | None = context.params["older_than"]
+    if down_to is not None and count is not None:
+        raise UsageError("--down-to and --count contradict each other", "give one of them")
+    if count is not None and count < 1:
+        raise UsageError("--count cannot be 0", "give a number from 1 on")
+    if down_to is not None:
+        fraction = float(str(down_to.value))
+        if not 0 < fraction <= 1:
+            raise UsageError(
+                f'{down_to.source} cannot be "{printable(down_to.written)}"',
+                "give more than 0 and at most 1, or a percentage such as 60%",
+            )
+        config = replace(config, warn_at=fraction)
+    age = None if older_than is None else float(str(older_than.value))
+    if older_than is not None and age is not None and age < _LEAST_AGE_SECONDS:
+        raise UsageError(
+            f'{older_than.source} cannot be "{printable(older_than.written)}"', "give 1s or more"
+        )
+    return Ask(count=count, older_than_seconds=age), config
+
+
+def _number(given: Given | None) -> int | None:
+    return None if given is None else int(str(given.value))
+
+
+def _refuse_contradictions(config: Config, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    if config.read_only and not dry_run:
+        raise UsageError(
+            "read_only is in force, and nothing can be ended",
+            "take read_only out of where pgtop config says it stands",
+        )
+    if config.applications and "*" not in config.applications:
+        raise UsageError(
+            "a filter by application is in force, and a process does not tell its application",
+            "take it back with --application '*', and say whom with --user and --database",
+        )
+    if dry_run and yes:
+        raise UsageError("--dry-run and --yes contradict each other", "give one of them")
+    if as_json and not (dry_run or yes):
+        raise UsageError("--json asks no question", "give --dry-run or --yes with it")
+
+
+def _confirmed(number: int) -> bool:
+    whom = "this session" if number == 1 else f"these {number} sessions"
+    answer = confirm(f"End {whom}? [y/N] ")
+    if answer is None:
+        raise UsageError("there is no terminal to ask on, and nobody was ended", "give --yes to end them")
+    return answer
+
+
+def _again(uid: int, port: int | None) -> str:
+    """The same command line as the user that may do it."""
+    from pgtop.postgres.host_servers import user_name
+
+    words = ["sudo", "-u", user_name(uid), "pgtop", *sys.argv[1:]]
+    if port is not None and not any(word.startswith(("-p", "--port", "--data-dir")) for word in words):
+        words += ["--port", str(port)]
+    return shlex.join(os.fsencode(word).decode("utf-8", "replace") for word in words)
+
+
+BREAK_GLASS: Final = Command(
+    "break-glass",
+    callback=click.pass_context(_break_glass),
+    params=[*_options(), *setting_options(_LISTED), *other_options(show)],
+    help="""On the database's own host, make room on a server that lets nobody in: no
+    connection is needed. Shows who holds the slots and a plan, then asks; ends the
+    longest idle sessions, by SIGTERM, until the usage is below the line. Linux only;
+    as root, or as the user that runs the server.""",
+    examples=(
+        ("sudo -u postgres pgtop break-glass", "show the plan, then ask"),
+        ("pgtop break-glass --port 5433 --dry-run", "one of several servers; end nobody"),
+        ("pgtop break-glass --down-to 60% --user web", "more room, of one user's sessions"),
+        ("pgtop break-glass --count 3 --yes", "three, without a question"),
+    ),
+    notes=(
+        "Every option has its variable, such as PGTOP_DATA_DIR for --data-dir; a flag beats it.",
+        "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d.",
+        (
+            "Over Unix sockets the idle age is a lower bound, shown as ≥ 3s: they are watched for 3 s, or "
+            "for --older-than. Applications, advisory locks and LISTEN are not seen from the host."
+        ),
+        (
+            "Exit status: 0 done, or nobody to end; 1 unexpected, 2 usage, or the audit log cannot be "
+            "written, 3 no such server here, 5 not permitted (the command to run is named), 6 done in part."
+        ),
+    ),
+)

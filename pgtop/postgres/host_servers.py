@@ -1,0 +1,297 @@
+"""The PostgreSQL servers of this host: found without asking them, told apart, and how each is configured.
+
+A postmaster is the parent of processes with PostgreSQL's titles. Its working directory is the data directory,
+also where that lies in a mount namespace of its own, and `postmaster.pid` in there tells the rest; one that
+names another process is a left-over. Nothing is trusted that a process merely says of itself: what is read
+lies below /proc/<pid>, and a server's own program is run only as the user that runs the server.
+"""
+
+import contextlib
+import os
+import pwd
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from pgtop.core.activity import MICROSECONDS, Limits
+from pgtop.core.text import printable
+from pgtop.core.title import is_server_process
+from pgtop.errors import ConnectError, NotPermittedError, UsageError
+from pgtop.postgres import proc
+from pgtop.postgres.proc import Process
+
+SOCKET_DIRECTORIES: Final = ("/var/run/postgresql", "/tmp")  # noqa: S108 - where PostgreSQL puts its sockets
+"""Where lock files of servers lie, by the packages' defaults and PostgreSQL's own."""
+
+_ASK_SECONDS: Final = 3.0
+_PORT_LINE: Final = 3
+_SETTINGS: Final = (
+    "server_version_num",
+    "max_connections",
+    "superuser_reserved_connections",
+    "reserved_connections",
+    "update_process_title",
+)
+
+
+class HostServer(msgspec.Struct, frozen=True):
+    """One server that runs on this host."""
+
+    pid: int
+    """The postmaster's."""
+    started_ticks: int
+    """When the postmaster started, since the host did."""
+    uid: int
+    gid: int
+    data_dir: str
+    """As the server calls it."""
+    port: int
+    socket_dir: str
+    """The first of its socket directories; "" where it has none."""
+    postmaster_start: int
+    """Microseconds since the Unix epoch, of whole seconds."""
+
+    @property
+    def owner(self) -> str:
+        """The name of the user that runs it."""
+        return user_name(self.uid)
+
+    @property
+    def label(self) -> str:
+        """`port 5432, /var/lib/postgresql/16/main`, safe to print."""
+        return f"port {self.port}, {printable(self.data_dir)}"
+
+
+class HostServers(msgspec.Struct, frozen=True):
+    """What was found on this host."""
+
+    servers: tuple[HostServer, ...]
+    """By port."""
+    closed: tuple[int, ...] = ()
+    """The user ids of servers that this user may not look into."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which server is meant; the only one where nothing is said."""
+
+    port: int | None = None
+    socket_dir: str | None = None
+    data_dir: str | None = None
+
+    def admits(self, server: HostServer) -> bool:
+        """Whether this may be the server."""
+        return (
+            self.port in (None, server.port)
+            and (self.data_dir is None or _is_same_place(self.data_dir, server.data_dir))
+            and (self.socket_dir is None or _has_socket_in(server, self.socket_dir))
+        )
+
+
+def user_name(uid: int) -> str:
+    """The name of a user of this host; its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def find_servers(processes: Iterable[Process] | None = None) -> HostServers:
+    """The servers of this host, as far as this user may look into them. Never raises."""
+    seen = {each.pid: each for each in (proc.processes() if processes is None else processes)}
+    parents = {each.parent for each in seen.values() if is_server_process(each.title)}
+    servers, closed = [], set()
+    for pid in parents:
+        postmaster = seen.get(pid)
+        if postmaster is None or is_server_process(postmaster.title):
+            continue
+        ids = proc.owner(pid)
+        try:
+            server = _look_into(postmaster, ids) if ids else None
+        except PermissionError:
+            closed.add(ids[0] if ids else 0)
+            continue
+        if server is not None:
+            servers.append(server)
+    return HostServers(tuple(sorted(servers, key=lambda each: (each.port, each.pid))), tuple(sorted(closed)))
+
+
+def _look_into(postmaster: Process, ids: tuple[int, int]) -> HostServer | None:
+    """The server whose postmaster this is; None where it is none. Raises PermissionError."""
+    pid = postmaster.pid
+    try:
+        text = Path(f"/proc/{pid}/cwd/postmaster.pid").read_bytes().decode("utf-8", "surrogateescape")
+    except PermissionError:
+        raise
+    except OSError:
+        return None
+    lines = text.splitlines()
+    # In a container its own number for itself is another one than ours.
+    own_numbers = proc.status(pid).get("NSpid", str(pid)).split()
+    if len(lines) <= _PORT_LINE or lines[0].strip() not in own_numbers:
+        return None
+    numbers = (lines[2].strip(), lines[_PORT_LINE].strip())
+    if not all(number.isascii() and number.isdecimal() for number in numbers):
+        return None
+    return HostServer(
+        pid=pid,
+        started_ticks=postmaster.started_ticks,
+        uid=ids[0],
+        gid=ids[1],
+        data_dir=lines[1],
+        port=int(numbers[1]),
+        socket_dir=lines[4] if len(lines) > _PORT_LINE + 1 else "",
+        postmaster_start=int(numbers[0]) * MICROSECONDS,
+    )
+
+
+def _is_same_place(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _has_socket_in(server: HostServer, directory: str) -> bool:
+    """Whether the server listens there: its file names only the first of its directories."""
+    if server.socket_dir and _is_same_place(directory, server.socket_dir):
+        return True
+    lock = Path(directory, f".s.PGSQL.{server.port}.lock")
+    try:
+        lines = lock.read_bytes().decode("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return False
+    return len(lines) > 1 and lines[0].strip() == str(server.pid) and lines[1] == server.data_dir
+
+
+def choose(found: HostServers, wanted: Wanted) -> HostServer:
+    """The one server that is meant.
+
+    Raises UsageError where several are, ConnectError where none is, and ClosedError where it may be one
+    that this user may not look into.
+    """
+    meant = [server for server in found.servers if wanted.admits(server)]
+    is_named = wanted != Wanted()
+    if len(meant) == 1 and (is_named or not found.closed):
+        return meant[0]
+    if len(meant) > 1 or (meant and not is_named):
+        others = [f"another of user {printable(user_name(uid))}" for uid in found.closed]
+        listed = "; ".join([server.label for server in meant] + others)
+        raise UsageError(f"several servers run on this host ({listed})", "name one with --port or --data-dir")
+    if found.closed:
+        raise ClosedError(found.closed[0])
+    if found.servers:
+        listed = "; ".join(server.label for server in found.servers)
+        raise ConnectError("no server of this host is the one that is named", f"there is {listed}")
+    _refuse_hidden(wanted)
+    raise ConnectError(
+        "no PostgreSQL server runs on this host", "run pgtop break-glass on the host that the server runs on"
+    )
+
+
+class ClosedError(NotPermittedError):
+    """A server that only another user may look into, or end sessions of."""
+
+    def __init__(self, uid: int) -> None:
+        owner = printable(user_name(uid))
+        problem = f"only {owner} and root may look into the server's processes, and end its sessions"
+        super().__init__(problem, f"sudo -u {owner} pgtop break-glass")
+        self.uid = uid
+        """That user."""
+
+
+def _refuse_hidden(wanted: Wanted) -> None:
+    """Raises NotPermittedError where a lock file tells of a server whose process is not shown."""
+    places = [wanted.socket_dir] if wanted.socket_dir else SOCKET_DIRECTORIES
+    for place in places:
+        with contextlib.suppress(OSError):
+            for lock in sorted(Path(place).glob(".s.PGSQL.*.lock")):
+                if os.path.lexists(lock.with_suffix("")) and not _all_processes_are_shown():
+                    raise ClosedError(lock.stat().st_uid)
+
+
+def _all_processes_are_shown() -> bool:
+    """False where /proc is mounted with hidepid: the first process is then not there for this user."""
+    return Path("/proc/1").exists()
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A server's settings, asked of its own program without a connection; the answers are still to come."""
+
+    running: dict[str, Any]
+    """Processes, by the name of the setting."""
+
+    def answers(self) -> dict[str, str]:
+        """What was answered within a few seconds, by the setting's name; no name for what was not."""
+        found = {}
+        for name, process in self.running.items():
+            try:
+                answer, _ = process.communicate(timeout=_ASK_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+                continue
+            if process.returncode == 0:
+                found[name] = answer.decode("utf-8", "replace").strip()
+        return found
+
+
+def ask_settings(server: HostServer) -> Asked:
+    """Begins to ask the server's own program what is configured, `postgres -C`. Never raises.
+
+    It runs as the user that runs the server, never as root; nothing is asked where that cannot be.
+    """
+    own = os.geteuid()
+    if server.uid == 0 or own not in (0, server.uid):
+        return Asked({})
+    account: dict[str, Any] = (
+        {"user": server.uid, "group": server.gid, "extra_groups": []} if own == 0 else {}
+    )
+    running: dict[str, Any] = {}
+    try:
+        program = os.readlink(f"/proc/{server.pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115
+        arguments = Path(f"/proc/{server.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")[1:]
+        for name in _SETTINGS:
+            running[name] = subprocess.Popen(
+                [program, "-C", name, *map(os.fsdecode, arguments), "-D", server.data_dir],
+                executable=f"/proc/{server.pid}/exe",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env={"LC_ALL": "C", "PATH": os.defpath, **_library_path(server.pid)},
+                **account,
+            )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        pass  # what could be asked so far is answered
+    return Asked(running)
+
+
+def _library_path(pid: int) -> dict[str, str]:
+    """Where the postmaster was told to find its libraries."""
+    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    name = b"LD_LIBRARY_PATH"
+    found = next((each for each in variables if each.startswith(name + b"=")), None)
+    return {} if found is None else {os.fsdecode(name): os.fsdecode(found[len(name) + 1 :])}
+
+
+def limits_of(answers: dict[str, str]) -> Limits:
+    """The limits that were answered; such that are not known where one is missing."""
+    try:
+        return Limits(
+            int(answers["max_connections"]),
+            int(answers["superuser_reserved_connections"]),
+            int(answers.get("reserved_connections", "0")),
+        )
+    except (KeyError, ValueError):
+        return Limits(0, 0)
+
+
+def system_identifier(server: HostServer) -> str | None:
+    """The cluster's identifier, from its control file; None where that cannot be read."""
+    import sys
+
+    try:
+        with Path(f"/proc/{server.pid}/cwd/global/pg_control").open("rb") as file:
+            return str(int.from_bytes(file.read(8), sys.byteorder))
+    except OSError:
+        return None

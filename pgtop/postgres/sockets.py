@@ -1,0 +1,109 @@
+"""What the kernel tells of sockets: who is at the other end, and when data was last sent.
+
+From its socket diagnostics, by pyroute2, which is imported when it is first asked: it is slow to import, and
+runs event loops of its own, so that nothing here may be called on a thread that runs one.
+"""
+
+import gc
+import socket
+from typing import Any, Final
+
+import msgspec
+
+_ESTABLISHED: Final = 1 << 1
+_LISTENING: Final = 1 << 10
+_TCP_INFO: Final = 1 << (2 - 1)
+_SHOW_NAME: Final = 0x01
+_SHOW_PEER: Final = 0x04
+_SHOW_QUEUE: Final = 0x10
+
+
+class TcpSocket(msgspec.Struct, frozen=True):
+    """One TCP socket."""
+
+    inode: int
+    local_address: str
+    local_port: int
+    remote_address: str
+    remote_port: int
+    unread_bytes: int
+    """Received, and not yet read by the process."""
+    sent_milliseconds_ago: int
+
+
+class UnixSocket(msgspec.Struct, frozen=True):
+    """One connected Unix socket."""
+
+    inode: int
+    peer: int
+    """The inode of the other end; 0 where it is not known."""
+    name: str
+    """The path; a server's end has that of the socket it accepted on."""
+    unread_bytes: int
+
+
+def get_ready() -> None:
+    """Imports what asking the kernel needs."""
+    collecting = gc.isenabled()
+    gc.disable()  # nothing of an import is garbage, and looking for it takes a third of the time
+    try:
+        import pyroute2.netlink.diag  # noqa: F401
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def tcp_sockets(local_port: int = 0, remote_port: int = 0) -> list[TcpSocket]:
+    """The established connections, of IPv4 and IPv6, of a local port, of a remote one, or of both.
+
+    Raises OSError where the kernel cannot be asked.
+    """
+    return _tcp(_ESTABLISHED, local_port, remote_port)
+
+
+def listening_sockets(local_port: int) -> list[TcpSocket]:
+    """The sockets on which connections to a port are accepted. Raises OSError as `tcp_sockets` does."""
+    return _tcp(_LISTENING, local_port)
+
+
+def _tcp(states: int, local_port: int, remote_port: int = 0) -> list[TcpSocket]:
+    from pyroute2.netlink.diag import DiagSocket
+
+    found = []
+    with DiagSocket() as asked:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            found += asked.get_sock_stats(
+                family=family, states=states, extensions=_TCP_INFO, sport=local_port, dport=remote_port
+            )
+    return [_tcp_socket(each) for each in found]
+
+
+def _tcp_socket(message: Any) -> TcpSocket:
+    info = message.get_attr("INET_DIAG_INFO") or {}
+    return TcpSocket(
+        inode=message["idiag_inode"],
+        local_address=message["idiag_src"],
+        local_port=message["idiag_sport"],
+        remote_address=message["idiag_dst"],
+        remote_port=message["idiag_dport"],
+        unread_bytes=message["idiag_rqueue"],
+        sent_milliseconds_ago=info.get("tcpi_last_data_sent", 0),
+    )
+
+
+def unix_sockets() -> list[UnixSocket]:
+    """The connected Unix sockets of this host. Raises OSError where the kernel cannot be asked."""
+    from pyroute2.netlink.diag import DiagSocket
+
+    with DiagSocket() as asked:
+        show = _SHOW_NAME | _SHOW_PEER | _SHOW_QUEUE
+        found = asked.get_sock_stats(family=socket.AF_UNIX, states=_ESTABLISHED, show=show)
+    return [
+        UnixSocket(
+            inode=each["udiag_ino"],
+            peer=each.get_attr("UNIX_DIAG_PEER") or 0,
+            name=each.get_attr("UNIX_DIAG_NAME") or "",
+            unread_bytes=(each.get_attr("UNIX_DIAG_RQLEN") or {}).get("udiag_rqueue", 0),
+        )
+        for each in found
+    ]
