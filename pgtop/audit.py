@@ -48,6 +48,10 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     operator: Operator
     face: str
     server: AuditedServer
+    role: str | None = None
+    """The server's role that acted; None where the host's own rights did."""
+    rescue: bool = False
+    """True where that was the rescue role, since the ordinary one was refused."""
     act: str
     """`terminate` or `cancel`."""
     trigger: str

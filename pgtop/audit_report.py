@@ -144,7 +144,7 @@ def _row(entry: AuditEntry) -> _Row:
     return _Row(
         time=f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
         who=_who(line.operator),
-        face=printable(line.face),
+        face=printable(f"{line.face} as {line.role}" if line.rescue else line.face),
         server=printable(f"{line.server.host}:{line.server.port}"),
         act=printable(f"{line.act}/{line.trigger}"),
         pid=str(line.pid),

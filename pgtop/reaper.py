@@ -48,6 +48,14 @@ class Grip(Protocol):
     def queries(self) -> Mapping[BackendId, str]:
         """The victims' statements, whole, as far as they can be known."""
 
+    @property
+    def role(self) -> str | None:
+        """The server's role that acts; None where the host's own rights do."""
+
+    @property
+    def is_rescue(self) -> bool:
+        """True where that is the rescue role."""
+
     async def signal(self, victim: Victim) -> Result | None:
         """Signals a victim that still is what was shown; None where that is yet to be confirmed.
 
@@ -148,7 +156,7 @@ class Reaper:
             return Report(plan, ())
         grip = await self._hand.grip(plan)
         try:
-            lines = self._attempts(plan, grip.queries)
+            lines = self._attempts(plan, grip)
             await asyncio.to_thread(self._audit.append, lines)
             signalled = [await grip.signal(victim) or victim for victim in plan.victims]
             results = await _confirm(plan, signalled, grip)
@@ -156,7 +164,7 @@ class Reaper:
             grip.release()
         return Report(plan, tuple(results), await self._write_outcomes(lines, results))
 
-    def _attempts(self, plan: Plan, queries_of: Mapping[BackendId, str]) -> list[AuditLine]:
+    def _attempts(self, plan: Plan, grip: Grip) -> list[AuditLine]:
         plan_id = uuid.uuid4().hex
         now = datetime.now(UTC).isoformat()
         server = AuditedServer(
@@ -173,6 +181,8 @@ class Reaper:
                 operator=self._operator,
                 face=self._face,
                 server=server,
+                role=grip.role,
+                rescue=grip.is_rescue,
                 act=plan.act,
                 trigger=plan.trigger,
                 pid=backend.pid,
@@ -186,7 +196,7 @@ class Reaper:
                 datname=backend.datname,
                 client_addr=backend.client_addr,
                 idle_seconds=backend.idle_seconds(plan.taken_at),
-                query=queries_of.get(backend.id, backend.query),
+                query=grip.queries.get(backend.id, backend.query),
                 reason=victim.reason,
             )
             for victim in plan.victims

@@ -76,6 +76,10 @@ class HostGrip:
         """None: no title has the statement."""
         return {}
 
+    role: str | None = None
+    """No role of the server's acts here."""
+    is_rescue = False
+
     async def signal(self, victim: Victim) -> Result | None:
         """Looks again and signals; None where the signal was sent and is yet to be confirmed."""
         return await asyncio.to_thread(self._signal, victim)

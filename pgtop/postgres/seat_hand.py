@@ -58,6 +58,8 @@ class SeatGrip:
         self._seat_pid = seat.own_pid
         self.queries = whole_queries
         """The victims' statements, whole."""
+        self.role, self.is_rescue = seat.role, seat.is_rescue
+        """As whom the seat is held, and whether that is the rescue role."""
 
     async def signal(self, victim: Victim) -> Result | None:
         """Looks and signals in one statement; None where the signal was sent and is yet to be confirmed."""
