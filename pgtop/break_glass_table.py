@@ -1,7 +1,6 @@
 """What `pgtop break-glass` found, plans and did, as a table for people."""
 
 import os
-from collections import Counter
 
 from pgtop.break_glass import Prepared
 from pgtop.core.activity import MICROSECONDS, Backend, BackendId
@@ -11,7 +10,7 @@ from pgtop.core.plan import Spared, Victim
 from pgtop.core.text import clip, duration, folded, percent, plural, printable
 from pgtop.postgres.host import Connecting, HostView
 from pgtop.reap_report import Answer
-from pgtop.sentences import headline, outcome_sentence, spared_sentence
+from pgtop.sentences import by_user_and_database, headline, outcome_sentence, spared_sentence
 from pgtop.table import TextColumn, moment, table_lines
 
 
@@ -21,7 +20,7 @@ def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
     what = headline(plan)
     lines = [*_server(prepared), _standing(view), *_connecting(view, width), ""]
     lines += [f"dry run: {what}" if dry_run else what]
-    lines += [f"{number:>5}  {name}" for name, number in _counts(plan.victims)]
+    lines += [f"{number:>5}  {name}" for name, number in by_user_and_database(plan)]
     spared = spared_sentence(plan)
     lines += folded(spared, width) if spared else []
     lines += [line for note in (UNSEEN, *view.notes) for line in folded(note, width)]
@@ -86,18 +85,6 @@ def _where(each: Connecting) -> str:
     if each.address is None:
         return "" if each.port is None and not each.names else "local"
     return printable(f"{each.address}:{each.port}")
-
-
-def _counts(victims: tuple[Victim, ...]) -> list[tuple[str, int]]:
-    """The victims' users and databases with their counts, the most first."""
-    names = Counter(_who(victim.backend) for victim in victims)
-    return sorted(names.items(), key=lambda item: (-item[1], item[0]))
-
-
-def _who(backend: Backend) -> str:
-    if backend.readings:
-        return f"{printable(backend.usename)} (user and database)"
-    return f"{label(backend.usename, NO_USER)} in {label(backend.datname, NO_DATABASE)}"
 
 
 def _sessions(

@@ -5,9 +5,10 @@ and what came of it.
 from collections import Counter
 from typing import Final
 
-from pgtop.core.labels import NO_APPLICATION, idle_age, label
+from pgtop.core.activity import Backend
+from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, idle_age, label
 from pgtop.core.policy import Act, Plan, SparedFor, Trigger
-from pgtop.core.text import duration, percent, plural
+from pgtop.core.text import duration, percent, plural, printable
 from pgtop.reaper import Outcome, Report
 
 _SPARED_PHRASES: Final = {
@@ -97,6 +98,18 @@ def by_application(plan: Plan) -> list[tuple[str, int]]:
     """The victims' applications with their counts, the most first."""
     names = Counter(label(victim.backend.application_name, NO_APPLICATION) for victim in plan.victims)
     return sorted(names.items(), key=lambda item: (-item[1], item[0]))
+
+
+def by_user_and_database(plan: Plan) -> list[tuple[str, int]]:
+    """The victims' users and databases with their counts, the most first."""
+    names = Counter(_user_and_database(victim.backend) for victim in plan.victims)
+    return sorted(names.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _user_and_database(backend: Backend) -> str:
+    if backend.readings:
+        return f"{printable(backend.usename)} (user and database)"
+    return f"{label(backend.usename, NO_USER)} in {label(backend.datname, NO_DATABASE)}"
 
 
 def spared_sentence(plan: Plan) -> str:

@@ -62,9 +62,18 @@ class Acting:
         full = snapshot.counts.total >= snapshot.slots
         await self._ask_and_run(snapshot, replan(full, asked is not None), replan)
 
-    async def _run(self, plan: Plan) -> Report:
+    async def break_glass(self, plan: Plan, reaper: Reaper) -> None:
+        """Asks whether to end sessions from the server's own host, without a seat, by a reaper of its own."""
+        try:
+            await self._ask(PlanDialog(plan), reaper)
+        except PgtopError as error:
+            self._screen.post_message(Trouble(str(error)))
+        finally:
+            self.is_busy = False
+
+    async def _run(self, plan: Plan, reaper: Reaper) -> Report:
         async with self.one_run:
-            return await self._reaper.run(plan)
+            return await reaper.run(plan)
 
     async def _ask_and_run(
         self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None = None
@@ -76,17 +85,20 @@ class Acting:
         self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None
     ) -> None:
         try:
-            dialog = PlanDialog(await planning, replan=replan, caution=caution(snapshot) if replan else "")
-            plan = await self._screen.app.push_screen_wait(dialog)
-            if plan is not None:
-                self._screen.post_message(Begun(plan))
-                # A run that has begun goes on when the screen is closed: each signal gets its outcome line.
-                self._running = asyncio.ensure_future(self._run(plan))
-                self._screen.post_message(Reaped(await asyncio.shield(self._running)))
+            caution_of = caution(snapshot) if replan else ""
+            await self._ask(PlanDialog(await planning, replan=replan, caution=caution_of), self._reaper)
         except PgtopError as error:
             self._screen.post_message(Trouble(str(error)))
         finally:
             self.is_busy = False
+
+    async def _ask(self, dialog: PlanDialog, reaper: Reaper) -> None:
+        plan = await self._screen.app.push_screen_wait(dialog)
+        if plan is not None:
+            self._screen.post_message(Begun(plan))
+            # A run that has begun goes on when the screen is closed: each signal gets its outcome line.
+            self._running = asyncio.ensure_future(self._run(plan, reaper))
+            self._screen.post_message(Reaped(await asyncio.shield(self._running)))
 
 
 def caution(snapshot: Snapshot) -> str:

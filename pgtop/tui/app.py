@@ -30,6 +30,7 @@ from pgtop.postgres.seat_hand import SeatHand
 from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
 from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.glass import Glass
 
 FACE: Final = "dashboard"
 TERMINAL_CHECK_SECONDS: Final = 0.5
@@ -67,11 +68,15 @@ class PgtopApp(App[None]):
         reaper: Reaper,
         config: Config,
         first: Snapshot | Outage,
+        glass: Glass | None = None,
     ) -> None:
+        """`glass` is for where the server may run on this host."""
         super().__init__()
         self.register_theme(THEME)
         self.theme = THEME.name
-        self.dashboard = DashboardScreen(poller=poller, reaper=reaper, config=config, first=first)
+        self.dashboard = DashboardScreen(
+            poller=poller, reaper=reaper, config=config, first=first, glass=glass
+        )
 
     def on_mount(self) -> None:
         self.push_screen(self.dashboard)
@@ -133,8 +138,10 @@ async def run_dashboard(target: Target, config: Config) -> int:
             await seat.take()
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await poller.next()
-        reaper = Reaper(SeatHand(seat), audit, FACE, operator(os.environ))
-        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
+        person = operator(os.environ)
+        reaper = Reaper(SeatHand(seat), audit, FACE, person)
+        glass = Glass(target, config.policy, audit, FACE, person)
+        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass)
         await app.run_async()
         await app.dashboard.finish()
     finally:

@@ -9,6 +9,8 @@ from textual.binding import Binding, BindingType
 from pgtop.autoreaper import AutoReaper
 from pgtop.config import Config
 from pgtop.core.activity import BackendId, Outage, Snapshot
+from pgtop.core.plan import Plan
+from pgtop.core.refusal import Limit
 from pgtop.login_watch import LoginWatch
 from pgtop.poller import Poller
 from pgtop.reaper import Reaper, Report
@@ -18,11 +20,12 @@ from pgtop.tui.acting import Acting
 from pgtop.tui.auto import Auto
 from pgtop.tui.auto_words import auto_lines
 from pgtop.tui.dialogs import ReportDialog
+from pgtop.tui.glass import Glass
 from pgtop.tui.looking import Looking
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
 from pgtop.tui.view import SHORT_LINES
 
-ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto"})
+ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_glass"})
 """The actions that end or cancel something: there is none of them where read_only is in force."""
 
 
@@ -37,6 +40,7 @@ class DashboardScreen(Looking):
         Binding("K", "terminate", "Terminate the tagged or selected"),
         Binding("C", "cancel", "Cancel the query of the tagged or selected"),
         Binding("S", "sweep", "Sweep the stale"),
+        Binding("B", "break_glass", "Break the glass: end idle sessions from the server's own host"),
         Binding("A", "auto", "Automatic reaping on or off"),
         Binding("space", "tag", "Tag the selected"),
         Binding("U", "untag", "Untag all"),
@@ -64,8 +68,10 @@ class DashboardScreen(Looking):
         reaper: Reaper,
         config: Config,
         first: Snapshot | Outage,
+        glass: Glass | None = None,
     ) -> None:
         super().__init__(poller=poller, config=config)
+        self.glass = glass
         self._first = first
         seat = poller.probe.seat
         self._acting = Acting(self, seat, reaper, config.policy)
@@ -79,6 +85,8 @@ class DashboardScreen(Looking):
         self._take(self._first)
         self.run_worker(self._poll(), name="poll", group="poll")
         self.run_worker(self._logins.run(), name="logins", group="logins")
+        if self.glass is not None:
+            self.run_worker(self.glass.run(self._looked), name="glass", group="glass")
         self.set_interval(1.0, self._tick)
 
     # Polling
@@ -95,6 +103,9 @@ class DashboardScreen(Looking):
 
     def _take(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
         self.refusing = self._logins.limit
+        if self.glass is not None:
+            limit = result.limit if isinstance(result, Outage) else self.refusing
+            self.glass.want(limit is not None and Limit(limit).is_the_servers)
         self.seen.take(result, self._poller.interval_seconds)
         is_first = self.shown is None and isinstance(result, Snapshot)
         if not self.paused or is_first:
@@ -125,6 +136,10 @@ class DashboardScreen(Looking):
         if self._auto.is_on:
             most = 2 if self.size.height >= SHORT_LINES else 1
             line.fit(auto_lines(self._auto.standing(self.paused), self.size.width, most))
+
+    def _looked(self) -> None:
+        self._show_head()
+        self._show_foot()
 
     # Acting
 
@@ -175,6 +190,21 @@ class DashboardScreen(Looking):
         """Asks whether to end the stale sessions."""
         if self.shown is not None:
             self._act(self._acting.sweep(self.shown))
+
+    def action_break_glass(self) -> None:
+        """Asks whether to end idle sessions from the server's own host, where no seat can be had."""
+        if not self.may_break_glass or self.glass is None or self._acting.is_busy:
+            return
+        plan, reaper = self.glass.plan(), self.glass.reaper
+        if plan is not None and reaper is not None:
+            self._act(self._break_glass(self.glass, plan, reaper))
+
+    async def _break_glass(self, glass: Glass, plan: Plan, reaper: Reaper) -> None:
+        glass.is_held = True
+        try:
+            await self._acting.break_glass(plan, reaper)
+        finally:
+            glass.is_held = False
 
     def action_auto(self) -> None:
         """Turns automatic reaping off at once, or asks whether to turn it on."""

@@ -2,9 +2,10 @@
 
 from typing import Final
 
+from pgtop.core.break_glass import UNSEEN
 from pgtop.core.policy import Act, Plan, Trigger
 from pgtop.core.text import clip, folded, plural
-from pgtop.sentences import by_application, headline, spared_sentence
+from pgtop.sentences import by_application, by_user_and_database, headline, spared_sentence
 from pgtop.tui.columns import Cell
 
 APPLICATIONS_NAMED: Final = 4
@@ -23,19 +24,22 @@ def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> 
         )
     if caution:
         lines += told(caution, width, "amber")
-    named = by_application(plan)
+    from_host = plan.trigger is Trigger.BREAK_GLASS
+    named = by_user_and_database(plan) if from_host else by_application(plan)
     lines += [
         [Cell(f"   {number:>4}  ", "strong"), Cell(clip(name, width - 9))]
         for name, number in named[:APPLICATIONS_NAMED]
     ]
     if len(named) > APPLICATIONS_NAMED:
         rest = sum(number for _, number in named[APPLICATIONS_NAMED:])
-        others = plural(len(named) - APPLICATIONS_NAMED, "more application")
+        others = plural(len(named) - APPLICATIONS_NAMED, "more user" if from_host else "more application")
         lines.append([Cell(f"   {rest:>4}  ", "strong"), Cell(f"of {others}", "dim")])
     spared = spared_sentence(plan)
     if spared:
         lines += told(spared, width, "dim")
-    if plan.trigger is not Trigger.SELECTED and plan.victims:
+    if from_host and plan.victims:
+        lines += told(UNSEEN, width, "dim")
+    elif plan.trigger is not Trigger.SELECTED and plan.victims:
         lines += told("LISTEN is a hint: known only where a poll saw it", width, "dim")
     lines.append([])
     return lines

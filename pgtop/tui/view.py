@@ -15,11 +15,12 @@ from pgtop.reaper import Report
 from pgtop.tui import notices, panels
 from pgtop.tui.applications import ApplicationsTable
 from pgtop.tui.backends import BackendsTable
+from pgtop.tui.glass import Glass
 from pgtop.tui.graph import ConnectionGraph
 from pgtop.tui.notices import Notice
 from pgtop.tui.paint import Lines
 from pgtop.tui.seen import Seen
-from pgtop.tui.waiting import Awaited, waiting_lines
+from pgtop.tui.waiting import Awaited, connecting_lines, waiting_lines
 
 SHORT_LINES: Final = 15
 """From this height on there is room for more than the list of backends."""
@@ -47,8 +48,8 @@ class View(Screen[None]):
         self._history = self.seen.history
         self.refusing: Limit | None = None
         """What of the server's refuses other logins, where that is known."""
-        self.on_host = False
-        """True where the server runs on this host."""
+        self.glass: Glass | None = None
+        """The server as its own host shows it, where that is this one."""
         self.paused = False
         self.notice: Notice | None = None
 
@@ -56,6 +57,7 @@ class View(Screen[None]):
         yield Lines(id="head")
         yield Lines(id="banner")
         yield Lines(id="auto")
+        yield Lines(id="connecting")
         yield Lines(id="waiting")
         yield ConnectionGraph(ascii_only=not self.app.console.encoding.startswith("utf"), id="graph")
         yield ApplicationsTable(id="applications")
@@ -103,6 +105,7 @@ class View(Screen[None]):
         outage, snapshot, width = self.seen.outage, self.shown, self.size.width
         banner = self._lines("banner")
         banner.display = outage is not None and snapshot is not None
+        self._show_connecting(width)
         self.set_class(snapshot is None, "-waiting")
         if outage is not None and snapshot is None:
             self._lines("waiting").show(waiting_lines(self._awaited(outage), width))
@@ -133,12 +136,31 @@ class View(Screen[None]):
         """True where no seat can be had for want of a slot, and this host is the server's own."""
         outage = self.seen.outage
         refused = outage is not None and outage.limit is not None and Limit(outage.limit).is_the_servers
-        return self.on_host and refused and not self._config.read_only
+        return self._is_on_host and refused and not self._config.read_only
+
+    @property
+    def _is_on_host(self) -> bool:
+        return self.glass is not None and self.glass.is_here
+
+    def _show_connecting(self, width: int) -> None:
+        line = self._lines("connecting")
+        view = self.glass.view if self.glass is not None else None
+        lines = connecting_lines(view, width, 2 if self.size.height >= SHORT_LINES else 0)
+        line.display = bool(lines)
+        if lines:
+            line.fit(lines)
 
     def _awaited(self, outage: Outage) -> Awaited:
         target = self._poller.probe.seat.target
         rescue = target.rescue.label if target.rescue is not None else ""
-        return Awaited(target.label, outage, rescue, self.on_host, self._config.read_only)
+        return Awaited(
+            target=target.label,
+            outage=outage,
+            rescue=rescue,
+            on_host=self._is_on_host,
+            host_problem=self.glass.problem if self.glass is not None else "",
+            read_only=self._config.read_only,
+        )
 
     def _show_graph(self) -> None:
         snapshot = self.shown

@@ -5,11 +5,12 @@ Pure functions from an outage to lines of cells.
 
 from typing import Final, NamedTuple
 
-from pgtop.core.activity import Outage
+from pgtop.core.activity import MICROSECONDS, Outage
 from pgtop.core.refusal import Limit
-from pgtop.core.text import clip, duration, folded, plural
+from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
+from pgtop.postgres.host import HostView
 from pgtop.tui.columns import Cell
-from pgtop.tui.sentences import told
+from pgtop.tui.sentences import few_lines, told
 
 _HEADLINES: Final = {
     Limit.ROLE: "REFUSED by the role's own CONNECTION LIMIT: the server itself may have room",
@@ -36,6 +37,8 @@ class Awaited(NamedTuple):
     """Where the rescue role goes, printable; "" where there is none."""
     on_host: bool = False
     """True where the server runs on this host, and sessions of it can be ended without a login."""
+    host_problem: str = ""
+    """Why that cannot be done although the server runs here, printable."""
     read_only: bool = False
 
 
@@ -65,6 +68,8 @@ def _helps(awaited: Awaited, limit: Limit, width: int) -> list[list[Cell]]:
     if awaited.on_host and not awaited.read_only:
         said = "break the glass: end idle sessions from this host, the server's own, without a login"
         found.append(("B", said, "screen.break_glass"))
+    elif awaited.host_problem and limit.is_the_servers:
+        found.append(("·", f"the server runs on this host, but {awaited.host_problem}", ""))
     elif not awaited.on_host and limit.is_the_servers:
         found.append(
             ("·", "on the server's own host: pgtop break-glass ends idle sessions without a login", "")
@@ -83,6 +88,22 @@ def _helps(awaited: Awaited, limit: Limit, width: int) -> list[list[Cell]]:
         lines.append([Cell(f" {key}  ", "key", action), Cell(first, "", action)])
         lines += [[Cell(f"    {line}", "", action)] for line in rest]
     return lines
+
+
+def connecting_lines(view: HostView | None, width: int, most: int) -> list[list[Cell]]:
+    """The clients that are still connecting, as the server's own host shows them, in at most `most` lines."""
+    clients = view.connecting if view is not None else ()
+    if view is None or not clients or most < 1:
+        return []
+    now = view.snapshot.taken_at
+    said = f"still connecting: {len(clients)}"
+    for each in clients:
+        age = duration((now - each.since) / MICROSECONDS)
+        where = f"{each.address}:{each.port}" if each.address is not None else ""
+        said += " · " + " ".join(filter(None, (str(each.pid), each.phase, each.names, where, age)))
+        if cell_width(said) > width * most:
+            break
+    return [[Cell(f" {line}", "amber")] for line in few_lines(printable(said), width - 1, most)]
 
 
 def outage_sentence(outage: Outage) -> str:
