@@ -24,7 +24,14 @@ from pgtop.tui.asking import undisturbed
 from pgtop.tui.columns import Cell
 from pgtop.tui.paint import Lines
 from pgtop.tui.sentences import plan_lines, told
-from pgtop.tui.sessions import OUTCOME_STYLES, Judged, OutcomeList, SessionList
+from pgtop.tui.sessions import (
+    OUTCOME_STYLES,
+    HostOutcomeList,
+    HostSessionList,
+    Judged,
+    OutcomeList,
+    SessionList,
+)
 
 ARM_SECONDS: Final = 0.4
 FRAME_LINES: Final = 4
@@ -119,7 +126,8 @@ class PlanDialog(ArmedDialog[Plan | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
             yield Lines(id="dialog-text")
-            yield SessionList(now=self.plan.taken_at, act=self.plan.act, id="dialog-list")
+            kind = HostSessionList if self.plan.trigger is Trigger.BREAK_GLASS else SessionList
+            yield kind(now=self.plan.taken_at, act=self.plan.act, id="dialog-list")
             with Horizontal(id="dialog-buttons"):
                 yield Button("Cancel", id="leave", compact=True)
                 yield Button("", id="confirm", variant="error", compact=True)
@@ -215,7 +223,8 @@ class ReportDialog(ModalScreen[None]):
         report = self._report
         with Vertical(id="dialog"):
             yield Lines(id="dialog-text")
-            yield OutcomeList(now=report.plan.taken_at, act=report.plan.act, id="dialog-list")
+            kind = HostOutcomeList if report.plan.trigger is Trigger.BREAK_GLASS else OutcomeList
+            yield kind(now=report.plan.taken_at, act=report.plan.act, id="dialog-list")
             with Horizontal(id="dialog-buttons"):
                 yield Button("Close", id="leave", compact=True)
 

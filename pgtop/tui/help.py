@@ -19,6 +19,7 @@ KEYS: Final = (
             ("S", "sweep: end the stale; e: emergency's plan, i: in txn too"),
             ("y  n Esc", "in a dialog: yes, no"),
             ("A", "automatic reaping on or off; it says how it stands"),
+            ("B", "no slot is left, on the server's own host: end the idle"),
             ("o", "after an act: what became of each session"),
         ),
     ),
@@ -49,7 +50,7 @@ KEYS: Final = (
     ),
 )
 
-READ_ONLY: Final = ("", "read-only: nothing can be ended or cancelled; no K C S A")
+READ_ONLY: Final = ("", "read-only: nothing can be ended or cancelled; no K C S A B")
 
 WORDS: Final = (
     ("slots", "max_connections less the reserved ones: 100%"),

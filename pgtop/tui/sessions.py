@@ -50,7 +50,8 @@ class SessionList(LineTable[Judged | Result]):
             case "user":
                 return Cell(label(backend.usename, NO_USER))
             case "database":
-                return Cell(label(backend.datname, NO_DATABASE))
+                # Where the two cannot be told apart, the user's column has both.
+                return Cell("?" if backend.readings else label(backend.datname, NO_DATABASE))
             case "client":
                 return Cell(client(backend))
             case "state":
@@ -79,6 +80,27 @@ class OutcomeList(SessionList):
     """The sessions of a report: what became of them takes more room than what is planned."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (Column("mark", "", 10), *SessionList.COLUMNS[1:])
+
+
+_ON_HOST: Final = (
+    *SessionList.COLUMNS[1:2],
+    Column("user", "user", 10, grow=12),
+    Column("database", "database", 10, grow=12, drop=2),
+    *SessionList.COLUMNS[5:],
+)
+"""The server's own host shows no application."""
+
+
+class HostSessionList(SessionList):
+    """The sessions of a plan that was made on the server's own host."""
+
+    COLUMNS: ClassVar[tuple[Column, ...]] = (SessionList.COLUMNS[0], *_ON_HOST)
+
+
+class HostOutcomeList(SessionList):
+    """The sessions of a report of such a plan."""
+
+    COLUMNS: ClassVar[tuple[Column, ...]] = (OutcomeList.COLUMNS[0], *_ON_HOST)
 
 
 OUTCOME_STYLES: Final = {

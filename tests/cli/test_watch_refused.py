@@ -1,33 +1,14 @@
 """`pgtop reap --watch` where logins are refused and the view shows slots that are free."""
 
-import socket
-import struct
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
-from pgtop.demo.server import HOST
 from tests.cli.test_reap import stale
 from tests.cli.test_watch import watching
 from tests.conftest import ServerFactory
-from tests.servers import Role, create_role, fetch_value, sessions
-
-PROTOCOL_3 = 196_608
-
-
-@contextmanager
-def stalled_in_authentication(port: int, role: Role, number: int) -> Iterator[None]:
-    """Clients that say who they are, are asked for the password, and never answer."""
-    words = b"".join(word.encode() + b"\0" for word in ("user", role.name, "database", "postgres", ""))
-    packet = struct.pack("!ii", len(words) + 8, PROTOCOL_3) + words
-    with ExitStack() as stack:
-        for _ in range(number):
-            client = stack.enter_context(socket.create_connection((HOST, port)))
-            client.sendall(packet)
-            assert client.recv(1) == b"R"
-        yield
+from tests.filling import stalled_in_authentication
+from tests.servers import create_role, fetch_value, sessions
 
 
 async def test_slots_that_no_view_shows_are_an_emergency(

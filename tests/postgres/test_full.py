@@ -1,11 +1,9 @@
 """A full server: how a seat is asked for again, who takes it meanwhile, and when it is given back."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
-import asyncpg
 import msgspec
 import pytest
 
@@ -23,21 +21,11 @@ from pgtop.postgres.seat import Seat
 from pgtop.postgres.target import Target
 from pgtop.postgres.tries import Tries
 from tests.conftest import ServerFactory
+from tests.filling import SMALL, full, leave
 from tests.postgres.targets import seat_on, target_of
 from tests.postgres.test_tls import certificate as certificate
 from tests.postgres.test_tls import with_tls as with_tls
 from tests.servers import close, execute, fetch_value, session, wait_until
-
-SMALL = {"max_connections": "6", "superuser_reserved_connections": "3"}
-"""Three ordinary slots."""
-
-
-@asynccontextmanager
-async def full(server: ThrowawayServer, count: int = 3) -> AsyncIterator[list[asyncpg.Connection]]:
-    """The ordinary slots of a server, taken."""
-    async with AsyncExitStack() as stack:
-        opening = [session(server, user="app", application_name="leaky") for _ in range(count)]
-        yield [await stack.enter_async_context(one) for one in opening]
 
 
 @pytest.fixture(params=[15, 18], ids=["pg15", "pg18"])
@@ -206,18 +194,12 @@ async def test_the_rescue_role_takes_the_seat_and_gives_it_back(
         again = await polled(probe)
         assert again.is_rescue
         assert again.own_pid == first.own_pid
-        await leave(sessions)
+        await leave(sessions)  # the rescue role's own session counts as well, wherever it sits
         back = await wait_until(lambda: ordinary(probe), complaint="the seat is not given back")
         assert (back.privileges.role, seat.role, seat.refused) == ("watcher", "watcher", None)
         assert back.server.identity.postmaster_start == first.server.identity.postmaster_start
         await wait_until(lambda: left(small, first.own_pid), complaint="the rescue role's session stayed")
         await seat.release()
-
-
-async def leave(sessions: list[asyncpg.Connection]) -> None:
-    """Two of them: the rescue role's own session counts as well, wherever it sits."""
-    for _ in range(2):
-        await close(sessions.pop())
 
 
 async def polled(probe: Probe) -> Snapshot:

@@ -15,12 +15,15 @@ from pgtop.config import Config
 from pgtop.demo.server import ThrowawayServer
 from pgtop.poller import Poller
 from pgtop.postgres.probe import Probe
+from pgtop.postgres.seat import Seat
 from pgtop.postgres.seat_hand import SeatHand
+from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
 from pgtop.tui.app import PgtopApp
 from pgtop.tui.backends import BackendsTable
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.dialogs import PlanDialog
+from pgtop.tui.glass import Glass
 from tests.postgres.targets import seat_on, target_of
 from tests.reaping import OPERATOR
 from tests.servers import wait_until
@@ -100,20 +103,45 @@ async def dashboard(
     idle_after_seconds: float = 1.0,
     interval_seconds: float = 0.2,
     user: str = "postgres",
+    password: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[Driven]:
     """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's."""
-    async with seat_on(target_of(server, user=user), "dashboard") as seat:
+    target = target_of(server, user=user)
+    if password is not None:
+        target = msgspec.structs.replace(target, password=password)
+    async with seat_on(target, "dashboard") as seat:
         config = Config(
             interval_seconds=interval_seconds,
             idle_after_seconds=idle_after_seconds,
             audit_log=audit,
             **settings,
         )
-        poller = Poller(Probe(seat), interval_seconds)
-        reaper = Reaper(SeatHand(seat), AuditLog(audit), "dashboard", OPERATOR)
-        first = await poller.next()
-        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
-        async with app.run_test(size=size) as pilot:
-            await pilot.pause()
-            yield Driven(app, pilot, audit)
+        async with _running(seat, config, audit, size) as driven:
+            yield driven
+
+
+@asynccontextmanager
+async def waiting_dashboard(
+    target: Target, audit: Path, *, size: tuple[int, int] = (120, 40), **settings: Any
+) -> AsyncIterator[Driven]:
+    """A dashboard that has no seat yet."""
+    seat = Seat(target, "dashboard")
+    try:
+        config = Config(audit_log=audit, **{"interval_seconds": 0.2, **settings})
+        async with _running(seat, config, audit, size) as driven:
+            yield driven
+    finally:
+        await seat.release()
+
+
+@asynccontextmanager
+async def _running(seat: Seat, config: Config, audit: Path, size: tuple[int, int]) -> AsyncIterator[Driven]:
+    poller = Poller(Probe(seat), config.interval_seconds)
+    log = AuditLog(audit)
+    reaper = Reaper(SeatHand(seat), log, "dashboard", OPERATOR)
+    glass = Glass(seat.target, config.policy, log, "dashboard", OPERATOR)
+    app = PgtopApp(poller=poller, reaper=reaper, config=config, first=await poller.next(), glass=glass)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield Driven(app, pilot, audit)

@@ -1,0 +1,46 @@
+"""What fills a server: sessions, clients that never finish their login, and clients that never say a word."""
+
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+
+from pgtop.demo.server import HOST, ThrowawayServer
+from tests.servers import Role, close, session
+
+PROTOCOL_3 = 196_608
+
+SMALL = {"max_connections": "6", "superuser_reserved_connections": "3"}
+"""Three ordinary slots."""
+
+
+@asynccontextmanager
+async def full(
+    server: ThrowawayServer, count: int = 3, **options: Any
+) -> AsyncIterator[list[asyncpg.Connection]]:
+    """The ordinary slots of a server, taken by its role `app` unless the options name another."""
+    options = {"user": "app", "application_name": "leaky", **options}
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(session(server, **options)) for _ in range(count)]
+
+
+async def leave(sessions: list[asyncpg.Connection], number: int = 2) -> None:
+    """Ends some of them."""
+    for _ in range(number):
+        await close(sessions.pop())
+
+
+@contextmanager
+def stalled_in_authentication(port: int, role: Role, number: int) -> Iterator[None]:
+    """Clients that say who they are, are asked for the password, and never answer."""
+    words = b"".join(word.encode() + b"\0" for word in ("user", role.name, "database", "postgres", ""))
+    packet = struct.pack("!ii", len(words) + 8, PROTOCOL_3) + words
+    with ExitStack() as stack:
+        for _ in range(number):
+            client = stack.enter_context(socket.create_connection((HOST, port)))
+            client.sendall(packet)
+            assert client.recv(1) == b"R"
+        yield
