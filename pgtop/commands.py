@@ -71,17 +71,23 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     from pgtop.snapshot import look, report
     from pgtop.table import render
 
-    snapshot, pooled = with_password(context, target, lambda known: look(known, config.wait_seconds, warn))
-    if pooled:
+    seen = with_password(context, target, lambda known: look(known, config.wait_seconds, warn))
+    if seen.pooled:
         warn(
-            f"a pooler answers at {snapshot.server.address}, and its sessions are not its clients: "
+            f"a pooler answers at {seen.snapshot.server.address}, and its sessions are not its clients: "
             "connect to the server itself"
         )
     if context.params["json"]:
-        show(json_line(report(snapshot, config.warn_at)))
+        show(json_line(report(seen, config.warn_at)))
     else:
-        width, idle_after = table_width(), config.idle_after_seconds
-        show(render(snapshot, warn_at=config.warn_at, idle_after_seconds=idle_after, width=width))
+        table = render(
+            seen.snapshot,
+            warn_at=config.warn_at,
+            idle_after_seconds=config.idle_after_seconds,
+            width=table_width(),
+            connecting=seen.connecting,
+        )
+        show(table)
     return ExitCode.DONE
 
 

@@ -70,11 +70,13 @@ class DaemonLog:
     def connected(self, snapshot: Snapshot, after_seconds: float | None, *, is_other: bool = False) -> None:
         """The seat was taken, again after so many seconds, and perhaps on another server than before."""
         server = snapshot.server
-        role = "standby" if server.identity.in_recovery else "primary"
+        kind = "standby" if server.identity.in_recovery else "primary"
+        role = snapshot.privileges.role
+        rescue = f" as {printable(role)}, the rescue role" if snapshot.is_rescue else ""
         again = "" if after_seconds is None else f" again, after {duration(after_seconds)}"
         self.tell(
             "connected",
-            f"connected to {server.address}{again}: PostgreSQL {server.version}, {role}, "
+            f"connected to {server.address}{rescue}{again}: PostgreSQL {server.version}, {kind}, "
             f"{snapshot.counts.total} of {plural(snapshot.slots, 'slot')} taken"
             f"{'; it is another server than before, or was restarted' if is_other else ''}",
             warning=is_other,
@@ -83,6 +85,8 @@ class DaemonLog:
             in_recovery=server.identity.in_recovery,
             slots=snapshot.slots,
             total=snapshot.counts.total,
+            role=role,
+            rescue=snapshot.is_rescue,
         )
 
     def outage(self, outage: Outage) -> None:

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.groups import Group, applications
 from pgtop.core.json_text import optional_timestamp, timestamp
+from pgtop.core.refusal import Limit, held_by_connecting
 from pgtop.core.selection import Column, sort_backends
 from pgtop.postgres.entry import enter
 from pgtop.postgres.faults import DRIVER_ERRORS, answer_error
@@ -80,16 +81,37 @@ class Report(msgspec.Struct, frozen=True):
     counts: Counts
     usage: float
     warn_at: float
+    rescue: bool | UnsetType
+    """true where the rescue role asked; left out where the ordinary one did."""
+    connecting: int | UnsetType
+    """Slots held by clients that are still connecting; left out where nothing tells of them."""
     applications: tuple[ApplicationReport, ...]
     """The largest first."""
     backends: tuple[BackendReport, ...]
     """The longest idle first, then those in other states by the age of it."""
 
 
+class Look(msgspec.Struct, frozen=True):
+    """One poll of a server, and what was learnt on the way in."""
+
+    snapshot: Snapshot
+    pooled: bool = False
+    """True where a pooler is in between."""
+    refused: Limit | None = None
+    """What refused the ordinary role, where the rescue role asked in its place."""
+
+    @property
+    def connecting(self) -> int:
+        """How many slots clients hold that are still connecting, as far as the refused login tells."""
+        if self.refused is None:
+            return 0
+        return held_by_connecting(self.refused, self.snapshot.server.limits, self.snapshot.counts.total)
+
+
 async def look(
     target: Target, wait_seconds: float = 0.0, tell: Callable[[str], None] = lambda _: None
-) -> tuple[Snapshot, bool]:
-    """One poll of the server, and whether a pooler is in between.
+) -> Look:
+    """One poll of the server.
 
     `wait_seconds` and `tell` are `entry.enter`'s. Raises PgtopError, of which a ConnectError is also a server
     that let pgtop in and then did not answer.
@@ -97,15 +119,16 @@ async def look(
     seat = Seat(target, "snapshot")
     await enter(seat, wait_seconds, tell)
     try:
-        return await Probe(seat).snapshot(), seat.pooled
+        return Look(await Probe(seat).snapshot(), seat.pooled, seat.refused)
     except DRIVER_ERRORS as error:
         raise answer_error(error) from error
     finally:
         await seat.release()
 
 
-def report(snapshot: Snapshot, warn_at: float) -> Report:
-    """What a snapshot says, in the words of the JSON."""
+def report(seen: Look, warn_at: float) -> Report:
+    """What a look says, in the words of the JSON."""
+    snapshot = seen.snapshot
     limits = snapshot.server.limits
     identity = snapshot.server.identity
     return Report(
@@ -126,6 +149,8 @@ def report(snapshot: Snapshot, warn_at: float) -> Report:
         counts=snapshot.counts,
         usage=snapshot.usage,
         warn_at=warn_at,
+        rescue=snapshot.is_rescue or UNSET,
+        connecting=seen.connecting or UNSET,
         applications=tuple(map(_application, applications(snapshot))),
         backends=tuple(
             _backend(backend, snapshot.taken_at)

@@ -8,6 +8,7 @@ import msgspec
 from pgtop.core.activity import Backend, Counts, Server, Snapshot
 from pgtop.core.groups import Group, applications
 from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
+from pgtop.core.refusal import connecting_words
 from pgtop.core.selection import Column, sort_backends, stale
 from pgtop.core.text import cell_width, clip, duration, fit, percent, plural, printable
 
@@ -34,13 +35,23 @@ class TextColumn(msgspec.Struct, frozen=True):
         return min(self.widest, max(map(cell_width, (self.title, *self.cells))))
 
 
-def render(snapshot: Snapshot, *, warn_at: float, idle_after_seconds: float, width: int) -> str:
-    """The whole table, in lines of at most `width` cells."""
+def render(
+    snapshot: Snapshot, *, warn_at: float, idle_after_seconds: float, width: int, connecting: int = 0
+) -> str:
+    """The whole table, in lines of at most `width` cells.
+
+    `connecting` is how many slots clients hold that are still connecting, as far as a refused login tells.
+    """
     lines = [
         server_line(snapshot.server, snapshot.taken_at),
         standing(snapshot, warn_at),
         _states(snapshot.counts),
     ]
+    if snapshot.is_rescue:
+        role = printable(snapshot.privileges.role)
+        lines.append(f"asked as {role}, the rescue role: the ordinary one finds no slot")
+    if connecting:
+        lines.append(connecting_words(connecting))
     if not snapshot.counts.exact:
         lines += _hidden(snapshot)
     lines += ["", "applications", *_applications(snapshot, width)]

@@ -28,6 +28,16 @@ class Limit(StrEnum):
 _OF_ONE: Final = frozenset({Limit.ROLE, Limit.DATABASE})
 
 
+def connecting_words(number: int) -> str:
+    """So many slots, as a person reads of them.
+
+    >>> connecting_words(1), connecting_words(12)
+    ('1 slot is held by clients still connecting', '12 slots are held by clients still connecting')
+    """
+    held = "1 slot is" if number == 1 else f"{number} slots are"
+    return f"{held} held by clients still connecting"
+
+
 def held_by_connecting(limit: Limit, limits: Limits, total: int) -> int:
     """How many slots clients hold that are still connecting, while a view counts `total` client backends.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
-from pgtop.core.refusal import Limit, held_by_connecting
+from pgtop.core.refusal import Limit, connecting_words, held_by_connecting
 from pgtop.core.text import cell_width, clip, clock, duration, percent, plural, printable
 from pgtop.tui.auto_words import reaper_words
 from pgtop.tui.cells import usage_bar
@@ -87,10 +87,7 @@ def _hidden(standing: Standing) -> str:
     if standing.refusing is Limit.CLIENTS:
         return "too many clients are still connecting"
     number = standing.connecting
-    if not number:
-        return ""
-    held = "1 slot is" if number == 1 else f"{number} slots are"
-    return f"{held} held by clients still connecting"
+    return connecting_words(number) if number else ""
 
 
 def _since(moment: int, now: int) -> str:
