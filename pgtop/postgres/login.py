@@ -55,8 +55,8 @@ class Session(NamedTuple):
     pooled: bool
 
 
-async def log_in(target: Target, application_name: str) -> Session:
-    """Connects to the first host that will do.
+async def log_in(target: Target, application_name: str, unset: frozenset[str] = frozenset()) -> Session:
+    """Connects to the first host that will do; of its own settings, the session has all but those in `unset`.
 
     Raises FullError, or ConnectError: the next host is tried where one cannot be reached, is starting up, or
     is not what target_session_attrs asks for, and none after a refusal. Takes at most the target's
@@ -70,7 +70,7 @@ async def log_in(target: Target, application_name: str) -> Session:
         faults.clear()
         for tried, endpoint in enumerate(target.endpoints):
             share = (deadline - time.monotonic()) / (len(target.endpoints) - tried)
-            attempt = _Attempt(target, endpoint, attributes, application_name)
+            attempt = _Attempt(target, endpoint, attributes, application_name, unset)
             try:
                 return await attempt.run(max(share, 0.0))
             except PgtopError as fault:
@@ -91,11 +91,14 @@ def _together(faults: list[PgtopError]) -> PgtopError:
 class _Attempt:
     """One host."""
 
-    def __init__(self, target: Target, endpoint: Endpoint, attributes: str, application_name: str) -> None:
+    def __init__(
+        self, target: Target, endpoint: Endpoint, attributes: str, name: str, unset: frozenset[str]
+    ) -> None:
         self._target = target
         self._endpoint = endpoint
         self._attributes = attributes
-        self._name = {"application_name": application_name}
+        self._name = {"application_name": name}
+        self._settings = {each: value for each, value in _SETTINGS.items() if each not in unset}
         password = target.password
         self._password = password if password is not None else stored_password(target, endpoint)
 
@@ -112,13 +115,13 @@ class _Attempt:
     async def _log_in(self) -> Session:
         # read-write and read-only ask for the server's own default, which is not to be pgtop's then.
         late = {"default_transaction_read_only"} if self._attributes.startswith("read-") else set()
-        early = {name: value for name, value in _SETTINGS.items() if name not in late}
+        early = {name: value for name, value in self._settings.items() if name not in late}
         behind_pooler = False
         try:
             connection = await self._connect({**self._target.server_settings, **early, **self._name})
         except _REFUSED_SETTING as error:
             behind_pooler = isinstance(error, asyncpg.ProtocolViolationError)
-            late = set(_SETTINGS)
+            late = set(self._settings)
             connection = await self._connect({**self._target.server_settings, **self._name})
         try:
             _set_socket_options(connection, self._target.socket_options)

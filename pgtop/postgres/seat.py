@@ -44,12 +44,13 @@ def seat_name(face: str, host: str) -> str:
 class Seat:
     """One connection to a target, for one face (`dashboard`, `snapshot`, `reap`, `daemon`, …)."""
 
-    def __init__(self, target: Target, face: str) -> None:
-        """Nothing is connected yet."""
+    def __init__(self, target: Target, face: str, *, unset: frozenset[str] = frozenset()) -> None:
+        """Nothing is connected yet. `unset` are settings that the session leaves as the server gives them."""
         self.target = target
         """Where the seat is; a new one counts from the next `take`."""
         self.application_name = seat_name(face, socket.gethostname())
         """`pgtop <face>@<host>`: how one pgtop knows another."""
+        self._unset = unset
         self._session: Session | None = None
         self._last: Session | None = None
         self._lock = asyncio.Lock()
@@ -84,7 +85,7 @@ class Seat:
         async with self._lock:
             if not self.is_held:
                 self.drop()
-                self._session = self._last = await log_in(self.target, self.application_name)
+                self._session = self._last = await log_in(self.target, self.application_name, self._unset)
 
     async def fetch(
         self, query: str, *args: object, limit_seconds: float = LIMIT_SECONDS

@@ -1,0 +1,172 @@
+"""Judges how much room there is: the server's slots, CONNECTION LIMITs, and who else may take kept slots."""
+
+from typing import Final
+
+from pgtop.core.checkup import Checkup, Role
+from pgtop.core.findings import Finding, Status, on_primary
+from pgtop.core.mends import Identifier, comment, lines, restarted
+from pgtop.core.text import percent, plural
+
+_LINE: Final = 0.8
+"""From this share on a limit is near; the same line as for the server's slots."""
+_SHOWN: Final = 5
+_ROOM: Final = 3
+
+
+def room_findings(checkup: Checkup) -> tuple[Finding, ...]:
+    """All of them."""
+    return (
+        server_finding(checkup),
+        slots_finding(checkup),
+        reserve_finding(checkup),
+        privileged_finding(checkup),
+        role_finding(checkup),
+        database_finding(checkup),
+        role_limits_finding(checkup),
+    )
+
+
+def server_finding(checkup: Checkup) -> Finding:
+    """Which version this is, and what it can keep slots for."""
+    server = checkup.server
+    kind = "standby" if server.identity.in_recovery else "primary"
+    can = (
+        "superusers and pg_use_reserved_connections" if server.version_num >= 160_000 else "superusers alone"
+    )
+    return Finding("server", "ok", f"PostgreSQL {server.version}, {kind}; keeps slots for {can}")
+
+
+def slots_finding(checkup: Checkup) -> Finding:
+    """How many of the server's ordinary slots are in use."""
+    limits, snapshot = checkup.server.limits, checkup.snapshot
+    kept = limits.max_connections - limits.slots
+    said = f"{plural(limits.slots, 'slot')} of {limits.max_connections} connections, {kept} kept"
+    if snapshot is None:
+        return Finding("slots", "warn", f"{said}; how many are in use is hidden")
+    said = (
+        f"{checkup.bound}{snapshot.counts.total} of {said}: {checkup.bound}{percent(snapshot.usage)} in use"
+    )
+    if snapshot.usage < _LINE:
+        return Finding("slots", "ok", said)
+    # An upper bound may be over the line where the server is not.
+    full = snapshot.usage >= 1 and snapshot.counts.exact
+    return Finding(
+        "slots", "bad" if full else "warn", said, comment("pgtop reap --dry-run shows who may be ended")
+    )
+
+
+def reserve_finding(checkup: Checkup) -> Finding:
+    """Whether slots are kept for superusers."""
+    limits = checkup.server.limits
+    topic, kept = "superuser_reserved_connections", limits.superuser_reserved_connections
+    if kept:
+        return Finding(topic, "ok", f"{plural(kept, 'slot')} kept for superusers")
+    mend = restarted(f"{topic} = {_ROOM}")
+    if limits.reserved_connections:
+        return Finding(topic, "warn", "0: superusers share what reserved_connections keeps", mend)
+    return Finding(topic, "bad", "0: when the server is full nobody gets in, superusers neither", mend)
+
+
+def privileged_finding(checkup: Checkup) -> Finding:
+    """Who else may take the slots that are kept; a superuser's session is only a superuser's to end."""
+    superusers, others = checkup.of_superusers, checkup.of_reserved
+    total = superusers + others
+    of = f"{plural(superusers, 'session')} of superusers"
+    if others:
+        of += f" and {others} of other roles with pg_use_reserved_connections"
+    if checkup.snapshot is None:
+        return Finding("privileged", "warn", "whether applications may take the kept slots, too, is hidden")
+    kept = checkup.server.limits.max_connections - checkup.server.limits.slots
+    may_end = "" if checkup.account.acts_as_superuser or not superusers else "; only superusers may end those"
+    if total <= kept:
+        return Finding("privileged", "ok", f"{of}, no pgtop's{may_end}")
+    mend = comment("let applications log in as ordinary roles: they take the kept slots, too")
+    said = f"{of}, more than the {plural(kept, 'slot')} kept{may_end}"
+    return Finding("privileged", "warn", said, mend)
+
+
+def role_finding(checkup: Checkup) -> Finding:
+    """This role's CONNECTION LIMIT, with its use."""
+    account = checkup.account
+    used = checkup.sessions_of[account.login.name]
+    return _own_limit(checkup, "role", account.login, account.login_limit, used)
+
+
+def database_finding(checkup: Checkup) -> Finding:
+    """This database's CONNECTION LIMIT, with its use; below the slots, it may refuse before the server does."""
+    account = checkup.account
+    limit, slots = account.database_limit, checkup.server.limits.slots
+    found = _own_limit(checkup, "database", account.database, limit, checkup.in_database)
+    if found.status != "ok" or account.is_superuser or not 0 <= limit < slots:
+        return found
+    said = f"{found.said}: without room there, log in to another database"
+    mend = comment("log in to a database without a limit, such as -d postgres")
+    return Finding("database", "warn", said, mend, bars_login=True)
+
+
+def _own_limit(checkup: Checkup, topic: str, name: Identifier, limit: int, used: int) -> Finding:
+    """One CONNECTION LIMIT. This look's own session is among the used, and has gone when another comes."""
+    owner = f"{topic} {name.shown}"
+    if limit < 0:
+        return Finding(topic, "ok", f"{owner} has no CONNECTION LIMIT", bars_login=True)
+    if checkup.snapshot is None:
+        said = f"{owner} has a CONNECTION LIMIT of {limit}, and its use is hidden"
+        return Finding(topic, "warn", said, bars_login=True)
+    said = f"{owner}: {checkup.bound}{used} of {limit} used (CONNECTION LIMIT)"
+    if checkup.account.is_superuser:
+        return Finding(topic, "ok", f"{said}; superusers pass it", bars_login=True)
+    status: Status = "ok" if used < limit else "warn" if used == limit or checkup.bound else "bad"
+    if status == "ok":
+        return Finding(topic, status, said, bars_login=True)
+    after = "this look has the last one" if used == limit else "the next login is refused"
+    mend = _raised(checkup, topic, name, used, limit)
+    return Finding(topic, status, f"{said}: {after}", mend, bars_login=True)
+
+
+def _raised(checkup: Checkup, topic: str, name: Identifier, used: int, limit: int) -> str:
+    if not name.is_exact:
+        return comment("raise its CONNECTION LIMIT; the name is no text here")
+    altered = f"ALTER {topic.upper()} {name.sql} CONNECTION LIMIT {max(2 * used, limit + _ROOM)};"
+    return lines(on_primary(checkup), altered)
+
+
+def role_limits_finding(checkup: Checkup) -> Finding:
+    """The roles that have sessions and a CONNECTION LIMIT, with its use; superusers pass theirs."""
+    if checkup.snapshot is None:
+        return Finding("role_limits", "warn", "the use of other roles' CONNECTION LIMITs is hidden")
+    own = checkup.account.login.name
+    limited = [
+        role
+        for role in checkup.account.roles
+        if role.connection_limit >= 0 and not role.is_superuser and role.identifier.name != own
+    ]
+    limited.sort(key=lambda role: -_share(checkup, role))
+    if not limited:
+        return Finding("role_limits", "ok", _without_sessions(checkup.account.limited_roles))
+    near = [role for role in limited if _share(checkup, role) >= _LINE]
+    said = ", ".join(
+        f"{role.identifier.shown} {checkup.sessions_of[role.identifier.name]} of {role.connection_limit}"
+        for role in limited[:_SHOWN]
+    )
+    if len(limited) > _SHOWN:
+        said += f", and {len(limited) - _SHOWN} more"
+    if not near:
+        return Finding("role_limits", "ok", f"CONNECTION LIMITs in use: {said}")
+    mend = lines(*(_raised_of(checkup, role) for role in near[:_SHOWN]))
+    return Finding("role_limits", "warn", f"CONNECTION LIMITs nearly used up: {said}", mend)
+
+
+def _without_sessions(limited_roles: int) -> str:
+    if not limited_roles:
+        return "no role has a CONNECTION LIMIT"
+    return f"{plural(limited_roles, 'role')} with a CONNECTION LIMIT, none of them another with sessions"
+
+
+def _share(checkup: Checkup, role: Role) -> float:
+    used = checkup.sessions_of[role.identifier.name]
+    return used / role.connection_limit if role.connection_limit else 1.0
+
+
+def _raised_of(checkup: Checkup, role: Role) -> str:
+    used = checkup.sessions_of[role.identifier.name]
+    return _raised(checkup, "role", role.identifier, used, role.connection_limit)
