@@ -37,22 +37,22 @@ def server_finding(checkup: Checkup) -> Finding:
 
 
 def slots_finding(checkup: Checkup) -> Finding:
-    """How many of the server's ordinary slots are in use."""
+    """How many of the server's ordinary slots are in use, and of those that are kept."""
     limits, snapshot = checkup.server.limits, checkup.snapshot
     kept = limits.max_connections - limits.slots
-    said = f"{plural(limits.slots, 'slot')} of {limits.max_connections} connections, {kept} kept"
+    slots = plural(limits.slots, "slot")
+    of = f"of {limits.max_connections} connections"
     if snapshot is None:
-        return Finding("slots", "warn", f"{said}; how many are in use is hidden")
-    said = (
-        f"{checkup.bound}{snapshot.counts.total} of {said}: {checkup.bound}{percent(snapshot.usage)} in use"
-    )
+        return Finding("slots", "warn", f"{slots}, their use hidden; {kept} more {of} kept")
+    bound, total = checkup.bound, snapshot.counts.total
+    said = f"{bound}{total} of {slots} in use ({bound}{percent(snapshot.usage)}); {kept} more {of} kept"
     if snapshot.usage < _LINE:
         return Finding("slots", "ok", said)
+    if total > limits.slots and snapshot.counts.exact:
+        said += f", and {min(total - limits.slots, kept)} of those in use"
     # An upper bound may be over the line where the server is not.
-    full = snapshot.usage >= 1 and snapshot.counts.exact
-    return Finding(
-        "slots", "bad" if full else "warn", said, comment("pgtop reap --dry-run shows who may be ended")
-    )
+    status: Status = "bad" if total >= limits.slots and snapshot.counts.exact else "warn"
+    return Finding("slots", status, said, comment("pgtop reap --dry-run shows who may be ended"))
 
 
 def reserve_finding(checkup: Checkup) -> Finding:
@@ -69,20 +69,23 @@ def reserve_finding(checkup: Checkup) -> Finding:
 
 def privileged_finding(checkup: Checkup) -> Finding:
     """Who else may take the slots that are kept; a superuser's session is only a superuser's to end."""
-    superusers, others = checkup.of_superusers, checkup.of_reserved
-    total = superusers + others
-    of = f"{plural(superusers, 'session')} of superusers"
-    if others:
-        of += f" and {others} of other roles with pg_use_reserved_connections"
     if checkup.snapshot is None:
         return Finding("privileged", "warn", "whether applications may take the kept slots, too, is hidden")
+    superusers, others = checkup.of_superusers, checkup.of_reserved
     kept = checkup.server.limits.max_connections - checkup.server.limits.slots
-    may_end = "" if checkup.account.acts_as_superuser or not superusers else "; only superusers may end those"
-    if total <= kept:
-        return Finding("privileged", "ok", f"{of}, no pgtop's{may_end}")
-    mend = comment("let applications log in as ordinary roles: they take the kept slots, too")
-    said = f"{of}, more than the {plural(kept, 'slot')} kept{may_end}"
-    return Finding("privileged", "warn", said, mend)
+    who = []
+    if superusers:
+        may_end = "" if checkup.account.acts_as_superuser else " (which only superusers may end)"
+        who.append(f"{plural(superusers, 'session')} of superusers{may_end}")
+    if others:
+        who.append(f"{plural(others, 'session')} of other roles with pg_use_reserved_connections")
+    if not who:
+        return Finding("privileged", "ok", "nobody but pgtop has a session that may take the kept slots")
+    said = f"{' and '.join(who)} may take the kept slots, too"
+    if superusers + others <= kept:
+        return Finding("privileged", "ok", said)
+    mend = comment("let applications log in as ordinary roles, without such privileges")
+    return Finding("privileged", "warn", said, mend, bars_login=True)
 
 
 def role_finding(checkup: Checkup) -> Finding:
@@ -93,7 +96,7 @@ def role_finding(checkup: Checkup) -> Finding:
 
 
 def database_finding(checkup: Checkup) -> Finding:
-    """This database's CONNECTION LIMIT, with its use; below the slots, it may refuse before the server does."""
+    """This database's CONNECTION LIMIT, with its use; a low one may refuse before the server does."""
     account = checkup.account
     limit, slots = account.database_limit, checkup.server.limits.slots
     found = _own_limit(checkup, "database", account.database, limit, checkup.in_database)
@@ -142,7 +145,7 @@ def role_limits_finding(checkup: Checkup) -> Finding:
     ]
     limited.sort(key=lambda role: -_share(checkup, role))
     if not limited:
-        return Finding("role_limits", "ok", _without_sessions(checkup.account.limited_roles))
+        return Finding("role_limits", "ok", _without_sessions(checkup))
     near = [role for role in limited if _share(checkup, role) >= _LINE]
     said = ", ".join(
         f"{role.identifier.shown} {checkup.sessions_of[role.identifier.name]} of {role.connection_limit}"
@@ -156,10 +159,12 @@ def role_limits_finding(checkup: Checkup) -> Finding:
     return Finding("role_limits", "warn", f"CONNECTION LIMITs nearly used up: {said}", mend)
 
 
-def _without_sessions(limited_roles: int) -> str:
-    if not limited_roles:
-        return "no role has a CONNECTION LIMIT"
-    return f"{plural(limited_roles, 'role')} with a CONNECTION LIMIT, none of them another with sessions"
+def _without_sessions(checkup: Checkup) -> str:
+    account = checkup.account
+    others = account.limited_roles - (account.login_limit >= 0 and not account.is_superuser)
+    if others <= 0:
+        return "no other role has a CONNECTION LIMIT"
+    return f"{plural(others, 'other role')} with a CONNECTION LIMIT, without sessions"
 
 
 def _share(checkup: Checkup, role: Role) -> float:
