@@ -17,6 +17,8 @@ SETTINGS: Final = (
     "tcp_keepalives_count",
     "client_connection_check_interval",
     "authentication_timeout",
+    "superuser_reserved_connections",
+    "reserved_connections",
 )
 """The server settings that are read: a checkup's own session must set none of them."""
 

@@ -10,12 +10,12 @@ import msgspec
 from pgtop.core.checkup import Checkup, Membership
 from pgtop.core.doctor_rooms import room_findings
 from pgtop.core.doctor_settings import setting_findings
-from pgtop.core.findings import Finding, on_primary
-from pgtop.core.mends import Identifier, comment, granted, lines, restarted
+from pgtop.core.findings import Finding, on_primary, set_on_server
+from pgtop.core.mends import Identifier, comment, granted, lines
 from pgtop.core.text import plural
 
 RESERVED_GROUP: Final = "pg_use_reserved_connections"
-_KEPT: Final = 3
+_KEPT: Final = "3"
 """How many slots a mend keeps: what PostgreSQL keeps for superusers."""
 
 _DIRECTLY: Final = comment("connect to the server itself: its own host and port, with -h and -p")
@@ -82,7 +82,7 @@ def login_finding(checkup: Checkup) -> Finding:
         kept = limits.superuser_reserved_connections + reserved
         if kept:
             return _login("ok", f"{plural(kept, 'slot')} kept for superusers, of whom role {role} is one")
-        mend = restarted(f"superuser_reserved_connections = {_KEPT}")
+        mend = set_on_server(checkup, {"superuser_reserved_connections": _KEPT}, restart=True)
         return _login("bad", f"role {role} is a superuser, but no slot is kept for superusers", mend)
     provided = limits.provider_reserved_connections
     if provided and account.provider is not None and account.provider.has_privileges:
@@ -113,8 +113,8 @@ def _nothing_kept(checkup: Checkup, membership: Membership) -> Finding:
         problems.append(f"role {account.login.shown} {without} the privileges of {RESERVED_GROUP}")
         mends.append(_grant(checkup, RESERVED_GROUP, account.login, membership, account.login_inherits))
     if not checkup.server.limits.reserved_connections:
-        problems.append("reserved_connections is 0")
-        mends.append(restarted(f"reserved_connections = {_KEPT}"))
+        problems.append("reserved_connections is 0, so no slot is kept for such roles")
+        mends.append(set_on_server(checkup, {"reserved_connections": _KEPT}, restart=True))
     return _login("bad", ", and ".join(problems), lines(*mends))
 
 
@@ -135,7 +135,7 @@ def rights_finding(checkup: Checkup) -> Finding:
     said = f"role {role.shown} may not use {', '.join(name for _, name in account.missing)}"
     if not role.is_exact:
         return Finding("rights", "bad", said, comment("GRANT it to this role, whose name is no text here"))
-    grants = (f"GRANT {what} {name} TO {role.sql};" for what, name in account.missing)
+    grants = (f"GRANT {what} ON {name} TO {role.sql};" for what, name in account.missing)
     return Finding("rights", "bad", said, lines(on_primary(checkup), *grants))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from pgtop.core.checkup import Checkup, Override, Setting
-from pgtop.core.findings import Finding, on_primary
+from pgtop.core.findings import Finding, on_primary, set_on_server
 from pgtop.core.labels import NO_DATABASE, NO_USER, label
-from pgtop.core.mends import comment, lines, literal, reloaded
+from pgtop.core.mends import comment, lines, literal
 from pgtop.core.text import clip, duration, plural, printable
 
 _LONGEST_AUTHENTICATION_SECONDS: Final = 60
@@ -41,7 +41,7 @@ def idle_session_finding(checkup: Checkup) -> Finding:
     return _timeout(
         checkup,
         "idle_session_timeout",
-        "0: idle sessions stay for ever; set, it ends those that turn idle later, not those idle already",
+        "off: idle sessions stay for ever (set, it ends those that turn idle later, not those idle already)",
         "ends what is idle for longer than",
         "1h",
     )
@@ -52,7 +52,7 @@ def idle_in_transaction_finding(checkup: Checkup) -> Finding:
     return _timeout(
         checkup,
         "idle_in_transaction_session_timeout",
-        "0: sessions idle in transaction stay for ever, and so do their locks",
+        "off: sessions idle in transaction stay for ever, and so do their locks",
         "ends what is idle in transaction for longer than",
         "10min",
     )
@@ -63,7 +63,7 @@ def check_interval_finding(checkup: Checkup) -> Finding:
     return _timeout(
         checkup,
         "client_connection_check_interval",
-        "0: that a client is gone is noticed when its statement ends, not before",
+        "off: that a client is gone is noticed when its statement ends, not before",
         "during a statement, a client that is gone is noticed within",
         "10s",
     )
@@ -85,13 +85,13 @@ def _set(checkup: Checkup, values: Mapping[Setting, str]) -> str:
     """The statements that count: a database's own value beats the server's."""
     database = checkup.account.database
     own = [f"{each.name} = {value}" for each, value in values.items() if each.source == _OF_DATABASE]
-    general = [f"{each.name} = {value}" for each, value in values.items() if each.source != _OF_DATABASE]
+    general = {each.name: value for each, value in values.items() if each.source != _OF_DATABASE}
     if own and not database.is_exact:
         return comment("ALTER DATABASE … SET it; the name is no text here")
     return lines(
         on_primary(checkup) if own else "",
         *(f"ALTER DATABASE {database.sql} SET {each};" for each in own),
-        reloaded(*general) if general else "",
+        set_on_server(checkup, general),
     )
 
 
@@ -134,7 +134,7 @@ def authentication_finding(checkup: Checkup) -> Finding:
     said = f"a login that goes silent holds a slot, a kept one too, for {_age(setting.seconds)}"
     if setting.seconds <= _LONGEST_AUTHENTICATION_SECONDS:
         return Finding(topic, "ok", said)
-    return Finding(topic, "warn", said, reloaded(f"{topic} = '1min'"))
+    return Finding(topic, "warn", said, set_on_server(checkup, {topic: "'1min'"}))
 
 
 def overrides_finding(checkup: Checkup) -> Finding:

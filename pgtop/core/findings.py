@@ -1,13 +1,16 @@
 """A finding: what is so, whether that is well, and the SQL that mends it; and what judges share."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import msgspec
 
 from pgtop.core.checkup import Checkup
-from pgtop.core.mends import comment
+from pgtop.core.mends import altered_system, comment, lines
 
 Status = Literal["ok", "warn", "bad"]
+
+_COMMAND_LINE: Final = "command line"
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -27,3 +30,21 @@ class Finding(msgspec.Struct, frozen=True):
 def on_primary(checkup: Checkup) -> str:
     """A comment for a statement that writes, where it cannot run here."""
     return comment("on the primary") if checkup.server.identity.in_recovery else ""
+
+
+def set_on_server(checkup: Checkup, values: Mapping[str, str], *, restart: bool = False) -> str:
+    """The mend that sets server settings, where they can be set: ALTER SYSTEM does nothing about an option on
+    the server's command line, and managed services refuse it."""
+    there: list[str] = []
+    here: list[str] = []
+    service = checkup.account.provider is not None
+    for name, value in values.items():
+        setting = checkup.setting.get(name)
+        elsewhere = service or (setting is not None and setting.source == _COMMAND_LINE)
+        (there if elsewhere else here).append(f"{name} = {value}")
+    where = "in the service's parameters" if service else "on the server's command line, where it is set"
+    after = ", and restart" if restart or not service else ""
+    return lines(
+        *(comment(f"{each} {where}{after}") for each in there),
+        altered_system(here, restart=restart) if here else "",
+    )

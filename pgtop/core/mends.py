@@ -4,11 +4,15 @@ What SQL cannot do (connect elsewhere, name an application) is said in an SQL co
 can always be pasted. ALTER SYSTEM runs in no transaction: each statement is sent on its own, as psql does.
 """
 
+from collections.abc import Iterable
+from typing import Final
+
 import msgspec
 
 from pgtop.core.text import printable
 
-RELOAD = "SELECT pg_reload_conf();"
+_RELOAD: Final = "SELECT pg_reload_conf();"
+_AFTER_RESTART: Final = "counts after a restart of the server"
 
 
 class Identifier(msgspec.Struct, frozen=True, array_like=True):
@@ -83,14 +87,10 @@ def lines(*parts: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def reloaded(*assignments: str) -> str:
-    """Server settings that count after a reload; each is `name = value`."""
-    return lines(*(f"ALTER SYSTEM SET {each};" for each in assignments), RELOAD)
-
-
-def restarted(assignment: str) -> str:
-    """A server setting that counts after a restart."""
-    return f"ALTER SYSTEM SET {assignment};  -- counts after a restart of the server"
+def altered_system(values: Iterable[str], *, restart: bool = False) -> str:
+    """Server settings, each as `name = value`; they count after a reload, or after a restart."""
+    after = f"  {comment(_AFTER_RESTART)}" if restart else ""
+    return lines(*(f"ALTER SYSTEM SET {each};{after}" for each in values), "" if restart else _RELOAD)
 
 
 def granted(group: str, role: Identifier, *, version_num: int, inherits: bool) -> str:
