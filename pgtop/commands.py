@@ -264,10 +264,10 @@ COMMANDS: Final = {
         could then make room, and what to grant or set where not. Nothing is changed.
         CONNINFO is a URI, key=value pairs or a database's name, as psql takes them.""",
         examples=(
-            ("pgtop doctor -h db1 -U ops", "before the night in which you need it"),
+            ("pgtop doctor -h db1 -U ops", "before you need it"),
             ("pgtop doctor -h db1 --json | jq .gets_in_at_full", "for scripts"),
         ),
-        notes=(*_NOTES[:2], _DOCTOR_STATUS),
+        notes=(_NOTES[0], _DOCTOR_STATUS),
     ),
     "reap": Command(
         "reap",

@@ -8,6 +8,7 @@ from pgtop.core.findings import Finding
 from pgtop.core.text import folded, printable
 
 _STATUS_CELLS: Final = 6
+_MEND_CELLS: Final = 8
 _WORST_FIRST: Final = {"bad": 0, "warn": 1, "ok": 2}
 _LEAST_WIDTH: Final = 40
 
@@ -30,7 +31,7 @@ def _verdict(question: str, verdict: Verdict, width: int) -> list[str]:
 
 def _finding(finding: Finding, width: int) -> list[str]:
     said = _hanging(finding.status, f"{finding.topic}: {finding.said}", width)
-    return [*said, *(f"{'':{_STATUS_CELLS * 2}}{line}" for line in finding.mend.splitlines())]
+    return [*said, *(f"{'':{_MEND_CELLS}}{line}" for line in finding.mend.splitlines())]
 
 
 def _hanging(word: str, text: str, width: int) -> list[str]:

@@ -123,7 +123,7 @@ class Account(msgspec.Struct, frozen=True):
     roles: tuple[Role, ...]
     """Those that have sessions, as far as they were asked for."""
     overrides: tuple[Override, ...]
-    """The first of them, by role and database."""
+    """The first of them, by role and database: those of roles without sessions come last."""
     overrides_in_all: int
 
 

@@ -156,6 +156,7 @@ def signal_finding(checkup: Checkup) -> Finding:
     if account.acts_as_superuser:
         return Finding("signal", "ok", f"role {role} may end every session")
     if not account.signal.has_privileges:
+        said = f"role {role} may end sessions only of itself and of roles it is a member of"
         mend = _grant(checkup, "pg_signal_backend", account.acting, account.signal, account.acting_inherits)
-        return Finding("signal", "bad", f"role {role} may end no other role's sessions", mend)
+        return Finding("signal", "bad", said, mend)
     return Finding("signal", "ok", f"role {role} may end the sessions of all roles but superusers")

@@ -12,7 +12,7 @@ import msgspec
 from pgtop.core.text import printable
 
 _RELOAD: Final = "SELECT pg_reload_conf();"
-_AFTER_RESTART: Final = "counts after a restart of the server"
+_AFTER_RESTART: Final = "takes a restart"
 
 
 class Identifier(msgspec.Struct, frozen=True, array_like=True):

@@ -5,6 +5,8 @@ Its answer is JSON in bytes, as a poll's: names of other databases may hold byte
 
 from typing import Final
 
+from pgtop.postgres.queries import UNCONVERTED
+
 _NEEDED: Final = """(VALUES
     ('EXECUTE', 'FUNCTION pg_catalog.pg_stat_get_activity(integer)',
      has_function_privilege('pg_catalog.pg_stat_get_activity(integer)', 'EXECUTE')),
@@ -30,7 +32,16 @@ _SETTING: Final = (
     "json_build_array(s.name, s.reset_val::int8, s.setting::int8, coalesce(s.unit, ''), s.source)"
 )
 
-ACCOUNT: Final = f"""
+
+def _account(condition: str) -> str:
+    return f"""
+WITH o AS (
+  SELECT r.rolname, d.datname, c.setting
+  FROM pg_db_role_setting s
+  CROSS JOIN LATERAL unnest(s.setconfig) c(setting)
+  LEFT JOIN pg_roles r ON r.oid = s.setrole
+  LEFT JOIN pg_database d ON d.oid = s.setdatabase
+  WHERE split_part(c.setting, '=', 1) = ANY($3::text[]))
 SELECT textsend(json_build_object(
   'login', {_identifier("session_user")},
   'acting', {_identifier("current_user")},
@@ -60,24 +71,17 @@ SELECT textsend(json_build_object(
     WHERE r.rolname = ANY($2::text[])), '[]'::json),
   'overrides', coalesce((
     SELECT json_agg(json_build_array(o.rolname, o.datname, o.setting))
-    FROM (SELECT * FROM o ORDER BY o.rolname, o.datname, o.setting LIMIT 20) o), '[]'::json),
+    FROM (SELECT * FROM o
+          ORDER BY o.rolname IS NOT NULL AND o.rolname <> ALL($2::text[]), o.rolname, o.datname, o.setting
+          LIMIT 20) o), '[]'::json),
   'overrides_in_all', (SELECT count(*) FROM o)
 )::text) AS account
 FROM pg_roles l, pg_roles a
-WHERE l.rolname = session_user AND a.rolname = current_user
+WHERE l.rolname = session_user AND a.rolname = current_user AND {condition}
 """
 
-_OVERRIDES: Final = """
-WITH o AS (
-  SELECT r.rolname, d.datname, c.setting
-  FROM pg_db_role_setting s
-  CROSS JOIN LATERAL unnest(s.setconfig) c(setting)
-  LEFT JOIN pg_roles r ON r.oid = s.setrole
-  LEFT JOIN pg_database d ON d.oid = s.setdatabase
-  WHERE split_part(c.setting, '=', 1) = ANY($3::text[]))
-"""
 
-ACCOUNT_AND_OVERRIDES: Final = _OVERRIDES + ACCOUNT
+ACCOUNT: Final = _account("true")
 """One row of one value, JSON in bytes that are those of `core.checkup.Account`. Takes the names of the
 settings to read, of the roles to tell of, and of the settings that roles and databases may have of their own.
 
@@ -86,3 +90,6 @@ that of 0 is the system's own value. Both are what the session began with: whate
 the server's value, and no column tells it (nor may others than superusers read pg_file_settings), so the
 session must set none of them. ALTER ROLE and ALTER DATABASE hide it as well, and `source` tells which.
 `session_user` is who logged in; privileges to see and end are those of `current_user`."""
+
+ACCOUNT_UNCONVERTED: Final = _account(UNCONVERTED)
+"""The same, every text in the encoding of whoever wrote it."""

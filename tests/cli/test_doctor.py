@@ -320,6 +320,22 @@ async def test_a_role_that_may_not_even_ask_gets_the_grants(cramped: ThrowawaySe
     assert (finding(answer, "rights")["status"], answer["may_reap"]) == ("ok", True)
 
 
+async def test_a_name_that_is_no_text_costs_nothing_but_its_mend(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """A role named in bytes of another encoding, with settings, a limit and sessions without a name."""
+    server = server_factory({"max_connections": "12"})
+    made = "DO $$BEGIN EXECUTE replace('CREATE ROLE \"?\" LOGIN CONNECTION LIMIT 1', '?', %s); END$$"
+    altered = "DO $$BEGIN EXECUTE replace('ALTER ROLE \"?\" SET statement_timeout = 5000', '?', %s); END$$"
+    odd = "encode('b', 'escape') || convert_from('\\xff'::bytea, 'SQL_ASCII')"
+    await execute(server, "CREATE DATABASE bytes ENCODING 'SQL_ASCII' TEMPLATE template0")
+    await execute(server, made % odd, altered % odd, database="bytes")
+    for database in ("bytes", "postgres"):
+        answer = await told(tmp_path, server, uri=server.uri(database=database))
+        assert "role b\ufffd: statement_timeout=5000" in finding(answer, "own_settings")["said"]
+        assert answer["gets_in_at_full"]
+
+
 async def test_through_a_pooler_nothing_is_promised(server: ThrowawayServer, tmp_path: Path) -> None:
     with pooler(server) as port:
         uri = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
@@ -380,9 +396,9 @@ async def test_what_people_read_fits_and_what_they_paste_is_whole(
         await execute(server, f"DROP ROLE {name}")
     lines = text.replace("\r\n", "\n").splitlines()
     mends = [line for each in answer["findings"] for line in each["mend"].splitlines()]
-    pasted = [line.strip() for line in lines if line.startswith(" " * 12)]
+    pasted = [line.strip() for line in lines if line.startswith(" " * 8)]
     assert sorted(pasted) == sorted(mends)
-    assert max(len(line) for line in lines if not line.startswith(" " * 12)) <= columns
+    assert max(len(line) for line in lines if not line.startswith(" " * 8)) <= columns
     statuses = [word for line in lines if (word := line.partition(" ")[0]) in ("bad", "warn", "ok")]
     assert statuses == sorted(statuses, key=["bad", "warn", "ok"].index)
     assert len(statuses) == len(TOPICS)

@@ -15,7 +15,7 @@ YES, NO, MEMBER = Membership(True, True), Membership(False, False), Membership(F
 OPS, SHOP = Identifier("ops", "ops"), Identifier("shop", "shop")
 HOUR_MS, MINUTE = 3_600_000, 60
 ROOMY = Limits(100, 3, 2)
-RESERVE = "ALTER SYSTEM SET reserved_connections = 3;  -- counts after a restart of the server"
+RESERVE = "ALTER SYSTEM SET reserved_connections = 3;  -- takes a restart"
 
 
 def setting(name: str, value: int, unit: str = "ms", source: str = "configuration file") -> Setting:
@@ -144,7 +144,7 @@ PLAIN_14: dict[str, Any] = {"reserved": None, "version_num": 140_010, "limits": 
             {"is_superuser": True, "limits": Limits(100, 0)},
             False,
             "no slot is kept for superusers",
-            "ALTER SYSTEM SET superuser_reserved_connections = 3;  -- counts after a restart of the server",
+            "ALTER SYSTEM SET superuser_reserved_connections = 3;  -- takes a restart",
         ),
         ({**PLAIN_14, "is_superuser": True}, True, "3 slots kept for superusers", ""),
         (PLAIN_14, False, "before PostgreSQL 16", None),
