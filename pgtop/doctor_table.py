@@ -26,7 +26,8 @@ def render(checkup: Checkup, diagnosis: Diagnosis, width: int) -> str:
 
 
 def _verdict(question: str, verdict: Verdict, width: int) -> list[str]:
-    return _hanging("", f"{question}: {'yes' if verdict.yes else 'NO'}, {verdict.why}", width)
+    answer = f"yes, {verdict.why}" if verdict.yes else f"NO, see {' and '.join(verdict.topics)} below"
+    return _hanging("", f"{question}: {answer}", width)
 
 
 def _finding(finding: Finding, width: int) -> list[str]:

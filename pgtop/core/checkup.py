@@ -68,6 +68,18 @@ class Role(msgspec.Struct, frozen=True, array_like=True):
     is_superuser: bool
     may_use_reserved: bool
     """Has the privileges of pg_use_reserved_connections (from PostgreSQL 16 on)."""
+    own_idle_session_timeout: str | None = None
+    """As ALTER ROLE has it, such as `10min`; None where the role has none of its own."""
+
+    @property
+    def ends_idle_sessions(self) -> bool:
+        """True where the role has an idle_session_timeout of its own that is not nought.
+
+        >>> role = Role(Identifier("app", "app"), -1, False, False, "0min")
+        >>> role.ends_idle_sessions
+        False
+        """
+        return (self.own_idle_session_timeout or "").strip(" abcdefghijklmnopqrstuvwxyz") not in ("", "0")
 
 
 class Override(msgspec.Struct, frozen=True, array_like=True):

@@ -27,6 +27,8 @@ class Verdict(msgspec.Struct, frozen=True):
     yes: bool
     why: str
     """One sentence, safe to print."""
+    topics: tuple[str, ...] = ()
+    """The findings that make it a no."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
@@ -50,10 +52,16 @@ def diagnose(checkup: Checkup) -> Diagnosis:
     barred = [each for each in (pooler, login, *rooms) if each.status == "bad" and each.bars_login]
     unable = [each for each in able if each.status == "bad"]
     return Diagnosis(
-        gets_in_at_full=Verdict(not barred, barred[0].said if barred else _conditions(login, rooms)),
-        may_reap=Verdict(not unable, unable[0].said if unable else able[-1].said),
+        gets_in_at_full=_verdict(barred, _conditions(login, rooms)),
+        may_reap=_verdict(unable, able[-1].said),
         findings=(login, *able, *rooms, *setting_findings(checkup)),
     )
+
+
+def _verdict(against: list[Finding], otherwise: str) -> Verdict:
+    if not against:
+        return Verdict(True, otherwise)
+    return Verdict(False, against[0].said, tuple(each.topic for each in against))
 
 
 def _conditions(login: Finding, rooms: tuple[Finding, ...]) -> str:

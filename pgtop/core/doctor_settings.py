@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from pgtop.core.checkup import Checkup, Override, Setting
+import msgspec
+
+from pgtop.core.checkup import Checkup, Override, Role, Setting
 from pgtop.core.findings import Finding, on_primary, set_on_server
 from pgtop.core.labels import NO_DATABASE, NO_USER, label
+from pgtop.core.match import Patterns
 from pgtop.core.mends import comment, lines, literal
+from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS
 from pgtop.core.text import clip, duration, plural, printable
 
 _LONGEST_AUTHENTICATION_SECONDS: Final = 60
@@ -20,6 +24,8 @@ _SHOWN: Final = 5
 _LONGEST_SHOWN: Final = 60
 _UNTOLD: Final = "the server does not tell"
 _HIDDEN: Final = "what others get is hidden behind it"
+_PREVENTS: Final = "set, it ends those that turn idle later, not those idle already"
+_IDLE_FOR: Final = "1h"
 _ELSEWHERE: Final = comment("look again as a role that has no such setting of its own")
 
 
@@ -37,14 +43,47 @@ def setting_findings(checkup: Checkup) -> tuple[Finding, ...]:
 
 
 def idle_session_finding(checkup: Checkup) -> Finding:
-    """Whether the server ends idle sessions by itself."""
-    return _timeout(
-        checkup,
-        "idle_session_timeout",
-        "off: idle sessions stay for ever (set, it ends those that turn idle later, not those idle already)",
-        "ends what is idle for longer than",
-        "1h",
+    """Whether idle sessions end by themselves: for the server, or for each role that applications log in as.
+
+    The mend is one for each such role: set for all, it ends a backup's sessions, which are idle for hours.
+    """
+    topic = "idle_session_timeout"
+    off = f"off: idle sessions stay for ever ({_PREVENTS})"
+    found = _timeout(checkup, topic, off, "ends what is idle for longer than", _IDLE_FOR)
+    setting = checkup.setting.get(topic)
+    if found.status == "ok" or setting is None:
+        return found
+    roles = _roles_of_applications(checkup)
+    exposed = [role for role in roles if not role.ends_idle_sessions]
+    if roles and not exposed:
+        return Finding(topic, "ok", "set for each role that applications' sessions have")
+    if setting.is_own:
+        return found
+    if not roles:
+        careful = comment("for each application's role instead, where a backup's sessions are idle for hours")
+        return msgspec.structs.replace(found, mend=lines(careful, found.mend))
+    names = [role.identifier.shown for role in exposed[:_SHOWN]]
+    more = f" and {len(exposed) - _SHOWN} more" if len(exposed) > _SHOWN else ""
+    said = f"off: idle sessions of {', '.join(names)}{more} stay for ever ({_PREVENTS})"
+    alter = (
+        f"ALTER ROLE {role.identifier.sql} SET {topic} = '{_IDLE_FOR}';"
+        for role in exposed[:_SHOWN]
+        if role.identifier.is_exact
     )
+    return Finding(topic, "warn", said, lines(on_primary(checkup), *alter))
+
+
+def _roles_of_applications(checkup: Checkup) -> list[Role]:
+    """The roles of sessions that a sweep could mean, those with the most sessions first."""
+    protected = Patterns(applications=DEFAULT_PROTECTED_APPLICATIONS)
+    counts = Counter(
+        backend.usename
+        for backend in checkup.backends
+        if not (backend.is_pgtop or backend.is_superuser or protected.protecting(backend))
+    )
+    return [
+        checkup.role[name] for name, _ in counts.most_common() if name is not None and name in checkup.role
+    ]
 
 
 def idle_in_transaction_finding(checkup: Checkup) -> Finding:

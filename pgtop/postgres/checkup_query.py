@@ -66,7 +66,10 @@ SELECT textsend(json_build_object(
   'roles', coalesce((
     SELECT json_agg(json_build_array(
       {_identifier("r.rolname")}, r.rolconnlimit, r.rolsuper,
-      coalesce(pg_has_role(r.oid, g.oid, 'USAGE'), false)))
+      coalesce(pg_has_role(r.oid, g.oid, 'USAGE'), false),
+      (SELECT min(split_part(o.setting, '=', 2)) FROM o
+       WHERE o.rolname = r.rolname AND o.datname IS NULL
+         AND split_part(o.setting, '=', 1) = 'idle_session_timeout')))
     FROM pg_roles r LEFT JOIN pg_roles g ON g.rolname = 'pg_use_reserved_connections'
     WHERE r.rolname = ANY($2::text[])), '[]'::json),
   'overrides', coalesce((

@@ -323,7 +323,7 @@ async def test_a_role_that_may_not_even_ask_gets_the_grants(cramped: ThrowawaySe
 async def test_a_name_that_is_no_text_costs_nothing_but_its_mend(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
-    """A role named in bytes of another encoding, with settings, a limit and sessions without a name."""
+    """A role named in bytes of another encoding, with a setting of its own."""
     server = server_factory({"max_connections": "12"})
     made = "DO $$BEGIN EXECUTE replace('CREATE ROLE \"?\" LOGIN CONNECTION LIMIT 1', '?', %s); END$$"
     altered = "DO $$BEGIN EXECUTE replace('ALTER ROLE \"?\" SET statement_timeout = 5000', '?', %s); END$$"
@@ -402,7 +402,7 @@ async def test_what_people_read_fits_and_what_they_paste_is_whole(
     statuses = [word for line in lines if (word := line.partition(" ")[0]) in ("bad", "warn", "ok")]
     assert statuses == sorted(statuses, key=["bad", "warn", "ok"].index)
     assert len(statuses) == len(TOPICS)
-    assert any(line.startswith("gets in at 100%: NO") for line in lines)
+    assert any(line.startswith("gets in at 100%: NO, see login") for line in lines)
 
 
 def _read_all(terminal: int) -> str:

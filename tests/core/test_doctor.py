@@ -353,7 +353,6 @@ def test_who_else_may_take_the_kept_slots() -> None:
 @pytest.mark.parametrize(
     ("name", "topic", "mend"),
     [
-        ("idle_session_timeout", "idle_session_timeout", "idle_session_timeout = '1h'"),
         (
             "idle_in_transaction_session_timeout",
             "idle_in_transaction_session_timeout",
@@ -380,6 +379,36 @@ def test_a_timeout_that_is_off(name: str, topic: str, mend: str) -> None:
         assert (own.status, "hidden behind it" in own.said) == ("warn", True)
         assert own.mend.startswith("-- look again as a role")
     assert finding(topic, settings=()).status == "warn"
+
+
+def test_idle_sessions_that_stay_for_ever() -> None:
+    """Mended role by role, so that it ends no backup's session; for the server where no role is seen."""
+    topic = "idle_session_timeout"
+    assert finding(topic).status == "ok"
+    off = changed(topic, 0)
+    nobody = finding(topic, **off)
+    assert nobody.status == "warn"
+    assert nobody.mend.splitlines()[1:] == [
+        "ALTER SYSTEM SET idle_session_timeout = '1h';",
+        "SELECT pg_reload_conf();",
+    ]
+    roles = (
+        Role(Identifier("app", "app"), -1, False, False, "0s"),
+        Role(Identifier("web", "web"), -1, False, False, "10min"),
+        Role(Identifier("backup", "backup"), -1, False, False),
+        Role(Identifier("boss", "boss"), -1, True, False),
+    )
+    sessions = (backend("boss", is_superuser=True), backend("backup", application_name="pgBackRest [backup]"))
+    some = finding(topic, roles=roles, backends=(*sessions, backend("app"), backend("web")), **off)
+    assert (some.status, some.mend) == ("warn", "ALTER ROLE app SET idle_session_timeout = '1h';")
+    assert some.said.startswith("off: idle sessions of app stay for ever")
+    all_set = finding(topic, roles=roles, backends=(*sessions, backend("web")), **off)
+    assert (all_set.status, all_set.mend) == ("ok", "")
+    for source in ("user", "database user", "client"):
+        facts = {"roles": roles, **changed(topic, 5000, source=source)}
+        own = finding(topic, backends=(backend("app"),), **facts)
+        assert (own.status, "hidden behind it" in own.said) == ("warn", True)
+        assert finding(topic, backends=(backend("web"),), **facts).status == "ok"
 
 
 def test_how_long_a_dead_client_holds_its_slot() -> None:
