@@ -90,13 +90,13 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
 
 
 def _doctor(context: click.Context, /, **_: Any) -> int:
-    config_of(context)
+    config = config_of(context)
     target = target_of(context)
     from pgtop.core.json_text import json_line
     from pgtop.doctor import examine, report
     from pgtop.doctor_table import render
 
-    checkup, diagnosis = with_password(context, target, examine)
+    checkup, diagnosis = with_password(context, target, lambda known: examine(known, config.warn_at))
     if context.params["json"]:
         show(json_line(report(checkup, diagnosis)))
     else:
@@ -257,7 +257,7 @@ COMMANDS: Final = {
         params=[
             json_option(),
             *connection_options(),
-            *setting_options(frozenset()),
+            *setting_options({"warn_at"}),
             *other_options(show),
         ],
         help="""Say whether this role would still get in when all slots are taken, and

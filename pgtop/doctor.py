@@ -50,7 +50,7 @@ class Report(msgspec.Struct, frozen=True):
     findings: tuple[FindingReport, ...]
 
 
-async def examine(target: Target) -> tuple[Checkup, Diagnosis]:
+async def examine(target: Target, warn_at: float) -> tuple[Checkup, Diagnosis]:
     """The facts of one target, and what is to be said of them, by one connection that is given up again.
 
     Raises PgtopError: FullError where the server has no slot left for this role, which answers the question.
@@ -63,7 +63,7 @@ async def examine(target: Target) -> tuple[Checkup, Diagnosis]:
         raise answer_error(error) from error
     finally:
         await seat.release()
-    return checkup, diagnose(checkup)
+    return checkup, diagnose(checkup, warn_at)
 
 
 def report(checkup: Checkup, diagnosis: Diagnosis) -> Report:

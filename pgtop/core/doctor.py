@@ -44,11 +44,11 @@ class Diagnosis(msgspec.Struct, frozen=True):
         return self.gets_in_at_full.yes and self.may_reap.yes
 
 
-def diagnose(checkup: Checkup) -> Diagnosis:
-    """The verdicts, and a finding for each thing that was looked at."""
+def diagnose(checkup: Checkup, warn_at: float) -> Diagnosis:
+    """The verdicts, and a finding for each thing that was looked at; `warn_at` is the line, a fraction."""
     pooler, login = pooler_finding(checkup), login_finding(checkup)
     able = (pooler, rights_finding(checkup), sight_finding(checkup), signal_finding(checkup))
-    rooms = room_findings(checkup)
+    rooms = room_findings(checkup, warn_at)
     barred = [each for each in (pooler, login, *rooms) if each.status == "bad" and each.bars_login]
     unable = [each for each in able if each.status == "bad"]
     return Diagnosis(

@@ -7,8 +7,6 @@ from pgtop.core.findings import Finding, Status, on_primary, set_on_server
 from pgtop.core.mends import Identifier, comment, lines
 from pgtop.core.text import percent, plural
 
-_LINE: Final = 0.8
-"""From this share on a limit is near; the same line as for the server's slots."""
 _SHOWN: Final = 5
 _ROOM: Final = 3
 """How much a limit is raised by at least."""
@@ -16,16 +14,16 @@ _KEPT: Final = "3"
 """How many slots a mend keeps: as many as PostgreSQL keeps for superusers unless told otherwise."""
 
 
-def room_findings(checkup: Checkup) -> tuple[Finding, ...]:
-    """All of them."""
+def room_findings(checkup: Checkup, warn_at: float) -> tuple[Finding, ...]:
+    """All of them; from `warn_at`, a fraction, on what may be used up is nearly so."""
     return (
         server_finding(checkup),
-        slots_finding(checkup),
+        slots_finding(checkup, warn_at),
         reserve_finding(checkup),
         privileged_finding(checkup),
         role_finding(checkup),
         database_finding(checkup),
-        role_limits_finding(checkup),
+        role_limits_finding(checkup, warn_at),
     )
 
 
@@ -39,7 +37,7 @@ def server_finding(checkup: Checkup) -> Finding:
     return Finding("server", "ok", f"PostgreSQL {server.version}, {kind}; keeps slots for {can}")
 
 
-def slots_finding(checkup: Checkup) -> Finding:
+def slots_finding(checkup: Checkup, warn_at: float) -> Finding:
     """How many of the server's ordinary slots are in use, and of those that are kept."""
     limits, snapshot = checkup.server.limits, checkup.snapshot
     kept = limits.max_connections - limits.slots
@@ -49,7 +47,7 @@ def slots_finding(checkup: Checkup) -> Finding:
         return Finding("slots", "warn", f"{slots}, their use hidden; {kept} more {of} kept")
     bound, total = checkup.bound, snapshot.counts.total
     said = f"{bound}{total} of {slots} in use ({bound}{percent(snapshot.usage)}); {kept} more {of} kept"
-    if snapshot.usage < _LINE:
+    if snapshot.usage < warn_at:
         return Finding("slots", "ok", said)
     if total > limits.slots and snapshot.counts.exact:
         said += f", and {min(total - limits.slots, kept)} of those in use"
@@ -136,7 +134,7 @@ def _raised(checkup: Checkup, topic: str, name: Identifier, used: int, limit: in
     return lines(on_primary(checkup), altered)
 
 
-def role_limits_finding(checkup: Checkup) -> Finding:
+def role_limits_finding(checkup: Checkup, warn_at: float) -> Finding:
     """The roles that have sessions and a CONNECTION LIMIT, with its use; superusers pass theirs."""
     if checkup.snapshot is None:
         return Finding("role_limits", "warn", "the use of other roles' CONNECTION LIMITs is hidden")
@@ -149,7 +147,7 @@ def role_limits_finding(checkup: Checkup) -> Finding:
     limited.sort(key=lambda role: -_share(checkup, role))
     if not limited:
         return Finding("role_limits", "ok", _without_sessions(checkup))
-    near = [role for role in limited if _share(checkup, role) >= _LINE]
+    near = [role for role in limited if _share(checkup, role) >= warn_at]
     said = ", ".join(
         f"{role.identifier.shown} {checkup.sessions_of[role.identifier.name]} of {role.connection_limit}"
         for role in limited[:_SHOWN]

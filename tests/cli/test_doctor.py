@@ -230,14 +230,14 @@ async def test_what_it_tells_to_paste_mends_what_it_found(cramped: ThrowawayServ
             f"CREATE ROLE {quoted} LOGIN {inherits} CONNECTION LIMIT 4",
             f"GRANT pg_monitor TO {quoted}",
             f"CREATE DATABASE {quoted} CONNECTION LIMIT 4",
-            f"ALTER DATABASE {quoted} SET idle_session_timeout = 0",
+            f"ALTER DATABASE {quoted} SET idle_in_transaction_session_timeout = 0",
         )
         async with nameless(cramped, 3, name):
             before[name] = await told(tmp_path, cramped, uri=cramped.uri(user=name, database=name))
         assert not before[name]["gets_in_at_full"]
         assert not before[name]["may_reap"]
         assert finding(before[name], "sight")["status"] == ("ok" if inherits == "INHERIT" else "bad")
-        for topic in ("role", "database", "application_name", "idle_session_timeout"):
+        for topic in ("role", "database", "application_name", "idle_in_transaction_session_timeout"):
             assert finding(before[name], topic)["status"] == "warn", (name, topic)
         for statement in statements(before[name]):
             assert statement.isprintable()
@@ -261,6 +261,8 @@ async def test_settings_are_those_of_ordinary_sessions(cramped: ThrowawayServer,
         cramped,
         "ALTER SYSTEM SET idle_session_timeout = '20min'",
         "ALTER SYSTEM SET tcp_keepalives_idle = 100",
+        "ALTER SYSTEM SET tcp_keepalives_interval = 10",
+        "ALTER SYSTEM SET tcp_keepalives_count = 6",
         "ALTER SYSTEM SET client_connection_check_interval = '4s'",
         "ALTER DATABASE postgres SET idle_in_transaction_session_timeout = '250ms'",
         "CREATE ROLE own LOGIN",
@@ -275,19 +277,9 @@ async def test_settings_are_those_of_ordinary_sessions(cramped: ThrowawayServer,
         answer = await told(tmp_path, cramped, uri=f"{place}{separator}options={quote(given)}")
         assert finding(answer, "idle_session_timeout")["said"].endswith("20m")
         assert finding(answer, "client_connection_check_interval")["said"].endswith(" 4s")
+        assert finding(answer, "tcp_keepalives")["said"].endswith("for 2m 40s")
         within = finding(answer, "idle_in_transaction_session_timeout")["said"]
         assert within.endswith("250ms (in this database)")
-    over_tcp = finding(await told(tmp_path, cramped), "tcp_keepalives")
-    count, interval = [
-        await fetch_value(
-            cramped, f"SELECT setting::int FROM pg_settings WHERE name = 'tcp_keepalives_{each}'"
-        )
-        for each in ("count", "interval")
-    ]
-    assert isinstance(count, int)
-    assert isinstance(interval, int)
-    minutes, seconds = divmod(100 + count * interval, 60)
-    assert over_tcp["said"].endswith(f"{minutes}m" if minutes >= 10 else f"{minutes}m {seconds:02}s")
     own = finding(await told(tmp_path, cramped, uri=cramped.uri(user="own")), "idle_session_timeout")
     assert (own["status"], own["said"]) == (
         "warn",
@@ -300,6 +292,19 @@ async def test_settings_are_those_of_ordinary_sessions(cramped: ThrowawayServer,
 
 async def _shows(server: ThrowawayServer, name: str, value: str) -> bool:
     return await fetch_value(server, f"SHOW {name}") == value
+
+
+async def test_a_keepalive_left_to_the_system_is_told_as_the_socket_has_it(
+    every_server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Over TCP the server says what its system does; over a Unix socket nobody can, and it is not made up."""
+    over_tcp = finding(await told(tmp_path, every_server), "tcp_keepalives")
+    asked = "SELECT array_agg(setting::int ORDER BY name) FROM pg_settings WHERE name ~ '^tcp_keepalives'"
+    count, idle, interval = await fetch_value(every_server, asked)  # type: ignore[misc]
+    hours, minutes = divmod((idle + count * interval) // 60, 60)
+    assert (over_tcp["status"], over_tcp["said"].endswith(f"for {hours}h {minutes:02}m")) == ("warn", True)
+    over_socket = finding(await told(tmp_path, every_server, uri=every_server.socket_uri()), "tcp_keepalives")
+    assert over_socket["said"].startswith("left to the server's system")
 
 
 async def test_a_role_that_may_not_even_ask_gets_the_grants(cramped: ThrowawayServer, tmp_path: Path) -> None:

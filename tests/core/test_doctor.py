@@ -102,7 +102,7 @@ def checkup(
 
 
 def judged(**facts: Any) -> Diagnosis:
-    return diagnose(checkup(**facts))
+    return diagnose(checkup(**facts), 0.8)
 
 
 def finding(topic: str, **facts: Any) -> Finding:
@@ -316,6 +316,15 @@ def test_an_upper_bound_refuses_nobody() -> None:
     [(10, "ok", "10 of 95 slots in use (10%)"), (76, "warn", "76 of 95"), (95, "bad", "95 of 95 slots in"),
      (97, "bad", "5 more of 100 connections kept, and 2 of those in use")],
 )  # fmt: skip
+def test_the_line_is_the_one_that_is_set() -> None:
+    crowd = tuple(backend("app") for _ in range(60))
+    role = Role(Identifier("app", "app"), 100, False, False)
+    low, high = (diagnose(checkup(backends=crowd, roles=(role,)), warn_at) for warn_at in (0.5, 0.8))
+    for diagnosis, status in ((low, "warn"), (high, "ok")):
+        found = {each.topic: each.status for each in diagnosis.findings}
+        assert (found["slots"], found["role_limits"]) == (status, status)
+
+
 def test_the_servers_slots(total: int, status: str, said: str) -> None:
     found = finding("slots", backends=tuple(backend("app") for _ in range(total - 1)))
     assert found.status == status
