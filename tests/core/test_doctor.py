@@ -316,6 +316,13 @@ def test_an_upper_bound_refuses_nobody() -> None:
     [(10, "ok", "10 of 95 slots in use (10%)"), (76, "warn", "76 of 95"), (95, "bad", "95 of 95 slots in"),
      (97, "bad", "5 more of 100 connections kept, and 2 of those in use")],
 )  # fmt: skip
+def test_the_servers_slots(total: int, status: str, said: str) -> None:
+    found = finding("slots", backends=tuple(backend("app") for _ in range(total - 1)))
+    assert found.status == status
+    assert said in found.said
+    assert bool(found.mend) is (status != "ok")
+
+
 def test_the_line_is_the_one_that_is_set() -> None:
     crowd = tuple(backend("app") for _ in range(60))
     role = Role(Identifier("app", "app"), 100, False, False)
@@ -323,13 +330,6 @@ def test_the_line_is_the_one_that_is_set() -> None:
     for diagnosis, status in ((low, "warn"), (high, "ok")):
         found = {each.topic: each.status for each in diagnosis.findings}
         assert (found["slots"], found["role_limits"]) == (status, status)
-
-
-def test_the_servers_slots(total: int, status: str, said: str) -> None:
-    found = finding("slots", backends=tuple(backend("app") for _ in range(total - 1)))
-    assert found.status == status
-    assert said in found.said
-    assert bool(found.mend) is (status != "ok")
 
 
 @pytest.mark.parametrize(
