@@ -115,24 +115,26 @@ async def make_roles(server: ThrowawayServer) -> dict[str, str]:
     return roles | {"aloof": "aloof", "through": "through", "actor": "actor"}
 
 
-@pytest.mark.parametrize("reserved", [0, 2])
+@pytest.mark.parametrize("more", [0, 2])
 async def test_whom_it_promises_entry_gets_in_and_no_other(
-    cramped: ThrowawayServer, tmp_path: Path, reserved: int
+    cramped: ThrowawayServer, tmp_path: Path, more: int
 ) -> None:
     """Each kind of role on each version, told before, and tried with no ordinary slot left."""
-    if reserved:
-        if cramped.version < RESERVING:
-            pytest.skip("reserves no slots but superusers'")
-        await execute(cramped, f"ALTER SYSTEM SET reserved_connections = {reserved}")
+    reserves = cramped.version >= RESERVING and more > 0
+    if more:
+        kept = (
+            f"reserved_connections = {more}" if reserves else f"superuser_reserved_connections = {3 + more}"
+        )
+        await execute(cramped, f"ALTER SYSTEM SET {kept}")
         cramped.restart()
     roles = await make_roles(cramped)
     answers = {
         kind: await told(tmp_path, cramped, uri=cramped.uri(user=name)) for kind, name in roles.items()
     }
     promised = {kind for kind, answer in answers.items() if answer["gets_in_at_full"]}
-    assert promised == {"superuser", *(("operator", "through") if reserved else ())}
+    assert promised == {"superuser", *(("operator", "through") if reserves else ())}
     async with filled(cramped, roles["plain"]) as number:
-        assert number == 12 - 3 - reserved
+        assert number == 12 - 3 - more
         assert {kind for kind, name in roles.items() if await gets_in(cramped, name)} == promised
         for kind, name in roles.items():
             done = await doctor(tmp_path, cramped, uri=cramped.uri(user=name))
