@@ -3,14 +3,14 @@
 What else is looked at stands in `doctor_rooms.py` (limits and sessions) and `doctor_settings.py`.
 """
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from pgtop.core.checkup import Checkup, Membership
 from pgtop.core.doctor_rooms import room_findings
 from pgtop.core.doctor_settings import setting_findings
-from pgtop.core.findings import Finding, on_primary, set_on_server
+from pgtop.core.findings import LOOK_WHO, Finding, Status, on_primary, set_on_server
 from pgtop.core.mends import Identifier, comment, granted, lines
 from pgtop.core.text import plural
 
@@ -89,7 +89,8 @@ def login_finding(checkup: Checkup) -> Finding:
     if account.is_superuser:
         kept = limits.superuser_reserved_connections + reserved
         if kept:
-            return _login("ok", f"{plural(kept, 'slot')} kept for superusers, of whom role {role} is one")
+            said = f"{plural(kept, 'slot')} kept for superusers, of whom role {role} is one"
+            return _entry(checkup, said, limits.max_connections)
         mend = set_on_server(checkup, {"superuser_reserved_connections": _KEPT}, restart=True)
         return _login("bad", f"role {role} is a superuser, but no slot is kept for superusers", mend)
     provided = limits.provider_reserved_connections
@@ -102,13 +103,20 @@ def login_finding(checkup: Checkup) -> Finding:
             comment("log in as a superuser, or keep pgtop open: it holds the connection that it has"),
         )
     if account.reserved.has_privileges and reserved:
-        return _login(
-            "ok", f"{plural(reserved, 'slot')} kept for {RESERVED_GROUP}, which role {role} may use"
-        )
+        said = f"{plural(reserved, 'slot')} kept for {RESERVED_GROUP}, which role {role} may use"
+        return _entry(checkup, said, limits.max_connections - limits.superuser_reserved_connections)
     return _nothing_kept(checkup, account.reserved)
 
 
-def _login(status: Literal["ok", "bad"], said: str, mend: str = "") -> Finding:
+def _entry(checkup: Checkup, said: str, room: int) -> Finding:
+    """It gets in among `room` sessions; this look's own is one of them, and has gone when another comes."""
+    snapshot = checkup.snapshot
+    if snapshot is None or not snapshot.counts.exact or snapshot.counts.total < room:
+        return _login("ok", said)
+    return _login("warn", f"{said}; none is free, and this look has the last one", comment(LOOK_WHO))
+
+
+def _login(status: Status, said: str, mend: str = "") -> Finding:
     return Finding("login", status, said, mend, bars_login=True)
 
 

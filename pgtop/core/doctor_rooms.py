@@ -3,7 +3,7 @@
 from typing import Final
 
 from pgtop.core.checkup import Checkup, Role
-from pgtop.core.findings import Finding, Status, on_primary, set_on_server
+from pgtop.core.findings import LOOK_WHO, Finding, Status, on_primary, set_on_server
 from pgtop.core.mends import Identifier, comment, lines
 from pgtop.core.text import percent, plural
 
@@ -53,7 +53,7 @@ def slots_finding(checkup: Checkup, warn_at: float) -> Finding:
         said += f", and {min(total - limits.slots, kept)} of those in use"
     # An upper bound may be over the line where the server is not.
     status: Status = "bad" if total >= limits.slots and snapshot.counts.exact else "warn"
-    return Finding("slots", status, said, comment("pgtop reap --dry-run shows who may be ended"))
+    return Finding("slots", status, said, comment(LOOK_WHO))
 
 
 def reserve_finding(checkup: Checkup) -> Finding:

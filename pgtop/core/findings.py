@@ -10,6 +10,8 @@ from pgtop.core.mends import altered_system, comment, lines
 
 Status = Literal["ok", "warn", "bad"]
 
+LOOK_WHO: Final = "pgtop reap --dry-run shows who may be ended"
+
 _COMMAND_LINE: Final = "command line"
 
 

@@ -212,6 +212,18 @@ def test_who_gets_in_when_no_ordinary_slot_is_left(
         assert login.mend == mend
 
 
+@pytest.mark.parametrize(("superuser", "room"), [(False, 97), (True, 100)])
+def test_the_last_kept_slot_is_told(superuser: bool, room: int) -> None:
+    """An ordinary role has no use for those kept for superusers; an upper bound proves nothing."""
+    crowd = tuple(backend("app") for _ in range(room - 1))
+    found = finding("login", backends=crowd, is_superuser=superuser)
+    assert (found.status, "this look has the last one" in found.said) == ("warn", True)
+    assert judged(backends=crowd, is_superuser=superuser).gets_in_at_full.yes
+    assert finding("login", backends=crowd[1:], is_superuser=superuser).status == "ok"
+    hidden = (backend(state=None), *crowd)
+    assert finding("login", backends=hidden, is_superuser=superuser).status == "ok"
+
+
 def test_the_login_is_judged_by_who_logs_in_and_the_reaping_by_who_acts() -> None:
     boss = Identifier("boss", "boss")
     assert "role ops" in finding("login", acting=boss, acts_as_superuser=True, reserved=NO).said
