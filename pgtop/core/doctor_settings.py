@@ -20,6 +20,8 @@ _LONGEST_AUTHENTICATION_SECONDS: Final = 60
 _LONGEST_DEAD_SECONDS: Final = 15 * 60
 _SYSTEMS_OWN: Final = "2h 11m on Linux"
 _OF_DATABASE: Final = "database"
+_OF_ALL_ROLES: Final = "global"
+"""What `pg_settings` calls the source of ALTER ROLE ALL."""
 _SHOWN: Final = 5
 _LONGEST_SHOWN: Final = 60
 _UNTOLD: Final = "the server does not tell"
@@ -121,17 +123,18 @@ def _timeout(checkup: Checkup, topic: str, off: str, on: str, mend: str) -> Find
 
 
 def _set(checkup: Checkup, values: Mapping[Setting, str]) -> str:
-    """The statements that count: a database's own value beats the server's."""
+    """The statements that count: what a database, or all roles, have of their own beats the server's."""
     database = checkup.account.database
-    own = [f"{each.name} = {value}" for each, value in values.items() if each.source == _OF_DATABASE]
-    general = {each.name: value for each, value in values.items() if each.source != _OF_DATABASE}
-    if own and not database.is_exact:
+    owners = {_OF_DATABASE: f"DATABASE {database.sql}", _OF_ALL_ROLES: "ROLE ALL"}
+    own = [
+        f"ALTER {owners[each.source]} SET {each.name} = {value};"
+        for each, value in values.items()
+        if each.source in owners
+    ]
+    general = {each.name: value for each, value in values.items() if each.source not in owners}
+    if not database.is_exact and any(each.source == _OF_DATABASE for each in values):
         return comment("ALTER DATABASE … SET it; the name is no text here")
-    return lines(
-        on_primary(checkup) if own else "",
-        *(f"ALTER DATABASE {database.sql} SET {each};" for each in own),
-        set_on_server(checkup, general),
-    )
+    return lines(on_primary(checkup) if own else "", *own, set_on_server(checkup, general))
 
 
 def _age(seconds: float) -> str:

@@ -224,6 +224,7 @@ async def nameless(server: ThrowawayServer, count: int, name: str) -> AsyncItera
 
 async def test_what_it_tells_to_paste_mends_what_it_found(cramped: ThrowawayServer, tmp_path: Path) -> None:
     """Every statement runs as it stands, and nothing that has one is found again, whatever the names."""
+    await execute(cramped, "ALTER ROLE ALL SET client_connection_check_interval = 0")
     before = {}
     for name, inherits in NAMES:
         quoted = '"' + name.replace('"', '""') + '"'

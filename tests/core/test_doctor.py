@@ -393,6 +393,8 @@ def test_a_timeout_that_is_off(name: str, topic: str, mend: str) -> None:
     assert off.mend == f"ALTER SYSTEM SET {mend};\nSELECT pg_reload_conf();"
     of_database = finding(topic, **changed(name, 0, source="database"))
     assert of_database.mend == f"ALTER DATABASE shop SET {mend};"
+    of_all = finding(topic, **changed(name, 0, source="global"))
+    assert of_all.mend == f"ALTER ROLE ALL SET {mend};"
     on_command_line = finding(topic, **changed(name, 0, source="command line"))
     assert on_command_line.mend == f"-- {mend} on the server's command line, where it is set, and restart"
     for source in ("user", "database user", "client"):
