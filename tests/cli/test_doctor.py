@@ -344,6 +344,25 @@ async def test_a_name_that_is_no_text_costs_nothing_but_its_mend(
         assert answer["gets_in_at_full"]
 
 
+async def test_on_a_standby_what_writes_is_for_the_primary(cramped: ThrowawayServer, tmp_path: Path) -> None:
+    """A GRANT cannot run there and says so; the server's own settings are changed in place."""
+    await execute(cramped, "CREATE ROLE ops LOGIN")
+    cramped.stop()
+    signal_file = cramped.data_dir / "standby.signal"
+    signal_file.touch()
+    owner = cramped.data_dir.stat()
+    os.chown(signal_file, owner.st_uid, owner.st_gid)
+    cramped.start()
+    answer = await told(tmp_path, cramped, uri=cramped.uri(user="ops"))
+    assert answer["server"]["in_recovery"]
+    assert finding(answer, "sight")["mend"].splitlines() == ["-- on the primary", "GRANT pg_monitor TO ops;"]
+    system = [
+        statement for statement in statements(answer) if statement.startswith(("ALTER SYSTEM", "SELECT"))
+    ]
+    assert len(system) > 5
+    await execute(cramped, *system)
+
+
 async def test_through_a_pooler_nothing_is_promised(server: ThrowawayServer, tmp_path: Path) -> None:
     with pooler(server) as port:
         uri = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
