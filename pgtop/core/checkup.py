@@ -121,6 +121,8 @@ class Account(msgspec.Struct, frozen=True):
     """Of the role that logged in, in pg_use_reserved_connections; None before PostgreSQL 16."""
     provider: Membership | None
     """Of the role that logged in, in rds_superuser; None where there is no such role."""
+    is_managed: bool
+    """A managed service's server, by the roles that such services make: they refuse ALTER SYSTEM."""
     sight: Membership
     """Of the role that it acts as, in pg_read_all_stats."""
     signal: Membership

@@ -95,7 +95,7 @@ def login_finding(checkup: Checkup) -> Finding:
         return _login("bad", f"role {role} is a superuser, but no slot is kept for superusers", mend)
     provided = limits.provider_reserved_connections
     if provided and account.provider is not None and account.provider.has_privileges:
-        return _login("ok", f"{plural(provided, 'slot')} kept for rds_superuser by the service (its word)")
+        return _login("ok", f"{plural(provided, 'slot')} kept for rds_superuser, as the service says")
     if account.reserved is None:
         return _login(
             "bad",

@@ -39,7 +39,7 @@ def set_on_server(checkup: Checkup, values: Mapping[str, str], *, restart: bool 
     the server's command line, and managed services refuse it."""
     there: list[str] = []
     here: list[str] = []
-    service = checkup.account.provider is not None
+    service = checkup.account.is_managed
     for name, value in values.items():
         setting = checkup.setting.get(name)
         elsewhere = service or (setting is not None and setting.source == _COMMAND_LINE)

@@ -54,6 +54,8 @@ SELECT textsend(json_build_object(
   'database_limit', (SELECT datconnlimit FROM pg_database WHERE datname = current_database()),
   'reserved', {_membership("session_user", "pg_use_reserved_connections")},
   'provider', {_membership("session_user", "rds_superuser")},
+  'is_managed', EXISTS (
+    SELECT FROM pg_roles WHERE rolname IN ('rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin')),
   'sight', {_membership("current_user", "pg_read_all_stats")},
   'signal', {_membership("current_user", "pg_signal_backend")},
   'missing', coalesce((

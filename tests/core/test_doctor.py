@@ -49,6 +49,7 @@ def account(**changes: Any) -> Account:
         database_limit=-1,
         reserved=YES,
         provider=None,
+        is_managed=False,
         sight=YES,
         signal=YES,
         missing=(),
@@ -179,7 +180,7 @@ PLAIN_14: dict[str, Any] = {"reserved": None, "version_num": 140_010, "limits": 
             "-- reserved_connections = 3 on the server's command line, where it is set, and restart",
         ),
         (
-            {"limits": Limits(100, 3), "provider": NO},
+            {"limits": Limits(100, 3), "is_managed": True},
             False,
             "reserved_connections is 0",
             "-- reserved_connections = 3 in the service's parameters, and restart",
