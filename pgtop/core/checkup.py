@@ -141,6 +141,21 @@ class Account(msgspec.Struct, frozen=True):
     overrides_in_all: int
 
 
+class Use(msgspec.Struct, frozen=True):
+    """A number of sessions.
+
+    What counts against a CONNECTION LIMIT are client backends alone: neither walsenders nor parallel workers.
+    Source: CountUserBackends and CountDBConnections; some releases before 2025 counted more.
+    """
+
+    number: int
+    is_bound: bool
+    """True for an upper bound: some of them may be no client backends, which this role cannot see."""
+
+    def __str__(self) -> str:
+        return f"≤ {self.number}" if self.is_bound else str(self.number)
+
+
 class Checkup(msgspec.Struct, frozen=True, dict=True):
     """All facts of one target."""
 
@@ -166,24 +181,27 @@ class Checkup(msgspec.Struct, frozen=True, dict=True):
         return self.snapshot.backends if self.snapshot is not None else ()
 
     @property
-    def bound(self) -> str:
-        """What stands before a count of sessions: `≤ ` where it is an upper bound."""
-        return "≤ " if self.snapshot is not None and not self.snapshot.counts.exact else ""
+    def use(self) -> "Use":
+        """How many sessions there are."""
+        return Use(len(self.backends), any(backend.is_hidden for backend in self.backends))
 
     @cached_property
-    def sessions_of(self) -> Counter[str | None]:
-        """How many sessions each role has.
+    def use_by_role(self) -> dict[str | None, "Use"]:
+        """How many sessions each role has."""
+        counts = Counter(backend.usename for backend in self.backends)
+        hidden = {backend.usename for backend in self.backends if backend.is_hidden}
+        return {name: Use(number, name in hidden) for name, number in counts.items()}
 
-        What counts against a CONNECTION LIMIT are client backends alone: neither walsenders nor parallel
-        workers. Source: CountUserBackends and CountDBConnections; some releases before 2025 counted more.
-        """
-        return Counter(backend.usename for backend in self.backends)
+    def use_by(self, role: Identifier) -> "Use":
+        """How many sessions a role has."""
+        return self.use_by_role.get(role.name, Use(0, False))
 
     @property
-    def in_database(self) -> int:
+    def use_of_database(self) -> "Use":
         """How many sessions this database has."""
         name = self.account.database.name
-        return sum(backend.datname == name for backend in self.backends)
+        there = [backend for backend in self.backends if backend.datname == name]
+        return Use(len(there), any(backend.is_hidden for backend in there))
 
     @property
     def of_superusers(self) -> int:

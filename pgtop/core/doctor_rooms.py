@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pgtop.core.checkup import Checkup, Role
+from pgtop.core.checkup import Checkup, Role, Use
 from pgtop.core.findings import LOOK_WHO, Finding, Status, on_primary, set_on_server
 from pgtop.core.mends import Identifier, comment, lines
 from pgtop.core.text import percent, plural
@@ -45,14 +45,15 @@ def slots_finding(checkup: Checkup, warn_at: float) -> Finding:
     of = f"of {limits.max_connections} connections"
     if snapshot is None:
         return Finding("slots", "warn", f"{slots}, their use hidden; {kept} more {of} kept")
-    bound, total = checkup.bound, snapshot.counts.total
-    said = f"{bound}{total} of {slots} in use ({bound}{percent(snapshot.usage)}); {kept} more {of} kept"
+    use, total = checkup.use, snapshot.counts.total
+    share = ("≤ " if use.is_bound else "") + percent(snapshot.usage)
+    said = f"{use} of {slots} in use ({share}); {kept} more {of} kept"
     if snapshot.usage < warn_at:
         return Finding("slots", "ok", said)
-    if total > limits.slots and snapshot.counts.exact:
+    if total > limits.slots and not use.is_bound:
         said += f", and {min(total - limits.slots, kept)} of those in use"
     # An upper bound may be over the line where the server is not.
-    status: Status = "bad" if total >= limits.slots and snapshot.counts.exact else "warn"
+    status: Status = "bad" if total >= limits.slots and not use.is_bound else "warn"
     return Finding("slots", status, said, comment(LOOK_WHO))
 
 
@@ -92,15 +93,15 @@ def privileged_finding(checkup: Checkup) -> Finding:
 def role_finding(checkup: Checkup) -> Finding:
     """This role's CONNECTION LIMIT, with its use."""
     account = checkup.account
-    used = checkup.sessions_of[account.login.name]
-    return _own_limit(checkup, "role", account.login, account.login_limit, used)
+    use = checkup.use_by(account.login)
+    return _own_limit(checkup, "role", account.login, account.login_limit, use)
 
 
 def database_finding(checkup: Checkup) -> Finding:
     """This database's CONNECTION LIMIT, with its use; a low one may refuse before the server does."""
     account = checkup.account
     limit, slots = account.database_limit, checkup.server.limits.slots
-    found = _own_limit(checkup, "database", account.database, limit, checkup.in_database)
+    found = _own_limit(checkup, "database", account.database, limit, checkup.use_of_database)
     if found.status != "ok" or account.is_superuser or not 0 <= limit < slots:
         return found
     said = f"{found.said}: without room there, log in to another database"
@@ -108,7 +109,7 @@ def database_finding(checkup: Checkup) -> Finding:
     return Finding("database", "warn", said, mend, bars_login=True)
 
 
-def _own_limit(checkup: Checkup, topic: str, name: Identifier, limit: int, used: int) -> Finding:
+def _own_limit(checkup: Checkup, topic: str, name: Identifier, limit: int, use: Use) -> Finding:
     """One CONNECTION LIMIT. This look's own session is among the used, and has gone when another comes."""
     owner = f"{topic} {name.shown}"
     if limit < 0:
@@ -116,15 +117,17 @@ def _own_limit(checkup: Checkup, topic: str, name: Identifier, limit: int, used:
     if checkup.snapshot is None:
         said = f"{owner} has a CONNECTION LIMIT of {limit}, and its use is hidden"
         return Finding(topic, "warn", said, bars_login=True)
-    said = f"{owner}: {checkup.bound}{used} of {limit} used (CONNECTION LIMIT)"
+    said = f"{owner}: {use} of {limit} used (CONNECTION LIMIT)"
     if checkup.account.is_superuser:
         return Finding(topic, "ok", f"{said}; superusers pass it", bars_login=True)
-    status: Status = "ok" if used < limit else "warn" if used == limit or checkup.bound else "bad"
-    if status == "ok":
-        return Finding(topic, status, said, bars_login=True)
-    after = "this look has the last one" if used == limit else "the next login is refused"
-    mend = _raised(checkup, topic, name, used, limit)
-    return Finding(topic, status, f"{said}: {after}", mend, bars_login=True)
+    if use.number < limit:
+        return Finding(topic, "ok", said, bars_login=True)
+    mend = _raised(checkup, topic, name, use.number, limit)
+    if use.is_bound:
+        return Finding(topic, "warn", f"{said}: perhaps all", mend, bars_login=True)
+    if use.number == limit:
+        return Finding(topic, "warn", f"{said}: this look has the last one", mend, bars_login=True)
+    return Finding(topic, "bad", f"{said}: the next login is refused", mend, bars_login=True)
 
 
 def _raised(checkup: Checkup, topic: str, name: Identifier, used: int, limit: int) -> str:
@@ -149,7 +152,7 @@ def role_limits_finding(checkup: Checkup, warn_at: float) -> Finding:
         return Finding("role_limits", "ok", _without_sessions(checkup))
     near = [role for role in limited if _share(checkup, role) >= warn_at]
     said = ", ".join(
-        f"{role.identifier.shown} {checkup.sessions_of[role.identifier.name]} of {role.connection_limit}"
+        f"{role.identifier.shown} {checkup.use_by(role.identifier)} of {role.connection_limit}"
         for role in limited[:_SHOWN]
     )
     if len(limited) > _SHOWN:
@@ -169,10 +172,10 @@ def _without_sessions(checkup: Checkup) -> str:
 
 
 def _share(checkup: Checkup, role: Role) -> float:
-    used = checkup.sessions_of[role.identifier.name]
+    used = checkup.use_by(role.identifier).number
     return used / role.connection_limit if role.connection_limit else 1.0
 
 
 def _raised_of(checkup: Checkup, role: Role) -> str:
-    used = checkup.sessions_of[role.identifier.name]
+    used = checkup.use_by(role.identifier).number
     return _raised(checkup, "role", role.identifier, used, role.connection_limit)

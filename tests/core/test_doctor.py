@@ -320,7 +320,11 @@ def test_a_database_that_may_be_full_before_the_server_is_a_condition() -> None:
 def test_an_upper_bound_refuses_nobody() -> None:
     hidden = tuple(backend(state=None) for _ in range(5))
     found = finding("database", database_limit=3, backends=hidden)
-    assert (found.status, "≤ 6 of 3" in found.said) == ("warn", True)
+    assert (found.status, "≤ 6 of 3 used (CONNECTION LIMIT): perhaps all" in found.said) == ("warn", True)
+    assert judged(database_limit=3, backends=hidden).gets_in_at_full.yes
+    elsewhere = tuple(backend("app", state=None, datname="other") for _ in range(5))
+    assert "role ops: 1 of 3 used" in finding("role", login_limit=3, backends=elsewhere).said
+    assert "shop: 1 of 3 used" in finding("database", database_limit=3, backends=elsewhere).said
     assert finding("slots", backends=hidden * 30).status == "warn"
 
 
