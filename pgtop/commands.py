@@ -45,6 +45,11 @@ _REAP_STATUS: Final = (
     "3 cannot connect, 4 no slot left, 5 nobody could be ended for want of permission, 6 done in part."
 )
 
+_DOCTOR_STATUS: Final = (
+    "Exit status: 0 this role gets in at 100% and may reap, 5 it does not, or may not; 1 unexpected, "
+    "2 usage, 3 cannot connect, 4 no slot is left now: it does not get in."
+)
+
 _HIDDEN_STATES: Final = (
     'A role without pg_monitor does not see states. The total is then an upper bound, shown as "≤ 83" '
     '("exact": false in the JSON), and the exit status is 0.'
@@ -89,6 +94,21 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
         )
         show(table)
     return ExitCode.DONE
+
+
+def _doctor(context: click.Context, /, **_: Any) -> int:
+    config = config_of(context)
+    target = target_of(context)
+    from pgtop.core.json_text import json_line
+    from pgtop.doctor import examine, report
+    from pgtop.doctor_table import render
+
+    checkup, diagnosis = with_password(context, target, lambda known: examine(known, config.warn_at))
+    if context.params["json"]:
+        show(json_line(report(checkup, diagnosis)))
+    else:
+        show(render(checkup, diagnosis, table_width()))
+    return ExitCode.DONE if diagnosis.is_well else ExitCode.NOT_PERMITTED
 
 
 def _reap(context: click.Context, /, **_: Any) -> int:
@@ -208,6 +228,7 @@ DASHBOARD: Final = Command(
         ("pgtop", "the dashboard"),
         ("pgtop snapshot", "one look, as a table or as JSON"),
         ("pgtop reap", "end what is idle for too long, once or as a daemon"),
+        ("pgtop doctor", "would you get in when it is full, and could you make room"),
         ("pgtop break-glass", "on the server's own host, when it lets nobody in"),
         ("pgtop audit", "who was ended, when, why and by whom"),
         ("pgtop config", "the settings in force, and where each comes from"),
@@ -241,6 +262,24 @@ COMMANDS: Final = {
             ("pgtop snapshot -h db1 --json | jq .usage", "for scripts"),
         ),
         notes=(*_NOTES[:2], _HIDDEN_STATES, *_NOTES[2:]),
+    ),
+    "doctor": Command(
+        "doctor",
+        callback=click.pass_context(_doctor),
+        params=[
+            json_option(),
+            *connection_options(),
+            *setting_options({"warn_at"}),
+            *other_options(show),
+        ],
+        help="""Say whether this role would still get in when all slots are taken, and
+        could then make room, and what to grant or set where not. Nothing is changed.
+        CONNINFO is a URI, key=value pairs or a database's name, as psql takes them.""",
+        examples=(
+            ("pgtop doctor -h db1 -U ops", "before you need it"),
+            ("pgtop doctor -h db1 --json | jq .gets_in_at_full", "for scripts"),
+        ),
+        notes=(_NOTES[0], _DOCTOR_STATUS),
     ),
     "reap": Command(
         "reap",

@@ -56,8 +56,13 @@ class Session(NamedTuple):
     pooled: bool
 
 
-async def log_in(target: Target, application_name: str, pins: Pins | None = None) -> Session:
-    """Connects to the first host that will do.
+async def log_in(
+    target: Target,
+    application_name: str,
+    pins: Pins | None = None,
+    unset: frozenset[str] = frozenset(),
+) -> Session:
+    """Connects to the first host that will do; of its own settings, the session has all but those in `unset`.
 
     `pins` remembers, from one refused login to the next, which way a host that leaves the choice
     (sslmode=prefer) is asked, so that one try is one attempt at the server.
@@ -74,7 +79,8 @@ async def log_in(target: Target, application_name: str, pins: Pins | None = None
         faults.clear()
         for tried, endpoint in enumerate(target.endpoints):
             share = (deadline - time.monotonic()) / (len(target.endpoints) - tried)
-            attempt = _Attempt(target, endpoint, attributes, application_name, {} if pins is None else pins)
+            name, pinned = application_name, {} if pins is None else pins
+            attempt = _Attempt(target, endpoint, attributes, name, pinned, unset)
             try:
                 return await attempt.run(max(share, 0.0))
             except PgtopError as fault:
@@ -96,13 +102,20 @@ class _Attempt:
     """One host."""
 
     def __init__(
-        self, target: Target, endpoint: Endpoint, attributes: str, application_name: str, pins: Pins
+        self,
+        target: Target,
+        endpoint: Endpoint,
+        attributes: str,
+        name: str,
+        pins: Pins,
+        unset: frozenset[str],
     ) -> None:
         self._target = target
         self._endpoint = endpoint
         self._attributes = attributes
-        self._name = {"application_name": application_name}
+        self._name = {"application_name": name}
         self._pins = pins
+        self._settings = {each: value for each, value in _SETTINGS.items() if each not in unset}
         password = target.password
         self._password = password if password is not None else stored_password(target, endpoint)
 
@@ -119,13 +132,13 @@ class _Attempt:
     async def _log_in(self) -> Session:
         # read-write and read-only ask for the server's own default, which is not to be pgtop's then.
         late = {"default_transaction_read_only"} if self._attributes.startswith("read-") else set()
-        early = {name: value for name, value in _SETTINGS.items() if name not in late}
+        early = {name: value for name, value in self._settings.items() if name not in late}
         behind_pooler = False
         try:
             connection = await self._connect({**self._target.server_settings, **early, **self._name})
         except _REFUSED_SETTING as error:
             behind_pooler = isinstance(error, asyncpg.ProtocolViolationError)
-            late = set(_SETTINGS)
+            late = set(self._settings)
             connection = await self._connect({**self._target.server_settings, **self._name})
         try:
             _set_socket_options(connection, self._target.socket_options)

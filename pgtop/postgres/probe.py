@@ -115,6 +115,15 @@ class Probe:
             seconds=seat.tries.seconds,
         )
 
+    async def server(self) -> Server:
+        """The server of a seat that is held, as it was when the seat was taken, without its sessions.
+
+        Raises what the seat raises.
+        """
+        await self._learn_about_server()
+        about = self._known()
+        return self._server(about["postmaster_start"], about["in_recovery"])
+
     async def snapshot(self) -> Snapshot:
         """One poll of a seat that is held.
 
@@ -153,23 +162,29 @@ class Probe:
             self._system_identifier = None
         self._about = about
 
-    def _snapshot(self, poll: _Poll, poll_seconds: float) -> Snapshot:
-        about = self._about
-        assert about is not None  # noqa: S101 - read before the first poll of a seat
-        identity = ServerIdentity(self._system_identifier, poll.postmaster_start, poll.in_recovery)
-        host, port = self.seat.address
+    def _known(self) -> asyncpg.Record:
+        assert self._about is not None  # noqa: S101 - read before anything else on a seat
+        return self._about
+
+    def _server(self, postmaster_start: int, in_recovery: bool) -> Server:
+        about = self._known()
         limits = Limits(
             about["max_connections"],
             about["superuser_reserved_connections"],
             about["reserved_connections"],
             about["provider_reserved_connections"],
         )
+        host, port = self.seat.address
+        identity = ServerIdentity(self._system_identifier, postmaster_start, in_recovery)
+        return Server(host, port, about["version_num"], identity, limits)
+
+    def _snapshot(self, poll: _Poll, poll_seconds: float) -> Snapshot:
         backends = tuple(map(_clipped, poll.backends)) if self._unconverted else poll.backends
         present = {backend.id for backend in backends}
         listening = {backend.id for backend in backends if is_listen(backend.query)}
         self._listeners = frozenset((self._listeners & present) | listening)
         return Snapshot(
-            server=Server(host, port, about["version_num"], identity, limits),
+            server=self._server(poll.postmaster_start, poll.in_recovery),
             privileges=poll.privileges,
             taken_at=poll.now,
             poll_seconds=poll_seconds,

@@ -30,7 +30,7 @@ SELECT current_setting('server_version_num')::int AS version_num,
 SYSTEM_IDENTIFIER: Final = "SELECT system_identifier::text FROM pg_control_system()"
 """One row. Fails with 42501 where a service has revoked it."""
 
-_UNCONVERTED: Final = "set_config('client_encoding', 'SQL_ASCII', true) IS NOT NULL"
+UNCONVERTED: Final = "set_config('client_encoding', 'SQL_ASCII', true) IS NOT NULL"
 """A condition that lets the server send what it has, for the length of the statement."""
 
 
@@ -79,7 +79,7 @@ POLL: Final = _poll("left(a.query, 200)", "true")
 and a role are taken for client backends: an upper bound (parallel workers and logical walsenders are among
 them)."""
 
-POLL_UNCONVERTED: Final = _poll("a.query", _UNCONVERTED)
+POLL_UNCONVERTED: Final = _poll("a.query", UNCONVERTED)
 """The same with whole statements, and every text in the encoding of whoever wrote it: for a server that fails
 at bytes which are no text to it (22021, 22P05)."""
 
@@ -95,7 +95,7 @@ FROM pg_stat_get_activity(NULL) WHERE pid = ANY($1::int[])
 """
 """A row for each of the pids that is still there: its identity and its statement, whole, as bytes."""
 
-WHOLE_QUERIES_UNCONVERTED: Final = f"{WHOLE_QUERIES} AND {_UNCONVERTED}"
+WHOLE_QUERIES_UNCONVERTED: Final = f"{WHOLE_QUERIES} AND {UNCONVERTED}"
 """The same, each statement in the encoding of whoever wrote it."""
 
 _GUARD: Final = """

@@ -54,8 +54,8 @@ def seat_name(face: str, host: str) -> str:
 class Seat:
     """One connection to a target, for one face (`dashboard`, `snapshot`, `reap`, `daemon`, …)."""
 
-    def __init__(self, target: Target, face: str) -> None:
-        """Nothing is connected yet."""
+    def __init__(self, target: Target, face: str, *, unset: frozenset[str] = frozenset()) -> None:
+        """Nothing is connected yet. `unset` are settings that the session leaves as the server gives them."""
         self.target = target
         """Where the seat is; a new one counts from the next `take`."""
         self.application_name = seat_name(face, socket.gethostname())
@@ -68,6 +68,7 @@ class Seat:
         """What refused the ordinary role's last login; None where that got in."""
         self.is_rescue = False
         """True where the last session is the rescue role's."""
+        self._unset = unset
         self._session: Session | None = None
         self._last: Session | None = None
         self._lock = asyncio.Lock()
@@ -127,7 +128,7 @@ class Seat:
 
     async def _log_in(self) -> Session:
         try:
-            session = await log_in(self.target, self.application_name, self._pins)
+            session = await log_in(self.target, self.application_name, self._pins, self._unset)
         except (FullError, LimitReachedError) as error:
             self.refused = refusing_limit(error)
             rescue = self.target.rescue
@@ -139,7 +140,7 @@ class Seat:
 
     async def _rescued(self, rescue: Target, refused: FullError | LimitReachedError) -> Session:
         try:
-            session = await log_in(rescue, self.application_name, self._rescue_pins)
+            session = await log_in(rescue, self.application_name, self._rescue_pins, self._unset)
         except (FullError, LimitReachedError):
             raise
         except PgtopError as error:
@@ -169,7 +170,10 @@ class Seat:
         seconds = min(target.connect_timeout_seconds, _GIVE_BACK_SECONDS)
         try:
             session = await log_in(
-                replace(target, connect_timeout_seconds=seconds), self.application_name, self._pins
+                replace(target, connect_timeout_seconds=seconds),
+                self.application_name,
+                self._pins,
+                self._unset,
             )
         except PgtopError as error:
             self.refused = refusing_limit(error)
