@@ -103,12 +103,11 @@ def _doctor(context: click.Context, /, **_: Any) -> int:
     from pgtop.doctor import examine, report
     from pgtop.doctor_table import render
 
-    checkup, diagnosis = with_password(context, target, lambda known: examine(known, config.warn_at))
-    if context.params["json"]:
-        show(json_line(report(checkup, diagnosis)))
-    else:
-        show(render(checkup, diagnosis, table_width()))
-    return ExitCode.DONE if diagnosis.is_well else ExitCode.NOT_PERMITTED
+    examination = with_password(
+        context, target, lambda known: examine(known, config.warn_at, config.wait_seconds, warn)
+    )
+    show(json_line(report(examination)) if context.params["json"] else render(examination, table_width()))
+    return ExitCode.DONE if examination.is_well else ExitCode.NOT_PERMITTED
 
 
 def _reap(context: click.Context, /, **_: Any) -> int:
@@ -269,7 +268,7 @@ COMMANDS: Final = {
         params=[
             json_option(),
             *connection_options(),
-            *setting_options({"warn_at"}),
+            *setting_options({"rescue", "wait_seconds", "warn_at"}),
             *other_options(show),
         ],
         help="""Say whether this role would still get in when all slots are taken, and

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from pgtop.core.checkup import Checkup
-from pgtop.core.doctor import Diagnosis, Verdict
+from pgtop.core.doctor import Verdict
 from pgtop.core.findings import Finding
 from pgtop.core.text import folded, printable
+from pgtop.doctor import Examination, Examined
 
 _STATUS_CELLS: Final = 6
 _MEND_CELLS: Final = 8
@@ -13,16 +13,28 @@ _WORST_FIRST: Final = {"bad": 0, "warn": 1, "ok": 2}
 _LEAST_WIDTH: Final = 40
 
 
-def render(checkup: Checkup, diagnosis: Diagnosis, width: int) -> str:
+def render(examination: Examination, width: int) -> str:
     """The whole text, in lines of at most `width` cells; a line of a mend is whole however long it is."""
+    room = max(width, _LEAST_WIDTH)
+    lines: list[str] = []
+    if examination.refused:
+        lines += folded(f"the ordinary role is refused at this moment: {examination.refused}", room)
+        lines += ["", "the rescue role", ""]
+    lines += _examined(examination.first, room)
+    if examination.rescue is not None:
+        lines += ["", "the rescue role", "", *_examined(examination.rescue, room)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _examined(examined: Examined, room: int) -> list[str]:
+    checkup, diagnosis = examined.checkup, examined.diagnosis
     account, server = checkup.account, checkup.server
     head = f"{printable(server.address)} · role {account.login.shown} · database {account.database.shown}"
-    room = max(width, _LEAST_WIDTH)
     lines = [*folded(head, room), *_verdict("gets in at 100%", diagnosis.gets_in_at_full, room)]
     lines += [*_verdict("may reap", diagnosis.may_reap, room), ""]
     for finding in sorted(diagnosis.findings, key=lambda each: _WORST_FIRST[each.status]):
         lines += _finding(finding, room)
-    return "".join(f"{line}\n" for line in lines)
+    return lines
 
 
 def _verdict(question: str, verdict: Verdict, width: int) -> list[str]:
