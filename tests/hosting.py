@@ -80,10 +80,12 @@ def seen(view: HostView, connection: asyncpg.Connection) -> Backend:
 
 
 @contextmanager
-def stalled_login(server: ThrowawayServer, user: str = "postgres") -> Iterator[sockets.socket]:
-    """A client that has said who it is, and never answers when it is asked for its password."""
+def stalled_login(server: ThrowawayServer, **parameters: str) -> Iterator[sockets.socket]:
+    """A client that has said who it is, and never a word more, whatever it is asked."""
     with sockets.create_connection(("127.0.0.1", server.port)) as client:
-        body = struct.pack("!i", 196_608) + f"user\0{user}\0database\0postgres\0\0".encode()
+        said = {"user": "postgres", "database": "postgres", **parameters}
+        text = "".join(f"{name}\0{value}\0" for name, value in said.items()) + "\0"
+        body = struct.pack("!i", 196_608) + text.encode()
         client.sendall(struct.pack("!i", len(body) + 4) + body)
         yield client
 

@@ -141,11 +141,11 @@ async def test_clients_that_are_not_let_in_yet_are_told_apart(
 
         async def both() -> HostView | None:
             view = await face.look()
-            return view if len(view.connecting) == 2 else None
+            phases = sorted(client.phase for client in view.connecting)
+            return view if phases == ["authentication", "silent"] else None
 
         view = await wait_until(both)
         assert isinstance(view, HostView)
-        assert sorted(client.phase for client in view.connecting) == ["authentication", "silent"]
         assert view.snapshot.counts.starting == view.snapshot.counts.total == 1
         plan = await face.plan()
         assert not plan.victims
@@ -337,6 +337,38 @@ async def test_what_can_only_be_guessed_is_refused(server_factory: ServerFactory
         watcher = HostWatcher(found, {})
         with pytest.raises(NotPermittedError, match="update_process_title"):
             await asyncio.to_thread(watcher.look)
+
+
+async def test_walsenders_are_no_clients_and_names_of_hosts_are_read(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """A logical one is `idle` like a client, in its title too."""
+    server = server_factory({"log_hostname": "on"})
+    face = face_on_host(server, tmp_path / "a")
+    with walsender(server, "database") as logical, walsender(server, "true") as physical:
+        async with session(server) as one:
+            await one.fetchval("SELECT 1")
+            await wait_until(lambda: all(title_of(pid).endswith(" idle") for pid in (logical, physical)))
+            view = await face.look()
+            assert [backend.pid for backend in view.snapshot.backends] == [one.get_server_pid()]
+            assert seen(view, one).client_addr == "127.0.0.1"
+            assert view.connecting == ()
+
+
+def title_of(pid: int) -> str:
+    process = proc.read_process(pid)
+    return process.title if process else ""
+
+
+@contextmanager
+def walsender(server: ThrowawayServer, kind: str) -> Iterator[int]:
+    """A replication connection that has begun nothing; gives the pid of its backend."""
+    mark = b"K\0\0\0\x0c"
+    with stalled_login(server, replication=kind) as client:
+        said = b""
+        while len(said.partition(mark)[2]) < 8:
+            said += client.recv(4096)
+        yield int.from_bytes(said.partition(mark)[2][:4], "big")
 
 
 @pytest.mark.parametrize(
