@@ -161,7 +161,7 @@ def _again(uid: int, port: int | None) -> str:
     """The same command line as the user that may do it."""
     from pgtop.postgres.host_servers import user_name
 
-    words = ["sudo", "-u", user_name(uid), "pgtop", *sys.argv[1:]]
+    words = ["sudo", *(["-u", user_name(uid)] if uid else []), "pgtop", *sys.argv[1:]]
     if port is not None and not any(word.startswith(("-p", "--port", "--data-dir")) for word in words):
         words += ["--port", str(port)]
     return shlex.join(os.fsencode(word).decode("utf-8", "replace") for word in words)

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import IDLE, IN_TRANSACTION, Backend, Snapshot
+from pgtop.core.activity import DISABLED, IDLE, IN_TRANSACTION, Backend, Snapshot
 from pgtop.core.plan import (
     Act,
     Context,
@@ -80,7 +80,7 @@ def _longest_idle_first(backend: Backend) -> tuple[bool, int, int, int]:
 
 def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> Verdict:
     """Judges one backend; only one that is `idle` can be a victim."""
-    if backend.state != IDLE and backend.state not in IN_TRANSACTION:
+    if backend.state not in (IDLE, DISABLED) and backend.state not in IN_TRANSACTION:
         return None
     age = backend.state_seconds(context.now)
     least = ask.least_seconds(backend, policy)
@@ -91,6 +91,8 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
     spared = never(backend, policy, context)
     if spared is not None:
         return spared
+    if backend.state == DISABLED:
+        return Spared(backend, SparedFor.AGE_UNKNOWN, "its title is cut off: what it does is not known")
     if backend.state in IN_TRANSACTION:
         return Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state}")
     if policy.only.is_unsure_of(backend):

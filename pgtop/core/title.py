@@ -56,7 +56,7 @@ class Title(msgspec.Struct, frozen=True):
 
     @property
     def readings(self) -> tuple[tuple[str, str], ...]:
-        """Every way to part the names into user and database; at least one.
+        """Every way to part the names into user and database; at least one, where the title was whole.
 
         >>> Title("app shop", None, None, "idle").readings
         (('app', 'shop'),)
@@ -117,3 +117,13 @@ def read_title(title: str, prefix: str) -> Title | None:
     port = found["port"]
     read = Title(found["names"], found["host"], int(port) if port else None, found["activity"] or "")
     return read if read.readings else None
+
+
+def read_cut_title(title: str, prefix: str) -> Title | None:
+    """What may be a client backend's title that has lost its end: all that is left of it as names.
+
+    >>> read_cut_title("postgres: app a-very-long-na", "postgres: ").names
+    'app a-very-long-na'
+    """
+    body = title.removeprefix(prefix)
+    return None if body == title or body.startswith(_WALSENDER) else Title(body, None, None, "")

@@ -34,7 +34,7 @@ from pgtop.core.activity import (
     ServerIdentity,
     Snapshot,
 )
-from pgtop.core.title import Title, cluster_prefix, read_title
+from pgtop.core.title import Title, cluster_prefix, read_cut_title, read_title
 from pgtop.errors import ConnectError, NotPermittedError
 from pgtop.postgres import proc, sockets
 from pgtop.postgres.host_servers import ClosedError, HostServer, limits_of, system_identifier, user_name
@@ -111,7 +111,7 @@ class HostWatcher:
         """What stands before all else in the server's titles; "" before the first look."""
         if answers.get("update_process_title") == "off":
             raise titles_off_error()
-        if proc.network_namespace(server.pid) != proc.network_namespace():
+        if proc.network_namespace(server.pid) not in (None, proc.network_namespace()):
             raise NotPermittedError(
                 "the server is in a network of its own, as in a container, and its sockets are not seen",
                 f"nsenter --target {server.pid} --net pgtop break-glass",
@@ -140,7 +140,10 @@ class HostWatcher:
         children = [each for each in seen if each.parent == self.server.pid]
         prefix = cluster_prefix(each.title for each in children)
         if prefix is None:
-            raise ConnectError(f"the server on port {self.server.port} starts or stops", "look at its log")
+            raise ConnectError(
+                f"the server on port {self.server.port} starts, stops, or has titles that are cut off",
+                "look at its log",
+            )
         self.prefix = prefix
         found = [(each, title) for each in children if (title := self._read(each)) is not None]
         try:
@@ -170,7 +173,9 @@ class HostWatcher:
     def _read(self, process: Process) -> Title | None:
         """The title of a client backend; None for every other process. Raises NotPermittedError."""
         title = read_title(process.title, self.prefix)
-        if title is None or title.activity or process.is_cut_off:
+        if process.is_cut_off:
+            return title or read_cut_title(process.title, self.prefix)
+        if title is None or title.activity:
             return title
         # It may just be between its first title and its first activity.
         time.sleep(_TITLE_SETTLES_SECONDS)

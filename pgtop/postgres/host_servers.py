@@ -6,7 +6,6 @@ names another process is a left-over. Nothing is trusted that a process merely s
 lies below /proc/<pid>, and a server's own program is run only as the user that runs the server.
 """
 
-import contextlib
 import os
 import pwd
 import subprocess
@@ -193,25 +192,21 @@ class ClosedError(NotPermittedError):
 
     def __init__(self, uid: int) -> None:
         owner = printable(user_name(uid))
-        problem = f"only {owner} and root may look into the server's processes, and end its sessions"
+        who = f"{owner} and root" if uid else owner
+        problem = f"only {who} may look into the server's processes, and end its sessions"
         super().__init__(problem, f"sudo -u {owner} pgtop break-glass")
         self.uid = uid
         """That user."""
 
 
 def _refuse_hidden(wanted: Wanted) -> None:
-    """Raises NotPermittedError where a lock file tells of a server whose process is not shown."""
-    places = [wanted.socket_dir] if wanted.socket_dir else SOCKET_DIRECTORIES
-    for place in places:
-        with contextlib.suppress(OSError):
-            for lock in sorted(Path(place).glob(".s.PGSQL.*.lock")):
-                if os.path.lexists(lock.with_suffix("")) and not _all_processes_are_shown():
-                    raise ClosedError(lock.stat().st_uid)
-
-
-def _all_processes_are_shown() -> bool:
-    """False where /proc is mounted with hidepid: the first process is then not there for this user."""
-    return Path("/proc/1").exists()
+    """Raises ClosedError where /proc is mounted so that this user does not see others' processes."""
+    try:
+        Path("/proc/1/cmdline").read_bytes()
+    except OSError:
+        places = [wanted.socket_dir] if wanted.socket_dir else SOCKET_DIRECTORIES
+        locks = [lock for place in places for lock in sorted(Path(place).glob(".s.PGSQL.*.lock"))]
+        raise ClosedError(locks[0].stat().st_uid if locks else 0) from None
 
 
 class Asked(msgspec.Struct, frozen=True):

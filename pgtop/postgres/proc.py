@@ -72,7 +72,8 @@ def read_process(pid: int) -> Process | None:
         parent=int(fields[1]),
         started_ticks=int(fields[19]),
         command_line=command_line,
-        title_room=max(0, environment_end - arguments_begin - 1) if arguments_begin else 0,
+        # PostgreSQL leaves out the last zero byte of what it takes, and ends its title by one of its own.
+        title_room=max(0, environment_end - arguments_begin - 2) if arguments_begin else 0,
     )
 
 

@@ -1,0 +1,174 @@
+"""Whom break-glass ends: the longest idle first, just enough, and never on a guess."""
+
+import msgspec
+import pytest
+
+from pgtop.core.activity import (
+    MICROSECONDS,
+    Backend,
+    Limits,
+    Privileges,
+    Server,
+    ServerIdentity,
+    Snapshot,
+)
+from pgtop.core.break_glass import Ask, is_enough, plan_break_glass
+from pgtop.core.match import Patterns
+from pgtop.core.plan import Plan, ReapPolicy, SparedFor, Trigger
+
+NOW = 1_700_000_000 * MICROSECONDS
+
+BOTH = (("my", "app shop"), ("my app", "shop"))
+"""What a title `my app shop` may mean."""
+
+
+def session(pid: int, age: float | None = 60.0, *, at_least: bool = False, **fields: object) -> Backend:
+    """One as a host sees it: over TCP, or with a lower bound over a Unix socket."""
+    one = Backend(
+        pid=pid,
+        backend_start=NOW - 3600 * MICROSECONDS,
+        state_change=None if age is None else NOW - round(age * MICROSECONDS),
+        xact_start=None,
+        query_start=None,
+        state="idle",
+        application_name=None,
+        usename="app",
+        datname="shop",
+        client_addr=None if at_least else "10.0.4.7",
+        client_port=-1 if at_least else 40_000 + pid,
+        wait_event_type=None,
+        wait_event=None,
+        is_superuser=False,
+        query=None,
+        idle_at_least=at_least,
+    )
+    return msgspec.structs.replace(one, **fields)
+
+
+def snapshot(*backends: Backend, slots: int = 10, known: bool = True) -> Snapshot:
+    """What a host shows of a server."""
+    limits = Limits(slots, 0) if known else Limits(0, 0)
+    server = Server("/run/postgresql", 5432, 160_004, ServerIdentity("1", 0, False), limits)
+    return Snapshot(server, Privileges("root", True, True, True), NOW, 0.0, 0, backends)
+
+
+def victims(plan: Plan) -> list[int]:
+    return [victim.backend.pid for victim in plan.victims]
+
+
+def spared(plan: Plan) -> dict[int, SparedFor]:
+    return {each.backend.pid: each.spared_for for each in plan.spared}
+
+
+def test_the_longest_idle_go_first_and_bounds_behind_all_that_is_known() -> None:
+    """Even a bound that is higher than an age that is known."""
+    seen = snapshot(session(1, 40), session(2, 400), session(3, 5000, at_least=True), session(4, 90), slots=4)
+    plan = plan_break_glass(seen, ReapPolicy(warn_at=0.25), Ask())
+    assert plan.trigger is Trigger.BREAK_GLASS
+    assert victims(plan) == [2, 4, 1, 3]
+
+
+def test_ends_just_enough_to_get_below_the_line() -> None:
+    seen = snapshot(*(session(pid, 100 + pid) for pid in range(1, 11)))
+    plan = plan_break_glass(seen, ReapPolicy(warn_at=0.8), Ask())
+    assert victims(plan) == [10, 9, 8]
+    assert plan.usage_after < 0.8
+    assert is_enough(plan, Ask())
+    assert set(spared(plan).values()) == {SparedFor.ENOUGH}
+
+
+def test_a_number_ends_just_so_many_also_where_slots_are_not_known() -> None:
+    seen = snapshot(*(session(pid, 100 + pid) for pid in range(1, 11)), known=False)
+    ask = Ask(count=2)
+    plan = plan_break_glass(seen, ReapPolicy(), ask)
+    assert victims(plan) == [10, 9]
+    assert is_enough(plan, ask)
+    assert set(spared(plan).values()) == {SparedFor.BEYOND_COUNT}
+    assert not is_enough(plan_break_glass(seen, ReapPolicy(), Ask(count=11)), Ask(count=11))
+
+
+@pytest.mark.parametrize(
+    ("one", "is_victim"),
+    [
+        (session(1, 29), False),
+        (session(1, 31), True),
+        (session(1, 2, at_least=True), False),
+        (session(1, 3, at_least=True), True),
+    ],
+)
+def test_without_an_age_tcp_has_its_limit_and_unix_sockets_have_the_watch(
+    one: Backend, is_victim: bool
+) -> None:
+    plan = plan_break_glass(snapshot(one, slots=1), ReapPolicy(), Ask(watched_seconds=3.0))
+    assert bool(plan.victims) is is_victim
+
+
+@pytest.mark.parametrize("at_least", [False, True])
+def test_an_age_that_is_asked_for_counts_for_every_kind_of_socket(at_least: bool) -> None:
+    seen = snapshot(session(1, 9, at_least=at_least), session(2, 11, at_least=at_least))
+    assert victims(plan_break_glass(seen, ReapPolicy(), Ask(count=5, older_than_seconds=10.0))) == [2]
+
+
+@pytest.mark.parametrize(
+    "state", ["active", "idle in transaction", "starting", "disabled", "fastpath function call", None]
+)
+def test_nothing_but_idle_is_ended(state: str | None) -> None:
+    plan = plan_break_glass(snapshot(session(1, 5000, state=state)), ReapPolicy(), Ask(count=1))
+    assert not plan.victims
+
+
+def test_a_session_of_unknown_age_is_spared_and_said() -> None:
+    plan = plan_break_glass(snapshot(session(1, None)), ReapPolicy(), Ask(count=1))
+    assert spared(plan) == {1: SparedFor.AGE_UNKNOWN}
+
+
+def test_a_pgtop_is_spared() -> None:
+    one = session(1, 5000, application_name="pgtop (on this host)")
+    assert spared(plan_break_glass(snapshot(one), ReapPolicy(), Ask(count=1))) == {1: SparedFor.OWN}
+
+
+@pytest.mark.parametrize(
+    "protected",
+    [
+        Patterns(users=("my",)),
+        Patterns(users=("my app",)),
+        Patterns(databases=("SHOP",)),
+        Patterns(databases=("app shop",)),
+        Patterns(addresses=("10.0.0.0/8",)),
+    ],
+)
+def test_a_protection_counts_by_any_reading_of_the_names(protected: Patterns) -> None:
+    one = session(1, 5000, usename="my app shop", datname=None, readings=BOTH)
+    plan = plan_break_glass(snapshot(one), ReapPolicy(protected=protected), Ask(count=1))
+    assert spared(plan) == {1: SparedFor.PROTECTED}
+
+
+@pytest.mark.parametrize(
+    ("only", "fate"),
+    [
+        (Patterns(users=("my",)), SparedFor.UNSURE),
+        (Patterns(databases=("shop",)), SparedFor.UNSURE),
+        (Patterns(users=("my",), databases=("*",)), SparedFor.UNSURE),
+        (Patterns(users=("my*",)), None),
+        (Patterns(databases=("*shop",)), None),
+        (Patterns(users=("my",), databases=("app shop",)), None),
+        (Patterns(users=("my app",), databases=("shop",)), None),
+        (Patterns(users=("my",), databases=("shop",)), "not meant"),
+        (Patterns(users=("other",)), "not meant"),
+    ],
+)
+def test_a_filter_means_ambiguous_names_only_where_every_reading_does_or_both_are_named(
+    only: Patterns, fate: SparedFor | str | None
+) -> None:
+    one = session(1, 5000, usename="my app shop", datname=None, readings=BOTH)
+    plan = plan_break_glass(snapshot(one), ReapPolicy(only=only), Ask(count=1))
+    if fate is None:
+        assert victims(plan) == [1]
+    else:
+        assert spared(plan) == ({} if fate == "not meant" else {1: fate})
+        assert not plan.victims
+
+
+def test_the_most_of_one_sweep_holds_here_too() -> None:
+    seen = snapshot(*(session(pid) for pid in range(5)))
+    assert len(plan_break_glass(seen, ReapPolicy(max_per_sweep=2), Ask(count=4)).victims) == 2

@@ -1,0 +1,97 @@
+"""A server as its own host sees it, for tests: the watcher, and a reaper that works by its hand."""
+
+import asyncio
+import socket as sockets
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import msgspec
+
+from pgtop.audit import AuditLog
+from pgtop.core.activity import Backend
+from pgtop.core.break_glass import Ask, plan_break_glass
+from pgtop.core.plan import Plan, ReapPolicy, Victim
+from pgtop.demo.server import ThrowawayServer
+from pgtop.postgres.host import HostView, HostWatcher
+from pgtop.postgres.host_hand import HostHand
+from pgtop.postgres.host_servers import HostServer, Wanted, ask_settings, choose, find_servers
+from pgtop.reaper import Reaper
+from tests.reaping import OPERATOR
+from tests.servers import wait_until
+
+EVERYBODY = Ask(count=1000, older_than_seconds=0.0)
+"""Whoever is idle, for however short."""
+
+
+def host_server(server: ThrowawayServer) -> HostServer:
+    """A server of the suite as it is found on this host."""
+    return choose(find_servers(), Wanted(data_dir=str(server.data_dir)))
+
+
+@dataclass
+class HostFace:
+    """What a face on the server's host has in hand."""
+
+    watcher: HostWatcher
+    reaper: Reaper
+
+    async def look(self) -> HostView:
+        """One look."""
+        return await asyncio.to_thread(self.watcher.look)
+
+    async def plan(self, ask: Ask = EVERYBODY, policy: ReapPolicy | None = None) -> Plan:
+        """The plan of break-glass over one look."""
+        return plan_break_glass((await self.look()).snapshot, policy or ReapPolicy(), ask)
+
+    async def plan_for(self, *connections: asyncpg.Connection) -> Plan:
+        """The plan that ends just these sessions, once all of them are idle."""
+        pids = {connection.get_server_pid() for connection in connections}
+
+        async def meant() -> Plan | None:
+            plan = await self.plan()
+            victims = tuple(each for each in plan.victims if each.backend.pid in pids)
+            return replaced(plan, victims) if len(victims) == len(pids) else None
+
+        plan = await wait_until(meant)
+        assert isinstance(plan, Plan)
+        return plan
+
+
+def replaced(plan: Plan, victims: tuple[Victim, ...]) -> Plan:
+    """The plan with other victims."""
+    return msgspec.structs.replace(plan, victims=victims)
+
+
+def face_on_host(server: ThrowawayServer, audit: Path) -> HostFace:
+    """A face on the host of a server."""
+    found = host_server(server)
+    watcher = HostWatcher(found, ask_settings(found).answers())
+    return HostFace(watcher, Reaper(HostHand(watcher), AuditLog(audit), "test", OPERATOR))
+
+
+def seen(view: HostView, connection: asyncpg.Connection) -> Backend:
+    """A session's backend in a view."""
+    pid = connection.get_server_pid()
+    return next(backend for backend in view.snapshot.backends if backend.pid == pid)
+
+
+@contextmanager
+def stalled_login(server: ThrowawayServer, **parameters: str) -> Iterator[sockets.socket]:
+    """A client that has said who it is, and never a word more, whatever it is asked."""
+    with sockets.create_connection(("127.0.0.1", server.port)) as client:
+        said = {"user": "postgres", "database": "postgres", **parameters}
+        text = "".join(f"{name}\0{value}\0" for name, value in said.items()) + "\0"
+        body = struct.pack("!i", 196_608) + text.encode()
+        client.sendall(struct.pack("!i", len(body) + 4) + body)
+        yield client
+
+
+@contextmanager
+def silent_client(server: ThrowawayServer) -> Iterator[sockets.socket]:
+    """A client that has connected, and says nothing at all."""
+    with sockets.create_connection(("127.0.0.1", server.port)) as client:
+        yield client
