@@ -102,11 +102,12 @@ def by_application(plan: Plan) -> list[tuple[str, int]]:
 
 def by_user_and_database(plan: Plan) -> list[tuple[str, int]]:
     """The victims' users and databases with their counts, the most first."""
-    names = Counter(_user_and_database(victim.backend) for victim in plan.victims)
+    names = Counter(user_and_database(victim.backend) for victim in plan.victims)
     return sorted(names.items(), key=lambda item: (-item[1], item[0]))
 
 
-def _user_and_database(backend: Backend) -> str:
+def user_and_database(backend: Backend) -> str:
+    """Whose session it is, and in which database; both in one where the host cannot tell them apart."""
     if backend.readings:
         return f"{printable(backend.usename)} (user and database)"
     return f"{label(backend.usename, NO_USER)} in {label(backend.datname, NO_DATABASE)}"

@@ -9,9 +9,11 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from textual.pilot import Pilot
 
@@ -20,6 +22,7 @@ from pgtop.config import Config
 from pgtop.core.activity import Snapshot
 from pgtop.core.selection import stale
 from pgtop.demo.run import running_demo
+from pgtop.demo.server import ThrowawayServer
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo import resolve
 from pgtop.postgres.probe import Probe
@@ -29,8 +32,9 @@ from pgtop.reaper import Reaper
 from pgtop.tui.app import FACE, PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.dialogs import PlanDialog
+from pgtop.tui.glass import Glass
 from tests.pictures import BLANK_PICTURE, portable, to_png
-from tests.servers import REPOSITORY, default_binaries, wait_until
+from tests.servers import REPOSITORY, default_binaries, execute, sessions, wait_until
 
 PLACE = REPOSITORY / "screenshots"
 LARGE, SMALL = (120, 40), (80, 24)
@@ -39,6 +43,8 @@ LEAK_EVERY_SECONDS = 4.0
 REST_USAGE, OVER_USAGE = 0.6, 0.87
 STALE_WANTED = 15
 """So many sessions a sweep should find."""
+TRIES_WANTED, ENDED_WANTED = 37, 5
+"""So many refused logins, and so many sessions that break-glass would end."""
 POLLS_AFTER = 6
 """So many polls after the sweep, the curve shows the fall."""
 LIMIT_SECONDS = 600.0
@@ -87,7 +93,9 @@ class Photographer:
         svg = portable(self._pilot.app.export_screenshot(title="pgtop"))
         (self._place / f"{name}.svg").write_text(svg, encoding="utf-8")
         (self._place / f"{name}.png").write_bytes(to_png(svg))
-        sys.stderr.write(f"{name}: {self.snapshot.counts.total} of {self.snapshot.slots} slots\n")
+        shown = self._dashboard.shown
+        standing = "no seat" if shown is None else f"{shown.counts.total} of {shown.slots} slots"
+        sys.stderr.write(f"{name}: {standing}\n")
 
     async def resize(self, size: tuple[int, int]) -> None:
         """Gives the terminal another size, and waits until it is painted."""
@@ -118,24 +126,58 @@ async def tell(photographer: Photographer, pilot: Pilot[None]) -> None:
     photographer.take("after-the-sweep")
 
 
-async def run(uri: str, audit_log: Path, place: Path) -> None:
-    """Opens the dashboard on the demo as `pgtop demo` does, but on no terminal, and photographs it."""
-    config = Config(audit_log=audit_log, idle_after_seconds=IDLE_AFTER_SECONDS)
+async def tell_of_no_slot(photographer: Photographer, pilot: Pilot[None]) -> None:
+    """The other story: no slot is left, and this is the server's own host."""
+    dashboard = pilot.app.screen
+    if not isinstance(dashboard, DashboardScreen):
+        raise RuntimeError(f"{dashboard} is not the dashboard")
+
+    def seen() -> bool:
+        outage, plan = dashboard.seen.outage, dashboard.glass and dashboard.glass.plan()
+        return bool(outage and outage.tries >= TRIES_WANTED and plan and len(plan.victims) >= ENDED_WANTED)
+
+    await photographer.until(seen, "a plan for the full server")
+    photographer.take("no-slot-left")
+    await pilot.press("B")
+    await photographer.until(lambda: isinstance(pilot.app.screen, PlanDialog), "the dialog of break-glass")
+    photographer.take("break-glass")
+    await pilot.press("escape")
+
+
+Story = Callable[[Photographer, Pilot[None]], Coroutine[Any, Any, None]]
+
+
+async def run(uri: str, config: Config, place: Path, size: tuple[int, int], story: Story) -> None:
+    """Opens the dashboard as `pgtop` does, but on no terminal, and photographs it."""
     seat = Seat(resolve(uri, {}, {}), FACE)
-    await seat.take()
     try:
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await poller.next()
-        reaper = Reaper(SeatHand(seat), AuditLog(audit_log), FACE, operator(os.environ))
-        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first)
-        async with app.run_test(size=LARGE) as pilot:
+        audit, person = AuditLog(config.audit_log), operator(os.environ)
+        reaper = Reaper(SeatHand(seat), audit, FACE, person)
+        glass = Glass(seat.target, config.policy, audit, FACE, person)
+        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass)
+        async with app.run_test(size=size) as pilot:
             await pilot.pause()
             dashboard = app.screen
             if not isinstance(dashboard, DashboardScreen):
                 raise RuntimeError(f"{dashboard} is not the dashboard")
-            await tell(Photographer(pilot, dashboard, place), pilot)
+            await story(Photographer(pilot, dashboard, place), pilot)
     finally:
         await seat.release()
+
+
+async def run_without_slot(audit_log: Path, place: Path) -> None:
+    """The same on a server of which every slot is taken, the superusers' too."""
+    settings = {"max_connections": "40", "superuser_reserved_connections": "3"}
+    with ThrowawayServer(default_binaries(), settings=settings) as server:
+        roles = {"shop_web": 22, "leaky_worker": 15}
+        await execute(server, *(f"CREATE ROLE {role} LOGIN" for role in (*roles, "ops")))
+        config = Config(audit_log=audit_log, emergency_idle_after_seconds=3.0, interval_seconds=0.5)
+        async with AsyncExitStack() as stack:
+            for role, number in (*roles.items(), ("postgres", 3)):
+                await stack.enter_async_context(sessions(server, number, user=role))
+            await run(server.uri(user="ops"), config, place, SMALL, tell_of_no_slot)
 
 
 def main() -> None:
@@ -157,7 +199,10 @@ def main() -> None:
         tempfile.TemporaryDirectory() as temporary,
         running_demo(leak_every_seconds=chosen.leak_every) as demo,
     ):
-        asyncio.run(run(demo.uri, Path(temporary, "audit.jsonl"), chosen.into))
+        audit_log = Path(temporary, "audit.jsonl")
+        asyncio.run(run_without_slot(audit_log, chosen.into))
+        config = Config(audit_log=audit_log, idle_after_seconds=IDLE_AFTER_SECONDS)
+        asyncio.run(run(demo.uri, config, chosen.into, LARGE, tell))
 
 
 if __name__ == "__main__":

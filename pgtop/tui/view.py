@@ -108,7 +108,8 @@ class View(Screen[None]):
         self._show_connecting(width)
         self.set_class(snapshot is None, "-waiting")
         if outage is not None and snapshot is None:
-            self._lines("waiting").show(waiting_lines(self._awaited(outage), width))
+            room = max(0, self._lines("waiting").size.height)
+            self._lines("waiting").show(waiting_lines(self._awaited(outage), width, room))
         self.set_class(outage is not None, "-outage")
         for greyed in (self._applications, self._backends, self._lines("head")):
             greyed.set_class(outage is not None, "-greyed")
@@ -159,6 +160,7 @@ class View(Screen[None]):
             rescue=rescue,
             on_host=self._is_on_host,
             host_problem=self.glass.problem if self.glass is not None else "",
+            view=self.glass.view if self.glass is not None else None,
             read_only=self._config.read_only,
         )
 

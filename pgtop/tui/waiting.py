@@ -3,12 +3,14 @@
 Pure functions from an outage to lines of cells.
 """
 
+from collections import Counter
 from typing import Final, NamedTuple
 
-from pgtop.core.activity import MICROSECONDS, Outage
+from pgtop.core.activity import MICROSECONDS, STARTING, Outage
 from pgtop.core.refusal import Limit
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
 from pgtop.postgres.host import HostView
+from pgtop.sentences import user_and_database
 from pgtop.tui.columns import Cell
 from pgtop.tui.sentences import few_lines, told
 
@@ -39,11 +41,16 @@ class Awaited(NamedTuple):
     """True where the server runs on this host, and sessions of it can be ended without a login."""
     host_problem: str = ""
     """Why that cannot be done although the server runs here, printable."""
+    view: HostView | None = None
+    """What the host shows, where the server runs on it."""
     read_only: bool = False
 
 
-def waiting_lines(awaited: Awaited, width: int) -> list[list[Cell]]:
-    """The whole screen but its keys, in lines of at most `width` cells, the most needed first."""
+def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]:
+    """The whole screen but its keys, in lines of at most `width` cells, the most needed first.
+
+    Who holds the slots stands in what is left of `height` lines.
+    """
     outage = awaited.outage
     limit = Limit(outage.limit) if outage.limit else None
     lines: list[list[Cell]] = [[Cell(clip(f" {awaited.target}", width), "strong")]]
@@ -60,7 +67,9 @@ def waiting_lines(awaited: Awaited, width: int) -> list[list[Cell]]:
     tried = f"◌ {plural(outage.tries, 'login')} refused{who} in {duration(outage.seconds)}, still trying"
     lines += [*told(tried, width, "amber"), []]
     helps = _helps(awaited, limit, width)
-    return [*lines, *([[Cell(" What helps", "title")]] if helps else []), *helps]
+    lines += [*([[Cell(" What helps", "title")]] if helps else []), *helps]
+    holders = host_lines(awaited.view, width, height - len(lines) - 1) if awaited.view is not None else []
+    return [*lines, [], *holders] if holders else lines
 
 
 def _helps(awaited: Awaited, limit: Limit, width: int) -> list[list[Cell]]:
@@ -104,6 +113,25 @@ def connecting_lines(view: HostView | None, width: int, most: int) -> list[list[
         if cell_width(said) > width * most:
             break
     return [[Cell(f" {line}", "amber")] for line in few_lines(printable(said), width - 1, most)]
+
+
+def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
+    """Who holds the slots, as the server's own host shows it, in at most `most` lines."""
+    snapshot = view.snapshot
+    counts = snapshot.counts
+    states = f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}"
+    held = f"{counts.total} of {plural(snapshot.slots, 'slot')} held" if view.has_limits else ""
+    standing = " · ".join(filter(None, (held, states)))
+    holders = Counter(user_and_database(each) for each in snapshot.backends if each.state != STARTING)
+    ranked = sorted(holders.items(), key=lambda item: (-item[1], item[0]))
+    lines = [[Cell(" Seen from this host", "title")], [Cell(clip(f" {standing}", width))]]
+    lines += [[Cell(f" {number:>5}  ", "strong"), Cell(clip(name, width - 8))] for name, number in ranked]
+    if len(lines) <= most:
+        return lines
+    rest = sum(number for _, number in ranked[most - 3 :])
+    return (
+        [*lines[: most - 1], [Cell(f" {rest:>5}  ", "strong"), Cell("of others", "dim")]] if most > 3 else []
+    )
 
 
 def outage_sentence(outage: Outage) -> str:
