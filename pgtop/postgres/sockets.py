@@ -6,7 +6,7 @@ runs event loops of its own, so that nothing here may be called on a thread that
 
 import gc
 import socket
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ _LISTENING: Final = 1 << 10
 _TCP_INFO: Final = 1 << (2 - 1)
 _SHOW_NAME: Final = 0x01
 _SHOW_PEER: Final = 0x04
-_SHOW_QUEUE: Final = 0x10
+_SHOW_USER: Final = 0x40
 
 
 class TcpSocket(msgspec.Struct, frozen=True):
@@ -29,6 +29,8 @@ class TcpSocket(msgspec.Struct, frozen=True):
     unread_bytes: int
     """Received, and not yet read by the process."""
     sent_milliseconds_ago: int
+    uid: int
+    """The user that made it."""
 
 
 class UnixSocket(msgspec.Struct, frozen=True):
@@ -39,7 +41,8 @@ class UnixSocket(msgspec.Struct, frozen=True):
     """The inode of the other end; 0 where it is not known."""
     name: str
     """The path; a server's end has that of the socket it accepted on."""
-    unread_bytes: int
+    uid: int | None
+    """The user that made it; None where the kernel does not tell, before Linux 5.2."""
 
 
 def get_ready() -> None:
@@ -88,22 +91,32 @@ def _tcp_socket(message: Any) -> TcpSocket:
         remote_port=message["idiag_dport"],
         unread_bytes=message["idiag_rqueue"],
         sent_milliseconds_ago=info.get("tcpi_last_data_sent", 0),
+        uid=message["idiag_uid"],
     )
 
 
 def unix_sockets() -> list[UnixSocket]:
     """The connected Unix sockets of this host. Raises OSError where the kernel cannot be asked."""
-    from pyroute2.netlink.diag import DiagSocket
+    from pyroute2.netlink.diag import DiagSocket, MarshalDiag, unix_diag_msg
+
+    class Message(unix_diag_msg):  # type: ignore[misc]
+        """With the last attribute, which the library does not know."""
+
+        nla_map = (*unix_diag_msg.nla_map, ("UNIX_DIAG_UID", "uint32"))
+
+    class Marshal(MarshalDiag):  # type: ignore[misc]
+        msg_map: ClassVar[dict[int, Any]] = {**MarshalDiag.msg_map, socket.AF_UNIX: Message}
 
     with DiagSocket() as asked:
-        show = _SHOW_NAME | _SHOW_PEER | _SHOW_QUEUE
+        asked.set_marshal(Marshal())
+        show = _SHOW_NAME | _SHOW_PEER | _SHOW_USER
         found = asked.get_sock_stats(family=socket.AF_UNIX, states=_ESTABLISHED, show=show)
     return [
         UnixSocket(
             inode=each["udiag_ino"],
             peer=each.get_attr("UNIX_DIAG_PEER") or 0,
             name=each.get_attr("UNIX_DIAG_NAME") or "",
-            unread_bytes=(each.get_attr("UNIX_DIAG_RQLEN") or {}).get("udiag_rqueue", 0),
+            uid=each.get_attr("UNIX_DIAG_UID"),
         )
         for each in found
     ]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ from pgtop.postgres.host_servers import (
 )
 from pgtop.postgres.target import Endpoint
 from pgtop.reaper import Outcome, Report
+from tests.cli.running import environment, start_on_terminal
 from tests.conftest import ServerFactory
 from tests.hosting import (
     HostFace,
@@ -419,8 +421,6 @@ def little_room_for_titles(server: ThrowawayServer) -> Iterator[int]:
 
 async def test_a_pgtop_of_this_host_is_known_and_spared(server: ThrowawayServer, tmp_path: Path) -> None:
     """By whose socket is at the other end, over TCP and over a Unix socket."""
-    from tests.cli.running import start_on_terminal
-
     face = face_on_host(server, tmp_path / "a")
     for uri in (server.uri(), server.socket_uri()):
         with start_on_terminal(tmp_path, uri) as (_, _terminal):
@@ -431,6 +431,44 @@ async def test_a_pgtop_of_this_host_is_known_and_spared(server: ThrowawayServer,
 
             assert await wait_until(own)
             assert not (await face.plan()).victims
+
+
+_AS_THE_SERVERS_USER = """
+import os, sys
+from pgtop.postgres import host, host_servers, sockets
+sockets.get_ready()
+os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[1]))
+found = host_servers.choose(host_servers.find_servers(), host_servers.Wanted(data_dir=sys.argv[3]))
+view = host.HostWatcher(found).look()
+print([each.pid for each in view.snapshot.backends if each.is_pgtop], view.notes)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_of_a_pgtop_that_may_not_be_looked_into_all_sessions_of_its_user_are_spared(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """As the server's user sees one of root's: over TCP, and over a Unix socket."""
+    face = face_on_host(server, tmp_path / "a")
+    found = face.watcher.server
+    async with session(server) as one, session(server, over_socket=True) as other:
+        with start_on_terminal(tmp_path, server.uri()) as (_, _terminal):
+            await wait_until(lambda: own_sessions(face))
+            arguments = [str(found.uid), str(found.gid), found.data_dir]
+            done = await asyncio.to_thread(
+                subprocess.run,
+                [sys.executable, "-c", _AS_THE_SERVERS_USER, *arguments],
+                env=environment(tmp_path),
+                capture_output=True,
+                text=True,
+            )
+        pids = [one.get_server_pid(), other.get_server_pid()]
+        assert done.stdout.count("a pgtop of root runs here") == 1, done.stderr
+        assert all(str(pid) in done.stdout for pid in pids), done.stdout
+
+
+async def own_sessions(face: HostFace) -> list[int]:
+    return [each.pid for each in (await face.look()).snapshot.backends if each.is_pgtop]
 
 
 async def test_an_endpoint_on_this_host_is_found_and_another_is_not(server: ThrowawayServer) -> None:
