@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
+import msgspec
+
 from pgtop.audit import AuditLog, operator
 from pgtop.autoreaper import AutoReaper
 from pgtop.config import Config
@@ -157,6 +159,9 @@ class Daemon:
         later = [name for name in _RESTART_ONLY if getattr(config, name) != getattr(self._config, name)]
         if target.label != self._target.label:
             later.append(f"the server, {target.label}")
+        else:
+            # A password that was typed stays, and no other is looked up while the daemon runs.
+            self._seat.target = msgspec.structs.replace(self._seat.target, rescue=target.rescue)
         self._config = config
         self._auto.policy = config.policy
         self._auto.every_seconds = config.every_seconds
