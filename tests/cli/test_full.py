@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -205,3 +206,19 @@ async def test_the_daemon_goes_on_trying_where_its_roles_own_limit_is_reached(
         await execute(small, f'ALTER ROLE "{limited.name}" CONNECTION LIMIT 1')
         await daemon.says("connected to")
         assert daemon.end() == 0
+
+
+async def test_a_rescue_role_that_is_configured_later_gets_the_daemon_in(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """SIGHUP is enough."""
+    role = await create_role(small, "operator")
+    file = tmp_path / "config.toml"
+    await asyncio.to_thread(file.write_text, "")
+    async with full(small):
+        with watching(tmp_path, role.uri(), "--interval", "200ms", "--config", str(file)) as daemon:
+            await daemon.says("is full")
+            await asyncio.to_thread(file.write_text, 'rescue = "user=postgres"\n')
+            daemon.process.send_signal(signal.SIGHUP)
+            await daemon.says("as postgres, the rescue role")
+            assert daemon.end() == 0
