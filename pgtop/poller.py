@@ -1,11 +1,12 @@
 """The loop that all faces share: one poll after the other, never two at once, at the pace asked for."""
 
 import asyncio
+import contextlib
 import time
 from typing import Final
 
 from pgtop.core.activity import Outage, Snapshot
-from pgtop.postgres.probe import Probe
+from pgtop.postgres.probe import GIVE_BACK_SECONDS, Probe
 
 SHORTEST_PAUSE_SECONDS: Final = 0.05
 
@@ -52,8 +53,10 @@ class Poller:
     async def _until_due(self) -> None:
         while (remaining := self._due - time.monotonic()) > 0:
             self._wake.clear()
-            try:
-                async with asyncio.timeout(remaining):
+            rescue = self.probe.seat.is_rescue and self.probe.seat.is_held
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(remaining, GIVE_BACK_SECONDS) if rescue else remaining):
                     await self._wake.wait()
-            except TimeoutError:
+            # A long interval shall not keep the rescue role's session from being given back.
+            if rescue and await self.probe.give_back():
                 return

@@ -25,7 +25,7 @@ from pgtop.postgres.seat import Seat
 
 POLL_LIMIT_SECONDS: Final = 10.0
 GIVE_BACK_SECONDS: Final = 1.0
-"""How often a poll by the rescue role asks first whether the ordinary one gets in by now."""
+"""How often it is tried whether the ordinary role gets in by now, while the rescue role has the seat."""
 
 
 class _Poll(msgspec.Struct, frozen=True):
@@ -87,20 +87,27 @@ class Probe:
                 self._about = None
                 await self.seat.take()
                 self._gave_back_at = time.monotonic()
-            elif self.seat.is_rescue:
-                await self._give_back()
+            else:
+                await self.give_back()
             return await self.snapshot()
         except (PgtopError, *DRIVER_ERRORS) as error:
             return self._outage(error)
         except msgspec.DecodeError as error:
             return Outage("failed", f"the server's answer could not be read ({error})", 1.0)
 
-    async def _give_back(self) -> None:
-        if time.monotonic() - self._gave_back_at >= GIVE_BACK_SECONDS:
-            await self.seat.give_back()
-            self._gave_back_at = time.monotonic()
-            if not self.seat.is_rescue:
-                self._about = None  # what the one role may read, the other may not
+    async def give_back(self) -> bool:
+        """Whether the ordinary role has just taken the seat from the rescue role.
+
+        Asked for at most each GIVE_BACK_SECONDS; never raises.
+        """
+        if not self.seat.is_rescue or time.monotonic() - self._gave_back_at < GIVE_BACK_SECONDS:
+            return False
+        await self.seat.give_back()
+        self._gave_back_at = time.monotonic()
+        if self.seat.is_rescue:
+            return False
+        self._about = None  # what the one role may read, the other may not
+        return True
 
     def _outage(self, error: BaseException) -> Outage:
         said, limit = outage(error), refusing_limit(error)

@@ -7,6 +7,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any, ClassVar, Final
 
@@ -23,7 +24,7 @@ from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode, FullError
 from pgtop.poller import Poller
-from pgtop.postgres.outages import LimitReachedError
+from pgtop.postgres.outages import FULL, LIMIT, LimitReachedError
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
 from pgtop.postgres.seat_hand import SeatHand
@@ -34,6 +35,8 @@ from pgtop.tui.glass import Glass
 
 FACE: Final = "dashboard"
 TERMINAL_CHECK_SECONDS: Final = 0.5
+OPENS_AFTER_SECONDS: Final = 1.0
+"""How long the screen waits for the rescue role where the ordinary one is refused."""
 
 
 THEME: Final = Theme(
@@ -124,6 +127,24 @@ def is_hung_up(descriptor: int) -> bool:
     return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
 
 
+async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:
+    """What the screen opens with.
+
+    Raises PgtopError where the seat cannot be taken for another reason than want of a slot.
+    """
+    taking = asyncio.ensure_future(seat.take())
+    taking.add_done_callback(lambda done: done.cancelled() or done.exception())
+    begun = time.monotonic()
+    while not (await asyncio.wait({taking}, timeout=OPENS_AFTER_SECONDS / 10))[0]:
+        if seat.refused is not None and time.monotonic() - begun > OPENS_AFTER_SECONDS:
+            # Full, and the rescue role gets no answer: it is waited for on the screen.
+            kind = FULL if seat.refused.is_the_servers else LIMIT
+            return Outage(kind, str(seat.refused), 0.0, limit=seat.refused, tries=1)
+    with contextlib.suppress(FullError, LimitReachedError):
+        taking.result()
+    return await poller.next()
+
+
 async def run_dashboard(target: Target, config: Config) -> int:
     """Opens the dashboard on a server and stays until it is closed; returns the exit code.
 
@@ -134,10 +155,8 @@ async def run_dashboard(target: Target, config: Config) -> int:
     later = io.StringIO()
     audit = AuditLog(config.audit_log, later, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
     try:
-        with contextlib.suppress(FullError, LimitReachedError):
-            await seat.take()
         poller = Poller(Probe(seat), config.interval_seconds)
-        first = await poller.next()
+        first = await _first(seat, poller)
         person = operator(os.environ)
         reaper = Reaper(SeatHand(seat), audit, FACE, person)
         glass = Glass(target, config.policy, audit, FACE, person)

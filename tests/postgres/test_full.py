@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from pgtop import poller as polling
 from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.refusal import Limit
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode, FullError, PgtopError, UsageError
+from pgtop.poller import Poller
 from pgtop.postgres import probe as probing
 from pgtop.postgres.conninfo import resolve
 from pgtop.postgres.entry import enter
@@ -229,6 +231,26 @@ async def test_a_seat_that_is_to_be_steady_is_not_given_back(small: ThrowawaySer
             assert (seat.is_rescue, seat.own_pid) == (True, pid)
         await wait_until(lambda: given_back(seat), complaint="not given back afterwards")
         assert seat.own_pid != pid
+        await seat.release()
+
+
+async def test_a_long_interval_does_not_keep_the_seat_from_being_given_back(
+    small: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the poll that shows it follows at once."""
+    monkeypatch.setattr(polling, "GIVE_BACK_SECONDS", 0.05)
+    monkeypatch.setattr(probing, "GIVE_BACK_SECONDS", 0.05)
+    async with full(small) as sessions:
+        seat = Seat(rescued(small), "test")
+        poller = Poller(Probe(seat), 3600)
+        first = await poller.next()
+        assert isinstance(first, Snapshot)
+        assert first.is_rescue
+        waiting = asyncio.create_task(poller.next())
+        await leave(sessions)
+        second = await asyncio.wait_for(waiting, 20)
+        assert isinstance(second, Snapshot)
+        assert not second.is_rescue
         await seat.release()
 
 

@@ -20,8 +20,10 @@ import pyte
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.postgres.targets import stopped
-from tests.servers import fetch_value, session, wait_until
+from tests.conftest import ServerFactory
+from tests.filling import SMALL, full
+from tests.postgres.targets import silent_port, stopped
+from tests.servers import execute, fetch_value, session, wait_until
 
 LIMIT_SECONDS = 30
 
@@ -29,7 +31,7 @@ LIMIT_SECONDS = 30
 class Terminal:
     """A pty with the program in it, and what a terminal would show of it."""
 
-    def __init__(self, uri: str, home: Path, *, ignore_hangup: bool = False) -> None:
+    def __init__(self, uri: str, home: Path, *arguments: str, ignore_hangup: bool = False) -> None:
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         self.before = termios.tcgetattr(slave)
@@ -44,7 +46,7 @@ class Terminal:
                 signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pgtop", uri, "--interval", "0.2"],
+            [sys.executable, "-m", "pgtop", uri, "--interval", "0.2", *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -93,8 +95,14 @@ class Terminal:
 
 
 @contextmanager
-def terminal(server: ThrowawayServer, home: Path, *, ignore_hangup: bool = False) -> Iterator[Terminal]:
-    opened = Terminal(server.uri(), home, ignore_hangup=ignore_hangup)
+def terminal(
+    server: ThrowawayServer,
+    home: Path,
+    *arguments: str,
+    user: str = "postgres",
+    ignore_hangup: bool = False,
+) -> Iterator[Terminal]:
+    opened = Terminal(server.uri(user=user), home, *arguments, ignore_hangup=ignore_hangup)
     try:
         yield opened
     finally:
@@ -183,3 +191,43 @@ async def test_a_run_that_has_begun_is_carried_through(
 
 def default_audit_log_below(home: Path) -> Path:
     return home / ".local" / "state" / "pgtop" / "audit.jsonl"
+
+
+@pytest.mark.parametrize("by", ["q", "SIGTERM"])
+async def test_it_opens_on_a_full_server_and_leaves_in_order(
+    server_factory: ServerFactory, tmp_path: Path, by: str
+) -> None:
+    server = server_factory(SMALL)
+    await execute(server, "CREATE ROLE app LOGIN")
+    async with full(server):
+        with terminal(server, tmp_path, user="app") as opened:
+            opened.shows("no slot is left")
+            leave(opened, by)
+        with terminal(server, tmp_path, "--rescue", "user=postgres", user="app") as opened:
+            opened.shows("rescue: postgres")
+            leave(opened, by)
+    await no_seat_left(server)
+
+
+@pytest.mark.parametrize("by", ["q", "SIGTERM"])
+async def test_a_rescue_role_that_gets_no_answer_keeps_nobody_from_the_screen(
+    server_factory: ServerFactory, tmp_path: Path, by: str
+) -> None:
+    """It opens while that is waited for, and does not wait for it to leave."""
+    server = server_factory(SMALL)
+    await execute(server, "CREATE ROLE app LOGIN")
+    with silent_port() as silent:
+        rescue = f"user=postgres host=127.0.0.1 port={silent} connect_timeout=300"
+        async with full(server):
+            with terminal(server, tmp_path, "--rescue", rescue, user="app") as opened:
+                opened.shows("no slot is left")
+                leave(opened, by)
+
+
+def leave(opened: Terminal, by: str) -> None:
+    if by == "q":
+        os.write(opened.master, b"q")
+    else:
+        opened.process.send_signal(signal.SIGTERM)
+    assert opened.ends() == 0
+    assert b"Traceback" not in opened.raw
