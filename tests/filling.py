@@ -44,3 +44,19 @@ def stalled_in_authentication(port: int, role: Role, number: int) -> Iterator[No
             client.sendall(packet)
             assert client.recv(1) == b"R"
         yield
+
+
+@contextmanager
+def silent_clients() -> Iterator[list[socket.socket]]:
+    """Clients that connect and say nothing: an empty list; who is put on it is closed at the end."""
+    clients: list[socket.socket] = []
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
+
+
+def connect_silently(port: int) -> socket.socket:
+    """One more client that says nothing."""
+    return socket.create_connection((HOST, port))

@@ -1,6 +1,7 @@
 """The dashboard on a full server: it opens, says what refuses it, and gets in when there is room."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,14 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres import login_probe, probe
 from pgtop.postgres.target import Target
 from tests.conftest import ServerFactory
-from tests.filling import SMALL, full, leave, stalled_in_authentication
+from tests.filling import (
+    SMALL,
+    connect_silently,
+    full,
+    leave,
+    silent_clients,
+    stalled_in_authentication,
+)
 from tests.postgres.targets import target_of
 from tests.postgres.test_full import rescued
 from tests.servers import Role, create_role, execute, fetch_value, session, sessions, wait_until
@@ -189,6 +197,29 @@ async def test_from_18_on_they_are_counted_as_starting(server_factory: ServerFac
         with_stalled(server, app, idle=2, stalled=3),
     ):
         await driven.shows("starting 3", "6 of 10 slots")
+
+
+@pytest.mark.parametrize("version", [15, 18])
+async def test_clients_that_say_nothing_are_named_for_what_they_are(
+    server_factory: ServerFactory, tmp_path: Path, version: int
+) -> None:
+    """They hold no slot: what they use up is what the postmaster lets try at once. Their host lists them."""
+    server = server_factory(SMALL, version=version)
+    async with dashboard(server, tmp_path / "a", login_probe_seconds=1.0) as driven:
+        dashboard_of = driven.dashboard
+        with silent_clients() as silent:
+
+            def refused() -> bool:
+                if dashboard_of.refusing is None and len(silent) < 200:
+                    silent.append(connect_silently(server.port))
+                return dashboard_of.refusing is Limit.CLIENTS
+
+            await wait_until(refused, 30, "logins are not refused")
+            await driven.shows("too many clients are still connecting")
+            if sys.platform == "linux":
+                await driven.shows("still connecting: ", "silent")
+        await wait_until(lambda: dashboard_of.refusing is None, 15, "still called refused")
+        await driven.shows("under the 80% line")
 
 
 async def test_the_login_probe_is_one_at_a_time_and_can_be_left_out(
