@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ import pytest
 from pgtop.core.break_glass import Ask
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
 from pgtop.postgres.host_servers import user_name
-from tests.cli.running import assert_one_line, environment, run, start_on_terminal
+from tests.cli.running import LIMIT_SECONDS, assert_one_line, environment, run, start_on_terminal
 from tests.conftest import ServerFactory
 from tests.hosting import face_on_host, host_server, silent_client, stalled_login
 from tests.servers import execute, session, sessions, wait_until
@@ -173,6 +174,7 @@ async def test_on_a_terminal_it_asks_and_no_is_the_default(
 def read_until(terminal: int, word: str) -> str:
     said = ""
     while word not in said:
+        assert select.select([terminal], [], [], LIMIT_SECONDS)[0], said
         said += os.read(terminal, 65536).decode("utf-8", "replace")
     return said
 
