@@ -134,17 +134,7 @@ class HostWatcher:
         """
         begun = time.perf_counter()
         seen = list(proc.processes() if processes is None else processes)
-        postmaster = next((each for each in seen if each.pid == self.server.pid), None)
-        if postmaster is None or postmaster.started_ticks != self.server.started_ticks:
-            raise ConnectError(f"the server on port {self.server.port} is gone", "look at its log")
-        children = [each for each in seen if each.parent == self.server.pid]
-        prefix = cluster_prefix(each.title for each in children)
-        if prefix is None:
-            raise ConnectError(
-                f"the server on port {self.server.port} starts, stops, or has titles that are cut off",
-                "look at its log",
-            )
-        self.prefix = prefix
+        postmaster, children = self._family(seen)
         found = [(each, title) for each in children if (title := self._read(each)) is not None]
         try:
             kind = own_kind(seen, self.server.port)
@@ -169,6 +159,21 @@ class HostWatcher:
             backends=tuple(backends),
         )
         return HostView(snapshot, self._connecting(found, backends, waiting), kind.notes)
+
+    def _family(self, seen: list[Process]) -> tuple[Process, list[Process]]:
+        """The postmaster and its children, whose prefix is learnt. Raises ConnectError."""
+        postmaster = next((each for each in seen if each.pid == self.server.pid), None)
+        if postmaster is None or postmaster.started_ticks != self.server.started_ticks:
+            raise ConnectError(f"the server on port {self.server.port} is gone", "look at its log")
+        children = [each for each in seen if each.parent == self.server.pid]
+        prefix = cluster_prefix(each.title for each in children)
+        if prefix is None:
+            raise ConnectError(
+                f"the server on port {self.server.port} starts, stops, or has titles that are cut off",
+                "look at its log",
+            )
+        self.prefix = prefix
+        return postmaster, children
 
     def _read(self, process: Process) -> Title | None:
         """The title of a client backend; None for every other process. Raises NotPermittedError."""
