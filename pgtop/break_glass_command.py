@@ -3,6 +3,7 @@
 No driver and no screen is imported on the way: it runs on a sick host.
 """
 
+import gc
 import os
 import shlex
 import sys
@@ -70,6 +71,7 @@ def _options() -> list[click.Parameter]:
 
 
 def _break_glass(context: click.Context, /, **_: Any) -> int:
+    gc.disable()  # it is over in a moment, and what it imports is no garbage
     config = config_of(context)
     dry_run, yes, as_json = (context.params[name] for name in ("dry_run", "yes", "json"))
     ask, config = _wish(context, config)

@@ -1,17 +1,21 @@
 """What `pgtop break-glass` found, plans and did, as a table for people."""
 
 import os
+from typing import Final
 
 from pgtop.break_glass import Prepared
 from pgtop.core.activity import MICROSECONDS, Backend, BackendId
 from pgtop.core.break_glass import UNSEEN
 from pgtop.core.labels import NO_DATABASE, NO_USER, client, idle_age, label, state
-from pgtop.core.plan import Spared, Victim
+from pgtop.core.plan import Spared, SparedFor, Victim
 from pgtop.core.text import clip, duration, folded, percent, plural, printable
 from pgtop.postgres.host import Connecting, HostView
 from pgtop.reap_report import Answer
 from pgtop.sentences import by_user_and_database, headline, outcome_sentence, spared_sentence
 from pgtop.table import TextColumn, moment, table_lines
+
+_NOT_LISTED: Final = frozenset({SparedFor.ENOUGH, SparedFor.BEYOND_COUNT, SparedFor.BEYOND_MOST})
+"""Counted only: hundreds of them would push the plan off the screen that the question stands on."""
 
 
 def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
@@ -24,7 +28,11 @@ def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
     spared = spared_sentence(plan)
     lines += folded(spared, width) if spared else []
     lines += [line for note in (UNSEEN, *view.notes) for line in folded(note, width)]
-    return _text([*lines, *_sessions([*plan.victims, *plan.spared], prepared, None, width)], width)
+    listed: list[Victim | Spared] = [
+        *plan.victims,
+        *(each for each in plan.spared if each.spared_for not in _NOT_LISTED),
+    ]
+    return _text([*lines, *_sessions(listed, prepared, None, width)], width)
 
 
 def render_answer(prepared: Prepared, answer: Answer, width: int) -> str:

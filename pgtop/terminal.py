@@ -116,9 +116,9 @@ def confirm(question: str) -> bool | None:
         return None
     import termios
 
+    termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     sys.stderr.write(question)
     sys.stderr.flush()
-    termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 

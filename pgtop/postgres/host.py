@@ -42,8 +42,12 @@ from pgtop.postgres.own_kind import OwnKind, own_kind
 from pgtop.postgres.proc import Process
 from pgtop.postgres.sockets import TcpSocket, UnixSocket
 
-SENT_TOLERANCE_MICROSECONDS: Final = 100_000
-"""Two readings of when data was last sent that differ by less tell of the same moment."""
+SENT_TOLERANCE_MICROSECONDS: Final = 400_000
+"""Two readings of when data was last sent that differ by less tell of the same moment.
+
+A busy host may let so much time pass between a question and its answer. Well below the least age that can be
+asked for, 1 s: a session that sent something since it was planned is further away.
+"""
 
 _STARTUP: Final = "startup"
 _SILENT: Final = "silent"
@@ -109,6 +113,7 @@ class HostWatcher:
         self._marks: dict[BackendId, Mark] = {}
         self.prefix = ""
         """What stands before all else in the server's titles; "" before the first look."""
+        sockets.get_ready()
         if answers.get("update_process_title") == "off":
             raise titles_off_error()
         if proc.network_namespace(server.pid) not in (None, proc.network_namespace()):
@@ -134,6 +139,37 @@ class HostWatcher:
         """
         begun = time.perf_counter()
         seen = list(proc.processes() if processes is None else processes)
+        postmaster, children = self._family(seen)
+        found = [(each, title) for each in children if (title := self._read(each)) is not None]
+        try:
+            kind = own_kind(seen, self.server.port)
+            # Ages are by the moment of asking: to read hundreds of processes takes a while.
+            asked_at = self.now
+            around = _Sockets(self.server.port)
+            inodes = {each.pid: proc.socket_inodes(each.pid) for each, _ in found}
+            silent = [each for each in children if each.command_line == postmaster.command_line]
+            waiting = [each for each in silent if around.any_of(proc.socket_inodes(each.pid))]
+        except PermissionError as error:
+            raise ClosedError(self.server.uid) from error
+        marks, backends = {}, []
+        for process, title in found:
+            socket = around.of(inodes[process.pid], title)
+            backend, mark = self._backend(process, title, socket, kind, asked_at)
+            marks[backend.id] = mark
+            backends.append(backend)
+        self._marks = marks
+        snapshot = Snapshot(
+            server=self._server(children),
+            privileges=Privileges(user_name(os.geteuid()), is_superuser=True, sees_all=True, may_signal=True),
+            taken_at=asked_at,
+            poll_seconds=time.perf_counter() - begun,
+            own_pid=0,
+            backends=tuple(backends),
+        )
+        return HostView(snapshot, self._connecting(found, backends, waiting), kind.notes)
+
+    def _family(self, seen: list[Process]) -> tuple[Process, list[Process]]:
+        """The postmaster and its children, whose prefix is learnt. Raises ConnectError."""
         postmaster = next((each for each in seen if each.pid == self.server.pid), None)
         if postmaster is None or postmaster.started_ticks != self.server.started_ticks:
             raise ConnectError(f"the server on port {self.server.port} is gone", "look at its log")
@@ -145,30 +181,7 @@ class HostWatcher:
                 "look at its log",
             )
         self.prefix = prefix
-        found = [(each, title) for each in children if (title := self._read(each)) is not None]
-        try:
-            kind = own_kind(seen, self.server.port)
-            around = _Sockets(self.server.port)
-            inodes = {each.pid: proc.socket_inodes(each.pid) for each, _ in found}
-            silent = [each for each in children if each.command_line == postmaster.command_line]
-            waiting = [each for each in silent if around.any_of(proc.socket_inodes(each.pid))]
-        except PermissionError as error:
-            raise ClosedError(self.server.uid) from error
-        now, marks, backends = self.now, {}, []
-        for process, title in found:
-            backend, mark = self._backend(process, title, around.of(inodes[process.pid], title), kind, now)
-            marks[backend.id] = mark
-            backends.append(backend)
-        self._marks = marks
-        snapshot = Snapshot(
-            server=self._server(children),
-            privileges=Privileges(user_name(os.geteuid()), is_superuser=True, sees_all=True, may_signal=True),
-            taken_at=self.now,
-            poll_seconds=time.perf_counter() - begun,
-            own_pid=0,
-            backends=tuple(backends),
-        )
-        return HostView(snapshot, self._connecting(found, backends, waiting), kind.notes)
+        return postmaster, children
 
     def _read(self, process: Process) -> Title | None:
         """The title of a client backend; None for every other process. Raises NotPermittedError."""
@@ -209,7 +222,7 @@ class HostWatcher:
                 change = before.state_change
         elif slices:
             still = before is not None and before.timeslices == slices
-            change = before.state_change if before is not None and still else now
+            change = before.state_change if before is not None and still else self.now
         is_resting = state == IDLE or state in IN_TRANSACTION
         readings = title.readings
         user, database = readings[0] if len(readings) == 1 else (title.names, None)

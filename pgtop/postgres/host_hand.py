@@ -129,6 +129,7 @@ class HostGrip:
         """Whether a session over TCP has sent data since it was planned, or was sent some."""
         if backend.client_port is None or backend.state_change is None:
             return True
+        asked_at = self._watcher.now
         found = [
             each
             for each in sockets.tcp_sockets(self._watcher.server.port, backend.client_port)
@@ -136,7 +137,7 @@ class HostGrip:
         ]
         if len(found) != 1 or found[0].unread_bytes:
             return True
-        moved = self._watcher.now - found[0].sent_milliseconds_ago * 1000 - backend.state_change
+        moved = asked_at - found[0].sent_milliseconds_ago * 1000 - backend.state_change
         return abs(moved) >= SENT_TOLERANCE_MICROSECONDS
 
     def _is_idle(self, backend: Backend, mark: Mark) -> bool:

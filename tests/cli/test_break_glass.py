@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -14,10 +15,15 @@ from typing import Any
 import asyncpg
 import pytest
 
+from pgtop import break_glass as face
+from pgtop.break_glass_table import render_plan
 from pgtop.core.break_glass import Ask
+from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
-from pgtop.postgres.host_servers import user_name
-from tests.cli.running import assert_one_line, environment, run, start_on_terminal
+from pgtop.errors import UsageError
+from pgtop.postgres.host_servers import Asked, Wanted, user_name
+from pgtop.reap_report import as_report
+from tests.cli.running import LIMIT_SECONDS, assert_one_line, environment, run, start_on_terminal
 from tests.conftest import ServerFactory
 from tests.hosting import face_on_host, host_server, silent_client, stalled_login
 from tests.servers import execute, session, sessions, wait_until
@@ -173,6 +179,7 @@ async def test_on_a_terminal_it_asks_and_no_is_the_default(
 def read_until(terminal: int, word: str) -> str:
     said = ""
     while word not in said:
+        assert select.select([terminal], [], [], LIMIT_SECONDS)[0], said
         said += os.read(terminal, 65536).decode("utf-8", "replace")
     return said
 
@@ -283,10 +290,28 @@ async def test_no_driver_and_no_screen_is_imported(server: ThrowawayServer, tmp_
 
 
 def test_it_is_refused_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pgtop import break_glass as face
-    from pgtop.errors import UsageError
-    from pgtop.postgres.host_servers import Wanted
-
     monkeypatch.setattr(face.sys, "platform", "darwin")
     with pytest.raises(UsageError, match="Linux"):
         face.find(Wanted())
+
+
+async def test_where_slots_are_not_known_a_number_is_asked_for_and_no_usage_is_made_up(
+    server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the server's own program cannot be run."""
+    monkeypatch.setattr(face, "ask_settings", lambda _: Asked({}))
+
+    def prepared(ask: Ask) -> face.Prepared:
+        return face.prepare(host_server(server), ReapPolicy(), ask, print)
+
+    async with session(server) as one:
+        await one.fetchval("SELECT 1")
+        with pytest.raises(UsageError, match="--count N"):
+            await asyncio.to_thread(prepared, Ask())
+        ready = await asyncio.to_thread(prepared, Ask(count=1, older_than_seconds=0.0))
+        assert len(ready.plan.victims) == 1
+        report = as_report(face.not_ended(ready, dry_run=True))
+        assert (report.usage_before, report.usage_after) == (None, None)
+        shown = render_plan(ready, 80, dry_run=True)
+        assert "1 slot held, of how many is not known" in shown
+        assert "%" not in shown

@@ -15,6 +15,7 @@ from pgtop.core.activity import (
 from pgtop.core.break_glass import Ask, is_enough, plan_break_glass
 from pgtop.core.match import Patterns
 from pgtop.core.plan import Plan, ReapPolicy, SparedFor, Trigger
+from pgtop.sentences import headline
 
 NOW = 1_700_000_000 * MICROSECONDS
 
@@ -172,3 +173,16 @@ def test_a_filter_means_ambiguous_names_only_where_every_reading_does_or_both_ar
 def test_the_most_of_one_sweep_holds_here_too() -> None:
     seen = snapshot(*(session(pid) for pid in range(5)))
     assert len(plan_break_glass(seen, ReapPolicy(max_per_sweep=2), Ask(count=4)).victims) == 2
+
+
+def test_the_headline_says_how_long_they_are_idle_and_the_room_it_makes() -> None:
+    """A bound is shown as a bound, and no percentage where slots are not known."""
+    both = (session(1, 725), session(2, 3, at_least=True))
+    plan = plan_break_glass(snapshot(*both, slots=2), ReapPolicy(warn_at=0.1), Ask())
+    assert headline(plan) == "End 2 sessions, idle for 12m to ≥ 3s: 100% → 0%"
+    unknown = plan_break_glass(snapshot(*both, known=False), ReapPolicy(), Ask(count=1))
+    assert headline(unknown) == "End 1 session, idle for 12m"
+    few = plan_break_glass(snapshot(*both), ReapPolicy(), Ask())
+    assert headline(few) == "Nobody to end: the usage, 20%, is below 80% already"
+    nobody = plan_break_glass(snapshot(session(1, 1)), ReapPolicy(), Ask(count=1))
+    assert headline(nobody).startswith("Nobody to end: no session that may be ended is idle for long enough")

@@ -182,7 +182,7 @@ async def test_a_session_that_ran_a_statement_since_is_changed_and_lives(
     async with session(server, over_socket=over_socket) as one:
         await one.fetchval("SELECT 1")
         plan = await face.plan_for(one)
-        await one.fetchval("SELECT pg_sleep(0.2)")
+        await one.fetchval("SELECT pg_sleep(0.5)")
         await wait_until(lambda: title_ends(one, " idle"))
         assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
         assert await lives(one)
@@ -313,7 +313,7 @@ async def test_no_descriptor_is_left_open(server: ThrowawayServer, tmp_path: Pat
         for each in three:
             await each.fetchval("SELECT 1")
         plan = await face.plan_for(*three)
-        await three[0].fetchval("SELECT pg_sleep(0.2)")
+        await three[0].fetchval("SELECT pg_sleep(0.5)")
         report = await face.reaper.run(plan)
         assert sorted(outcomes(report)) == [Outcome.CHANGED, Outcome.TERMINATED, Outcome.TERMINATED]
     assert not [link for link in open_files() if "pidfd" in link]
