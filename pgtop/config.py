@@ -32,6 +32,12 @@ class Given(msgspec.Struct, frozen=True):
     source: str
     """Where it came by: `--warn-at`, `PGTOP_WARN_AT`, `config.toml: servers.prod.warn_at`."""
 
+    def __repr__(self) -> str:
+        return f"Given({self.source!r})"  # a conninfo may hold a password
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("source", self.source)]
+
 
 def default_audit_log() -> Path:
     """`audit.jsonl` in the user's state directory."""
@@ -110,6 +116,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The audit log begins a new file where it would grow beyond this."""
     audit_keep: Annotated[int, Meta(ge=1, le=1000, description="give 1 to 1000")] = 20
     """How many full files of the audit log are kept."""
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        # What a crash of the screen shows: without the rescue role's conninfo, which may hold a password.
+        fields = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(name, "***" if name == "rescue" and value is not None else value) for name, value in fields]
 
     @property
     def policy(self) -> ReapPolicy:

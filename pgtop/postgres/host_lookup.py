@@ -10,7 +10,8 @@ from pgtop.postgres import proc, sockets
 from pgtop.postgres.host_servers import HostServer, Wanted, find_servers
 from pgtop.postgres.target import Endpoint
 
-_ANY = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
+_ANY_OF_IPV4 = "0.0.0.0"  # noqa: S104 - compared with, not listened on
+_ANY_OF_IPV6 = "::"
 
 
 def server_at(endpoint: Endpoint) -> HostServer | None:
@@ -29,18 +30,34 @@ def server_at(endpoint: Endpoint) -> HostServer | None:
 
 
 def _listener(endpoint: Endpoint) -> HostServer | None:
-    """The server whose postmaster itself listens at the first address of a host."""
+    """The server whose own postmaster listens at each address of a host at which anybody does.
+
+    Any of them may be the one that answered a login: their order changes, and one that does not answer is
+    passed over.
+    """
     found = socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
-    address = str(found[0][4][0])
+    addresses = {str(each[4][0]) for each in found}
+    if not all(map(_is_own, addresses)):
+        return None
     listening = sockets.listening_sockets(endpoint.port)
-    exact = [each for each in listening if each.local_address == address]
-    inodes = {each.inode for each in exact or (each for each in listening if each.local_address in _ANY)}
-    if not exact and not _is_own(address):
+    heard = [inodes for address in addresses if (inodes := _listeners(listening, address))]
+    if not heard:
         return None
     for server in find_servers().servers:
-        if server.port == endpoint.port and inodes & proc.socket_inodes(server.pid):
+        own = proc.socket_inodes(server.pid) if server.port == endpoint.port else frozenset()
+        if all(inodes & own for inodes in heard):
             return server
     return None
+
+
+def _listeners(listening: list[sockets.TcpSocket], address: str) -> set[int]:
+    """The inodes of the sockets on which connections to an address are accepted.
+
+    What listens at the other protocol's addresses is none: PostgreSQL takes IPv6 alone on `::`.
+    """
+    exact = {each.inode for each in listening if each.local_address == address}
+    anywhere = _ANY_OF_IPV6 if ":" in address else _ANY_OF_IPV4
+    return exact or {each.inode for each in listening if each.local_address == anywhere}
 
 
 def _is_own(address: str) -> bool:

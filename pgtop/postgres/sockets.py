@@ -4,8 +4,11 @@ From its socket diagnostics, by pyroute2, which is imported when it is first ask
 runs event loops of its own, so that nothing here may be called on a thread that runs one.
 """
 
+import contextlib
 import gc
+import os
 import socket
+from collections.abc import Iterator
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -69,11 +72,24 @@ def listening_sockets(local_port: int) -> list[TcpSocket]:
     return _tcp(_LISTENING, local_port)
 
 
-def _tcp(states: int, local_port: int, remote_port: int = 0) -> list[TcpSocket]:
+@contextlib.contextmanager
+def _kernel() -> Iterator[Any]:
+    """The kernel's socket diagnostics. Raises OSError where it has none, or tells them to nobody."""
     from pyroute2.netlink.diag import DiagSocket
+    from pyroute2.netlink.exceptions import NetlinkError
 
+    try:
+        with DiagSocket() as asked:
+            yield asked
+    except NetlinkError as error:
+        raise OSError(
+            error.code, f"the kernel does not tell of sockets: {os.strerror(error.code)}"
+        ) from error
+
+
+def _tcp(states: int, local_port: int, remote_port: int = 0) -> list[TcpSocket]:
     found = []
-    with DiagSocket() as asked:
+    with _kernel() as asked:
         for family in (socket.AF_INET, socket.AF_INET6):
             found += asked.get_sock_stats(
                 family=family, states=states, extensions=_TCP_INFO, sport=local_port, dport=remote_port
@@ -97,7 +113,7 @@ def _tcp_socket(message: Any) -> TcpSocket:
 
 def unix_sockets() -> list[UnixSocket]:
     """The connected Unix sockets of this host. Raises OSError where the kernel cannot be asked."""
-    from pyroute2.netlink.diag import DiagSocket, MarshalDiag, unix_diag_msg
+    from pyroute2.netlink.diag import MarshalDiag, unix_diag_msg
 
     class Message(unix_diag_msg):  # type: ignore[misc]
         """With the last attribute, which the library does not know."""
@@ -107,7 +123,7 @@ def unix_sockets() -> list[UnixSocket]:
     class Marshal(MarshalDiag):  # type: ignore[misc]
         msg_map: ClassVar[dict[int, Any]] = {**MarshalDiag.msg_map, socket.AF_UNIX: Message}
 
-    with DiagSocket() as asked:
+    with _kernel() as asked:
         asked.set_marshal(Marshal())
         show = _SHOW_NAME | _SHOW_PEER | _SHOW_USER
         found = asked.get_sock_stats(family=socket.AF_UNIX, states=_ESTABLISHED, show=show)

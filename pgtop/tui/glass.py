@@ -13,6 +13,7 @@ from typing import Final
 from pgtop.audit import AuditLog, Operator
 from pgtop.core.break_glass import Ask, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy
+from pgtop.core.text import printable
 from pgtop.errors import PgtopError
 from pgtop.postgres.host import Connecting, HostView, HostWatcher
 from pgtop.postgres.host_hand import HostHand
@@ -20,9 +21,13 @@ from pgtop.postgres.host_lookup import server_at
 from pgtop.postgres.host_servers import ask_settings
 from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
+from pgtop.tui.asking import unawaited_at_exit
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks."""
+
+FIND_SECONDS: Final = 5.0
+"""Between two attempts to find the server on this host: each may ask a name server and start programs."""
 
 ASK: Final = Ask()
 
@@ -75,18 +80,18 @@ class Glass:
             if not self.is_held:
                 await self._look()
                 looked()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS if self._watcher is not None else FIND_SECONDS)
 
     async def _look(self) -> None:
         watcher = self._watcher
         try:
             if watcher is None:
-                watcher = await asyncio.to_thread(_watcher, self._target)
-            view = await asyncio.to_thread(watcher.look) if watcher is not None else None
-        except (PgtopError, OSError) as error:
+                watcher = await unawaited_at_exit(lambda: _watcher(self._target))
+            view = await unawaited_at_exit(watcher.look) if watcher is not None else None
+        except (PgtopError, OSError, RuntimeError) as error:  # the last where no thread can be had
             # A server that was restarted is another one to the watcher.
             self.view = self.reaper = self._watcher = None
-            self.problem = str(error)
+            self.problem = printable(str(error))
             return
         if not self._wanted.is_set():
             return

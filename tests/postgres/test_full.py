@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.pretty import pretty_repr
 
 from pgtop import poller as polling
+from pgtop.config import Given, in_force
 from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.refusal import Limit
 from pgtop.demo.server import ThrowawayServer
@@ -344,6 +346,11 @@ def test_a_rescue_conninfo_that_is_bad_is_named(rescue: str) -> None:
 
 
 def test_no_password_of_a_rescue_role_is_in_a_repr() -> None:
+    """Nor in what a crash of the screen shows of its variables."""
     target = with_rescue(ORDINARY, "user=postgres password=hush", "--rescue", {"HOME": "/nonexistent"})
-    assert "hush" not in repr(target)
-    assert "secret" not in repr(target)
+    given = Given("user=postgres password=hush", "user=postgres password=hush", "--rescue")
+    held = (target, given, in_force({"rescue": given}))
+    for shown in (*map(repr, held), *map(pretty_repr, held)):
+        assert "hush" not in shown
+        assert "secret" not in shown
+    assert "--rescue" in repr(given)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket as sockets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -482,6 +483,52 @@ async def test_an_endpoint_on_this_host_is_found_and_another_is_not(server: Thro
     for host in ("192.0.2.1", "no-such-host.invalid", "/nonexistent", "127.0.0.2"):
         assert not await asyncio.to_thread(found, host)
     assert not await asyncio.to_thread(found, "127.0.0.1", 1)
+
+
+async def test_a_tunnel_beside_a_server_that_listens_on_the_other_protocol_is_not_that_server(
+    server_factory: ServerFactory,
+) -> None:
+    """PostgreSQL takes IPv6 alone on `::`: what listens at 0.0.0.0, as Docker does, may lead anywhere."""
+    if not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    server = server_factory({"listen_addresses": "::"})
+    found = await asyncio.to_thread(server_at, Endpoint("::1", server.port, "::1"))
+    assert found is not None
+    assert found.pid == server.pid
+    with sockets.create_server(("0.0.0.0", server.port)):  # noqa: S104 - as what is tested does
+        assert await asyncio.to_thread(server_at, Endpoint("127.0.0.1", server.port, "127.0.0.1")) is None
+        assert await asyncio.to_thread(server_at, Endpoint("localhost", server.port, "localhost")) is None
+
+
+def has_ipv6() -> bool:
+    try:
+        with sockets.create_server(("::1", 0), family=sockets.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("addresses", "is_here"),
+    [
+        (("127.0.0.1",), True),
+        (("127.0.0.2", "127.0.0.1"), True),  # nobody listens at the first
+        (("127.0.0.1", "192.0.2.1"), False),
+        (("192.0.2.1", "127.0.0.1"), False),
+    ],
+)
+async def test_a_name_of_several_hosts_is_none_of_this_one(
+    server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...], is_here: bool
+) -> None:
+    """The login may have gone to any of them: their order changes from one look-up to the next."""
+
+    def look_up(*_: object, **__: object) -> list[object]:
+        kind = (sockets.AF_INET, sockets.SOCK_STREAM, 6, "")
+        return [(*kind, (address, server.port)) for address in addresses]
+
+    monkeypatch.setattr(sockets, "getaddrinfo", look_up)
+    found = await asyncio.to_thread(server_at, Endpoint("db", server.port, "db"))
+    assert (found is not None and found.pid == server.pid) is is_here
 
 
 async def test_which_server_is_meant_is_asked_rather_than_guessed(server_factory: ServerFactory) -> None:

@@ -1,20 +1,29 @@
 """`B` on the host of a full server: room without a login, and the seat that it freed."""
 
 import asyncio
+import errno
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
 import pytest
+from pyroute2.netlink.diag import DiagSocket
+from pyroute2.netlink.exceptions import NetlinkError
 
+from pgtop.audit import AuditLog
+from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import HOST, ThrowawayServer
-from pgtop.postgres.target import Target
+from pgtop.postgres.target import Endpoint, Target
+from pgtop.tui import glass as glass_module
 from pgtop.tui.dialogs import PlanDialog
+from pgtop.tui.glass import Glass
 from tests.conftest import ServerFactory
 from tests.filling import full, stalled_in_authentication
 from tests.postgres.targets import target_of
+from tests.reaping import OPERATOR
 from tests.servers import create_role, execute, session, wait_until
 from tests.tui.screens import Driven, waiting_dashboard
 
@@ -172,3 +181,56 @@ async def test_the_clients_that_are_still_connecting_are_listed(
     with stalled_in_authentication(server.port, app, 8):
         async with glass_dashboard(target, tmp_path / "a") as driven:
             await driven.shows("still connecting: 8", "authentication", app.name, "the superusers' too")
+
+
+def test_leaving_does_not_wait_for_a_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A name server that is dead, or a host that is short of everything, may keep a look for long."""
+    looking, over = threading.Event(), threading.Event()
+
+    def endless(_: Endpoint) -> None:
+        looking.set()
+        over.wait(60)
+
+    monkeypatch.setattr(glass_module, "server_at", endless)
+
+    async def leave_while_looking() -> None:
+        glass = glass_of(Target(("db",), (5432,), "app", "postgres"), tmp_path)
+        glass.want(True)
+        running = asyncio.create_task(glass.run(lambda: None))
+        await wait_until(looking.is_set)
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+    leaving = threading.Thread(target=asyncio.run, args=(leave_while_looking(),), daemon=True)
+    leaving.start()
+    try:
+        leaving.join(15)
+        assert not leaving.is_alive()
+    finally:
+        over.set()
+
+
+def glass_of(target: Target, folder: Path) -> Glass:
+    return Glass(target, ReapPolicy(), AuditLog(folder / "a"), "dashboard", OPERATOR)
+
+
+async def test_a_kernel_that_tells_nothing_of_sockets_is_a_problem_that_is_told(
+    server_factory: ServerFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = server_factory()
+    glass = glass_of(target_of(server, host=str(server.socket_dir)), tmp_path)
+    monkeypatch.setattr(DiagSocket, "get_sock_stats", no_diagnostics)
+    glass.want(True)
+    running = asyncio.create_task(glass.run(lambda: None))
+    try:
+        await wait_until(lambda: running.done() or glass.problem, complaint="no problem is told")
+        assert not running.done()
+        assert "does not tell of sockets" in glass.problem
+        assert not glass.is_here
+    finally:
+        running.cancel()
+
+
+def no_diagnostics(*_: object, **__: object) -> None:
+    raise NetlinkError(errno.ENOENT)
