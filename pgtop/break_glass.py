@@ -22,7 +22,8 @@ from pgtop.errors import ConnectError, UsageError
 from pgtop.postgres import sockets
 from pgtop.postgres.host import HostView, HostWatcher
 from pgtop.postgres.host_hand import HostHand
-from pgtop.postgres.host_servers import HostServer, Wanted, ask_settings, choose, find_servers
+from pgtop.postgres.host_servers import HostServer, Wanted, choose, find_servers
+from pgtop.postgres.host_settings import ask_settings
 from pgtop.reap_report import Answer
 from pgtop.reaper import Outcome, Reaper
 

@@ -18,7 +18,8 @@ from pgtop.core.plan import Plan, ReapPolicy, Victim
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.host import HostView, HostWatcher
 from pgtop.postgres.host_hand import HostHand
-from pgtop.postgres.host_servers import HostServer, Wanted, ask_settings, choose, find_servers
+from pgtop.postgres.host_servers import HostServer, Wanted, choose, find_servers
+from pgtop.postgres.host_settings import ask_settings
 from pgtop.reaper import Reaper
 from tests.reaping import OPERATOR
 from tests.servers import wait_until

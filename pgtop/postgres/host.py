@@ -14,6 +14,7 @@ Every call blocks, and must not be made on a thread that runs an event loop (see
 """
 
 import os
+import re
 import time
 from collections.abc import Iterable
 from typing import Final
@@ -37,7 +38,8 @@ from pgtop.core.activity import (
 from pgtop.core.title import Title, cluster_prefix, read_cut_title, read_title
 from pgtop.errors import ConnectError, NotPermittedError
 from pgtop.postgres import proc, sockets
-from pgtop.postgres.host_servers import ClosedError, HostServer, limits_of, system_identifier, user_name
+from pgtop.postgres.host_servers import ClosedError, HostServer, system_identifier, user_name
+from pgtop.postgres.host_settings import limits_of, pending_note
 from pgtop.postgres.own_kind import OwnKind, own_kind
 from pgtop.postgres.proc import Process
 from pgtop.postgres.sockets import TcpSocket, UnixSocket
@@ -49,6 +51,7 @@ A busy host may let so much time pass between a question and its answer. Well be
 asked for, 1 s: a session that sent something since it was planned is further away.
 """
 
+_VERSION: Final = re.compile("[0-9]{1,9}")
 _STARTUP: Final = "startup"
 _SILENT: Final = "silent"
 _TITLE_SETTLES_SECONDS: Final = 0.05
@@ -100,14 +103,17 @@ class HostWatcher:
     """Looks at one server of this host again and again."""
 
     def __init__(self, server: HostServer, settings: dict[str, str] | None = None) -> None:
-        """`settings` are the answers of `host_servers.ask_settings`; without them nothing is known of slots.
+        """`settings` are the answers of `host_settings.ask_settings`; without them nothing is known of slots.
 
         Raises NotPermittedError where titles tell nothing, or the server's sockets cannot be seen from here.
         """
         self.server = server
         answers = settings or {}
         self._limits: Limits = limits_of(answers)
-        self._version_num = int(answers.get("server_version_num", "0"))
+        pending = pending_note(answers)
+        self._notes = () if pending is None else (pending,)
+        version = answers.get("server_version_num", "")
+        self._version_num = int(version) if _VERSION.fullmatch(version) else 0
         self._system_identifier = system_identifier(server)
         self._epoch = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
         self._marks: dict[BackendId, Mark] = {}
@@ -159,14 +165,14 @@ class HostWatcher:
             backends.append(backend)
         self._marks = marks
         snapshot = Snapshot(
-            server=self._server(children),
+            server=self._server([each for each in children if each.pid not in inodes]),
             privileges=Privileges(user_name(os.geteuid()), is_superuser=True, sees_all=True, may_signal=True),
             taken_at=asked_at,
             poll_seconds=time.perf_counter() - begun,
             own_pid=0,
             backends=tuple(backends),
         )
-        return HostView(snapshot, self._connecting(found, backends, waiting), kind.notes)
+        return HostView(snapshot, self._connecting(found, backends, waiting), (*self._notes, *kind.notes))
 
     def _family(self, seen: list[Process]) -> tuple[Process, list[Process]]:
         """The postmaster and its children, whose prefix is learnt. Raises ConnectError."""
@@ -247,8 +253,9 @@ class HostWatcher:
             readings=readings if len(readings) > 1 else (),
         ), Mark(process.started_ticks, (title.names, title.host, title.port), change, slices)
 
-    def _server(self, children: list[Process]) -> Server:
-        recovering = any(each.title.startswith(f"{self.prefix}{_STARTUP}") for each in children)
+    def _server(self, others: list[Process]) -> Server:
+        """The server, by its processes that are no clients."""
+        recovering = any(each.title.startswith(f"{self.prefix}{_STARTUP}") for each in others)
         return Server(
             host=os.fsencode(self.server.socket_dir or self.server.data_dir).decode("utf-8", "replace"),
             port=self.server.port,

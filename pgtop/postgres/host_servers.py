@@ -1,21 +1,21 @@
-"""The PostgreSQL servers of this host: found without asking them, told apart, and how each is configured.
+"""The PostgreSQL servers of this host: found without asking them, and told apart.
 
 A postmaster is the parent of processes with PostgreSQL's titles. Its working directory is the data directory,
 also where that lies in a mount namespace of its own, and `postmaster.pid` in there tells the rest; one that
 names another process is a left-over. Nothing is trusted that a process merely says of itself: what is read
-lies below /proc/<pid>, and a server's own program is run only as the user that runs the server.
+lies below /proc/<pid>, and may have been laid there by anybody.
 """
 
 import os
 import pwd
-import subprocess
+import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import MICROSECONDS, Limits
+from pgtop.core.activity import MICROSECONDS
 from pgtop.core.text import printable
 from pgtop.core.title import is_server_process
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
@@ -25,15 +25,10 @@ from pgtop.postgres.proc import Process
 SOCKET_DIRECTORIES: Final = ("/var/run/postgresql", "/tmp")  # noqa: S108 - where PostgreSQL puts its sockets
 """Where lock files of servers lie, by the packages' defaults and PostgreSQL's own."""
 
-_ASK_SECONDS: Final = 3.0
 _PORT_LINE: Final = 3
-_SETTINGS: Final = (
-    "server_version_num",
-    "max_connections",
-    "superuser_reserved_connections",
-    "reserved_connections",
-    "update_process_title",
-)
+_NUMBER: Final = re.compile("[0-9]{1,12}")
+_LONGEST_LOCK_FILE: Final = 65_536
+_LAST_PORT: Final = 65_535
 
 
 class HostServer(msgspec.Struct, frozen=True):
@@ -121,18 +116,19 @@ def _look_into(postmaster: Process, ids: tuple[int, int]) -> HostServer | None:
     """The server whose postmaster this is; None where it is none. Raises PermissionError."""
     pid = postmaster.pid
     try:
-        text = Path(f"/proc/{pid}/cwd/postmaster.pid").read_bytes().decode("utf-8", "surrogateescape")
+        lines = _lines_of(f"/proc/{pid}/cwd/postmaster.pid")
     except PermissionError:
         raise
     except OSError:
         return None
-    lines = text.splitlines()
     # In a container its own number for itself is another one than ours.
     own_numbers = proc.status(pid).get("NSpid", str(pid)).split()
     if len(lines) <= _PORT_LINE or lines[0].strip() not in own_numbers:
         return None
     numbers = (lines[2].strip(), lines[_PORT_LINE].strip())
-    if not all(number.isascii() and number.isdecimal() for number in numbers):
+    if any("\0" in line for line in lines) or not all(_NUMBER.fullmatch(number) for number in numbers):
+        return None
+    if int(numbers[1]) > _LAST_PORT:
         return None
     return HostServer(
         pid=pid,
@@ -146,17 +142,28 @@ def _look_into(postmaster: Process, ids: tuple[int, int]) -> HostServer | None:
     )
 
 
+def _lines_of(path: str) -> list[str]:
+    """Those of a lock file. Raises OSError."""
+    return proc.read_plain_file(path, _LONGEST_LOCK_FILE).decode("utf-8", "surrogateescape").splitlines()
+
+
 def _is_same_place(one: str, other: str) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
+
+
+def _runs_in(server: HostServer, directory: str) -> bool:
+    try:
+        return Path(directory).samefile(f"/proc/{server.pid}/cwd")
+    except OSError:
+        return False
 
 
 def _has_socket_in(server: HostServer, directory: str) -> bool:
     """Whether the server listens there: its file names only the first of its directories."""
     if server.socket_dir and _is_same_place(directory, server.socket_dir):
         return True
-    lock = Path(directory, f".s.PGSQL.{server.port}.lock")
     try:
-        lines = lock.read_bytes().decode("utf-8", "surrogateescape").splitlines()
+        lines = _lines_of(f"{directory}/.s.PGSQL.{server.port}.lock")
     except OSError:
         return False
     return len(lines) > 1 and lines[0].strip() == str(server.pid) and lines[1] == server.data_dir
@@ -169,6 +176,9 @@ def choose(found: HostServers, wanted: Wanted) -> HostServer:
     that this user may not look into.
     """
     meant = [server for server in found.servers if wanted.admits(server)]
+    if len(meant) > 1 and wanted.data_dir is not None:
+        # A process may say of itself what it likes, but it cannot run in a directory that is closed to it.
+        meant = [server for server in meant if _runs_in(server, wanted.data_dir)] or meant
     is_named = wanted != Wanted()
     if len(meant) == 1 and (is_named or not found.closed):
         return meant[0]
@@ -209,84 +219,12 @@ def _refuse_hidden(wanted: Wanted) -> None:
         raise ClosedError(locks[0].stat().st_uid if locks else 0) from None
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """A server's settings, asked of its own program without a connection; the answers are still to come."""
-
-    running: dict[str, Any]
-    """Processes, by the name of the setting."""
-
-    def answers(self) -> dict[str, str]:
-        """What was answered within a few seconds, by the setting's name; no name for what was not."""
-        found = {}
-        for name, process in self.running.items():
-            try:
-                answer, _ = process.communicate(timeout=_ASK_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-                continue
-            if process.returncode == 0:
-                found[name] = answer.decode("utf-8", "replace").strip()
-        return found
-
-
-def ask_settings(server: HostServer) -> Asked:
-    """Begins to ask the server's own program what is configured, `postgres -C`. Never raises.
-
-    It runs as the user that runs the server, never as root; nothing is asked where that cannot be.
-    """
-    own = os.geteuid()
-    if server.uid == 0 or own not in (0, server.uid):
-        return Asked({})
-    account: dict[str, Any] = (
-        {"user": server.uid, "group": server.gid, "extra_groups": []} if own == 0 else {}
-    )
-    running: dict[str, Any] = {}
-    try:
-        program = os.readlink(f"/proc/{server.pid}/exe").removesuffix(" (deleted)")  # noqa: PTH115
-        arguments = Path(f"/proc/{server.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")[1:]
-        for name in _SETTINGS:
-            running[name] = subprocess.Popen(
-                [program, "-C", name, *map(os.fsdecode, arguments), "-D", server.data_dir],
-                executable=f"/proc/{server.pid}/exe",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={"LC_ALL": "C", "PATH": os.defpath, **_library_path(server.pid)},
-                **account,
-            )
-    except (OSError, ValueError, subprocess.SubprocessError):
-        pass  # what could be asked so far is answered
-    return Asked(running)
-
-
-def _library_path(pid: int) -> dict[str, str]:
-    """Where the postmaster was told to find its libraries."""
-    variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    name = b"LD_LIBRARY_PATH"
-    found = next((each for each in variables if each.startswith(name + b"=")), None)
-    return {} if found is None else {os.fsdecode(name): os.fsdecode(found[len(name) + 1 :])}
-
-
-def limits_of(answers: dict[str, str]) -> Limits:
-    """The limits that were answered; such that are not known where one is missing."""
-    try:
-        return Limits(
-            int(answers["max_connections"]),
-            int(answers["superuser_reserved_connections"]),
-            int(answers.get("reserved_connections", "0")),
-        )
-    except (KeyError, ValueError):
-        return Limits(0, 0)
-
-
 def system_identifier(server: HostServer) -> str | None:
     """The cluster's identifier, from its control file; None where that cannot be read."""
     import sys
 
     try:
-        with Path(f"/proc/{server.pid}/cwd/global/pg_control").open("rb") as file:
-            return str(int.from_bytes(file.read(8), sys.byteorder))
+        begin = proc.read_plain_file(f"/proc/{server.pid}/cwd/global/pg_control", 8)
     except OSError:
         return None
+    return str(int.from_bytes(begin, sys.byteorder))

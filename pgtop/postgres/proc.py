@@ -4,7 +4,9 @@ Every reader gives None where the process is gone. Times of processes are clock 
 with its pid they are a process's identity.
 """
 
+import errno
 import os
+import stat
 from typing import Final
 
 import msgspec
@@ -58,12 +60,12 @@ def processes() -> list[Process]:
 
 def read_process(pid: int) -> Process | None:
     """One process; None where it is gone, or about to be. Raises PermissionError where /proc hides it."""
-    stat = _read(f"/proc/{pid}/stat")
+    line = _read(f"/proc/{pid}/stat")
     command_line = _read(f"/proc/{pid}/cmdline")
-    if not stat or command_line is None:
+    if not line or command_line is None:
         return None
     # The name, in parentheses, may hold anything, parentheses and blanks included.
-    fields = stat[stat.rindex(b")") + 2 :].split()
+    fields = line[line.rindex(b")") + 2 :].split()
     if fields[0] == _ZOMBIE.encode():
         return None
     arguments_begin, environment_end = int(fields[45]), int(fields[48])
@@ -115,6 +117,18 @@ def network_namespace(pid: int | str = "self") -> str | None:
         return os.readlink(f"/proc/{pid}/ns/net")  # noqa: PTH115 - no file, but a name
     except OSError:
         return None
+
+
+def read_plain_file(path: str, most_bytes: int) -> bytes:
+    """The beginning of a file that others may have laid there. Raises OSError, for all but plain files too.
+
+    A pipe would wait for ever for somebody to write, and a link may lead to a device.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
+        return file.read(most_bytes)
 
 
 def _read(path: str) -> bytes | None:

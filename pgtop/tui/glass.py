@@ -18,7 +18,7 @@ from pgtop.errors import PgtopError
 from pgtop.postgres.host import Connecting, HostView, HostWatcher
 from pgtop.postgres.host_hand import HostHand
 from pgtop.postgres.host_lookup import server_at
-from pgtop.postgres.host_servers import ask_settings
+from pgtop.postgres.host_settings import ask_settings
 from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
 from pgtop.tui.asking import unawaited_at_exit

@@ -24,12 +24,11 @@ from pgtop.postgres.host_lookup import server_at
 from pgtop.postgres.host_servers import (
     HostServers,
     Wanted,
-    ask_settings,
     choose,
     find_servers,
-    limits_of,
     system_identifier,
 )
+from pgtop.postgres.host_settings import ask_settings, limits_of
 from pgtop.postgres.target import Endpoint
 from pgtop.reaper import Outcome, Report
 from tests.cli.running import environment, start_on_terminal
