@@ -21,7 +21,8 @@ from pgtop.core.break_glass import Ask
 from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
 from pgtop.errors import UsageError
-from pgtop.postgres.host_servers import Asked, Wanted, user_name
+from pgtop.postgres.host_servers import Wanted, user_name
+from pgtop.postgres.host_settings import Asked
 from pgtop.reap_report import as_report
 from tests.cli.running import LIMIT_SECONDS, assert_one_line, environment, run, start_on_terminal
 from tests.conftest import ServerFactory
