@@ -407,7 +407,8 @@ def little_room_for_titles(server: ThrowawayServer) -> Iterator[int]:
     server.stop()
     with (server.data_dir / "postgresql.auto.conf").open("a") as file:
         file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-    arguments = [str(server.bin_dir / "postgres"), "-D", str(server.data_dir)]
+    # Where it runs from: a copy, where its user may not read the programs in their own place.
+    arguments = [str(server._bin_dir / "postgres"), "-D", str(server.data_dir)]
     with server.log_path.open("ab") as log:
         process = subprocess.Popen(arguments, env={}, stdout=log, stderr=log, **server_account().popen)
     try:

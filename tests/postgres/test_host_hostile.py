@@ -141,7 +141,10 @@ async def test_slots_are_those_that_the_server_runs_with(
 ) -> None:
     """A max_connections that waits for a restart makes no room, and is told."""
     server = server_factory(version=version)
-    before = limits_of(ask_settings(host_server(server)).answers())
+    answers = ask_settings(host_server(server)).answers()
+    if "pg_controldata" not in answers:
+        pytest.skip("the server's user has no pg_controldata beside its postgres")
+    before = limits_of(answers)
     await execute(server, f"ALTER SYSTEM SET max_connections = {before.max_connections + 400}")
     answers = ask_settings(host_server(server)).answers()
     assert answers["max_connections"] == str(before.max_connections + 400)
