@@ -18,7 +18,7 @@ from pgtop.core.activity import IDLE
 from pgtop.core.break_glass import Ask, is_enough, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.text import duration, plural
-from pgtop.errors import ConnectError, UsageError
+from pgtop.errors import PgtopError, UsageError
 from pgtop.postgres import sockets
 from pgtop.postgres.host import HostView, HostWatcher
 from pgtop.postgres.host_hand import HostHand
@@ -97,7 +97,7 @@ async def carry_out(prepared: Prepared, config: Config) -> Answer:
     try:
         view = await asyncio.to_thread(prepared.watcher.look)
         usage = view.snapshot.usage
-    except (ConnectError, OSError):
+    except (PgtopError, OSError):  # what was done is told all the same
         plan = prepared.plan
         usage = (plan.total - report.count(Outcome.TERMINATED)) / plan.slots
     return Answer(prepared.plan, report, dry_run=False, usage_after=usage)
