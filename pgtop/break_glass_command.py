@@ -20,7 +20,7 @@ from pgtop.core.text import printable
 from pgtop.errors import ExitCode, NotPermittedError, UsageError
 from pgtop.options import OUTPUT, Duration, Fraction, Number, Option, json_option, other_options
 from pgtop.setting_options import AUDIT_KEYS, setting_options
-from pgtop.terminal import confirm, run_until_sigterm, show, table_width, warn
+from pgtop.terminal import confirm, run_until_sigterm, show, show_if_read, table_width, warn
 
 _WHICH: Final = "Which server"
 _HOW_MANY: Final = "How many"
@@ -90,7 +90,9 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
         prepared = prepare(server, config.policy, ask, warn)
         answer = not_ended(prepared, dry_run=dry_run)
         if not as_json:
-            show(render_plan(prepared, table_width(), dry_run=dry_run))
+            # Who said yes beforehand need not read the plan; whom a question is asked must.
+            tell = show_if_read if yes else show
+            tell(render_plan(prepared, table_width(), dry_run=dry_run))
         if not dry_run and prepared.plan.victims:
             prepared.check_rights()
             if not yes and not _confirmed(len(prepared.plan.victims)):
@@ -101,7 +103,7 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
         raise NotPermittedError(error.problem, _again(error.uid, server.port if server else None)) from error
     if answer.report is not None and answer.report.audit_problem:
         warn(f"the outcomes are not in the audit log: {answer.report.audit_problem}")
-    show(json_line(as_report(answer)) if as_json else render_answer(prepared, answer, table_width()))
+    show_if_read(json_line(as_report(answer)) if as_json else render_answer(prepared, answer, table_width()))
     return answer.exit_code
 
 

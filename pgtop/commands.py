@@ -26,7 +26,7 @@ from pgtop.options import (
     reap_options,
 )
 from pgtop.setting_options import LOOKING, POLLING, REAPING, setting_options
-from pgtop.terminal import need_terminal, show, table_width, warn
+from pgtop.terminal import need_terminal, show, show_if_read, table_width, warn
 
 if TYPE_CHECKING:
     from pgtop.postgres.target import Target
@@ -106,7 +106,8 @@ def _doctor(context: click.Context, /, **_: Any) -> int:
     examination = with_password(
         context, target, lambda known: examine(known, config.warn_at, config.wait_seconds, warn)
     )
-    show(json_line(report(examination)) if context.params["json"] else render(examination, table_width()))
+    as_json = context.params["json"]
+    show_if_read(json_line(report(examination)) if as_json else render(examination, table_width()))
     return ExitCode.DONE if examination.is_well else ExitCode.NOT_PERMITTED
 
 
@@ -131,7 +132,7 @@ def _reap(context: click.Context, /, **_: Any) -> int:
     )
     if answer.report is not None and answer.report.audit_problem:
         warn(f"the outcomes are not in the audit log: {answer.report.audit_problem}")
-    show(json_line(as_report(answer)) if context.params["json"] else render(answer, table_width()))
+    show_if_read(json_line(as_report(answer)) if context.params["json"] else render(answer, table_width()))
     return answer.exit_code
 
 

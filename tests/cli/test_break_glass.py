@@ -24,7 +24,7 @@ from pgtop.errors import UsageError
 from pgtop.postgres.host_servers import Wanted, user_name
 from pgtop.postgres.host_settings import Asked
 from pgtop.reap_report import as_report
-from tests.cli.running import LIMIT_SECONDS, assert_one_line, environment, run, start_on_terminal
+from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run, start_on_terminal
 from tests.conftest import ServerFactory
 from tests.hosting import face_on_host, host_server, silent_client, stalled_login
 from tests.servers import execute, session, sessions, wait_until
@@ -219,6 +219,36 @@ async def test_an_audit_log_that_cannot_be_written_ends_nobody(
         done = await asyncio.to_thread(break_glass, tmp_path, server, *arguments)
         assert_one_line(done, 2, "cannot write the audit log /dev/full")
         assert await one.fetchval("SELECT 1") == 1
+
+
+async def test_a_yes_given_beforehand_counts_though_nobody_reads_the_plan(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """As `--yes | true` runs it: status 0 says that it is done, and so it is."""
+    async with session(server) as one:
+        await one.fetchval("SELECT 1")
+        await stale(server, [one], tmp_path)
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            arguments = ("--count", "1", "--older-than", "1s", "--yes")
+            done = await asyncio.to_thread(break_glass, tmp_path, server, *arguments, stdout=writer)
+        finally:
+            os.close(writer)
+        assert (done.returncode, done.stderr) == (0, "")
+        await wait_until(lambda: alive([one]) == 0)
+
+
+def test_a_closed_standard_output_is_said_in_one_line(server: ThrowawayServer, tmp_path: Path) -> None:
+    arguments = ["break-glass", "--data-dir", str(server.data_dir), "--dry-run", "--count", "1"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command(*arguments)],
+        env=environment(tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "pgtop: standard output is closed\n"
 
 
 @pytest.mark.parametrize(
