@@ -59,9 +59,9 @@ async def test_it_opens_says_what_refuses_it_and_gets_in_when_there_is_room(
         await wait_until(lambda: counted(driven) > tries.tries + 2, complaint="it does not go on")
         await leave(taken, 1)
         await wait_until(lambda: driven.dashboard.shown is not None, 15, "it did not get in")
+        await wait_until(lambda: "no slot is left" not in driven.text, 15, "it still says so")
         await driven.shows("of 3 slots")
-        assert "no slot is left" not in driven.text
-        assert driven.backends.has_focus
+        await wait_until(lambda: driven.backends.has_focus, 15, "the list has no focus")
         await driven.select(taken[0].get_server_pid())
         await driven.press("K")
         assert len((await driven.dialog()).plan.victims) == 1
