@@ -11,6 +11,7 @@ soon as the ordinary one gets in.
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
@@ -23,7 +24,13 @@ from pgtop.core.text import printable
 from pgtop.errors import FullError, PgtopError
 from pgtop.postgres.faults import DRIVER_ERRORS, SeatLostError
 from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in
-from pgtop.postgres.outages import TIMEOUT, LimitReachedError, refusing_limit
+from pgtop.postgres.outages import (
+    REFUSED,
+    RETRY_AFTER_SECONDS,
+    TIMEOUT,
+    LimitReachedError,
+    refusing_limit,
+)
 from pgtop.postgres.target import Target
 from pgtop.postgres.tls import Pins
 from pgtop.postgres.tries import Tries
@@ -68,11 +75,16 @@ class Seat:
         """What refused the ordinary role's last login; None where that got in."""
         self.is_rescue = False
         """True where the last session is the rescue role's."""
+        self.rescue_fault: PgtopError | None = None
+        """Why the rescue role did not get in at its last login, where not for want of one of the server's
+        slots."""
+        self._rescue_rests_until = 0.0
         self._unset = unset
         self._session: Session | None = None
         self._last: Session | None = None
         self._lock = asyncio.Lock()
         self._steady = 0
+        self._refusals = 0
         self._pins: Pins = {}
         self._rescue_pins: Pins = {}
 
@@ -117,12 +129,13 @@ class Seat:
             try:
                 self._session = self._last = await self._log_in()
             except (FullError, LimitReachedError):
-                self.pause_seconds = self.tries.refused(2 if self.target.rescue else 1)
+                self.pause_seconds = self.tries.refused(self._refusals)
                 raise
             except PgtopError:
                 self.tries.clear()
                 raise
             self.tries.clear()
+            self.rescue_fault, self._rescue_rests_until = None, 0.0
             self._pins.clear()
             self._rescue_pins.clear()
 
@@ -130,26 +143,39 @@ class Seat:
         try:
             session = await log_in(self.target, self.application_name, self._pins, self._unset)
         except (FullError, LimitReachedError) as error:
-            self.refused = refusing_limit(error)
+            self.refused, self._refusals = refusing_limit(error), 1
             rescue = self.target.rescue
             if rescue is None:
+                self.rescue_fault = None
                 raise
             return await self._rescued(rescue, error)
         self.refused, self.is_rescue = None, False
         return session
 
     async def _rescued(self, rescue: Target, refused: FullError | LimitReachedError) -> Session:
-        try:
-            session = await log_in(rescue, self.application_name, self._rescue_pins, self._unset)
-        except (FullError, LimitReachedError):
-            raise
-        except PgtopError as error:
-            problem = f"{refused.problem}, and the rescue role does not get in: {error.problem}"
-            if isinstance(refused, LimitReachedError):
-                raise LimitReachedError(problem, error.mend, refused.limit) from error
-            raise FullError(problem, error.mend, refused.limit) from error
-        self.is_rescue = True
-        return session
+        # A wrong password, or a host that does not answer, is not tried as often as a full server is.
+        if time.monotonic() >= self._rescue_rests_until:
+            try:
+                session = await log_in(rescue, self.application_name, self._rescue_pins, self._unset)
+            except (FullError, LimitReachedError) as error:
+                self._refusals += 1
+                self.rescue_fault = None
+                if isinstance(refused, LimitReachedError) or isinstance(error, FullError):
+                    raise
+                self.rescue_fault = error  # its own limit: the server is full all the same
+            except PgtopError as error:
+                self.rescue_fault = error
+                self._rescue_rests_until = time.monotonic() + RETRY_AFTER_SECONDS[REFUSED]
+            else:
+                self.is_rescue = True
+                return session
+        fault = self.rescue_fault
+        if fault is None:
+            raise refused
+        problem = f"{refused.problem}, and the rescue role does not get in: {fault.problem}"
+        if isinstance(refused, LimitReachedError):
+            raise LimitReachedError(problem, fault.mend, refused.limit) from fault
+        raise FullError(problem, fault.mend, refused.limit) from fault
 
     @contextlib.contextmanager
     def steady(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ _HEADLINES: Final = {
     Limit.ROLE: "REFUSED by the role's own CONNECTION LIMIT: the server itself may have room",
     Limit.DATABASE: "REFUSED by the database's own CONNECTION LIMIT: the server itself may have room",
 }
+_RESCUE_FAILS: Final = "the rescue role does not get in"
 _FULL: Final = "FULL: no slot is left for this login"
 
 _ROOM_FOR_PRIVILEGED: Final = {
@@ -63,9 +64,12 @@ def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]
     if limit.is_the_servers:
         lines += told(str(limit), width)
     lines.append([])
-    who = " as either role" if awaited.rescue else ""
+    who = " as either role" if awaited.rescue and not outage.rescue_problem else ""
     tried = f"◌ {plural(outage.tries, 'login')} refused{who} in {duration(outage.seconds)}, still trying"
-    lines += [*told(tried, width, "amber"), []]
+    lines += told(tried, width, "amber")
+    if outage.rescue_problem:
+        lines += told(f"✗ {_RESCUE_FAILS}: {outage.rescue_problem}", width, "red")
+    lines.append([])
     helps = _helps(awaited, limit, width)
     lines += [*([[Cell(" What helps", "title")]] if helps else []), *helps]
     holders = host_lines(awaited.view, width, height - len(lines) - 1) if awaited.view is not None else []
@@ -140,4 +144,5 @@ def outage_sentence(outage: Outage) -> str:
         return f"{outage.message} · trying again"
     limit = Limit(outage.limit)
     said = f"FULL: {limit}" if limit.is_the_servers else str(limit)
-    return f"{said} · {plural(outage.tries, 'login')} refused in {duration(outage.seconds)}, still trying"
+    tried = f"{said} · {plural(outage.tries, 'login')} refused in {duration(outage.seconds)}, still trying"
+    return f"{tried} · {_RESCUE_FAILS}: {outage.rescue_problem}" if outage.rescue_problem else tried

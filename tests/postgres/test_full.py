@@ -282,22 +282,56 @@ async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(small:
 
 
 @pytest.mark.parametrize(
-    ("rescue", "said"),
+    ("rescue", "said", "refused"),
     [
-        ("user=nobody", 'the rescue role does not get in: role "nobody"'),
-        ("user=app", "is full: the ordinary slots are taken"),
+        ("user=nobody", 'the rescue role does not get in: role "nobody"', 1),
+        ("user=app", "is full: the ordinary slots are taken", 2),
     ],
 )
 async def test_a_rescue_role_that_does_not_get_in_either_is_told_of(
-    small: ThrowawayServer, rescue: str, said: str
+    small: ThrowawayServer, rescue: str, said: str, refused: int
 ) -> None:
+    """Only what was refused for want of a slot counts."""
     async with full(small):
         seat = Seat(rescued(small, rescue=rescue), "test")
         with pytest.raises(FullError) as caught:
             await seat.take()
         assert said.split(":")[0] in str(caught.value) or small.version < 16
-        assert seat.tries.count == 2
+        assert seat.tries.count == refused
         assert not seat.is_held
+
+
+async def test_a_rescue_role_that_is_refused_for_something_else_is_not_tried_each_time(
+    small: ThrowawayServer,
+) -> None:
+    """It is told of all the same, and the ordinary role goes on at its pace."""
+    async with full(small):
+        probe = Probe(Seat(rescued(small, rescue="user=nobody"), "test"))
+        for number in range(1, 6):
+            result = await probe.poll()
+            assert told_of(result) == ("full", only(small), number)
+            assert isinstance(result, Outage)
+            assert "nobody" in result.rescue_problem
+        assert small.log_path.read_text().count('role "nobody" does not exist') == 1
+
+
+@pytest.mark.parametrize("version", [15, 18])
+async def test_a_full_server_stays_full_where_the_rescue_role_has_reached_a_limit_of_its_own(
+    server_factory: ServerFactory, version: int
+) -> None:
+    server = server_factory(SMALL, version=version)
+    await execute(
+        server,
+        "CREATE ROLE app LOGIN",
+        "CREATE ROLE watcher LOGIN",
+        "CREATE ROLE limited LOGIN CONNECTION LIMIT 0",
+    )
+    async with full(server):
+        seat = Seat(rescued(server, rescue="user=limited"), "test")
+        with pytest.raises(FullError, match='does not get in: role "limited" has reached its own') as caught:
+            await seat.take()
+        assert caught.value.limit == only(server)
+        assert seat.tries.count == 2
 
 
 async def test_a_limit_stays_a_limit_where_the_rescue_role_does_not_get_in(small: ThrowawayServer) -> None:

@@ -67,6 +67,17 @@ async def test_it_opens_says_what_refuses_it_and_gets_in_when_there_is_room(
         assert len((await driven.dialog()).plan.victims) == 1
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_it_says_why_the_rescue_role_does_not_get_in(
+    small: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """It was not refused for want of a slot, as the ordinary one was."""
+    target = rescued(small, rescue="user=nobody")
+    async with full(small), waiting_dashboard(target, tmp_path / "a", size=size) as driven:
+        await driven.shows("no slot is left", "the rescue role does not get in", "nobody")
+        assert "either role" not in driven.text
+
+
 def counted(driven: Driven) -> int:
     outage = driven.dashboard.seen.outage
     return outage.tries if outage is not None else 0
