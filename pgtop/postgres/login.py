@@ -54,6 +54,8 @@ class Session(NamedTuple):
     endpoint: Endpoint
     own_pid: int
     pooled: bool
+    role: str
+    """As whom it logged in."""
 
 
 async def log_in(
@@ -148,7 +150,7 @@ class _Attempt:
             # Through a pooler a setting would stay behind for whoever gets that backend next.
             if late and not pooled:
                 await _set(connection, {name: _SETTINGS[name] for name in late})
-            return Session(connection, self._endpoint, own_pid, pooled)
+            return Session(connection, self._endpoint, own_pid, pooled, self._target.user)
         except BaseException:
             connection.terminate()
             raise
@@ -165,8 +167,11 @@ class _Attempt:
                 if pinned is None and mode in ("prefer", "allow") and not endpoint.is_socket:
                     self._pins[endpoint] = ENCRYPTED if mode == "prefer" else PLAIN
                 raise full from None
-            # What was pinned is no longer known to do: the next try asks either way again.
+            # What was pinned is no longer known to do: what is asked next is asked either way again.
             self._pins.pop(endpoint, None)
+            if pinned is not None and isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+                # There is a slot now, and pg_hba.conf lets this role in the other way alone.
+                return await self._connect(server_settings)
             if pinned is not ENCRYPTED or not is_plain_refused(error):
                 raise
         self._pins[endpoint] = PLAIN

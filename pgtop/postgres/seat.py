@@ -106,8 +106,7 @@ class Seat:
     @property
     def role(self) -> str:
         """The role of the last session; the ordinary one before the first `take`."""
-        rescue = self.target.rescue
-        return rescue.user if self.is_rescue and rescue is not None else self.target.user
+        return self._last.role if self._last else self.target.user
 
     @property
     def address(self) -> tuple[str, int]:
@@ -204,13 +203,18 @@ class Seat:
         except PgtopError as error:
             self.refused = refusing_limit(error)
             return
-        async with self._lock:
-            old = self._session
-            if self._steady or old is None or not self.is_rescue:
+        is_taken = False
+        try:
+            async with self._lock:
+                old = self._session
+                if self._steady or old is None or not self.is_rescue:
+                    return
+                self._session = self._last = session
+                self.refused, self.is_rescue = None, False
+                is_taken = True
+        finally:
+            if not is_taken:
                 session.connection.terminate()
-                return
-            self._session = self._last = session
-            self.refused, self.is_rescue = None, False
         await _say_goodbye(old.connection)
 
     async def fetch(

@@ -29,7 +29,7 @@ ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_g
 """The actions that end or cancel something: there is none of them where read_only is in force."""
 
 
-WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help"})
+WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help", "outcomes"})
 """The dashboard's own actions that mean something before there is anything to see."""
 
 
