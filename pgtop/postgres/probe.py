@@ -120,7 +120,7 @@ class Probe:
             limit=limit,
             tries=seat.tries.count,
             seconds=seat.tries.seconds,
-            rescue_problem=str(seat.rescue_fault) if seat.rescue_fault is not None else "",
+            rescue_problem=seat.rescue_fault.problem if seat.rescue_fault is not None else "",
         )
 
     async def server(self) -> Server:

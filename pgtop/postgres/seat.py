@@ -42,6 +42,7 @@ that a slow statement doesn't cost the connection."""
 _GOODBYE_SECONDS: Final = 0.25
 _GIVE_BACK_SECONDS: Final = 2.0
 """How long the ordinary login is waited for while the rescue role's session does the work."""
+_RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue names"
 _LONGEST_NAME: Final = 63
 _FATAL: Final = frozenset({"FATAL", "PANIC"})
 
@@ -173,8 +174,8 @@ class Seat:
             raise refused
         problem = f"{refused.problem}, and the rescue role does not get in: {fault.problem}"
         if isinstance(refused, LimitReachedError):
-            raise LimitReachedError(problem, fault.mend, refused.limit) from fault
-        raise FullError(problem, fault.mend, refused.limit) from fault
+            raise LimitReachedError(problem, _RESCUE_MEND, refused.limit) from fault
+        raise FullError(problem, _RESCUE_MEND, refused.limit) from fault
 
     @contextlib.contextmanager
     def steady(self) -> Iterator[None]:

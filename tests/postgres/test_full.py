@@ -376,6 +376,7 @@ async def test_a_rescue_role_that_is_refused_for_something_else_is_not_tried_eac
             assert told_of(result) == ("full", only(small), number)
             assert isinstance(result, Outage)
             assert "nobody" in result.rescue_problem
+            assert "-U" not in result.rescue_problem + result.message  # that is the ordinary role's
         assert small.log_path.read_text().count('role "nobody" does not exist') == 1
 
 
