@@ -111,7 +111,7 @@ async def test_the_dashboard_opens_while_the_rescue_roles_login_is_not_answered(
         async with full(small):
             with start_on_terminal(tmp_path, role.uri(), "--rescue", rescue) as (process, terminal):
                 screen = Screen(terminal)
-                await screen.shows("no slot is left", "quit")
+                await screen.shows("no slot is left", "does not get in: no answer yet", "quit")
                 os.write(terminal, b"q")
                 await wait_until(lambda: process.poll() is not None or screen.read(), 15, "q does not end it")
                 assert process.returncode == 0
