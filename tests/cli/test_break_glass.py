@@ -26,7 +26,8 @@ from pgtop.postgres.host_settings import Asked
 from pgtop.reap_report import as_report
 from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run, start_on_terminal
 from tests.conftest import ServerFactory
-from tests.hosting import face_on_host, host_server, silent_client, stalled_login
+from tests.filling import connect_silently, stalled_login
+from tests.hosting import face_on_host, host_server
 from tests.servers import execute, session, sessions, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
@@ -119,7 +120,7 @@ async def test_the_plan_says_what_runs_who_goes_and_what_is_not_seen(
 ) -> None:
     """Nobody is ended by a dry run, and without a terminal and --yes neither."""
     server = server_factory({"max_connections": "10"}, auth="scram-sha-256")
-    with stalled_login(server), silent_client(server):
+    with stalled_login(server.port), connect_silently(server.port):
         async with sessions(server, 3, password=server.password) as three:
             await wait_until(lambda: "authentication" in titles(server))
             await stale(server, three, tmp_path)

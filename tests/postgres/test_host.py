@@ -33,14 +33,13 @@ from pgtop.postgres.target import Endpoint
 from pgtop.reaper import Outcome, Report
 from tests.cli.running import environment, start_on_terminal
 from tests.conftest import ServerFactory
+from tests.filling import connect_silently, stalled_login
 from tests.hosting import (
     HostFace,
     face_on_host,
     host_server,
     replaced,
     seen,
-    silent_client,
-    stalled_login,
 )
 from tests.postgres.targets import stopped
 from tests.servers import execute, fetch_value, session, sessions, wait_until, wait_until_sync
@@ -139,7 +138,7 @@ async def test_clients_that_are_not_let_in_yet_are_told_apart(
     """One that stalls in authentication holds a slot; one that says nothing does not."""
     server = server_factory({"cluster_name": "main: x"}, version=version, auth="scram-sha-256")
     face = face_on_host(server, tmp_path / "a")
-    with stalled_login(server), silent_client(server):
+    with stalled_login(server.port), connect_silently(server.port):
 
         async def both() -> HostView | None:
             view = await face.look()
@@ -366,7 +365,7 @@ def title_of(pid: int) -> str:
 def walsender(server: ThrowawayServer, kind: str) -> Iterator[int]:
     """A replication connection that has begun nothing; gives the pid of its backend."""
     mark = b"K\0\0\0\x0c"
-    with stalled_login(server, replication=kind) as client:
+    with stalled_login(server.port, replication=kind) as client:
         said = b""
         while len(said.partition(mark)[2]) < 8:
             said += client.recv(4096)
