@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -17,6 +16,7 @@ from pgtop.postgres.outages import STARTING, TIMEOUT, UNREACHABLE, LoginError
 from pgtop.postgres.passfile import stored_password
 from pgtop.postgres.target import Endpoint, SocketOptions, Target
 from pgtop.postgres.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
+from pgtop.postgres.unawaited import unawaited_at_exit
 
 OLDEST_VERSION: Final = 14
 STATEMENT_TIMEOUT_SECONDS: Final = 9
@@ -209,6 +209,15 @@ class _Attempt:
             )
 
 
+async def say_goodbye(connection: Connection, seconds: float) -> None:
+    """Ends a session in order, or at once where the server does not answer within so many seconds."""
+    try:
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await connection.close(timeout=seconds)
+    finally:
+        connection.terminate()
+
+
 async def _set(connection: Connection, settings: Mapping[str, str]) -> None:
     for name, value in settings.items():
         # One that this server does not know, or does not let anybody set, is done without.
@@ -247,28 +256,9 @@ async def _look_up(endpoint: Endpoint) -> None:
     """
     if endpoint.is_socket or _is_address(endpoint.address):
         return
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[None] = loop.create_future()
-
-    def answer(error: OSError | UnicodeError | None) -> None:
-        if found.done():
-            return
-        if error is None:
-            found.set_result(None)
-        else:
-            found.set_exception(error)
-
-    def look() -> None:
-        failure: OSError | UnicodeError | None = None
-        try:
-            socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop may have closed meanwhile
-            loop.call_soon_threadsafe(answer, failure)
-
-    threading.Thread(target=look, name="name look-up", daemon=True).start()
-    await found
+    await unawaited_at_exit(
+        lambda: socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
+    )
 
 
 def _is_address(host: str) -> bool:

@@ -23,7 +23,7 @@ from pgtop.core.refusal import Limit
 from pgtop.core.text import printable
 from pgtop.errors import FullError, PgtopError
 from pgtop.postgres.faults import DRIVER_ERRORS, SeatLostError
-from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in
+from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in, say_goodbye
 from pgtop.postgres.outages import (
     REFUSED,
     RETRY_AFTER_SECONDS,
@@ -216,7 +216,7 @@ class Seat:
         finally:
             if not is_taken:
                 session.connection.terminate()
-        await _say_goodbye(old.connection)
+        await say_goodbye(old.connection, _GOODBYE_SECONDS)
 
     async def fetch(
         self, query: str, *args: object, limit_seconds: float = LIMIT_SECONDS
@@ -242,7 +242,7 @@ class Seat:
         if self._lock.locked():
             session.connection.terminate()
         else:
-            await _say_goodbye(session.connection)
+            await say_goodbye(session.connection, _GOODBYE_SECONDS)
 
     def drop(self) -> None:
         """Ends the connection at once, without waiting for anything."""
@@ -298,14 +298,6 @@ class Seat:
                     f"the connection to {self._label} was lost ({text})", "it has to be taken again"
                 ) from error
             raise
-
-
-async def _say_goodbye(connection: Connection) -> None:
-    try:
-        with contextlib.suppress(*DRIVER_ERRORS):
-            await connection.close(timeout=_GOODBYE_SECONDS)
-    finally:
-        connection.terminate()
 
 
 def _is_fatal(error: BaseException) -> bool:

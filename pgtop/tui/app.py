@@ -155,7 +155,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
     """
     seat = Seat(target, FACE)
     later = io.StringIO()
-    audit = AuditLog(config.audit_log, later, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
+    audit = AuditLog.configured(config, later)
     try:
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await _first(seat, poller)

@@ -3,14 +3,13 @@
 Pure functions from an outage to lines of cells.
 """
 
-from collections import Counter
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, STARTING, Outage
 from pgtop.core.refusal import Limit
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
 from pgtop.postgres.host import HostView
-from pgtop.sentences import user_and_database
+from pgtop.sentences import ranked, user_and_database
 from pgtop.tui.columns import Cell
 from pgtop.tui.sentences import few_lines, told
 
@@ -126,13 +125,12 @@ def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
     states = f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}"
     held = f"{counts.total} of {plural(snapshot.slots, 'slot')} held" if view.has_limits else ""
     standing = " · ".join(filter(None, (held, states)))
-    holders = Counter(user_and_database(each) for each in snapshot.backends if each.state != STARTING)
-    ranked = sorted(holders.items(), key=lambda item: (-item[1], item[0]))
+    holders = ranked(user_and_database(each) for each in snapshot.backends if each.state != STARTING)
     lines = [[Cell(" Seen from this host", "title")], [Cell(clip(f" {standing}", width))]]
-    lines += [[Cell(f" {number:>5}  ", "strong"), Cell(clip(name, width - 8))] for name, number in ranked]
+    lines += [[Cell(f" {number:>5}  ", "strong"), Cell(clip(name, width - 8))] for name, number in holders]
     if len(lines) <= most:
         return lines
-    rest = sum(number for _, number in ranked[most - 3 :])
+    rest = sum(number for _, number in holders[most - 3 :])
     return (
         [*lines[: most - 1], [Cell(f" {rest:>5}  ", "strong"), Cell("of others", "dim")]] if most > 3 else []
     )
