@@ -25,7 +25,7 @@ from pgtop.options import (
     other_options,
     reap_options,
 )
-from pgtop.setting_options import LOOKING, POLLING, REAPING, setting_options
+from pgtop.setting_options import LOOKING, POLLING, REAPING, WATCHING, setting_options
 from pgtop.terminal import need_terminal, show, table_width, warn
 
 if TYPE_CHECKING:
@@ -213,13 +213,14 @@ def _demo(context: click.Context, /, **_: Any) -> int:
             wait_for_signal(demo)
             return ExitCode.DONE
         # Without the environment: PGPASSWORD and PGSERVICE are for other servers than this one.
-        return _run_dashboard(context, resolve(demo.uri, {}, {}), config)
+        unkept = msgspec.structs.replace(config, history=None)  # its server is gone with it
+        return _run_dashboard(context, resolve(demo.uri, {}, {}), unkept)
 
 
 DASHBOARD: Final = Command(
     "pgtop",
     callback=click.pass_context(_dashboard),
-    params=[*connection_options(), *setting_options(POLLING), *other_options(show)],
+    params=[*connection_options(), *setting_options(WATCHING), *other_options(show)],
     help="""See who holds a PostgreSQL server's connections, and end exactly the
     sessions you see. CONNINFO is a URI, key=value pairs or a database's name, as
     psql takes them.""",
@@ -315,7 +316,12 @@ COMMANDS: Final = {
     "config": Command(
         "config",
         callback=click.pass_context(_config),
-        params=[json_option(), *connection_options(), *setting_options(REAPING), *other_options(show)],
+        params=[
+            json_option(),
+            *connection_options(),
+            *setting_options(REAPING | WATCHING),
+            *other_options(show),
+        ],
         help="""Print the settings in force and where each comes from: default, file,
         variable or flag; and the server that would be reached. Nothing connects.""",
         examples=(("pgtop config @prod", "those of the server [servers.prod]"),),

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from pgtop.config import Config, Given, in_force
 from pgtop.configfile import ConfigFile, read_config_file
 from pgtop.errors import UsageError
+from pgtop.setting_options import NO_HISTORY
 from pgtop.terminal import ask_password, can_ask, run_until_sigterm
 
 if TYPE_CHECKING:
@@ -41,11 +42,26 @@ def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
         if value is not None:
             is_default = context.get_parameter_source(name) is ParameterSource.DEFAULT
             (own_defaults if is_default else typed)[name] = value
+    typed.update(_without_history(context))
     from_file = file.settings_for(_server_name(context))
     read_only = from_file.get("read_only")
     if read_only is not None and read_only.value is True:
         typed["read_only"] = read_only
     return {**own_defaults, **from_file, **typed}
+
+
+def _without_history(context: click.Context) -> dict[str, Given]:
+    """What --no-history sets: nothing where --history is a flag and it is a variable.
+
+    Raises UsageError where both are flags, or variables.
+    """
+    without: Given | None = context.params[NO_HISTORY]
+    if without is None or without.value is not False:
+        return {}
+    sources = [context.get_parameter_source(name) for name in (NO_HISTORY, "history")]
+    if sources[0] == sources[1]:
+        raise UsageError(f"{without.source} contradicts the path of a history", "leave one of them out")
+    return {} if sources[1] is ParameterSource.COMMANDLINE else {"history": without}
 
 
 def _server_name(context: click.Context) -> str | None:

@@ -76,3 +76,15 @@ class AuditError(PgtopError):
     """The audit log cannot be written, and nothing was ended; or it cannot be read back."""
 
     exit_code = ExitCode.USAGE
+
+
+class HistoryError(PgtopError):
+    """The history cannot be kept. Nothing else depends on it."""
+
+
+class HistoryBusyError(HistoryError):
+    """Another process keeps it locked; later it may not."""
+
+
+class HistoryDamagedError(HistoryError):
+    """Its file was damaged and is set aside; a new one can be begun."""
