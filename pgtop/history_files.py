@@ -94,10 +94,11 @@ def set_aside(found: FoundFile) -> HistoryDamagedError:
 def _prune(path: Path) -> None:
     """Removes the oldest of what was set aside, until few enough are left."""
     form = re.compile(re.escape(path.name) + r"\.damaged-([0-9]{8}-[0-9]{6})(?:-([0-9]{1,2}))?")
-    found = []
-    for each in path.parent.iterdir():
-        if named := form.fullmatch(each.name):
-            found.append((named[1], int(named[2] or 1), each))
+    found = [
+        (named[1], int(named[2] or 1), each)
+        for each in path.parent.iterdir()
+        if (named := form.fullmatch(each.name))
+    ]
     for _, _, each in sorted(found)[:-DAMAGED_KEPT]:
         for name in (str(each), *(f"{each}{companion}" for companion in _COMPANIONS)):
             with suppress(OSError):
