@@ -1,5 +1,6 @@
 """The history's file as a file: made for this user alone, told from others' files, set aside when damaged."""
 
+import errno
 import os
 import re
 import stat
@@ -39,7 +40,10 @@ def find(path: Path) -> FoundFile:
     another's by mistake. Raises OSError; HistoryError for what is no file, or another program's.
     """
     target = Path(os.path.realpath(path))
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from error
     # Without O_NONBLOCK, a pipe could hold up this thread for ever.
     flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     descriptor = os.open(target, flags, 0o600)
@@ -72,12 +76,9 @@ def set_aside(found: FoundFile) -> HistoryDamagedError:
     Another pgtop may have been quicker: then what has the name now is left as it is. Raises OSError.
     """
     path = found.path
-    name = f"{path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
-    aside = path.with_name(name)
-    for number in range(2, 100):
-        if not aside.exists():
-            break
-        aside = path.with_name(f"{name}-{number}")
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(seconds))
+    aside = path.with_name(f"{path.name}.damaged-{stamp}-{nanoseconds // 1000:06}")
     with suppress(FileNotFoundError):
         status = path.stat()
         if (status.st_dev, status.st_ino) == (found.device, found.inode):
@@ -93,13 +94,9 @@ def set_aside(found: FoundFile) -> HistoryDamagedError:
 
 def _prune(path: Path) -> None:
     """Removes the oldest of what was set aside, until few enough are left."""
-    form = re.compile(re.escape(path.name) + r"\.damaged-([0-9]{8}-[0-9]{6})(?:-([0-9]{1,2}))?")
-    found = [
-        (named[1], int(named[2] or 1), each)
-        for each in path.parent.iterdir()
-        if (named := form.fullmatch(each.name))
-    ]
-    for _, _, each in sorted(found)[:-DAMAGED_KEPT]:
-        for name in (str(each), *(f"{each}{companion}" for companion in _COMPANIONS)):
+    form = re.compile(re.escape(path.name) + r"\.damaged-[0-9]{8}-[0-9]{6}-[0-9]{6}")
+    found = sorted(each.name for each in path.parent.iterdir() if form.fullmatch(each.name))
+    for name in found[:-DAMAGED_KEPT]:
+        for companion in ("", *_COMPANIONS):
             with suppress(OSError):
-                Path(name).unlink()
+                path.with_name(name + companion).unlink()

@@ -120,7 +120,7 @@ class Keeping:
         mode: Mode = "begin"
         if past is not None:
             is_future = past.latest_at > history.began_at + FUTURE_SECONDS * MICROSECONDS
-            mode = "replace" if is_future else "begin"
+            mode = "replace" if is_future else "add"
             history.put_before(past, self._seen.interval_seconds)
             if history is self._seen.history:
                 taken_up()
