@@ -264,6 +264,14 @@ def overwrite_middle(path: Path) -> None:
     path.write_bytes(data)
 
 
+def overwrite_anothers(path: Path) -> None:
+    """Where this server's series is sound."""
+    HistoryStore(path).save(Series(1, "1"), past_of([5] * 2_000), "begin")
+    data = bytearray(path.read_bytes())
+    data[-4096:-4032] = b"\xa5" * 64
+    path.write_bytes(data)
+
+
 def write_text(path: Path) -> None:
     path.write_text("hello\n")
 
@@ -296,6 +304,7 @@ DAMAGES = [
     cut,
     overwrite_head,
     overwrite_middle,
+    overwrite_anothers,
     write_text,
     lose_a_table,
     lose_a_column,

@@ -195,8 +195,8 @@ async def test_a_clock_that_is_set_back_while_it_runs_moves_what_is_kept(
     shown = seen.history.past()
     assert past is not None
     assert shown is not None
-    for one, other in zip(past.tiers, shown.tiers, strict=True):
-        assert [bucket.at for bucket in one] == [bucket.at for bucket in other]
+    # In the coarser ones, buckets of before and after the change may have become one.
+    assert [bucket.at for bucket in past.tiers[0]] == [bucket.at for bucket in shown.tiers[0]]
     assert past.latest_at == snapshot.taken_at - 3_401 * MICROSECONDS
     assert max(bucket.at for tier in past.tiers for bucket in tier) == past.latest_at
 
