@@ -29,7 +29,6 @@ BUSY_TRIES: Final = 3
 FUTURE_SECONDS: Final = 120
 """What is kept may be newer than the first poll by this much: another dashboard wrote it meanwhile."""
 
-_LONG_AGO: Final = -(2**62)
 _HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Answer = TypeVar("Answer")
@@ -88,8 +87,6 @@ class Keeping:
                 await self._save_and_take_up(taken_up)
             except HistoryDamagedError as error:
                 self.notice = str(error)
-                if self._kept is not None:
-                    self._kept = self._kept._replace(until=_LONG_AGO)
                 await self._save_and_take_up(taken_up)
         except HistoryBusyError as error:
             self._busy += 1
