@@ -15,6 +15,7 @@ from typing import TextIO
 import msgspec
 
 from pgtop import audit_files
+from pgtop.config import Config
 from pgtop.core.text import printable
 from pgtop.errors import AuditError
 
@@ -112,6 +113,11 @@ class AuditLog:
         self._max_bytes = max_bytes
         self._keep = max(keep, 1)
         self._lock_seconds = lock_seconds
+
+    @classmethod
+    def configured(cls, config: Config, stream: TextIO | None = None) -> "AuditLog":
+        """The log that the settings ask for; `stream` as above."""
+        return cls(config.audit_log, stream, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ It finds the server, looks, watches Unix sockets where it must, and makes the pl
 it out, by the host's hand.
 """
 
+import asyncio
 import os
 import sys
 import time
@@ -18,14 +19,14 @@ from pgtop.core.activity import IDLE
 from pgtop.core.break_glass import Ask, is_enough, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.text import duration, plural
-from pgtop.errors import ConnectError, UsageError
+from pgtop.errors import PgtopError, UsageError
 from pgtop.postgres import sockets
 from pgtop.postgres.host import HostView, HostWatcher
 from pgtop.postgres.host_hand import HostHand
 from pgtop.postgres.host_servers import HostServer, Wanted, choose, find_servers
 from pgtop.postgres.host_settings import ask_settings
 from pgtop.reap_report import Answer
-from pgtop.reaper import Outcome, Reaper
+from pgtop.reaper import Reaper
 
 FACE: Final = "break-glass"
 
@@ -89,17 +90,13 @@ async def carry_out(prepared: Prepared, config: Config) -> Answer:
 
     Raises AuditError where the audit log cannot be written; nobody was ended then.
     """
-    audit = AuditLog(config.audit_log, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
+    audit = AuditLog.configured(config)
     reaper = Reaper(HostHand(prepared.watcher), audit, FACE, operator(os.environ))
     report = await reaper.run(prepared.plan)
-    import asyncio
-
     try:
-        view = await asyncio.to_thread(prepared.watcher.look)
-        usage = view.snapshot.usage
-    except (ConnectError, OSError):
-        plan = prepared.plan
-        usage = (plan.total - report.count(Outcome.TERMINATED)) / plan.slots
+        usage = (await asyncio.to_thread(prepared.watcher.look)).snapshot.usage
+    except (PgtopError, OSError):  # what was done is told all the same
+        usage = report.usage_after
     return Answer(prepared.plan, report, dry_run=False, usage_after=usage)
 
 

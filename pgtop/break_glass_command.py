@@ -10,17 +10,18 @@ import sys
 from typing import Any, Final
 
 import click
+import msgspec
 from msgspec.structs import replace
 
-from pgtop.command import Command
+from pgtop.command import DURATIONS_NOTE, Command
 from pgtop.config import Config, Given
-from pgtop.connecting import config_of
+from pgtop.connecting import config_of, refuse_read_only
 from pgtop.core.break_glass import Ask
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode, NotPermittedError, UsageError
 from pgtop.options import OUTPUT, Duration, Fraction, Number, Option, json_option, other_options
 from pgtop.setting_options import AUDIT_KEYS, setting_options
-from pgtop.terminal import confirm, run_until_sigterm, show, table_width, warn
+from pgtop.terminal import confirm, run_until_sigterm, show, show_if_read, table_width, warn
 
 _WHICH: Final = "Which server"
 _HOW_MANY: Final = "How many"
@@ -90,7 +91,9 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
         prepared = prepare(server, config.policy, ask, warn)
         answer = not_ended(prepared, dry_run=dry_run)
         if not as_json:
-            show(render_plan(prepared, table_width(), dry_run=dry_run))
+            # Who said yes beforehand need not read the plan; whom a question is asked must.
+            tell = show_if_read if yes else show
+            tell(render_plan(prepared, table_width(), dry_run=dry_run))
         if not dry_run and prepared.plan.victims:
             prepared.check_rights()
             if not yes and not _confirmed(len(prepared.plan.victims)):
@@ -99,9 +102,9 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
             answer = run_until_sigterm(carry_out(prepared, config))
     except ClosedError as error:
         raise NotPermittedError(error.problem, _again(error.uid, server.port if server else None)) from error
-    if answer.report is not None and answer.report.audit_problem:
-        warn(f"the outcomes are not in the audit log: {answer.report.audit_problem}")
-    show(json_line(as_report(answer)) if as_json else render_answer(prepared, answer, table_width()))
+    if answer.warning:
+        warn(answer.warning)
+    show_if_read(json_line(as_report(answer)) if as_json else render_answer(prepared, answer, table_width()))
     return answer.exit_code
 
 
@@ -115,14 +118,14 @@ def _wish(context: click.Context, config: Config) -> tuple[Ask, Config]:
     if count is not None and count < 1:
         raise UsageError("--count cannot be 0", "give a number from 1 on")
     if down_to is not None:
-        fraction = float(str(down_to.value))
+        fraction = msgspec.convert(down_to.value, float)
         if not 0 < fraction <= 1:
             raise UsageError(
                 f'{down_to.source} cannot be "{printable(down_to.written)}"',
                 "give more than 0 and at most 1, or a percentage such as 60%",
             )
         config = replace(config, warn_at=fraction)
-    age = None if older_than is None else float(str(older_than.value))
+    age = None if older_than is None else msgspec.convert(older_than.value, float)
     if older_than is not None and age is not None and age < _LEAST_AGE_SECONDS:
         raise UsageError(
             f'{older_than.source} cannot be "{printable(older_than.written)}"', "give 1s or more"
@@ -131,15 +134,12 @@ def _wish(context: click.Context, config: Config) -> tuple[Ask, Config]:
 
 
 def _number(given: Given | None) -> int | None:
-    return None if given is None else int(str(given.value))
+    return None if given is None else msgspec.convert(given.value, int)
 
 
 def _refuse_contradictions(config: Config, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    if config.read_only and not dry_run:
-        raise UsageError(
-            "read_only is in force, and nothing can be ended",
-            "take read_only out of where pgtop config says it stands",
-        )
+    if not dry_run:
+        refuse_read_only(config)
     if config.applications and "*" not in config.applications:
         raise UsageError(
             "a filter by application is in force, and a process does not tell its application",
@@ -185,7 +185,7 @@ BREAK_GLASS: Final = Command(
     ),
     notes=(
         "Every option has its variable, such as PGTOP_DATA_DIR for --data-dir; a flag beats it.",
-        "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d.",
+        DURATIONS_NOTE,
         (
             "Over Unix sockets the idle age is a lower bound, shown as ≥ 3s: they are watched for 3 s, or "
             "for --older-than. Applications, advisory locks and LISTEN are not seen from the host."

@@ -1,12 +1,18 @@
 """The shape of a command: its help in sections with examples, and its name found among the arguments."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from pgtop.errors import UsageError
 from pgtop.options import Option
+
+VARIABLES_NOTE: Final = (
+    "Every option has its variable, such as PGTOP_WARN_AT for --warn-at; a flag beats it. "
+    "PGHOST, PGPASSWORD, ~/.pgpass and the rest of libpq's count as for psql."
+)
+DURATIONS_NOTE: Final = "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d."
 
 
 class Command(click.Command):

@@ -12,10 +12,11 @@ import click
 import msgspec
 
 from pgtop.break_glass_command import BREAK_GLASS
-from pgtop.command import Command
+from pgtop.command import DURATIONS_NOTE, VARIABLES_NOTE, Command
 from pgtop.config import Config, Given, in_force
 from pgtop.configfile import ConfigFile
-from pgtop.connecting import config_of, file_of, given_of, target_of, with_password
+from pgtop.connecting import config_of, file_of, given_of, refuse_read_only, target_of, with_password
+from pgtop.doctor_command import DOCTOR
 from pgtop.errors import ExitCode, UsageError
 from pgtop.options import (
     audit_options,
@@ -26,28 +27,20 @@ from pgtop.options import (
     reap_options,
 )
 from pgtop.setting_options import LOOKING, POLLING, REAPING, WATCHING, setting_options
-from pgtop.terminal import need_terminal, show, table_width, warn
+from pgtop.terminal import need_terminal, show, show_if_read, table_width, warn
 
 if TYPE_CHECKING:
     from pgtop.postgres.target import Target
 
 _NOTES: Final = (
-    (
-        "Every option has its variable, such as PGTOP_WARN_AT for --warn-at; a flag beats it. "
-        "PGHOST, PGPASSWORD, ~/.pgpass and the rest of libpq's count as for psql."
-    ),
-    "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d.",
+    VARIABLES_NOTE,
+    DURATIONS_NOTE,
     "Exit status: 0 done, 1 unexpected, 2 usage, 3 cannot connect, 4 no slot left, 5 not permitted.",
 )
 
 _REAP_STATUS: Final = (
     "Exit status: 0 done, or nothing to do; 1 unexpected, 2 usage, or the audit log cannot be written, "
     "3 cannot connect, 4 no slot left, 5 nobody could be ended for want of permission, 6 done in part."
-)
-
-_DOCTOR_STATUS: Final = (
-    "Exit status: 0 this role gets in at 100% and may reap, 5 it does not, or may not; 1 unexpected, "
-    "2 usage, 3 cannot connect, 4 no slot is left now: it does not get in."
 )
 
 _HIDDEN_STATES: Final = (
@@ -96,28 +89,11 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     return ExitCode.DONE
 
 
-def _doctor(context: click.Context, /, **_: Any) -> int:
-    config = config_of(context)
-    target = target_of(context)
-    from pgtop.core.json_text import json_line
-    from pgtop.doctor import examine, report
-    from pgtop.doctor_table import render
-
-    examination = with_password(
-        context, target, lambda known: examine(known, config.warn_at, config.wait_seconds, warn)
-    )
-    show(json_line(report(examination)) if context.params["json"] else render(examination, table_width()))
-    return ExitCode.DONE if examination.is_well else ExitCode.NOT_PERMITTED
-
-
 def _reap(context: click.Context, /, **_: Any) -> int:
     config = config_of(context)
     target = target_of(context)
-    if config.read_only and not context.params["dry_run"]:
-        raise UsageError(
-            "read_only is in force, and nothing can be ended",
-            "take read_only out of where pgtop config says it stands",
-        )
+    if not context.params["dry_run"]:
+        refuse_read_only(config)
     if context.params["watch"]:
         return _watch(context, target, config)
     from pgtop.core.json_text import json_line
@@ -129,9 +105,9 @@ def _reap(context: click.Context, /, **_: Any) -> int:
     answer = with_password(
         context, target, lambda known: reap(known, config, dry_run=dry_run, always=always, tell=warn)
     )
-    if answer.report is not None and answer.report.audit_problem:
-        warn(f"the outcomes are not in the audit log: {answer.report.audit_problem}")
-    show(json_line(as_report(answer)) if context.params["json"] else render(answer, table_width()))
+    if answer.warning:
+        warn(answer.warning)
+    show_if_read(json_line(as_report(answer)) if context.params["json"] else render(answer, table_width()))
     return answer.exit_code
 
 
@@ -263,24 +239,7 @@ COMMANDS: Final = {
         ),
         notes=(*_NOTES[:2], _HIDDEN_STATES, *_NOTES[2:]),
     ),
-    "doctor": Command(
-        "doctor",
-        callback=click.pass_context(_doctor),
-        params=[
-            json_option(),
-            *connection_options(),
-            *setting_options({"rescue", "wait_seconds", "warn_at"}),
-            *other_options(show),
-        ],
-        help="""Say whether this role would still get in when all slots are taken, and
-        could then make room, and what to grant or set where not. Nothing is changed.
-        CONNINFO is a URI, key=value pairs or a database's name, as psql takes them.""",
-        examples=(
-            ("pgtop doctor -h db1 -U ops", "before you need it"),
-            ("pgtop doctor -h db1 --json | jq .gets_in_at_full", "for scripts"),
-        ),
-        notes=(_NOTES[0], _DOCTOR_STATUS),
-    ),
+    "doctor": DOCTOR,
     "reap": Command(
         "reap",
         callback=click.pass_context(_reap),

@@ -7,11 +7,12 @@ reads a source hands its values over as `Given`s, so that a bad one is named as 
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from pgtop.core.discreet import Discreet
 from pgtop.core.labels import LOCAL
 from pgtop.core.match import Patterns, parse_network
 from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS, ReapPolicy
@@ -66,8 +67,10 @@ _Networks = Annotated[
 _YesOrNo = Annotated[bool, Meta(description="give true or false")]
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Config(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is in force for one run. Each bound's description is the mend that people read."""
+
+    SECRETS: ClassVar[frozenset[str]] = frozenset({"rescue"})
 
     rescue: str | None = None
     """The conninfo of a privileged role, for when the ordinary one finds no slot. May hold a password."""
@@ -129,14 +132,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         Path | None, Meta(description="give the path of a file, or false for none (--no-history)")
     ] = msgspec.field(default_factory=default_history)
     """Where the dashboard keeps the series behind its graph; None for nowhere."""
-
-    def __repr__(self) -> str:
-        return f"Config({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
-
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        # What a crash of the screen shows: without the rescue role's conninfo, which may hold a password.
-        fields = [(name, getattr(self, name)) for name in self.__struct_fields__]
-        return [(name, "***" if name == "rescue" and value is not None else value) for name, value in fields]
 
     @property
     def policy(self) -> ReapPolicy:

@@ -25,6 +25,15 @@ def config_of(context: click.Context) -> Config:
     return in_force(given_of(context, file_of(context)))
 
 
+def refuse_read_only(config: Config) -> None:
+    """Raises UsageError where nothing may be ended."""
+    if config.read_only:
+        raise UsageError(
+            "read_only is in force, and nothing can be ended",
+            "take read_only out of where pgtop config says it stands",
+        )
+
+
 def file_of(context: click.Context) -> ConfigFile:
     """The configuration file. Raises UsageError."""
     return read_config_file(context.params["config"])
@@ -89,8 +98,8 @@ def target_of(context: click.Context) -> "Target":
     """
     from pgtop.postgres.conninfo import resolve
 
-    name = _server_name(context)
-    conninfo: str | None = context.params["conninfo"] if name is None else file_of(context).conninfo_of(name)
+    name, file = _server_name(context), file_of(context)
+    conninfo: str | None = context.params["conninfo"] if name is None else file.conninfo_of(name)
     flags: dict[str, str | None] = {}
     environ = dict(os.environ)
     for parameter, option, variable in _LIBPQ:
@@ -102,7 +111,7 @@ def target_of(context: click.Context) -> "Target":
         else:
             environ[variable] = value
     target = resolve(conninfo, flags, environ)
-    rescue = given_of(context, file_of(context)).get("rescue")
+    rescue = given_of(context, file).get("rescue")
     if rescue is None or not rescue.written:
         return target
     from pgtop.postgres.rescue import with_rescue

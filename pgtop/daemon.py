@@ -71,7 +71,7 @@ class Daemon:
         self._dry_run = dry_run
         self._face = DRY_FACE if dry_run else FACE
         self._seat = Seat(target, self._face)
-        audit = AuditLog(config.audit_log, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
+        audit = AuditLog.configured(config)
         reaper = Reaper(SeatHand(self._seat), audit, self._face, operator(os.environ))
         self._auto = AutoReaper(reaper, self._seat, config.policy, config.every_seconds, dry_run=dry_run)
         self._poller = Poller(Probe(self._seat), config.interval_seconds)

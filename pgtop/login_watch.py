@@ -28,6 +28,7 @@ class LoginWatch:
         self._seconds = seconds
         self._tell = tell
         self._changed = asyncio.Event()
+        self._one = asyncio.Lock()
         self._is_fresh = False
         self._knocked_at = 0.0
 
@@ -73,7 +74,8 @@ class LoginWatch:
         return is_fresh and self.limit is not None
 
     async def _knock(self) -> None:
-        knocked = await knock(self._poller.probe.seat)
+        async with self._one:
+            knocked = await knock(self._poller.probe.seat)
         self._knocked_at = time.monotonic()
         if knocked.is_known:
             self.limit = knocked.limit

@@ -21,16 +21,18 @@ class Poller:
         self.probe = probe
         self._interval_seconds = interval_seconds
         self._due = 0.0
+        self._is_out = False
         self._wake = asyncio.Event()
 
     @property
     def interval_seconds(self) -> float:
-        """Seconds between the starts of two polls; setting it takes effect at once."""
+        """Seconds between the starts of two polls; setting it moves the next, but for an outage's retry."""
         return self._interval_seconds
 
     @interval_seconds.setter
     def interval_seconds(self, seconds: float) -> None:
-        self._due += seconds - self._interval_seconds
+        if not self._is_out:  # the pace of asking again for a seat is another one
+            self._due += seconds - self._interval_seconds
         self._interval_seconds = seconds
         self._wake.set()
 
@@ -44,6 +46,7 @@ class Poller:
         await self._until_due()
         started = time.monotonic()
         result = await self.probe.poll()
+        self._is_out = isinstance(result, Outage)
         if isinstance(result, Outage):
             self._due = time.monotonic() + result.retry_after_seconds
         else:

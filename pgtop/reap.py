@@ -15,7 +15,7 @@ from pgtop.postgres.seat import Seat
 from pgtop.postgres.seat_hand import SeatHand
 from pgtop.postgres.target import Target
 from pgtop.reap_report import Answer
-from pgtop.reaper import Outcome, Reaper, Report
+from pgtop.reaper import Reaper, Report
 
 FACE: Final = "reap"
 
@@ -36,7 +36,7 @@ async def reap(
     hidden, an AuditError where the audit log cannot be written; nobody was ended then.
     """
     seat = Seat(target, FACE)
-    audit = AuditLog(config.audit_log, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
+    audit = AuditLog.configured(config)
     reaper = Reaper(SeatHand(seat), audit, FACE, operator(os.environ))
     await enter(seat, config.wait_seconds, tell)
     try:
@@ -70,7 +70,4 @@ def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:
 async def _usage_after(probe: Probe, report: Report) -> float:
     """The usage as a poll shows it; as the outcomes tell where there is no connection any more."""
     result = await probe.poll() if probe.seat.is_held else None
-    if isinstance(result, Snapshot):
-        return result.usage
-    plan = report.plan
-    return (plan.total - report.count(Outcome.TERMINATED)) / plan.slots
+    return result.usage if isinstance(result, Snapshot) else report.usage_after

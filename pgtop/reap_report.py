@@ -28,6 +28,12 @@ class Answer(msgspec.Struct, frozen=True):
     """Measured by a poll after a real run; the plan's for a dry one."""
 
     @property
+    def warning(self) -> str:
+        """What a person should know beside the outcomes; "" for nothing."""
+        problem = self.report.audit_problem if self.report is not None else ""
+        return f"the outcomes are not in the audit log: {problem}" if problem else ""
+
+    @property
     def exit_code(self) -> ExitCode:
         """As the report has it; where the outcomes could not be written down, done in part at best."""
         if self.report is None:

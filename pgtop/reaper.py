@@ -92,6 +92,11 @@ class Report(msgspec.Struct, frozen=True):
         return sum(result.outcome is outcome for result in self.results)
 
     @property
+    def usage_after(self) -> float:
+        """The usage as the outcomes tell it, for where nobody can look any more."""
+        return (self.plan.total - self.count(Outcome.TERMINATED)) / self.plan.slots
+
+    @property
     def exit_code(self) -> ExitCode:
         """0 done, 5 where every victim was denied, 6 where something was left undone."""
         done = {Outcome.TERMINATED, Outcome.CANCELLED, Outcome.CHANGED}

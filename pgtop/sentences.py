@@ -3,6 +3,7 @@ and what came of it.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from pgtop.core.activity import Backend
@@ -94,16 +95,23 @@ def _meant(age: float, in_transaction_age: float | None) -> str:
     return f"{idle}, or idle in transaction for more than {duration(in_transaction_age)}"
 
 
+def ranked(names: Iterable[str]) -> list[tuple[str, int]]:
+    """Each name with how often it stands there, the most first.
+
+    >>> ranked(["web", "etl", "app", "web"])
+    [('web', 2), ('app', 1), ('etl', 1)]
+    """
+    return sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
+
+
 def by_application(plan: Plan) -> list[tuple[str, int]]:
     """The victims' applications with their counts, the most first."""
-    names = Counter(label(victim.backend.application_name, NO_APPLICATION) for victim in plan.victims)
-    return sorted(names.items(), key=lambda item: (-item[1], item[0]))
+    return ranked(label(victim.backend.application_name, NO_APPLICATION) for victim in plan.victims)
 
 
 def by_user_and_database(plan: Plan) -> list[tuple[str, int]]:
     """The victims' users and databases with their counts, the most first."""
-    names = Counter(user_and_database(victim.backend) for victim in plan.victims)
-    return sorted(names.items(), key=lambda item: (-item[1], item[0]))
+    return ranked(user_and_database(victim.backend) for victim in plan.victims)
 
 
 def user_and_database(backend: Backend) -> str:

@@ -103,8 +103,6 @@ class Look(msgspec.Struct, frozen=True):
     @property
     def connecting(self) -> int:
         """How many slots clients hold that are still connecting, as far as the refused login tells."""
-        if self.refused is None:
-            return 0
         return held_by_connecting(self.refused, self.snapshot.server.limits, self.snapshot.counts.total)
 
 

@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -43,6 +44,12 @@ def show(text: str) -> None:
         raise PgtopError(f"cannot write to standard output ({error.strerror})") from error
 
 
+def show_if_read(text: str) -> None:
+    """As `show`, where the exit status tells the same: it counts, though nobody reads any more."""
+    with suppress(ReaderGoneError):
+        show(text)
+
+
 def warn(line: str) -> None:
     """Tells something on standard error, in one printable line that begins with `pgtop: `."""
     stream = sys.stderr
@@ -57,7 +64,7 @@ def warn(line: str) -> None:
 
 def table_width() -> int:
     """Cells that a table on standard output may take."""
-    if not sys.stdout.isatty():
+    if sys.stdout is None or not sys.stdout.isatty():
         return WIDTH_OF_A_FILE
     return shutil.get_terminal_size((80, 24)).columns
 

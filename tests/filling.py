@@ -34,14 +34,21 @@ async def leave(sessions: list[asyncpg.Connection], number: int = 2) -> None:
 
 
 @contextmanager
+def stalled_login(port: int, **parameters: str) -> Iterator[socket.socket]:
+    """A client that has said who it is, and never a word more, whatever it is asked."""
+    said = {"user": "postgres", "database": "postgres", **parameters}
+    words = b"".join(word.encode() + b"\0" for pair in said.items() for word in pair) + b"\0"
+    with socket.create_connection((HOST, port)) as client:
+        client.sendall(struct.pack("!ii", len(words) + 8, PROTOCOL_3) + words)
+        yield client
+
+
+@contextmanager
 def stalled_in_authentication(port: int, role: Role, number: int) -> Iterator[None]:
     """Clients that say who they are, are asked for the password, and never answer."""
-    words = b"".join(word.encode() + b"\0" for word in ("user", role.name, "database", "postgres", ""))
-    packet = struct.pack("!ii", len(words) + 8, PROTOCOL_3) + words
     with ExitStack() as stack:
         for _ in range(number):
-            client = stack.enter_context(socket.create_connection((HOST, port)))
-            client.sendall(packet)
+            client = stack.enter_context(stalled_login(port, user=role.name))
             assert client.recv(1) == b"R"
         yield
 

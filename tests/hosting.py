@@ -1,10 +1,6 @@
 """A server as its own host sees it, for tests: the watcher, and a reaper that works by its hand."""
 
 import asyncio
-import socket as sockets
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,21 +74,3 @@ def seen(view: HostView, connection: asyncpg.Connection) -> Backend:
     """A session's backend in a view."""
     pid = connection.get_server_pid()
     return next(backend for backend in view.snapshot.backends if backend.pid == pid)
-
-
-@contextmanager
-def stalled_login(server: ThrowawayServer, **parameters: str) -> Iterator[sockets.socket]:
-    """A client that has said who it is, and never a word more, whatever it is asked."""
-    with sockets.create_connection(("127.0.0.1", server.port)) as client:
-        said = {"user": "postgres", "database": "postgres", **parameters}
-        text = "".join(f"{name}\0{value}\0" for name, value in said.items()) + "\0"
-        body = struct.pack("!i", 196_608) + text.encode()
-        client.sendall(struct.pack("!i", len(body) + 4) + body)
-        yield client
-
-
-@contextmanager
-def silent_client(server: ThrowawayServer) -> Iterator[sockets.socket]:
-    """A client that has connected, and says nothing at all."""
-    with sockets.create_connection(("127.0.0.1", server.port)) as client:
-        yield client

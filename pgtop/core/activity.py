@@ -299,3 +299,5 @@ class Outage(msgspec.Struct, frozen=True):
     """How many logins were refused so far for that."""
     seconds: float = 0.0
     """Since the first of them."""
+    rescue_problem: str = ""
+    """Why the rescue role does not get in, where that is not for want of a slot; printable."""

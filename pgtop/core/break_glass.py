@@ -95,6 +95,9 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
         return Spared(backend, SparedFor.AGE_UNKNOWN, "its title is cut off: what it does is not known")
     if backend.state in IN_TRANSACTION:
         return Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state}")
+    if _is_no_text(backend) and policy.protected.name_anybody:
+        reason = "its user or database is no text here, so nobody can say whether it is protected"
+        return Spared(backend, SparedFor.UNSURE, reason)
     if policy.only.is_unsure_of(backend):
         reason = "user and database cannot be told apart: name both in full, --user and --database"
         return Spared(backend, SparedFor.UNSURE, reason)
@@ -103,3 +106,8 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
     if backend.idle_at_least:
         return Victim(backend, f"did not run for {duration(age)} while watched", Guard.STATE)
     return Victim(backend, f"idle for {duration(age)} (> {duration(least)})", Guard.STATE)
+
+
+def _is_no_text(backend: Backend) -> bool:
+    """True where a name holds bytes that are no UTF-8, as of a database in another encoding."""
+    return "\ufffd" in f"{backend.usename}{backend.datname}"

@@ -10,13 +10,11 @@ import msgspec
 from pgtop.core.checkup import Checkup, Membership
 from pgtop.core.doctor_rooms import room_findings
 from pgtop.core.doctor_settings import setting_findings
-from pgtop.core.findings import LOOK_WHO, Finding, Status, on_primary, set_on_server
+from pgtop.core.findings import KEPT, LOOK_WHO, Finding, Status, on_primary, set_on_server
 from pgtop.core.mends import Identifier, comment, granted, lines
 from pgtop.core.text import plural
 
 RESERVED_GROUP: Final = "pg_use_reserved_connections"
-_KEPT: Final = "3"
-"""How many slots a mend keeps: what PostgreSQL keeps for superusers."""
 
 _DIRECTLY: Final = comment("connect to the server itself: its own host and port, with -h and -p")
 
@@ -91,7 +89,7 @@ def login_finding(checkup: Checkup) -> Finding:
         if kept:
             said = f"{plural(kept, 'slot')} kept for superusers, of whom role {role} is one"
             return _entry(checkup, said, limits.max_connections)
-        mend = set_on_server(checkup, {"superuser_reserved_connections": _KEPT}, restart=True)
+        mend = set_on_server(checkup, {"superuser_reserved_connections": KEPT}, restart=True)
         return _login("bad", f"role {role} is a superuser, but no slot is kept for superusers", mend)
     provided = limits.provider_reserved_connections
     if provided and account.provider is not None and account.provider.has_privileges:
@@ -130,7 +128,7 @@ def _nothing_kept(checkup: Checkup, membership: Membership) -> Finding:
         mends.append(_grant(checkup, RESERVED_GROUP, account.login, membership, account.login_inherits))
     if not checkup.server.limits.reserved_connections:
         problems.append("reserved_connections is 0, so no slot is kept for such roles")
-        mends.append(set_on_server(checkup, {"reserved_connections": _KEPT}, restart=True))
+        mends.append(set_on_server(checkup, {"reserved_connections": KEPT}, restart=True))
     return _login("bad", ", and ".join(problems), lines(*mends))
 
 

@@ -3,15 +3,13 @@
 from typing import Final
 
 from pgtop.core.checkup import Checkup, Role, Use
-from pgtop.core.findings import LOOK_WHO, Finding, Status, on_primary, set_on_server
+from pgtop.core.findings import KEPT, LOOK_WHO, Finding, Status, on_primary, set_on_server
 from pgtop.core.mends import Identifier, comment, lines
 from pgtop.core.text import percent, plural
 
 _SHOWN: Final = 5
 _ROOM: Final = 3
 """How much a limit is raised by at least."""
-_KEPT: Final = "3"
-"""How many slots a mend keeps: as many as PostgreSQL keeps for superusers unless told otherwise."""
 
 
 def room_findings(checkup: Checkup, warn_at: float) -> tuple[Finding, ...]:
@@ -63,7 +61,7 @@ def reserve_finding(checkup: Checkup) -> Finding:
     topic, kept = "superuser_reserved_connections", limits.superuser_reserved_connections
     if kept:
         return Finding(topic, "ok", f"{plural(kept, 'slot')} kept for superusers")
-    mend = set_on_server(checkup, {topic: _KEPT}, restart=True)
+    mend = set_on_server(checkup, {topic: KEPT}, restart=True)
     if limits.reserved_connections:
         return Finding(topic, "warn", "0: superusers share what reserved_connections keeps", mend)
     return Finding(topic, "bad", "0: when the server is full nobody gets in, superusers neither", mend)

@@ -10,6 +10,9 @@ from pgtop.core.mends import altered_system, comment, lines
 
 Status = Literal["ok", "warn", "bad"]
 
+KEPT: Final = "3"
+"""How many slots a mend keeps: as many as PostgreSQL keeps for superusers unless told otherwise."""
+
 LOOK_WHO: Final = "pgtop reap --dry-run shows who may be ended"
 
 _COMMAND_LINE: Final = "command line"

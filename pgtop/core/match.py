@@ -28,6 +28,11 @@ class Patterns(msgspec.Struct, frozen=True):
         """True where there is no pattern at all."""
         return not (self.applications or self.users or self.databases or self.addresses)
 
+    @property
+    def name_anybody(self) -> bool:
+        """Whether there is a pattern of a user's or a database's name."""
+        return bool(self.users or self.databases)
+
     def admit(self, backend: Backend) -> bool:
         """Whether the backend matches one pattern of each kind that has any, names exactly as written.
 

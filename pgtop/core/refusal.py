@@ -38,11 +38,12 @@ def connecting_words(number: int) -> str:
     return f"{held} held by clients still connecting"
 
 
-def held_by_connecting(limit: Limit, limits: Limits, total: int) -> int:
+def held_by_connecting(limit: Limit | None, limits: Limits, total: int) -> int:
     """How many slots clients hold that are still connecting, while a view counts `total` client backends.
 
     What refuses a login tells how many slots are taken at least; up to PostgreSQL 17 pg_stat_activity does
-    not show those whose authentication is not over. 0 where the limit says nothing about slots.
+    not show those whose authentication is not over. 0 where the limit says nothing about slots, or none
+    refuses.
 
     >>> held_by_connecting(Limit.ORDINARY, Limits(100, 3), 85)
     12
@@ -55,4 +56,4 @@ def held_by_connecting(limit: Limit, limits: Limits, total: int) -> int:
         Limit.EVERY: limits.max_connections,
         Limit.UNKNOWN: limits.slots,
     }
-    return max(0, taken.get(limit, 0) - total)
+    return max(0, taken[limit] - total) if limit in taken else 0

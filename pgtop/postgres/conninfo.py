@@ -15,12 +15,11 @@ from pgtop.errors import UsageError
 from pgtop.postgres.conninfo_text import parse_conninfo
 from pgtop.postgres.parameters import from_environment, normalised, refuse_unkept, shown
 from pgtop.postgres.service import service_parameters
-from pgtop.postgres.target import CONNECT_TIMEOUT_SECONDS, SocketOptions, Target, Tls
+from pgtop.postgres.target import CONNECT_TIMEOUT_SECONDS, SOCKET_DIRECTORIES, SocketOptions, Target, Tls
 
 __all__ = ["Target", "resolve"]
 
 DEFAULT_PORT: Final = 5432
-_SOCKET_DIRECTORIES: Final = ("/var/run/postgresql", "/tmp")  # noqa: S108 (where servers put their sockets)
 _SESSION_ATTRIBUTES: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _TLS_VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
@@ -131,7 +130,7 @@ def _check_address(address: str) -> None:
 
 
 def _default_host(port: int) -> str:
-    for directory in _SOCKET_DIRECTORIES:
+    for directory in SOCKET_DIRECTORIES:
         if Path(directory, f".s.PGSQL.{port}").exists():
             return directory
     return "localhost"

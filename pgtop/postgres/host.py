@@ -16,7 +16,6 @@ Every call blocks, and must not be made on a thread that runs an event loop (see
 import os
 import re
 import time
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -42,7 +41,7 @@ from pgtop.postgres.host_servers import ClosedError, HostServer, system_identifi
 from pgtop.postgres.host_settings import limits_of, pending_note
 from pgtop.postgres.own_kind import OwnKind, own_kind
 from pgtop.postgres.proc import Process
-from pgtop.postgres.sockets import TcpSocket, UnixSocket
+from pgtop.postgres.sockets import ClientSockets, TcpSocket, UnixSocket
 
 SENT_TOLERANCE_MICROSECONDS: Final = 400_000
 """Two readings of when data was last sent that differ by less tell of the same moment.
@@ -137,21 +136,21 @@ class HostWatcher:
         """What the last look saw of a session; None where it was not there."""
         return self._marks.get(identity)
 
-    def look(self, processes: Iterable[Process] | None = None) -> HostView:
-        """Looks once. `processes` are those of this very moment, where the caller has them.
+    def look(self) -> HostView:
+        """Looks once.
 
         Raises ConnectError where the server is gone or does not take clients, NotPermittedError where its
         processes may not be looked into or their titles tell nothing.
         """
         begun = time.perf_counter()
-        seen = list(proc.processes() if processes is None else processes)
+        seen = proc.processes()
         postmaster, children = self._family(seen)
         found = [(each, title) for each in children if (title := self._read(each)) is not None]
         try:
             kind = own_kind(seen, self.server.port)
             # Ages are by the moment of asking: to read hundreds of processes takes a while.
             asked_at = self.now
-            around = _Sockets(self.server.port)
+            around = ClientSockets(self.server.port)
             inodes = {each.pid: proc.socket_inodes(each.pid) for each, _ in found}
             silent = [each for each in children if each.command_line == postmaster.command_line]
             waiting = [each for each in silent if around.any_of(proc.socket_inodes(each.pid))]
@@ -159,7 +158,7 @@ class HostWatcher:
             raise ClosedError(self.server.uid) from error
         marks, backends = {}, []
         for process, title in found:
-            socket = around.of(inodes[process.pid], title)
+            socket = around.of(inodes[process.pid], title.port)
             backend, mark = self._backend(process, title, socket, kind, asked_at)
             marks[backend.id] = mark
             backends.append(backend)
@@ -276,34 +275,6 @@ class HostWatcher:
         ]
         clients += [Connecting(each.pid, None, None, self.started(each), _SILENT, "") for each in silent]
         return tuple(sorted(clients, key=lambda each: (each.since, each.pid)))
-
-
-class _Sockets:
-    """The sockets of one server's clients at one moment."""
-
-    def __init__(self, port: int) -> None:
-        self._tcp = {each.inode: each for each in sockets.tcp_sockets(port)}
-        name = socket_name(port)
-        self._unix = {each.inode: each for each in sockets.unix_sockets() if each.name.endswith(name)}
-
-    def any_of(self, inodes: frozenset[int]) -> bool:
-        """Whether one of the inodes is of a client's connection."""
-        return any(inode in self._tcp or inode in self._unix for inode in inodes)
-
-    def of(self, inodes: frozenset[int], title: Title) -> TcpSocket | UnixSocket | None:
-        """The one socket that the client of a title is on; None where it is not surely found."""
-        found: list[TcpSocket | UnixSocket]
-        if title.port is None:
-            found = [self._unix[inode] for inode in inodes if inode in self._unix]
-        else:
-            mine = [self._tcp[inode] for inode in inodes if inode in self._tcp]
-            found = [each for each in mine if each.remote_port == title.port]
-        return found[0] if len(found) == 1 else None
-
-
-def socket_name(port: int) -> str:
-    """How the path of a server's Unix socket ends."""
-    return f"/.s.PGSQL.{port}"
 
 
 def titles_off_error() -> NotPermittedError:

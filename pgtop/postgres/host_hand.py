@@ -68,7 +68,6 @@ class HostGrip:
 
     def __init__(self, watcher: HostWatcher) -> None:
         self._watcher = watcher
-        self._marks: dict[BackendId, Mark | None] = {}
         self._descriptors: dict[BackendId, int] = {}
 
     @property

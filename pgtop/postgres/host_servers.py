@@ -9,7 +9,6 @@ lies below /proc/<pid>, and may have been laid there by anybody.
 import os
 import pwd
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,9 +20,7 @@ from pgtop.core.title import is_server_process
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
 from pgtop.postgres import proc
 from pgtop.postgres.proc import Process
-
-SOCKET_DIRECTORIES: Final = ("/var/run/postgresql", "/tmp")  # noqa: S108 - where PostgreSQL puts its sockets
-"""Where lock files of servers lie, by the packages' defaults and PostgreSQL's own."""
+from pgtop.postgres.target import SOCKET_DIRECTORIES
 
 _PORT_LINE: Final = 3
 _NUMBER: Final = re.compile("[0-9]{1,12}")
@@ -47,11 +44,6 @@ class HostServer(msgspec.Struct, frozen=True):
     """The first of its socket directories; "" where it has none."""
     postmaster_start: int
     """Microseconds since the Unix epoch, of whole seconds."""
-
-    @property
-    def owner(self) -> str:
-        """The name of the user that runs it."""
-        return user_name(self.uid)
 
     @property
     def label(self) -> str:
@@ -92,9 +84,9 @@ def user_name(uid: int) -> str:
         return f"#{uid}"
 
 
-def find_servers(processes: Iterable[Process] | None = None) -> HostServers:
+def find_servers() -> HostServers:
     """The servers of this host, as far as this user may look into them. Never raises."""
-    seen = {each.pid: each for each in (proc.processes() if processes is None else processes)}
+    seen = {each.pid: each for each in proc.processes()}
     parents = {each.parent for each in seen.values() if is_server_process(each.title)}
     servers, closed = [], set()
     for pid in parents:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -17,6 +16,7 @@ from pgtop.postgres.outages import STARTING, TIMEOUT, UNREACHABLE, LoginError
 from pgtop.postgres.passfile import stored_password
 from pgtop.postgres.target import Endpoint, SocketOptions, Target
 from pgtop.postgres.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
+from pgtop.postgres.unawaited import unawaited_at_exit
 
 OLDEST_VERSION: Final = 14
 STATEMENT_TIMEOUT_SECONDS: Final = 9
@@ -54,6 +54,8 @@ class Session(NamedTuple):
     endpoint: Endpoint
     own_pid: int
     pooled: bool
+    role: str
+    """As whom it logged in."""
 
 
 async def log_in(
@@ -148,7 +150,7 @@ class _Attempt:
             # Through a pooler a setting would stay behind for whoever gets that backend next.
             if late and not pooled:
                 await _set(connection, {name: _SETTINGS[name] for name in late})
-            return Session(connection, self._endpoint, own_pid, pooled)
+            return Session(connection, self._endpoint, own_pid, pooled, self._target.user)
         except BaseException:
             connection.terminate()
             raise
@@ -165,8 +167,11 @@ class _Attempt:
                 if pinned is None and mode in ("prefer", "allow") and not endpoint.is_socket:
                     self._pins[endpoint] = ENCRYPTED if mode == "prefer" else PLAIN
                 raise full from None
-            # What was pinned is no longer known to do: the next try asks either way again.
+            # What was pinned is no longer known to do: what is asked next is asked either way again.
             self._pins.pop(endpoint, None)
+            if pinned is not None and isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+                # There is a slot now, and pg_hba.conf lets this role in the other way alone.
+                return await self._connect(server_settings)
             if pinned is not ENCRYPTED or not is_plain_refused(error):
                 raise
         self._pins[endpoint] = PLAIN
@@ -202,6 +207,15 @@ class _Attempt:
                 f"{self._endpoint.label} runs PostgreSQL {version.major}.{version.minor}",
                 f"pgtop needs {OLDEST_VERSION} or newer",
             )
+
+
+async def say_goodbye(connection: Connection, seconds: float) -> None:
+    """Ends a session in order, or at once where the server does not answer within so many seconds."""
+    try:
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await connection.close(timeout=seconds)
+    finally:
+        connection.terminate()
 
 
 async def _set(connection: Connection, settings: Mapping[str, str]) -> None:
@@ -242,28 +256,9 @@ async def _look_up(endpoint: Endpoint) -> None:
     """
     if endpoint.is_socket or _is_address(endpoint.address):
         return
-    loop = asyncio.get_running_loop()
-    found: asyncio.Future[None] = loop.create_future()
-
-    def answer(error: OSError | UnicodeError | None) -> None:
-        if found.done():
-            return
-        if error is None:
-            found.set_result(None)
-        else:
-            found.set_exception(error)
-
-    def look() -> None:
-        failure: OSError | UnicodeError | None = None
-        try:
-            socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop may have closed meanwhile
-            loop.call_soon_threadsafe(answer, failure)
-
-    threading.Thread(target=look, name="name look-up", daemon=True).start()
-    await found
+    await unawaited_at_exit(
+        lambda: socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
+    )
 
 
 def _is_address(host: str) -> bool:

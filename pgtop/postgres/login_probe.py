@@ -1,14 +1,12 @@
 """Logs in once and leaves at once: the only way to learn that logins are refused which no view shows."""
 
-import contextlib
 from typing import Final
 
 import msgspec
 
 from pgtop.core.refusal import Limit
 from pgtop.errors import PgtopError
-from pgtop.postgres.faults import DRIVER_ERRORS
-from pgtop.postgres.login import log_in
+from pgtop.postgres.login import log_in, say_goodbye
 from pgtop.postgres.outages import refusing_limit
 from pgtop.postgres.seat import Seat
 
@@ -42,11 +40,7 @@ async def knock(seat: Seat) -> Knock:
         )
     except PgtopError as error:
         return _knock(refusing_limit(error), got_in=False)
-    try:
-        with contextlib.suppress(*DRIVER_ERRORS):
-            await session.connection.close(timeout=_GOODBYE_SECONDS)
-    finally:
-        session.connection.terminate()
+    await say_goodbye(session.connection, _GOODBYE_SECONDS)
     return _knock(None, got_in=True)
 
 

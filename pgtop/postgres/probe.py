@@ -120,6 +120,7 @@ class Probe:
             limit=limit,
             tries=seat.tries.count,
             seconds=seat.tries.seconds,
+            rescue_problem=seat.rescue_fault.problem if seat.rescue_fault is not None else "",
         )
 
     async def server(self) -> Server:
@@ -142,7 +143,7 @@ class Probe:
             row = await self._ask()
         except asyncpg.InsufficientPrivilegeError as error:
             raise NotPermittedError(
-                f"role {printable(self.seat.target.user)} may not see the sessions ({printable(str(error))})",
+                f"role {printable(self.seat.role)} may not see the sessions ({printable(str(error))})",
                 "GRANT pg_monitor to it, and EXECUTE on that function",
             ) from error
         assert row is not None  # noqa: S101 - an aggregate without GROUP BY gives one row

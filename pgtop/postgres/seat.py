@@ -11,6 +11,7 @@ soon as the ordinary one gets in.
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
@@ -22,8 +23,14 @@ from pgtop.core.refusal import Limit
 from pgtop.core.text import printable
 from pgtop.errors import FullError, PgtopError
 from pgtop.postgres.faults import DRIVER_ERRORS, SeatLostError
-from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in
-from pgtop.postgres.outages import TIMEOUT, LimitReachedError, refusing_limit
+from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in, say_goodbye
+from pgtop.postgres.outages import (
+    REFUSED,
+    RETRY_AFTER_SECONDS,
+    TIMEOUT,
+    LimitReachedError,
+    refusing_limit,
+)
 from pgtop.postgres.target import Target
 from pgtop.postgres.tls import Pins
 from pgtop.postgres.tries import Tries
@@ -35,6 +42,7 @@ that a slow statement doesn't cost the connection."""
 _GOODBYE_SECONDS: Final = 0.25
 _GIVE_BACK_SECONDS: Final = 2.0
 """How long the ordinary login is waited for while the rescue role's session does the work."""
+_RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue names"
 _LONGEST_NAME: Final = 63
 _FATAL: Final = frozenset({"FATAL", "PANIC"})
 
@@ -68,11 +76,16 @@ class Seat:
         """What refused the ordinary role's last login; None where that got in."""
         self.is_rescue = False
         """True where the last session is the rescue role's."""
+        self.rescue_fault: PgtopError | None = None
+        """Why the rescue role did not get in at its last login, where not for want of one of the server's
+        slots."""
+        self._rescue_rests_until = 0.0
         self._unset = unset
         self._session: Session | None = None
         self._last: Session | None = None
         self._lock = asyncio.Lock()
         self._steady = 0
+        self._refusals = 0
         self._pins: Pins = {}
         self._rescue_pins: Pins = {}
 
@@ -94,8 +107,7 @@ class Seat:
     @property
     def role(self) -> str:
         """The role of the last session; the ordinary one before the first `take`."""
-        rescue = self.target.rescue
-        return rescue.user if self.is_rescue and rescue is not None else self.target.user
+        return self._last.role if self._last else self.target.user
 
     @property
     def address(self) -> tuple[str, int]:
@@ -117,12 +129,13 @@ class Seat:
             try:
                 self._session = self._last = await self._log_in()
             except (FullError, LimitReachedError):
-                self.pause_seconds = self.tries.refused(2 if self.target.rescue else 1)
+                self.pause_seconds = self.tries.refused(self._refusals)
                 raise
             except PgtopError:
                 self.tries.clear()
                 raise
             self.tries.clear()
+            self.rescue_fault, self._rescue_rests_until = None, 0.0
             self._pins.clear()
             self._rescue_pins.clear()
 
@@ -130,26 +143,39 @@ class Seat:
         try:
             session = await log_in(self.target, self.application_name, self._pins, self._unset)
         except (FullError, LimitReachedError) as error:
-            self.refused = refusing_limit(error)
+            self.refused, self._refusals = refusing_limit(error), 1
             rescue = self.target.rescue
             if rescue is None:
+                self.rescue_fault = None
                 raise
             return await self._rescued(rescue, error)
         self.refused, self.is_rescue = None, False
         return session
 
     async def _rescued(self, rescue: Target, refused: FullError | LimitReachedError) -> Session:
-        try:
-            session = await log_in(rescue, self.application_name, self._rescue_pins, self._unset)
-        except (FullError, LimitReachedError):
-            raise
-        except PgtopError as error:
-            problem = f"{refused.problem}, and the rescue role does not get in: {error.problem}"
-            if isinstance(refused, LimitReachedError):
-                raise LimitReachedError(problem, error.mend, refused.limit) from error
-            raise FullError(problem, error.mend, refused.limit) from error
-        self.is_rescue = True
-        return session
+        # A wrong password, or a host that does not answer, is not tried as often as a full server is.
+        if time.monotonic() >= self._rescue_rests_until:
+            try:
+                session = await log_in(rescue, self.application_name, self._rescue_pins, self._unset)
+            except (FullError, LimitReachedError) as error:
+                self._refusals += 1
+                self.rescue_fault = None
+                if isinstance(refused, LimitReachedError) or isinstance(error, FullError):
+                    raise
+                self.rescue_fault = error  # its own limit: the server is full all the same
+            except PgtopError as error:
+                self.rescue_fault = error
+                self._rescue_rests_until = time.monotonic() + RETRY_AFTER_SECONDS[REFUSED]
+            else:
+                self.is_rescue = True
+                return session
+        fault = self.rescue_fault
+        if fault is None:
+            raise refused
+        problem = f"{refused.problem}, and the rescue role does not get in: {fault.problem}"
+        if isinstance(refused, LimitReachedError):
+            raise LimitReachedError(problem, _RESCUE_MEND, refused.limit) from fault
+        raise FullError(problem, _RESCUE_MEND, refused.limit) from fault
 
     @contextlib.contextmanager
     def steady(self) -> Iterator[None]:
@@ -178,14 +204,19 @@ class Seat:
         except PgtopError as error:
             self.refused = refusing_limit(error)
             return
-        async with self._lock:
-            old = self._session
-            if self._steady or old is None or not self.is_rescue:
+        is_taken = False
+        try:
+            async with self._lock:
+                old = self._session
+                if self._steady or old is None or not self.is_rescue:
+                    return
+                self._session = self._last = session
+                self.refused, self.is_rescue = None, False
+                is_taken = True
+        finally:
+            if not is_taken:
                 session.connection.terminate()
-                return
-            self._session = self._last = session
-            self.refused, self.is_rescue = None, False
-        await _say_goodbye(old.connection)
+        await say_goodbye(old.connection, _GOODBYE_SECONDS)
 
     async def fetch(
         self, query: str, *args: object, limit_seconds: float = LIMIT_SECONDS
@@ -211,7 +242,7 @@ class Seat:
         if self._lock.locked():
             session.connection.terminate()
         else:
-            await _say_goodbye(session.connection)
+            await say_goodbye(session.connection, _GOODBYE_SECONDS)
 
     def drop(self) -> None:
         """Ends the connection at once, without waiting for anything."""
@@ -267,14 +298,6 @@ class Seat:
                     f"the connection to {self._label} was lost ({text})", "it has to be taken again"
                 ) from error
             raise
-
-
-async def _say_goodbye(connection: Connection) -> None:
-    try:
-        with contextlib.suppress(*DRIVER_ERRORS):
-            await connection.close(timeout=_GOODBYE_SECONDS)
-    finally:
-        connection.terminate()
 
 
 def _is_fatal(error: BaseException) -> bool:

@@ -9,6 +9,7 @@ import gc
 import os
 import socket
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -111,20 +112,24 @@ def _tcp_socket(message: Any) -> TcpSocket:
     )
 
 
-def unix_sockets() -> list[UnixSocket]:
-    """The connected Unix sockets of this host. Raises OSError where the kernel cannot be asked."""
+@cache
+def _unix_marshal() -> Any:
+    """How answers about Unix sockets are read: with the last attribute, which the library does not know."""
     from pyroute2.netlink.diag import MarshalDiag, unix_diag_msg
 
     class Message(unix_diag_msg):  # type: ignore[misc]
-        """With the last attribute, which the library does not know."""
-
         nla_map = (*unix_diag_msg.nla_map, ("UNIX_DIAG_UID", "uint32"))
 
     class Marshal(MarshalDiag):  # type: ignore[misc]
         msg_map: ClassVar[dict[int, Any]] = {**MarshalDiag.msg_map, socket.AF_UNIX: Message}
 
+    return Marshal
+
+
+def unix_sockets() -> list[UnixSocket]:
+    """The connected Unix sockets of this host. Raises OSError where the kernel cannot be asked."""
     with _kernel() as asked:
-        asked.set_marshal(Marshal())
+        asked.set_marshal(_unix_marshal()())
         show = _SHOW_NAME | _SHOW_PEER | _SHOW_USER
         found = asked.get_sock_stats(family=socket.AF_UNIX, states=_ESTABLISHED, show=show)
     return [
@@ -136,3 +141,28 @@ def unix_sockets() -> list[UnixSocket]:
         )
         for each in found
     ]
+
+
+class ClientSockets:
+    """The sockets of one server's clients at one moment, by their inodes."""
+
+    def __init__(self, port: int) -> None:
+        """Raises OSError where the kernel cannot be asked."""
+        self._tcp = {each.inode: each for each in tcp_sockets(port)}
+        name = f"/.s.PGSQL.{port}"
+        self._unix = {each.inode: each for each in unix_sockets() if each.name.endswith(name)}
+
+    def any_of(self, inodes: frozenset[int]) -> bool:
+        """Whether one of the inodes is of a client's connection."""
+        return any(inode in self._tcp or inode in self._unix for inode in inodes)
+
+    def of(self, inodes: frozenset[int], remote_port: int | None) -> TcpSocket | UnixSocket | None:
+        """The one socket of a client at a port, or over a Unix socket (None), that a process with these
+        inodes holds; None where it is not surely found."""
+        found: list[TcpSocket | UnixSocket]
+        if remote_port is None:
+            found = [self._unix[inode] for inode in inodes if inode in self._unix]
+        else:
+            mine = [self._tcp[inode] for inode in inodes if inode in self._tcp]
+            found = [each for each in mine if each.remote_port == remote_port]
+        return found[0] if len(found) == 1 else None

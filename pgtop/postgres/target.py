@@ -3,31 +3,24 @@
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import ClassVar, Final
 
 import msgspec
 
+from pgtop.core.discreet import Discreet
 from pgtop.core.text import printable
+
+SOCKET_DIRECTORIES: Final = ("/var/run/postgresql", "/tmp")  # noqa: S108 (where servers put their sockets)
+"""By the packages' default, and by PostgreSQL's own."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 """For all hosts together, where no connect_timeout is given: a screen that waits for ever tells nothing."""
 
-_SECRET: Final = frozenset({"password", "sslpassword"})
 
-
-class _Discreet(msgspec.Struct, frozen=True):
-    """A struct whose secrets are not in its repr."""
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self.__rich_repr__())})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        fields = [(name, getattr(self, name)) for name in self.__struct_fields__]
-        return [(n, "***" if n in _SECRET and value is not None else value) for n, value in fields]
-
-
-class Tls(_Discreet, frozen=True):
+class Tls(Discreet, frozen=True):
     """libpq's TLS parameters, by libpq's names; meaningless over a Unix socket."""
+
+    SECRETS: ClassVar[frozenset[str]] = frozenset({"sslpassword"})
 
     sslmode: str = "prefer"
     sslnegotiation: str = "postgres"
@@ -77,8 +70,10 @@ class Endpoint(msgspec.Struct, frozen=True):
         return f"{printable(host)}:{self.port}"
 
 
-class Target(_Discreet, frozen=True):
+class Target(Discreet, frozen=True):
     """Everything needed to connect, resolved once."""
+
+    SECRETS: ClassVar[frozenset[str]] = frozenset({"password"})
 
     hosts: tuple[str, ...]
     ports: tuple[int, ...]

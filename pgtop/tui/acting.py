@@ -1,7 +1,8 @@
 """Acting: how a key becomes a plan, a plan a question, and a yes an act of the shared reaper."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable
+import contextlib
+from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -64,8 +65,14 @@ class Acting:
 
     async def break_glass(self, plan: Plan, reaper: Reaper) -> None:
         """Asks whether to end sessions from the server's own host, without a seat, by a reaper of its own."""
-        try:
+        with self._telling():
             await self._ask(PlanDialog(plan), reaper)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tells of what cannot be done, and takes the next plan afterwards."""
+        try:
+            yield
         except PgtopError as error:
             self._screen.post_message(Trouble(str(error)))
         finally:
@@ -78,19 +85,10 @@ class Acting:
     async def _ask_and_run(
         self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None = None
     ) -> None:
-        with self._seat.steady():  # what is planned as the rescue role is done as the rescue role
-            await self._ask_and_run_steadily(snapshot, planning, replan)
-
-    async def _ask_and_run_steadily(
-        self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None
-    ) -> None:
-        try:
+        # What is planned as the rescue role is done as the rescue role.
+        with self._seat.steady(), self._telling():
             caution_of = caution(snapshot) if replan else ""
             await self._ask(PlanDialog(await planning, replan=replan, caution=caution_of), self._reaper)
-        except PgtopError as error:
-            self._screen.post_message(Trouble(str(error)))
-        finally:
-            self.is_busy = False
 
     async def _ask(self, dialog: PlanDialog, reaper: Reaper) -> None:
         plan = await self._screen.app.push_screen_wait(dialog)

@@ -141,7 +141,9 @@ async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:
         if seat.refused is not None and time.monotonic() - begun > OPENS_AFTER_SECONDS:
             # Full, and the rescue role gets no answer: it is waited for on the screen.
             kind = FULL if seat.refused.is_the_servers else LIMIT
-            return Outage(kind, str(seat.refused), 0.0, limit=seat.refused, tries=1)
+            waited = "no answer yet"
+            limit = seat.refused
+            return Outage(kind, str(limit), 0.0, limit=limit, tries=1, rescue_problem=waited)
     with contextlib.suppress(FullError, LimitReachedError):
         taking.result()
     return await poller.next()
@@ -155,7 +157,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
     """
     seat = Seat(target, FACE)
     later = io.StringIO()
-    audit = AuditLog(config.audit_log, later, max_bytes=config.audit_max_size_bytes, keep=config.audit_keep)
+    audit = AuditLog.configured(config, later)
     try:
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await _first(seat, poller)

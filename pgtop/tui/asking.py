@@ -1,10 +1,8 @@
-"""Asking the server, or its host, on behalf of a screen that may be closed before the answer comes."""
+"""Asking the server on behalf of a screen that may be closed before the answer comes."""
 
 import asyncio
-import contextlib
-import threading
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar, cast
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
 
@@ -17,36 +15,6 @@ async def undisturbed(question: Coroutine[Any, Any, Answer]) -> Answer:
     asking = asyncio.ensure_future(question)
     asking.add_done_callback(_forget)
     return await asyncio.shield(asking)
-
-
-async def unawaited_at_exit(question: Callable[[], Answer]) -> Answer:
-    """The answer to a question that blocks, from a thread that nobody waits for when the program ends.
-
-    asyncio's own threads would keep it from ending for as long as a dead name server does not answer.
-    """
-    loop = asyncio.get_running_loop()
-    answered: asyncio.Future[Answer] = loop.create_future()
-
-    def tell(answer: Answer | None, error: BaseException | None) -> None:
-        if answered.done():
-            return
-        if error is not None:
-            answered.set_exception(error)
-        else:
-            answered.set_result(cast("Answer", answer))
-
-    def ask() -> None:
-        answer: Answer | None = None
-        failure: BaseException | None = None
-        try:
-            answer = question()
-        except Exception as error:  # noqa: BLE001 - handed on to who asked
-            failure = error
-        with contextlib.suppress(RuntimeError):  # the loop may have closed meanwhile
-            loop.call_soon_threadsafe(tell, answer, failure)
-
-    threading.Thread(target=ask, name="question", daemon=True).start()
-    return await answered
 
 
 def _forget(asking: "asyncio.Future[Any]") -> None:

@@ -10,10 +10,10 @@ from pgtop.autoreaper import AutoReaper
 from pgtop.config import Config
 from pgtop.core.activity import BackendId, Outage, Snapshot
 from pgtop.core.plan import Plan
-from pgtop.core.refusal import Limit
 from pgtop.history_store import HistoryStore
 from pgtop.login_watch import LoginWatch
 from pgtop.poller import Poller
+from pgtop.postgres.outages import FULL
 from pgtop.reaper import Reaper, Report
 from pgtop.sentences import begun_sentence
 from pgtop.tui import notices
@@ -31,7 +31,7 @@ ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_g
 """The actions that end or cancel something: there is none of them where read_only is in force."""
 
 
-WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help"})
+WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help", "outcomes"})
 """The dashboard's own actions that mean something before there is anything to see."""
 
 
@@ -118,8 +118,8 @@ class DashboardScreen(Looking):
     def _take(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
         self.refusing = self._logins.limit
         if self.glass is not None:
-            limit = result.limit if isinstance(result, Outage) else self.refusing
-            self.glass.want(limit is not None and Limit(limit).is_the_servers)
+            refused_here = result.kind == FULL if isinstance(result, Outage) else self.refusing is not None
+            self.glass.want(refused_here)
         self.seen.take(result, self._poller.interval_seconds)
         if self._keeping is not None:
             self._keeping.polled()

@@ -15,13 +15,13 @@ from pgtop.core.break_glass import Ask, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.host import Connecting, HostView, HostWatcher
+from pgtop.postgres.host import HostView, HostWatcher
 from pgtop.postgres.host_hand import HostHand
 from pgtop.postgres.host_lookup import server_at
 from pgtop.postgres.host_settings import ask_settings
 from pgtop.postgres.target import Target
+from pgtop.postgres.unawaited import unawaited_at_exit
 from pgtop.reaper import Reaper
-from pgtop.tui.asking import unawaited_at_exit
 
 LOOK_SECONDS: Final = 1.0
 """Between two looks."""
@@ -58,11 +58,6 @@ class Glass:
     def is_here(self) -> bool:
         """True where the server runs on this host, and its sessions can be ended from here."""
         return self.reaper is not None and self.view is not None and self.view.has_limits
-
-    @property
-    def connecting(self) -> tuple[Connecting, ...]:
-        """The clients that are not let in yet, the longest first."""
-        return self.view.connecting if self.view is not None else ()
 
     def want(self, wanted: bool) -> None:
         """Looks from now on, or no longer."""

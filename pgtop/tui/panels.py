@@ -41,8 +41,6 @@ class Standing(NamedTuple):
     @property
     def connecting(self) -> int:
         """How many slots clients hold that are still connecting, as far as refused logins tell."""
-        if self.refusing is None:
-            return 0
         return held_by_connecting(self.refusing, self.snapshot.server.limits, self.snapshot.counts.total)
 
     @property

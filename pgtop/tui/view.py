@@ -11,6 +11,7 @@ from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.refusal import Limit
 from pgtop.core.selection import parse_filter, sort_backends
 from pgtop.poller import Poller
+from pgtop.postgres.outages import FULL
 from pgtop.reaper import Report
 from pgtop.tui import notices, panels
 from pgtop.tui.applications import ApplicationsTable
@@ -136,8 +137,8 @@ class View(Screen[None]):
     def may_break_glass(self) -> bool:
         """True where no seat can be had for want of a slot, and this host is the server's own."""
         outage = self.seen.outage
-        refused = outage is not None and outage.limit is not None and Limit(outage.limit).is_the_servers
-        return self._is_on_host and refused and not self._config.read_only
+        is_full = outage is not None and outage.kind == FULL
+        return self._is_on_host and is_full and not self._config.read_only
 
     @property
     def _is_on_host(self) -> bool:

@@ -3,14 +3,13 @@
 Pure functions from an outage to lines of cells.
 """
 
-from collections import Counter
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, STARTING, Outage
 from pgtop.core.refusal import Limit
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
 from pgtop.postgres.host import HostView
-from pgtop.sentences import user_and_database
+from pgtop.sentences import ranked, user_and_database
 from pgtop.tui.columns import Cell
 from pgtop.tui.sentences import few_lines, told
 
@@ -18,6 +17,7 @@ _HEADLINES: Final = {
     Limit.ROLE: "REFUSED by the role's own CONNECTION LIMIT: the server itself may have room",
     Limit.DATABASE: "REFUSED by the database's own CONNECTION LIMIT: the server itself may have room",
 }
+_RESCUE_FAILS: Final = "the rescue role does not get in"
 _FULL: Final = "FULL: no slot is left for this login"
 
 _ROOM_FOR_PRIVILEGED: Final = {
@@ -63,9 +63,12 @@ def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]
     if limit.is_the_servers:
         lines += told(str(limit), width)
     lines.append([])
-    who = " as either role" if awaited.rescue else ""
+    who = " as either role" if awaited.rescue and not outage.rescue_problem else ""
     tried = f"◌ {plural(outage.tries, 'login')} refused{who} in {duration(outage.seconds)}, still trying"
-    lines += [*told(tried, width, "amber"), []]
+    lines += told(tried, width, "amber")
+    if outage.rescue_problem:
+        lines += told(f"✗ {_RESCUE_FAILS}: {outage.rescue_problem}", width, "red")
+    lines.append([])
     helps = _helps(awaited, limit, width)
     lines += [*([[Cell(" What helps", "title")]] if helps else []), *helps]
     holders = host_lines(awaited.view, width, height - len(lines) - 1) if awaited.view is not None else []
@@ -122,13 +125,12 @@ def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
     states = f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}"
     held = f"{counts.total} of {plural(snapshot.slots, 'slot')} held" if view.has_limits else ""
     standing = " · ".join(filter(None, (held, states)))
-    holders = Counter(user_and_database(each) for each in snapshot.backends if each.state != STARTING)
-    ranked = sorted(holders.items(), key=lambda item: (-item[1], item[0]))
+    holders = ranked(user_and_database(each) for each in snapshot.backends if each.state != STARTING)
     lines = [[Cell(" Seen from this host", "title")], [Cell(clip(f" {standing}", width))]]
-    lines += [[Cell(f" {number:>5}  ", "strong"), Cell(clip(name, width - 8))] for name, number in ranked]
+    lines += [[Cell(f" {number:>5}  ", "strong"), Cell(clip(name, width - 8))] for name, number in holders]
     if len(lines) <= most:
         return lines
-    rest = sum(number for _, number in ranked[most - 3 :])
+    rest = sum(number for _, number in holders[most - 3 :])
     return (
         [*lines[: most - 1], [Cell(f" {rest:>5}  ", "strong"), Cell("of others", "dim")]] if most > 3 else []
     )
@@ -140,4 +142,5 @@ def outage_sentence(outage: Outage) -> str:
         return f"{outage.message} · trying again"
     limit = Limit(outage.limit)
     said = f"FULL: {limit}" if limit.is_the_servers else str(limit)
-    return f"{said} · {plural(outage.tries, 'login')} refused in {duration(outage.seconds)}, still trying"
+    tried = f"{said} · {plural(outage.tries, 'login')} refused in {duration(outage.seconds)}, still trying"
+    return f"{tried} · {_RESCUE_FAILS}: {outage.rescue_problem}" if outage.rescue_problem else tried

@@ -24,9 +24,10 @@ from pgtop.errors import UsageError
 from pgtop.postgres.host_servers import Wanted, user_name
 from pgtop.postgres.host_settings import Asked
 from pgtop.reap_report import as_report
-from tests.cli.running import LIMIT_SECONDS, assert_one_line, environment, run, start_on_terminal
+from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run, start_on_terminal
 from tests.conftest import ServerFactory
-from tests.hosting import face_on_host, host_server, silent_client, stalled_login
+from tests.filling import connect_silently, stalled_login
+from tests.hosting import face_on_host, host_server
 from tests.servers import execute, session, sessions, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
@@ -119,7 +120,7 @@ async def test_the_plan_says_what_runs_who_goes_and_what_is_not_seen(
 ) -> None:
     """Nobody is ended by a dry run, and without a terminal and --yes neither."""
     server = server_factory({"max_connections": "10"}, auth="scram-sha-256")
-    with stalled_login(server), silent_client(server):
+    with stalled_login(server.port), connect_silently(server.port):
         async with sessions(server, 3, password=server.password) as three:
             await wait_until(lambda: "authentication" in titles(server))
             await stale(server, three, tmp_path)
@@ -219,6 +220,36 @@ async def test_an_audit_log_that_cannot_be_written_ends_nobody(
         done = await asyncio.to_thread(break_glass, tmp_path, server, *arguments)
         assert_one_line(done, 2, "cannot write the audit log /dev/full")
         assert await one.fetchval("SELECT 1") == 1
+
+
+async def test_a_yes_given_beforehand_counts_though_nobody_reads_the_plan(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """As `--yes | true` runs it: status 0 says that it is done, and so it is."""
+    async with session(server) as one:
+        await one.fetchval("SELECT 1")
+        await stale(server, [one], tmp_path)
+        reader, writer = os.pipe()
+        os.close(reader)
+        try:
+            arguments = ("--count", "1", "--older-than", "1s", "--yes")
+            done = await asyncio.to_thread(break_glass, tmp_path, server, *arguments, stdout=writer)
+        finally:
+            os.close(writer)
+        assert (done.returncode, done.stderr) == (0, "")
+        await wait_until(lambda: alive([one]) == 0)
+
+
+def test_a_closed_standard_output_is_said_in_one_line(server: ThrowawayServer, tmp_path: Path) -> None:
+    arguments = ["break-glass", "--data-dir", str(server.data_dir), "--dry-run", "--count", "1"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" >&-', "sh", *command(*arguments)],
+        env=environment(tmp_path),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "pgtop: standard output is closed\n"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
+import select
 import signal
+import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.cli.running import assert_one_line, run
+from tests.cli.running import assert_one_line, run, start_on_terminal
 from tests.cli.test_watch import watching
 from tests.conftest import ServerFactory
 from tests.filling import SMALL, full, leave, stalled_in_authentication
@@ -96,6 +99,47 @@ async def test_the_rescue_role_gets_in_at_the_first_attempt(
         assert "asked as postgres, the rescue role" in table.stdout
     seen = await run_beside(tmp_path, "snapshot", "--json", *options, **variables)
     assert "rescue" not in json.loads(seen.stdout)
+
+
+async def test_the_dashboard_opens_while_the_rescue_roles_login_is_not_answered(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    role = await create_role(small, "operator")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        where = f"host=127.0.0.1 port={silent.getsockname()[1]}"
+        rescue = f"user=postgres connect_timeout=60 {where}"
+        async with full(small):
+            with start_on_terminal(tmp_path, role.uri(), "--rescue", rescue) as (process, terminal):
+                screen = Screen(terminal)
+                await screen.shows("no slot is left", "does not get in: no answer yet", "quit")
+                os.write(terminal, b"q")
+                await wait_until(lambda: process.poll() is not None or screen.read(), 15, "q does not end it")
+                assert process.returncode == 0
+
+
+class Screen:
+    """What a program has written to its terminal."""
+
+    def __init__(self, terminal: int) -> None:
+        self._terminal = terminal
+        self._text = b""
+
+    def read(self) -> None:
+        """Takes what is there."""
+        while select.select([self._terminal], [], [], 0)[0]:
+            try:
+                self._text += os.read(self._terminal, 65536)
+            except OSError:  # the program has ended
+                return
+
+    async def shows(self, *words: str) -> None:
+        """Waits until all words were written."""
+
+        def shown() -> bool:
+            self.read()
+            return all(word.encode() in self._text for word in words)
+
+        await wait_until(shown, 20, f"no {words} on the screen")
 
 
 async def test_the_audit_log_says_that_the_rescue_role_ended_them(

@@ -8,7 +8,7 @@ from tests.cli.test_reap import stale
 from tests.cli.test_watch import watching
 from tests.conftest import ServerFactory
 from tests.filling import stalled_in_authentication
-from tests.servers import create_role, fetch_value, sessions
+from tests.servers import create_role, fetch_value
 
 
 async def test_slots_that_no_view_shows_are_an_emergency(
@@ -21,7 +21,7 @@ async def test_slots_that_no_view_shows_are_an_emergency(
     fast = ("--interval", "200ms", "--emergency-idle-after", "1s", "--login-probe", "1s")
     with watching(tmp_path, operator.uri(), *fast) as daemon:
         await daemon.says("active: this daemon reaps")
-        async with sessions(server, 12, application_name="leak", user=app.name, password=app.password):
+        async with stale(server, 12, application_name="leak", user=app.name, password=app.password):
             with stalled_in_authentication(server.port, app, 7):
                 await daemon.says("WARNING a login was refused: no slot is left")
                 await daemon.says("emergency: ended 5 of 5 sessions, usage 65% → 40%")

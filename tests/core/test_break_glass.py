@@ -186,3 +186,13 @@ def test_the_headline_says_how_long_they_are_idle_and_the_room_it_makes() -> Non
     assert headline(few) == "Nobody to end: the usage, 20%, is below 80% already"
     nobody = plan_break_glass(snapshot(session(1, 1)), ReapPolicy(), Ask(count=1))
     assert headline(nobody).startswith("Nobody to end: no session that may be ended is idle for long enough")
+
+
+def test_a_name_that_is_no_text_is_spared_where_names_are_protected() -> None:
+    """Its bytes cannot be compared with what was written."""
+    there = snapshot(session(1, usename="m\ufffdller"), session(2, datname="\ufffd", readings=()), session(3))
+    for protected in (Patterns(users=("müller",)), Patterns(databases=("x",))):
+        plan = plan_break_glass(there, ReapPolicy(protected=protected), Ask(count=9))
+        assert victims(plan) == [3]
+        assert spared(plan) == {1: SparedFor.UNSURE, 2: SparedFor.UNSURE}
+    assert victims(plan_break_glass(there, ReapPolicy(), Ask(count=9))) == [1, 2, 3]

@@ -145,8 +145,7 @@ async def test_reports_are_long_active_queries(operator: asyncpg.Connection) -> 
 
 
 async def test_pools_that_lose_their_sessions_come_back(operator: asyncpg.Connection) -> None:
-    before = set(await _pids(operator, "web"))
-    assert before
+    before = set(await wait_until(lambda: _pids(operator, "web"), limit=60))
     await operator.execute(
         """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
            WHERE application_name IN ('web', 'batch', 'reports', 'leaky-worker')"""

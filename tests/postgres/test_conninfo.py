@@ -115,7 +115,7 @@ def test_without_a_host_a_socket_that_is_there_is_used_and_localhost_otherwise(
     first, second = tmp_path / "run", tmp_path / "tmp"
     second.mkdir()
     (second / ".s.PGSQL.6543").touch()
-    monkeypatch.setattr("pgtop.postgres.conninfo._SOCKET_DIRECTORIES", (str(first), str(second)))
+    monkeypatch.setattr("pgtop.postgres.conninfo.SOCKET_DIRECTORIES", (str(first), str(second)))
     assert resolved(port="6543").hosts == (str(second),)
     assert resolved(port="6544").hosts == ("localhost",)
     assert resolved("host=''", {"PGHOST": "db1"}, port="6544").hosts == ("localhost",)

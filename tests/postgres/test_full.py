@@ -127,6 +127,35 @@ async def test_a_pin_that_no_longer_holds_is_dropped(with_tls: ThrowawayServer) 
         await seat.release()
 
 
+@pytest.mark.parametrize(("pin", "refused"), [("encrypted", "hostssl"), ("plain", "hostnossl")])
+async def test_a_pin_does_not_shut_out_a_role_that_is_let_in_the_other_way_alone(
+    with_tls: ThrowawayServer, pin: str, refused: str
+) -> None:
+    """A server of which every slot is taken refuses before it looks into pg_hba.conf."""
+    hba = with_tls.data_dir / "pg_hba.conf"
+    before = hba.read_text()
+    hba.write_text(f"{refused} all all all reject\n{before}")
+    try:
+        with_tls.restart()
+        target = target_of(with_tls, f"sslmode={'prefer' if pin == 'encrypted' else 'allow'}")
+        seat = Seat(target, "test")
+        seat._pins[target.endpoints[0]] = pin
+        await seat.take()
+        await seat.release()
+    finally:
+        hba.write_text(before)
+        with_tls.restart()
+
+
+async def test_a_longer_interval_does_not_keep_a_seat_from_being_asked_for(small: ThrowawayServer) -> None:
+    async with full(small):
+        poller = Poller(Probe(Seat(target_of(small, user="watcher"), "test")), 2.0)
+        for _ in range(2):
+            assert isinstance(await poller.next(), Outage)
+        poller.interval_seconds = 3600.0
+        assert told_of(await asyncio.wait_for(poller.next(), 60))[2] == 3
+
+
 async def test_waiting_gets_the_slot_that_somebody_leaves(small: ThrowawayServer) -> None:
     said: list[str] = []
     async with full(small) as sessions:
@@ -256,9 +285,44 @@ async def test_a_long_interval_does_not_keep_the_seat_from_being_given_back(
         await seat.release()
 
 
+async def test_a_giving_back_that_is_broken_off_leaves_no_session(small: ThrowawayServer) -> None:
+    """As by q, while a statement of the rescue role's session goes on."""
+    async with full(small) as sessions:
+        seat = Seat(rescued(small), "test")
+        await seat.take()
+        await leave(sessions, 3)
+        gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"
+        await wait_until(lambda: is_number(small, gone, 0))
+        asking = asyncio.create_task(seat.fetch("SELECT pg_sleep(8)", limit_seconds=60))
+        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'watcher' AND state = 'idle'"
+        await wait_until(seat._lock.locked)
+        giving = asyncio.create_task(seat.give_back())
+        try:
+            await wait_until(lambda: is_number(small, query, 1), complaint="the ordinary role did not log in")
+            giving.cancel()
+            await wait_until(lambda: is_number(small, query, 0), complaint="its session stayed")
+        finally:
+            asking.cancel()
+            await seat.release()
+
+
+async def is_number(server: ThrowawayServer, query: str, number: int) -> bool:
+    return bool(await fetch_value(server, query) == number)
+
+
 async def given_back(seat: Seat) -> bool:
     await seat.give_back()
     return not seat.is_rescue
+
+
+async def test_whose_session_it_is_does_not_change_with_what_is_configured_meanwhile(
+    small: ThrowawayServer,
+) -> None:
+    """The audit log says as whom somebody was ended; another rescue role counts from the next login."""
+    async with full(small), seat_on(rescued(small)) as seat:
+        for rescue in (None, msgspec.structs.replace(seat.target, user="somebody")):
+            seat.target = msgspec.structs.replace(seat.target, rescue=rescue)
+            assert (seat.is_rescue, seat.role) == (True, "postgres")
 
 
 async def test_the_rescue_role_is_not_used_where_the_ordinary_one_gets_in(server: ThrowawayServer) -> None:
@@ -282,22 +346,57 @@ async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(small:
 
 
 @pytest.mark.parametrize(
-    ("rescue", "said"),
+    ("rescue", "said", "refused"),
     [
-        ("user=nobody", 'the rescue role does not get in: role "nobody"'),
-        ("user=app", "is full: the ordinary slots are taken"),
+        ("user=nobody", 'the rescue role does not get in: role "nobody"', 1),
+        ("user=app", "is full: the ordinary slots are taken", 2),
     ],
 )
 async def test_a_rescue_role_that_does_not_get_in_either_is_told_of(
-    small: ThrowawayServer, rescue: str, said: str
+    small: ThrowawayServer, rescue: str, said: str, refused: int
 ) -> None:
+    """Only what was refused for want of a slot counts."""
     async with full(small):
         seat = Seat(rescued(small, rescue=rescue), "test")
         with pytest.raises(FullError) as caught:
             await seat.take()
         assert said.split(":")[0] in str(caught.value) or small.version < 16
-        assert seat.tries.count == 2
+        assert seat.tries.count == refused
         assert not seat.is_held
+
+
+async def test_a_rescue_role_that_is_refused_for_something_else_is_not_tried_each_time(
+    small: ThrowawayServer,
+) -> None:
+    """It is told of all the same, and the ordinary role goes on at its pace."""
+    async with full(small):
+        probe = Probe(Seat(rescued(small, rescue="user=nobody"), "test"))
+        for number in range(1, 6):
+            result = await probe.poll()
+            assert told_of(result) == ("full", only(small), number)
+            assert isinstance(result, Outage)
+            assert "nobody" in result.rescue_problem
+            assert "-U" not in result.rescue_problem + result.message  # that is the ordinary role's
+        assert small.log_path.read_text().count('role "nobody" does not exist') == 1
+
+
+@pytest.mark.parametrize("version", [15, 18])
+async def test_a_full_server_stays_full_where_the_rescue_role_has_reached_a_limit_of_its_own(
+    server_factory: ServerFactory, version: int
+) -> None:
+    server = server_factory(SMALL, version=version)
+    await execute(
+        server,
+        "CREATE ROLE app LOGIN",
+        "CREATE ROLE watcher LOGIN",
+        "CREATE ROLE limited LOGIN CONNECTION LIMIT 0",
+    )
+    async with full(server):
+        seat = Seat(rescued(server, rescue="user=limited"), "test")
+        with pytest.raises(FullError, match='does not get in: role "limited" has reached its own') as caught:
+            await seat.take()
+        assert caught.value.limit == only(server)
+        assert seat.tries.count == 2
 
 
 async def test_a_limit_stays_a_limit_where_the_rescue_role_does_not_get_in(small: ThrowawayServer) -> None:

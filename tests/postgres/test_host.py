@@ -5,8 +5,8 @@ import os
 import socket as sockets
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import Backend
-from pgtop.core.plan import Guard, SparedFor, Victim
+from pgtop.core.plan import Guard, Plan, SparedFor, Victim
 from pgtop.demo.account import server_account
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
@@ -33,14 +33,13 @@ from pgtop.postgres.target import Endpoint
 from pgtop.reaper import Outcome, Report
 from tests.cli.running import environment, start_on_terminal
 from tests.conftest import ServerFactory
+from tests.filling import connect_silently, stalled_login
 from tests.hosting import (
     HostFace,
     face_on_host,
     host_server,
     replaced,
     seen,
-    silent_client,
-    stalled_login,
 )
 from tests.postgres.targets import stopped
 from tests.servers import execute, fetch_value, session, sessions, wait_until, wait_until_sync
@@ -139,7 +138,7 @@ async def test_clients_that_are_not_let_in_yet_are_told_apart(
     """One that stalls in authentication holds a slot; one that says nothing does not."""
     server = server_factory({"cluster_name": "main: x"}, version=version, auth="scram-sha-256")
     face = face_on_host(server, tmp_path / "a")
-    with stalled_login(server), silent_client(server):
+    with stalled_login(server.port), connect_silently(server.port):
 
         async def both() -> HostView | None:
             view = await face.look()
@@ -151,6 +150,17 @@ async def test_clients_that_are_not_let_in_yet_are_told_apart(
         assert view.snapshot.counts.starting == view.snapshot.counts.total == 1
         plan = await face.plan()
         assert not plan.victims
+
+
+@asynccontextmanager
+async def planned(
+    server: ThrowawayServer, audit: Path, **options: bool
+) -> AsyncIterator[tuple[HostFace, asyncpg.Connection, Plan]]:
+    """A face, an idle session, and the plan that would end just that one; the options are `session`'s."""
+    face = face_on_host(server, audit)
+    async with session(server, **options) as one:
+        await one.fetchval("SELECT 1")
+        yield face, one, await face.plan_for(one)
 
 
 async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, tmp_path: Path) -> None:
@@ -178,10 +188,7 @@ async def test_a_session_that_ran_a_statement_since_is_changed_and_lives(
     server: ThrowawayServer, tmp_path: Path, over_socket: bool
 ) -> None:
     """Though it is idle again: the time of the last data, or the run count, is another one."""
-    face = face_on_host(server, tmp_path / "a")
-    async with session(server, over_socket=over_socket) as one:
-        await one.fetchval("SELECT 1")
-        plan = await face.plan_for(one)
+    async with planned(server, tmp_path / "a", over_socket=over_socket) as (face, one, plan):
         await one.fetchval("SELECT pg_sleep(0.5)")
         await wait_until(lambda: title_ends(one, " idle"))
         assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
@@ -197,10 +204,7 @@ def title_ends(connection: asyncpg.Connection, end: str) -> bool:
 async def test_a_session_that_turned_active_is_spared_and_lives(
     server: ThrowawayServer, tmp_path: Path, over_socket: bool
 ) -> None:
-    face = face_on_host(server, tmp_path / "a")
-    async with session(server, over_socket=over_socket) as one:
-        await one.fetchval("SELECT 1")
-        plan = await face.plan_for(one)
+    async with planned(server, tmp_path / "a", over_socket=over_socket) as (face, one, plan):
         sleeping = asyncio.ensure_future(one.fetchval("SELECT 7 FROM pg_sleep(1)"))
         await wait_until(lambda: title_ends(one, " SELECT"))
         assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
@@ -211,10 +215,7 @@ async def test_a_session_that_was_sent_a_statement_which_it_has_not_read_is_chan
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """Its title and its last data still say idle: a hung backend shows a slow one's instant."""
-    face = face_on_host(server, tmp_path / "a")
-    async with session(server) as one:
-        await one.fetchval("SELECT 1")
-        plan = await face.plan_for(one)
+    async with planned(server, tmp_path / "a") as (face, one, plan):
         with stopped(one.get_server_pid()):
             asking = asyncio.ensure_future(one.fetchval("SELECT 7"))
             await asyncio.sleep(0)
@@ -223,10 +224,8 @@ async def test_a_session_that_was_sent_a_statement_which_it_has_not_read_is_chan
 
 
 async def test_a_pid_that_is_gone_is_changed(server: ThrowawayServer, tmp_path: Path) -> None:
-    face = face_on_host(server, tmp_path / "a")
-    async with session(server) as one:
-        await one.fetchval("SELECT 1")
-        plan = await face.plan_for(one)
+    async with planned(server, tmp_path / "a") as (face, _, plan):
+        pass
     await wait_until(lambda: not Path(f"/proc/{plan.victims[0].backend.pid}").exists())
     assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
 
@@ -235,10 +234,7 @@ async def test_never_what_the_last_look_did_not_show_as_an_idle_client(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """The postmaster, its own processes, another session of the same pid: by plans that no policy makes."""
-    face = face_on_host(server, tmp_path / "a")
-    async with session(server) as one:
-        await one.fetchval("SELECT 1")
-        plan = await face.plan_for(one)
+    async with planned(server, tmp_path / "a") as (face, one, plan):
         backend = plan.victims[0].backend
         assert backend.backend_start is not None
         assert backend.state_change is not None
@@ -278,10 +274,7 @@ async def test_a_victim_whose_process_is_another_ones_by_now_lives(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """As if the pid had been reused by the next session: same pid and parent, another start."""
-    face = face_on_host(server, tmp_path / "a")
-    async with session(server) as one:
-        await one.fetchval("SELECT 1")
-        plan = await face.plan_for(one)
+    async with planned(server, tmp_path / "a") as (face, one, plan):
         identity = plan.victims[0].backend.id
         mark = face.watcher.mark(identity)
         assert mark is not None
@@ -298,10 +291,7 @@ async def test_a_victim_whose_process_is_another_ones_by_now_lives(
 async def test_a_backend_that_does_not_die_survived_and_is_never_killed(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
-    face = face_on_host(server, tmp_path / "a")
-    async with session(server) as one:
-        await one.fetchval("SELECT 1")
-        plan = await face.plan_for(one)
+    async with planned(server, tmp_path / "a") as (face, one, plan):
         with stopped(one.get_server_pid()):
             assert outcomes(await face.reaper.run(plan)) == [Outcome.SURVIVED]
             assert proc.read_process(one.get_server_pid())
@@ -366,7 +356,7 @@ def title_of(pid: int) -> str:
 def walsender(server: ThrowawayServer, kind: str) -> Iterator[int]:
     """A replication connection that has begun nothing; gives the pid of its backend."""
     mark = b"K\0\0\0\x0c"
-    with stalled_login(server, replication=kind) as client:
+    with stalled_login(server.port, replication=kind) as client:
         said = b""
         while len(said.partition(mark)[2]) < 8:
             said += client.recv(4096)

@@ -11,7 +11,11 @@ from threading import Thread
 
 import pytest
 
+from pgtop.break_glass import Prepared, carry_out
+from pgtop.config import Config
+from pgtop.core.outcome import Outcome
 from pgtop.demo.server import ThrowawayServer
+from pgtop.errors import NotPermittedError
 from pgtop.postgres import proc
 from pgtop.postgres.host import HostWatcher
 from pgtop.postgres.host_servers import Wanted, choose, find_servers
@@ -151,3 +155,24 @@ async def test_slots_are_those_that_the_server_runs_with(
     assert limits_of(answers) == before
     view = await asyncio.to_thread(HostWatcher(host_server(server), answers).look)
     assert any("waits for a restart" in note for note in view.notes)
+
+
+async def test_what_was_done_is_told_though_the_look_after_it_is_refused(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """As by the title of a newcomer that tells nothing."""
+    server = server_factory()
+    async with session(server) as one:
+        await one.fetchval("SELECT 1")
+        face = face_on_host(server, tmp_path / "a")
+        plan = await face.plan_for(one)
+        prepared = Prepared(await face.look(), plan, face.watcher)
+        await execute(server, "ALTER SYSTEM SET update_process_title = off", "SELECT pg_reload_conf()")
+        async with session(server) as newcomer:
+            assert await newcomer.fetchval("SHOW update_process_title") == "off"
+            with pytest.raises(NotPermittedError):
+                await asyncio.to_thread(HostWatcher(face.watcher.server, {}).look)
+            answer = await carry_out(prepared, Config(audit_log=tmp_path / "b"))
+    assert answer.report is not None
+    assert [result.outcome for result in answer.report.results] == [Outcome.TERMINATED]
+    assert answer.usage_after == plan.usage_after

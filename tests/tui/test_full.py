@@ -9,10 +9,15 @@ from typing import Any
 
 import pytest
 
+from pgtop import login_watch
 from pgtop.core.activity import Snapshot
 from pgtop.core.refusal import Limit
 from pgtop.demo.server import ThrowawayServer
+from pgtop.login_watch import LoginWatch
+from pgtop.poller import Poller
 from pgtop.postgres import login_probe, probe
+from pgtop.postgres.login_probe import Knock
+from pgtop.postgres.seat import Seat
 from pgtop.postgres.target import Target
 from tests.conftest import ServerFactory
 from tests.filling import (
@@ -59,12 +64,43 @@ async def test_it_opens_says_what_refuses_it_and_gets_in_when_there_is_room(
         await wait_until(lambda: counted(driven) > tries.tries + 2, complaint="it does not go on")
         await leave(taken, 1)
         await wait_until(lambda: driven.dashboard.shown is not None, 15, "it did not get in")
+        await wait_until(lambda: "no slot is left" not in driven.text, 15, "it still says so")
         await driven.shows("of 3 slots")
-        assert "no slot is left" not in driven.text
-        assert driven.backends.has_focus
+        await wait_until(lambda: driven.backends.has_focus, 15, "the list has no focus")
         await driven.select(taken[0].get_server_pid())
         await driven.press("K")
         assert len((await driven.dialog()).plan.victims) == 1
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_it_says_why_the_rescue_role_does_not_get_in(
+    small: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """It was not refused for want of a slot, as the ordinary one was."""
+    target = rescued(small, rescue="user=nobody")
+    async with full(small), waiting_dashboard(target, tmp_path / "a", size=size) as driven:
+        await driven.shows("no slot is left", "the rescue role does not get in", "nobody")
+        assert "either role" not in driven.text
+
+
+async def test_two_knocks_are_never_made_at_once(
+    server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is due, and one that looks whether logins are still refused."""
+    begun, ended = 0, 0
+
+    async def slow(_: Seat) -> Knock:
+        nonlocal begun, ended
+        assert begun == ended
+        begun += 1
+        await asyncio.sleep(0)
+        ended += 1
+        return Knock(None)
+
+    monkeypatch.setattr(login_watch, "knock", slow)
+    watch = LoginWatch(Poller(probe.Probe(Seat(target_of(server), "test")), 1.0), 30.0)
+    await asyncio.gather(watch._knock(), watch._knock())
+    assert ended == 2
 
 
 def counted(driven: Driven) -> int:

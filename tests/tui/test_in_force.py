@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pgtop.audit import AuditLog
 from pgtop.config import Config
 from pgtop.core.plan import SparedFor
 from pgtop.demo.server import ThrowawayServer
@@ -73,7 +74,7 @@ async def test_the_dashboards_audit_log_is_rotated_as_configured(
 ) -> None:
     given: dict[str, Any] = {}
 
-    class Log:
+    class Log(AuditLog):
         def __init__(self, *_: Any, **limits: Any) -> None:
             given.update(limits)
             raise LookupError
