@@ -30,7 +30,10 @@ SCHEMA_VERSION: Final = 1
 SERIES_KEPT: Final = 32
 """How many servers' series are kept, those written last."""
 SERIES_SECONDS: Final = 2 * 86_400
-"""A series that was not written for so long is dropped: all of it is older than a graph reaches."""
+"""A series that was not written for so long is dropped: all of it is older than a graph reaches.
+
+So is one from so far in the future, written by a clock that was wrong: it would be kept before all others.
+"""
 BUSY_SECONDS: Final = 1.0
 """How long another process's lock is waited for."""
 
@@ -91,7 +94,7 @@ _TRIM: Final = """
     AND number <= (SELECT max(number) FROM bucket WHERE series = ?1 AND tier = ?2) - ?3"""
 
 _EXPIRED: Final = """
-    SELECT id FROM series WHERE written_at < ?1 - ?2
+    SELECT id FROM series WHERE abs(written_at - ?1) > ?2
     OR id NOT IN (SELECT id FROM series ORDER BY written_at DESC, id DESC LIMIT ?3)"""
 
 _Count = Annotated[int, Meta(ge=0, le=2**31)]

@@ -22,8 +22,8 @@ from pgtop.tui.seen import Seen
 
 SAVE_SECONDS: Final = 30.0
 """Between two writes: what a pgtop that is killed loses at most."""
-END_SECONDS: Final = 2.0
-"""How long the end waits for the last write."""
+END_SECONDS: Final = 0.7
+"""How long the end waits for the last write: who closes a terminal does not wait for a disk."""
 BUSY_TRIES: Final = 3
 """How often in a row the file may be locked before that is said."""
 FUTURE_SECONDS: Final = 120
@@ -79,6 +79,8 @@ class Keeping:
         """Writes what is not written yet, after the screen is closed; gives up on a disk that hangs."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
+                if self._kept is None:  # closed again at once
+                    await self._keep(lambda: None)
                 await self._keep(lambda: None)
 
     async def _keep(self, taken_up: Callable[[], None]) -> None:
@@ -148,7 +150,10 @@ def series_of(target: Target, cluster: str | None) -> Series:
 
 
 async def in_daemon_thread(work: Callable[[], Answer]) -> Answer:
-    """What `work` gives, or raises, from a thread that does not keep the process from ending."""
+    """What `work` gives, or raises, from a thread that does not keep the process from ending.
+
+    Raises HistoryError where no thread can be had.
+    """
     done: Future[Answer] = Future()
 
     def run() -> None:
@@ -158,5 +163,8 @@ async def in_daemon_thread(work: Callable[[], Answer]) -> Answer:
         except BaseException as error:  # noqa: BLE001 - it goes to who waits for the answer
             done.set_exception(error)
 
-    threading.Thread(target=run, daemon=True, name="history").start()
+    try:
+        threading.Thread(target=run, daemon=True, name="history").start()
+    except RuntimeError as error:  # this user may have no more of them
+        raise HistoryError(f"the history is not kept: {error}") from error
     return await asyncio.wrap_future(done)

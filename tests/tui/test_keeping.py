@@ -1,7 +1,9 @@
 """The graph's past outlives the dashboard, belongs to its server, and no disk holds the screen up."""
 
 import asyncio
+import os
 import re
+import signal
 import threading
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ from tests.conftest import ServerFactory
 from tests.postgres.targets import seat_on, target_of
 from tests.servers import create_role, execute, fetch_value, wait_until
 from tests.tui.screens import Driven, dashboard
+from tests.tui.test_pty import terminal
 
 
 @pytest.fixture
@@ -347,7 +350,6 @@ async def test_a_file_that_is_locked_for_a_moment_is_no_matter(
     seen = Seen(0.8)
     seen.take(snapshot, 1.0)
     kept = Keeping(Busy(tmp_path / "history.sqlite3"), seen, target_of(server))
-    await kept.finish()  # takes up what there is: nothing
     for _ in range(keeping.BUSY_TRIES - 1):
         await kept.finish()
         assert kept.notice == ""
@@ -415,3 +417,43 @@ async def test_a_thread_that_fails_fails_where_it_is_waited_for() -> None:
     release.set()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_where_no_thread_can_be_had_that_is_said(
+    server: ThrowawayServer, store: HistoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with seat_on(target_of(server)) as seat:
+        snapshot = await Poller(Probe(seat), 1.0).next()
+    seen = Seen(0.8)
+    seen.take(snapshot, 1.0)
+    kept = Keeping(store, seen, target_of(server))
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    await kept.finish()
+    assert "can't start new thread" in kept.notice
+
+
+async def test_the_program_itself_leaves_what_its_next_run_goes_on_with(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """In the user's state directory, readable by nobody else; also where the terminal went away."""
+    found = []
+    for ending in (signal.SIGHUP, None):
+        with terminal(server, tmp_path) as opened:
+            opened.shows("slots")
+            if ending is None:
+                os.write(opened.master, b"q")
+            else:
+                opened.process.send_signal(ending)
+            opened.ends()
+        path = tmp_path / "state/pgtop/history.sqlite3"
+        assert path.stat().st_mode & 0o777 == 0o600
+        past = HistoryStore(path).load(await series_on(server))
+        assert past is not None
+        found.append(past)
+    first, second = found
+    assert second.tiers[0][0] == first.tiers[0][0]
+    assert second.latest_at > first.latest_at
+    assert [bucket.starts for bucket in second.tiers[0]].count(True) == 1
