@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from pgtop.config import Config, Given, in_force
 from pgtop.configfile import ConfigFile, read_config_file
-from pgtop.errors import UsageError
+from pgtop.errors import ReadOnlyError, UsageError
 from pgtop.setting_options import NO_HISTORY
 from pgtop.terminal import ask_password, can_ask, run_until_sigterm
 
@@ -26,12 +26,9 @@ def config_of(context: click.Context) -> Config:
 
 
 def refuse_read_only(config: Config) -> None:
-    """Raises UsageError where nothing may be ended."""
+    """Raises ReadOnlyError where nothing may be ended."""
     if config.read_only:
-        raise UsageError(
-            "read_only is in force, and nothing can be ended",
-            "take read_only out of where pgtop config says it stands",
-        )
+        raise ReadOnlyError
 
 
 def file_of(context: click.Context) -> ConfigFile:

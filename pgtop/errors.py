@@ -49,6 +49,16 @@ class UsageError(PgtopError):
     exit_code = ExitCode.USAGE
 
 
+class ReadOnlyError(UsageError):
+    """Something was to be ended or cancelled where read_only is in force."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "read_only is in force, and nothing can be ended",
+            "take read_only out of where pgtop config says it stands",
+        )
+
+
 class ConnectError(PgtopError):
     """The server cannot be reached, or will not have this role."""
 

@@ -37,7 +37,7 @@ async def reap(
     """
     seat = Seat(target, FACE)
     audit = AuditLog.configured(config)
-    reaper = Reaper(SeatHand(seat), audit, FACE, operator(os.environ))
+    reaper = Reaper(SeatHand(seat), audit, FACE, operator(os.environ), read_only=config.read_only)
     await enter(seat, config.wait_seconds, tell)
     try:
         probe = Probe(seat)

@@ -162,8 +162,8 @@ async def run_dashboard(target: Target, config: Config) -> int:
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await _first(seat, poller)
         person = operator(os.environ)
-        reaper = Reaper(SeatHand(seat), audit, FACE, person)
-        glass = Glass(target, config.policy, audit, FACE, person)
+        reaper = Reaper(SeatHand(seat), audit, FACE, person, read_only=config.read_only)
+        glass = Glass(target, config.policy, audit, FACE, person, read_only=config.read_only)
         history = HistoryStore(config.history) if config.history is not None else None
         app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass, history=history)
         await app.run_async()

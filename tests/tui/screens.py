@@ -146,8 +146,8 @@ async def _running(
 ) -> AsyncIterator[Driven]:
     poller = Poller(Probe(seat), config.interval_seconds)
     log = AuditLog(audit)
-    reaper = Reaper(SeatHand(seat), log, "dashboard", OPERATOR)
-    glass = Glass(seat.target, config.policy, log, "dashboard", OPERATOR)
+    reaper = Reaper(SeatHand(seat), log, "dashboard", OPERATOR, read_only=config.read_only)
+    glass = Glass(seat.target, config.policy, log, "dashboard", OPERATOR, read_only=config.read_only)
     first = await poller.next()
     app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass, history=history)
     async with app.run_test(size=size) as pilot:
