@@ -1,6 +1,7 @@
 """Where read_only is in force no way leads to an act: no key, no click, no name in the palette."""
 
 import asyncio
+import io
 import string
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -8,13 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 from textual.pilot import OutOfBounds
 
 from pgtop.autoreaper import AutoReaper
+from pgtop.break_glass import Prepared, carry_out
 from pgtop.config import Config
+from pgtop.daemon import Daemon
+from pgtop.daemon_log import DaemonLog
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ReadOnlyError
+from pgtop.reap import reap
 from pgtop.reaper import Reaper
 from pgtop.tui import app
 from pgtop.tui.dashboard import ACTING_KEYS
@@ -84,6 +90,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(kind, name, noted)
     return found
+
+
+async def is_stale(server: ThrowawayServer) -> bool:
+    query = (
+        "SELECT bool_and(state_change < now() - interval '1 s') FROM pg_stat_activity WHERE state = 'idle'"
+    )
+    return bool(await fetch_value(server, query))
 
 
 async def back_to_the_list(driven: Driven) -> None:
@@ -225,7 +238,7 @@ async def test_where_a_question_gets_through_the_reaper_refuses_the_yes(
     assert not (tmp_path / "a").exists()
 
 
-async def test_the_reaper_of_every_face_runs_nothing(server_factory: ServerFactory, tmp_path: Path) -> None:
+async def test_the_reaper_runs_nothing(server_factory: ServerFactory, tmp_path: Path) -> None:
     server = server_factory()
     async with victims(server) as some, face_on(server, tmp_path / "a") as face:
         plan = await face.plan_for(some.idle[0])
@@ -235,6 +248,25 @@ async def test_the_reaper_of_every_face_runs_nothing(server_factory: ServerFacto
             await face.reaper.run(plan)
         await some.are_untouched()
     assert not (tmp_path / "a").exists()
+
+
+async def test_the_commands_tell_their_reapers(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Also where what refuses them sooner were gone; the daemon from the moment it reads it."""
+    config = Config(audit_log=tmp_path / "a", read_only=True, idle_after_seconds=1.0)
+    target = target_of(server)
+    async with session(server) as one:
+        await one.fetchval("SELECT 1")
+        await wait_until(lambda: is_stale(server))
+        with pytest.raises(ReadOnlyError):
+            await reap(target, config, dry_run=False, always=True)
+        assert await one.fetchval("SELECT 1") == 1
+    with pytest.raises(ReadOnlyError):
+        await carry_out(Prepared(None, None, None), config)  # type: ignore[arg-type]
+    allowed = msgspec.structs.replace(config, read_only=False)
+    daemon = Daemon(target, allowed, DaemonLog(io.StringIO()), read_config=lambda: (config, target))
+    assert not daemon._reaper.read_only
+    daemon._reload()
+    assert daemon._reaper.read_only
 
 
 @pytest.mark.parametrize("read_only", [True, False])
