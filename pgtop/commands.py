@@ -69,7 +69,11 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     from pgtop.snapshot import look, report
     from pgtop.table import render
 
-    seen = with_password(context, target, lambda known: look(known, config.wait_seconds, warn))
+    seen = with_password(
+        context,
+        target,
+        lambda known: look(known, config.wait_seconds, warn, hides_queries=config.hide_queries),
+    )
     if seen.pooled:
         warn(
             f"a pooler answers at {seen.snapshot.server.address}, and its sessions are not its clients: "
@@ -84,6 +88,7 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
             idle_after_seconds=config.idle_after_seconds,
             width=table_width(),
             connecting=seen.connecting,
+            hides_queries=config.hide_queries,
         )
         show(table)
     return ExitCode.DONE
@@ -119,7 +124,8 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
     from pgtop.daemon import watch
     from pgtop.daemon_log import DaemonLog
 
-    log = DaemonLog(sys.stderr, as_json=config.log_format == "json", queries=config.log_queries)
+    queries = config.log_queries and not config.hide_queries
+    log = DaemonLog(sys.stderr, as_json=config.log_format == "json", queries=queries)
     dry_run = context.params["dry_run"]
 
     def read_config() -> tuple[Config, "Target"]:
@@ -135,7 +141,8 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
 def _audit(context: click.Context, /, **_: Any) -> int:
     from pgtop.audit_report import Question, show_json, show_table
 
-    path = config_of(context).audit_log
+    config = config_of(context)
+    path = config.audit_log
     if path is None:
         raise UsageError("an audit log on standard error cannot be read back", "give --audit-log PATH")
     since: Given | None = context.params["since"]
@@ -146,6 +153,7 @@ def _audit(context: click.Context, /, **_: Any) -> int:
         named=context.params["audit_log"] is not None,
         since_seconds=None if since is None else msgspec.convert(since.value, float),
         applications=() if applications is None else msgspec.convert(applications.value, tuple[str, ...]),
+        hides_queries=config.hide_queries,
     )
     if context.params["json"]:
         show_json(question, show, warn)
@@ -263,7 +271,11 @@ COMMANDS: Final = {
     "audit": Command(
         "audit",
         callback=click.pass_context(_audit),
-        params=[*audit_options(), *setting_options({"applications", "audit_log"}), *other_options(show)],
+        params=[
+            *audit_options(),
+            *setting_options({"applications", "audit_log", "hide_queries"}),
+            *other_options(show),
+        ],
         help="""Read the audit log back: each session that was to be ended, or whose
         statement was to be cancelled, the newest last, with what became of it.""",
         examples=(

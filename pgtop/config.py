@@ -108,6 +108,8 @@ class Config(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether DEFAULT_PROTECTED_APPLICATIONS are protected."""
     read_only: _YesOrNo = False
     """Nothing can be ended or cancelled."""
+    hide_queries: _YesOrNo = False
+    """No statement is asked for, and so none is shown, copied or logged."""
     every_seconds: Annotated[float, Meta(ge=1, le=86_400, description="give 1s to 1d")] = 60.0
     """The least time between two automatic sweeps, the daemon's or the dashboard's."""
     login_probe_seconds: Annotated[

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
+_FILE_WINS: Final = ("read_only", "hide_queries")
+"""What is true in the file stays so: it guards a server against whoever opens it in a hurry."""
+
+
 def config_of(context: click.Context) -> Config:
     """The settings in force: the file is read again each time. Raises UsageError."""
     return in_force(given_of(context, file_of(context)))
@@ -37,7 +41,7 @@ def file_of(context: click.Context) -> ConfigFile:
 
 
 def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
-    """What was given in place of the defaults, by field; read_only in the file beats flag and variable.
+    """What was given in place of the defaults, by field; what _FILE_WINS in the file beats flag and variable.
 
     Raises UsageError for a server that the file does not name.
     """
@@ -50,9 +54,10 @@ def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
             (own_defaults if is_default else typed)[name] = value
     typed.update(_without_history(context))
     from_file = file.settings_for(_server_name(context))
-    read_only = from_file.get("read_only")
-    if read_only is not None and read_only.value is True:
-        typed["read_only"] = read_only
+    for name in _FILE_WINS:
+        setting = from_file.get(name)
+        if setting is not None and setting.value is True:
+            typed[name] = setting
     return {**own_defaults, **from_file, **typed}
 
 

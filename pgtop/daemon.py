@@ -70,7 +70,7 @@ class Daemon:
         self._read_config = read_config
         self._dry_run = dry_run
         self._face = DRY_FACE if dry_run else FACE
-        self._seat = Seat(target, self._face)
+        self._seat = Seat(target, self._face, hides_queries=config.hide_queries)
         audit = AuditLog.configured(config)
         person = operator(os.environ)
         self._reaper = Reaper(SeatHand(self._seat), audit, self._face, person, read_only=config.read_only)
@@ -170,7 +170,8 @@ class Daemon:
         self._auto.policy = config.policy
         self._auto.every_seconds = config.every_seconds
         self._poller.interval_seconds = config.interval_seconds
-        self._log.queries = config.log_queries
+        self._seat.hides_queries = config.hide_queries
+        self._log.queries = config.log_queries and not config.hide_queries
         self._log.as_json(config.log_format == "json")
         self._logins.seconds = config.login_probe_seconds
         note = f"; from the next start on: {', '.join(later)}" if later else ""

@@ -26,7 +26,7 @@ from pgtop.options import (
 RULES: Final = "Who is ended"
 DAEMON: Final = "Daemon (--watch)"
 
-LOOKING: Final = frozenset({"rescue", "warn_at", "idle_after_seconds"})
+LOOKING: Final = frozenset({"rescue", "warn_at", "idle_after_seconds", "hide_queries"})
 """What counts for a command that shows."""
 
 RULE_KEYS: Final = frozenset(
@@ -76,6 +76,9 @@ def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = N
         *_protected(listed),
         *_asked_for(listed),
         *_daemon(listed),
+        _yes(
+            listed, "--hide-queries", "hide_queries", "show and log no statements of others", section=SETTINGS
+        ),
         *_audit(listed),
         *_history(listed),
         Option(

@@ -68,6 +68,11 @@ def _clipped(backend: Backend) -> Backend:
     return msgspec.structs.replace(backend, query=backend.query and backend.query[:200])
 
 
+def _without_query(backend: Backend) -> Backend:
+    """The backend as it is: that its statement is a LISTEN, the listeners say."""
+    return backend if backend.query is None else msgspec.structs.replace(backend, query=None)
+
+
 class Probe:
     """Polls one server through one seat, and takes the seat (again) where it is not held."""
 
@@ -151,12 +156,15 @@ class Probe:
         return self._snapshot(poll, time.perf_counter() - started)
 
     async def _ask(self) -> asyncpg.Record | None:
+        hides = self.seat.hides_queries
         if not self._unconverted:
+            converted = queries.POLL_HIDDEN if hides else queries.POLL
             try:
-                return await self.seat.fetchrow(queries.POLL, limit_seconds=POLL_LIMIT_SECONDS)
+                return await self.seat.fetchrow(converted, limit_seconds=POLL_LIMIT_SECONDS)
             except NOT_TEXT:
                 self._unconverted = True  # until the next seat: each failure is a line in the server's log
-        return await self.seat.fetchrow(queries.POLL_UNCONVERTED, limit_seconds=POLL_LIMIT_SECONDS)
+        unconverted = queries.POLL_HIDDEN_UNCONVERTED if hides else queries.POLL_UNCONVERTED
+        return await self.seat.fetchrow(unconverted, limit_seconds=POLL_LIMIT_SECONDS)
 
     async def _learn_about_server(self) -> None:
         if self._about is not None:
@@ -191,6 +199,8 @@ class Probe:
         present = {backend.id for backend in backends}
         listening = {backend.id for backend in backends if is_listen(backend.query)}
         self._listeners = frozenset((self._listeners & present) | listening)
+        if self.seat.hides_queries:
+            backends = tuple(_without_query(backend) for backend in backends)
         return Snapshot(
             server=self._server(poll.postmaster_start, poll.in_recovery),
             privileges=poll.privileges,

@@ -83,6 +83,19 @@ POLL_UNCONVERTED: Final = _poll("a.query", UNCONVERTED)
 """The same with whole statements, and every text in the encoding of whoever wrote it: for a server that fails
 at bytes which are no text to it (22021, 22P05)."""
 
+_BEGINS_WITH_LISTEN: Final = """COLLATE "C" ~* '^[[:space:]]*listen([^[:alnum:]_]|$)'"""
+"""In this collation, since I is no capital i in Turkish."""
+
+POLL_HIDDEN: Final = _poll(f"CASE WHEN left(a.query, 200) {_BEGINS_WITH_LISTEN} THEN 'LISTEN' END", "true")
+"""The poll without statements: of one, only whether it is a LISTEN leaves the server."""
+
+POLL_HIDDEN_UNCONVERTED: Final = _poll(
+    "CASE WHEN encode(substring(textsend(a.query) FROM 1 FOR 200), 'escape') "
+    f"{_BEGINS_WITH_LISTEN} THEN 'LISTEN' END",
+    UNCONVERTED,
+)
+"""The same for a server that fails at bytes which are no text to it."""
+
 ADVISORY_LOCK_HOLDERS: Final = """
 SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid IS NOT NULL
 """
@@ -141,7 +154,9 @@ FROM pg_stat_get_activity(NULL) WHERE pid = ANY($1::int[])
 """
 """A row for each of the pids that has a session, which may be another's by now: compare `backend_start`."""
 
-BACKEND_DETAIL: Final = f"""
+
+def _backend_detail(statement: str) -> str:
+    return f"""
 SELECT {_microseconds("clock_timestamp()")} AS now,
        a.pid, {_microseconds("a.backend_start")} AS backend_start,
        {_microseconds("a.state_change")} AS state_change, {_microseconds("a.xact_start")} AS xact_start,
@@ -149,13 +164,19 @@ SELECT {_microseconds("clock_timestamp()")} AS now,
        a.state, a.application_name, r.rolname::text AS usename, d.datname::text AS datname,
        host(a.client_addr) AS client_addr, a.client_hostname, a.client_port, a.wait_event_type, a.wait_event,
        a.backend_xid::text AS backend_xid, a.backend_xmin::text AS backend_xmin, a.ssl, a.sslversion,
-       a.leader_pid, coalesce(r.rolsuper, false) AS is_superuser, textsend(coalesce(a.query, '')) AS query
+       a.leader_pid, coalesce(r.rolsuper, false) AS is_superuser, textsend({statement}) AS query
 FROM pg_stat_get_activity($1::int) a
 LEFT JOIN pg_roles r ON r.oid = a.usesysid
 LEFT JOIN pg_database d ON d.oid = a.datid
 WHERE a.backend_start = $2::timestamptz
 """
+
+
+BACKEND_DETAIL: Final = _backend_detail("coalesce(a.query, '')")
 """At most one row: all of one backend, while it is that same session."""
+
+BACKEND_DETAIL_HIDDEN: Final = _backend_detail("''")
+"""The same without its statement."""
 
 BACKEND_LOCKS: Final = """
 SELECT l.locktype, l.mode, l.granted, d.datname::text AS datname,

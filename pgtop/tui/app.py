@@ -155,7 +155,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
     Raises PgtopError before the screen opens where the server cannot be reached; a server that has no slot
     left is tried again on the screen.
     """
-    seat = Seat(target, FACE)
+    seat = Seat(target, FACE, hides_queries=config.hide_queries)
     later = io.StringIO()
     audit = AuditLog.configured(config, later)
     try:

@@ -116,6 +116,7 @@ async def dashboard(
     if password is not None:
         target = msgspec.structs.replace(target, password=password)
     async with seat_on(target, "dashboard") as seat:
+        seat.hides_queries = bool(settings.get("hide_queries"))
         config = Config(
             interval_seconds=interval_seconds,
             idle_after_seconds=idle_after_seconds,
