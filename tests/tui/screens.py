@@ -116,7 +116,6 @@ async def dashboard(
     if password is not None:
         target = msgspec.structs.replace(target, password=password)
     async with seat_on(target, "dashboard") as seat:
-        seat.hides_queries = bool(settings.get("hide_queries"))
         config = Config(
             interval_seconds=interval_seconds,
             idle_after_seconds=idle_after_seconds,
@@ -145,6 +144,7 @@ async def waiting_dashboard(
 async def _running(
     seat: Seat, config: Config, audit: Path, size: tuple[int, int], history: HistoryStore | None = None
 ) -> AsyncIterator[Driven]:
+    seat.hides_queries = config.hide_queries
     poller = Poller(Probe(seat), config.interval_seconds)
     log = AuditLog(audit)
     reaper = Reaper(SeatHand(seat), log, "dashboard", OPERATOR, read_only=config.read_only)
