@@ -90,6 +90,17 @@ async def test_the_daemon_logs_none_though_asked_to(
         assert {line["query"] for line in later} == {None}
 
 
+async def test_the_daemon_begins_so(small: ThrowawayServer, tmp_path: Path) -> None:
+    with watching(tmp_path / "a", small.uri(), *FAST, "--hide-queries", "--log-queries") as daemon:
+        async with secretive(small):
+            await daemon.says("terminated", "idle for")
+        assert daemon.end() == 0
+        assert SECRET not in daemon.log
+        # Where a statement would stand, nothing stands.
+        assert not any(line.rstrip().endswith(":") for line in daemon.log.splitlines())
+        assert {line["query"] for line in daemon.audited()} == {None}
+
+
 def test_hide_queries_in_the_file_wins_over_all(tmp_path: Path) -> None:
     write(tmp_path, '[servers.prod]\nconninfo = "host=db1"\nhide_queries = true\n')
     no = {"PGTOP_HIDE_QUERIES": "0"}

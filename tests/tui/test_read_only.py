@@ -214,6 +214,10 @@ async def test_the_keys_say_nothing_of_what_acts(
             for word in ("terminate", "cancel", "sweep", "auto", "break"):
                 assert word not in driven.text
             await driven.press("tab")
+        await driven.press("f1")
+        await driven.shows("read-only: nothing can be ended or cancelled ")
+        for word in ("terminate", "sweep", "automatic", "cancel what", " K ", " C ", " S ", " A ", " B "):
+            assert word not in driven.text
 
 
 @pytest.mark.parametrize("act", ["terminate", "cancel", "sweep"])
