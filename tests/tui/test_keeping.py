@@ -448,7 +448,7 @@ async def test_the_program_itself_leaves_what_its_next_run_goes_on_with(
             else:
                 opened.process.send_signal(ending)
             opened.ends()
-        path = tmp_path / "state/pgtop/history.sqlite3"
+        path = tmp_path / ".local/state/pgtop/history.sqlite3"
         assert path.stat().st_mode & 0o777 == 0o600
         past = HistoryStore(path).load(await series_on(server))
         assert past is not None

@@ -54,7 +54,7 @@ class Terminal:
                 **os.environ,
                 "TERM": "xterm-256color",
                 "HOME": str(home),
-                "XDG_STATE_HOME": str(home / "state"),
+                "XDG_STATE_HOME": str(home / ".local/state"),
                 "LANG": "C.UTF-8",
             },
             preexec_fn=take_terminal,
