@@ -1,7 +1,7 @@
 """The connection graph's widget: keeps what it was shown, draws only what would look different."""
 
 from datetime import tzinfo
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
@@ -10,6 +10,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from pgtop.core.alerts import Level
 from pgtop.core.history import History
 from pgtop.tui.curves import Ink
 from pgtop.tui.plot import Frame, Row, frame_of, picture
@@ -17,9 +18,6 @@ from pgtop.tui.plot import Frame, Row, frame_of, picture
 WINDOWS: Final = (300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
 """The windows to choose from, in seconds: 5 minutes to 24 hours."""
 DEFAULT_WINDOW: Final = 300
-
-Level = Literal["calm", "over", "full"]
-"""How it stands: below the 80% line, on it or over it, logins refused."""
 
 
 class ConnectionGraph(Widget):

@@ -8,6 +8,7 @@ from textual.widgets import Input
 
 from pgtop.config import Config
 from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.alerts import level
 from pgtop.core.refusal import Limit
 from pgtop.core.selection import parse_filter, sort_backends
 from pgtop.poller import Poller
@@ -175,7 +176,7 @@ class View(Screen[None]):
                 slots=snapshot.slots,
                 warn_at=self._config.warn_at,
                 max_connections=snapshot.server.limits.max_connections,
-                level=panels.level(snapshot, self._config.warn_at, refused=self.refusing is not None),
+                level=level(snapshot, self._config.warn_at, refused=self.refusing is not None),
             )
 
     def _show_tables(self, snapshot: Snapshot) -> None:
