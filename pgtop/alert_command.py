@@ -148,8 +148,8 @@ class AlertCommand:
         try:
             status = await asyncio.wait_for(asyncio.shield(process.wait()), self._limit_seconds)
         except TimeoutError:
-            await _end(process)
-            return f"took longer than {plural(round(self._limit_seconds), 'second')} and was ended"
+            ended = "was ended" if await _end(process) else "cannot be ended"
+            return f"took longer than {plural(round(self._limit_seconds), 'second')} and {ended}"
         except asyncio.CancelledError:
             await _end(process)
             raise
@@ -170,13 +170,13 @@ def _input_file(occasion: Occasion) -> IO[bytes]:
     return file
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Ends a command with all that it started and that stayed in its session."""
-    _signal(process, signal.SIGTERM)
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(asyncio.shield(process.wait()), LEAVE_SECONDS)
-    _signal(process, signal.SIGKILL)
-    await process.wait()
+async def _end(process: asyncio.subprocess.Process) -> bool:
+    """Ends a command with all that it started and that stayed in its session; False where it still lives."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal(process, number)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(process.wait()), LEAVE_SECONDS)
+    return process.returncode is not None
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

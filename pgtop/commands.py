@@ -26,7 +26,7 @@ from pgtop.options import (
     other_options,
     reap_options,
 )
-from pgtop.setting_options import LOOKING, POLLING, REAPING, setting_options
+from pgtop.setting_options import LOOKING, REAPING, SCREEN_KEYS, SCREENING, setting_options
 from pgtop.terminal import need_terminal, show, show_if_read, table_width, warn
 
 if TYPE_CHECKING:
@@ -52,8 +52,17 @@ _HIDDEN_STATES: Final = (
 def _dashboard(context: click.Context, /, **_: Any) -> int:
     config = config_of(context)
     target = target_of(context)
-    need_terminal("the dashboard", "use pgtop snapshot")
+    _need_screen(config, "use pgtop snapshot")
     return _run_dashboard(context, target, config)
+
+
+def _need_screen(config: Config, instead: str) -> None:
+    """Raises UsageError where the dashboard cannot be opened, before anything else is begun."""
+    need_terminal("the dashboard", instead)
+    if config.on_alert is not None:
+        from pgtop.alert_command import command_words
+
+        command_words(config.on_alert)
 
 
 def _run_dashboard(context: click.Context, target: "Target", config: Config) -> int:
@@ -176,7 +185,7 @@ def _demo(context: click.Context, /, **_: Any) -> int:
     config = config_of(context) if asked_for else in_force(given_of(context, ConfigFile(Path())))
     on_screen = not context.params["no_dashboard"]
     if on_screen:
-        need_terminal("the dashboard", "use pgtop demo --no-dashboard")
+        _need_screen(config, "use pgtop demo --no-dashboard")
     from pgtop.demo.run import running_demo, wait_for_signal
     from pgtop.postgres.conninfo import resolve
 
@@ -195,7 +204,7 @@ def _demo(context: click.Context, /, **_: Any) -> int:
 DASHBOARD: Final = Command(
     "pgtop",
     callback=click.pass_context(_dashboard),
-    params=[*connection_options(), *setting_options(POLLING), *other_options(show)],
+    params=[*connection_options(), *setting_options(SCREENING), *other_options(show)],
     help="""See who holds a PostgreSQL server's connections, and end exactly the
     sessions you see. CONNINFO is a URI, key=value pairs or a database's name, as
     psql takes them.""",
@@ -274,7 +283,12 @@ COMMANDS: Final = {
     "config": Command(
         "config",
         callback=click.pass_context(_config),
-        params=[json_option(), *connection_options(), *setting_options(REAPING), *other_options(show)],
+        params=[
+            json_option(),
+            *connection_options(),
+            *setting_options(REAPING | SCREEN_KEYS),
+            *other_options(show),
+        ],
         help="""Print the settings in force and where each comes from: default, file,
         variable or flag; and the server that would be reached. Nothing connects.""",
         examples=(("pgtop config @prod", "those of the server [servers.prod]"),),
@@ -285,7 +299,7 @@ COMMANDS: Final = {
         callback=click.pass_context(_demo),
         params=[
             *demo_options(),
-            *setting_options(POLLING, own_defaults={"idle_after_seconds": "20s"}),
+            *setting_options(SCREENING, own_defaults={"idle_after_seconds": "20s"}),
             *other_options(show),
         ],
         help="""Start a real throw-away PostgreSQL server and a workload that leaks

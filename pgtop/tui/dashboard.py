@@ -5,6 +5,7 @@ from typing import Any, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
+from textual.events import Key
 
 from pgtop.autoreaper import AutoReaper
 from pgtop.config import Config
@@ -17,6 +18,7 @@ from pgtop.reaper import Reaper, Report
 from pgtop.sentences import begun_sentence
 from pgtop.tui import notices
 from pgtop.tui.acting import Acting
+from pgtop.tui.alarm import Alarm
 from pgtop.tui.auto import Auto
 from pgtop.tui.auto_words import auto_lines
 from pgtop.tui.dialogs import ReportDialog
@@ -29,8 +31,14 @@ ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_g
 """The actions that end or cancel something: there is none of them where read_only is in force."""
 
 
-WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help", "outcomes"})
+WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help", "outcomes", "wall"})
 """The dashboard's own actions that mean something before there is anything to see."""
+
+
+LIST_ACTIONS: Final = frozenset(
+    {"terminate", "cancel", "tag", "untag", "filter", "sort", "reverse", "root_blocker", "copy"}
+)
+"""The actions that mean a session of the list, or the list: the wall has no list, and none of them."""
 
 
 class DashboardScreen(Looking):
@@ -54,6 +62,7 @@ class DashboardScreen(Looking):
         Binding("minus", "slower(-1)", "Shorter interval"),
         Binding("left_square_bracket", "window(-1)", "Shorter graph window"),
         Binding("right_square_bracket", "window(1)", "Longer graph window"),
+        Binding("w", "wall", "Wall view or the tables"),
         Binding("b", "root_blocker", "Jump to the root blocker"),
         Binding("o", "outcomes", "Outcome of each session"),
         Binding("c", "copy", "Copy the selected"),
@@ -78,6 +87,7 @@ class DashboardScreen(Looking):
         engine = AutoReaper(reaper, seat, config.policy, config.every_seconds)
         self._logins = LoginWatch(poller, config.login_probe_seconds)
         self._auto = Auto(self, engine, poller, self._acting)
+        self._alarm = Alarm(config, seat.target.label, self.seen, self._ring)
         self._blockers_shown = 0
         self._report: Report | None = None
 
@@ -116,18 +126,32 @@ class DashboardScreen(Looking):
             self.notice = notices.with_usage(self.notice, result)
         self.show_all()
         self._auto.polled(result, refused=refused)
+        self._alert(self._alarm.polled(result, self.refusing))
 
     def _begin(self) -> None:
         """There is something to see now."""
         self.remove_class("-waiting")
-        self._backends.focus()
+        if not self.wall:
+            self._backends.focus()
         if self._poller.probe.seat.pooled:
             self.say(
                 "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
             )
 
     def _tick(self) -> None:
+        self._alert(self._alarm.tick())
         self._show_head()
+        if self._alarm.problem and self.notice is None:
+            self.say(self._alarm.problem, "alarm")
+            self._alarm.problem = ""
+
+    def _ring(self) -> None:
+        self.app.bell()
+
+    def _alert(self, said: str) -> None:
+        """What is paused does not show it."""
+        if said and self.paused and (self.notice is None or self.notice.report is None):
+            self.say(f"{said} (what is shown is paused: p goes on)", "alarm")
 
     def _show_head(self) -> None:
         super()._show_head()
@@ -147,6 +171,7 @@ class DashboardScreen(Looking):
         """Waits for what was begun, after the screen is closed."""
         await self._acting.finish()
         await self._auto.finish()
+        await self._alarm.finish()
 
     def _selected(self) -> list[BackendId]:
         """The tagged sessions, or the one under the cursor of the list of backends."""
@@ -174,7 +199,18 @@ class DashboardScreen(Looking):
             return False
         if self.shown is None and action not in WAITING_ACTIONS:
             return False
+        if self.wall and action in LIST_ACTIONS:
+            return False
         return super().check_action(action, parameters)
+
+    def on_key(self, event: Key) -> None:
+        """A key that means a session of the list leads from the wall to the list, and does no more."""
+        for binding in self.BINDINGS if self.wall and self.shown is not None else ():
+            if isinstance(binding, Binding) and event.key in binding.key.split(","):
+                forbidden = self._config.read_only and binding.action in ACTING_KEYS
+                if binding.action in LIST_ACTIONS and not forbidden:
+                    self.action_wall()
+                    self.say(f"{event.character or event.key} means a session of this list: press it again")
 
     def action_terminate(self) -> None:
         """Asks whether to end the tagged sessions, or the selected one."""

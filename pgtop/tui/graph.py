@@ -20,6 +20,15 @@ WINDOWS: Final = (300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
 DEFAULT_WINDOW: Final = 300
 
 
+def fitting_window(seconds: float) -> int:
+    """The shortest window that holds so many seconds, or the longest there is.
+
+    >>> fitting_window(0), fitting_window(301), fitting_window(1e6)
+    (300, 900, 86400)
+    """
+    return next((window for window in WINDOWS if window >= seconds), WINDOWS[-1])
+
+
 class ConnectionGraph(Widget):
     """Total, idle and active over time, with the 80% line and the line at which logins are refused."""
 

@@ -97,7 +97,21 @@ class Looking(View):
     def action_window(self, by: int) -> None:
         """Shows a longer or shorter time in the graph."""
         index = WINDOWS.index(self._graph.window_seconds) + by
-        self._graph.window_seconds = WINDOWS[min(max(0, index), len(WINDOWS) - 1)]
+        seconds = WINDOWS[min(max(0, index), len(WINDOWS) - 1)]
+        if self.wall:
+            self._wall_window_seconds = seconds
+        else:
+            self._window_seconds = seconds
+        self._show_graph()
+
+    def action_wall(self) -> None:
+        """Shows the wall view, or the tables again."""
+        self.wall = not self.wall
+        self.show_all()
+        if self.wall:
+            self.set_focus(None)
+        elif self.shown is not None:
+            self._backends.focus()
 
     def action_filter(self) -> None:
         """Opens the filter's line."""
@@ -114,7 +128,9 @@ class Looking(View):
 
     def action_clear(self) -> None:
         """Takes away one thing: the filter being typed, the notice, the filter, the choice."""
-        if self._filter.has_focus or (self.notice is None and self._filter.value):
+        if self.wall:
+            self.notice = None
+        elif self._filter.has_focus or (self.notice is None and self._filter.value):
             self.drop_filter()
             self._backends.focus()
         elif self.notice is not None:

@@ -80,6 +80,20 @@ def waiting_keys(*, break_glass: bool) -> list[Key]:
     return [*([BREAK_GLASS] if break_glass else []), *HELP_AND_QUIT]
 
 
+def wall_keys(notice: Notice | None, *, read_only: bool, break_glass: bool) -> list[Key]:
+    """The keys that count on the wall, which needs none."""
+    found = [BREAK_GLASS] if break_glass else []
+    if notice is not None:
+        found.append(Key("Esc", "read", "screen.clear"))
+    found += [Key("w", "the tables", "screen.wall"), *([] if read_only else [SWEEP, AUTO])]
+    found += [
+        Key("g", "group", "screen.group"),
+        Key("[ ]", "window", "screen.window(1)"),
+        Key("p", "pause", "screen.pause"),
+    ]
+    return [*found, *HELP_AND_QUIT]
+
+
 def keys(
     focus: str | None,
     tagged: int,
@@ -127,6 +141,7 @@ def keys(
             Key("g", "group", "screen.group"),
             Key("[ ]", "window", "screen.window(1)"),
             Key("p", "pause", "screen.pause"),
+            Key("w", "wall", "screen.wall"),
         ]
     return [*found, *HELP_AND_QUIT]
 

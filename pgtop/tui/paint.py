@@ -32,6 +32,13 @@ class Painted(Widget):
         "cell--key",
         "cell--alarm",
         "cell--note",
+        "cell--strong-accent",
+        "cell--bar-calm",
+        "cell--bar-over",
+        "cell--bar-full",
+        "cell--word-calm",
+        "cell--word-over",
+        "cell--word-full",
     }
 
     DEFAULT_CSS = """
@@ -52,6 +59,14 @@ class Painted(Widget):
         & > .cell--key { color: $text-accent; text-style: bold; }
         & > .cell--alarm { background: $error-muted; color: $text-error; }
         & > .cell--note { background: $surface; }
+        & > .cell--strong-accent { color: $text-accent; text-style: bold; }
+        & > .cell--bar-calm { background: $surface; color: $text-accent; text-style: bold; }
+        & > .cell--bar-over { color: $text-warning; text-style: bold reverse; }
+        & > .cell--bar-full { color: $text-error; text-style: bold reverse; }
+        & > .cell--word-calm { color: $text-accent; text-style: bold; }
+        & > .cell--word-over { color: $text-warning; text-style: bold; }
+        & > .cell--word-full { color: $text-error; text-style: bold; }
+        &:ansi > .cell--alarm { text-style: reverse; }
         &.-greyed { color: $text-muted; }
         &.-greyed > .cell--accent, &.-greyed > .cell--amber, &.-greyed > .cell--red,
         &.-greyed > .cell--good, &.-greyed > .cell--strong-amber, &.-greyed > .cell--strong-red {
