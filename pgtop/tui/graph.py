@@ -41,16 +41,20 @@ class ConnectionGraph(Widget):
         .connection-graph--total { color: $text-primary; }
         .connection-graph--over { color: $text-warning; }
         .connection-graph--full { color: $text-error; }
-        .connection-graph--idle { color: $foreground 60%; }
+        .connection-graph--idle { color: $text-muted; }
         .connection-graph--active { color: $text-success; }
         .connection-graph--warn-line { color: $warning 60%; }
         .connection-graph--warn-label { color: $text-warning; }
         .connection-graph--refused-line { color: $error 70%; }
         .connection-graph--refused-label { color: $text-error; }
         .connection-graph--title { color: $foreground; text-style: bold; }
-        .connection-graph--axis { color: $foreground 60%; }
+        .connection-graph--axis { color: $text-muted; }
         .connection-graph--rule { color: $foreground 25%; }
-        .connection-graph--greyed { color: $foreground 45%; }
+        .connection-graph--greyed { color: $text-muted; }
+        &:ansi {
+            .connection-graph--idle, .connection-graph--axis, .connection-graph--rule,
+            .connection-graph--greyed { text-style: dim; }
+        }
     }
     """
 

@@ -6,7 +6,7 @@ Calm below the line is one accent, over it amber, red when logins are refused. T
 
 from typing import Final
 
-from textual.theme import Theme
+from textual.theme import BUILTIN_THEMES, Theme
 
 
 def _theme(
@@ -115,6 +115,10 @@ ANSI: Final = Theme(
     boost="ansi_default",
     dark=True,
     variables={
+        # What Textual's own widgets ask for in such a theme.
+        **BUILTIN_THEMES["ansi-dark"].variables,
+        "ansi-background": "ansi_default",
+        "ansi-foreground": "ansi_default",
         "text-primary": "ansi_cyan",
         "error-muted": "ansi_default",
         "border": "ansi_default",

@@ -160,7 +160,7 @@ def _small(standing: Standing | None, state: State, across: int) -> list[list[Ce
     ]
     below = few_lines(said, across - 2 * _SIDE, 2)
     if len(below) < 2:
-        below.append(_counts(standing))
+        below.append("" if state.is_old else _counts(standing))
     return lines + [[Cell(fit(f" {line}", across), f"bar-{state.colour}")] for line in below]
 
 
@@ -181,7 +181,7 @@ def _blocks(standing: Standing | None, state: State, across: int, scale: int) ->
     room = across - taken - _SIDE
     beside = len(word) - 1
     said = few_lines(f"{state.shape} {state.said}", room, beside) if room >= 20 else []
-    counts = _counts(standing)
+    counts = "" if state.is_old else _counts(standing)
     if said and counts and len(said) < beside - 1:
         said += ["", clip(counts, room)]
     above = (len(word) - len(said)) // 2
