@@ -81,7 +81,13 @@ class Occasion(msgspec.Struct, frozen=True):
 def command_words(written: str) -> list[str]:
     """The program, found, and its arguments. Raises UsageError where the program cannot be found or run."""
     program, *arguments = shlex.split(written)
-    found = shutil.which(Path(program).expanduser()) if program else None
+    wanted = program
+    if program.startswith(
+        "~"
+    ):  # and else as it is: pathlib takes the ./ from what is not to be sought in PATH
+        with contextlib.suppress(RuntimeError):
+            wanted = str(Path(program).expanduser())
+    found = shutil.which(wanted) if wanted else None
     if found is None:
         problem = f'--on-alert: there is no program "{clip(printable(program), 60)}"'
         raise UsageError(problem, "give its path, or install it; it is run without a shell")
