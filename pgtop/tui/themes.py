@@ -87,14 +87,14 @@ COLOUR_BLIND: Final = _theme(
     "colour-blind",
     calm="#56b4e9",
     over="#f0e442",
-    full="#ff8a4a",
+    full="#e0651a",
     good="#9be0cb",
     text="#e2e6ea",
     muted="#a3adb8",
     background="#0f1317",
     surface="#1c232b",
     panel="#26303a",
-    alarm="#43230f",
+    alarm="#331a0b",
     cursor=("#ffffff", "#22608a"),
 )
 """After Okabe and Ito: blue, yellow and vermilion, which also differ in lightness."""
