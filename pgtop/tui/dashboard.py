@@ -209,6 +209,7 @@ class DashboardScreen(Looking):
             if isinstance(binding, Binding) and event.key in binding.key.split(","):
                 forbidden = self._config.read_only and binding.action in ACTING_KEYS
                 if binding.action in LIST_ACTIONS and not forbidden:
+                    event.stop()  # the binding itself counts from the next press on
                     self.action_wall()
                     self.say(f"{event.character or event.key} means a session of this list: press it again")
 

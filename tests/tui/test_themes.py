@@ -148,7 +148,8 @@ def check_contrast(driven: Driven, where: str) -> None:
 
 def check_ansi(driven: Driven, where: str) -> None:
     """Nothing has a colour but the terminal's own."""
-    for text, style, _ in drawn(driven):
+    strips = driven.app.screen._compositor.render_strips()
+    for text, style, _ in (segment for strip in strips for segment in strip):
         for colour in (style.color, style.bgcolor) if style else ():
             assert colour is None or colour.type in (ColorType.DEFAULT, ColorType.STANDARD), (
                 f"{where}: {text!r} has {colour}"
