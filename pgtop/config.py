@@ -196,7 +196,7 @@ def _is_listen_address(address: str | None) -> bool:
 
 
 def _is_command(written: str | None) -> bool:
-    """Whether it can be split into a program and its arguments.
+    r"""Whether it can be split into a program and its arguments.
 
     >>> [_is_command(written) for written in ("page 'on call'", "page 'on call", " ", "a\0b")]
     [True, False, False, False]
