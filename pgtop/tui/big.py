@@ -3,7 +3,7 @@
 The larger ones are drawn on a grid 5 pixels high, each pixel as many cells wide as it is half cells high.
 """
 
-from functools import cache
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Final
 
@@ -60,7 +60,7 @@ def width(text: str, scale: int) -> int:
     return sum(len(_GLYPHS[letter].split()[0]) + 1 for letter in text) * scale - scale if text else 0
 
 
-@cache
+@lru_cache(maxsize=64)
 def big(text: str, scale: int) -> tuple[str, ...]:
     """A text in lines of blocks.
 
@@ -75,7 +75,7 @@ def big(text: str, scale: int) -> tuple[str, ...]:
     return tuple("".join(_HALVES[pair] for pair in zip(*rows, strict=True)) for rows in pairs)
 
 
-@cache
+@lru_cache(maxsize=64)
 def digits(text: str) -> tuple[str, ...]:
     """Figures as Textual draws them, in SMALL lines; what else the text holds stands on the lowest."""
     pieces = Digits(text).render(Style(bold=True))

@@ -5,7 +5,6 @@ from typing import Any, ClassVar, Final
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.events import Key
 
 from pgtop.autoreaper import AutoReaper
 from pgtop.config import Config
@@ -23,9 +22,9 @@ from pgtop.tui.auto import Auto
 from pgtop.tui.auto_words import auto_lines
 from pgtop.tui.dialogs import ReportDialog
 from pgtop.tui.glass import Glass
-from pgtop.tui.looking import Looking
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
 from pgtop.tui.view import SHORT_LINES
+from pgtop.tui.walling import Walling
 
 ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_glass"})
 """The actions that end or cancel something: there is none of them where read_only is in force."""
@@ -35,13 +34,7 @@ WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help", "outcomes", 
 """The dashboard's own actions that mean something before there is anything to see."""
 
 
-LIST_ACTIONS: Final = frozenset(
-    {"terminate", "cancel", "tag", "untag", "filter", "sort", "reverse", "root_blocker", "copy"}
-)
-"""The actions that mean a session of the list, or the list: the wall has no list, and none of them."""
-
-
-class DashboardScreen(Looking):
+class DashboardScreen(Walling):
     """The ordinary view, alive."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -199,19 +192,7 @@ class DashboardScreen(Looking):
             return False
         if self.shown is None and action not in WAITING_ACTIONS:
             return False
-        if self.wall and action in LIST_ACTIONS:
-            return False
         return super().check_action(action, parameters)
-
-    def on_key(self, event: Key) -> None:
-        """A key that means a session of the list leads from the wall to the list, and does no more."""
-        for binding in self.BINDINGS if self.wall and self.shown is not None else ():
-            if isinstance(binding, Binding) and event.key in binding.key.split(","):
-                forbidden = self._config.read_only and binding.action in ACTING_KEYS
-                if binding.action in LIST_ACTIONS and not forbidden:
-                    event.stop()  # the binding itself counts from the next press on
-                    self.action_wall()
-                    self.say(f"{event.character or event.key} means a session of this list: press it again")
 
     def action_terminate(self) -> None:
         """Asks whether to end the tagged sessions, or the selected one."""

@@ -11,7 +11,6 @@ from pgtop.core.selection import Column as SortColumn
 from pgtop.tui import notices
 from pgtop.tui.backends import SORT_COLUMNS
 from pgtop.tui.detail import DetailScreen
-from pgtop.tui.graph import WINDOWS
 from pgtop.tui.help import HelpScreen
 from pgtop.tui.table import LineTable
 from pgtop.tui.view import View
@@ -94,25 +93,6 @@ class Looking(View):
             self._poller.interval_seconds = shorter[-1] if shorter else present
         self._show_head()
 
-    def action_window(self, by: int) -> None:
-        """Shows a longer or shorter time in the graph."""
-        index = WINDOWS.index(self._graph.window_seconds) + by
-        seconds = WINDOWS[min(max(0, index), len(WINDOWS) - 1)]
-        if self.wall:
-            self._wall_window_seconds = seconds
-        else:
-            self._window_seconds = seconds
-        self._show_graph()
-
-    def action_wall(self) -> None:
-        """Shows the wall view, or the tables again."""
-        self.wall = not self.wall
-        self.show_all()
-        if self.wall:
-            self.set_focus(None)
-        elif self.shown is not None:
-            self._backends.focus()
-
     def action_filter(self) -> None:
         """Opens the filter's line."""
         self._filter.display = self._filter.can_focus = True
@@ -128,9 +108,7 @@ class Looking(View):
 
     def action_clear(self) -> None:
         """Takes away one thing: the filter being typed, the notice, the filter, the choice."""
-        if self.wall:
-            self.notice = None
-        elif self._filter.has_focus or (self.notice is None and self._filter.value):
+        if self._filter.has_focus or (self.notice is None and self._filter.value):
             self.drop_filter()
             self._backends.focus()
         elif self.notice is not None:
