@@ -124,11 +124,6 @@ class History:
             _put(tier, width, _Bucket(moment, sample, starts))
         self.latest, self._last, self._gap = sample, moment, False
 
-    def span_seconds(self, now: int) -> float:
-        """How far back from `now` (microseconds) it reaches; 0 where nothing was seen."""
-        oldest = [tier[0].at for tier in self._tiers if tier]
-        return max(0, now - self._clock.shown(min(oldest))) / MICROSECONDS if oldest else 0.0
-
     def sample_at(self, now: int) -> Sample | None:
         """The last sample kept of `now` (microseconds) or before."""
         if self.latest is None or self.latest.at <= now:
@@ -174,6 +169,11 @@ class History:
             if usage < warn_at and following is not None:
                 return self._clock.shown(following)
         return self._clock.shown(self._unbroken_since)
+
+    def span_seconds(self, now: int) -> float:
+        """How far back from `now` (microseconds) it reaches; 0 where nothing was seen."""
+        oldest = [tier[0].at for tier in self._tiers if tier]
+        return max(0, now - self._clock.shown(min(oldest))) / MICROSECONDS if oldest else 0.0
 
     def _remember_usage(self, usage: float, moment: int) -> None:
         """Keeps, for every level, the last sample below it and the moment of the one that followed.
