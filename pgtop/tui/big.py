@@ -30,7 +30,7 @@ _GLYPHS: Final = {
     "/": "..# ..# .#. #.. #..",
     "%": "#.# ..# .#. #.. #.#",
     "≤": "..# ##. ..# ... ###",
-    " ": ".. .. .. .. ..",
+    " ": "... ... ... ... ...",
     "A": ".#. #.# ### #.# #.#",
     "C": "### #.. #.. #.. ###",
     "D": "##. #.# #.# #.# ##.",
@@ -39,6 +39,7 @@ _GLYPHS: Final = {
     "G": "### #.. #.# #.# ###",
     "L": "#.. #.. #.. #.. ###",
     "M": "#...# ##.## #.#.# #...# #...#",
+    "N": "#..# ##.# #.## #..# #..#",
     "O": "### #.# #.# #.# ###",
     "P": "### #.# ### #.. #..",
     "R": "##. #.# ##. #.# #.#",
@@ -57,7 +58,11 @@ def height(scale: int) -> int:
 
 def width(text: str, scale: int) -> int:
     """How many cells wide a text of that scale is."""
-    return sum(len(_GLYPHS[letter].split()[0]) + 1 for letter in text) * scale - scale if text else 0
+    return sum(len(_rows(letter)[0]) + 1 for letter in text) * scale - scale if text else 0
+
+
+def _rows(letter: str) -> list[str]:
+    return _GLYPHS.get(letter, _GLYPHS[" "]).split()
 
 
 @lru_cache(maxsize=64)
@@ -69,7 +74,7 @@ def big(text: str, scale: int) -> tuple[str, ...]:
      ▄▀  █ |
      ▀  ▀▀▀
     """
-    pixels = ["".join(f"{_GLYPHS[letter].split()[row]}." for letter in text)[:-1] for row in range(HEIGHT)]
+    pixels = ["".join(f"{_rows(letter)[row]}." for letter in text)[:-1] for row in range(HEIGHT)]
     halves = [[pixel == "#" for pixel in line for _ in range(scale)] for line in pixels for _ in range(scale)]
     pairs = zip_longest(halves[::2], halves[1::2], fillvalue=[False] * len(halves[0]))
     return tuple("".join(_HALVES[pair] for pair in zip(*rows, strict=True)) for rows in pairs)

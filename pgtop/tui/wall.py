@@ -117,7 +117,10 @@ def _used_width(standing: Standing | None, scale: int) -> int:
     if standing is None:
         return 0
     figures = _figures(standing)
-    return width(f"{_used_text(figures)} {figures.percent}", scale)
+    # Privileged roles may take more than the slots, but never more than there can be connections.
+    used = str(standing.snapshot.server.limits.max_connections)
+    bound = "" if standing.snapshot.counts.exact else "≤"
+    return width(f"{bound}{used}/{figures.slots} {figures.percent}", scale)
 
 
 def _small_text(standing: Standing) -> str:

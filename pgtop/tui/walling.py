@@ -61,4 +61,5 @@ class Walling(Looking):
                 if binding.action in LIST_ACTIONS and not forbidden:
                     event.stop()  # the binding itself counts from the next press on
                     self.action_wall()
-                    self.say(f"{event.character or event.key} means a session of this list: press it again")
+                    name = (event.character or "").strip() or event.key
+                    self.say(f"{name} means a session of this list: press it again")
