@@ -58,11 +58,11 @@ def _dashboard(context: click.Context, /, **_: Any) -> int:
 
 def _need_screen(config: Config, instead: str) -> None:
     """Raises UsageError where the dashboard cannot be opened, before anything else is begun."""
-    need_terminal("the dashboard", instead)
     if config.on_alert is not None:
         from pgtop.alert_command import command_words
 
         command_words(config.on_alert)
+    need_terminal("the dashboard", instead)
 
 
 def _run_dashboard(context: click.Context, target: "Target", config: Config) -> int:

@@ -66,7 +66,8 @@ def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
     usage = f" · {notice.usage}" if notice.usage else ""
     keys = " o each session  Esc read " if notice.report is not None else " Esc read "
     room = max(0, width - cell_width(keys))
-    said = [fit(f" {line}", room) for line in few_lines(notice.said + usage, room - 1, most)]
+    mark = "✗ " if notice.style == "alarm" else ""  # not by its colour alone
+    said = [fit(f" {line}", room) for line in few_lines(mark + notice.said + usage, room - 1, most)]
     first = [Cell(said[0], notice.style), Cell(keys, notice.style, "screen.outcomes")]
     return [first, *([Cell(line.ljust(width), notice.style)] for line in said[1:])]
 
