@@ -20,6 +20,7 @@ from tests.postgres.targets import target_of
 from tests.servers import execute, session, sessions, wait_until
 from tests.tui.screens import Driven, dashboard, waiting_dashboard
 from tests.tui.test_dialogs import stale
+from tests.tui.test_wall import TWENTY
 
 Triple = tuple[float, float, float]
 
@@ -195,21 +196,27 @@ async def look_around(driven: Driven, server: ThrowawayServer, theme: Theme) -> 
     await look("outage on the wall")
 
 
-@pytest.mark.parametrize("number", [2, 14, 17], ids=["calm", "over", "full"])
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES.keys())
 async def test_every_letter_on_every_screen_is_legible(
-    server_factory: ServerFactory, tmp_path: Path, theme: Theme, number: int
+    server_factory: ServerFactory, tmp_path: Path, theme: Theme
 ) -> None:
     """In the terminal's own colours, that is the terminal's affair, and nothing else than those is sent."""
-    server = server_factory({"max_connections": "20", "superuser_reserved_connections": "3"})
+    server = server_factory(TWENTY)
     async with (
-        sessions(server, number - 2, application_name="web"),
         session(server, application_name="txn") as one,
-        dashboard(server, tmp_path / "a", theme=theme.name) as driven,
+        dashboard(server, tmp_path / "a", theme=theme.name, wall=True) as driven,
     ):
         await one.execute("BEGIN")
-        await wait_until(lambda: driven.dashboard.shown and stale(driven.dashboard.shown) >= number - 2)
-        await look_around(driven, server, theme)
+        check = check_ansi if theme is ANSI else check_contrast
+        for held, word in ((0, "under the 80% line"), (15, "logins are refused"), (12, "over the 80% line")):
+            async with sessions(server, held, application_name="web"):
+                await driven.shows(word)
+                await driven.pilot.pause()
+                check(driven, f"{theme.name}, {word}")
+                if word.startswith("over"):
+                    await driven.press("w")
+                    await wait_until(lambda: driven.dashboard.shown and stale(driven.dashboard.shown) >= 12)
+                    await look_around(driven, server, theme)
 
 
 async def test_waiting_for_a_seat_is_legible(server_factory: ServerFactory, tmp_path: Path) -> None:

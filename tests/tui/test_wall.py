@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from pgtop.core.alerts import Alert, level
+from pgtop.core.alerts import Alert
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.big import big, digits
 from pgtop.tui.dialogs import PlanDialog
@@ -248,40 +248,6 @@ async def test_the_graph_reaches_back_as_far_as_anything_is_known_until_a_window
         assert graph.window_seconds == WINDOWS[1]
         await driven.press("w")
         assert graph.window_seconds == 3_600
-
-
-async def test_a_bell_rings_once_for_each_alert(
-    server_factory: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Over and full at once; what it opened with not at all; nothing while it stands still."""
-    server = server_factory(TWENTY)
-    async with sessions(server, 2, application_name="web"), dashboard(server, tmp_path / "a") as driven:
-        rung: list[str] = []
-        monkeypatch.setattr(driven.app, "bell", lambda: rung.append("bell"))
-
-        async def stands(name: str) -> None:
-            polls = []
-
-            def enough() -> bool:
-                shown = driven.dashboard.shown
-                if shown is not None and level(shown, 0.8) == name and shown not in polls:
-                    polls.append(shown)
-                return len(polls) >= 6
-
-            await wait_until(enough)
-
-        await stands("calm")
-        assert len(rung) == 0
-        async with sessions(server, 12, application_name="web"):
-            await stands("over")
-            assert len(rung) == 1
-            async with sessions(server, 3, application_name="web"):
-                await stands("full")
-                assert len(rung) == 2
-        await stands("calm")
-        assert driven.dashboard._alarm._watch.told == "full"
-        await wait_until(lambda: len(rung) == 3, 20)
-        assert driven.dashboard._alarm._watch.told == "calm"
 
 
 async def test_what_is_paused_says_that_an_alert_came(server_factory: ServerFactory, tmp_path: Path) -> None:
