@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import io
 import os
 import select
@@ -67,8 +68,13 @@ class PgtopApp(App[None]):
             poller=poller, reaper=reaper, config=config, first=first, glass=glass
         )
 
+    def get_default_screen(self) -> Screen[Any]:
+        """The dashboard itself: a blank screen below it would be styled, and painted over, for nothing."""
+        return self.dashboard
+
     def on_mount(self) -> None:
-        self.push_screen(self.dashboard)
+        if not gc.isenabled():
+            self.call_after_refresh(_collect_from_now_on)
         loop = asyncio.get_running_loop()
         for ending in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(ending, self.exit)
@@ -111,6 +117,12 @@ def is_hung_up(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+
+
+def _collect_from_now_on() -> None:
+    """Looks for garbage among what comes from now on: what was imported stays, and need not be looked at."""
+    gc.freeze()
+    gc.enable()
 
 
 async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:

@@ -85,7 +85,10 @@ class DashboardScreen(Walling):
         self._report: Report | None = None
 
     def on_mount(self) -> None:
+        self.hold()
         self._take(self._first)
+        if self.wall:
+            self.set_focus(None)  # the list had it before there was a style to hide it
         self.run_worker(self._poll(), name="poll", group="poll")
         self.run_worker(self._logins.run(), name="logins", group="logins")
         if self.glass is not None:

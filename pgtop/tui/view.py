@@ -1,5 +1,6 @@
 """View: the dashboard's panels and how they are painted."""
 
+from contextlib import ExitStack
 from typing import Final
 
 from textual.app import ComposeResult
@@ -8,7 +9,6 @@ from textual.widgets import Input
 
 from pgtop.config import Config
 from pgtop.core.activity import Outage, Snapshot
-from pgtop.core.alerts import level
 from pgtop.core.refusal import Limit
 from pgtop.core.selection import parse_filter, sort_backends
 from pgtop.poller import Poller
@@ -34,6 +34,7 @@ LATE_SECONDS: Final = 2.0
 class View(Screen[None]):
     """The panels of the ordinary view. What there is to show, the dashboard tells."""
 
+    AUTO_FOCUS = "#backends"
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
         (0, "-tiny"),
         (SHORT_LINES, "-short"),
@@ -44,6 +45,7 @@ class View(Screen[None]):
         super().__init__()
         self._poller = poller
         self._config = config
+        self._unpainted = ExitStack()
         self.seen = Seen(config.warn_at)
         self.shown: Snapshot | None = None
         """The snapshot on the screen: what keys act on."""
@@ -68,7 +70,8 @@ class View(Screen[None]):
         yield Lines(id="connecting")
         yield Lines(id="figures")
         yield Lines(id="waiting")
-        yield ConnectionGraph(ascii_only=not self.app.console.encoding.startswith("utf"), id="graph")
+        ascii_only = not self.app.console.encoding.startswith("utf")
+        yield ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
         yield ApplicationsTable(id="applications")
         yield Lines(id="top")
         yield BackendsTable(idle_after_seconds=self._config.idle_after_seconds, id="backends")
@@ -96,6 +99,10 @@ class View(Screen[None]):
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
+
+    def hold(self) -> None:
+        """Paints nothing until the screen has its size."""
+        self._unpainted.enter_context(self.app.batch_update())
 
     def show_all(self) -> None:
         """Paints what is seen in one batch."""
@@ -205,7 +212,6 @@ class View(Screen[None]):
                 slots=snapshot.slots,
                 warn_at=self._config.warn_at,
                 max_connections=snapshot.server.limits.max_connections,
-                level=level(snapshot, self._config.warn_at, refused=self.refusing is not None),
             )
 
     def _window(self, snapshot: Snapshot) -> int:
@@ -285,4 +291,10 @@ class View(Screen[None]):
         self._show_foot()
 
     def on_resize(self) -> None:
+        self.call_later(self._paint)
         self.call_after_refresh(self.show_all)
+
+    def _paint(self) -> None:
+        """Lets be painted what has its place by now: on the way there, all is laid out more than once."""
+        self._unpainted.close()
+        self.call_after_refresh(self._graph.begin)

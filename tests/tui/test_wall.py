@@ -176,6 +176,10 @@ async def test_enter_and_arrows_reach_no_row_behind_the_wall(server: ThrowawaySe
         for key in ("tab", "down", "enter", "j", "shift+tab", "enter"):
             await driven.press(key)
             assert driven.app.screen is driven.dashboard
+            assert driven.app.screen.focused is None
+        await driven.press("f1", "escape", "enter")
+        assert driven.app.screen is driven.dashboard
+        assert driven.app.screen.focused is None
         names = {command.title for command in driven.app.get_system_commands(driven.dashboard)}
         assert "Wall view or the tables" in names
         assert not any("selected" in name for name in names)
