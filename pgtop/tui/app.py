@@ -32,7 +32,7 @@ from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.glass import Glass
-from pgtop.tui.themes import THEMES
+from pgtop.tui.themes import ANSI, THEMES
 
 FACE: Final = "dashboard"
 TERMINAL_CHECK_SECONDS: Final = 0.5
@@ -58,10 +58,11 @@ class PgtopApp(App[None]):
         glass: Glass | None = None,
     ) -> None:
         """`glass` is for where the server may run on this host."""
-        super().__init__()
+        # Left to itself, Textual makes grey of the colours, and black on black of the terminal's own.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         for theme in THEMES.values():
             self.register_theme(theme)
-        self.theme = config.theme
+        self.theme = ANSI.name if self.no_color else config.theme
         for name in self.available_themes.keys() - THEMES.keys():
             self.unregister_theme(name)  # nobody has seen to it that those are legible here
         self.dashboard = DashboardScreen(

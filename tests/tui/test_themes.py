@@ -22,6 +22,8 @@ from tests.tui.screens import Driven, dashboard, waiting_dashboard
 from tests.tui.test_dialogs import stale
 from tests.tui.test_wall import TWENTY
 
+pytestmark = pytest.mark.usefixtures("_colour_is_wanted")
+
 Triple = tuple[float, float, float]
 
 LEAST_CONTRAST = 4.5
@@ -48,6 +50,11 @@ EYES: dict[str, tuple[Triple, Triple, Triple]] = {
     ),
 }
 """What a colour in linear RGB looks like: Machado, Oliveira and Fernandes (2009), severity 1."""
+
+
+@pytest.fixture
+def _colour_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 def linear(colour: Triple) -> Triple:

@@ -200,3 +200,21 @@ async def test_the_ansi_theme_sends_no_colour_but_the_terminals_own(
         opened.shows("under the 80% line")
         leave(opened, "q")
     assert colours(opened) & {b"38", b"48"}, "the test sees no others"
+
+
+async def test_who_wants_no_colour_gets_none_and_still_sees_the_state_and_the_cursor(
+    server_factory: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    monkeypatch.setenv("NO_COLOR", "1")
+    server = server_factory(TWENTY)
+    async with held(server, 13):
+        with terminal(server, tmp_path, "--theme", "light", "--wall") as opened:
+            opened.shows("over the 80% line")
+            os.write(opened.master, b"w")
+            opened.shows("backends: ")
+            leave(opened, "q")
+    assert colours(opened) == set()
+    reversed_lines = re.findall(rb"\x1b\[(?:\d+;)*7(?:;\d+)*m([^\x1b]+)", opened.raw)
+    assert any("over the 80% line" in line.decode() for line in reversed_lines)
+    assert any("idle" in line.decode() for line in reversed_lines)
