@@ -17,7 +17,6 @@ from textual.actions import parse
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.theme import Theme
 
 from pgtop.audit import AuditLog, operator
 from pgtop.config import Config
@@ -34,28 +33,12 @@ from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.glass import Glass
+from pgtop.tui.themes import ANSI, THEMES
 
 FACE: Final = "dashboard"
 TERMINAL_CHECK_SECONDS: Final = 0.5
 OPENS_AFTER_SECONDS: Final = 1.0
 """How long the screen waits for the rescue role where the ordinary one is refused."""
-
-
-THEME: Final = Theme(
-    name="pgtop",
-    primary="#3d8fd1",
-    secondary="#5b7f9c",
-    accent="#6cb6ff",
-    warning="#f5b454",
-    error="#ff6b76",
-    success="#7fd08a",
-    foreground="#d8dee6",
-    background="#0f1317",
-    surface="#1c232b",
-    panel="#26303a",
-    dark=True,
-)
-"""Calm below the line (one accent), amber over it, red when logins are refused."""
 
 
 class PgtopApp(App[None]):
@@ -77,9 +60,13 @@ class PgtopApp(App[None]):
         history: HistoryStore | None = None,
     ) -> None:
         """`glass` is for where the server may run on this host, `history` for what is kept of it."""
-        super().__init__()
-        self.register_theme(THEME)
-        self.theme = THEME.name
+        # Left to itself, Textual makes grey of the colours, and black on black of the terminal's own.
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        for theme in THEMES.values():
+            self.register_theme(theme)
+        self.theme = ANSI.name if self.no_color else config.theme
+        for name in self.available_themes.keys() - THEMES.keys():
+            self.unregister_theme(name)  # nobody has seen to it that those are legible here
         self.dashboard = DashboardScreen(
             poller=poller, reaper=reaper, config=config, first=first, glass=glass, history=history
         )
