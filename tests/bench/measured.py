@@ -65,7 +65,8 @@ class Refresh(NamedTuple):
 @contextmanager
 def server_with(count: int, state: str, changing: float = 0.0) -> Iterator[ThrowawayServer]:
     """A server of its own with so many sessions on it."""
-    settings = {"max_connections": str(count + 30), "shared_buffers": "16MB"}
+    # A worker of autovacuum that ends would count as the program's.
+    settings = {"max_connections": str(count + 30), "shared_buffers": "16MB", "autovacuum": "off"}
     with (
         ThrowawayServer(default_binaries(), settings=settings) as server,
         crowd(server.uri(), count, state, changing),
