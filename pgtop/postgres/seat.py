@@ -26,7 +26,7 @@ from pgtop.postgres.faults import DRIVER_ERRORS, SeatLostError
 from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in, say_goodbye
 from pgtop.postgres.outages import (
     REFUSED,
-    RETRY_AFTER_SECONDS,
+    STARTING,
     TIMEOUT,
     LimitReachedError,
     refusing_limit,
@@ -42,8 +42,12 @@ that a slow statement doesn't cost the connection."""
 _GOODBYE_SECONDS: Final = 0.25
 _GIVE_BACK_SECONDS: Final = 2.0
 """How long the ordinary login is waited for while the rescue role's session does the work."""
+_RESCUE_RESTS_SECONDS: Final = 5.0
+"""A wrong password, or a host that does not answer, is not tried as often as a full server is."""
 _RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue names"
 _LONGEST_NAME: Final = 63
+_ANSWERS: Final = frozenset({REFUSED, STARTING})
+"""Kinds of outages in which the server says something, if only no."""
 _FATAL: Final = frozenset({"FATAL", "PANIC"})
 
 T = TypeVar("T")
@@ -79,7 +83,10 @@ class Seat:
         self.rescue_fault: PgtopError | None = None
         """Why the rescue role did not get in at its last login, where not for want of one of the server's
         slots."""
+        self.sight = 0
+        """Counts the unbroken sights of the server: what was seen in an earlier one is not acted on."""
         self._rescue_rests_until = 0.0
+        self._answered = True
         self._unset = unset
         self._session: Session | None = None
         self._last: Session | None = None
@@ -109,6 +116,10 @@ class Seat:
         """The role of the last session; the ordinary one before the first `take`."""
         return self._last.role if self._last else self.target.user
 
+    def lose_sight(self) -> None:
+        """Takes note that nothing is known of what happened at the server meanwhile."""
+        self.sight += 1
+
     @property
     def address(self) -> tuple[str, int]:
         """Host (or socket directory) and port in use; of the first host before the first `take`."""
@@ -126,14 +137,18 @@ class Seat:
             if self.is_held:
                 return
             self.drop()
+            self.lose_sight()
             try:
                 self._session = self._last = await self._log_in()
             except (FullError, LimitReachedError):
+                self._answered = True
                 self.pause_seconds = self.tries.refused(self._refusals)
                 raise
-            except PgtopError:
+            except PgtopError as error:
+                self._answered = getattr(error, "kind", "") in _ANSWERS
                 self.tries.clear()
                 raise
+            self._answered = True
             self.tries.clear()
             self.rescue_fault, self._rescue_rests_until = None, 0.0
             self._pins.clear()
@@ -141,7 +156,13 @@ class Seat:
 
     async def _log_in(self) -> Session:
         try:
-            session = await log_in(self.target, self.application_name, self._pins, self._unset)
+            session = await log_in(
+                self.target,
+                self.application_name,
+                self._pins,
+                self._unset,
+                reach_first=not self._answered,
+            )
         except (FullError, LimitReachedError) as error:
             self.refused, self._refusals = refusing_limit(error), 1
             rescue = self.target.rescue
@@ -153,7 +174,6 @@ class Seat:
         return session
 
     async def _rescued(self, rescue: Target, refused: FullError | LimitReachedError) -> Session:
-        # A wrong password, or a host that does not answer, is not tried as often as a full server is.
         if time.monotonic() >= self._rescue_rests_until:
             try:
                 session = await log_in(rescue, self.application_name, self._rescue_pins, self._unset)
@@ -165,7 +185,7 @@ class Seat:
                 self.rescue_fault = error  # its own limit: the server is full all the same
             except PgtopError as error:
                 self.rescue_fault = error
-                self._rescue_rests_until = time.monotonic() + RETRY_AFTER_SECONDS[REFUSED]
+                self._rescue_rests_until = time.monotonic() + _RESCUE_RESTS_SECONDS
             else:
                 self.is_rescue = True
                 return session
@@ -248,6 +268,7 @@ class Seat:
         """Ends the connection at once, without waiting for anything."""
         session, self._session = self._session, None
         if session is not None:
+            self._answered = False
             session.connection.terminate()
 
     def _held(self) -> Connection:
