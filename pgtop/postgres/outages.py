@@ -17,6 +17,8 @@ REFUSED: Final = "refused"
 LOST: Final = "lost"
 TIMEOUT: Final = "timeout"
 FAILED: Final = "failed"
+SILENT: Final = "silent"
+"""No answer yet: said by whoever waits, and by no error."""
 
 RETRY_AFTER_SECONDS: Final = {
     FULL: 0.4,

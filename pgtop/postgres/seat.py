@@ -275,11 +275,12 @@ class Seat:
         session = self._session
         if session is None or session.connection.is_closed():
             self.drop()
-            raise SeatLostError(f"the connection to {self._label} was lost", "it has to be taken again")
+            raise SeatLostError(f"the connection to {self.label} was lost", "it has to be taken again")
         return session.connection
 
     @property
-    def _label(self) -> str:
+    def label(self) -> str:
+        """`host:port` in use, safe to print; of the first host before the first `take`."""
         return (self._last.endpoint if self._last else self.target.endpoints[0]).label
 
     async def _ask(self, work: Callable[[Connection], Coroutine[Any, Any, T]], limit: float) -> T:
@@ -307,7 +308,7 @@ class Seat:
             self.drop()
             task.add_done_callback(_forget)
             raise SeatLostError(
-                f"{self._label} did not answer within {limit:g} s", "the connection was dropped", TIMEOUT
+                f"{self.label} did not answer within {limit:g} s", "the connection was dropped", TIMEOUT
             )
         try:
             return task.result()
@@ -316,7 +317,7 @@ class Seat:
                 self.drop()
                 text = printable(str(error)) or type(error).__name__
                 raise SeatLostError(
-                    f"the connection to {self._label} was lost ({text})", "it has to be taken again"
+                    f"the connection to {self.label} was lost ({text})", "it has to be taken again"
                 ) from error
             raise
 

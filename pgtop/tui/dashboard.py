@@ -23,6 +23,7 @@ from pgtop.tui.dialogs import ReportDialog
 from pgtop.tui.glass import Glass
 from pgtop.tui.looking import Looking
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
+from pgtop.tui.sight import Sight
 from pgtop.tui.view import SHORT_LINES
 
 ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_glass"})
@@ -74,7 +75,8 @@ class DashboardScreen(Looking):
         self.glass = glass
         self._first = first
         seat = poller.probe.seat
-        self._acting = Acting(self, seat, reaper, config.policy)
+        self._sight = Sight(self, seat)
+        self._acting = Acting(self, seat, reaper, config.policy, self._sight.beat)
         engine = AutoReaper(reaper, seat, config.policy, config.every_seconds)
         self._logins = LoginWatch(poller, config.login_probe_seconds)
         self._auto = Auto(self, engine, poller, self._acting)
@@ -106,12 +108,15 @@ class DashboardScreen(Looking):
         if self.glass is not None:
             refused_here = result.kind == FULL if isinstance(result, Outage) else self.refusing is not None
             self.glass.want(refused_here)
+        before = self.seen.snapshot
         self.seen.take(result, self._poller.interval_seconds)
         is_first = self.shown is None and isinstance(result, Snapshot)
         if not self.paused or is_first:
             self.show_latest()
         if is_first:
             self._begin()
+        if said := self._sight.polled(before, result):
+            self._succeeded(said, is_alien=not self._sight.is_same_cluster)
         if isinstance(result, Snapshot) and self.notice is not None:
             self.notice = notices.with_usage(self.notice, result)
         self.show_all()
@@ -126,7 +131,20 @@ class DashboardScreen(Looking):
                 "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
             )
 
+    def _succeeded(self, said: str, *, is_alien: bool) -> None:
+        """Another server answers now: what was chosen on the old one is dropped.
+
+        Whoever asked for automatic reaping asked for it on that database cluster, and not on an alien one.
+        """
+        self._backends.tagged.clear()
+        if is_alien and self._auto.is_on:
+            self._auto.turn_off()
+            said += " · automatic reaping is off"
+        self.say(said, "alarm" if is_alien else "note")
+
     def _tick(self) -> None:
+        if self._sight.beat():
+            self._poller.wake()
         self._show_head()
 
     def _show_head(self) -> None:

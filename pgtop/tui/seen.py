@@ -1,11 +1,11 @@
 """Seen: what the dashboard has seen so far, all that its panels are drawn from."""
 
-import time
-
 from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
 from pgtop.core.group_history import GROUP_EVERY_SECONDS, GroupHistory
 from pgtop.core.groups import Group, GroupBy, GroupKey, group
 from pgtop.core.history import History, sample_of
+from pgtop.tui.pulse import elapsed
+from pgtop.tui.succession import same_cluster
 
 
 class Seen:
@@ -35,7 +35,7 @@ class Seen:
         if self.snapshot is not None and not same_cluster(self.snapshot, result):
             self._forget()
         self.snapshot = result
-        self._received = time.monotonic()
+        self._received = elapsed()
         self._groups.clear()
         self.history.add(sample_of(result), interval_seconds)
         # All groupings keep a history, so that `g` shows the change at once; those not on the screen seldom.
@@ -46,8 +46,8 @@ class Seen:
 
     @property
     def age_seconds(self) -> float:
-        """How long ago the last snapshot came, by this machine's monotonic clock."""
-        return time.monotonic() - self._received
+        """How long ago the last snapshot came, the time included that this machine was asleep."""
+        return elapsed() - self._received
 
     def age_of(self, snapshot: Snapshot) -> float:
         """How long ago a snapshot came: the last one, or an earlier one that is paused on."""
@@ -72,9 +72,3 @@ class Seen:
     def group_history(self, by: GroupBy) -> GroupHistory[GroupKey]:
         """The history of that grouping."""
         return self._group_history[by]
-
-
-def same_cluster(one: Snapshot, other: Snapshot) -> bool:
-    """False where the address now answers as another database cluster: its past is not this one's."""
-    first, second = one.server.identity.system_identifier, other.server.identity.system_identifier
-    return first is None or second is None or first == second

@@ -11,7 +11,7 @@ from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.refusal import Limit
 from pgtop.core.selection import parse_filter, sort_backends
 from pgtop.poller import Poller
-from pgtop.postgres.outages import FULL
+from pgtop.postgres.outages import FULL, SILENT
 from pgtop.reaper import Report
 from pgtop.tui import notices, panels
 from pgtop.tui.applications import ApplicationsTable
@@ -103,7 +103,8 @@ class View(Screen[None]):
         self._history = self.seen.history
 
     def _show_head(self) -> None:
-        outage, snapshot, width = self.seen.outage, self.shown, self.size.width
+        snapshot, width, late = self.shown, self.size.width, self._is_late
+        outage = self.seen.outage or (self._silence() if late else None)
         banner = self._lines("banner")
         banner.display = outage is not None and snapshot is not None
         self._show_connecting(width)
@@ -114,6 +115,7 @@ class View(Screen[None]):
         self.set_class(outage is not None, "-outage")
         for greyed in (self._applications, self._backends, self._lines("head")):
             greyed.set_class(outage is not None, "-greyed")
+        self._graph.greyed = outage is not None
         age = self.seen.age_of(snapshot) if snapshot is not None else None
         if outage is not None:
             banner.fit(panels.outage_lines(outage, age, width, 2 if self.size.height >= SHORT_LINES else 1))
@@ -124,14 +126,24 @@ class View(Screen[None]):
                 warn_at=self._config.warn_at,
                 interval_seconds=interval,
                 over_since=self._over_since,
-                outage=outage,
+                outage=self.seen.outage,
                 age_seconds=age or 0.0,
                 paused=self.paused,
                 read_only=self._config.read_only,
-                late=self.seen.age_seconds > interval + LATE_SECONDS,
+                late=late,
                 refusing=self.refusing,
             )
             self._lines("head").show(panels.head_lines(standing, width))
+
+    @property
+    def _is_late(self) -> bool:
+        """True where a poll should have been answered by now, and nobody says yet that it failed."""
+        seen, interval = self.seen, self._poller.interval_seconds
+        return seen.snapshot is not None and seen.age_seconds > interval + LATE_SECONDS
+
+    def _silence(self) -> Outage:
+        """What is wrong while a poll is late."""
+        return Outage(SILENT, f"{self._poller.probe.seat.label} does not answer", 0.0)
 
     @property
     def may_break_glass(self) -> bool:
@@ -167,7 +179,6 @@ class View(Screen[None]):
 
     def _show_graph(self) -> None:
         snapshot = self.shown
-        self._graph.greyed = self.seen.outage is not None
         if snapshot is not None:
             self._graph.show(
                 self._history,
