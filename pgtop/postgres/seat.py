@@ -85,6 +85,8 @@ class Seat:
         slots."""
         self.sight = 0
         """Counts the unbroken sights of the server: what was seen in an earlier one is not acted on."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when the connection is found to be gone that nobody here has given up."""
         self._rescue_rests_until = 0.0
         self._answered = True
         self._unset = unset
@@ -148,6 +150,7 @@ class Seat:
                 self._answered = getattr(error, "kind", "") in _ANSWERS
                 self.tries.clear()
                 raise
+            self._session.connection.add_termination_listener(self._terminated)
             self._answered = True
             self.tries.clear()
             self.rescue_fault, self._rescue_rests_until = None, 0.0
@@ -231,6 +234,7 @@ class Seat:
                 if self._steady or old is None or not self.is_rescue:
                     return
                 self._session = self._last = session
+                session.connection.add_termination_listener(self._terminated)
                 self.refused, self.is_rescue = None, False
                 is_taken = True
         finally:
@@ -270,6 +274,10 @@ class Seat:
         if session is not None:
             self._answered = False
             session.connection.terminate()
+
+    def _terminated(self, connection: object) -> None:
+        if self._session is not None and self._session.connection is connection:
+            self.on_lost()
 
     def _held(self) -> Connection:
         session = self._session
