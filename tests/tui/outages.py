@@ -32,7 +32,11 @@ async def is_out(driven: Driven, *words: str) -> None:
     """
     listed = driven.listed
     assert listed
-    await driven.shows("✗ ", " old", *words)
+    wanted = ("✗ ", " old", *words)
+    try:
+        await wait_until(lambda: all(word in unfolded(driven) for word in wanted), LIMIT_SECONDS)
+    except AssertionError:
+        raise AssertionError(f"no {wanted} in {driven.text}") from None
     assert "● live" not in driven.text
     assert driven.listed
     for panel in (driven.backends, driven.dashboard._lines("head"), driven.dashboard._applications):
@@ -43,10 +47,15 @@ async def is_out(driven: Driven, *words: str) -> None:
     assert driven.backends.sort_column is not before
 
 
+def unfolded(driven: Driven) -> str:
+    """What stands on the screen, as if its lines had no end."""
+    return " ".join(driven.text.split())
+
+
 async def is_back(driven: Driven, server: ThrowawayServer, since: float | None = None) -> None:
     """Waits until it is live again by itself, with one seat on the server and no second one."""
     begun = time.monotonic() if since is None else since
-    await wait_until(lambda: "● live" in driven.text, LIMIT_SECONDS, driven.text)
+    await wait_until(lambda: "● live" in driven.text, LIMIT_SECONDS, "not live again")
     print(f"live after {time.monotonic() - begun:.2f} s")  # noqa: T201 - shown by pytest -rP
     await is_live(driven)
 

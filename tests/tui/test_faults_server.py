@@ -178,7 +178,7 @@ async def test_the_role_may_not_log_in_any_more(server: ThrowawayServer, tmp_pat
         await wait_until(lambda: seen.snapshot is not shown)
         await is_live(driven)
         await end_seat(server, role)
-        await is_out(driven, f'role "{role}" may not log in', "trying again")
+        await is_out(driven, f'role "{role}" does not exist', "or may not log in", "trying again")
         await execute(server, f"ALTER ROLE {role} LOGIN")
         await is_back(driven, server)
 
