@@ -113,7 +113,7 @@ class Relay:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         self._open.add(writer)
-        with suppress(OSError):
+        with suppress(OSError, asyncio.CancelledError):
             await self._flows.wait()
             back_reader, back_writer = await asyncio.open_connection(HOST, self._server.port)
             self._open.add(back_writer)

@@ -302,6 +302,7 @@ class Seat:
         # A task of its own, so that a caller's cancellation never reaches the driver, which would cancel.
         asked = asyncio.ensure_future(self._bounded(connection, work(connection), limit))
         asked.add_done_callback(lambda _: self._lock.release())
+        asked.add_done_callback(_forget)
         return await asyncio.shield(asked)
 
     async def _bounded(self, connection: Connection, work: Coroutine[Any, Any, T], limit: float) -> T:
@@ -320,7 +321,7 @@ class Seat:
             )
         try:
             return task.result()
-        except DRIVER_ERRORS as error:
+        except (*DRIVER_ERRORS, AttributeError) as error:  # the last where it is closed between two steps
             if connection.is_closed() or _is_fatal(error):
                 self.drop()
                 text = printable(str(error)) or type(error).__name__
