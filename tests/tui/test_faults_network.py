@@ -141,23 +141,23 @@ async def test_after_a_failover_to_another_cluster_nothing_of_the_old_is_left(
         session(server, application_name="old") as old,
         session(other, application_name="new") as new,
         relay(server) as way,
+        dashboard_on(way.target(), tmp_path) as driven,
     ):
-        async with dashboard_on(way.target(), tmp_path) as driven:
-            await driven.select(old.get_server_pid())
-            await driven.press("space")
-            await driven.shows("K terminate 1 tagged")
-            await driven.select(old.get_server_pid())
-            await driven.press("enter")
-            await wait_until(lambda: isinstance(driven.app.screen, DetailScreen))
-            past = driven.dashboard.seen.history
-            way.switch(other)
-            await driven.shows("ANOTHER DATABASE CLUSTER answers at", "the graph begins anew")
-            await is_back(driven, other)
-            await wait_until(lambda: driven.app.screen is driven.dashboard)
-            await wait_until(lambda: new.get_server_pid() in driven.listed)
-            assert not driven.backends.tagged
-            assert driven.dashboard.seen.history is not past
-            assert await fetch_value(server, SEATS) == 0
+        await driven.select(old.get_server_pid())
+        await driven.press("space")
+        await driven.shows("K terminate 1 tagged")
+        await driven.select(old.get_server_pid())
+        await driven.press("enter")
+        await wait_until(lambda: isinstance(driven.app.screen, DetailScreen))
+        past = driven.dashboard.seen.history
+        way.switch(other)
+        await driven.shows("ANOTHER DATABASE CLUSTER answers at", "the graph begins anew")
+        await is_back(driven, other)
+        await wait_until(lambda: driven.app.screen is driven.dashboard)
+        await wait_until(lambda: new.get_server_pid() in driven.listed)
+        assert not driven.backends.tagged
+        assert driven.dashboard.seen.history is not past
+        assert await fetch_value(server, SEATS) == 0
 
 
 async def test_a_failover_within_a_cluster_is_told_from_a_restart(
