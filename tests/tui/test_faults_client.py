@@ -45,11 +45,8 @@ async def test_a_yes_to_what_was_seen_before_a_suspension_ends_nobody(
     async with session(server, application_name="victim") as one, opened(server.uri(), tmp_path) as program:
         await one.fetchval("SELECT 1")
         await asyncio.to_thread(program.shows, "victim")
-        os.write(program.master, b"/app:victim\r")
-        await asyncio.to_thread(program.shows, "backends: 1,")
-        os.write(program.master, b"K")
-        await asyncio.to_thread(program.shows, "End 1 selected")
-        await asyncio.sleep(0.5)  # from here on a yes would count
+        await asks_about_the_victim(program)
+        await asyncio.sleep(0.6)  # from here on a yes would count
         program.process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(LONGER_THAN_STILL_SECONDS)
         os.write(program.master, b"y")
@@ -59,7 +56,16 @@ async def test_a_yes_to_what_was_seen_before_a_suspension_ends_nobody(
         await asyncio.to_thread(program.shows, "● live")
         assert await one.fetchval("SELECT 1") == 1
         assert not default_audit_log_below(tmp_path).exists()
-        await leaves(program)
+
+
+async def asks_about_the_victim(program: Terminal) -> None:
+    """Filters, and presses K."""
+    os.write(program.master, b"/")
+    await asyncio.to_thread(program.shows, "Enter keep the filter")
+    os.write(program.master, b"app:victim\r")
+    await asyncio.to_thread(program.shows, "backends: 1,")
+    os.write(program.master, b"K")
+    await asyncio.to_thread(program.shows, "End 1 selected")
 
 
 async def test_what_is_old_after_a_suspension_is_not_called_live(
@@ -77,7 +83,6 @@ async def test_what_is_old_after_a_suspension_is_not_called_live(
             await asyncio.to_thread(program.shows, "no answer, ")
             assert "● live" not in program.read()
         await asyncio.to_thread(program.shows, "● live")
-        await leaves(program)
 
 
 SET_CLOCK = r"""
@@ -122,11 +127,8 @@ async def test_a_clock_that_is_set_changes_nothing(
                 screen = program.read()
                 assert "● live" in screen
                 assert " 1h " not in screen
-                assert " old" not in screen
-        os.write(program.master, b"/app:victim\r")
-        await asyncio.to_thread(program.shows, "backends: 1,")
-        os.write(program.master, b"K")
-        await asyncio.to_thread(program.shows, "End 1 selected")
+                assert "no answer" not in screen
+        await asks_about_the_victim(program)
         log = default_audit_log_below(tmp_path)
         deadline = time.monotonic() + 20
         while not log.exists():
