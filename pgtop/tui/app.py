@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import io
 import os
 import select
@@ -77,17 +78,33 @@ class PgtopApp(App[None]):
         super().__init__()
         self.register_theme(THEME)
         self.theme = THEME.name
+        self._unpainted = contextlib.ExitStack()
         self.dashboard = DashboardScreen(
             poller=poller, reaper=reaper, config=config, first=first, glass=glass
         )
 
+    def get_default_screen(self) -> Screen[Any]:
+        """The dashboard itself: a blank screen below it would be styled, and painted over, for nothing."""
+        return self.dashboard
+
     def on_mount(self) -> None:
-        self.push_screen(self.dashboard)
+        self._unpainted.enter_context(self.batch_update())
+        if not gc.isenabled():
+            self.call_after_refresh(_collect_from_now_on)
         loop = asyncio.get_running_loop()
         for ending in (signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(ending, self.exit)
         if sys.stdin.isatty():
             self.set_interval(TERMINAL_CHECK_SECONDS, self._end_without_terminal)
+
+    def on_ready(self) -> None:
+        """Paints what has its place by now: on the way there, everything is laid out more than once."""
+        self.dashboard.call_after_refresh(self._paint)
+
+    def _paint(self) -> None:
+        self._unpainted.close()
+        self.dashboard.refresh()
+        self.dashboard.call_after_refresh(self.dashboard.begin)
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Paste):
@@ -125,6 +142,12 @@ def is_hung_up(descriptor: int) -> bool:
     poll = select.poll()
     poll.register(descriptor, 0)
     return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
+
+
+def _collect_from_now_on() -> None:
+    """Looks for garbage among what comes from now on: what was imported stays, and need not be looked at."""
+    gc.freeze()
+    gc.enable()
 
 
 async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:

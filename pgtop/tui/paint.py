@@ -1,7 +1,6 @@
 """Painted: a widget drawn line by line from cells, which repaints only the lines that differ."""
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -10,29 +9,14 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from pgtop.tui.columns import Cell
+from pgtop.tui.inks import ink
 
 
 class Painted(Widget):
-    """Draws the lines its `format_lines` gives. A cell's style is the name of a component class here."""
+    """Draws the lines its `format_lines` gives.
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "cell--head",
-        "cell--sorted",
-        "cell--title",
-        "cell--cursor",
-        "cell--cursor-blurred",
-        "cell--dim",
-        "cell--accent",
-        "cell--amber",
-        "cell--red",
-        "cell--good",
-        "cell--strong",
-        "cell--strong-amber",
-        "cell--strong-red",
-        "cell--key",
-        "cell--alarm",
-        "cell--note",
-    }
+    A cell's style is the name of a class of the style sheet, without `cell--`.
+    """
 
     DEFAULT_CSS = """
     Painted {
@@ -60,7 +44,10 @@ class Painted(Widget):
     }
     """
 
-    _lines: Sequence[Strip] = ()
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self._lines: Sequence[Strip] = ()
+        self._looks: dict[tuple[str, Style | None, str], Style] = {}
 
     def format_lines(self, width: int, height: int) -> list[Strip]:
         """All lines at this size; at most `height`."""
@@ -70,6 +57,9 @@ class Painted(Widget):
         """Formats what is visible anew and repaints the lines that differ."""
         width, height = self.size
         if not width or not height:
+            return
+        if not self._lines:
+            self.refresh()  # and formats when it is drawn: until then this may be asked for again and again
             return
         before, self._lines = self._lines, self.format_lines(width, height)
         if len(before) != len(self._lines):
@@ -87,20 +77,26 @@ class Painted(Widget):
         return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
 
     def cell_style(self, name: str) -> Style:
-        """The colours of a component class; none for ""."""
-        styles: dict[str, Style] = self.__dict__.setdefault("_cell_styles", {})
-        if name not in styles:
-            styles[name] = self.get_component_rich_style(f"cell--{name}") if name else Style.null()
-        return styles[name]
+        """The colours of a class of the style sheet; none for ""."""
+        if not name:
+            return Style.null()
+        return ink(self, f"cell--{name}", self.has_class("-greyed"), self.has_focus)
 
     def strip(self, cells: Sequence[Cell], width: int, over: Style | None = None) -> Strip:
         """Cells as one line of exactly `width` cells; `over` is laid over each cell's own style."""
-        base = self.rich_style
-        top = over or Style.null()
-        segments = [
-            Segment(cell.text, base + self.cell_style(cell.style) + top + _action(cell)) for cell in cells
-        ]
-        return Strip(segments).adjust_cell_length(width, base + top).simplify()
+        segments = [Segment(cell.text, self._look(cell.style, over, cell.action)) for cell in cells]
+        return Strip(segments).adjust_cell_length(width, self._look("", over)).simplify()
+
+    def _look(self, name: str, over: Style | None = None, action: str = "") -> Style:
+        """How a cell looks on this widget: worked out once, until a style may have changed."""
+        key = (name, over, action)
+        look = self._looks.get(key)
+        if look is None:
+            look = self.rich_style + self.cell_style(name) + over
+            if action:
+                look += Style.from_meta({"@click": action})
+            self._looks[key] = look
+        return look
 
     def on_resize(self) -> None:
         self._lines = ()
@@ -109,13 +105,9 @@ class Painted(Widget):
     def notify_style_update(self) -> None:
         """The theme, the focus or a class changed: all colours are looked up anew."""
         super().notify_style_update()
-        self.__dict__.pop("_cell_styles", None)
+        self._looks.clear()
         self._lines = ()
         self.refresh()
-
-
-def _action(cell: Cell) -> Style:
-    return Style.from_meta({"@click": cell.action}) if cell.action else Style.null()
 
 
 class Lines(Painted):

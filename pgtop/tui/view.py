@@ -32,6 +32,7 @@ LATE_SECONDS: Final = 2.0
 class View(Screen[None]):
     """The panels of the ordinary view. What there is to show, the dashboard tells."""
 
+    AUTO_FOCUS = "#backends"
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
         (0, "-tiny"),
         (SHORT_LINES, "-short"),
@@ -60,7 +61,8 @@ class View(Screen[None]):
         yield Lines(id="auto")
         yield Lines(id="connecting")
         yield Lines(id="waiting")
-        yield ConnectionGraph(ascii_only=not self.app.console.encoding.startswith("utf"), id="graph")
+        ascii_only = not self.app.console.encoding.startswith("utf")
+        yield ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
         yield ApplicationsTable(id="applications")
         yield BackendsTable(idle_after_seconds=self._config.idle_after_seconds, id="backends")
         yield Input(placeholder="words, app:web, user:, db:, state:idle, -not", id="filter", compact=True)
@@ -68,6 +70,10 @@ class View(Screen[None]):
         yield Lines(id="keys")
 
     # What is on the screen
+
+    def begin(self) -> None:
+        """Shows what there was no time for in the first frame."""
+        self._graph.begin()
 
     @property
     def _applications(self) -> ApplicationsTable:
@@ -186,7 +192,6 @@ class View(Screen[None]):
                 slots=snapshot.slots,
                 warn_at=self._config.warn_at,
                 max_connections=snapshot.server.limits.max_connections,
-                level=panels.level(snapshot, self._config.warn_at, refused=self.refusing is not None),
             )
 
     def _show_tables(self, snapshot: Snapshot) -> None:
