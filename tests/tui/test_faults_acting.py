@@ -84,8 +84,10 @@ async def test_a_plan_that_is_open_over_an_outage_takes_no_yes_any_more(
         await outage(driven, server)
         await wait_until(lambda: "the server was out of sight since this was planned" in unfolded(driven))
         assert not dialog.query_one("#confirm").display
+        assert await driven.dialog() is dialog  # armed again, and a yes would count
         await driven.press("y", "e", "i")
         assert driven.app.screen is dialog
+        assert dialog.is_armed
         await driven.press("escape")
         await wait_until(lambda: driven.app.screen is driven.dashboard)
         await is_untouched(server, driven, one, key)

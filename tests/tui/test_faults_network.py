@@ -160,6 +160,24 @@ async def test_after_a_failover_to_another_cluster_nothing_of_the_old_is_left(
         assert await fetch_value(server, SEATS) == 0
 
 
+async def test_tags_go_with_their_server_also_from_a_picture_that_is_paused(
+    server: ThrowawayServer, server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    other = server_factory()
+    async with (
+        session(server, application_name="old") as old,
+        relay(server) as way,
+        dashboard_on(way.target(), tmp_path) as driven,
+    ):
+        await driven.select(old.get_server_pid())
+        await driven.press("space", "p")
+        await driven.shows("K terminate 1 tagged", "‖ paused")
+        way.switch(other)
+        await driven.shows("ANOTHER DATABASE CLUSTER answers at")
+        assert old.get_server_pid() in driven.listed
+        assert not driven.backends.tagged
+
+
 async def test_a_failover_within_a_cluster_is_told_from_a_restart(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
