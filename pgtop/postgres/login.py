@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -39,6 +40,9 @@ _REFUSED_SETTING: Final = (
     asyncpg.UndefinedObjectError,
     asyncpg.FeatureNotSupportedError,
 )
+_TCP_THIN_LINEAR_TIMEOUTS: Final = 16
+"""Linux repeats what got no answer six times at one pace before it takes longer and longer: a network that
+fell silent for a few seconds costs no seat. Source: include/uapi/linux/tcp.h."""
 _FULL: Final = asyncpg.TooManyConnectionsError
 _NEXT_HOST: Final = frozenset({UNREACHABLE, STARTING, TIMEOUT})
 
@@ -252,6 +256,9 @@ def _set_socket_options(connection: Connection, options: SocketOptions) -> None:
             continue
         with contextlib.suppress(OSError):
             peer.setsockopt(level, number, value)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            peer.setsockopt(socket.IPPROTO_TCP, _TCP_THIN_LINEAR_TIMEOUTS, 1)
 
 
 async def _look_up(endpoint: Endpoint) -> None:

@@ -26,7 +26,7 @@ RETRY_AFTER_SECONDS: Final = {
     STARTING: 1.0,
     UNREACHABLE: 1.0,
     REFUSED: 1.5,
-    LOST: 0.5,
+    LOST: 0.25,
     TIMEOUT: 1.0,
     FAILED: 1.5,
 }
