@@ -78,7 +78,6 @@ class PgtopApp(App[None]):
         super().__init__()
         self.register_theme(THEME)
         self.theme = THEME.name
-        self._unpainted = contextlib.ExitStack()
         self.dashboard = DashboardScreen(
             poller=poller, reaper=reaper, config=config, first=first, glass=glass
         )
@@ -88,7 +87,6 @@ class PgtopApp(App[None]):
         return self.dashboard
 
     def on_mount(self) -> None:
-        self._unpainted.enter_context(self.batch_update())
         if not gc.isenabled():
             self.call_after_refresh(_collect_from_now_on)
         loop = asyncio.get_running_loop()
@@ -96,15 +94,6 @@ class PgtopApp(App[None]):
             loop.add_signal_handler(ending, self.exit)
         if sys.stdin.isatty():
             self.set_interval(TERMINAL_CHECK_SECONDS, self._end_without_terminal)
-
-    def on_ready(self) -> None:
-        """Paints what has its place by now: on the way there, everything is laid out more than once."""
-        self.dashboard.call_after_refresh(self._paint)
-
-    def _paint(self) -> None:
-        self._unpainted.close()
-        self.dashboard.refresh()
-        self.dashboard.call_after_refresh(self.dashboard.begin)
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Paste):

@@ -2,14 +2,48 @@
 
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
 from pgtop.tui.columns import Cell
 from pgtop.tui.inks import ink
+
+
+def changed_width(old: Strip, new: Strip) -> int:
+    """How many cells from the left have to be painted anew for `new` to stand where `old` did.
+
+    >>> changed_width(Strip([Segment("pid 1  9s  web")]), Strip([Segment("pid 1 10s  web")]))
+    8
+    """
+    olds, news = [(each.text, each.style) for each in old], [(each.text, each.style) for each in new]
+    while olds and news:
+        (before, before_style), (after, after_style) = olds.pop(), news.pop()
+        if before_style != after_style:
+            break
+        same = _common_end(before, after)
+        before, after = before[: len(before) - same], after[: len(after) - same]
+        if before and after:
+            break
+        if before:
+            olds.append((before, before_style))
+            before = ""
+        if after:
+            news.append((after, after_style))
+            after = ""
+    else:
+        before = after = ""
+    left = "".join(text for text, _ in olds) + before, "".join(text for text, _ in news) + after
+    return max(map(cell_len, left))
+
+
+def _common_end(one: str, other: str) -> int:
+    """How many characters two texts have in common at their ends."""
+    longest = min(len(one), len(other))
+    return next((n for n in range(longest) if one[-1 - n] != other[-1 - n]), longest)
 
 
 class Painted(Widget):
@@ -47,6 +81,7 @@ class Painted(Widget):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
         self._lines: Sequence[Strip] = ()
+        self._formatted = Size()
         self._looks: dict[tuple[str, Style | None, str], Style] = {}
 
     def format_lines(self, width: int, height: int) -> list[Strip]:
@@ -61,19 +96,24 @@ class Painted(Widget):
         if not self._lines:
             self.refresh()  # and formats when it is drawn: until then this may be asked for again and again
             return
-        before, self._lines = self._lines, self.format_lines(width, height)
+        before = self._lines
+        self._format()
         if len(before) != len(self._lines):
             self.refresh()
             return
         pairs = enumerate(zip(before, self._lines, strict=True))
-        changed = [Region(0, y, width, 1) for y, (old, new) in pairs if old != new]
+        changed = [Region(0, y, changed_width(old, new), 1) for y, (old, new) in pairs if old != new]
         if changed:
             self.refresh(*changed)
+
+    def _format(self) -> None:
+        self._formatted = self.size
+        self._lines = self.format_lines(*self.size)
 
     def render_line(self, y: int) -> Strip:
         """The line at `y`, as last formatted."""
         if not self._lines:
-            self._lines = self.format_lines(*self.size)
+            self._format()
         return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
 
     def cell_style(self, name: str) -> Style:
@@ -99,6 +139,8 @@ class Painted(Widget):
         return look
 
     def on_resize(self) -> None:
+        if self._lines and self._formatted == self.size:
+            return  # it has been drawn at this size before it was told of it
         self._lines = ()
         self.redraw()
 

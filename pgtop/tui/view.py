@@ -1,5 +1,6 @@
 """View: the dashboard's panels and how they are painted."""
 
+from contextlib import ExitStack
 from typing import Final
 
 from textual.app import ComposeResult
@@ -43,6 +44,7 @@ class View(Screen[None]):
         super().__init__()
         self._poller = poller
         self._config = config
+        self._unpainted = ExitStack()
         self.seen = Seen(config.warn_at)
         self.shown: Snapshot | None = None
         """The snapshot on the screen: what keys act on."""
@@ -71,10 +73,6 @@ class View(Screen[None]):
 
     # What is on the screen
 
-    def begin(self) -> None:
-        """Shows what there was no time for in the first frame."""
-        self._graph.begin()
-
     @property
     def _applications(self) -> ApplicationsTable:
         return self.query_one("#applications", ApplicationsTable)
@@ -93,6 +91,10 @@ class View(Screen[None]):
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
+
+    def hold(self) -> None:
+        """Paints nothing until the screen has its size."""
+        self._unpainted.enter_context(self.app.batch_update())
 
     def show_all(self) -> None:
         """Paints what is seen in one batch."""
@@ -260,4 +262,10 @@ class View(Screen[None]):
         self._show_foot()
 
     def on_resize(self) -> None:
+        self.call_later(self._paint)
         self.call_after_refresh(self.show_all)
+
+    def _paint(self) -> None:
+        """Lets be painted what has its place by now: on the way there, all is laid out more than once."""
+        self._unpainted.close()
+        self.call_after_refresh(self._graph.begin)
