@@ -20,15 +20,14 @@ from msgspec.structs import replace
 
 from pgtop.core.activity import PGTOP_PREFIX
 from pgtop.core.refusal import Limit
-from pgtop.core.text import printable
 from pgtop.errors import FullError, PgtopError
-from pgtop.postgres.faults import DRIVER_ERRORS, SeatLostError
+from pgtop.postgres.bounded import bounded, forget
 from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in, say_goodbye
 from pgtop.postgres.outages import (
     REFUSED,
     STARTING,
-    TIMEOUT,
     LimitReachedError,
+    SeatLostError,
     refusing_limit,
 )
 from pgtop.postgres.prepared import Prepared
@@ -49,7 +48,6 @@ _RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue na
 _LONGEST_NAME: Final = 63
 _ANSWERS: Final = frozenset({REFUSED, STARTING})
 """Kinds of outages in which the server says something, if only no."""
-_FATAL: Final = frozenset({"FATAL", "PANIC"})
 
 T = TypeVar("T")
 
@@ -315,40 +313,12 @@ class Seat:
         # A task of its own, so that a caller's cancellation never reaches the driver, which would cancel.
         asked = asyncio.ensure_future(self._bounded(connection, work(connection), limit))
         asked.add_done_callback(lambda _: self._lock.release())
-        asked.add_done_callback(_forget)
+        asked.add_done_callback(forget)
         return await asyncio.shield(asked)
 
     async def _bounded(self, connection: Connection, work: Coroutine[Any, Any, T], limit: float) -> T:
-        task = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({task}, timeout=limit)
-        except asyncio.CancelledError:  # the loop is being closed
+            return await bounded(connection, work, limit, self.label)
+        except (SeatLostError, asyncio.CancelledError):
             self.drop()
-            task.add_done_callback(_forget)
             raise
-        if not task.done():
-            self.drop()
-            task.add_done_callback(_forget)
-            raise SeatLostError(
-                f"{self.label} did not answer within {limit:g} s", "the connection was dropped", TIMEOUT
-            )
-        try:
-            return task.result()
-        except (*DRIVER_ERRORS, AttributeError) as error:  # the last where it is closed between two steps
-            if connection.is_closed() or _is_fatal(error):
-                self.drop()
-                text = printable(str(error)) or type(error).__name__
-                raise SeatLostError(
-                    f"the connection to {self.label} was lost ({text})", "it has to be taken again"
-                ) from error
-            raise
-
-
-def _is_fatal(error: BaseException) -> bool:
-    return getattr(error, "severity_en", None) in _FATAL
-
-
-def _forget(task: "asyncio.Task[Any]") -> None:
-    """Takes note of what became of a statement that nobody waits for any more."""
-    if not task.cancelled():
-        task.exception()
