@@ -180,7 +180,9 @@ class PlanDialog(ArmedDialog[Plan | None]):
             self.dismiss(self.plan)
 
     def expire(self, said: str) -> None:
-        """Takes no yes any more, and says why."""
+        """Takes no yes any more, and says why; the first reason stays."""
+        if self._is_void:
+            return
         self._is_void, self._problem = True, said
         if self.query("#dialog-list"):
             self._show_plan()

@@ -48,15 +48,15 @@ class Sight:
         Who answers now, in words, where that is another server than before; else "".
         """
         self.beat()
+        said = ""
+        if before is not None and isinstance(result, Snapshot):
+            self.is_same_cluster = same_cluster(before, result)
+            said = succession(before, result)
+        if said:
+            self._close(said)
         for dialog in self._open_plans():
             if dialog.plan.trigger is not Trigger.BREAK_GLASS and dialog.plan.sight != self._seat.sight:
                 dialog.expire(f"{OUT_OF_SIGHT}: {_NOW}")
-        if before is None or isinstance(result, Outage):
-            return ""
-        self.is_same_cluster = same_cluster(before, result)
-        said = succession(before, result)
-        if said:
-            self._close(said)
         return said
 
     def _open_plans(self) -> list[PlanDialog]:
