@@ -36,9 +36,10 @@ class SeatHand:
         Raises PgtopError where the connection is lost, and where the server was out of sight since the plan
         was made.
         """
+        whole = {} if self._seat.hides_queries else await self._whole_queries(plan)
         if plan.sight != self._seat.sight:
             raise out_of_sight_error()
-        return SeatGrip(self._seat, plan, await self._whole_queries(plan))
+        return SeatGrip(self._seat, plan, whole)
 
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
         pids = [victim.backend.pid for victim in plan.victims]
@@ -63,7 +64,7 @@ class SeatGrip:
         self._plan = plan
         self._seat_pid = seat.own_pid
         self.queries = whole_queries
-        """The victims' statements, whole."""
+        """The victims' statements, whole; none where they are hidden."""
         self.role, self.is_rescue = seat.role, seat.is_rescue
         """As whom the seat is held, and whether that is the rescue role."""
 

@@ -24,6 +24,7 @@ from pgtop.config import Config
 from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode, FullError
+from pgtop.history_store import HistoryStore
 from pgtop.poller import Poller
 from pgtop.postgres.outages import FULL, LIMIT, LimitReachedError
 from pgtop.postgres.probe import Probe
@@ -73,13 +74,14 @@ class PgtopApp(App[None]):
         config: Config,
         first: Snapshot | Outage,
         glass: Glass | None = None,
+        history: HistoryStore | None = None,
     ) -> None:
-        """`glass` is for where the server may run on this host."""
+        """`glass` is for where the server may run on this host, `history` for what is kept of it."""
         super().__init__()
         self.register_theme(THEME)
         self.theme = THEME.name
         self.dashboard = DashboardScreen(
-            poller=poller, reaper=reaper, config=config, first=first, glass=glass
+            poller=poller, reaper=reaper, config=config, first=first, glass=glass, history=history
         )
 
     def get_default_screen(self) -> Screen[Any]:
@@ -165,16 +167,17 @@ async def run_dashboard(target: Target, config: Config) -> int:
     Raises PgtopError before the screen opens where the server cannot be reached; a server that has no slot
     left is tried again on the screen.
     """
-    seat = Seat(target, FACE)
+    seat = Seat(target, FACE, hides_queries=config.hide_queries)
     later = io.StringIO()
     audit = AuditLog.configured(config, later)
     try:
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await _first(seat, poller)
         person = operator(os.environ)
-        reaper = Reaper(SeatHand(seat), audit, FACE, person)
-        glass = Glass(target, config.policy, audit, FACE, person)
-        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass)
+        reaper = Reaper(SeatHand(seat), audit, FACE, person, read_only=config.read_only)
+        glass = Glass(target, config.policy, audit, FACE, person, read_only=config.read_only)
+        history = HistoryStore(config.history) if config.history is not None else None
+        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass, history=history)
         await app.run_async()
         await app.dashboard.finish()
     finally:

@@ -5,7 +5,6 @@ from pgtop.core.group_history import GROUP_EVERY_SECONDS, GroupHistory
 from pgtop.core.groups import Group, GroupBy, GroupKey, group
 from pgtop.core.history import History, sample_of
 from pgtop.tui.pulse import elapsed
-from pgtop.tui.succession import same_cluster
 
 
 class Seen:
@@ -16,6 +15,10 @@ class Seen:
         self.snapshot: Snapshot | None = None
         self.outage: Outage | None = None
         """The outage that goes on; None while polls succeed."""
+        self.cluster: str | None = None
+        """The system identifier that was last heard of; None where the role may not read it."""
+        self.interval_seconds = 2.0
+        """What was meant to lie between the last two polls."""
         self._received = 0.0
         self._forget()
 
@@ -27,13 +30,18 @@ class Seen:
 
     def take(self, result: Snapshot | Outage, interval_seconds: float) -> None:
         """Takes note of a poll's result."""
+        self.interval_seconds = interval_seconds
         if isinstance(result, Outage):
             self.outage = result
             self.history.add_gap()
             return
         self.outage = None
-        if self.snapshot is not None and not same_cluster(self.snapshot, result):
-            self._forget()
+        heard = result.server.identity.system_identifier
+        if heard is not None:
+            # Where the address now answers as another database cluster, its past is not this one's.
+            if self.cluster not in (None, heard):
+                self._forget()
+            self.cluster = heard
         self.snapshot = result
         self._received = elapsed()
         self._groups.clear()

@@ -50,7 +50,13 @@ class Terminal:
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            env={**os.environ, "TERM": "xterm-256color", "HOME": str(home), "LANG": "C.UTF-8"},
+            env={
+                **os.environ,
+                "TERM": "xterm-256color",
+                "HOME": str(home),
+                "XDG_STATE_HOME": str(home / ".local/state"),
+                "LANG": "C.UTF-8",
+            },
             preexec_fn=take_terminal,
         )
         self.slave = slave
