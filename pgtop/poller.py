@@ -9,6 +9,8 @@ from pgtop.core.activity import Outage, Snapshot
 from pgtop.postgres.probe import GIVE_BACK_SECONDS, Probe
 
 SHORTEST_PAUSE_SECONDS: Final = 0.05
+LOST_SECONDS: Final = 0.25
+"""Between the loss of the seat and the poll that takes it again: not at once, where it is lost each time."""
 
 
 class Poller:
@@ -23,6 +25,7 @@ class Poller:
         self._due = 0.0
         self._is_out = False
         self._wake = asyncio.Event()
+        probe.seat.on_lost = self._seat_lost
 
     @property
     def interval_seconds(self) -> float:
@@ -34,6 +37,11 @@ class Poller:
         if not self._is_out:  # the pace of asking again for a seat is another one
             self._due += seconds - self._interval_seconds
         self._interval_seconds = seconds
+        self._wake.set()
+
+    def _seat_lost(self) -> None:
+        """A long interval shall not keep anybody from hearing of it."""
+        self._due = min(self._due, time.monotonic() + LOST_SECONDS)
         self._wake.set()
 
     def wake(self) -> None:

@@ -54,6 +54,7 @@ def forged(snapshot: Snapshot, backend: Backend, guard: Guard = Guard.SESSION) -
         victims=(Victim(backend, "forged", guard),),
         spared=(),
         policy=ReapPolicy(),
+        sight=snapshot.sight,
     )
 
 

@@ -257,6 +257,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """Sessions once seen with LISTEN as their statement: a hint, kept for the rest of their life."""
     is_rescue: bool = False
     """True where the rescue role asked, since the ordinary one is refused."""
+    sight: int = 0
+    """Which unbroken sight of the server this belongs to, by the seat's count."""
 
     @cached_property
     def counts(self) -> Counts:

@@ -152,6 +152,8 @@ class Plan(msgspec.Struct, frozen=True):
     policy: ReapPolicy
     refusal: str = ""
     """Why no plan can be made at all, with the mend, printable; "" where one can."""
+    sight: int = 0
+    """The snapshot's: once that sight is lost, the plan is not carried out any more."""
 
     @property
     def usage_before(self) -> float:

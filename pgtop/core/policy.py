@@ -292,4 +292,5 @@ def make_plan(
         spared=tuple(verdict for verdict in verdicts if isinstance(verdict, Spared)),
         policy=policy,
         refusal=refusal,
+        sight=snapshot.sight,
     )

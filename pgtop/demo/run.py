@@ -34,6 +34,7 @@ _RESERVED = 2
 _SECONDS_TO_SET_UP = 60.0
 _SECONDS_TO_END = 5.0
 _SECONDS_BETWEEN_LOOKS = 1.0
+_LOOKS_FOR_A_RESTART = 10
 _WORKLOAD_LOG = "workload.log"
 
 
@@ -146,7 +147,8 @@ def _python_path() -> str:
 def wait_for_signal(demo: Demo) -> None:
     """Prints the connection URI and stays until SIGINT, SIGTERM or SIGHUP.
 
-    An ignored SIGHUP (nohup) stays ignored. Raises ServerError when server or workload end by themselves.
+    An ignored SIGHUP (nohup) stays ignored. Raises ServerError when the workload ends by itself, or the
+    server, and nobody starts it again.
     """
     asked_to_end = threading.Event()
 
@@ -160,8 +162,11 @@ def wait_for_signal(demo: Demo) -> None:
     try:
         sys.stdout.write(f"{demo.uri}\n")
         sys.stdout.flush()
+        looks_down = 0
         while not asked_to_end.wait(_SECONDS_BETWEEN_LOOKS):
-            if demo.server.pid is None:
+            # Whoever tries what a restart does to pgtop starts the server from outside.
+            looks_down = 0 if demo.server.is_up else looks_down + 1
+            if looks_down > _LOOKS_FOR_A_RESTART:
                 raise ServerError(f"the demo's server ended by itself: {demo.server.log_tail()}")
             if demo.workload.poll() is not None:
                 raise ServerError(f"the demo's workload ended by itself: {_last_words(demo.server)}")

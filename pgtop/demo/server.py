@@ -128,6 +128,20 @@ class ThrowawayServer:
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
+    @property
+    def is_up(self) -> bool:
+        """True while a server runs on the data: this program's, or one that somebody else started there."""
+        if self.pid is not None:
+            return True
+        try:
+            number = int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
+            os.kill(number, 0)
+        except PermissionError:
+            return True
+        except (OSError, ValueError):
+            return False
+        return True
+
     def uri(self, *, user: str = SUPERUSER, database: str = "postgres", password: str | None = None) -> str:
         """A connection URI over TCP; the superuser's password is filled in."""
         if password is None and user == SUPERUSER:

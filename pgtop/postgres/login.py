@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import sys
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ from pgtop.errors import PgtopError
 from pgtop.postgres.faults import DRIVER_ERRORS, connect_error
 from pgtop.postgres.outages import STARTING, TIMEOUT, UNREACHABLE, LoginError
 from pgtop.postgres.passfile import stored_password
+from pgtop.postgres.reach import reach
 from pgtop.postgres.target import Endpoint, SocketOptions, Target
 from pgtop.postgres.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
 from pgtop.postgres.unawaited import unawaited_at_exit
@@ -38,6 +40,9 @@ _REFUSED_SETTING: Final = (
     asyncpg.UndefinedObjectError,
     asyncpg.FeatureNotSupportedError,
 )
+_TCP_THIN_LINEAR_TIMEOUTS: Final = 16
+"""Linux repeats what got no answer six times at one pace before it takes longer and longer: a network that
+fell silent for a few seconds costs no seat. Source: include/uapi/linux/tcp.h."""
 _FULL: Final = asyncpg.TooManyConnectionsError
 _NEXT_HOST: Final = frozenset({UNREACHABLE, STARTING, TIMEOUT})
 
@@ -63,9 +68,12 @@ async def log_in(
     application_name: str,
     pins: Pins | None = None,
     unset: frozenset[str] = frozenset(),
+    *,
+    reach_first: bool = False,
 ) -> Session:
     """Connects to the first host that will do; of its own settings, the session has all but those in `unset`.
 
+    `reach_first` where the hosts fell silent: they are not logged in to before they take connections again.
     `pins` remembers, from one refused login to the next, which way a host that leaves the choice
     (sslmode=prefer) is asked, so that one try is one attempt at the server.
 
@@ -84,7 +92,7 @@ async def log_in(
             name, pinned = application_name, {} if pins is None else pins
             attempt = _Attempt(target, endpoint, attributes, name, pinned, unset)
             try:
-                return await attempt.run(max(share, 0.0))
+                return await attempt.run(max(share, 0.0), reach_first)
             except PgtopError as fault:
                 if getattr(fault, "kind", None) not in _NEXT_HOST:
                     raise
@@ -121,11 +129,13 @@ class _Attempt:
         password = target.password
         self._password = password if password is not None else stored_password(target, endpoint)
 
-    async def run(self, limit_seconds: float) -> Session:
+    async def run(self, limit_seconds: float, reach_first: bool) -> Session:
         """A session on this host; raises PgtopError, also where it takes longer than the limit."""
         try:
             async with asyncio.timeout(limit_seconds):
                 await _look_up(self._endpoint)
+                if reach_first and not self._endpoint.is_socket:
+                    await reach(self._endpoint.address, self._endpoint.port)
                 return await self._log_in()
         except DRIVER_ERRORS as error:
             given = self._password is not None
@@ -246,6 +256,9 @@ def _set_socket_options(connection: Connection, options: SocketOptions) -> None:
             continue
         with contextlib.suppress(OSError):
             peer.setsockopt(level, number, value)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            peer.setsockopt(socket.IPPROTO_TCP, _TCP_THIN_LINEAR_TIMEOUTS, 1)
 
 
 async def _look_up(endpoint: Endpoint) -> None:

@@ -99,8 +99,10 @@ class Probe:
                 await self.give_back()
             return await self.snapshot()
         except (PgtopError, *DRIVER_ERRORS) as error:
+            self.seat.lose_sight()
             return self._outage(error)
         except msgspec.DecodeError as error:
+            self.seat.lose_sight()
             return Outage("failed", f"the server's answer could not be read ({error})", 1.0)
 
     async def give_back(self) -> bool:
@@ -242,4 +244,5 @@ class Probe:
             backends=backends,
             listeners=self._listeners,
             is_rescue=self.seat.is_rescue,
+            sight=self.seat.sight,
         )

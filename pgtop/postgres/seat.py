@@ -20,15 +20,14 @@ from msgspec.structs import replace
 
 from pgtop.core.activity import PGTOP_PREFIX
 from pgtop.core.refusal import Limit
-from pgtop.core.text import printable
 from pgtop.errors import FullError, PgtopError
-from pgtop.postgres.faults import DRIVER_ERRORS, SeatLostError
+from pgtop.postgres.bounded import bounded, forget
 from pgtop.postgres.login import STATEMENT_TIMEOUT_SECONDS, Connection, Session, log_in, say_goodbye
 from pgtop.postgres.outages import (
     REFUSED,
-    RETRY_AFTER_SECONDS,
-    TIMEOUT,
+    STARTING,
     LimitReachedError,
+    SeatLostError,
     refusing_limit,
 )
 from pgtop.postgres.prepared import Prepared
@@ -43,9 +42,12 @@ that a slow statement doesn't cost the connection."""
 _GOODBYE_SECONDS: Final = 0.25
 _GIVE_BACK_SECONDS: Final = 2.0
 """How long the ordinary login is waited for while the rescue role's session does the work."""
+_RESCUE_RESTS_SECONDS: Final = 5.0
+"""A wrong password, or a host that does not answer, is not tried as often as a full server is."""
 _RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue names"
 _LONGEST_NAME: Final = 63
-_FATAL: Final = frozenset({"FATAL", "PANIC"})
+_ANSWERS: Final = frozenset({REFUSED, STARTING})
+"""Kinds of outages in which the server says something, if only no."""
 
 T = TypeVar("T")
 
@@ -89,7 +91,12 @@ class Seat:
         self.rescue_fault: PgtopError | None = None
         """Why the rescue role did not get in at its last login, where not for want of one of the server's
         slots."""
+        self.sight = 0
+        """Counts the unbroken sights of the server: what was seen in an earlier one is not acted on."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when the connection is found to be gone that nobody here has given up."""
         self._rescue_rests_until = 0.0
+        self._answered = True
         self._unset = unset
         self._session: Session | None = None
         self._last: Session | None = None
@@ -120,6 +127,10 @@ class Seat:
         """The role of the last session; the ordinary one before the first `take`."""
         return self._last.role if self._last else self.target.user
 
+    def lose_sight(self) -> None:
+        """Takes note that nothing is known of what happened at the server meanwhile."""
+        self.sight += 1
+
     @property
     def address(self) -> tuple[str, int]:
         """Host (or socket directory) and port in use; of the first host before the first `take`."""
@@ -137,14 +148,19 @@ class Seat:
             if self.is_held:
                 return
             self.drop()
+            self.lose_sight()
             try:
                 self._session = self._last = await self._log_in()
             except (FullError, LimitReachedError):
+                self._answered = True
                 self.pause_seconds = self.tries.refused(self._refusals)
                 raise
-            except PgtopError:
+            except PgtopError as error:
+                self._answered = getattr(error, "kind", "") in _ANSWERS
                 self.tries.clear()
                 raise
+            self._session.connection.add_termination_listener(self._terminated)
+            self._answered = True
             self.tries.clear()
             self.rescue_fault, self._rescue_rests_until = None, 0.0
             self._pins.clear()
@@ -152,7 +168,13 @@ class Seat:
 
     async def _log_in(self) -> Session:
         try:
-            session = await log_in(self.target, self.application_name, self._pins, self._unset)
+            session = await log_in(
+                self.target,
+                self.application_name,
+                self._pins,
+                self._unset,
+                reach_first=not self._answered,
+            )
         except (FullError, LimitReachedError) as error:
             self.refused, self._refusals = refusing_limit(error), 1
             rescue = self.target.rescue
@@ -164,7 +186,6 @@ class Seat:
         return session
 
     async def _rescued(self, rescue: Target, refused: FullError | LimitReachedError) -> Session:
-        # A wrong password, or a host that does not answer, is not tried as often as a full server is.
         if time.monotonic() >= self._rescue_rests_until:
             try:
                 session = await log_in(rescue, self.application_name, self._rescue_pins, self._unset)
@@ -176,7 +197,7 @@ class Seat:
                 self.rescue_fault = error  # its own limit: the server is full all the same
             except PgtopError as error:
                 self.rescue_fault = error
-                self._rescue_rests_until = time.monotonic() + RETRY_AFTER_SECONDS[REFUSED]
+                self._rescue_rests_until = time.monotonic() + _RESCUE_RESTS_SECONDS
             else:
                 self.is_rescue = True
                 return session
@@ -222,6 +243,7 @@ class Seat:
                 if self._steady or old is None or not self.is_rescue:
                     return
                 self._session = self._last = session
+                session.connection.add_termination_listener(self._terminated)
                 self.refused, self.is_rescue = None, False
                 is_taken = True
         finally:
@@ -270,17 +292,23 @@ class Seat:
         """Ends the connection at once, without waiting for anything."""
         session, self._session = self._session, None
         if session is not None:
+            self._answered = False
             session.connection.terminate()
+
+    def _terminated(self, connection: object) -> None:
+        if self._session is not None and self._session.connection is connection:
+            self.on_lost()
 
     def _held(self) -> Connection:
         session = self._session
         if session is None or session.connection.is_closed():
             self.drop()
-            raise SeatLostError(f"the connection to {self._label} was lost", "it has to be taken again")
+            raise SeatLostError(f"the connection to {self.label} was lost", "it has to be taken again")
         return session.connection
 
     @property
-    def _label(self) -> str:
+    def label(self) -> str:
+        """`host:port` in use, safe to print; of the first host before the first `take`."""
         return (self._last.endpoint if self._last else self.target.endpoints[0]).label
 
     async def _ask(self, work: Callable[[Connection], Coroutine[Any, Any, T]], limit: float) -> T:
@@ -294,39 +322,12 @@ class Seat:
         # A task of its own, so that a caller's cancellation never reaches the driver, which would cancel.
         asked = asyncio.ensure_future(self._bounded(connection, work(connection), limit))
         asked.add_done_callback(lambda _: self._lock.release())
+        asked.add_done_callback(forget)
         return await asyncio.shield(asked)
 
     async def _bounded(self, connection: Connection, work: Coroutine[Any, Any, T], limit: float) -> T:
-        task = asyncio.ensure_future(work)
         try:
-            await asyncio.wait({task}, timeout=limit)
-        except asyncio.CancelledError:  # the loop is being closed
+            return await bounded(connection, work, limit, self.label)
+        except (SeatLostError, asyncio.CancelledError):
             self.drop()
-            task.add_done_callback(_forget)
             raise
-        if not task.done():
-            self.drop()
-            task.add_done_callback(_forget)
-            raise SeatLostError(
-                f"{self._label} did not answer within {limit:g} s", "the connection was dropped", TIMEOUT
-            )
-        try:
-            return task.result()
-        except DRIVER_ERRORS as error:
-            if connection.is_closed() or _is_fatal(error):
-                self.drop()
-                text = printable(str(error)) or type(error).__name__
-                raise SeatLostError(
-                    f"the connection to {self._label} was lost ({text})", "it has to be taken again"
-                ) from error
-            raise
-
-
-def _is_fatal(error: BaseException) -> bool:
-    return getattr(error, "severity_en", None) in _FATAL
-
-
-def _forget(task: "asyncio.Task[Any]") -> None:
-    """Takes note of what became of a statement that nobody waits for any more."""
-    if not task.cancelled():
-        task.exception()

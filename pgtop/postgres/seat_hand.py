@@ -31,8 +31,14 @@ class SeatHand:
         return frozenset(row["pid"] for row in rows)
 
     async def grip(self, plan: Plan) -> "SeatGrip":
-        """Lays the hand on a plan's victims. Raises PgtopError where the connection is lost."""
+        """Lays the hand on a plan's victims.
+
+        Raises PgtopError where the connection is lost, and where the server was out of sight since the plan
+        was made.
+        """
         whole = {} if self._seat.hides_queries else await self._whole_queries(plan)
+        if plan.sight != self._seat.sight:
+            raise out_of_sight_error()
         return SeatGrip(self._seat, plan, whole)
 
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
@@ -99,6 +105,13 @@ class SeatGrip:
 
     def release(self) -> None:
         """Nothing to give back: the seat is its owner's."""
+
+
+def out_of_sight_error() -> PgtopError:
+    """A plan over what was seen before an outage, when nobody knows what became of it meanwhile."""
+    return PgtopError(
+        "the server was out of sight since this was planned: nothing was ended", "look again, and plan anew"
+    )
 
 
 async def _ask(seat: Seat, what: str, query: str, *arguments: object) -> list[asyncpg.Record]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -20,15 +20,26 @@ from pgtop.tui.messages import Begun, Reaped, Trouble
 LONGEST_RUN_SECONDS: Final = 30.0
 """How long a closed dashboard waits for the outcomes of what it began."""
 
+_OLD: Final = "what is shown was seen before an outage: nothing is ended on the strength of it"
+
 
 class Acting:
     """Asks and acts on behalf of a screen, one plan at a time."""
 
-    def __init__(self, screen: Screen[Any], seat: Seat, reaper: Reaper, policy: ReapPolicy) -> None:
+    def __init__(
+        self,
+        screen: Screen[Any],
+        seat: Seat,
+        reaper: Reaper,
+        policy: ReapPolicy,
+        stood_still: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`stood_still` tells whether this program did not run for a while just now."""
         self._screen = screen
         self._seat = seat
         self._reaper = reaper
         self._policy = policy
+        self._stood_still = stood_still
         self.is_busy = False
         """True from the key until the last outcome: no second plan is made meanwhile."""
         self.one_run = asyncio.Lock()
@@ -83,15 +94,19 @@ class Acting:
             return await reaper.run(plan)
 
     async def _ask_and_run(
-        self, snapshot: Snapshot, planning: Awaitable[Plan], replan: Replan | None = None
+        self, snapshot: Snapshot, planning: Coroutine[Any, Any, Plan], replan: Replan | None = None
     ) -> None:
         # What is planned as the rescue role is done as the rescue role.
-        with self._seat.steady(), self._telling():
+        with self._seat.steady(), self._telling(), contextlib.closing(planning):
+            if snapshot.sight != self._seat.sight:
+                raise PgtopError(_OLD)
             caution_of = caution(snapshot) if replan else ""
             await self._ask(PlanDialog(await planning, replan=replan, caution=caution_of), self._reaper)
 
     async def _ask(self, dialog: PlanDialog, reaper: Reaper) -> None:
         plan = await self._screen.app.push_screen_wait(dialog)
+        if plan is not None and self._stood_still():
+            raise PgtopError("pgtop stood still since this was planned: nothing was ended", "plan anew")
         if plan is not None:
             self._screen.post_message(Begun(plan))
             # A run that has begun goes on when the screen is closed: each signal gets its outcome line.

@@ -138,6 +138,8 @@ class Auto:
         if isinstance(result, Outage):
             return
         self._snapshot = result
+        if result.sight != self._poller.probe.seat.sight:
+            return  # seen before the program stood still
         if self._task is not None and not self._task.done():
             return
         if self.is_on and not self._acting.is_busy:

@@ -25,6 +25,7 @@ from pgtop.tui.dialogs import ReportDialog
 from pgtop.tui.glass import Glass
 from pgtop.tui.keeping import Keeping
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
+from pgtop.tui.sight import Sight
 from pgtop.tui.view import SHORT_LINES
 from pgtop.tui.walling import Walling
 
@@ -79,7 +80,8 @@ class DashboardScreen(Walling):
         self.glass = glass
         self._first = first
         seat = poller.probe.seat
-        self._acting = Acting(self, seat, reaper, config.policy)
+        self._sight = Sight(self, seat)
+        self._acting = Acting(self, seat, reaper, config.policy, self._sight.beat)
         engine = AutoReaper(reaper, seat, config.policy, config.every_seconds)
         self._keeping = Keeping(history, self.seen, seat.target) if history is not None else None
         self._logins = LoginWatch(poller, config.login_probe_seconds)
@@ -126,6 +128,7 @@ class DashboardScreen(Walling):
         if self.glass is not None:
             refused_here = result.kind == FULL if isinstance(result, Outage) else self.refusing is not None
             self.glass.want(refused_here)
+        before = self.seen.snapshot
         self.seen.take(result, self._poller.interval_seconds)
         if self._keeping is not None:
             self._keeping.polled()
@@ -134,6 +137,8 @@ class DashboardScreen(Walling):
             self.show_latest()
         if is_first:
             self._begin()
+        if said := self._sight.polled(before, result):
+            self._succeeded(said, is_alien=not self._sight.is_same_cluster)
         if isinstance(result, Snapshot) and self.notice is not None:
             self.notice = notices.with_usage(self.notice, result)
         self.show_all()
@@ -150,8 +155,22 @@ class DashboardScreen(Walling):
                 "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
             )
 
+    def _succeeded(self, said: str, *, is_alien: bool) -> None:
+        """Another server answers now: what was chosen on the old one is dropped.
+
+        Whoever asked for automatic reaping asked for it on that database cluster, and not on an alien one.
+        """
+        self._backends.tagged.clear()
+        if is_alien and self._auto.is_on:
+            self._auto.turn_off()
+            said += " · automatic reaping is off"
+        self.say(said, "alarm" if is_alien else "note")
+
     def _tick(self) -> None:
         self._alert(self._alarm.tick())
+        if self._sight.beat():
+            self._poller.wake()
+        self.drop_old_note()
         self._show_head()
         if self._keeping is not None and self._keeping.notice and self.notice is None:
             self.say(self._keeping.notice)

@@ -122,6 +122,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
         self._replan = replan
         self._caution = caution
         self._problem = ""
+        self._is_void = False
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -143,7 +144,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
         verb = "Cancel" if plan.act is Act.CANCEL else "End"
         confirm = self.query_one("#confirm", Button)
         confirm.label = f"y  {verb} {len(plan.victims)}"
-        confirm.display = bool(plan.victims)
+        confirm.display = bool(plan.victims) and not self._is_void
         leave = self.query_one("#leave", Button)
         leave.label = "n  Leave" if plan.act is Act.CANCEL else "n  Cancel"
         self.query_one("#dialog-keys", Lines).show([self._keys()])
@@ -158,7 +159,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
         self._fit()
 
     def _keys(self) -> list[Cell]:
-        if self._replan is None or self.plan.refusal:
+        if self._replan is None or self.plan.refusal or self._is_void:
             return []
         emergency = self.plan.trigger is Trigger.EMERGENCY
         included = self.plan.policy.include_idle_in_transaction_seconds is not None
@@ -175,8 +176,17 @@ class PlanDialog(ArmedDialog[Plan | None]):
 
     def action_confirm(self) -> None:
         """Says yes to what is shown."""
-        if self.is_armed and self.plan.victims:
+        if self.is_armed and self.plan.victims and not self._is_void:
             self.dismiss(self.plan)
+
+    def expire(self, said: str) -> None:
+        """Takes no yes any more, and says why; the first reason stays."""
+        if self._is_void:
+            return
+        self._is_void, self._problem = True, said
+        if self.query("#dialog-list"):
+            self._show_plan()
+            self.query_one("#leave", Button).focus()
 
     def action_leave(self) -> None:
         """Ends nobody."""
@@ -193,19 +203,21 @@ class PlanDialog(ArmedDialog[Plan | None]):
         self._plan_anew(self.plan.trigger is Trigger.EMERGENCY, not included)
 
     def _plan_anew(self, emergency: bool, included: bool) -> None:
-        if self._replan is None or not self.is_armed:
+        if self._replan is None or not self.is_armed or self._is_void:
             return
         self._armed_at = math.inf
         # Not in the action itself: while it waits for the server, no key would be heard.
         self.run_worker(self._show_anew(self._replan(emergency, included)), name="plan", group="plan")
 
     async def _show_anew(self, planning: Coroutine[Any, Any, Plan]) -> None:
+        problem = ""
         try:
-            self.plan = await undisturbed(planning)
-            self._problem = ""
+            plan = await undisturbed(planning)
         except PgtopError as error:
-            self._problem = str(error)
-        self._show_plan()
+            plan, problem = self.plan, str(error)
+        if not self._is_void:
+            self.plan, self._problem = plan, problem
+            self._show_plan()
 
 
 class ReportDialog(ModalScreen[None]):

@@ -1,11 +1,10 @@
 """Seen: what the dashboard has seen so far, all that its panels are drawn from."""
 
-import time
-
 from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
 from pgtop.core.group_history import GROUP_EVERY_SECONDS, GroupHistory
 from pgtop.core.groups import Group, GroupBy, GroupKey, group
 from pgtop.core.history import History, sample_of
+from pgtop.tui.pulse import elapsed
 
 
 class Seen:
@@ -44,7 +43,7 @@ class Seen:
                 self._forget()
             self.cluster = heard
         self.snapshot = result
-        self._received = time.monotonic()
+        self._received = elapsed()
         self._groups.clear()
         self.history.add(sample_of(result), interval_seconds)
         # All groupings keep a history, so that `g` shows the change at once; those not on the screen seldom.
@@ -55,8 +54,8 @@ class Seen:
 
     @property
     def age_seconds(self) -> float:
-        """How long ago the last snapshot came, by this machine's monotonic clock."""
-        return time.monotonic() - self._received
+        """How long ago the last snapshot came, the time included that this machine was asleep."""
+        return elapsed() - self._received
 
     def age_of(self, snapshot: Snapshot) -> float:
         """How long ago a snapshot came: the last one, or an earlier one that is paused on."""

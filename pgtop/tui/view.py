@@ -1,5 +1,6 @@
 """View: the dashboard's panels and how they are painted."""
 
+import time
 from contextlib import ExitStack
 from typing import Final
 
@@ -12,7 +13,7 @@ from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.refusal import Limit
 from pgtop.core.selection import parse_filter, sort_backends
 from pgtop.poller import Poller
-from pgtop.postgres.outages import FULL
+from pgtop.postgres.outages import FULL, SILENT
 from pgtop.reaper import Report
 from pgtop.tui import notices, panels
 from pgtop.tui.applications import ApplicationsTable
@@ -62,6 +63,8 @@ class View(Screen[None]):
         self._wall_window_seconds: int | None = None
         """Chosen for the wall; None: as much as is known, up to the longest."""
         self.notice: Notice | None = None
+        self.said_at = 0.0
+        """When that was said (seconds, monotonic)."""
 
     def compose(self) -> ComposeResult:
         yield Lines(id="head")
@@ -125,7 +128,8 @@ class View(Screen[None]):
         self._history = self.seen.history
 
     def _show_head(self) -> None:
-        outage, snapshot, width = self.seen.outage, self.shown, self.size.width
+        snapshot, width, late = self.shown, self.size.width, self._is_late
+        outage = self.seen.outage or (self._silence() if late else None)
         banner = self._lines("banner")
         banner.display = outage is not None and snapshot is not None and not self.wall
         self._show_connecting(width)
@@ -137,6 +141,7 @@ class View(Screen[None]):
         self.set_class(self.wall, "-wall")
         for greyed in (self._applications, self._backends, self._lines("head")):
             greyed.set_class(outage is not None, "-greyed")
+        self._graph.greyed = outage is not None
         age = self.seen.age_of(snapshot) if snapshot is not None else None
         if outage is not None:
             banner.fit(panels.outage_lines(outage, age, width, 2 if self.size.height >= SHORT_LINES else 1))
@@ -157,7 +162,7 @@ class View(Screen[None]):
             age_seconds=age_seconds,
             paused=self.paused,
             read_only=self._config.read_only,
-            late=self.seen.age_seconds > interval + LATE_SECONDS,
+            late=self._is_late,
             refusing=self.refusing,
         )
 
@@ -170,8 +175,18 @@ class View(Screen[None]):
         width, height = self.size
         by = self._applications.by
         groups = self.seen.groups(by, self.shown) if self.shown is not None else ()
-        is_old = self.seen.outage is not None
+        is_old = self.seen.outage is not None or self._is_late
         self._lines("top").fit(top_lines(groups, by, width, top_count(height), is_old=is_old))
+
+    @property
+    def _is_late(self) -> bool:
+        """True where a poll should have been answered by now, and nobody says yet that it failed."""
+        seen, interval = self.seen, self._poller.interval_seconds
+        return seen.snapshot is not None and seen.age_seconds > interval + LATE_SECONDS
+
+    def _silence(self) -> Outage:
+        """What is wrong while a poll is late."""
+        return Outage(SILENT, f"{self._poller.probe.seat.label} does not answer", 0.0)
 
     @property
     def may_break_glass(self) -> bool:
@@ -207,7 +222,6 @@ class View(Screen[None]):
 
     def _show_graph(self) -> None:
         snapshot = self.shown
-        self._graph.greyed = self.seen.outage is not None
         if snapshot is not None:
             self._graph.window_seconds = self._window(snapshot)
             self._graph.show(
@@ -274,6 +288,7 @@ class View(Screen[None]):
     def say(self, said: str, style: str = "note", report: Report | None = None) -> None:
         """Shows a notice that stays until it is read (Esc)."""
         self.notice = Notice(said, style, report)
+        self.said_at = time.monotonic()
         self._show_foot()
 
     def _reshow(self) -> None:

@@ -9,6 +9,7 @@ from pgtop.core.activity import MICROSECONDS, STARTING, Outage
 from pgtop.core.refusal import Limit
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
 from pgtop.postgres.host import HostView
+from pgtop.postgres.outages import SILENT
 from pgtop.sentences import ranked, user_and_database
 from pgtop.tui.columns import Cell
 from pgtop.tui.sentences import few_lines, told
@@ -138,6 +139,8 @@ def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
 
 def outage_sentence(outage: Outage) -> str:
     """What is wrong while there is data: with the tries, where no slot is left."""
+    if outage.kind == SILENT:
+        return f"{outage.message} · waiting for it, then connecting anew"
     if not outage.limit:
         return f"{outage.message} · trying again"
     limit = Limit(outage.limit)

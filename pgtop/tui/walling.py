@@ -1,5 +1,6 @@
 """Walling: the keys of the dashboard while the wall view is shown, which has no list."""
 
+import time
 from typing import Final
 
 from textual.binding import Binding
@@ -12,6 +13,8 @@ LIST_ACTIONS: Final = frozenset(
     {"terminate", "cancel", "tag", "untag", "filter", "sort", "reverse", "root_blocker", "copy"}
 )
 """The actions that mean a session of the list, or the list."""
+NOTE_SECONDS: Final = 60.0
+"""How long the wall shows a note that asks nothing of anybody."""
 _ENDING: Final = frozenset({"terminate", "cancel"})
 
 
@@ -26,6 +29,14 @@ class Walling(Looking):
             self.set_focus(None)
         elif self.shown is not None:
             self._backends.focus()
+
+    def drop_old_note(self) -> None:
+        """Takes back a note that was there for long enough: nobody presses a key at a wall."""
+        notice = self.notice
+        is_note = notice is not None and notice.style == "note" and notice.report is None
+        if self.wall and is_note and time.monotonic() - self.said_at >= NOTE_SECONDS:
+            self.notice = None
+            self._show_foot()
 
     def action_window(self, by: int) -> None:
         """Shows a longer or shorter time in the graph; the wall has a window of its own."""

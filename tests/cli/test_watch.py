@@ -9,7 +9,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environme
 from tests.cli.test_reap import stale
 from tests.conftest import ServerFactory
 from tests.postgres.targets import silent_port, stopped
+from tests.relay import relay
 from tests.servers import create_role, fetch_value, session, sessions, wait_until
 
 FAST = ("--interval", "200ms", "--every", "1s", "--idle-after", "1s", "--warn-at", "0.05")
@@ -428,48 +429,16 @@ async def test_what_does_not_mend_itself_ends_it_at_once(small: ThrowawayServer,
     assert_one_line(run(tmp_path, "reap", "--watch", "--read-only", small.uri()), 2, "read_only")
 
 
-class Switch:
-    """A port that leads to one server, and after `turn` to another: what a failover looks like."""
-
-    def __init__(self, server: ThrowawayServer) -> None:
-        self._server = server
-        self._open: list[asyncio.StreamWriter] = []
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Passes one connection on, both ways."""
-        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self._server.port)
-        self._open += [writer, back_writer]
-        with suppress(OSError):
-            await asyncio.gather(_pass_on(reader, back_writer), _pass_on(back_reader, writer))
-
-    def turn(self, server: ThrowawayServer) -> None:
-        """From now on the port leads there, and all connections break."""
-        self._server = server
-        for writer in self._open:
-            writer.transport.abort()
-        self._open.clear()
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65_536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
-
-
 async def test_after_a_failover_it_reaps_on_the_other_server(
     small: ThrowawayServer, server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """The address answers as another server: it connects again, and judges that one's sessions."""
     other = server_factory({"max_connections": "33", "superuser_reserved_connections": "3"})
-    switch = Switch(small)
-    proxy = await asyncio.start_server(switch.serve, "127.0.0.1", 0)
-    async with proxy:
-        port = proxy.sockets[0].getsockname()[1]
-        conninfo = f"postgresql://postgres@127.0.0.1:{port}/postgres?sslmode=disable"
+    async with relay(small) as way:
+        conninfo = f"postgresql://postgres@127.0.0.1:{way.port}/postgres?sslmode=disable"
         with watching(tmp_path, conninfo, *FAST) as daemon:
             await daemon.says("active: this daemon reaps", "1 of 20 slots taken")
-            switch.turn(other)
+            way.switch(other)
             await daemon.says("again, after", "1 of 30 slots taken", "another server than before")
             await daemon.says("active: this daemon reaps", times=2)
             async with sessions(small, 3, application_name="of the old") as kept:

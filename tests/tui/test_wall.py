@@ -10,6 +10,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.big import big, digits
 from pgtop.tui.dialogs import PlanDialog
 from pgtop.tui.graph import WINDOWS
+from pgtop.tui.walling import NOTE_SECONDS
 from tests.conftest import ServerFactory
 from tests.filling import SMALL, full
 from tests.postgres.targets import target_of
@@ -110,8 +111,23 @@ async def test_each_state_has_its_word_and_its_shape_and_nothing_moves_when_it_c
         assert "figures " in bare(driven)
         assert driven.dashboard.query_one("#banner").display is False
         server.start()
+        await wait_until(lambda: "restarted" in bare(driven))
+        await driven.press("escape")
         await shows("CALM", "●")
         assert len({str(place) for place in places}) == 1
+
+
+async def test_a_note_that_nobody_clears_leaves_the_wall_by_itself(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with dashboard(server, tmp_path / "a", wall=True) as driven:
+        driven.dashboard.say("the server restarted")
+        driven.dashboard.said_at -= NOTE_SECONDS
+        await wait_until(lambda: "the server restarted" not in bare(driven))
+        driven.dashboard.say("what needs somebody", "alarm")
+        driven.dashboard.said_at -= NOTE_SECONDS
+        driven.dashboard._tick()
+        assert "what needs somebody" in bare(driven)
 
 
 async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactory, tmp_path: Path) -> None:
