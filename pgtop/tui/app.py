@@ -4,17 +4,17 @@ import asyncio
 import contextlib
 import io
 import os
-import select
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final
 
 from textual import events
 from textual.actions import parse
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -30,11 +30,13 @@ from pgtop.postgres.seat import Seat
 from pgtop.postgres.seat_hand import SeatHand
 from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
+from pgtop.tui.abilities import Abilities, own_abilities
+from pgtop.tui.colourless import COLOURLESS
 from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.driver import driver_for
 from pgtop.tui.glass import Glass
 
 FACE: Final = "dashboard"
-TERMINAL_CHECK_SECONDS: Final = 0.5
 OPENS_AFTER_SECONDS: Final = 1.0
 """How long the screen waits for the rescue role where the ordinary one is refused."""
 
@@ -62,7 +64,10 @@ class PgtopApp(App[None]):
     TITLE = "pgtop"
     CSS_PATH = "pgtop.tcss"
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", "Quit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
+    ]
 
     def __init__(
         self,
@@ -72,33 +77,42 @@ class PgtopApp(App[None]):
         config: Config,
         first: Snapshot | Outage,
         glass: Glass | None = None,
+        able: Abilities | None = None,
     ) -> None:
-        """`glass` is for where the server may run on this host."""
-        super().__init__()
+        """`glass` is for where the server may run on this host, `able` for where there is a terminal."""
+        super().__init__(driver_class=driver_for(able) if able is not None else None)
+        able = able or Abilities()
+        self.no_color = not able.colour
         self.register_theme(THEME)
         self.theme = THEME.name
         self.dashboard = DashboardScreen(
-            poller=poller, reaper=reaper, config=config, first=first, glass=glass
+            poller=poller,
+            reaper=reaper,
+            config=config,
+            first=first,
+            glass=glass,
+            ascii_only=not able.unicode,
         )
 
     def on_mount(self) -> None:
         self.push_screen(self.dashboard)
         loop = asyncio.get_running_loop()
-        for ending in (signal.SIGTERM, signal.SIGHUP):
+        for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(ending, self.exit)
-        if sys.stdin.isatty():
-            self.set_interval(TERMINAL_CHECK_SECONDS, self._end_without_terminal)
+        self.app_resume_signal.subscribe(self, self._continued)
+
+    def _continued(self, _: App[None]) -> None:
+        self.dashboard.come_back()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What changes each line on its way to the terminal."""
+        return [COLOURLESS] if self.no_color else super().get_line_filters()
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Paste):
             # An input shows it as it is, escape sequences of a statement copied from a log included.
             event.text = printable(event.text)
         await super().on_event(event)
-
-    def _end_without_terminal(self) -> None:
-        """Ends where the terminal has gone and SIGHUP was ignored or lost: Textual would read it for ever."""
-        if is_hung_up(sys.stdin.fileno()):
-            self.exit()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every key's action by name, for the command palette."""
@@ -118,13 +132,6 @@ class PgtopApp(App[None]):
             await self.run_action(action, self.dashboard)
 
         return run
-
-
-def is_hung_up(descriptor: int) -> bool:
-    """True where the other end of a terminal's descriptor is gone."""
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
 
 
 async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:
@@ -162,11 +169,15 @@ async def run_dashboard(target: Target, config: Config) -> int:
         person = operator(os.environ)
         reaper = Reaper(SeatHand(seat), audit, FACE, person)
         glass = Glass(target, config.policy, audit, FACE, person)
-        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass)
+        app = PgtopApp(
+            poller=poller, reaper=reaper, config=config, first=first, glass=glass, able=own_abilities()
+        )
         await app.run_async()
         await app.dashboard.finish()
     finally:
         await seat.release()
-        # The screen owns standard error while it is open.
-        sys.stderr.write(later.getvalue())
+        # The screen owns standard error while it is open; the terminal may be gone since.
+        with contextlib.suppress(OSError):
+            sys.stderr.write(later.getvalue())
+            sys.stderr.flush()
     return app.return_code or ExitCode.DONE

@@ -69,8 +69,10 @@ class DashboardScreen(Looking):
         config: Config,
         first: Snapshot | Outage,
         glass: Glass | None = None,
+        ascii_only: bool = False,
     ) -> None:
-        super().__init__(poller=poller, config=config)
+        """`ascii_only` is for a terminal without UTF-8."""
+        super().__init__(poller=poller, config=config, ascii_only=ascii_only)
         self.glass = glass
         self._first = first
         seat = poller.probe.seat
@@ -128,6 +130,11 @@ class DashboardScreen(Looking):
 
     def _tick(self) -> None:
         self._show_head()
+
+    def come_back(self) -> None:
+        """Says how old the data is after the program was stopped, and polls at once."""
+        self._show_head()
+        self._poller.wake()
 
     def _show_head(self) -> None:
         super()._show_head()

@@ -57,6 +57,9 @@ class Painted(Widget):
         &.-greyed > .cell--good, &.-greyed > .cell--strong-amber, &.-greyed > .cell--strong-red {
             color: $text-muted; text-style: none;
         }
+        &:nocolor > .cell--cursor { text-style: reverse; }
+        &:nocolor > .cell--cursor-blurred { text-style: underline; }
+        &:nocolor > .cell--alarm { text-style: bold reverse; }
     }
     """
 

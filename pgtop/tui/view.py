@@ -38,8 +38,9 @@ class View(Screen[None]):
         (30, "-tall"),
     ]
 
-    def __init__(self, *, poller: Poller, config: Config) -> None:
+    def __init__(self, *, poller: Poller, config: Config, ascii_only: bool = False) -> None:
         super().__init__()
+        self._ascii_only = ascii_only
         self._poller = poller
         self._config = config
         self.seen = Seen(config.warn_at)
@@ -60,7 +61,7 @@ class View(Screen[None]):
         yield Lines(id="auto")
         yield Lines(id="connecting")
         yield Lines(id="waiting")
-        yield ConnectionGraph(ascii_only=not self.app.console.encoding.startswith("utf"), id="graph")
+        yield ConnectionGraph(ascii_only=self._ascii_only, id="graph")
         yield ApplicationsTable(id="applications")
         yield BackendsTable(idle_after_seconds=self._config.idle_after_seconds, id="backends")
         yield Input(placeholder="words, app:web, user:, db:, state:idle, -not", id="filter", compact=True)
