@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -26,13 +27,17 @@ class Abilities(msgspec.Struct, frozen=True):
 def abilities(environ: Mapping[str, str], *, was_c: bool = False, codeset: str = "") -> Abilities:
     """What the environment says of its terminal.
 
-    `was_c` is True where Python found no usable locale and took UTF-8 by itself; `codeset` is the encoding of
-    the locale in use, and asked only where the locale's name does not tell.
+    `was_c` is True where Python found no usable locale and may have put LC_CTYPE there itself; `codeset` is
+    the encoding of the locale in use, and counts only where the locale's name does not tell.
 
     >>> abilities({"LANG": "de_DE.UTF-8", "TERM": "xterm", "NO_COLOR": "1"})
     Abilities(unicode=True, colour=False)
-    >>> abilities({"LC_ALL": "C", "LANG": "de_DE.UTF-8", "TERM": "linux"}, was_c=True)
+    >>> abilities({"LC_ALL": "C", "LANG": "de_DE.UTF-8", "TERM": "linux"})
     Abilities(unicode=False, colour=True)
+    >>> abilities({"LANG": "de_DE"}, codeset="ISO-8859-1").unicode, abilities({}).unicode
+    (False, False)
+    >>> abilities({"LC_CTYPE": "C.UTF-8"}).unicode, abilities({"LC_CTYPE": "C.UTF-8"}, was_c=True).unicode
+    (True, False)
     """
     dumb = environ.get("TERM", "") in _DUMB
     return Abilities(
@@ -43,8 +48,19 @@ def abilities(environ: Mapping[str, str], *, was_c: bool = False, codeset: str =
 
 def own_abilities() -> Abilities:
     """What this process's terminal can show."""
-    was_c = sys.flags.utf8_mode == 1 and os.environ.get("PYTHONUTF8") != "1"
-    return abilities(os.environ, was_c=was_c, codeset=locale.getencoding())
+    given = _environ_at_start()
+    was_c = given is None and sys.flags.utf8_mode == 1 and os.environ.get("PYTHONUTF8") != "1"
+    codeset = "" if sys.flags.utf8_mode else locale.getencoding()
+    return abilities(given or os.environ, was_c=was_c, codeset=codeset)
+
+
+def _environ_at_start() -> dict[str, str] | None:
+    """The environment before Python put a locale of its own into it; None where the system does not tell."""
+    try:
+        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return {name: value for name, _, value in (os.fsdecode(pair).partition("=") for pair in pairs) if name}
 
 
 def _speaks_utf8(environ: Mapping[str, str], was_c: bool, codeset: str) -> bool:
@@ -52,10 +68,10 @@ def _speaks_utf8(environ: Mapping[str, str], was_c: bool, codeset: str) -> bool:
     for variable in ("LC_ALL", "LC_CTYPE", "LANG"):
         name = environ.get(variable, "")
         if not name or (variable == "LC_CTYPE" and was_c and name in _COERCED):
-            continue  # Python itself sets LC_CTYPE where it finds the C locale
+            continue
         if name in ("C", "POSIX"):
             return False
         if "." in name or _UTF8.fullmatch(name):
             return _UTF8.search(name) is not None
-        return not was_c and _UTF8.fullmatch(codeset) is not None
+        return _UTF8.fullmatch(codeset) is not None
     return False
