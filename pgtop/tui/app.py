@@ -176,8 +176,10 @@ async def run_dashboard(target: Target, config: Config) -> int:
         await app.dashboard.finish()
     finally:
         await seat.release()
-        # The screen owns standard error while it is open; the terminal may be gone since.
-        with contextlib.suppress(OSError):
-            sys.stderr.write(later.getvalue())
-            sys.stderr.flush()
+        # The screen owns standard error while it is open. The terminal may be gone since, or stand still:
+        # then even writing nothing to it would wait.
+        if said := later.getvalue():
+            with contextlib.suppress(OSError):
+                sys.stderr.write(said)
+                sys.stderr.flush()
     return app.return_code or ExitCode.DONE
