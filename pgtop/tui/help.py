@@ -45,6 +45,7 @@ KEYS: Final = (
             ("p", "pause: what is shown stands still"),
             ("c", "copy the selected session"),
             ("Ctrl+P", "every command by name"),
+            ("Ctrl+Z", "to the shell; fg comes back"),
             ("F1 ?  q", "this help, quit"),
         ),
     ),
