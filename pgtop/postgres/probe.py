@@ -15,12 +15,14 @@ from pgtop.core.activity import (
     Server,
     ServerIdentity,
     Snapshot,
+    instant,
 )
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres import queries
 from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT, outage
 from pgtop.postgres.outages import refusing_limit
+from pgtop.postgres.resting import Resting
 from pgtop.postgres.seat import Seat
 
 POLL_LIMIT_SECONDS: Final = 10.0
@@ -76,6 +78,7 @@ class Probe:
         self._about: asyncpg.Record | None = None
         self._system_identifier: str | None = None
         self._listeners: frozenset[BackendId] = frozenset()
+        self._resting = Resting()
         self._unconverted = False
         self._gave_back_at = 0.0
 
@@ -139,29 +142,57 @@ class Probe:
         """
         try:
             await self._learn_about_server()
-            started = time.perf_counter()
-            row = await self._ask()
+            return await self._changes() or await self._whole()
         except asyncpg.InsufficientPrivilegeError as error:
             raise NotPermittedError(
                 f"role {printable(self.seat.role)} may not see the sessions ({printable(str(error))})",
                 "GRANT pg_monitor to it, and EXECUTE on that function",
             ) from error
-        assert row is not None  # noqa: S101 - an aggregate without GROUP BY gives one row
-        poll = decode(row["poll"])
-        return self._snapshot(poll, time.perf_counter() - started)
 
-    async def _ask(self) -> asyncpg.Record | None:
+    async def _changes(self) -> Snapshot | None:
+        """A poll of what changed; None where all rows are to be asked for."""
+        since = self._resting.since(time.monotonic())
+        if since is None or self._unconverted or self.seat.pooled:
+            return None
+        started = time.perf_counter()
+        try:
+            row = await self._row(queries.POLL_CHANGES, instant(since))
+        except NOT_TEXT:
+            self._resting.forget()
+            return None
+        poll = decode(row["poll"])
+        seconds = time.perf_counter() - started
+        backends = self._resting.joined(poll.backends, row["pids"], row["state_changes"], poll.now, seconds)
+        return None if backends is None else self._snapshot(poll, backends, poll.backends, seconds)
+
+    async def _whole(self) -> Snapshot:
+        started = time.perf_counter()
+        poll = decode((await self._all_rows())["poll"])
+        seconds = time.perf_counter() - started
+        backends = tuple(map(_clipped, poll.backends)) if self._unconverted else poll.backends
+        self._resting.know_all(backends, poll.now, seconds, time.monotonic())
+        return self._snapshot(poll, backends, backends, seconds)
+
+    async def _all_rows(self) -> asyncpg.Record:
         if not self._unconverted:
             try:
-                return await self.seat.fetchrow(queries.POLL, limit_seconds=POLL_LIMIT_SECONDS)
+                return await self._row(queries.POLL)
             except NOT_TEXT:
                 self._unconverted = True  # until the next seat: each failure is a line in the server's log
-        return await self.seat.fetchrow(queries.POLL_UNCONVERTED, limit_seconds=POLL_LIMIT_SECONDS)
+        return await self._row(queries.POLL_UNCONVERTED)
+
+    async def _row(self, query: str, *args: object) -> asyncpg.Record:
+        # Through a pooler, another backend may get the next statement, and know nothing of this one's.
+        ask = self.seat.fetchrow if self.seat.pooled else self.seat.fetchrow_prepared
+        row = await ask(query, *args, limit_seconds=POLL_LIMIT_SECONDS)
+        assert row is not None  # noqa: S101 - an aggregate without GROUP BY gives one row
+        return row
 
     async def _learn_about_server(self) -> None:
         if self._about is not None:
             return
         self._unconverted = False
+        self._resting.forget()
         about = await self.seat.fetchrow(queries.ABOUT_SERVER)
         try:
             row = await self.seat.fetchrow(queries.SYSTEM_IDENTIFIER)
@@ -186,11 +217,13 @@ class Probe:
         identity = ServerIdentity(self._system_identifier, postmaster_start, in_recovery)
         return Server(host, port, about["version_num"], identity, limits)
 
-    def _snapshot(self, poll: _Poll, poll_seconds: float) -> Snapshot:
-        backends = tuple(map(_clipped, poll.backends)) if self._unconverted else poll.backends
-        present = {backend.id for backend in backends}
-        listening = {backend.id for backend in backends if is_listen(backend.query)}
-        self._listeners = frozenset((self._listeners & present) | listening)
+    def _snapshot(
+        self, poll: _Poll, backends: tuple[Backend, ...], changed: tuple[Backend, ...], poll_seconds: float
+    ) -> Snapshot:
+        listening = {backend.id for backend in changed if is_listen(backend.query)}
+        if self._listeners:
+            listening |= self._listeners & {backend.id for backend in backends}
+        self._listeners = frozenset(listening)
         return Snapshot(
             server=self._server(poll.postmaster_start, poll.in_recovery),
             privileges=poll.privileges,

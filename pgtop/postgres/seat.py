@@ -31,6 +31,7 @@ from pgtop.postgres.outages import (
     LimitReachedError,
     refusing_limit,
 )
+from pgtop.postgres.prepared import Prepared
 from pgtop.postgres.target import Target
 from pgtop.postgres.tls import Pins
 from pgtop.postgres.tries import Tries
@@ -83,6 +84,7 @@ class Seat:
         self._unset = unset
         self._session: Session | None = None
         self._last: Session | None = None
+        self._prepared: Prepared | None = None
         self._lock = asyncio.Lock()
         self._steady = 0
         self._refusals = 0
@@ -233,6 +235,17 @@ class Seat:
     ) -> asyncpg.Record | None:
         """The first row of one statement, or None. Raises as `fetch` does."""
         return await self._ask(lambda connection: connection.fetchrow(query, *args), limit_seconds)
+
+    async def fetchrow_prepared(
+        self, query: str, *args: object, limit_seconds: float = LIMIT_SECONDS
+    ) -> asyncpg.Record | None:
+        """As `fetchrow`, for what is asked again and again: the server parses and plans it once."""
+        return await self._ask(lambda connection: self._of(connection).fetchrow(query, *args), limit_seconds)
+
+    def _of(self, connection: Connection) -> Prepared:
+        if self._prepared is None or self._prepared.connection is not connection:
+            self._prepared = Prepared(connection)
+        return self._prepared
 
     async def release(self) -> None:
         """Says goodbye to the server, or drops the connection where it is busy or doesn't answer."""
