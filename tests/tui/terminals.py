@@ -11,7 +11,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyte
@@ -97,6 +97,12 @@ class Terminal:
             self.raw += data
             self._stream.feed(data)
         return "\n".join(self._screen.display)
+
+    def discard(self) -> None:
+        """Reads what there is for a while, and looks at nothing; `raw` is the last of it."""
+        if select.select([self.master], [], [], 0.5)[0]:
+            with suppress(OSError):
+                self.raw = self.raw[-4096:] + os.read(self.master, 65536)
 
     def reversed_lines(self) -> list[str]:
         """The lines of the screen that are shown in reverse, but for their ends."""
