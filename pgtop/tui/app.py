@@ -101,6 +101,15 @@ class PgtopApp(App[None]):
             loop.add_signal_handler(ending, self.exit)
         self.app_resume_signal.subscribe(self, self._continued)
 
+    def _fatal_error(self) -> None:
+        """Ends. Textual would print a traceback, and with it whatever a server's text was just then."""
+        self._close_messages_no_wait()
+
+    @property
+    def failure(self) -> Exception | None:
+        """What nobody foresaw, where that ended it."""
+        return self._exception
+
     def _continued(self, _: App[None]) -> None:
         self.dashboard.come_back()
 
@@ -174,6 +183,8 @@ async def run_dashboard(target: Target, config: Config) -> int:
         )
         await app.run_async()
         await app.dashboard.finish()
+        if app.failure is not None:
+            raise app.failure
     finally:
         await seat.release()
         # The screen owns standard error while it is open. The terminal may be gone since, or stand still:

@@ -17,14 +17,17 @@ import psutil
 
 from pgtop import poller as poller_module
 from pgtop.config import Config
+from pgtop.core import group_history
 from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
 from pgtop.core.history import TIERS, History, Sample
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo import resolve
 from pgtop.tui import app as app_module
+from pgtop.tui import seen as seen_module
 
 STATES = 200
 INTERVAL_SECONDS = 0.001
+SETTLE_SECONDS = 0.5
 
 
 class State(msgspec.Struct, frozen=True):
@@ -59,7 +62,7 @@ class Soak:
 
     @property
     def history(self) -> History | None:
-        """The dashboard's."""
+        """The dashboard's, also after its end."""
         return self.app.dashboard.seen.history if self.app is not None else None
 
     def count(self, result: Snapshot | Outage) -> None:
@@ -145,6 +148,9 @@ def watched(soak: Soak) -> None:
             self.dashboard.seen.take = counted  # type: ignore[method-assign]
 
     poller_module.SHORTEST_PAUSE_SECONDS = 0.0  # type: ignore[misc]
+    # A poll stands for 2 s: what the groups' history holds at most is there after a minute.
+    for module in (group_history, seen_module):
+        module.GROUP_EVERY_SECONDS = 1  # type: ignore[misc]
     app_module.Poller = Counted  # type: ignore[misc]
     app_module.PgtopApp = Watched  # type: ignore[misc]
 
@@ -156,7 +162,7 @@ async def main(uri: str, polls: int, into: BinaryIO, audit: Path) -> int:
     watched(soak)
     config = Config(interval_seconds=INTERVAL_SECONDS, audit_log=audit)
     status = await app_module.run_dashboard(resolve(uri, {}, {}), config)
-    soak.app = None
+    await asyncio.sleep(SETTLE_SECONDS)  # what was closed goes in the loop's next turns
     soak.write()
     return status
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import termios
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.conftest import ServerFactory
 from tests.filling import SMALL, full
 from tests.postgres.targets import silent_port, stopped
 from tests.servers import execute, session
-from tests.tui.terminals import Terminal, no_seat_left, terminal
+from tests.tui.terminals import Terminal, environment_of, no_seat_left, terminal
 
 
 async def test_it_starts_quits_and_restores_the_terminal(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -126,3 +127,33 @@ def leave(opened: Terminal, by: str) -> None:
         opened.process.send_signal(signal.SIGTERM)
     assert opened.ends() == 0
     assert b"Traceback" not in opened.raw
+
+
+async def test_a_fault_of_its_own_ends_it_in_one_line_without_a_traceback(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Nor does what was at hand just then reach the terminal: statements, as they came from the server."""
+    faulty = f"""
+import sys
+from pgtop.cli import main
+from pgtop.tui.dashboard import DashboardScreen
+
+def fails(self):
+    statement = "SELECT secret"
+    raise RuntimeError("out of order\\x1b[2J")
+
+DashboardScreen._tick = fails
+sys.argv = ["pgtop", {server.uri()!r}]
+main()
+"""
+    opened = Terminal([sys.executable, "-c", faulty], environment_of(tmp_path))
+    try:
+        assert opened.ends() == 1
+    finally:
+        opened.close()
+    told = opened.raw.partition(b"\x1b[?1049l")[2]
+    assert b"pgtop: unexpected error: RuntimeError: out of order" in told
+    assert b"secret" not in told
+    assert b"Traceback" not in told
+    assert b"\x1b[2J" not in told
+    await no_seat_left(server)
