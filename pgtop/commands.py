@@ -4,6 +4,7 @@ The one place that knows every face. A face is imported inside its command, so t
 quick, and `pgtop snapshot` needs no screen.
 """
 
+import gc
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -57,6 +58,7 @@ def _dashboard(context: click.Context, /, **_: Any) -> int:
 
 
 def _run_dashboard(context: click.Context, target: "Target", config: Config) -> int:
+    gc.disable()  # until the first frame is painted: what is imported for it is no garbage
     from pgtop.tui.app import run_dashboard
 
     return with_password(context, target, lambda known: run_dashboard(known, config))

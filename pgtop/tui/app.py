@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -94,8 +95,13 @@ class PgtopApp(App[None]):
             ascii_only=not able.unicode,
         )
 
+    def get_default_screen(self) -> Screen[Any]:
+        """The dashboard itself: a blank screen below it would be styled, and painted over, for nothing."""
+        return self.dashboard
+
     def on_mount(self) -> None:
-        self.push_screen(self.dashboard)
+        if not gc.isenabled():
+            self.call_after_refresh(_collect_from_now_on)
         loop = asyncio.get_running_loop()
         for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(ending, self.exit)
@@ -141,6 +147,12 @@ class PgtopApp(App[None]):
             await self.run_action(action, self.dashboard)
 
         return run
+
+
+def _collect_from_now_on() -> None:
+    """Looks for garbage among what comes from now on: what was imported stays, and need not be looked at."""
+    gc.freeze()
+    gc.enable()
 
 
 async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:

@@ -44,16 +44,17 @@ class BackendsTable(LineTable[Backend]):
     """All client backends, or those of one application, or those a filter keeps."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
+        # What changes at each poll stands at the left: a line is sent to the terminal up to where it differs.
         Column("marks", "", 2),
         Column("pid", "PID", 7, right=True),
+        Column("idle", "idle age", 9, right=True),
+        Column("session", "session", 8, right=True),
+        Column("xact", "in txn", 7, right=True, drop=4),
+        Column("state", "state", 11),
         Column("application", "application", 14, grow=14),
         Column("user", "user", 8, grow=8),
         Column("database", "database", 8, grow=8, drop=2),
         Column("client", "client", 15, grow=8, drop=3),
-        Column("state", "state", 11),
-        Column("idle", "idle age", 9, right=True),
-        Column("session", "session", 8, right=True),
-        Column("xact", "in txn", 7, right=True, drop=4),
         Column("wait", "wait", 12, grow=12, drop=1),
         Column("query", "query", 0),
     )

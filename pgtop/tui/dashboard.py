@@ -84,6 +84,7 @@ class DashboardScreen(Looking):
         self._report: Report | None = None
 
     def on_mount(self) -> None:
+        self.hold()
         self._take(self._first)
         self.run_worker(self._poll(), name="poll", group="poll")
         self.run_worker(self._logins.run(), name="logins", group="logins")

@@ -1,8 +1,9 @@
 """The connection graph's widget: keeps what it was shown, draws only what would look different."""
 
 from datetime import tzinfo
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
+from msgspec.structs import replace
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
@@ -12,6 +13,7 @@ from textual.widget import Widget
 
 from pgtop.core.history import History
 from pgtop.tui.curves import Ink
+from pgtop.tui.inks import ink as looked_up
 from pgtop.tui.plot import Frame, Row, frame_of, picture
 
 WINDOWS: Final = (300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
@@ -25,9 +27,6 @@ Level = Literal["calm", "over", "full"]
 class ConnectionGraph(Widget):
     """Total, idle and active over time, with the 80% line and the line at which logins are refused."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"connection-graph--{ink}" for ink in Ink} | {
-        "connection-graph--greyed"
-    }
     DEFAULT_CSS = """
     ConnectionGraph {
         height: 9;
@@ -57,10 +56,14 @@ class ConnectionGraph(Widget):
         *,
         zone: tzinfo | None = None,
         ascii_only: bool = False,
+        draws_at_once: bool = True,
         id: str | None = None,  # noqa: A002  # Textual's own name for it
         classes: str | None = None,
     ) -> None:
-        """`zone` is the viewer's, None for this machine's; `ascii_only` for a terminal without UTF-8."""
+        """`zone` is the viewer's, None for this machine's; `ascii_only` for a terminal without UTF-8.
+
+        Without `draws_at_once` there are no curves until `begin`.
+        """
         super().__init__(id=id, classes=classes)
         self.builds = 0
         """How often the curves were drawn."""
@@ -70,6 +73,7 @@ class ConnectionGraph(Widget):
         self._now = 0
         self._limits = (0, 0.8, 0)
         self._frame: Frame | None = None
+        self._draws_curves = draws_at_once
         self._rows: tuple[Row, ...] = ()
         self._strips: dict[int, Strip] = {}
         self._styles_by_ink: dict[Ink, Style] = {}
@@ -82,13 +86,10 @@ class ConnectionGraph(Widget):
         slots: int,
         warn_at: float,
         max_connections: int,
-        level: Level = "calm",
     ) -> None:
         """Shows the history up to `now` (microseconds, the server's clock); nearly free if it looks alike."""
         self._history, self._now = history, now
         self._limits = (max(1, slots), warn_at, max_connections)
-        self.set_class(level == "over", "-over")
-        self.set_class(level == "full", "-full")
         self._update()
 
     def watch_window_seconds(self) -> None:
@@ -139,6 +140,8 @@ class ConnectionGraph(Widget):
             zone=self._zone,
         )
         frame = frame_of(self._history, self._now, blank)
+        if not self._draws_curves:
+            frame = replace(frame, edge=0, curve=())
         if frame == self._frame:
             return []
         before, self._frame, self._rows = self._rows, frame, picture(frame)
@@ -148,6 +151,11 @@ class ConnectionGraph(Widget):
             self._strips.pop(y, None)
         return changed
 
+    def begin(self) -> None:
+        """Draws the curves from now on: plotext takes as long to import as the rest of a screen to draw."""
+        self._draws_curves = True
+        self._update()
+
     def _forget_styles(self) -> None:
         self._styles_by_ink.clear()
         self._strips.clear()
@@ -156,6 +164,6 @@ class ConnectionGraph(Widget):
         style = self._styles_by_ink.get(ink)
         if style is None:
             name = "greyed" if self.greyed else ink
-            style = self.get_component_rich_style(f"connection-graph--{name}")
+            style = self.rich_style + looked_up(self, f"connection-graph--{name}")
             self._styles_by_ink[ink] = style
         return style

@@ -36,7 +36,7 @@ class Frame(msgspec.Struct, frozen=True):
     warn_at: float
     max_connections: int
     edge: int = 0
-    """Where the right end lies, in microseconds; grows by whole columns."""
+    """Where the right end lies, in microseconds; grows by whole columns. 0 while no curve is asked for."""
     curve: tuple[Curve, ...] = ()
     values: tuple[int, int | None, int | None] | None = None
     """The latest total, idle and active, the last two None where states are hidden; None before the first
@@ -179,7 +179,7 @@ def _body(frame: Frame) -> list[list[Run]]:
             line[:] = [behind[number] if cell == BLANK else cell for cell in line]
         label, ink = labels.get(number, BLANK)
         line.append((f"{label} ".rjust(frame.width - columns), ink))
-    if not frame.curve and cells:
+    if not frame.curve and cells and (frame.edge or not frame.values):
         quiet = "nothing seen in this time" if frame.values else "collecting…"
         _write(cells[len(cells) // 2], columns, quiet.replace("…", "...") if frame.ascii_only else quiet)
     return [_joined(line) for line in cells]

@@ -175,13 +175,13 @@ class LineTable(Painted, Generic[Row], can_focus=True):
             cell = self.cell(row, column.key, width)
             text = fit(cell.text, width, "right" if column.right else "left")
             cells += [Cell(text, cell.style), Cell(" " * GAP)]
-        over = Style.null()
+        over = None
         if index == self._cursor:
             blurred = self.cell_style("cursor-blurred")
             marked = Style(bgcolor=blurred.bgcolor, underline=blurred.underline or None)
             over = self.cell_style("cursor") if self.has_focus else marked
         strip = self.strip(cells, inner, over)
-        return Strip([*strip, Segment(scroll_mark, self.rich_style + self.cell_style("dim"))])
+        return Strip([*strip, Segment(scroll_mark, self._look("dim"))])
 
     # The cursor
 

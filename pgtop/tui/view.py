@@ -1,5 +1,6 @@
 """View: the dashboard's panels and how they are painted."""
 
+from contextlib import ExitStack
 from typing import Final
 
 from textual.app import ComposeResult
@@ -32,6 +33,7 @@ LATE_SECONDS: Final = 2.0
 class View(Screen[None]):
     """The panels of the ordinary view. What there is to show, the dashboard tells."""
 
+    AUTO_FOCUS = "#backends"
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
         (0, "-tiny"),
         (SHORT_LINES, "-short"),
@@ -43,6 +45,7 @@ class View(Screen[None]):
         self._ascii_only = ascii_only
         self._poller = poller
         self._config = config
+        self._unpainted = ExitStack()
         self.seen = Seen(config.warn_at)
         self.shown: Snapshot | None = None
         """The snapshot on the screen: what keys act on."""
@@ -61,7 +64,7 @@ class View(Screen[None]):
         yield Lines(id="auto")
         yield Lines(id="connecting")
         yield Lines(id="waiting")
-        yield ConnectionGraph(ascii_only=self._ascii_only, id="graph")
+        yield ConnectionGraph(ascii_only=self._ascii_only, draws_at_once=False, id="graph")
         yield ApplicationsTable(id="applications")
         yield BackendsTable(idle_after_seconds=self._config.idle_after_seconds, id="backends")
         yield Input(placeholder="words, app:web, user:, db:, state:idle, -not", id="filter", compact=True)
@@ -88,6 +91,10 @@ class View(Screen[None]):
 
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
+
+    def hold(self) -> None:
+        """Paints nothing until the screen has its size."""
+        self._unpainted.enter_context(self.app.batch_update())
 
     def show_all(self) -> None:
         """Paints what is seen in one batch."""
@@ -176,7 +183,6 @@ class View(Screen[None]):
                 slots=snapshot.slots,
                 warn_at=self._config.warn_at,
                 max_connections=snapshot.server.limits.max_connections,
-                level=panels.level(snapshot, self._config.warn_at, refused=self.refusing is not None),
             )
 
     def _show_tables(self, snapshot: Snapshot) -> None:
@@ -245,4 +251,10 @@ class View(Screen[None]):
         self._show_foot()
 
     def on_resize(self) -> None:
+        self.call_later(self._paint)
         self.call_after_refresh(self.show_all)
+
+    def _paint(self) -> None:
+        """Lets be painted what has its place by now: on the way there, all is laid out more than once."""
+        self._unpainted.close()
+        self.call_after_refresh(self._graph.begin)

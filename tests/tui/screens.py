@@ -40,7 +40,7 @@ class Driven:
     @property
     def dashboard(self) -> DashboardScreen:
         """The dashboard, also while a dialog is over it."""
-        screen = self.app.screen_stack[1]
+        screen = self.app.screen_stack[0]
         assert isinstance(screen, DashboardScreen)
         return screen
 

@@ -331,7 +331,7 @@ class GraphApp(App[None]):
         """Shows a history as a dashboard does."""
         assert history.latest is not None
         now = history.latest.at + int(later * MICROSECONDS)
-        self.graph.show(history, now=now, slots=97, warn_at=0.8, max_connections=100, level="over")
+        self.graph.show(history, now=now, slots=97, warn_at=0.8, max_connections=100)
 
     def lines(self) -> list[str]:
         """What the screen shows."""
@@ -429,7 +429,7 @@ async def test_the_widget_shows_itself_before_anything_was_seen() -> None:
     app = GraphApp()
     async with app.run_test(size=(80, 7)) as pilot:
         assert any("collecting…" in line for line in app.lines())
-        app.graph.show(History(), now=START, slots=97, warn_at=0.8, max_connections=100, level="calm")
+        app.graph.show(History(), now=START, slots=97, warn_at=0.8, max_connections=100)
         await pilot.pause()
         assert any("refused 97" in line for line in app.lines())
         assert any("collecting…" in line for line in app.lines())
