@@ -39,7 +39,7 @@ def abilities(environ: Mapping[str, str], *, was_c: bool = False, codeset: str =
     >>> abilities({"LC_CTYPE": "C.UTF-8"}).unicode, abilities({"LC_CTYPE": "C.UTF-8"}, was_c=True).unicode
     (True, False)
     """
-    dumb = environ.get("TERM", "") in _DUMB
+    dumb = environ.get("TERM", "").lower() in _DUMB
     return Abilities(
         unicode=not dumb and _speaks_utf8(environ, was_c, codeset),
         colour=not dumb and not environ.get("NO_COLOR"),
@@ -52,6 +52,15 @@ def own_abilities() -> Abilities:
     was_c = given is None and sys.flags.utf8_mode == 1 and os.environ.get("PYTHONUTF8") != "1"
     codeset = "" if sys.flags.utf8_mode else locale.getencoding()
     return abilities(given or os.environ, was_c=was_c, codeset=codeset)
+
+
+def hide_dumbness() -> None:
+    """Lets nothing in this process, nor what it starts, take the terminal for one that only prints.
+
+    rich takes a dumb one for 80 by 25, and the screen would be laid out for two sizes, over and over.
+    """
+    if os.environ.get("TERM", "").lower() in _DUMB:
+        os.environ["TERM"] = "ansi"
 
 
 def _environ_at_start() -> dict[str, str] | None:

@@ -31,7 +31,7 @@ from pgtop.postgres.seat import Seat
 from pgtop.postgres.seat_hand import SeatHand
 from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
-from pgtop.tui.abilities import Abilities, own_abilities
+from pgtop.tui.abilities import Abilities, hide_dumbness, own_abilities
 from pgtop.tui.colourless import COLOURLESS
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.driver import driver_for
@@ -190,9 +190,9 @@ async def run_dashboard(target: Target, config: Config) -> int:
         person = operator(os.environ)
         reaper = Reaper(SeatHand(seat), audit, FACE, person)
         glass = Glass(target, config.policy, audit, FACE, person)
-        app = PgtopApp(
-            poller=poller, reaper=reaper, config=config, first=first, glass=glass, able=own_abilities()
-        )
+        able = own_abilities()
+        hide_dumbness()
+        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass, able=able)
         await app.run_async()
         await app.dashboard.finish()
         if app.failure is not None:

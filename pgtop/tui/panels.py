@@ -199,7 +199,7 @@ def _usage_alone(
     word = {"calm": f"under {line}", "over": f"over {line}", "full": "FULL"}[standing.level]
     figures = f" {snapshot.counts.total}/{snapshot.slots}"
     if not snapshot.counts.exact:
-        figures = f" ≤{figures[1:]}"
+        figures = f" ≤{figures}"
     forms = (
         (facts, said),
         (facts, f" · {word}"),
@@ -213,7 +213,7 @@ def _usage_alone(
 def _counts(standing: Standing) -> list[Cell]:
     snapshot = standing.snapshot
     counts = snapshot.counts
-    bound = "≥" if counts.hidden else ""  # a state that is hidden may be any of them
+    bound = "≥ " if counts.hidden else ""  # a state that is hidden may be any of them
     cells: list[Cell] = []
     for word, number in (
         ("idle", counts.idle),

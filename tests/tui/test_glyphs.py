@@ -26,3 +26,9 @@ def test_a_bar_that_is_not_full_does_not_look_full() -> None:
     assert "." in to_ascii(usage_bar(0.9999, 40, 0.8)) or "=" in to_ascii(usage_bar(0.9999, 40, 0.8))
     assert to_ascii(usage_bar(1.0, 12, 0.8)) == "[########|#]"
     assert to_ascii(usage_bar(0.5, 12, 0.8)) == "[#####...|.]"
+
+
+@given(st.text(alphabet="▎▌█░┃·≤≥… 0123456789mx", max_size=30), st.integers(0, 30))
+def test_what_stands_right_of_a_part_changes_nothing_in_it(text: str, cut: int) -> None:
+    """A line is sent up to where it differs: what is sent must fit to what stays."""
+    assert to_ascii(text[:cut]) == to_ascii(text)[: len(text[:cut])]

@@ -93,7 +93,7 @@ async def test_hidden_states_are_not_counted_as_none(server: ThrowawayServer, tm
     role = await create_role(server, "plain")
     snapshot = await snapshot_of(server, tmp_path / "a", role.name)
     line = said(head_lines(Standing(snapshot, 0.8, 2.0, None), 80))[2]
-    assert "idle ≥0" in line
+    assert "idle ≥ 0" in line
     assert "GRANT pg_monitor" in line
     assert cell_width(line) <= 80
 

@@ -93,9 +93,8 @@ async def test_no_colour_is_asked_for_where_none_is_wanted(
         await one.execute("SELECT 1")
         with terminal(server, tmp_path, environment=environment) as opened:
             opened.shows("victim")
-            assert opened.reversed_lines() == [
-                line for line in opened.read().splitlines() if "SELECT 1" in line
-            ]
+            (cursor,) = opened.reversed_lines()
+            assert "SELECT 1" in cursor
             for key, word in ((b"?", "j k"), (b"\x10", "Search"), (b"K", "End 1 selected")):
                 opened.press(key)
                 opened.shows(word)
