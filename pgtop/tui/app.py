@@ -117,7 +117,10 @@ class PgtopApp(App[None]):
         return self._exception
 
     def _continued(self, _: App[None]) -> None:
+        """Nothing of what stood on the terminal is there any more, or something is missing."""
         self.dashboard.come_back()
+        for screen in self.screen_stack:
+            screen.refresh()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What changes each line on its way to the terminal."""

@@ -35,6 +35,8 @@ class TerminalDriver(LinuxDriver):
     """Draws on the terminal of this process in UTF-8."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Who started it does without job control, and would not continue it.
+        self._may_stop = signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN
         super().__init__(*arguments, **options)
         self._output: Output | None = None
         self._wake: tuple[int, int] | None = None
@@ -75,7 +77,7 @@ class TerminalDriver(LinuxDriver):
             self._wake = None
 
     def _caught_up(self) -> None:
-        self._soon(lambda: self._app.refresh(layout=True))
+        self._soon(lambda: self._app.post_message(self.SignalResume()))
 
     def _end(self) -> None:
         """The terminal is gone: SIGHUP need not come, and may be ignored."""
@@ -129,9 +131,17 @@ class TerminalDriver(LinuxDriver):
 
     # Being stopped, and going on
 
+    @property
+    def can_suspend(self) -> bool:
+        """Whether there may be a shell to go back to."""
+        return self._may_stop
+
     def _hear(self) -> None:
         """Is told of signals between two steps of the loop, never in the middle of one."""
-        self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        if self._may_stop:
+            self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        else:
+            signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         self._loop.add_signal_handler(signal.SIGCONT, self._continued)
 
     def _suspend(self) -> None:

@@ -148,7 +148,8 @@ def watched(soak: Soak) -> None:
             self.dashboard.seen.take = counted  # type: ignore[method-assign]
 
     poller_module.SHORTEST_PAUSE_SECONDS = 0.0  # type: ignore[misc]
-    # A poll stands for 2 s: what the groups' history holds at most is there after a minute.
+    # A poll stands for 2 s: the groups' history, as many samples as ever, is full after a minute.
+    group_history.GROUP_SPAN_SECONDS //= group_history.GROUP_EVERY_SECONDS  # type: ignore[misc]
     for module in (group_history, seen_module):
         module.GROUP_EVERY_SECONDS = 1  # type: ignore[misc]
     app_module.Poller = Counted  # type: ignore[misc]

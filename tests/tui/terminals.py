@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import pyte
 
@@ -25,8 +26,17 @@ LOCALE = {"TERM": "xterm-256color", "LANG": "C.UTF-8"}
 """The terminal that most tests are at."""
 
 
+_ALTERNATE: Final = 1049
+
+
 class Screen(pyte.Screen):
-    """pyte's, which trips over sequences of other terminals that it need not know."""
+    """pyte's, which trips over sequences that it need not know; an alternate screen is empty at first."""
+
+    def set_mode(self, *modes: int, **named: bool) -> None:
+        """Also the alternate screen's."""
+        super().set_mode(*modes, **named)
+        if named.get("private") and _ALTERNATE in modes:
+            self.erase_in_display(2)
 
     def report_device_status(self, *_: object, **__: object) -> None:
         """Nobody answers."""
@@ -112,6 +122,10 @@ class Terminal:
             for y in range(screen.lines)
             if all(screen.buffer[y][x].reverse for x in range(3, 60))
         ]
+
+    def wipe(self) -> None:
+        """Takes away what the screen shows."""
+        self._screen.erase_in_display(2)
 
     def press(self, keys: bytes) -> None:
         """Types."""

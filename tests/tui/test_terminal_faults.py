@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import termios
 import time
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ async def test_it_goes_on_while_the_terminal_does_not_read_and_then_shows_the_pr
         ended = time.time()
         opened.read()
         kept = len(opened.raw)
+        opened.wipe()
         termios.tcflow(opened.slave, termios.TCOON)
         opened.until(lambda screen: present(screen) and "F1 help" in screen, "nothing of now")
         between = [
@@ -295,6 +297,25 @@ async def test_where_no_shell_could_continue_it_it_is_not_stopped(
         opened.until(lambda _: b"\x1b[?1049h" in opened.raw[before:], "it does not come back")
         opened.press(b"?")
         opened.shows("PgUp PgDn")
+
+
+async def test_where_stopping_is_ignored_from_the_start_ctrl_z_does_nothing(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """As under a program without job control, which would wait for it for ever."""
+    start = (
+        "import os, signal, sys; signal.signal(signal.SIGTSTP, signal.SIG_IGN); "
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    opened = Terminal([sys.executable, "-c", start, *command_of(server)], environment_of(tmp_path))
+    try:
+        opened.shows("● live")
+        opened.press(b"\x1a?")
+        opened.shows("PgUp PgDn")
+        assert opened.raw.count(b"\x1b[?1049h") == 1
+    finally:
+        opened.close()
+    await no_seat_left(server)
 
 
 # --- in tmux ---
