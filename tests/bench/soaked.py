@@ -5,6 +5,7 @@ times on the way, and after it.
 """
 
 import asyncio
+import functools
 import gc
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 import psutil
+from textual.cache import FIFOCache, LRUCache
 
 from pgtop import poller as poller_module
 from pgtop.config import Config
@@ -37,7 +39,7 @@ class State(msgspec.Struct, frozen=True):
     seconds: float
     rss: int
     blocks: int
-    """Pieces of memory that Python holds."""
+    """Pieces of memory that Python holds, but for those in caches that have a bound."""
     tasks: int
     threads: int
     files: int
@@ -88,14 +90,14 @@ class Soak:
 
     def state(self) -> State:
         """How this process stands now."""
-        gc.collect()
+        blocks = held()
         process = psutil.Process()
         descriptors = list(Path("/proc/self/fd").iterdir())
         return State(
             polls=self.done,
             seconds=time.monotonic() - self._begun,
             rss=process.memory_info().rss,
-            blocks=sys.getallocatedblocks(),
+            blocks=blocks,
             tasks=len(asyncio.all_tasks()),
             threads=process.num_threads(),
             files=len(descriptors),
@@ -105,6 +107,17 @@ class Soak:
             outages=self.outages,
             sessions=self.sessions,
         )
+
+
+def held() -> int:
+    """How many pieces of memory are held, but for those in caches that have a bound."""
+    for found in gc.get_objects():
+        if isinstance(found, functools._lru_cache_wrapper) and found.cache_parameters()["maxsize"]:
+            found.cache_clear()
+        elif type(found) in (LRUCache, FIFOCache):
+            found.clear()
+    gc.collect()
+    return sys.getallocatedblocks()
 
 
 def _is_socket(descriptor: Path) -> bool:

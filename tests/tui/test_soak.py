@@ -1,14 +1,10 @@
 """The short form of `python -m tests.bench.soak`: hundreds of polls leave nothing behind."""
 
 import asyncio
-import functools
-import gc
-import sys
 from pathlib import Path
 
 import psutil
 import pytest
-from textual.cache import FIFOCache, LRUCache
 
 from pgtop import poller as poller_module
 from pgtop.core import group_history
@@ -16,23 +12,12 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.history import TIERS
 from pgtop.demo.server import ThrowawayServer
 from tests.bench.soak import churning
-from tests.bench.soaked import fill
+from tests.bench.soaked import fill, held
 from tests.servers import wait_until
 from tests.tui.screens import Driven, dashboard
 
 SESSIONS = 40
 ROUNDS, POLLS = 8, 60
-
-
-def held() -> int:
-    """How many pieces of memory are held, but for those in caches that have a bound."""
-    for found in gc.get_objects():
-        if isinstance(found, functools._lru_cache_wrapper) and found.cache_parameters()["maxsize"]:
-            found.cache_clear()
-        elif type(found) in (LRUCache, FIFOCache):
-            found.clear()
-    gc.collect()
-    return sys.getallocatedblocks()
 
 
 def open_things() -> tuple[int, int, int]:
