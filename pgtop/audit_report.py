@@ -41,6 +41,8 @@ class Question(msgspec.Struct, frozen=True):
     """The age of an attempt at most."""
     applications: tuple[str, ...] = ()
     """Globs, whatever the case; all where there is none."""
+    hides_queries: bool = False
+    """Leaves out the statements that the log has."""
 
 
 def show_table(question: Question, width: Callable[[], int], show: Show, warn: Show) -> None:
@@ -63,7 +65,8 @@ def show_json(question: Question, show: Show, warn: Show) -> None:
         warn(f"nothing was ended: there is no audit log {question.path} yet")
         return
     passed_over = PassedOver()
-    lines = (json_line(_fields(entry)) for entry in _entries(question, passed_over))
+    entries = _entries(question, passed_over)
+    lines = (json_line(_fields(entry, hides_query=question.hides_queries)) for entry in entries)
     while some := "".join(islice(lines, _LINES_AT_ONCE)):
         show(some)
     _tell(passed_over, warn)
@@ -108,12 +111,13 @@ def _tell(passed_over: PassedOver, warn: Show) -> None:
     warn(f"passed over {plural(passed_over.count, 'line')} of the audit log that cannot be read: {where}")
 
 
-def _fields(entry: AuditEntry) -> dict[str, Any]:
+def _fields(entry: AuditEntry, *, hides_query: bool) -> dict[str, Any]:
     """An entry in the words of the JSON: the attempt's own, and what became of it."""
     fields: dict[str, Any] = msgspec.to_builtins(entry.line)
     del fields["event"]
     return {
         **fields,
+        **({"query": None} if hides_query else {}),
         "outcome": entry.outcome,
         "detail": entry.detail,
         "outcome_time": entry.outcome_time,

@@ -91,7 +91,8 @@ async def carry_out(prepared: Prepared, config: Config) -> Answer:
     Raises AuditError where the audit log cannot be written; nobody was ended then.
     """
     audit = AuditLog.configured(config)
-    reaper = Reaper(HostHand(prepared.watcher), audit, FACE, operator(os.environ))
+    person = operator(os.environ)
+    reaper = Reaper(HostHand(prepared.watcher), audit, FACE, person, read_only=config.read_only)
     report = await reaper.run(prepared.plan)
     try:
         usage = (await asyncio.to_thread(prepared.watcher.look)).snapshot.usage

@@ -27,7 +27,7 @@ from pgtop.options import (
     other_options,
     reap_options,
 )
-from pgtop.setting_options import LOOKING, POLLING, REAPING, setting_options
+from pgtop.setting_options import LOOKING, POLLING, REAPING, WATCHING, setting_options
 from pgtop.terminal import need_terminal, show, show_if_read, table_width, warn
 
 if TYPE_CHECKING:
@@ -71,7 +71,11 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     from pgtop.snapshot import look, report
     from pgtop.table import render
 
-    seen = with_password(context, target, lambda known: look(known, config.wait_seconds, warn))
+    seen = with_password(
+        context,
+        target,
+        lambda known: look(known, config.wait_seconds, warn, hides_queries=config.hide_queries),
+    )
     if seen.pooled:
         warn(
             f"a pooler answers at {seen.snapshot.server.address}, and its sessions are not its clients: "
@@ -86,6 +90,7 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
             idle_after_seconds=config.idle_after_seconds,
             width=table_width(),
             connecting=seen.connecting,
+            hides_queries=config.hide_queries,
         )
         show(table)
     return ExitCode.DONE
@@ -121,7 +126,8 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
     from pgtop.daemon import watch
     from pgtop.daemon_log import DaemonLog
 
-    log = DaemonLog(sys.stderr, as_json=config.log_format == "json", queries=config.log_queries)
+    queries = config.log_queries and not config.hide_queries
+    log = DaemonLog(sys.stderr, as_json=config.log_format == "json", queries=queries)
     dry_run = context.params["dry_run"]
 
     def read_config() -> tuple[Config, "Target"]:
@@ -137,7 +143,8 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
 def _audit(context: click.Context, /, **_: Any) -> int:
     from pgtop.audit_report import Question, show_json, show_table
 
-    path = config_of(context).audit_log
+    config = config_of(context)
+    path = config.audit_log
     if path is None:
         raise UsageError("an audit log on standard error cannot be read back", "give --audit-log PATH")
     since: Given | None = context.params["since"]
@@ -148,6 +155,7 @@ def _audit(context: click.Context, /, **_: Any) -> int:
         named=context.params["audit_log"] is not None,
         since_seconds=None if since is None else msgspec.convert(since.value, float),
         applications=() if applications is None else msgspec.convert(applications.value, tuple[str, ...]),
+        hides_queries=config.hide_queries,
     )
     if context.params["json"]:
         show_json(question, show, warn)
@@ -191,13 +199,14 @@ def _demo(context: click.Context, /, **_: Any) -> int:
             wait_for_signal(demo)
             return ExitCode.DONE
         # Without the environment: PGPASSWORD and PGSERVICE are for other servers than this one.
-        return _run_dashboard(context, resolve(demo.uri, {}, {}), config)
+        unkept = msgspec.structs.replace(config, history=None)  # its server is gone with it
+        return _run_dashboard(context, resolve(demo.uri, {}, {}), unkept)
 
 
 DASHBOARD: Final = Command(
     "pgtop",
     callback=click.pass_context(_dashboard),
-    params=[*connection_options(), *setting_options(POLLING), *other_options(show)],
+    params=[*connection_options(), *setting_options(WATCHING), *other_options(show)],
     help="""See who holds a PostgreSQL server's connections, and end exactly the
     sessions you see. CONNINFO is a URI, key=value pairs or a database's name, as
     psql takes them.""",
@@ -264,7 +273,11 @@ COMMANDS: Final = {
     "audit": Command(
         "audit",
         callback=click.pass_context(_audit),
-        params=[*audit_options(), *setting_options({"applications", "audit_log"}), *other_options(show)],
+        params=[
+            *audit_options(),
+            *setting_options({"applications", "audit_log", "hide_queries"}),
+            *other_options(show),
+        ],
         help="""Read the audit log back: each session that was to be ended, or whose
         statement was to be cancelled, the newest last, with what became of it.""",
         examples=(
@@ -276,7 +289,12 @@ COMMANDS: Final = {
     "config": Command(
         "config",
         callback=click.pass_context(_config),
-        params=[json_option(), *connection_options(), *setting_options(REAPING), *other_options(show)],
+        params=[
+            json_option(),
+            *connection_options(),
+            *setting_options(REAPING | WATCHING),
+            *other_options(show),
+        ],
         help="""Print the settings in force and where each comes from: default, file,
         variable or flag; and the server that would be reached. Nothing connects.""",
         examples=(("pgtop config @prod", "those of the server [servers.prod]"),),

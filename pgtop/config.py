@@ -42,10 +42,19 @@ class Given(msgspec.Struct, frozen=True):
 
 def default_audit_log() -> Path:
     """`audit.jsonl` in the user's state directory."""
-    # Imported here: `pgtop --version` and a run with --audit-log need no platformdirs.
+    return _state_directory() / "audit.jsonl"
+
+
+def default_history() -> Path:
+    """`history.sqlite3` in the user's state directory."""
+    return _state_directory() / "history.sqlite3"
+
+
+def _state_directory() -> Path:
+    # Imported here: `pgtop --version` and a run that names its files need no platformdirs.
     from platformdirs import user_state_path
 
-    return user_state_path("pgtop", appauthor=False) / "audit.jsonl"
+    return user_state_path("pgtop", appauthor=False)
 
 
 _Age = Annotated[float, Meta(ge=1, le=30 * 86_400, description="give 1s to 30d")]
@@ -99,6 +108,8 @@ class Config(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whether DEFAULT_PROTECTED_APPLICATIONS are protected."""
     read_only: _YesOrNo = False
     """Nothing can be ended or cancelled."""
+    hide_queries: _YesOrNo = False
+    """No statement is asked for, and so none is shown, copied or logged."""
     every_seconds: Annotated[float, Meta(ge=1, le=86_400, description="give 1s to 1d")] = 60.0
     """The least time between two automatic sweeps, the daemon's or the dashboard's."""
     login_probe_seconds: Annotated[
@@ -119,6 +130,10 @@ class Config(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The audit log begins a new file where it would grow beyond this."""
     audit_keep: Annotated[int, Meta(ge=1, le=1000, description="give 1 to 1000")] = 20
     """How many full files of the audit log are kept."""
+    history: Annotated[
+        Path | None, Meta(description="give the path of a file, or false for none (--no-history)")
+    ] = msgspec.field(default_factory=default_history)
+    """Where the dashboard keeps the series behind its graph; None for nowhere."""
 
     @property
     def policy(self) -> ReapPolicy:
@@ -151,6 +166,8 @@ def in_force(given: Mapping[str, Given]) -> Config:
     values = {key: setting.value for key, setting in given.items()}
     if values.get("audit_log") == STANDARD_ERROR:
         values["audit_log"] = None
+    if values.get("history") is False:
+        values["history"] = None
     try:
         config = msgspec.convert(values, Config, dec_hook=_decode)
     except msgspec.ValidationError as error:

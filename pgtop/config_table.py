@@ -33,6 +33,8 @@ def lines(config: Config, given: Mapping[str, Given], rescue: str | None) -> dic
             value = rescue
         if field == "audit_log":
             value = "-" if value is None else str(value)
+        if field == "history":
+            value = False if value is None else str(value)
         found[key] = Line(value, given[field].source if field in given else DEFAULT)
     return found
 

@@ -15,7 +15,7 @@ from pgtop.core.text import clip, printable
 from pgtop.errors import UsageError
 from pgtop.options import Duration, Fraction, Number, Option, Size, Words
 from pgtop.postgres.conninfo_text import parse_conninfo
-from pgtop.setting_options import setting_options
+from pgtop.setting_options import NO_HISTORY, setting_options
 
 _SERVERS: Final = "servers"
 _CONNINFO: Final = "conninfo"
@@ -112,7 +112,7 @@ def file_keys() -> dict[str, Option]:
     return {
         option.long_flag.removeprefix("--").removeprefix("no-").replace("-", "_"): option
         for option in options
-        if option.name != "config"
+        if option.name not in ("config", NO_HISTORY)
     }
 
 
@@ -155,6 +155,8 @@ def _value(option: Option, value: object) -> object:
     if option.is_flag:
         if not isinstance(value, bool):
             raise ValueError("give true or false")
+        return value
+    if option.name == "history" and value is False:
         return value
     if isinstance(kind, Words):
         words = value if isinstance(value, list) else [value]

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from pgtop.config import Config, Given, in_force
 from pgtop.configfile import ConfigFile, read_config_file
-from pgtop.errors import UsageError
+from pgtop.errors import ReadOnlyError, UsageError
+from pgtop.setting_options import NO_HISTORY
 from pgtop.terminal import ask_password, can_ask, run_until_sigterm
 
 if TYPE_CHECKING:
@@ -19,18 +20,19 @@ if TYPE_CHECKING:
 _Answer = TypeVar("_Answer")
 
 
+_FILE_WINS: Final = ("read_only", "hide_queries")
+"""What is true in the file stays so: it guards a server against whoever opens it in a hurry."""
+
+
 def config_of(context: click.Context) -> Config:
     """The settings in force: the file is read again each time. Raises UsageError."""
     return in_force(given_of(context, file_of(context)))
 
 
 def refuse_read_only(config: Config) -> None:
-    """Raises UsageError where nothing may be ended."""
+    """Raises ReadOnlyError where nothing may be ended."""
     if config.read_only:
-        raise UsageError(
-            "read_only is in force, and nothing can be ended",
-            "take read_only out of where pgtop config says it stands",
-        )
+        raise ReadOnlyError
 
 
 def file_of(context: click.Context) -> ConfigFile:
@@ -39,7 +41,7 @@ def file_of(context: click.Context) -> ConfigFile:
 
 
 def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
-    """What was given in place of the defaults, by field; read_only in the file beats flag and variable.
+    """What was given in place of the defaults, by field; what _FILE_WINS in the file beats flag and variable.
 
     Raises UsageError for a server that the file does not name.
     """
@@ -50,11 +52,27 @@ def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
         if value is not None:
             is_default = context.get_parameter_source(name) is ParameterSource.DEFAULT
             (own_defaults if is_default else typed)[name] = value
+    typed.update(_without_history(context))
     from_file = file.settings_for(_server_name(context))
-    read_only = from_file.get("read_only")
-    if read_only is not None and read_only.value is True:
-        typed["read_only"] = read_only
+    for name in _FILE_WINS:
+        setting = from_file.get(name)
+        if setting is not None and setting.value is True:
+            typed[name] = setting
     return {**own_defaults, **from_file, **typed}
+
+
+def _without_history(context: click.Context) -> dict[str, Given]:
+    """What --no-history sets: nothing where --history is a flag and it is a variable.
+
+    Raises UsageError where both are flags, or variables.
+    """
+    without: Given | None = context.params[NO_HISTORY]
+    if without is None or without.value is not False:
+        return {}
+    sources = [context.get_parameter_source(name) for name in (NO_HISTORY, "history")]
+    if sources[0] == sources[1]:
+        raise UsageError(f"{without.source} contradicts the path of a history", "leave one of them out")
+    return {} if sources[1] is ParameterSource.COMMANDLINE else {"history": without}
 
 
 def _server_name(context: click.Context) -> str | None:

@@ -70,10 +70,13 @@ class Daemon:
         self._read_config = read_config
         self._dry_run = dry_run
         self._face = DRY_FACE if dry_run else FACE
-        self._seat = Seat(target, self._face)
+        self._seat = Seat(target, self._face, hides_queries=config.hide_queries)
         audit = AuditLog.configured(config)
-        reaper = Reaper(SeatHand(self._seat), audit, self._face, operator(os.environ))
-        self._auto = AutoReaper(reaper, self._seat, config.policy, config.every_seconds, dry_run=dry_run)
+        person = operator(os.environ)
+        self._reaper = Reaper(SeatHand(self._seat), audit, self._face, person, read_only=config.read_only)
+        self._auto = AutoReaper(
+            self._reaper, self._seat, config.policy, config.every_seconds, dry_run=dry_run
+        )
         self._poller = Poller(Probe(self._seat), config.interval_seconds)
         self._logins = LoginWatch(self._poller, config.login_probe_seconds, self._knocked)
         self._systemd = Systemd(os.environ)
@@ -163,10 +166,12 @@ class Daemon:
             # A password that was typed stays, and no other is looked up while the daemon runs.
             self._seat.target = msgspec.structs.replace(self._seat.target, rescue=target.rescue)
         self._config = config
+        self._reaper.read_only = config.read_only
         self._auto.policy = config.policy
         self._auto.every_seconds = config.every_seconds
         self._poller.interval_seconds = config.interval_seconds
-        self._log.queries = config.log_queries
+        self._seat.hides_queries = config.hide_queries
+        self._log.queries = config.log_queries and not config.hide_queries
         self._log.as_json(config.log_format == "json")
         self._logins.seconds = config.login_probe_seconds
         note = f"; from the next start on: {', '.join(later)}" if later else ""

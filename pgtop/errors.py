@@ -49,6 +49,16 @@ class UsageError(PgtopError):
     exit_code = ExitCode.USAGE
 
 
+class ReadOnlyError(UsageError):
+    """Something was to be ended or cancelled where read_only is in force."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "read_only is in force, and nothing can be ended",
+            "take read_only out of where pgtop config says it stands",
+        )
+
+
 class ConnectError(PgtopError):
     """The server cannot be reached, or will not have this role."""
 
@@ -76,3 +86,15 @@ class AuditError(PgtopError):
     """The audit log cannot be written, and nothing was ended; or it cannot be read back."""
 
     exit_code = ExitCode.USAGE
+
+
+class HistoryError(PgtopError):
+    """The history cannot be kept. Nothing else depends on it."""
+
+
+class HistoryBusyError(HistoryError):
+    """Another process keeps it locked; later it may not."""
+
+
+class HistoryDamagedError(HistoryError):
+    """Its file was damaged and is set aside; a new one can be begun."""

@@ -35,9 +35,9 @@ async def reap(
     Raises PgtopError: a ConnectError also where a pooler is in between, a NotPermittedError where states are
     hidden, an AuditError where the audit log cannot be written; nobody was ended then.
     """
-    seat = Seat(target, FACE)
+    seat = Seat(target, FACE, hides_queries=config.hide_queries)
     audit = AuditLog.configured(config)
-    reaper = Reaper(SeatHand(seat), audit, FACE, operator(os.environ))
+    reaper = Reaper(SeatHand(seat), audit, FACE, operator(os.environ), read_only=config.read_only)
     await enter(seat, config.wait_seconds, tell)
     try:
         probe = Probe(seat)

@@ -30,7 +30,7 @@ from pgtop.core.policy import (
     plan_terminate,
 )
 from pgtop.core.text import printable
-from pgtop.errors import AuditError, ExitCode, PgtopError
+from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
 
 __all__ = ["CONFIRM_SECONDS", "Grip", "Hand", "Outcome", "Reaper", "Report", "Result"]
 
@@ -109,7 +109,11 @@ class Report(msgspec.Struct, frozen=True):
 class Reaper:
     """Plans and ends, by one hand, for one face."""
 
-    def __init__(self, hand: Hand, audit: AuditLog, face: str, operator: Operator) -> None:
+    def __init__(
+        self, hand: Hand, audit: AuditLog, face: str, operator: Operator, *, read_only: bool = False
+    ) -> None:
+        self.read_only = read_only
+        """Where True it plans and does not run: the last guard, whatever a face lets through."""
         self._hand = hand
         self._audit = audit
         self._face = face
@@ -155,8 +159,11 @@ class Reaper:
         """Ends (or cancels) the plan's victims and tells what became of each.
 
         The audit log's attempt lines come first: where they cannot be written AuditError is raised and
-        nothing is ended. Raises PgtopError where the connection is lost before anything was done.
+        nothing is ended. Raises ReadOnlyError where that is in force, and PgtopError where the connection is
+        lost before anything was done.
         """
+        if self.read_only:
+            raise ReadOnlyError
         if plan.refusal or not plan.victims:
             return Report(plan, ())
         grip = await self._hand.grip(plan)

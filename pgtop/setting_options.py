@@ -26,7 +26,7 @@ from pgtop.options import (
 RULES: Final = "Who is ended"
 DAEMON: Final = "Daemon (--watch)"
 
-LOOKING: Final = frozenset({"rescue", "warn_at", "idle_after_seconds"})
+LOOKING: Final = frozenset({"rescue", "warn_at", "idle_after_seconds", "hide_queries"})
 """What counts for a command that shows."""
 
 RULE_KEYS: Final = frozenset(
@@ -54,6 +54,10 @@ RULE_KEYS: Final = frozenset(
 AUDIT_KEYS: Final = frozenset({"audit_log", "audit_max_size_bytes", "audit_keep"})
 DAEMON_KEYS: Final = frozenset({"log_format", "log_queries", "metrics_listen"})
 POLLING: Final = LOOKING | RULE_KEYS | AUDIT_KEYS | {"interval_seconds", "login_probe_seconds"}
+"""What counts for everything that polls again and again."""
+NO_HISTORY: Final = "no_history"
+"""The option that is the `history = false` of a file."""
+WATCHING: Final = POLLING | {"history", NO_HISTORY}
 """What counts for the dashboard."""
 REAPING: Final = POLLING | DAEMON_KEYS | {"wait_seconds"}
 """What counts for `pgtop reap`."""
@@ -72,7 +76,11 @@ def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = N
         *_protected(listed),
         *_asked_for(listed),
         *_daemon(listed),
+        _yes(
+            listed, "--hide-queries", "hide_queries", "show and log no statements of others", section=SETTINGS
+        ),
         *_audit(listed),
+        *_history(listed),
         Option(
             ["--config"],
             section=SETTINGS,
@@ -282,6 +290,21 @@ def _audit(listed: Set[str]) -> list[click.Parameter]:
             "how many full files of it to keep (20)",
             metavar="NUMBER",
         ),
+    ]
+
+
+def _history(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--history",
+            "history",
+            FilePath(),
+            SETTINGS,
+            "where the graph's last 24 hours are kept",
+            metavar="PATH",
+        ),
+        _yes(listed, "--no-history", NO_HISTORY, "do not keep them", means=False, section=SETTINGS),
     ]
 
 

@@ -68,7 +68,7 @@ class BackendReport(msgspec.Struct, frozen=True):
     wait_event_type: str | None
     wait_event: str | None
     query: str | None
-    """The first 200 characters."""
+    """The first 200 characters; null for all with --hide-queries."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -107,14 +107,18 @@ class Look(msgspec.Struct, frozen=True):
 
 
 async def look(
-    target: Target, wait_seconds: float = 0.0, tell: Callable[[str], None] = lambda _: None
+    target: Target,
+    wait_seconds: float = 0.0,
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    hides_queries: bool = False,
 ) -> Look:
     """One poll of the server.
 
     `wait_seconds` and `tell` are `entry.enter`'s. Raises PgtopError, of which a ConnectError is also a server
     that let pgtop in and then did not answer.
     """
-    seat = Seat(target, "snapshot")
+    seat = Seat(target, "snapshot", hides_queries=hides_queries)
     await enter(seat, wait_seconds, tell)
     try:
         return Look(await Probe(seat).snapshot(), seat.pooled, seat.refused)

@@ -7,7 +7,7 @@ import msgspec
 
 from pgtop.core.activity import Backend, Counts, Server, Snapshot
 from pgtop.core.groups import Group, applications
-from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
+from pgtop.core.labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
 from pgtop.core.refusal import connecting_words
 from pgtop.core.selection import Column, sort_backends, stale
 from pgtop.core.text import cell_width, clip, duration, fit, percent, plural, printable
@@ -36,11 +36,18 @@ class TextColumn(msgspec.Struct, frozen=True):
 
 
 def render(
-    snapshot: Snapshot, *, warn_at: float, idle_after_seconds: float, width: int, connecting: int = 0
+    snapshot: Snapshot,
+    *,
+    warn_at: float,
+    idle_after_seconds: float,
+    width: int,
+    connecting: int = 0,
+    hides_queries: bool = False,
 ) -> str:
     """The whole table, in lines of at most `width` cells.
 
     `connecting` is how many slots clients hold that are still connecting, as far as a refused login tells.
+    Where `hides_queries`, the column's head says so.
     """
     lines = [
         server_line(snapshot.server, snapshot.taken_at),
@@ -55,7 +62,7 @@ def render(
     if not snapshot.counts.exact:
         lines += _hidden(snapshot)
     lines += ["", "applications", *_applications(snapshot, width)]
-    lines += ["", *_backends(snapshot, idle_after_seconds, width)]
+    lines += ["", *_backends(snapshot, idle_after_seconds, width, hides_queries=hides_queries)]
     return "".join(clip(line, width).rstrip() + "\n" for line in lines)
 
 
@@ -158,7 +165,8 @@ def _name(value: object, empty: str) -> str:
     return label(value if isinstance(value, str) else None, empty)
 
 
-def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int) -> list[str]:
+def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int, *, hides_queries: bool) -> list[str]:
+    query = f"query: {HIDDEN}" if hides_queries else "query"
     now = snapshot.taken_at
     backends = sort_backends(snapshot.backends, Column.IDLE_AGE)
     marks = ["*" if stale(backend, now, idle_after_seconds) else "" for backend in backends]
@@ -181,7 +189,7 @@ def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int) -> list
         TextColumn("idle age", ages("idle_seconds"), "right"),
         TextColumn("in txn", ages("xact_seconds"), "right", drop=4),
         TextColumn("wait", [_wait(backend) for backend in backends], drop=1),
-        TextColumn("query", [printable(backend.query) for backend in backends], widest=200),
+        TextColumn(query, [printable(backend.query) for backend in backends], widest=200),
     ]
     return [f"backends, by idle age · {legend}", *table_lines(columns, width)]
 

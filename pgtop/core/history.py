@@ -5,7 +5,9 @@ do not: a bucket keeps its fullest sample, all of it, so that the values of one 
 """
 
 from collections import deque
+from collections.abc import Iterator
 from copy import copy
+from itertools import takewhile
 from typing import Final
 
 import msgspec
@@ -54,10 +56,27 @@ class Point(msgspec.Struct, frozen=True, gc=False):
     """True where no line leads here from the point before: the first of all, or the first after a gap."""
 
 
-class _Bucket(msgspec.Struct, frozen=True, gc=False):
+class Bucket(msgspec.Struct, frozen=True, gc=False):
+    """What a tier keeps of one stretch of time: its fullest sample."""
+
     at: int
+    """Microseconds, of that sample."""
     sample: Sample
     starts: bool
+    """True where no line leads here from the bucket before."""
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What a history holds, for one that begins later. Times are microseconds by the server's clock."""
+
+    tiers: tuple[tuple[Bucket, ...], ...]
+    """Oldest first, one for each of TIERS."""
+    latest_at: int
+    """When the latest sample was taken, kept in a bucket or not."""
+    lows: tuple[tuple[float, int | None], ...]
+    """Levels of usage, rising, each with the moment of the sample that followed the last one so low."""
+    unbroken_since: int
+    """No longer gap lies after this moment."""
 
 
 def sample_of(snapshot: Snapshot) -> Sample:
@@ -85,9 +104,10 @@ class History:
         self.latest: Sample | None = None
         """The last sample added, exactly as it came."""
         self._clock = Timeline()
-        self._tiers: list[deque[_Bucket]] = [deque(maxlen=kept) for _, kept in TIERS]
+        self._tiers: list[deque[Bucket]] = [deque(maxlen=kept) for _, kept in TIERS]
         self._lows: deque[tuple[float, int | None]] = deque(maxlen=DISTINCT_LOWS)
         self._unbroken_since = 0
+        self._first = 0
         self._last = 0
         self._gap = False
 
@@ -115,14 +135,73 @@ class History:
         moment = self._clock.take(sample.at)
         seconds = (moment - self._last) / MICROSECONDS
         first = self.latest is None
-        starts = first or self._gap or seconds > max(3 * interval_seconds, interval_seconds + 5)
+        starts = first or self._gap or _is_gap(seconds, interval_seconds)
+        if first:
+            self._first = moment
         if first or (starts and seconds > LONG_GAP_SECONDS):
             self._lows.clear()
             self._unbroken_since = moment
         self._remember_usage(sample.usage, moment)
         for (width, _), tier in zip(TIERS, self._tiers, strict=True):
-            _put(tier, width, _Bucket(moment, sample, starts))
+            _put(tier, width, Bucket(moment, sample, starts))
         self.latest, self._last, self._gap = sample, moment, False
+
+    @property
+    def clock_shift(self) -> int:
+        """By how many microseconds the server's clock was set back so far: the past moved with it."""
+        return self._clock.shift
+
+    @property
+    def began_at(self) -> int:
+        """When the first sample that was added here was taken, by the clock as it stands now."""
+        return self._clock.shown(self._first)
+
+    def past(self, after: int | None = None) -> Past | None:
+        """What is held, or what came `after` that moment (microseconds); None before the first sample."""
+        if self.latest is None:
+            return None
+        shown = self._clock.shown
+        return Past(
+            tiers=tuple(tuple(_later(tier, after, self.clock_shift)) for tier in self._tiers),
+            latest_at=shown(self._last),
+            lows=tuple((usage, None if at is None else shown(at)) for usage, at in self._lows),
+            unbroken_since=shown(self._unbroken_since),
+        )
+
+    def put_before(self, past: Past, interval_seconds: float = 2.0) -> None:
+        """Puts what was seen before the first sample in front of it.
+
+        What is no older than that is left out: it would be from the future. Between the two lies a gap, as
+        between two polls; `interval_seconds` is as for `add`.
+        """
+        if self.latest is None:
+            return
+        moment = self._clock.moment
+        older = [
+            [
+                Bucket(moment(each.at), each.sample, each.starts)
+                for each in tier
+                if moment(each.at) < self._first
+            ]
+            for tier in past.tiers
+        ]
+        last = max((tier[-1].at for tier in older if tier), default=None)
+        if last is None:
+            return
+        is_before = moment(past.latest_at) < self._first
+        seconds = (self._first - (moment(past.latest_at) if is_before else last)) / MICROSECONDS
+        starts = _is_gap(seconds, interval_seconds)
+        for (width, _), tier, before in zip(TIERS, self._tiers, older, strict=True):
+            added = list(tier)
+            tier.clear()
+            tier.extend(before)
+            _put(tier, width, Bucket(added[0].at, added[0].sample, starts))
+            tier.extend(added[1:])
+        if is_before and not (starts and seconds > LONG_GAP_SECONDS):
+            lower = [each for each in past.lows if each[0] < self._lows[0][0]]
+            lows = [(usage, self._first if at is None else moment(at)) for usage, at in lower]
+            self._lows = deque([*lows, *self._lows], maxlen=DISTINCT_LOWS)
+            self._unbroken_since = moment(past.unbroken_since)
 
     def sample_at(self, now: int) -> Sample | None:
         """The last sample kept of `now` (microseconds) or before."""
@@ -182,7 +261,7 @@ class History:
             self._lows.pop()
         self._lows.append((usage, None))
 
-    def _tier_for(self, seconds: float) -> deque[_Bucket]:
+    def _tier_for(self, seconds: float) -> deque[Bucket]:
         for (width, kept), tier in zip(TIERS, self._tiers, strict=True):
             if seconds * MICROSECONDS <= width * kept:
                 return tier
@@ -194,12 +273,23 @@ def column_width(seconds: float, columns: int) -> int:
     return max(1, -(-int(seconds * MICROSECONDS) // max(1, columns)))
 
 
-def _put(tier: deque[_Bucket], width: int, bucket: _Bucket) -> None:
+def _is_gap(seconds: float, interval_seconds: float) -> bool:
+    return seconds > max(3 * interval_seconds, interval_seconds + 5)
+
+
+def _later(tier: deque[Bucket], after: int | None, shift: int) -> Iterator[Bucket]:
+    """A tier's buckets with the clock's times, those `after` that time where one is given."""
+    new = tier if after is None else reversed(list(takewhile(lambda b: b.at - shift > after, reversed(tier))))
+    for bucket in new:
+        yield Bucket(bucket.at - shift, bucket.sample, bucket.starts)
+
+
+def _put(tier: deque[Bucket], width: int, bucket: Bucket) -> None:
     last = tier[-1] if tier else None
     if last is None or last.at // width != bucket.at // width:
         tier.append(bucket)
     elif bucket.sample.total >= last.sample.total:
-        tier[-1] = _Bucket(bucket.at, bucket.sample, last.starts)
+        tier[-1] = Bucket(bucket.at, bucket.sample, last.starts)
 
 
 def _fuller(earlier: Point, later: Point) -> Point:

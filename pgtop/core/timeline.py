@@ -12,6 +12,11 @@ class Timeline:
         self._latest: int | None = None
         self._shift = 0
 
+    @property
+    def shift(self) -> int:
+        """By how much the clock was set back so far, in its own unit."""
+        return self._shift
+
     def take(self, at: int) -> int:
         """Where `at` lies on the line of time; not before what was taken last."""
         moment = at + self._shift

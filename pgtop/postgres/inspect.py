@@ -36,8 +36,8 @@ class BackendDetail(msgspec.Struct, frozen=True):
     backend_xmin: str | None
     tls: str | None
     """The TLS version; None without TLS."""
-    query: str
-    """The whole current or last statement, as far as track_activity_query_size keeps it."""
+    query: str | None
+    """The whole current or last statement, as far as track_activity_query_size keeps it; None: hidden."""
     locks: tuple[Lock, ...]
     blocked_by: tuple[int, ...]
     """Pids that block it; 0 for a prepared transaction."""
@@ -54,17 +54,18 @@ class Blocking(msgspec.Struct, frozen=True):
 
 async def backend_detail(seat: Seat, identity: BackendId) -> BackendDetail | None:
     """All of one backend; None where that session is gone. Raises PgtopError where it cannot be asked for."""
+    hides = seat.hides_queries
+    asked = queries.BACKEND_DETAIL_HIDDEN if hides else queries.BACKEND_DETAIL
+    started = instant(identity.backend_start)
     try:
-        row = await seat.fetchrow(
-            queries.BACKEND_DETAIL, identity.pid, instant(identity.backend_start), limit_seconds=LIMIT_SECONDS
-        )
+        row = await seat.fetchrow(asked, identity.pid, started, limit_seconds=LIMIT_SECONDS)
         if row is None:
             return None
         locks = await seat.fetch(queries.BACKEND_LOCKS, identity.pid, limit_seconds=LIMIT_SECONDS)
         waiting = await seat.fetch(queries.BLOCKERS, limit_seconds=LIMIT_SECONDS)
     except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError("the server could not be asked", printable(str(error))) from error
-    query = row["query"].decode("utf-8", "replace")
+    query = None if hides else row["query"].decode("utf-8", "replace")
     backend = Backend(
         row["pid"],
         row["backend_start"],
@@ -80,7 +81,7 @@ async def backend_detail(seat: Seat, identity: BackendId) -> BackendDetail | Non
         row["wait_event_type"],
         row["wait_event"],
         row["is_superuser"],
-        query[:200],
+        query and query[:200],
     )
     blocked_by = {each["pid"]: frozenset(each["blocked_by"]) for each in waiting}
     return BackendDetail(

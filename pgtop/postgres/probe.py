@@ -70,6 +70,11 @@ def _clipped(backend: Backend) -> Backend:
     return msgspec.structs.replace(backend, query=backend.query and backend.query[:200])
 
 
+def _without_query(backend: Backend) -> Backend:
+    """The backend as it is: that its statement is a LISTEN, the listeners say."""
+    return backend if backend.query is None else msgspec.structs.replace(backend, query=None)
+
+
 class Probe:
     """Polls one server through one seat, and takes the seat (again) where it is not held."""
 
@@ -154,9 +159,10 @@ class Probe:
         since = self._resting.since(time.monotonic())
         if since is None or self._unconverted or self.seat.pooled:
             return None
+        asked = queries.POLL_CHANGES_HIDDEN if self.seat.hides_queries else queries.POLL_CHANGES
         started = time.perf_counter()
         try:
-            row = await self._row(queries.POLL_CHANGES, instant(since))
+            row = await self._row(asked, instant(since))
         except NOT_TEXT:
             self._resting.forget()
             return None
@@ -174,12 +180,13 @@ class Probe:
         return self._snapshot(poll, backends, backends, seconds)
 
     async def _all_rows(self) -> asyncpg.Record:
+        hides = self.seat.hides_queries
         if not self._unconverted:
             try:
-                return await self._row(queries.POLL)
+                return await self._row(queries.POLL_HIDDEN if hides else queries.POLL)
             except NOT_TEXT:
                 self._unconverted = True  # until the next seat: each failure is a line in the server's log
-        return await self._row(queries.POLL_UNCONVERTED)
+        return await self._row(queries.POLL_HIDDEN_UNCONVERTED if hides else queries.POLL_UNCONVERTED)
 
     async def _row(self, query: str, *args: object) -> asyncpg.Record:
         # Through a pooler, another backend may get the next statement, and know nothing of this one's.
@@ -224,6 +231,8 @@ class Probe:
         if self._listeners:
             listening |= self._listeners & {backend.id for backend in backends}
         self._listeners = frozenset(listening)
+        if self.seat.hides_queries:
+            backends = tuple(map(_without_query, backends))
         return Snapshot(
             server=self._server(poll.postmaster_start, poll.in_recovery),
             privileges=poll.privileges,

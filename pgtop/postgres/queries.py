@@ -95,24 +95,47 @@ at bytes which are no text to it (22021, 22P05)."""
 
 _AT_REST: Final = "a.state_change <= $1::timestamptz AND a.state LIKE 'idle%'"
 
-POLL_CHANGES: Final = f"""
+
+def _poll_changes(statement: str) -> str:
+    return f"""
 SELECT textsend(json_build_object({_ABOUT_POLL},
   'backends', coalesce(json_agg({
-    _backend(
-        "(SELECT r.rolname FROM pg_roles r WHERE r.oid = a.usesysid)",
-        "(SELECT d.datname FROM pg_database d WHERE d.oid = a.datid)",
-        "(SELECT r.rolsuper FROM pg_roles r WHERE r.oid = a.usesysid)",
-        "left(a.query, 200)",
-    )
-}) FILTER (WHERE ({_AT_REST}) IS NOT TRUE), '[]'::json))::text) AS poll,
+        _backend(
+            "(SELECT r.rolname FROM pg_roles r WHERE r.oid = a.usesysid)",
+            "(SELECT d.datname FROM pg_database d WHERE d.oid = a.datid)",
+            "(SELECT r.rolsuper FROM pg_roles r WHERE r.oid = a.usesysid)",
+            statement,
+        )
+    }) FILTER (WHERE ({_AT_REST}) IS NOT TRUE), '[]'::json))::text) AS poll,
   array_send(array_agg(a.pid) FILTER (WHERE {_AT_REST})) AS pids,
   array_send(array_agg(a.state_change) FILTER (WHERE {_AT_REST})) AS state_changes
 FROM pg_stat_get_activity(NULL) a {_CLIENT_BACKENDS}
 """
+
+
+POLL_CHANGES: Final = _poll_changes("left(a.query, 200)")
 """One row: `poll` as in POLL, but without the sessions that are idle, in a transaction or not, since `$1` or
 longer; of those the pids and, in the same order, their state_change, each an int4[] or timestamptz[] in its
 binary form, NULL for none. Reading roles and databases for the few that are sent costs the server a third of
 what joining them to all does."""
+
+_BEGINS_WITH_LISTEN: Final = """COLLATE "C" ~* '^[[:space:]]*listen([^[:alnum:]_]|$)'"""
+"""In this collation, since I is no capital i in Turkish."""
+
+_HIDDEN: Final = f"CASE WHEN left(a.query, 200) {_BEGINS_WITH_LISTEN} THEN 'LISTEN' END"
+
+POLL_HIDDEN: Final = _poll(_HIDDEN, "true")
+"""The poll without statements: of one, only whether it is a LISTEN leaves the server."""
+
+POLL_HIDDEN_UNCONVERTED: Final = _poll(
+    "CASE WHEN encode(substring(textsend(a.query) FROM 1 FOR 200), 'escape') "
+    f"{_BEGINS_WITH_LISTEN} THEN 'LISTEN' END",
+    UNCONVERTED,
+)
+"""The same for a server that fails at bytes which are no text to it."""
+
+POLL_CHANGES_HIDDEN: Final = _poll_changes(_HIDDEN)
+"""As POLL_CHANGES, and as POLL_HIDDEN."""
 
 ADVISORY_LOCK_HOLDERS: Final = """
 SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid IS NOT NULL
@@ -172,7 +195,9 @@ FROM pg_stat_get_activity(NULL) WHERE pid = ANY($1::int[])
 """
 """A row for each of the pids that has a session, which may be another's by now: compare `backend_start`."""
 
-BACKEND_DETAIL: Final = f"""
+
+def _backend_detail(statement: str) -> str:
+    return f"""
 SELECT {_microseconds("clock_timestamp()")} AS now,
        a.pid, {_microseconds("a.backend_start")} AS backend_start,
        {_microseconds("a.state_change")} AS state_change, {_microseconds("a.xact_start")} AS xact_start,
@@ -180,13 +205,19 @@ SELECT {_microseconds("clock_timestamp()")} AS now,
        a.state, a.application_name, r.rolname::text AS usename, d.datname::text AS datname,
        host(a.client_addr) AS client_addr, a.client_hostname, a.client_port, a.wait_event_type, a.wait_event,
        a.backend_xid::text AS backend_xid, a.backend_xmin::text AS backend_xmin, a.ssl, a.sslversion,
-       a.leader_pid, coalesce(r.rolsuper, false) AS is_superuser, textsend(coalesce(a.query, '')) AS query
+       a.leader_pid, coalesce(r.rolsuper, false) AS is_superuser, textsend({statement}) AS query
 FROM pg_stat_get_activity($1::int) a
 LEFT JOIN pg_roles r ON r.oid = a.usesysid
 LEFT JOIN pg_database d ON d.oid = a.datid
 WHERE a.backend_start = $2::timestamptz
 """
+
+
+BACKEND_DETAIL: Final = _backend_detail("coalesce(a.query, '')")
 """At most one row: all of one backend, while it is that same session."""
+
+BACKEND_DETAIL_HIDDEN: Final = _backend_detail("''")
+"""The same without its statement."""
 
 BACKEND_LOCKS: Final = """
 SELECT l.locktype, l.mode, l.granted, d.datname::text AS datname,

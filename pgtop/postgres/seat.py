@@ -63,8 +63,17 @@ def seat_name(face: str, host: str) -> str:
 class Seat:
     """One connection to a target, for one face (`dashboard`, `snapshot`, `reap`, `daemon`, …)."""
 
-    def __init__(self, target: Target, face: str, *, unset: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self,
+        target: Target,
+        face: str,
+        *,
+        unset: frozenset[str] = frozenset(),
+        hides_queries: bool = False,
+    ) -> None:
         """Nothing is connected yet. `unset` are settings that the session leaves as the server gives them."""
+        self.hides_queries = hides_queries
+        """Whether whoever asks on this seat leaves the statements of others where they are."""
         self.target = target
         """Where the seat is; a new one counts from the next `take`."""
         self.application_name = seat_name(face, socket.gethostname())

@@ -32,7 +32,8 @@ class SeatHand:
 
     async def grip(self, plan: Plan) -> "SeatGrip":
         """Lays the hand on a plan's victims. Raises PgtopError where the connection is lost."""
-        return SeatGrip(self._seat, plan, await self._whole_queries(plan))
+        whole = {} if self._seat.hides_queries else await self._whole_queries(plan)
+        return SeatGrip(self._seat, plan, whole)
 
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
         pids = [victim.backend.pid for victim in plan.victims]
@@ -57,7 +58,7 @@ class SeatGrip:
         self._plan = plan
         self._seat_pid = seat.own_pid
         self.queries = whole_queries
-        """The victims' statements, whole."""
+        """The victims' statements, whole; none where they are hidden."""
         self.role, self.is_rescue = seat.role, seat.is_rescue
         """As whom the seat is held, and whether that is the rescue role."""
 

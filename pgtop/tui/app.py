@@ -24,6 +24,7 @@ from pgtop.config import Config
 from pgtop.core.activity import Outage, Snapshot
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode, FullError
+from pgtop.history_store import HistoryStore
 from pgtop.poller import Poller
 from pgtop.postgres.outages import FULL, LIMIT, LimitReachedError
 from pgtop.postgres.probe import Probe
@@ -78,9 +79,11 @@ class PgtopApp(App[None]):
         config: Config,
         first: Snapshot | Outage,
         glass: Glass | None = None,
+        history: HistoryStore | None = None,
         able: Abilities | None = None,
     ) -> None:
-        """`glass` is for where the server may run on this host, `able` for where there is a terminal."""
+        """`glass` is for where the server may run on this host, `history` for what is kept of it, and `able`
+        for where there is a terminal."""
         super().__init__(driver_class=driver_for(able) if able is not None else None)
         able = able or Abilities()
         self.no_color = not able.colour
@@ -92,6 +95,7 @@ class PgtopApp(App[None]):
             config=config,
             first=first,
             glass=glass,
+            history=history,
             ascii_only=not able.unicode,
         )
 
@@ -184,18 +188,27 @@ async def run_dashboard(target: Target, config: Config) -> int:
     Raises PgtopError before the screen opens where the server cannot be reached; a server that has no slot
     left is tried again on the screen.
     """
-    seat = Seat(target, FACE)
+    seat = Seat(target, FACE, hides_queries=config.hide_queries)
     later = io.StringIO()
     audit = AuditLog.configured(config, later)
     try:
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await _first(seat, poller)
         person = operator(os.environ)
-        reaper = Reaper(SeatHand(seat), audit, FACE, person)
-        glass = Glass(target, config.policy, audit, FACE, person)
+        reaper = Reaper(SeatHand(seat), audit, FACE, person, read_only=config.read_only)
+        glass = Glass(target, config.policy, audit, FACE, person, read_only=config.read_only)
+        history = HistoryStore(config.history) if config.history is not None else None
         able = own_abilities()
         hide_dumbness()
-        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass, able=able)
+        app = PgtopApp(
+            poller=poller,
+            reaper=reaper,
+            config=config,
+            first=first,
+            glass=glass,
+            history=history,
+            able=able,
+        )
         await app.run_async()
         await app.dashboard.finish()
         if app.failure is not None:

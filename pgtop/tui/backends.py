@@ -61,8 +61,15 @@ class BackendsTable(LineTable[Backend]):
     LAST_WIDTH: ClassVar[int] = 16
     SHOW_TITLE: ClassVar[bool] = True
 
-    def __init__(self, *, idle_after_seconds: float, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+    def __init__(
+        self,
+        *,
+        idle_after_seconds: float,
+        hides_queries: bool = False,
+        id: str | None = None,  # noqa: A002 - Textual's own name for it
+    ) -> None:
         super().__init__(id=id)
+        self.hides_queries = hides_queries
         self.idle_after_seconds = idle_after_seconds
         self.tagged: set[BackendId] = set()
         self.sort_column = SortColumn.IDLE_AGE
@@ -97,6 +104,8 @@ class BackendsTable(LineTable[Backend]):
         return "sorted" if SORT_COLUMNS.get(column.key) is self.sort_column else "head"
 
     def head_title(self, column: Column) -> str:
+        if column.key == "query" and self.hides_queries:
+            return f"query: {HIDDEN}"
         if SORT_COLUMNS.get(column.key) is not self.sort_column:
             return column.title
         arrow = "▴" if self.sort_reversed else "▾"

@@ -10,6 +10,7 @@ from pgtop.autoreaper import AutoReaper
 from pgtop.config import Config
 from pgtop.core.activity import BackendId, Outage, Snapshot
 from pgtop.core.plan import Plan
+from pgtop.history_store import HistoryStore
 from pgtop.login_watch import LoginWatch
 from pgtop.poller import Poller
 from pgtop.postgres.outages import FULL
@@ -21,6 +22,7 @@ from pgtop.tui.auto import Auto
 from pgtop.tui.auto_words import auto_lines
 from pgtop.tui.dialogs import ReportDialog
 from pgtop.tui.glass import Glass
+from pgtop.tui.keeping import Keeping
 from pgtop.tui.looking import Looking
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
 from pgtop.tui.view import SHORT_LINES
@@ -70,14 +72,16 @@ class DashboardScreen(Looking):
         first: Snapshot | Outage,
         glass: Glass | None = None,
         ascii_only: bool = False,
+        history: HistoryStore | None = None,
     ) -> None:
-        """`ascii_only` is for a terminal without UTF-8."""
+        """`ascii_only` is for a terminal without UTF-8, `history` for what is kept of it."""
         super().__init__(poller=poller, config=config, ascii_only=ascii_only)
         self.glass = glass
         self._first = first
         seat = poller.probe.seat
         self._acting = Acting(self, seat, reaper, config.policy)
         engine = AutoReaper(reaper, seat, config.policy, config.every_seconds)
+        self._keeping = Keeping(history, self.seen, seat.target) if history is not None else None
         self._logins = LoginWatch(poller, config.login_probe_seconds)
         self._auto = Auto(self, engine, poller, self._acting)
         self._blockers_shown = 0
@@ -90,7 +94,17 @@ class DashboardScreen(Looking):
         self.run_worker(self._logins.run(), name="logins", group="logins")
         if self.glass is not None:
             self.run_worker(self.glass.run(self._looked), name="glass", group="glass")
+        if self._keeping is not None:
+            self.call_after_refresh(self._keep, self._keeping)
         self.set_interval(1.0, self._tick)
+
+    def _keep(self, keeping: Keeping) -> None:
+        self.run_worker(keeping.run(self._past_taken_up), name="history", group="history")
+
+    def _past_taken_up(self) -> None:
+        if not self.paused:
+            self.show_latest()
+        self.show_all()
 
     # Polling
 
@@ -110,6 +124,8 @@ class DashboardScreen(Looking):
             refused_here = result.kind == FULL if isinstance(result, Outage) else self.refusing is not None
             self.glass.want(refused_here)
         self.seen.take(result, self._poller.interval_seconds)
+        if self._keeping is not None:
+            self._keeping.polled()
         is_first = self.shown is None and isinstance(result, Snapshot)
         if not self.paused or is_first:
             self.show_latest()
@@ -131,6 +147,9 @@ class DashboardScreen(Looking):
 
     def _tick(self) -> None:
         self._show_head()
+        if self._keeping is not None and self._keeping.notice and self.notice is None:
+            self.say(self._keeping.notice)
+            self._keeping.notice = ""
 
     def come_back(self) -> None:
         """Says how old the data is after the program was stopped, and polls at once."""
@@ -155,6 +174,8 @@ class DashboardScreen(Looking):
         """Waits for what was begun, after the screen is closed."""
         await self._acting.finish()
         await self._auto.finish()
+        if self._keeping is not None:
+            await self._keeping.finish()
 
     def _selected(self) -> list[BackendId]:
         """The tagged sessions, or the one under the cursor of the list of backends."""

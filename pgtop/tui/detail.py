@@ -9,7 +9,7 @@ from textual.screen import ModalScreen
 
 from pgtop.core.activity import Backend, instant, seconds_between
 from pgtop.core.blocking import PREPARED
-from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
+from pgtop.core.labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
 from pgtop.core.text import ago, clip, duration, printable, printable_lines
 from pgtop.errors import PgtopError
 from pgtop.postgres.inspect import BackendDetail, Lock, backend_detail
@@ -98,7 +98,11 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
         alarming = name in ("blocked by", "blocks") and value != "nobody"
         lines.append([Cell(f" {name:<18} ", "dim"), Cell(clip(value, width - 20), "red" if alarming else "")])
     lines += [[], [Cell(" query" if backend.state == "active" else " last query", "title")]]
-    lines += [[Cell(f" {piece}")] for piece in wrapped(detail.query, width - 1)] or [[Cell(" none", "dim")]]
+    if detail.query is None:
+        lines.append([Cell(f" {HIDDEN} (hide_queries)", "dim")])
+    else:
+        pieces = wrapped(detail.query, width - 1)
+        lines += [[Cell(f" {piece}")] for piece in pieces] or [[Cell(" none", "dim")]]
     lines += [[], [Cell(f" locks: {len(detail.locks)}", "title")]]
     lines += [_lock(lock, width) for lock in detail.locks]
     return lines

@@ -37,7 +37,16 @@ _NO_LIMITS: Final = "how many slots the server has could not be found out: pgtop
 class Glass:
     """One server, seen from its own host, where that is this one."""
 
-    def __init__(self, target: Target, policy: ReapPolicy, audit: AuditLog, face: str, operator: Operator):
+    def __init__(
+        self,
+        target: Target,
+        policy: ReapPolicy,
+        audit: AuditLog,
+        face: str,
+        operator: Operator,
+        *,
+        read_only: bool = False,
+    ) -> None:
         self.problem = ""
         """Why sessions cannot be ended from here although the server is; "" where they can, or it is not."""
         self.view: HostView | None = None
@@ -47,7 +56,7 @@ class Glass:
         self._target = target
         self._policy = policy
         self._make_reaper: Callable[[HostWatcher], Reaper] = lambda watcher: Reaper(
-            HostHand(watcher), audit, face, operator
+            HostHand(watcher), audit, face, operator, read_only=read_only
         )
         self._watcher: HostWatcher | None = None
         self._wanted = asyncio.Event()

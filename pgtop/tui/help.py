@@ -51,7 +51,7 @@ KEYS: Final = (
     ),
 )
 
-READ_ONLY: Final = ("", "read-only: nothing can be ended or cancelled; no K C S A B")
+READ_ONLY: Final = ("", "read-only: nothing can be ended or cancelled")
 
 WORDS: Final = (
     ("slots", "max_connections less the reserved ones: 100%"),

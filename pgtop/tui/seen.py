@@ -16,6 +16,10 @@ class Seen:
         self.snapshot: Snapshot | None = None
         self.outage: Outage | None = None
         """The outage that goes on; None while polls succeed."""
+        self.cluster: str | None = None
+        """The system identifier that was last heard of; None where the role may not read it."""
+        self.interval_seconds = 2.0
+        """What was meant to lie between the last two polls."""
         self._received = 0.0
         self._forget()
 
@@ -27,13 +31,18 @@ class Seen:
 
     def take(self, result: Snapshot | Outage, interval_seconds: float) -> None:
         """Takes note of a poll's result."""
+        self.interval_seconds = interval_seconds
         if isinstance(result, Outage):
             self.outage = result
             self.history.add_gap()
             return
         self.outage = None
-        if self.snapshot is not None and not same_cluster(self.snapshot, result):
-            self._forget()
+        heard = result.server.identity.system_identifier
+        if heard is not None:
+            # Where the address now answers as another database cluster, its past is not this one's.
+            if self.cluster not in (None, heard):
+                self._forget()
+            self.cluster = heard
         self.snapshot = result
         self._received = time.monotonic()
         self._groups.clear()
@@ -72,9 +81,3 @@ class Seen:
     def group_history(self, by: GroupBy) -> GroupHistory[GroupKey]:
         """The history of that grouping."""
         return self._group_history[by]
-
-
-def same_cluster(one: Snapshot, other: Snapshot) -> bool:
-    """False where the address now answers as another database cluster: its past is not this one's."""
-    first, second = one.server.identity.system_identifier, other.server.identity.system_identifier
-    return first is None or second is None or first == second

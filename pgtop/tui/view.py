@@ -66,7 +66,11 @@ class View(Screen[None]):
         yield Lines(id="waiting")
         yield ConnectionGraph(ascii_only=self._ascii_only, draws_at_once=False, id="graph")
         yield ApplicationsTable(id="applications")
-        yield BackendsTable(idle_after_seconds=self._config.idle_after_seconds, id="backends")
+        yield BackendsTable(
+            idle_after_seconds=self._config.idle_after_seconds,
+            hides_queries=self._config.hide_queries,
+            id="backends",
+        )
         yield Input(placeholder="words, app:web, user:, db:, state:idle, -not", id="filter", compact=True)
         yield Lines(id="notice")
         yield Lines(id="keys")

@@ -175,7 +175,7 @@ def key_press_ms(server: ThrowawayServer) -> list[float]:
         run.run_for(8)
         for number in range(_KEYS):
             presses.append(run.seconds)
-            run.type("jjjk"[number % 4])
+            run.type("jjkk"[number % 4])
             run.run_for(chance.uniform(0.25, 0.65))
     return _effects_ms(run, presses)
 

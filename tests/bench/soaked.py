@@ -174,7 +174,7 @@ async def main(uri: str, polls: int, into: BinaryIO, audit: Path) -> int:
     soak = Soak(polls, into)
     soak.write()
     watched(soak)
-    config = Config(interval_seconds=INTERVAL_SECONDS, audit_log=audit)
+    config = Config(interval_seconds=INTERVAL_SECONDS, audit_log=audit, history=None)
     status = await app_module.run_dashboard(resolve(uri, {}, {}), config)
     await asyncio.sleep(SETTLE_SECONDS)  # what was closed goes in the loop's next turns
     soak.write()

@@ -150,3 +150,37 @@ def test_the_demo_takes_no_file_that_nobody_asked_for(tmp_path: Path) -> None:
     arguments = ("demo", "--no-dashboard", "--max-connections", "3")
     assert_one_line(run(tmp_path, *arguments), 2, "--max-connections")
     assert_one_line(run(tmp_path, *arguments, "--config", str(path)), 2, "nonsense")
+
+
+def test_where_the_history_is_kept_and_that_none_is(tmp_path: Path) -> None:
+    """A path or false in the file; --history and --no-history; a flag beats a variable, either a file."""
+
+    def history(*arguments: str, **rest: Any) -> tuple[Any, str]:
+        found = in_force(tmp_path, *arguments, **rest)["settings"]["history"]
+        return found["value"], found["source"]
+
+    default = str(tmp_path / ".local/state/pgtop/history.sqlite3")
+    assert history() == (default, "default")
+    assert history("--history", "~/h.sqlite3") == (str(tmp_path / "h.sqlite3"), "--history")
+    assert history("--no-history") == (False, "--no-history")
+    path = write(tmp_path, 'history = false\n[servers.wall]\nconninfo = "host=db1"\nhistory = "/var/h"\n')
+    assert history() == (False, f"{path}: history")
+    assert history("@wall") == ("/var/h", f"{path}: servers.wall.history")
+    assert history("@wall", "--no-history") == (False, "--no-history")
+    assert history("--history", "/h") == ("/h", "--history")
+    assert history("--history", "/h", variables={"PGTOP_NO_HISTORY": "1"}) == ("/h", "--history")
+    assert history("--no-history", variables={"PGTOP_HISTORY": "/h"}) == (False, "--no-history")
+    assert history(variables={"PGTOP_NO_HISTORY": "1"}) == (False, "PGTOP_NO_HISTORY")
+    assert history(variables={"PGTOP_HISTORY": "/h"}) == ("/h", "PGTOP_HISTORY")
+    assert history(variables={"PGTOP_NO_HISTORY": "0"}) == (False, f"{path}: history")
+    assert_one_line(
+        run(tmp_path, "config", "--no-history", "--history", "/h"), 2, "--no-history", "leave one"
+    )
+    lines = run(tmp_path, "config").stdout.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("history ")] == ["false"]
+
+
+@pytest.mark.parametrize("value", ["true", "1", "[]", '""'])
+def test_a_history_is_a_path_or_false(tmp_path: Path, value: str) -> None:
+    write(tmp_path, f"history = {value}\n")
+    assert_one_line(run(tmp_path, "config"), 2, "config.toml: history")

@@ -328,3 +328,89 @@ def test_group_samples_are_bounded_and_in_order_whatever_the_clock_does(steps: l
     assert len(groups._samples) <= 61
     assert [s.at for s in groups._samples] == sorted(s.at for s in groups._samples)
     assert groups.change("web", 1, at) in (0, None)
+
+
+def taken_up(totals: list[int], join: int, every: float) -> History:
+    """The same samples as `filled` has, the first `join` of them from a history that ended."""
+    later = History()
+    for number, total in enumerate(totals[join:], join):
+        later.add(sample(number * every, total), every)
+    past = filled(totals[:join], every).past()
+    assert past is not None
+    later.put_before(past, every)
+    return later
+
+
+@given(
+    st.lists(st.integers(0, 120), min_size=2, max_size=400),
+    st.data(),
+    st.sampled_from(WINDOWS),
+    st.sampled_from([0.1, 0.5, 2.0, 60.0, 3600.0]),
+)
+def test_a_history_that_takes_up_an_earlier_one_tells_what_one_without_a_break_tells(
+    totals: list[int], data: st.DataObject, seconds: int, every: float
+) -> None:
+    """The same curve, and since when it is over any line, to the sample."""
+    join = data.draw(st.integers(1, len(totals) - 1))
+    whole, joined = filled(totals, every), taken_up(totals, join, every)
+    assert whole.latest is not None
+    now = whole.latest.at
+    assert joined.window(seconds, now, 120) == whole.window(seconds, now, 120)
+    for warn_at in (0.1, 0.5, 0.8, 1.0):
+        assert joined.over_line_since(warn_at) == whole.over_line_since(warn_at)
+
+
+def test_the_time_without_pgtop_is_a_gap_and_ends_what_was_unbroken() -> None:
+    """No line leads over it, and over the line since before it is no longer sure after five minutes."""
+    early, late = History(), History()
+    early.add(sample(0, 90))
+    early.add(sample(2, 90))
+    late.add(sample(3_600, 90))
+    late.add(sample(3_602, 90))
+    past = early.past()
+    assert past is not None
+    late.put_before(past)
+    points = late.window(10_800, START + 3_602 * MICROSECONDS, 1_080)
+    assert [p.starts for p in points] == [True, True]
+    assert points[1].at >= START + 3_600 * MICROSECONDS
+    assert late.over_line_since(0.8) == START + 3_600 * MICROSECONDS
+
+
+def test_what_is_from_the_future_is_left_out() -> None:
+    """The clock was set back while pgtop was closed: what cannot be placed is not shown, nor believed."""
+    early = filled([90] * 100)
+    late = History()
+    late.add(sample(100, 95))
+    past = early.past()
+    assert past is not None
+    late.put_before(past)
+    late.add(sample(300, 95))
+    points = late.window(600, START + 300 * MICROSECONDS, 1_200)
+    assert [p.at - START for p in points if p.at >= START + 100 * MICROSECONDS] == [
+        100 * MICROSECONDS,
+        300 * MICROSECONDS,
+    ]
+    assert [p.sample.total for p in points] == [90] * 50 + [95] * 2
+    assert late.over_line_since(0.8) == START + 100 * MICROSECONDS
+
+
+def test_what_is_taken_up_moves_with_a_clock_that_is_set_back_later() -> None:
+    history = History()
+    history.add(sample(10, 20))
+    history.add(sample(4, 20))  # six seconds back
+    past = filled([30, 30]).past()
+    assert past is not None
+    history.put_before(past)
+    points = history.window(300, START + 4 * MICROSECONDS, 300)
+    assert points[-1].at == START + 4 * MICROSECONDS
+    assert {p.sample.total for p in points} == {20, 30}
+
+
+def test_only_what_came_after_a_moment_is_given_again() -> None:
+    """What is written each time is little: a bucket is new where its sample is."""
+    history = filled([10] * 1_000)
+    past = history.past(after=START + 1_990 * MICROSECONDS)
+    assert past is not None
+    assert [len(tier) for tier in past.tiers] == [4, 1, 1]
+    assert past.latest_at == START + 1_998 * MICROSECONDS
+    assert History().past() is None

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from pgtop.audit import AuditLog
 from pgtop.config import Config
 from pgtop.demo.server import ThrowawayServer
+from pgtop.history_store import HistoryStore
 from pgtop.poller import Poller
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.seat import Seat
@@ -104,9 +105,13 @@ async def dashboard(
     interval_seconds: float = 0.2,
     user: str = "postgres",
     password: str | None = None,
+    history: HistoryStore | None = None,
     **settings: Any,
 ) -> AsyncIterator[Driven]:
-    """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's."""
+    """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's.
+
+    Its past is kept where `history` is given.
+    """
     target = target_of(server, user=user)
     if password is not None:
         target = msgspec.structs.replace(target, password=password)
@@ -117,7 +122,7 @@ async def dashboard(
             audit_log=audit,
             **settings,
         )
-        async with _running(seat, config, audit, size) as driven:
+        async with _running(seat, config, audit, size, history) as driven:
             yield driven
 
 
@@ -136,12 +141,17 @@ async def waiting_dashboard(
 
 
 @asynccontextmanager
-async def _running(seat: Seat, config: Config, audit: Path, size: tuple[int, int]) -> AsyncIterator[Driven]:
+async def _running(
+    seat: Seat, config: Config, audit: Path, size: tuple[int, int], history: HistoryStore | None = None
+) -> AsyncIterator[Driven]:
+    seat.hides_queries = config.hide_queries
     poller = Poller(Probe(seat), config.interval_seconds)
     log = AuditLog(audit)
-    reaper = Reaper(SeatHand(seat), log, "dashboard", OPERATOR)
-    glass = Glass(seat.target, config.policy, log, "dashboard", OPERATOR)
-    app = PgtopApp(poller=poller, reaper=reaper, config=config, first=await poller.next(), glass=glass)
+    reaper = Reaper(SeatHand(seat), log, "dashboard", OPERATOR, read_only=config.read_only)
+    glass = Glass(seat.target, config.policy, log, "dashboard", OPERATOR, read_only=config.read_only)
+    first = await poller.next()
+    app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass, history=history)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield Driven(app, pilot, audit)
+    await app.dashboard.finish()

@@ -179,7 +179,8 @@ def environment_of(home: Path, changed: Mapping[str, str | None] | None = None) 
     """An environment of a terminal's program; None takes a variable away."""
     silent = {name for name in os.environ if name.startswith(("LC_", "PYTHONUTF8", "NO_COLOR", "COLORTERM"))}
     kept = {name: value for name, value in os.environ.items() if name not in silent}
-    wanted = {**kept, **LOCALE, "HOME": str(home), **(changed or {})}
+    places = {"HOME": str(home), "XDG_STATE_HOME": str(home / ".local/state")}
+    wanted = {**kept, **LOCALE, **places, **(changed or {})}
     return {name: value for name, value in wanted.items() if value is not None}
 
 
