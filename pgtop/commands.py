@@ -27,7 +27,7 @@ from pgtop.options import (
     other_options,
     reap_options,
 )
-from pgtop.setting_options import LOOKING, POLLING, REAPING, WATCHING, setting_options
+from pgtop.setting_options import LOOKING, REAPING, SCREENING, setting_options
 from pgtop.terminal import need_terminal, show, show_if_read, table_width, warn
 
 if TYPE_CHECKING:
@@ -53,8 +53,17 @@ _HIDDEN_STATES: Final = (
 def _dashboard(context: click.Context, /, **_: Any) -> int:
     config = config_of(context)
     target = target_of(context)
-    need_terminal("the dashboard", "use pgtop snapshot")
+    _need_screen(config, "use pgtop snapshot")
     return _run_dashboard(context, target, config)
+
+
+def _need_screen(config: Config, instead: str) -> None:
+    """Raises UsageError where the dashboard cannot be opened, before anything else is begun."""
+    if config.on_alert is not None:
+        from pgtop.alert_command import command_words
+
+        command_words(config.on_alert)
+    need_terminal("the dashboard", instead)
 
 
 def _run_dashboard(context: click.Context, target: "Target", config: Config) -> int:
@@ -186,7 +195,7 @@ def _demo(context: click.Context, /, **_: Any) -> int:
     config = config_of(context) if asked_for else in_force(given_of(context, ConfigFile(Path())))
     on_screen = not context.params["no_dashboard"]
     if on_screen:
-        need_terminal("the dashboard", "use pgtop demo --no-dashboard")
+        _need_screen(config, "use pgtop demo --no-dashboard")
     from pgtop.demo.run import running_demo, wait_for_signal
     from pgtop.postgres.conninfo import resolve
 
@@ -206,7 +215,7 @@ def _demo(context: click.Context, /, **_: Any) -> int:
 DASHBOARD: Final = Command(
     "pgtop",
     callback=click.pass_context(_dashboard),
-    params=[*connection_options(), *setting_options(WATCHING), *other_options(show)],
+    params=[*connection_options(), *setting_options(SCREENING), *other_options(show)],
     help="""See who holds a PostgreSQL server's connections, and end exactly the
     sessions you see. CONNINFO is a URI, key=value pairs or a database's name, as
     psql takes them.""",
@@ -292,7 +301,7 @@ COMMANDS: Final = {
         params=[
             json_option(),
             *connection_options(),
-            *setting_options(REAPING | WATCHING),
+            *setting_options(REAPING | SCREENING),
             *other_options(show),
         ],
         help="""Print the settings in force and where each comes from: default, file,
@@ -305,7 +314,7 @@ COMMANDS: Final = {
         callback=click.pass_context(_demo),
         params=[
             *demo_options(),
-            *setting_options(POLLING, own_defaults={"idle_after_seconds": "20s"}),
+            *setting_options(SCREENING, own_defaults={"idle_after_seconds": "20s"}),
             *other_options(show),
         ],
         help="""Start a real throw-away PostgreSQL server and a workload that leaks

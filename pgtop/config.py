@@ -5,6 +5,7 @@ reads a source hands its values over as `Given`s, so that a bad one is named as 
 """
 
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
@@ -64,6 +65,7 @@ _Networks = Annotated[
     tuple[str, ...],
     Meta(description="give addresses, networks such as 10.0.0.0/8, or local for Unix sockets"),
 ]
+_COMMAND: Final = "give a program and its arguments, such as \"notify --pager 'on call'\"; there is no shell"
 _YesOrNo = Annotated[bool, Meta(description="give true or false")]
 
 
@@ -110,6 +112,17 @@ class Config(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Nothing can be ended or cancelled."""
     hide_queries: _YesOrNo = False
     """No statement is asked for, and so none is shown, copied or logged."""
+    theme: Annotated[
+        Literal["dark", "light", "ansi", "colour-blind"],
+        Meta(description="give dark, light, ansi or colour-blind"),
+    ] = "dark"
+    """The dashboard's colours."""
+    wall: _YesOrNo = False
+    """Whether the dashboard opens with the wall view."""
+    bell: _YesOrNo = True
+    """Whether the dashboard rings the terminal's bell at an alert."""
+    on_alert: Annotated[str, Meta(description=_COMMAND)] | None = None
+    """The command that the dashboard runs at an alert, as a shell would have it; None for none."""
     every_seconds: Annotated[float, Meta(ge=1, le=86_400, description="give 1s to 1d")] = 60.0
     """The least time between two automatic sweeps, the daemon's or the dashboard's."""
     login_probe_seconds: Annotated[
@@ -199,9 +212,22 @@ def _is_listen_address(address: str | None) -> bool:
     return address is None or (found is not None and 1 <= int(found[2]) <= 65_535)
 
 
+def _is_command(written: str | None) -> bool:
+    r"""Whether it can be split into a program and its arguments.
+
+    >>> [_is_command(written) for written in ("page 'on call'", "page 'on call", " ", "a\0b")]
+    [True, False, False, False]
+    """
+    try:
+        return written is None or ("\0" not in written and any(shlex.split(written)[:1]))
+    except ValueError:
+        return False
+
+
 _CHECKS: Final[dict[str, Callable[..., bool]]] = {
     "addresses": _are_networks,
     "protect_addresses": _are_networks,
+    "on_alert": _is_command,
     "metrics_listen": _is_listen_address,
     "login_probe_seconds": lambda seconds: seconds == 0 or seconds >= 1,
 }

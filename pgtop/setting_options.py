@@ -25,6 +25,7 @@ from pgtop.options import (
 
 RULES: Final = "Who is ended"
 DAEMON: Final = "Daemon (--watch)"
+SCREEN: Final = "Dashboard"
 
 LOOKING: Final = frozenset({"rescue", "warn_at", "idle_after_seconds", "hide_queries"})
 """What counts for a command that shows."""
@@ -53,11 +54,12 @@ RULE_KEYS: Final = frozenset(
 
 AUDIT_KEYS: Final = frozenset({"audit_log", "audit_max_size_bytes", "audit_keep"})
 DAEMON_KEYS: Final = frozenset({"log_format", "log_queries", "metrics_listen"})
+SCREEN_KEYS: Final = frozenset({"wall", "theme", "bell", "on_alert"})
 POLLING: Final = LOOKING | RULE_KEYS | AUDIT_KEYS | {"interval_seconds", "login_probe_seconds"}
 """What counts for everything that polls again and again."""
 NO_HISTORY: Final = "no_history"
 """The option that is the `history = false` of a file."""
-WATCHING: Final = POLLING | {"history", NO_HISTORY}
+SCREENING: Final = POLLING | SCREEN_KEYS | {"history", NO_HISTORY}
 """What counts for the dashboard."""
 REAPING: Final = POLLING | DAEMON_KEYS | {"wait_seconds"}
 """What counts for `pgtop reap`."""
@@ -72,6 +74,7 @@ def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = N
     return [
         *_entry(listed),
         *_pace(listed, own),
+        *_screen(listed),
         *_whom(listed),
         *_protected(listed),
         *_asked_for(listed),
@@ -170,6 +173,31 @@ def _pace(listed: Set[str], own: dict[str, str]) -> list[click.Parameter]:
             f"idle for longer than this is stale ({stale})",
             metavar="DURATION",
             default=own.get("idle_after_seconds"),
+        ),
+    ]
+
+
+def _screen(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _yes(listed, "--wall", "wall", "open with the wall view (key w)", section=SCREEN),
+        _option(
+            listed,
+            "--theme",
+            "theme",
+            Word(),
+            SCREEN,
+            "colours: dark (the default), light, ansi for the terminal's own, colour-blind",
+            metavar="NAME",
+        ),
+        _yes(listed, "--no-bell", "bell", "do not ring at an alert", means=False, section=SCREEN),
+        _option(
+            listed,
+            "--on-alert",
+            "on_alert",
+            Word(),
+            SCREEN,
+            "run this at an alert, without a shell, with JSON on its standard input",
+            metavar="CMD",
         ),
     ]
 

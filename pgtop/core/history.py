@@ -249,6 +249,11 @@ class History:
                 return self._clock.shown(following)
         return self._clock.shown(self._unbroken_since)
 
+    def span_seconds(self, now: int) -> float:
+        """How far back from `now` (microseconds) it reaches; 0 where nothing was seen."""
+        oldest = [tier[0].at for tier in self._tiers if tier]
+        return max(0, now - self._clock.shown(min(oldest))) / MICROSECONDS if oldest else 0.0
+
     def _remember_usage(self, usage: float, moment: int) -> None:
         """Keeps, for every level, the last sample below it and the moment of the one that followed.
 

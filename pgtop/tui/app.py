@@ -17,7 +17,6 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
-from textual.theme import Theme
 
 from pgtop.audit import AuditLog, operator
 from pgtop.config import Config
@@ -37,27 +36,11 @@ from pgtop.tui.colourless import COLOURLESS
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.driver import driver_for
 from pgtop.tui.glass import Glass
+from pgtop.tui.themes import ANSI, THEMES
 
 FACE: Final = "dashboard"
 OPENS_AFTER_SECONDS: Final = 1.0
 """How long the screen waits for the rescue role where the ordinary one is refused."""
-
-
-THEME: Final = Theme(
-    name="pgtop",
-    primary="#3d8fd1",
-    secondary="#5b7f9c",
-    accent="#6cb6ff",
-    warning="#f5b454",
-    error="#ff6b76",
-    success="#7fd08a",
-    foreground="#d8dee6",
-    background="#0f1317",
-    surface="#1c232b",
-    panel="#26303a",
-    dark=True,
-)
-"""Calm below the line (one accent), amber over it, red when logins are refused."""
 
 
 class PgtopApp(App[None]):
@@ -84,11 +67,17 @@ class PgtopApp(App[None]):
     ) -> None:
         """`glass` is for where the server may run on this host, `history` for what is kept of it, and `able`
         for where there is a terminal."""
-        super().__init__(driver_class=driver_for(able) if able is not None else None)
-        able = able or Abilities()
-        self.no_color = not able.colour
-        self.register_theme(THEME)
-        self.theme = THEME.name
+        colour = able.colour if able is not None else "NO_COLOR" not in os.environ
+        # Left to itself, Textual makes grey of the colours, and black on black of the terminal's own.
+        super().__init__(
+            driver_class=driver_for(able) if able is not None else None, ansi_color=None if colour else True
+        )
+        self.no_color = not colour
+        for theme in THEMES.values():
+            self.register_theme(theme)
+        self.theme = config.theme if colour else ANSI.name
+        for name in self.available_themes.keys() - THEMES.keys():
+            self.unregister_theme(name)  # nobody has seen to it that those are legible here
         self.dashboard = DashboardScreen(
             poller=poller,
             reaper=reaper,
@@ -96,7 +85,7 @@ class PgtopApp(App[None]):
             first=first,
             glass=glass,
             history=history,
-            ascii_only=not able.unicode,
+            ascii_only=able is not None and not able.unicode,
         )
 
     def get_default_screen(self) -> Screen[Any]:

@@ -13,7 +13,7 @@ from pgtop.tui.table import LineTable
 
 CHOSEN: Final = "▸"
 
-_HEADS: Final = {
+HEADS: Final = {
     GroupBy.APPLICATION: "applications",
     GroupBy.USER: "users",
     GroupBy.DATABASE: "databases",
@@ -71,7 +71,7 @@ class ApplicationsTable(LineTable[Group]):
 
     def head_title(self, column: Column) -> str:
         if column.key == "name":
-            return _HEADS[self.by]
+            return HEADS[self.by]
         if column.key == "user" and self.by is GroupBy.USER:
             return "application"
         return self._change_span if column.key == "change" else column.title

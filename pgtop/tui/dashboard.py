@@ -18,24 +18,25 @@ from pgtop.reaper import Reaper, Report
 from pgtop.sentences import begun_sentence
 from pgtop.tui import notices
 from pgtop.tui.acting import Acting
+from pgtop.tui.alarm import Alarm
 from pgtop.tui.auto import Auto
 from pgtop.tui.auto_words import auto_lines
 from pgtop.tui.dialogs import ReportDialog
 from pgtop.tui.glass import Glass
 from pgtop.tui.keeping import Keeping
-from pgtop.tui.looking import Looking
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
 from pgtop.tui.view import SHORT_LINES
+from pgtop.tui.walling import Walling
 
 ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_glass"})
 """The actions that end or cancel something: there is none of them where read_only is in force."""
 
 
-WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help", "outcomes"})
+WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help", "outcomes", "wall"})
 """The dashboard's own actions that mean something before there is anything to see."""
 
 
-class DashboardScreen(Looking):
+class DashboardScreen(Walling):
     """The ordinary view, alive."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -56,6 +57,7 @@ class DashboardScreen(Looking):
         Binding("minus", "slower(-1)", "Shorter interval"),
         Binding("left_square_bracket", "window(-1)", "Shorter graph window"),
         Binding("right_square_bracket", "window(1)", "Longer graph window"),
+        Binding("w", "wall", "Wall view or the tables"),
         Binding("b", "root_blocker", "Jump to the root blocker"),
         Binding("o", "outcomes", "Outcome of each session"),
         Binding("c", "copy", "Copy the selected"),
@@ -84,12 +86,15 @@ class DashboardScreen(Looking):
         self._keeping = Keeping(history, self.seen, seat.target) if history is not None else None
         self._logins = LoginWatch(poller, config.login_probe_seconds)
         self._auto = Auto(self, engine, poller, self._acting)
+        self._alarm = Alarm(config, seat.target.label, self.seen, self._ring)
         self._blockers_shown = 0
         self._report: Report | None = None
 
     def on_mount(self) -> None:
         self.hold()
         self._take(self._first)
+        if self.wall:
+            self.set_focus(None)  # the list had it before there was a style to hide it
         self.run_worker(self._poll(), name="poll", group="poll")
         self.run_worker(self._logins.run(), name="logins", group="logins")
         if self.glass is not None:
@@ -135,21 +140,35 @@ class DashboardScreen(Looking):
             self.notice = notices.with_usage(self.notice, result)
         self.show_all()
         self._auto.polled(result, refused=refused)
+        self._alert(self._alarm.polled(result, self.refusing))
 
     def _begin(self) -> None:
         """There is something to see now."""
         self.remove_class("-waiting")
-        self._backends.focus()
+        if not self.wall:
+            self._backends.focus()
         if self._poller.probe.seat.pooled:
             self.say(
                 "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
             )
 
     def _tick(self) -> None:
+        self._alert(self._alarm.tick())
         self._show_head()
         if self._keeping is not None and self._keeping.notice and self.notice is None:
             self.say(self._keeping.notice)
             self._keeping.notice = ""
+        if self._alarm.problem and self.notice is None:
+            self.say(self._alarm.problem, "alarm")
+            self._alarm.problem = ""
+
+    def _ring(self) -> None:
+        self.app.bell()
+
+    def _alert(self, said: str) -> None:
+        """What is paused does not show it."""
+        if said and self.paused and (self.notice is None or self.notice.report is None):
+            self.say(f"{said} (what is shown is paused: p goes on)", "alarm")
 
     def come_back(self) -> None:
         """Says how old the data is after the program was stopped, and polls at once."""
@@ -176,6 +195,7 @@ class DashboardScreen(Looking):
         await self._auto.finish()
         if self._keeping is not None:
             await self._keeping.finish()
+        await self._alarm.finish()
 
     def _selected(self) -> list[BackendId]:
         """The tagged sessions, or the one under the cursor of the list of backends."""

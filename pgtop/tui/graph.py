@@ -1,7 +1,7 @@
 """The connection graph's widget: keeps what it was shown, draws only what would look different."""
 
 from datetime import tzinfo
-from typing import Final, Literal
+from typing import Final
 
 from msgspec.structs import replace
 from rich.segment import Segment
@@ -20,8 +20,14 @@ WINDOWS: Final = (300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
 """The windows to choose from, in seconds: 5 minutes to 24 hours."""
 DEFAULT_WINDOW: Final = 300
 
-Level = Literal["calm", "over", "full"]
-"""How it stands: below the 80% line, on it or over it, logins refused."""
+
+def fitting_window(seconds: float) -> int:
+    """The shortest window that holds so many seconds, or the longest there is.
+
+    >>> fitting_window(0), fitting_window(301), fitting_window(1e6)
+    (300, 900, 86400)
+    """
+    return next((window for window in WINDOWS if window >= seconds), WINDOWS[-1])
 
 
 class ConnectionGraph(Widget):
@@ -33,16 +39,20 @@ class ConnectionGraph(Widget):
         .connection-graph--total { color: $text-primary; }
         .connection-graph--over { color: $text-warning; }
         .connection-graph--full { color: $text-error; }
-        .connection-graph--idle { color: $foreground 60%; }
+        .connection-graph--idle { color: $text-muted; }
         .connection-graph--active { color: $text-success; }
         .connection-graph--warn-line { color: $warning 60%; }
         .connection-graph--warn-label { color: $text-warning; }
         .connection-graph--refused-line { color: $error 70%; }
         .connection-graph--refused-label { color: $text-error; }
         .connection-graph--title { color: $foreground; text-style: bold; }
-        .connection-graph--axis { color: $foreground 60%; }
+        .connection-graph--axis { color: $text-muted; }
         .connection-graph--rule { color: $foreground 25%; }
-        .connection-graph--greyed { color: $foreground 45%; }
+        .connection-graph--greyed { color: $text-muted; }
+        &:ansi {
+            .connection-graph--idle, .connection-graph--axis, .connection-graph--rule,
+            .connection-graph--greyed { text-style: dim; }
+        }
     }
     """
 

@@ -43,6 +43,7 @@ KEYS: Final = (
             ("[ ]", "the graph's window, 5 minutes to 24 hours"),
             ("+ -", "the interval"),
             ("p", "pause: what is shown stands still"),
+            ("w", "wall view: read from five metres; w again: the tables"),
             ("c", "copy the selected session"),
             ("Ctrl+P", "every command by name"),
             ("Ctrl+Z", "to the shell; fg comes back"),

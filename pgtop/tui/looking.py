@@ -11,7 +11,6 @@ from pgtop.core.selection import Column as SortColumn
 from pgtop.tui import notices
 from pgtop.tui.backends import SORT_COLUMNS
 from pgtop.tui.detail import DetailScreen
-from pgtop.tui.graph import WINDOWS
 from pgtop.tui.help import HelpScreen
 from pgtop.tui.table import LineTable
 from pgtop.tui.view import View
@@ -93,11 +92,6 @@ class Looking(View):
             shorter = [each for each in INTERVALS if each < present]
             self._poller.interval_seconds = shorter[-1] if shorter else present
         self._show_head()
-
-    def action_window(self, by: int) -> None:
-        """Shows a longer or shorter time in the graph."""
-        index = WINDOWS.index(self._graph.window_seconds) + by
-        self._graph.window_seconds = WINDOWS[min(max(0, index), len(WINDOWS) - 1)]
 
     def action_filter(self) -> None:
         """Opens the filter's line."""

@@ -66,7 +66,8 @@ def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
     usage = f" · {notice.usage}" if notice.usage else ""
     keys = " o each session  Esc read " if notice.report is not None else " Esc read "
     room = max(0, width - cell_width(keys))
-    said = [fit(f" {line}", room) for line in few_lines(notice.said + usage, room - 1, most)]
+    mark = "✗ " if notice.style == "alarm" else ""  # not by its colour alone
+    said = [fit(f" {line}", room) for line in few_lines(mark + notice.said + usage, room - 1, most)]
     first = [Cell(said[0], notice.style), Cell(keys, notice.style, "screen.outcomes")]
     return [first, *([Cell(line.ljust(width), notice.style)] for line in said[1:])]
 
@@ -78,6 +79,20 @@ HELP_AND_QUIT: Final = (Key("F1", "help", "screen.help"), Key("q", "quit", "app.
 def waiting_keys(*, break_glass: bool) -> list[Key]:
     """The keys that count while there is nothing to see yet."""
     return [*([BREAK_GLASS] if break_glass else []), *HELP_AND_QUIT]
+
+
+def wall_keys(notice: Notice | None, *, read_only: bool, break_glass: bool) -> list[Key]:
+    """The keys that count on the wall, which needs none."""
+    found = [BREAK_GLASS] if break_glass else []
+    if notice is not None:
+        found.append(Key("Esc", "read", "screen.clear"))
+    found += [Key("w", "the tables", "screen.wall"), *([] if read_only else [SWEEP, AUTO])]
+    found += [
+        Key("g", "group", "screen.group"),
+        Key("[ ]", "window", "screen.window(1)"),
+        Key("p", "pause", "screen.pause"),
+    ]
+    return [*found, *HELP_AND_QUIT]
 
 
 def keys(
@@ -127,6 +142,7 @@ def keys(
             Key("g", "group", "screen.group"),
             Key("[ ]", "window", "screen.window(1)"),
             Key("p", "pause", "screen.pause"),
+            Key("w", "wall", "screen.wall"),
         ]
     return [*found, *HELP_AND_QUIT]
 

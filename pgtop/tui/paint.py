@@ -57,7 +57,11 @@ class Painted(Widget):
         & > .cell--head { color: $text-muted; }
         & > .cell--sorted { text-style: bold; }
         & > .cell--title { color: $text-muted; }
-        & > .cell--cursor { background: $block-cursor-background; color: $block-cursor-foreground; }
+        & > .cell--cursor {
+            background: $block-cursor-background;
+            color: $block-cursor-foreground;
+            text-style: $block-cursor-text-style;
+        }
         & > .cell--cursor-blurred { background: $surface; }
         & > .cell--dim { color: $text-muted; }
         & > .cell--accent { color: $text-accent; }
@@ -70,11 +74,25 @@ class Painted(Widget):
         & > .cell--key { color: $text-accent; text-style: bold; }
         & > .cell--alarm { background: $error-muted; color: $text-error; }
         & > .cell--note { background: $surface; }
+        & > .cell--strong-accent { color: $text-accent; text-style: bold; }
+        & > .cell--bar-calm { background: $surface; color: $text-accent; text-style: bold; }
+        & > .cell--bar-over { color: $text-warning; text-style: bold reverse; }
+        & > .cell--bar-full { color: $text-error; text-style: bold reverse; }
+        & > .cell--word-calm { color: $text-accent; text-style: bold; }
+        & > .cell--word-over { color: $text-warning; text-style: bold; }
+        & > .cell--word-full { color: $text-error; text-style: bold; }
         &.-greyed { color: $text-muted; }
         &.-greyed > .cell--accent, &.-greyed > .cell--amber, &.-greyed > .cell--red,
         &.-greyed > .cell--good, &.-greyed > .cell--strong-amber, &.-greyed > .cell--strong-red {
             color: $text-muted; text-style: none;
         }
+        /* The terminal's own colours have no lighter and no darker ones. */
+        &:ansi > .cell--alarm, &:ansi > .cell--note { text-style: reverse; }
+        &:ansi > .cell--cursor-blurred { text-style: underline; }
+        &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi > .cell--title, &:ansi.-greyed, &:nocolor.-greyed,
+        &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,
+        &:ansi.-greyed > .cell--good, &:ansi.-greyed > .cell--strong-amber,
+        &:ansi.-greyed > .cell--strong-red { text-style: dim; }
         &:nocolor > .cell--cursor { text-style: reverse; }
         &:nocolor > .cell--cursor-blurred { text-style: underline; }
         &:nocolor > .cell--alarm { text-style: bold reverse; }

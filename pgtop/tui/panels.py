@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
+from pgtop.core.alerts import Level, level
 from pgtop.core.refusal import Limit, connecting_words, held_by_connecting
 from pgtop.core.text import cell_width, clip, clock, duration, percent, plural, printable
 from pgtop.tui.auto_words import reaper_words
 from pgtop.tui.cells import usage_bar
 from pgtop.tui.columns import Cell
-from pgtop.tui.graph import Level
 from pgtop.tui.sentences import few_lines
 from pgtop.tui.waiting import outage_sentence
 
@@ -55,13 +55,6 @@ class Key(NamedTuple):
     key: str
     label: str
     action: str = ""
-
-
-def level(snapshot: Snapshot, warn_at: float, *, refused: bool = False) -> Level:
-    """`calm` below the line, `over` on and above it, `full` where no slot is left or logins are `refused`."""
-    if refused or snapshot.counts.total >= snapshot.slots:
-        return "full"
-    return "over" if snapshot.usage >= warn_at else "calm"
 
 
 def sentence(standing: Standing, *, brief: bool = False) -> str:

@@ -82,6 +82,10 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         self._follows = False
         self._laid_out: list[tuple[Column, int]] = []
 
+    def allow_focus(self) -> bool:
+        """False while it is not shown: no key means a row that nobody sees."""
+        return super().allow_focus() and self.display
+
     # What subclasses say
 
     def key_of(self, row: Row) -> Hashable:

@@ -18,11 +18,12 @@ from pgtop.tui import notices, panels
 from pgtop.tui.applications import ApplicationsTable
 from pgtop.tui.backends import BackendsTable
 from pgtop.tui.glass import Glass
-from pgtop.tui.graph import ConnectionGraph
+from pgtop.tui.graph import DEFAULT_WINDOW, ConnectionGraph, fitting_window
 from pgtop.tui.notices import Notice
 from pgtop.tui.paint import Lines
 from pgtop.tui.seen import Seen
 from pgtop.tui.waiting import Awaited, connecting_lines, waiting_lines
+from pgtop.tui.wall import LOW, figure_lines, top_count, top_lines
 
 SHORT_LINES: Final = 15
 """From this height on there is room for more than the list of backends."""
@@ -56,6 +57,11 @@ class View(Screen[None]):
         self.glass: Glass | None = None
         """The server as its own host shows it, where that is this one."""
         self.paused = False
+        self.wall = config.wall
+        """True while the wall view is shown in place of the tables."""
+        self._window_seconds = DEFAULT_WINDOW
+        self._wall_window_seconds: int | None = None
+        """Chosen for the wall; None: as much as is known, up to the longest."""
         self.notice: Notice | None = None
 
     def compose(self) -> ComposeResult:
@@ -63,9 +69,11 @@ class View(Screen[None]):
         yield Lines(id="banner")
         yield Lines(id="auto")
         yield Lines(id="connecting")
+        yield Lines(id="figures")
         yield Lines(id="waiting")
         yield ConnectionGraph(ascii_only=self._ascii_only, draws_at_once=False, id="graph")
         yield ApplicationsTable(id="applications")
+        yield Lines(id="top")
         yield BackendsTable(
             idle_after_seconds=self._config.idle_after_seconds,
             hides_queries=self._config.hide_queries,
@@ -105,7 +113,9 @@ class View(Screen[None]):
         with self.app.batch_update():
             self._show_head()
             self._show_graph()
-            if self.shown is not None:
+            if self.wall:
+                self._show_top()
+            elif self.shown is not None:
                 self._show_tables(self.shown)
             self._show_foot()
 
@@ -117,33 +127,51 @@ class View(Screen[None]):
     def _show_head(self) -> None:
         outage, snapshot, width = self.seen.outage, self.shown, self.size.width
         banner = self._lines("banner")
-        banner.display = outage is not None and snapshot is not None
+        banner.display = outage is not None and snapshot is not None and not self.wall
         self._show_connecting(width)
         self.set_class(snapshot is None, "-waiting")
         if outage is not None and snapshot is None:
             room = max(0, self._lines("waiting").size.height)
             self._lines("waiting").show(waiting_lines(self._awaited(outage), width, room))
         self.set_class(outage is not None, "-outage")
+        self.set_class(self.wall, "-wall")
         for greyed in (self._applications, self._backends, self._lines("head")):
             greyed.set_class(outage is not None, "-greyed")
         age = self.seen.age_of(snapshot) if snapshot is not None else None
         if outage is not None:
             banner.fit(panels.outage_lines(outage, age, width, 2 if self.size.height >= SHORT_LINES else 1))
-        if snapshot is not None:
-            interval = self._poller.interval_seconds
-            standing = panels.Standing(
-                snapshot=snapshot,
-                warn_at=self._config.warn_at,
-                interval_seconds=interval,
-                over_since=self._over_since,
-                outage=outage,
-                age_seconds=age or 0.0,
-                paused=self.paused,
-                read_only=self._config.read_only,
-                late=self.seen.age_seconds > interval + LATE_SECONDS,
-                refusing=self.refusing,
-            )
+        standing = self._standing(snapshot, age or 0.0) if snapshot is not None else None
+        if standing is not None:
             self._lines("head").show(panels.head_lines(standing, width))
+        if self.wall:
+            self._show_wall(standing)
+
+    def _standing(self, snapshot: Snapshot, age_seconds: float) -> panels.Standing:
+        interval = self._poller.interval_seconds
+        return panels.Standing(
+            snapshot=snapshot,
+            warn_at=self._config.warn_at,
+            interval_seconds=interval,
+            over_since=self._over_since,
+            outage=self.seen.outage,
+            age_seconds=age_seconds,
+            paused=self.paused,
+            read_only=self._config.read_only,
+            late=self.seen.age_seconds > interval + LATE_SECONDS,
+            refusing=self.refusing,
+        )
+
+    def _show_wall(self, standing: panels.Standing | None) -> None:
+        width, height = self.size
+        self.set_class(height < LOW, "-low")
+        self._lines("figures").fit(figure_lines(standing, self.seen.outage, width, height))
+
+    def _show_top(self) -> None:
+        width, height = self.size
+        by = self._applications.by
+        groups = self.seen.groups(by, self.shown) if self.shown is not None else ()
+        is_old = self.seen.outage is not None
+        self._lines("top").fit(top_lines(groups, by, width, top_count(height), is_old=is_old))
 
     @property
     def may_break_glass(self) -> bool:
@@ -181,6 +209,7 @@ class View(Screen[None]):
         snapshot = self.shown
         self._graph.greyed = self.seen.outage is not None
         if snapshot is not None:
+            self._graph.window_seconds = self._window(snapshot)
             self._graph.show(
                 self._history,
                 now=snapshot.taken_at,
@@ -188,6 +217,11 @@ class View(Screen[None]):
                 warn_at=self._config.warn_at,
                 max_connections=snapshot.server.limits.max_connections,
             )
+
+    def _window(self, snapshot: Snapshot) -> int:
+        if not self.wall:
+            return self._window_seconds
+        return self._wall_window_seconds or fitting_window(self._history.span_seconds(snapshot.taken_at))
 
     def _show_tables(self, snapshot: Snapshot) -> None:
         by = self._applications.by
@@ -223,6 +257,10 @@ class View(Screen[None]):
         focus = self.focused.id if self.focused is not None else None
         if self.shown is None:
             keys = notices.waiting_keys(break_glass=self.may_break_glass)
+        elif self.wall:
+            keys = notices.wall_keys(
+                self.notice, read_only=self._config.read_only, break_glass=self.may_break_glass
+            )
         else:
             keys = notices.keys(
                 focus,
@@ -239,7 +277,9 @@ class View(Screen[None]):
         self._show_foot()
 
     def _reshow(self) -> None:
-        if self.shown is not None:
+        if self.wall:
+            self._show_top()
+        elif self.shown is not None:
             self._show_tables(self.shown)
         self._show_foot()
 

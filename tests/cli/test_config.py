@@ -64,6 +64,22 @@ def test_what_is_no_path_is_refused(path: str) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("written", ["", " ", "page 'on call", "''", 'a"', "a\0b"])
+def test_what_is_no_command_is_refused(written: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        one("on_alert", written, "--on-alert")
+    assert str(caught.value).startswith("--on-alert cannot be ")
+    assert "there is no shell" in caught.value.mend
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["", "pgtop", "Dark", "textual-dark", "ansi-dark"])
+def test_what_is_no_theme_is_refused(name: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        one("theme", name, "--theme")
+    assert caught.value.mend == "give dark, light, ansi or colour-blind"
+
+
 def test_an_unknown_setting_is_refused() -> None:
     """Nothing that is given is left out of account."""
     with pytest.raises(UsageError, match="idle_aftr"):

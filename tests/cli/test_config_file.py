@@ -73,6 +73,13 @@ def test_values_of_every_kind(tmp_path: Path) -> None:
     assert (found["max_per_sweep"]["value"], found["login_probe"]["value"]) == (3, 0)
 
 
+def test_the_dashboards_own_settings(tmp_path: Path) -> None:
+    write(tmp_path, 'wall = true\nbell = false\ntheme = "light"\non_alert = "true \'on call\'"\n')
+    found = in_force(tmp_path)["settings"]
+    keys = ("wall", "bell", "theme", "on_alert")
+    assert [found[key]["value"] for key in keys] == [True, False, "light", "true 'on call'"]
+
+
 def test_a_named_server_is_where_it_connects(tmp_path: Path) -> None:
     """Flags win over the section's conninfo."""
     write(tmp_path, CONFIG)

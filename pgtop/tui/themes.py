@@ -1,0 +1,132 @@
+"""The colours: four themes with the same names in each, so that nothing else knows which one is chosen.
+
+Calm below the line is one accent, over it amber, red when logins are refused. Text has a contrast of at least
+4.5 to what it stands on. No state is told by its colour alone.
+"""
+
+from typing import Final
+
+from textual.theme import BUILTIN_THEMES, Theme
+
+
+def _theme(
+    name: str,
+    *,
+    dark: bool = True,
+    calm: str,
+    over: str,
+    full: str,
+    good: str,
+    text: str,
+    muted: str,
+    background: str,
+    surface: str,
+    panel: str,
+    alarm: str,
+    cursor: tuple[str, str],
+) -> Theme:
+    """`alarm` is what a sentence about trouble stands on, `cursor` the cursor's text and ground."""
+    return Theme(
+        name=name,
+        primary=calm,
+        secondary=muted,
+        accent=calm,
+        warning=over,
+        error=full,
+        success=good,
+        foreground=text,
+        background=background,
+        surface=surface,
+        panel=panel,
+        dark=dark,
+        variables={
+            "text-primary": calm,
+            "text-accent": calm,
+            "text-warning": over,
+            "text-error": full,
+            "text-success": good,
+            "text-muted": muted,
+            "error-muted": alarm,
+            "block-cursor-foreground": cursor[0],
+            "block-cursor-background": cursor[1],
+            "block-cursor-text-style": "none",
+        },
+    )
+
+
+DARK: Final = _theme(
+    "dark",
+    calm="#6cb6ff",
+    over="#f5b454",
+    full="#ff7b85",
+    good="#7fd08a",
+    text="#d8dee6",
+    muted="#9aa5b1",
+    background="#0f1317",
+    surface="#1c232b",
+    panel="#26303a",
+    alarm="#4a1c21",
+    cursor=("#ffffff", "#2a6aa3"),
+)
+LIGHT: Final = _theme(
+    "light",
+    dark=False,
+    calm="#0a5aa8",
+    over="#8a4b00",
+    full="#b3141f",
+    good="#17692b",
+    text="#1d242c",
+    muted="#55606c",
+    background="#fafbfc",
+    surface="#e8ecf0",
+    panel="#dde3e9",
+    alarm="#fbdcde",
+    cursor=("#ffffff", "#0a5aa8"),
+)
+COLOUR_BLIND: Final = _theme(
+    "colour-blind",
+    calm="#56b4e9",
+    over="#f0e442",
+    full="#e0651a",
+    good="#9be0cb",
+    text="#e2e6ea",
+    muted="#a3adb8",
+    background="#0f1317",
+    surface="#1c232b",
+    panel="#26303a",
+    alarm="#331a0b",
+    cursor=("#ffffff", "#22608a"),
+)
+"""After Okabe and Ito: blue, yellow and vermilion, which also differ in lightness."""
+
+ANSI: Final = Theme(
+    name="ansi",
+    ansi=True,
+    primary="ansi_blue",
+    secondary="ansi_cyan",
+    accent="ansi_cyan",
+    warning="ansi_yellow",
+    error="ansi_red",
+    success="ansi_green",
+    foreground="ansi_default",
+    background="ansi_default",
+    surface="ansi_default",
+    panel="ansi_default",
+    boost="ansi_default",
+    dark=True,
+    variables={
+        # What Textual's own widgets ask for in such a theme.
+        **BUILTIN_THEMES["ansi-dark"].variables,
+        "ansi-background": "ansi_default",
+        "ansi-foreground": "ansi_default",
+        "text-primary": "ansi_cyan",
+        "error-muted": "ansi_default",
+        "border": "ansi_default",
+        "block-cursor-foreground": "ansi_default",
+        "block-cursor-background": "ansi_default",
+        "block-cursor-text-style": "reverse",
+    },
+)
+"""The terminal's own sixteen colours on its own background, light or dark."""
+
+THEMES: Final = {theme.name: theme for theme in (DARK, LIGHT, ANSI, COLOUR_BLIND)}

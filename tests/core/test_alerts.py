@@ -1,0 +1,116 @@
+"""When a change is an alert: at once for the worse, once and not each poll, and never for what hovers."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgtop.core.alerts import CLEARLY, HOLD_SECONDS, Alert, Sight, Watch, watched
+
+CALM = Sight("calm", 0.3)
+NEAR = Sight("calm", 0.01)
+"""Below the line, and not clearly."""
+OVER = Sight("over", -0.05)
+FULL = Sight("full", -0.2)
+OUT = Sight(None)
+SIGHTS = {"c": CALM, "n": NEAR, "o": OVER, "f": FULL, "x": OUT}
+
+POLL_SECONDS = 2.0
+
+
+def alerts(story: str, every: float = POLL_SECONDS) -> list[tuple[int, Alert]]:
+    """The alerts of a story of polls, each with the number of the poll that gave it."""
+    watch, found = Watch(), []
+    for number, letter in enumerate(story):
+        watch, alert = watched(watch, SIGHTS[letter], 1000.0 + number * every)
+        if alert is not None:
+            found.append((number, alert))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"),
+    [
+        ("cccccccc", []),
+        ("oooooooo", []),
+        ("ffffffff", []),
+        ("xxxxxxxxxxxxxxx", []),
+        ("xxxxxxxxxxxxxxxccc", []),
+        ("xxxoc", [(4, Alert.RECOVERED)]),
+        ("cco", [(2, Alert.OVER)]),
+        ("ccf", [(2, Alert.FULL)]),
+        ("ccof", [(2, Alert.OVER), (3, Alert.FULL)]),
+        ("ccooooooc", [(2, Alert.OVER), (8, Alert.RECOVERED)]),
+        ("ccoc", [(2, Alert.OVER)]),
+        ("ccoccccc", [(2, Alert.OVER), (7, Alert.RECOVERED)]),
+        ("ccooooooonnnnnn", [(2, Alert.OVER), (14, Alert.RECOVERED)]),
+        ("ccooooooonnnnno", [(2, Alert.OVER)]),
+        ("cconononononononon", [(2, Alert.OVER)]),
+        ("ccofofofofofofofof", [(2, Alert.OVER), (3, Alert.FULL)]),
+        ("ccfffffffooooooooof", [(2, Alert.FULL), (18, Alert.FULL)]),
+        ("ccfffffffc", [(2, Alert.FULL), (9, Alert.RECOVERED)]),
+        ("ccxxxc", []),
+        ("ccxxxo", [(5, Alert.OVER)]),
+        ("ccxxxxxxxxxx", [(7, Alert.OUTAGE)]),
+        ("ccxxxxxxxxc", [(7, Alert.OUTAGE), (10, Alert.RECOVERED)]),
+        ("ccxxxxxxxxo", [(7, Alert.OUTAGE), (10, Alert.OVER)]),
+        ("ccxxxxxxxxf", [(7, Alert.OUTAGE), (10, Alert.FULL)]),
+        ("ccxxxcxxxcxxxc", []),
+        ("ccoxxxo", [(2, Alert.OVER)]),
+    ],
+)
+def test_a_story_of_polls_gives_these_alerts(story: str, expected: list[tuple[int, Alert]]) -> None:
+    """Two seconds lie between two polls: what is better has to last for five of them to be believed."""
+    assert alerts(story) == expected
+
+
+def test_what_is_clearly_below_the_line_is_a_twentieth_of_the_slots_below_it() -> None:
+    over = Watch(told="over", told_at=0.0)
+    assert watched(over, Sight("calm", CLEARLY), 100.0)[1] is Alert.RECOVERED
+    assert watched(over, Sight("calm", CLEARLY * 0.99), 100.0)[1] is None
+
+
+stories = st.text("cnofx", max_size=200)
+paces = st.sampled_from([0.1, 1.0, 2.0, 9.9, 60.0])
+
+
+@given(stories, paces)
+def test_no_alert_repeats_itself_but_a_server_that_is_full_again_after_a_while(
+    story: str, every: float
+) -> None:
+    for (first, one), (second, other) in pairwise(alerts(story, every)):
+        if one is other:
+            assert one is Alert.FULL
+            assert (second - first) * every >= HOLD_SECONDS * 0.999
+
+
+@given(stories, paces)
+def test_recovery_comes_not_sooner_after_an_alert_than_a_hold_but_from_an_outage(
+    story: str, every: float
+) -> None:
+    for (first, one), (second, other) in pairwise(alerts(story, every)):
+        if other is Alert.RECOVERED and one is not Alert.OUTAGE:
+            assert (second - first) * every >= HOLD_SECONDS * 0.999
+
+
+@given(stories, st.sampled_from("cnof"), paces)
+def test_nothing_rings_once_it_has_stood_still_for_a_hold(story: str, last: str, every: float) -> None:
+    still = int(HOLD_SECONDS / every) + 2
+    told = alerts(story + last * (still + 50), every)
+    assert all(number < len(story) + still for number, _ in told)
+
+
+@given(st.text("cnofx", min_size=1, max_size=200), paces)
+def test_what_was_told_last_is_how_it_stands_after_a_hold(story: str, every: float) -> None:
+    """Whoever hears only the alerts knows in the end how it stands, whatever happened before."""
+    still = int(HOLD_SECONDS / every) + 2
+    for letter, ends in (("c", {Alert.RECOVERED}), ("f", {Alert.FULL})):
+        told = alerts("c" + story + letter * still, every)
+        assert not told or told[-1][1] in ends
+
+
+@given(stories, paces)
+def test_what_is_worse_than_what_was_told_rings_in_the_poll_that_shows_it(story: str, every: float) -> None:
+    told = alerts("c" * 2 + story.replace("o", "").replace("f", "") + "f", every)
+    assert told[-1] == (2 + len(story.replace("o", "").replace("f", "")), Alert.FULL)

@@ -1,0 +1,250 @@
+"""The themes: legible, told apart by every kind of eye, and complete on every screen."""
+
+from itertools import combinations
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+from rich.color import ColorType
+from rich.segment import Segment
+from textual.command import CommandPalette
+from textual.theme import Theme
+
+from pgtop.config import Config
+from pgtop.demo.server import ThrowawayServer
+from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
+from tests.conftest import ServerFactory
+from tests.filling import SMALL, full
+from tests.postgres.targets import target_of
+from tests.servers import execute, session, sessions, wait_until
+from tests.tui.screens import Driven, dashboard, waiting_dashboard
+from tests.tui.test_dialogs import stale
+from tests.tui.test_wall import TWENTY
+
+pytestmark = pytest.mark.usefixtures("_colour_is_wanted")
+
+Triple = tuple[float, float, float]
+
+LEAST_CONTRAST = 4.5
+"""WCAG's, for text."""
+LEAST_DISTANCE = 30.0
+"""In CIELAB: well above ten times what an eye can just tell apart."""
+
+EYES: dict[str, tuple[Triple, Triple, Triple]] = {
+    "full colour vision": ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)),
+    "protanopia": (
+        (0.152286, 1.052583, -0.204868),
+        (0.114503, 0.786281, 0.099216),
+        (-0.003882, -0.048116, 1.051998),
+    ),
+    "deuteranopia": (
+        (0.367322, 0.860646, -0.227968),
+        (0.280085, 0.672501, 0.047413),
+        (-0.011820, 0.042940, 0.968881),
+    ),
+    "tritanopia": (
+        (1.255528, -0.076749, -0.178779),
+        (-0.078411, 0.930809, 0.147602),
+        (0.004733, 0.691367, 0.303900),
+    ),
+}
+"""What a colour in linear RGB looks like: Machado, Oliveira and Fernandes (2009), severity 1."""
+
+
+@pytest.fixture
+def _colour_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def linear(colour: Triple) -> Triple:
+    """sRGB, 0 to 255, without its gamma, 0 to 1."""
+    parts = (part / 255 for part in colour)
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return red, green, blue
+
+
+def hexadecimal(written: str | None) -> Triple:
+    """A colour as a theme has it."""
+    assert written is not None
+    red, green, blue = (float(int(written[at : at + 2], 16)) for at in (1, 3, 5))
+    return red, green, blue
+
+
+def contrast(one: Triple, other: Triple) -> float:
+    """WCAG's contrast ratio of two sRGB colours."""
+    lights = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in map(linear, (one, other))]
+    return (max(lights) + 0.05) / (min(lights) + 0.05)
+
+
+def lab(colour: Triple) -> Triple:
+    """Linear RGB in CIELAB, white being D65."""
+    red, green, blue = (min(1.0, max(0.0, part)) for part in colour)
+    xyz = (
+        (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505,
+        0.2126 * red + 0.7152 * green + 0.0722 * blue,
+        (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.089,
+    )
+    x, y, z = (part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in xyz)
+    return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def seen(colour: str | None, eye: str) -> Triple:
+    """A theme's colour as that eye sees it, in CIELAB."""
+    parts = linear(hexadecimal(colour))
+    red, green, blue = (sum(a * b for a, b in zip(row, parts, strict=True)) for row in EYES[eye])
+    return lab((red, green, blue))
+
+
+def test_the_measures_are_right() -> None:
+    assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
+    assert contrast((118, 118, 118), (255, 255, 255)) == pytest.approx(4.54, abs=0.01)
+    assert lab((1, 1, 1)) == pytest.approx((100, 0, 0), abs=0.1)
+    red_and_green = [seen(colour, "deuteranopia") for colour in ("#a05040", "#707030")]
+    assert (
+        distance(*red_and_green)
+        < 15
+        < distance(*(lab(linear(hexadecimal(c))) for c in ("#a05040", "#707030")))
+    )
+
+
+def distance(one: Triple, other: Triple) -> float:
+    """CIE76."""
+    return sum((a - b) ** 2 for a, b in zip(one, other, strict=True)) ** 0.5
+
+
+@pytest.mark.parametrize("eye", EYES)
+def test_every_eye_tells_the_three_levels_apart(eye: str) -> None:
+    levels = {"calm": COLOUR_BLIND.accent, "over": COLOUR_BLIND.warning, "full": COLOUR_BLIND.error}
+    for one, other in combinations(levels, 2):
+        far = distance(seen(levels[one], eye), seen(levels[other], eye))
+        assert far >= LEAST_DISTANCE, (one, other)
+
+
+def test_the_configuration_takes_these_themes_and_no_other() -> None:
+    field = next(field for field in msgspec.structs.fields(Config) if field.name == "theme")
+    assert set(get_args(get_args(field.type)[0])) == set(THEMES)
+    assert field.default == "dark"
+
+
+def drawn(driven: Driven) -> list[Segment]:
+    """All words that stand on the screen as it goes to the terminal; of a dialog, not what lies behind it."""
+    screen = driven.app.screen
+    strips = screen._compositor.render_strips()
+    for dialog in screen.query("#dialog"):
+        place = dialog.region
+        strips = [strip.crop(place.x, place.right) for strip in strips[place.y : place.bottom]]
+    return [segment for strip in strips for segment in strip if any(map(str.isalnum, segment.text))]
+
+
+def check_contrast(driven: Driven, where: str) -> None:
+    """Every letter and every digit on the screen is legible."""
+    found = drawn(driven)
+    assert len(found) > 5
+    for text, style, _ in found:
+        assert style is not None
+        assert style.color is not None
+        assert style.bgcolor is not None
+        ink, ground = style.color.triplet, style.bgcolor.triplet
+        assert ink is not None
+        assert ground is not None
+        ratio = contrast(tuple(ink), tuple(ground))
+        assert ratio >= LEAST_CONTRAST, f"{where}: {text!r} {ink.hex} on {ground.hex}: {ratio:.2f}"
+
+
+def check_ansi(driven: Driven, where: str) -> None:
+    """Nothing has a colour but the terminal's own."""
+    strips = driven.app.screen._compositor.render_strips()
+    for text, style, _ in (segment for strip in strips for segment in strip):
+        for colour in (style.color, style.bgcolor) if style else ():
+            assert colour is None or colour.type in (ColorType.DEFAULT, ColorType.STANDARD), (
+                f"{where}: {text!r} has {colour}"
+            )
+
+
+async def look_around(driven: Driven, server: ThrowawayServer, theme: Theme) -> None:
+    """Opens every screen there is, and an outage at the end."""
+    check = check_ansi if theme is ANSI else check_contrast
+
+    async def look(where: str) -> None:
+        await driven.pilot.pause()
+        check(driven, f"{theme.name}, {where}")
+
+    await look("tables")
+    await driven.press("space", "tab")
+    await look("applications with the focus, one session tagged")
+    await driven.press("w")
+    await look("wall")
+    await driven.press("w", "slash", "x")
+    await look("filter")
+    await driven.press("escape", "S")
+    await driven.dialog()
+    await look("sweep's dialog")
+    await driven.press("escape", "A")
+    await look("automatic reaping's dialog")
+    await driven.press("escape", "enter")
+    await look("detail")
+    await driven.press("escape", "f1")
+    await look("help")
+    await driven.press("escape", "p")
+    await look("paused")
+    await driven.press("p", "ctrl+p")
+    await wait_until(lambda: isinstance(driven.app.screen, CommandPalette))
+    if theme is ANSI:
+        await look("palette")
+    await driven.press("escape")
+    await wait_until(lambda: driven.app.screen is driven.dashboard)
+    server.stop()
+    await wait_until(lambda: driven.dashboard.seen.outage)
+    await look("outage")
+    await driven.press("w")
+    await look("outage on the wall")
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES.keys())
+async def test_every_letter_on_every_screen_is_legible(
+    server_factory: ServerFactory, tmp_path: Path, theme: Theme
+) -> None:
+    """In the terminal's own colours, that is the terminal's affair, and nothing else than those is sent."""
+    server = server_factory(TWENTY)
+    async with (
+        session(server, application_name="txn") as one,
+        dashboard(server, tmp_path / "a", theme=theme.name, wall=True) as driven,
+    ):
+        await one.execute("BEGIN")
+        check = check_ansi if theme is ANSI else check_contrast
+        for held, word in ((0, "under the 80% line"), (15, "logins are refused"), (12, "over the 80% line")):
+            async with sessions(server, held, application_name="web"):
+                await driven.shows(word)
+                await driven.pilot.pause()
+                check(driven, f"{theme.name}, {word}")
+                if word.startswith("over"):
+                    await driven.press("w")
+                    await wait_until(lambda: driven.dashboard.shown and stale(driven.dashboard.shown) >= 12)
+                    await look_around(driven, server, theme)
+
+
+async def test_waiting_for_a_seat_is_legible(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory(SMALL)
+    await execute(server, "CREATE ROLE app LOGIN")
+    for theme in THEMES.values():
+        check = check_ansi if theme is ANSI else check_contrast
+        async with (
+            full(server),
+            waiting_dashboard(target_of(server, user="app"), tmp_path / "a", theme=theme.name) as driven,
+        ):
+            for where in ("waiting", "waiting on the wall"):
+                await driven.shows("no slot is left" if where == "waiting" else "still trying")
+                check(driven, f"{theme.name}, {where}")
+                await driven.press("w")
+
+
+async def test_the_palette_changes_the_theme_to_one_of_ours(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with dashboard(server, tmp_path / "a") as driven:
+        assert set(driven.app.available_themes) == set(THEMES)
+        for name in THEMES:
+            driven.app.theme = name
+            await driven.pilot.pause()
+            await driven.shows("slots")

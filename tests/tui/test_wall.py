@@ -1,0 +1,281 @@
+"""The wall view: right at every size and in every state, and no way from it to a session nobody sees."""
+
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from pgtop.core.alerts import Alert
+from pgtop.demo.server import ThrowawayServer
+from pgtop.tui.big import big, digits
+from pgtop.tui.dialogs import PlanDialog
+from pgtop.tui.graph import WINDOWS
+from tests.conftest import ServerFactory
+from tests.filling import SMALL, full
+from tests.postgres.targets import target_of
+from tests.servers import execute, session, sessions, wait_until
+from tests.tui.screens import Driven, dashboard, waiting_dashboard
+from tests.tui.test_dialogs import stale
+
+TWENTY = {"max_connections": "20", "superuser_reserved_connections": "3"}
+"""Seventeen ordinary slots: over the line from 14 on."""
+
+
+def has(text: str, rows: tuple[str, ...]) -> bool:
+    """True where the text holds these rows one below the other at one place."""
+    lines = text.splitlines()
+    for y in range(len(lines) - len(rows) + 1):
+        x = lines[y].find(rows[0].rstrip())
+        while x >= 0:
+            if all(lines[y + i][x:].startswith(row.rstrip()) for i, row in enumerate(rows)):
+                return True
+            x = lines[y].find(rows[0].rstrip(), x + 1)
+    return False
+
+
+def bare(driven: Driven) -> str:
+    """The screen without what stands behind the letters, line by line as the terminal has it."""
+    strips = driven.app.screen._compositor.render_strips()
+    return "\n".join(strip.text for strip in strips)
+
+
+SIZES = {
+    (80, 24): (digits("14 of 17   82%"), big("OVER", 1)),
+    (120, 40): (big("14/17", 2), big("82%", 2), big("OVER", 2)),
+    (200, 60): (big("14/17", 3), big("82%", 3), big("OVER", 3)),
+    (40, 12): (digits("14 of 17   82%"),),
+}
+"""What is drawn large on a terminal of that size."""
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_figures_and_the_state_grow_with_the_terminal(
+    server_factory: ServerFactory, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    server = server_factory(TWENTY)
+    async with (
+        sessions(server, 13, application_name="leaky-worker"),
+        dashboard(server, tmp_path / "a", size=size, wall=True) as driven,
+    ):
+        await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 14)
+        await driven.pilot.pause()
+        text = bare(driven)
+        for rows in SIZES[size]:
+            assert has(text, rows), text
+        assert "over the 80% line" in text
+        assert "leaky-wor" in text
+        assert all(len(line) == size[0] for line in text.splitlines())
+
+
+@pytest.mark.parametrize("size", [(20, 5), (30, 7), (12, 3), (5, 2), (1, 1)])
+async def test_a_tiny_terminal_has_the_figures_and_the_word_first(
+    server_factory: ServerFactory, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    server = server_factory(TWENTY)
+    async with (
+        sessions(server, 16, application_name="leaky-worker"),
+        dashboard(server, tmp_path / "a", size=size, wall=True) as driven,
+    ):
+        await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 17)
+        await driven.pilot.pause()
+        if size[0] >= 12:
+            assert "17 of 17" in bare(driven)
+            assert "■ FULL" in bare(driven)
+
+
+async def test_each_state_has_its_word_and_its_shape_and_nothing_moves_when_it_changes(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    server = server_factory(TWENTY)
+    async with dashboard(server, tmp_path / "a", wall=True) as driven:
+        places = []
+
+        async def shows(word: str, shape: str) -> None:
+            await wait_until(lambda: has(bare(driven), big(word, 2)) and f" {shape} " in bare(driven))
+            await driven.pilot.pause()
+            places.append([driven.dashboard.query_one(f"#{name}").region for name in ("graph", "top")])
+
+        await shows("CALM", "●")
+        async with sessions(server, 13, application_name="web"):
+            await shows("OVER", "▲")
+            async with sessions(server, 3, application_name="web"):
+                await shows("FULL", "■")
+                await driven.press("p")
+                await shows("PAUSED", "‖")
+                await driven.press("p")
+                await shows("FULL", "■")
+        await shows("CALM", "●")
+        server.stop()
+        await shows("OUTAGE", "✗")
+        assert "figures " in bare(driven)
+        assert driven.dashboard.query_one("#banner").display is False
+        server.start()
+        await shows("CALM", "●")
+        assert len({str(place) for place in places}) == 1
+
+
+async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory(TWENTY)
+    async with session(server), dashboard(server, tmp_path / "a", wall=True, theme="light") as driven:
+        await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 2)
+
+        def colours() -> set[str]:
+            lines = driven.dashboard.query_one("#figures").render_line(2)
+            return {str(each.style.color) for each in lines if each.text.strip() and each.style}
+
+        live = colours()
+        server.stop()
+        await wait_until(lambda: driven.dashboard.seen.outage)
+        await driven.shows("figures 2s old")
+        assert live.isdisjoint(colours())
+        server.start()
+        await wait_until(lambda: colours() == live)
+
+
+async def test_w_leads_there_and_back_and_the_tables_are_as_they_were(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with (
+        sessions(server, 3, application_name="web"),
+        dashboard(server, tmp_path / "a") as driven,
+    ):
+        await wait_until(lambda: len(driven.listed) >= 3)
+        await driven.press("slash", "w", "e", "b", "enter", "down", "space")
+        tagged, cursor = set(driven.backends.tagged), driven.backends.cursor_key
+        assert len(tagged) == 1
+        await driven.press("w")
+        assert driven.app.screen.focused is None
+        assert not driven.backends.display or not driven.backends.region
+        await driven.shows("w the tables")
+        await driven.press("w")
+        await driven.shows("K terminate 1 tagged", "filter: web")
+        assert (driven.backends.tagged, driven.backends.cursor_key) == (tagged, cursor)
+        assert driven.backends.has_focus
+
+
+@pytest.mark.parametrize("key", ["K", "C", "space", "U", "slash", "s", "r", "c", "b"])
+async def test_a_key_that_means_a_session_leads_to_the_list_and_does_no_more(
+    server: ThrowawayServer, tmp_path: Path, key: str
+) -> None:
+    async with session(server), dashboard(server, tmp_path / "a", wall=True) as driven:
+        await driven.shows("w the tables")
+        column, reverse = driven.backends.sort_column, driven.backends.sort_reversed
+        await driven.press(key)
+        await driven.shows("means a session of this list: press it again")
+        assert driven.app.screen is driven.dashboard
+        assert not driven.dashboard.wall
+        assert not driven.backends.tagged
+        assert (driven.backends.sort_column, driven.backends.sort_reversed) == (column, reverse)
+        assert not driven.dashboard._acting.is_busy
+        assert not driven.audit.exists()
+
+
+async def test_enter_and_arrows_reach_no_row_behind_the_wall(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with session(server), dashboard(server, tmp_path / "a", wall=True) as driven:
+        await driven.shows("w the tables")
+        for key in ("tab", "down", "enter", "j", "shift+tab", "enter"):
+            await driven.press(key)
+            assert driven.app.screen is driven.dashboard
+            assert driven.app.screen.focused is None
+        await driven.press("f1", "escape", "enter")
+        assert driven.app.screen is driven.dashboard
+        assert driven.app.screen.focused is None
+        names = {command.title for command in driven.app.get_system_commands(driven.dashboard)}
+        assert "Wall view or the tables" in names
+        assert not any("selected" in name for name in names)
+
+
+async def test_the_sweep_is_asked_for_over_the_wall_and_says_what_became_of_it(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with (
+        sessions(server, 3, application_name="web"),
+        dashboard(server, tmp_path / "a", wall=True) as driven,
+    ):
+        await wait_until(lambda: driven.dashboard.shown and stale(driven.dashboard.shown) >= 3)
+        await driven.press("S")
+        dialog = await driven.dialog()
+        assert isinstance(dialog, PlanDialog)
+        await driven.press("y")
+        await driven.shows("ended 3 sessions", "w the tables")
+        assert driven.dashboard.wall
+        await driven.press("escape")
+        await wait_until(lambda: driven.dashboard.notice is None)
+
+
+async def test_read_only_shows_no_key_that_acts_and_leads_nowhere_by_one(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with session(server), dashboard(server, tmp_path / "a", wall=True, read_only=True) as driven:
+        await driven.shows("w the tables", "read-only")
+        assert "sweep" not in driven.text
+        for key in "KCSA":
+            await driven.press(key)
+            await driven.pilot.pause()
+            assert driven.app.screen is driven.dashboard
+            assert driven.dashboard.wall
+            assert driven.dashboard.notice is None
+
+
+async def test_while_no_seat_can_be_had_the_wall_says_so(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    server = server_factory(SMALL)
+    await execute(server, "CREATE ROLE app LOGIN")
+    async with waiting_dashboard(target_of(server, user="app"), tmp_path / "a", wall=True) as driven:
+        await driven.shows("w the tables")
+    async with (
+        full(server),
+        waiting_dashboard(target_of(server, user="app"), tmp_path / "a", wall=True) as driven,
+    ):
+        await wait_until(lambda: has(bare(driven), big("FULL", 2)))
+        await driven.shows("What helps", "still trying")
+        await driven.press("w")
+        await driven.pilot.pause()
+        assert not has(bare(driven), big("FULL", 2))
+
+
+async def test_the_graph_reaches_back_as_far_as_anything_is_known_until_a_window_is_chosen(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with dashboard(server, tmp_path / "a") as driven:
+        graph = driven.dashboard._graph
+        await driven.press("right_square_bracket")
+        assert graph.window_seconds == WINDOWS[1]
+        await driven.press("w")
+        assert graph.window_seconds == WINDOWS[0]
+        driven.dashboard._history.span_seconds = lambda _: 7_000.0  # type: ignore[method-assign]
+        await wait_until(lambda: graph.window_seconds == 10_800)
+        await driven.press("left_square_bracket")
+        assert graph.window_seconds == 3_600
+        await driven.press("w")
+        assert graph.window_seconds == WINDOWS[1]
+        await driven.press("w")
+        assert graph.window_seconds == 3_600
+
+
+async def test_what_is_paused_says_that_an_alert_came(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory(TWENTY)
+    async with dashboard(server, tmp_path / "a") as driven:
+        await driven.shows("live")
+        await driven.press("p")
+        async with sessions(server, 16):
+            await driven.shows("FULL: logins are refused (what is shown is paused: p goes on)")
+
+
+def test_alerts_have_the_words_that_scripts_compare_with() -> None:
+    assert [alert.value for alert in Alert] == ["over", "full", "recovered", "outage"]
+
+
+async def test_a_terminal_that_changes_its_size_keeps_the_wall_right(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    server = server_factory(TWENTY)
+    async with sessions(server, 13), dashboard(server, tmp_path / "a", wall=True) as driven:
+        await driven.shows("over the 80% line")
+        pilot: Pilot[None] = driven.pilot
+        for size in ((20, 5), (200, 60), (1, 1), (80, 24), (120, 40)):
+            await pilot.resize_terminal(*size)
+            await wait_until(lambda size=size: len(bare(driven).splitlines()) == size[1])
+            await pilot.pause()
+        await wait_until(lambda: has(bare(driven), big("OVER", 2)))
