@@ -10,7 +10,7 @@ class ExitCode(IntEnum):
     """What a command's exit tells the script that called it."""
 
     DONE = 0
-    """Done, also when ended by SIGTERM."""
+    """Done, also when ended by SIGTERM, or the dashboard by the loss of its terminal."""
     UNEXPECTED = 1
     """A fault of pgtop's own."""
     USAGE = 2

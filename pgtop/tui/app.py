@@ -5,17 +5,17 @@ import contextlib
 import gc
 import io
 import os
-import select
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final
 
 from textual import events
 from textual.actions import parse
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 
 from pgtop.audit import AuditLog, operator
@@ -31,12 +31,14 @@ from pgtop.postgres.seat import Seat
 from pgtop.postgres.seat_hand import SeatHand
 from pgtop.postgres.target import Target
 from pgtop.reaper import Reaper
+from pgtop.tui.abilities import Abilities, hide_dumbness, own_abilities
+from pgtop.tui.colourless import COLOURLESS
 from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.driver import driver_for
 from pgtop.tui.glass import Glass
 from pgtop.tui.themes import ANSI, THEMES
 
 FACE: Final = "dashboard"
-TERMINAL_CHECK_SECONDS: Final = 0.5
 OPENS_AFTER_SECONDS: Final = 1.0
 """How long the screen waits for the rescue role where the ordinary one is refused."""
 
@@ -47,7 +49,10 @@ class PgtopApp(App[None]):
     TITLE = "pgtop"
     CSS_PATH = "pgtop.tcss"
     ENABLE_COMMAND_PALETTE = True
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "quit", "Quit", show=False, priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
+        Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
+    ]
 
     def __init__(
         self,
@@ -58,17 +63,29 @@ class PgtopApp(App[None]):
         first: Snapshot | Outage,
         glass: Glass | None = None,
         history: HistoryStore | None = None,
+        able: Abilities | None = None,
     ) -> None:
-        """`glass` is for where the server may run on this host, `history` for what is kept of it."""
+        """`glass` is for where the server may run on this host, `history` for what is kept of it, and `able`
+        for where there is a terminal."""
+        colour = able.colour if able is not None else "NO_COLOR" not in os.environ
         # Left to itself, Textual makes grey of the colours, and black on black of the terminal's own.
-        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
+        super().__init__(
+            driver_class=driver_for(able) if able is not None else None, ansi_color=None if colour else True
+        )
+        self.no_color = not colour
         for theme in THEMES.values():
             self.register_theme(theme)
-        self.theme = ANSI.name if self.no_color else config.theme
+        self.theme = config.theme if colour else ANSI.name
         for name in self.available_themes.keys() - THEMES.keys():
             self.unregister_theme(name)  # nobody has seen to it that those are legible here
         self.dashboard = DashboardScreen(
-            poller=poller, reaper=reaper, config=config, first=first, glass=glass, history=history
+            poller=poller,
+            reaper=reaper,
+            config=config,
+            first=first,
+            glass=glass,
+            history=history,
+            ascii_only=able is not None and not able.unicode,
         )
 
     def get_default_screen(self) -> Screen[Any]:
@@ -79,21 +96,34 @@ class PgtopApp(App[None]):
         if not gc.isenabled():
             self.call_after_refresh(_collect_from_now_on)
         loop = asyncio.get_running_loop()
-        for ending in (signal.SIGTERM, signal.SIGHUP):
+        for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(ending, self.exit)
-        if sys.stdin.isatty():
-            self.set_interval(TERMINAL_CHECK_SECONDS, self._end_without_terminal)
+        self.app_resume_signal.subscribe(self, self._continued)
+
+    def _fatal_error(self) -> None:
+        """Ends. Textual would print a traceback, and with it whatever a server's text was just then."""
+        self._close_messages_no_wait()
+
+    @property
+    def failure(self) -> Exception | None:
+        """What nobody foresaw, where that ended it."""
+        return self._exception
+
+    def _continued(self, _: App[None]) -> None:
+        """Nothing of what stood on the terminal is there any more, or something is missing."""
+        self.dashboard.come_back()
+        for screen in self.screen_stack:
+            screen.refresh()
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What changes each line on its way to the terminal."""
+        return [COLOURLESS] if self.no_color else super().get_line_filters()
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Paste):
             # An input shows it as it is, escape sequences of a statement copied from a log included.
             event.text = printable(event.text)
         await super().on_event(event)
-
-    def _end_without_terminal(self) -> None:
-        """Ends where the terminal has gone and SIGHUP was ignored or lost: Textual would read it for ever."""
-        if is_hung_up(sys.stdin.fileno()):
-            self.exit()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Every key's action by name, for the command palette."""
@@ -113,13 +143,6 @@ class PgtopApp(App[None]):
             await self.run_action(action, self.dashboard)
 
         return run
-
-
-def is_hung_up(descriptor: int) -> bool:
-    """True where the other end of a terminal's descriptor is gone."""
-    poll = select.poll()
-    poll.register(descriptor, 0)
-    return any(event & (select.POLLHUP | select.POLLERR | select.POLLNVAL) for _, event in poll.poll(0))
 
 
 def _collect_from_now_on() -> None:
@@ -164,11 +187,27 @@ async def run_dashboard(target: Target, config: Config) -> int:
         reaper = Reaper(SeatHand(seat), audit, FACE, person, read_only=config.read_only)
         glass = Glass(target, config.policy, audit, FACE, person, read_only=config.read_only)
         history = HistoryStore(config.history) if config.history is not None else None
-        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass, history=history)
+        able = own_abilities()
+        hide_dumbness()
+        app = PgtopApp(
+            poller=poller,
+            reaper=reaper,
+            config=config,
+            first=first,
+            glass=glass,
+            history=history,
+            able=able,
+        )
         await app.run_async()
         await app.dashboard.finish()
+        if app.failure is not None:
+            raise app.failure
     finally:
         await seat.release()
-        # The screen owns standard error while it is open.
-        sys.stderr.write(later.getvalue())
+        # The screen owns standard error while it is open. The terminal may be gone since, or stand still:
+        # then even writing nothing to it would wait.
+        if said := later.getvalue():
+            with contextlib.suppress(OSError):
+                sys.stderr.write(said)
+                sys.stderr.flush()
     return app.return_code or ExitCode.DONE

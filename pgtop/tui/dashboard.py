@@ -74,9 +74,11 @@ class DashboardScreen(Walling):
         config: Config,
         first: Snapshot | Outage,
         glass: Glass | None = None,
+        ascii_only: bool = False,
         history: HistoryStore | None = None,
     ) -> None:
-        super().__init__(poller=poller, config=config)
+        """`ascii_only` is for a terminal without UTF-8, `history` for what is kept of it."""
+        super().__init__(poller=poller, config=config, ascii_only=ascii_only)
         self.glass = glass
         self._first = first
         seat = poller.probe.seat
@@ -186,6 +188,11 @@ class DashboardScreen(Walling):
         """What is paused does not show it."""
         if said and self.paused and (self.notice is None or self.notice.report is None):
             self.say(f"{said} (what is shown is paused: p goes on)", "alarm")
+
+    def come_back(self) -> None:
+        """Says how old the data is after the program was stopped, and polls at once."""
+        self._show_head()
+        self._poller.wake()
 
     def _show_head(self) -> None:
         super()._show_head()

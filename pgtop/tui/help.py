@@ -46,6 +46,7 @@ KEYS: Final = (
             ("w", "wall view: read from five metres; w again: the tables"),
             ("c", "copy the selected session"),
             ("Ctrl+P", "every command by name"),
+            ("Ctrl+Z", "to the shell; fg comes back"),
             ("F1 ?  q", "this help, quit"),
         ),
     ),

@@ -93,6 +93,9 @@ class Painted(Widget):
         &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,
         &:ansi.-greyed > .cell--good, &:ansi.-greyed > .cell--strong-amber,
         &:ansi.-greyed > .cell--strong-red { text-style: dim; }
+        &:nocolor > .cell--cursor { text-style: reverse; }
+        &:nocolor > .cell--cursor-blurred { text-style: underline; }
+        &:nocolor > .cell--alarm { text-style: bold reverse; }
     }
     """
 

@@ -176,17 +176,37 @@ def _usage(standing: Standing, width: int) -> list[Cell]:
     strong = {"accent": "strong", "amber": "strong-amber", "red": "strong-red"}[style]
     room = width - widest - cell_width(said) - 4
     if room < 10:
-        return [Cell(facts, strong), Cell(clip(said, max(0, width - cell_width(facts))), style)]
+        return _usage_alone(standing, facts, said, width, (strong, style))
     bar = usage_bar(snapshot.usage, min(room, 60), standing.warn_at)
     # The bar begins where it would at the widest figures: it stands still while they grow.
     gap = " " * (2 + widest - cell_width(facts))
     return [Cell(facts, strong), Cell(said, style), Cell(gap), Cell(bar, style)]
 
 
+def _usage_alone(
+    standing: Standing, facts: str, said: str, width: int, styles: tuple[str, str]
+) -> list[Cell]:
+    """The usage without a bar: the fullest form that fits. The figures and the word stay to the last."""
+    snapshot = standing.snapshot
+    line = percent(standing.warn_at)
+    word = {"calm": f"under {line}", "over": f"over {line}", "full": "FULL"}[standing.level]
+    figures = f" {snapshot.counts.total}/{snapshot.slots}"
+    if not snapshot.counts.exact:
+        figures = f" ≤{figures}"
+    forms = (
+        (facts, said),
+        (facts, f" · {word}"),
+        (f"{figures} {percent(snapshot.usage)}", f" {word}"),
+        (figures, f" {word}"),
+    )
+    left, right = next(((a, b) for a, b in forms if cell_width(a + b) <= width), forms[-1])
+    return [Cell(left, styles[0]), Cell(clip(right, max(0, width - cell_width(left))), styles[1])]
+
+
 def _counts(standing: Standing) -> list[Cell]:
     snapshot = standing.snapshot
     counts = snapshot.counts
-    bound = "≥" if counts.hidden else ""  # a state that is hidden may be any of them
+    bound = "≥ " if counts.hidden else ""  # a state that is hidden may be any of them
     cells: list[Cell] = []
     for word, number in (
         ("idle", counts.idle),

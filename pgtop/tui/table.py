@@ -181,8 +181,9 @@ class LineTable(Painted, Generic[Row], can_focus=True):
             cells += [Cell(text, cell.style), Cell(" " * GAP)]
         over = None
         if index == self._cursor:
-            blurred = Style(bgcolor=self.cell_style("cursor-blurred").bgcolor)
-            over = self.cell_style("cursor") if self.has_focus else blurred
+            blurred = self.cell_style("cursor-blurred")
+            marked = Style(bgcolor=blurred.bgcolor, underline=blurred.underline or None)
+            over = self.cell_style("cursor") if self.has_focus else marked
         strip = self.strip(cells, inner, over)
         return Strip([*strip, Segment(scroll_mark, self._look("dim"))])
 

@@ -42,8 +42,9 @@ class View(Screen[None]):
         (30, "-tall"),
     ]
 
-    def __init__(self, *, poller: Poller, config: Config) -> None:
+    def __init__(self, *, poller: Poller, config: Config, ascii_only: bool = False) -> None:
         super().__init__()
+        self._ascii_only = ascii_only
         self._poller = poller
         self._config = config
         self._unpainted = ExitStack()
@@ -73,8 +74,7 @@ class View(Screen[None]):
         yield Lines(id="connecting")
         yield Lines(id="figures")
         yield Lines(id="waiting")
-        ascii_only = not self.app.console.encoding.startswith("utf")
-        yield ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
+        yield ConnectionGraph(ascii_only=self._ascii_only, draws_at_once=False, id="graph")
         yield ApplicationsTable(id="applications")
         yield Lines(id="top")
         yield BackendsTable(

@@ -93,7 +93,7 @@ async def test_hidden_states_are_not_counted_as_none(server: ThrowawayServer, tm
     role = await create_role(server, "plain")
     snapshot = await snapshot_of(server, tmp_path / "a", role.name)
     line = said(head_lines(Standing(snapshot, 0.8, 2.0, None), 80))[2]
-    assert "idle ≥0" in line
+    assert "idle ≥ 0" in line
     assert "GRANT pg_monitor" in line
     assert cell_width(line) <= 80
 
@@ -176,3 +176,14 @@ async def test_a_daemons_own_login_is_not_shown_as_another_one(
         both = msgspec.structs.replace(snapshot, backends=(settled, knock))
         line = said(head_lines(Standing(both, 0.8, 2.0, None), 120))[2]
         assert line.rstrip().endswith("reaper: daemon on host-a, active")
+
+
+@pytest.mark.parametrize(
+    ("total", "slots", "line"),
+    [(83, 97, " 83/97 85% over 80%"), (97, 97, " 97/97 100% FULL"), (4100, 4997, " 4100/4997 over 80%")],
+)
+async def test_20_cells_hold_the_figures_and_the_word(
+    server: ThrowawayServer, tmp_path: Path, total: int, slots: int, line: str
+) -> None:
+    standing = Standing(holding(await snapshot_of(server, tmp_path / "a"), total, slots), 0.8, 2.0, None)
+    assert said(head_lines(standing, 20))[1] == line

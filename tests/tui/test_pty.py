@@ -1,131 +1,21 @@
 """The real program in a real terminal: what only a pty shows."""
 
-import fcntl
 import os
-import pty
-import select
 import signal
-import struct
-import subprocess
 import sys
 import termios
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import psutil
-import pyte
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.filling import SMALL, full
 from tests.postgres.targets import silent_port, stopped
-from tests.servers import execute, fetch_value, session, wait_until
-
-LIMIT_SECONDS = 30
-
-
-class Terminal:
-    """A pty with the program in it, and what a terminal would show of it."""
-
-    def __init__(self, uri: str, home: Path, *arguments: str, ignore_hangup: bool = False) -> None:
-        self.master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        self.before = termios.tcgetattr(slave)
-        self.raw = b""
-        self._screen = pyte.Screen(120, 40)
-        self._stream = pyte.ByteStream(self._screen)
-
-        def take_terminal() -> None:
-            os.setsid()
-            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-            if ignore_hangup:
-                signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "pgtop", uri, "--interval", "0.2", *arguments],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            env={
-                **os.environ,
-                "TERM": "xterm-256color",
-                "HOME": str(home),
-                "XDG_STATE_HOME": str(home / ".local/state"),
-                "LANG": "C.UTF-8",
-            },
-            preexec_fn=take_terminal,
-        )
-        self.slave = slave
-
-    def read(self) -> str:
-        """Reads what there is, and gives the whole screen."""
-        while select.select([self.master], [], [], 0.05)[0]:
-            try:
-                data = os.read(self.master, 65536)
-            except OSError:
-                break
-            if not data:
-                break
-            self.raw += data
-            self._stream.feed(data)
-        return "\n".join(self._screen.display)
-
-    def shows(self, word: str) -> None:
-        """Waits until a word stands on the screen."""
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while word not in self.read():
-            assert time.monotonic() < deadline, f"no {word!r} in {self.read()}"
-            assert self.process.poll() is None, self.read()
-
-    def ends(self) -> int:
-        """Waits until the program has ended; its exit code."""
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while self.process.poll() is None:
-            if self.master >= 0:
-                self.read()
-            assert time.monotonic() < deadline, "still there"
-            time.sleep(0.05)
-        if self.master >= 0:
-            self.read()
-        return self.process.returncode
-
-    def hang_up(self) -> None:
-        """The terminal goes away."""
-        os.close(self.slave)
-        os.close(self.master)
-        self.slave = self.master = -1
-
-
-@contextmanager
-def terminal(
-    server: ThrowawayServer,
-    home: Path,
-    *arguments: str,
-    user: str = "postgres",
-    ignore_hangup: bool = False,
-) -> Iterator[Terminal]:
-    opened = Terminal(server.uri(user=user), home, *arguments, ignore_hangup=ignore_hangup)
-    try:
-        yield opened
-    finally:
-        opened.process.kill()
-        opened.process.wait()
-        for descriptor in (opened.master, opened.slave):
-            if descriptor >= 0:
-                os.close(descriptor)
-
-
-async def no_seat_left(server: ThrowawayServer) -> None:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgtop %'"
-
-    async def none() -> bool:
-        return await fetch_value(server, query) == 0
-
-    await wait_until(none, 15, "a seat is left on the server")
+from tests.servers import execute, session
+from tests.tui.terminals import Terminal, environment_of, no_seat_left, terminal
 
 
 async def test_it_starts_quits_and_restores_the_terminal(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -237,3 +127,33 @@ def leave(opened: Terminal, by: str) -> None:
         opened.process.send_signal(signal.SIGTERM)
     assert opened.ends() == 0
     assert b"Traceback" not in opened.raw
+
+
+async def test_a_fault_of_its_own_ends_it_in_one_line_without_a_traceback(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Nor does what was at hand just then reach the terminal: statements, as they came from the server."""
+    faulty = f"""
+import sys
+from pgtop.cli import main
+from pgtop.tui.dashboard import DashboardScreen
+
+def fails(self):
+    statement = "SELECT secret"
+    raise RuntimeError("out of order\\x1b[2J")
+
+DashboardScreen._tick = fails
+sys.argv = ["pgtop", {server.uri()!r}]
+main()
+"""
+    opened = Terminal([sys.executable, "-c", faulty], environment_of(tmp_path))
+    try:
+        assert opened.ends() == 1
+    finally:
+        opened.close()
+    told = opened.raw.partition(b"\x1b[?1049l")[2]
+    assert b"pgtop: unexpected error: RuntimeError: out of order" in told
+    assert b"secret" not in told
+    assert b"Traceback" not in told
+    assert b"\x1b[2J" not in told
+    await no_seat_left(server)

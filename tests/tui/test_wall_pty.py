@@ -178,13 +178,14 @@ async def test_one_that_fails_is_told_of_and_nothing_else_happens(
 
 @pytest.mark.parametrize("wall", [True, False], ids=["wall", "tables"])
 async def test_the_ansi_theme_sends_no_colour_but_the_terminals_own(
-    server_factory: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wall: bool
+    server_factory: ServerFactory, tmp_path: Path, wall: bool
 ) -> None:
-    monkeypatch.setenv("COLORTERM", "truecolor")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    environment = {"COLORTERM": "truecolor"}
     server = server_factory(TWENTY)
     async with held(server, 13):
-        with terminal(server, tmp_path, "--theme", "ansi", *(["--wall"] if wall else [])) as opened:
+        with terminal(
+            server, tmp_path, "--theme", "ansi", *(["--wall"] if wall else []), environment=environment
+        ) as opened:
             opened.shows("over the 80% line")
             for key, word in ((b"S", "Cancel"), (b"\x10", "Search for commands")):
                 os.write(opened.master, key)
@@ -195,20 +196,19 @@ async def test_the_ansi_theme_sends_no_colour_but_the_terminals_own(
     found = colours(opened)
     assert found & {b"33", b"93"}, "the test sees no colours at all"
     assert not found & {b"38", b"48"}
-    with terminal(server, tmp_path, "--theme", "dark") as opened:
+    with terminal(server, tmp_path, "--theme", "dark", environment=environment) as opened:
         opened.shows("under the 80% line")
         leave(opened, "q")
     assert colours(opened) & {b"38", b"48"}, "the test sees no others"
 
 
 async def test_who_wants_no_colour_gets_none_and_still_sees_the_state_and_the_cursor(
-    server_factory: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server_factory: ServerFactory, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("COLORTERM", "truecolor")
-    monkeypatch.setenv("NO_COLOR", "1")
+    environment = {"COLORTERM": "truecolor", "NO_COLOR": "1"}
     server = server_factory(TWENTY)
     async with held(server, 13):
-        with terminal(server, tmp_path, "--theme", "light", "--wall") as opened:
+        with terminal(server, tmp_path, "--theme", "light", "--wall", environment=environment) as opened:
             opened.shows("over the 80% line")
             os.write(opened.master, b"w")
             opened.shows("backends: ")

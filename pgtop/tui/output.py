@@ -1,0 +1,105 @@
+"""Output: bytes on their way to a terminal that may be slow, stand still, or be gone.
+
+Nobody who writes waits for it. What a terminal does not take within a second is not kept for later, since it
+would show old figures as new ones: it is dropped, and the whole screen is asked for when the terminal reads
+again.
+"""
+
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from threading import Condition, Thread
+from typing import Final
+
+PATIENCE_SECONDS: Final = 1.0
+"""How long something may wait for a terminal that does not read."""
+_AT_ONCE: Final = 16_384
+_WRITABLE_SECONDS: Final = 0.5
+
+
+class Output:
+    """Writes to a descriptor from a thread of its own, from `start` to `close`."""
+
+    def __init__(self, descriptor: int, caught_up: Callable[[], None], lost: Callable[[], None]) -> None:
+        """`caught_up` is called where something was dropped and the terminal reads again, `lost` where it is
+        gone; both in the thread."""
+        self._descriptor = descriptor
+        self._caught_up = caught_up
+        self._lost = lost
+        self._pending: deque[bytes] = deque()
+        self._oldest_at = 0.0
+        self._is_behind = False
+        self._is_lost = False
+        self._is_closing = False
+        self._changed = Condition()
+        # A terminal that stands still must not keep the process from ending.
+        self._thread = Thread(target=self._run, name="terminal output", daemon=True)
+
+    def start(self) -> None:
+        """Begins to write."""
+        self._thread.start()
+
+    def write(self, data: bytes) -> None:
+        """Has something written, in order; drops it where the terminal is behind or gone."""
+        with self._changed:
+            if self._is_behind or self._is_lost:
+                return
+            now = time.monotonic()
+            if self._pending and now - self._oldest_at > PATIENCE_SECONDS:
+                self._pending.clear()
+                self._is_behind = True
+                return
+            if not self._pending:
+                self._oldest_at = now
+            self._pending.append(data)
+            self._changed.notify()
+
+    def finish(self) -> None:
+        """From now on nothing is dropped: what comes puts the terminal back in order."""
+        with self._changed:
+            if self._is_behind:
+                self._is_behind, self._pending = False, deque()
+
+    def close(self, limit_seconds: float) -> None:
+        """Waits until all is written, but no longer than that many seconds."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify()
+        self._thread.join(limit_seconds)
+
+    def _run(self) -> None:
+        while (data := self._next()) is not None:
+            try:
+                self._write_whole(data)
+            except OSError:
+                with self._changed:
+                    self._is_lost = True
+                self._lost()
+                return
+            with self._changed:
+                was_behind, self._is_behind = self._is_behind, False
+            if was_behind:
+                self._caught_up()
+
+    def _next(self) -> bytes | None:
+        """Waits for something to write; None at the end."""
+        with self._changed:
+            while not self._pending:
+                if self._is_closing:
+                    return None
+                self._changed.wait()
+            data = b"".join(self._pending)
+            self._pending.clear()
+            return data
+
+    def _write_whole(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            # Another program may have made this terminal a descriptor that does not wait.
+            with suppress(BlockingIOError):
+                rest = rest[os.write(self._descriptor, rest[:_AT_ONCE]) :]
+                continue
+            select.select([], [self._descriptor], [], _WRITABLE_SECONDS)

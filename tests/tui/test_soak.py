@@ -1,0 +1,63 @@
+"""The short form of `python -m tests.bench.soak`: hundreds of polls leave nothing behind."""
+
+import asyncio
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pgtop import poller as poller_module
+from pgtop.core import group_history
+from pgtop.core.activity import Snapshot
+from pgtop.core.history import TIERS
+from pgtop.demo.server import ThrowawayServer
+from tests.bench.soak import churning
+from tests.bench.soaked import fill, held
+from tests.servers import wait_until
+from tests.tui.screens import Driven, dashboard
+
+SESSIONS = 40
+ROUNDS, POLLS = 8, 60
+
+
+def open_things() -> tuple[int, int, int]:
+    """Tasks, threads and descriptors of this process."""
+    process = psutil.Process()
+    return len(asyncio.all_tasks()), process.num_threads(), process.num_fds()
+
+
+async def polled(driven: Driven, polls: int) -> None:
+    """Waits until the screen has taken in so many more polls."""
+    seen = driven.dashboard.seen
+    for _ in range(polls):
+        last = seen.snapshot
+        await wait_until(lambda last=last: seen.snapshot is not last, 20, "no poll any more")
+    assert seen.outage is None
+
+
+async def test_polls_of_a_churning_server_leave_nothing_behind(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No memory that grows by poll, no task, thread or descriptor; the history stays within its bound."""
+    monkeypatch.setattr(poller_module, "SHORTEST_PAUSE_SECONDS", 0.001)
+    # What the groups' history is bounded to takes a quarter of an hour to come together.
+    monkeypatch.setattr(group_history, "GROUP_EVERY_SECONDS", 1_000_000)
+    before = open_things()
+    with churning(server.uri(), SESSIONS, wave_seconds=2.0):
+        async with dashboard(server, tmp_path / "audit", interval_seconds=0.001) as driven:
+            await driven.shows("application-")
+            seen = driven.dashboard.seen
+            assert isinstance(seen.snapshot, Snapshot)
+            fill(seen.history, seen.snapshot)
+            await polled(driven, POLLS)
+            blocks, things = [], []
+            for _ in range(ROUNDS):
+                await polled(driven, POLLS)
+                blocks.append(held())
+                things.append(open_things())
+            assert len(seen.history) <= sum(kept for _, kept in TIERS)
+        # Sessions come and go, and figures rise and fall with them; what leaks lifts even the lowest.
+        grown = min(blocks[ROUNDS // 2 :]) - min(blocks[: ROUNDS // 2])
+        assert grown < POLLS * ROUNDS * 3 // 4, blocks
+        assert min(things[ROUNDS // 2 :]) <= min(things[: ROUNDS // 2]), things
+    await wait_until(lambda: open_things() == before, 5, f"{open_things()}, not {before}")
