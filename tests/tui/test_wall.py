@@ -127,6 +127,7 @@ async def test_a_note_that_nobody_clears_leaves_the_wall_by_itself(
         driven.dashboard.say("what needs somebody", "alarm")
         driven.dashboard.said_at -= NOTE_SECONDS
         driven.dashboard._tick()
+        await driven.pilot.pause()
         assert "what needs somebody" in bare(driven)
 
 
