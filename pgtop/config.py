@@ -127,7 +127,7 @@ class Config(Discreet, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The least time between two automatic sweeps, the daemon's or the dashboard's."""
     login_probe_seconds: Annotated[
         float, Meta(ge=0, le=86_400, description="give 1s to 1d, or 0 for none")
-    ] = 30.0
+    ] = 60.0
     """How often daemon and dashboard try a login of their own; 0 for never."""
     log_format: Annotated[Literal["text", "json"], Meta(description="give text or json")] = "text"
     """How the daemon's log is written."""

@@ -152,7 +152,7 @@ def _pace(listed: Set[str], own: dict[str, str]) -> list[click.Parameter]:
             "login_probe_seconds",
             Duration(),
             SETTINGS,
-            "how often to try whether others get in (30s); 0 for never",
+            "how often to try whether others get in (1min); 0 for never",
             metavar="DURATION",
         ),
         _option(

@@ -70,9 +70,11 @@ async def log_in(
     unset: frozenset[str] = frozenset(),
     *,
     reach_first: bool = False,
+    knocks: bool = False,
 ) -> Session:
     """Connects to the first host that will do; of its own settings, the session has all but those in `unset`.
 
+    Nothing is asked on a session that only `knocks`: whether a pooler is in between is not known of it.
     `reach_first` where the hosts fell silent: they are not logged in to before they take connections again.
     `pins` remembers, from one refused login to the next, which way a host that leaves the choice
     (sslmode=prefer) is asked, so that one try is one attempt at the server.
@@ -91,6 +93,7 @@ async def log_in(
             share = (deadline - time.monotonic()) / (len(target.endpoints) - tried)
             name, pinned = application_name, {} if pins is None else pins
             attempt = _Attempt(target, endpoint, attributes, name, pinned, unset)
+            attempt.knocks = knocks
             try:
                 return await attempt.run(max(share, 0.0), reach_first)
             except PgtopError as fault:
@@ -120,6 +123,8 @@ class _Attempt:
         pins: Pins,
         unset: frozenset[str],
     ) -> None:
+        self.knocks = False
+        """True where nothing is to be asked on the session."""
         self._target = target
         self._endpoint = endpoint
         self._attributes = attributes
@@ -155,6 +160,9 @@ class _Attempt:
         try:
             _set_socket_options(connection, self._target.socket_options)
             self._check_version(connection)
+            if self.knocks:
+                pid = connection.get_server_pid()
+                return Session(connection, self._endpoint, pid, behind_pooler, self._target.user)
             own_pid = await connection.fetchval("SELECT pg_catalog.pg_backend_pid()")
             pooled = behind_pooler or own_pid != connection.get_server_pid()
             # Through a pooler a setting would stay behind for whoever gets that backend next.

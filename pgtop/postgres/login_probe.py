@@ -36,7 +36,9 @@ async def knock(seat: Seat) -> Knock:
     seconds = min(target.connect_timeout_seconds, KNOCK_SECONDS)
     try:
         session = await log_in(
-            msgspec.structs.replace(target, connect_timeout_seconds=seconds), seat.application_name
+            msgspec.structs.replace(target, connect_timeout_seconds=seconds),
+            seat.application_name,
+            knocks=True,
         )
     except PgtopError as error:
         return _knock(refusing_limit(error), got_in=False)

@@ -30,7 +30,10 @@ class Prepared:
         try:
             statement = self._statements.get(query)
             if statement is None:
-                statement = self._statements[query] = await self.connection.prepare(query)
+                # Named: the driver's unnamed statement is parsed and planned anew for each execution.
+                name = f"pgtop_{len(self._statements)}"
+                statement = await self.connection.prepare(query, name=name)
+                self._statements[query] = statement
             return await statement.fetchrow(*args)
         except _GONE:
             self._may = False

@@ -3,9 +3,9 @@
 Both run in a terminal of 120x40 and refresh every 2 s on one throw-away server, in turn (A B A B), each at
 its defaults. Each figure is the median of the runs, each ratio the median of the ratios within a run: what
 else the machine does weighs on both. CPU is that of the whole process tree, and on the server that of the
-program's backends and of the postmaster, the children it has reaped included. It takes half an hour;
-`--only` measures a part, `--runs` and `--seconds` less of it. The exit status is 1 where a figure is not what
-it must be.
+program's backends and of the postmaster, the children it has reaped included. It takes three quarters of an
+hour; `--only` measures a part, `--runs` and `--seconds` less of it. The exit status is 1 where a figure is
+not what it must be.
 """
 
 import argparse

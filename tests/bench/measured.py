@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from pgtop.demo.server import ThrowawayServer
 from tests.bench.crowd import crowd
 from tests.bench.procs import backends, server_cpu_ns, tree_cpu_ns, tree_rss_bytes
-from tests.bench.recorded import Piece, Recorded, period_seconds
+from tests.bench.recorded import Piece, Recorded, bursts, period_seconds
 from tests.servers import default_binaries
 
 WARM_SECONDS: Final = 16.0
@@ -148,11 +148,13 @@ def traffic(program: Program, server: ThrowawayServer, *, seconds: float) -> Tra
         port = int(relay.stdout.readline())
         with Recorded(program.on(port, 2.0), Path(home)) as run:
             run.run_for(WARM_SECONDS)
+            run.past_a_refresh()
             begin, (received, statements) = run.seconds, counted()
             run.run_for(seconds)
+            run.past_a_refresh()
             end, (received_later, statements_later) = run.seconds, counted()
         relay.stdin.close()
-        count = (end - begin) / period_seconds(run.between(begin, end), 2.0)
+        count = len(bursts(run.between(begin, end)))
     return Traffic((statements_later - statements) / count, (received_later - received) / count)
 
 

@@ -122,6 +122,14 @@ class Recorded:
             for found in asked.finditer(data):
                 self.type((answer % found[1] if b"%s" in answer else answer).decode())
 
+    def past_a_refresh(self) -> None:
+        """Records until something was written and nothing has followed it for a while."""
+        before = len(self.pieces)
+        while len(self.pieces) == before and self.process.poll() is None:
+            self.run_for(0.05)
+        while self.seconds - self.pieces[-1].at < _QUIET_SECONDS:
+            self.run_for(0.05)
+
     def between(self, begin: float, end: float) -> list[Piece]:
         """What it wrote from one second to another."""
         return [piece for piece in self.pieces if begin <= piece.at < end]
@@ -144,15 +152,20 @@ class Recorded:
         raise AssertionError(f"it never stood on the screen:\n{text}")
 
 
-def period_seconds(pieces: Sequence[Piece], interval_seconds: float) -> float:
-    """From one refresh to the next: by the bursts of output, or as asked for where those do not tell."""
-    bursts: list[float] = []
+def bursts(pieces: Sequence[Piece]) -> list[float]:
+    """When each burst of output began."""
+    begun: list[float] = []
     last = -1.0
     for piece in pieces:
         if piece.at - last > _QUIET_SECONDS:
-            bursts.append(piece.at)
+            begun.append(piece.at)
         last = piece.at
-    gaps = [later - earlier for earlier, later in pairwise(bursts)]
+    return begun
+
+
+def period_seconds(pieces: Sequence[Piece], interval_seconds: float) -> float:
+    """From one refresh to the next: by the bursts of output, or as asked for where those do not tell."""
+    gaps = [later - earlier for earlier, later in pairwise(bursts(pieces))]
     if len(gaps) < 4 or abs(median(gaps) - interval_seconds) > interval_seconds / 2:
         return interval_seconds
     return median(gaps)
