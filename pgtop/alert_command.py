@@ -136,6 +136,8 @@ class AlertCommand:
                 problem = await self._run(occasion)
             except OSError as error:
                 problem = f"cannot be run: {error.strerror or type(error).__name__}"
+            except RuntimeError as error:  # this user may have no more threads
+                problem = f"cannot be run: {error}"
             if problem:
                 self._tell(f"the alert command {problem}")
 

@@ -24,6 +24,7 @@ class Poller:
         self._interval_seconds = interval_seconds
         self._due = 0.0
         self._is_out = False
+        self._is_wanted = False
         self._wake = asyncio.Event()
         probe.seat.on_lost = self._seat_lost
 
@@ -45,20 +46,23 @@ class Poller:
         self._wake.set()
 
     def wake(self) -> None:
-        """Lets the next poll begin now."""
+        """Lets the next poll begin now; one that is under way asked before, and is followed by another."""
         self._due = 0.0
+        self._is_wanted = True
         self._wake.set()
 
     async def next(self) -> Snapshot | Outage:
         """Waits until a poll is due, and polls. The first is due at once."""
         await self._until_due()
         started = time.monotonic()
+        self._is_wanted = False
         result = await self.probe.poll()
         self._is_out = isinstance(result, Outage)
         if isinstance(result, Outage):
             self._due = time.monotonic() + result.retry_after_seconds
         else:
-            self._due = max(started + self._interval_seconds, time.monotonic() + SHORTEST_PAUSE_SECONDS)
+            due = started if self._is_wanted else started + self._interval_seconds
+            self._due = max(due, time.monotonic() + SHORTEST_PAUSE_SECONDS)
         return result
 
     async def _until_due(self) -> None:

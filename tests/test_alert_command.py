@@ -4,6 +4,7 @@ import asyncio
 import json
 import shlex
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,27 @@ async def test_one_that_is_gone_by_then_is_told(tmp_path: Path) -> None:
     command.hear(occasion())
     await wait_until(lambda: told)
     assert told == ["the alert command cannot be run: No such file or directory"]
+
+
+async def test_where_no_thread_can_be_had_that_is_told_and_the_next_is_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, told = tmp_path / "heard", []
+    command = AlertCommand(
+        [*script(tmp_path, "open(sys.argv[1], 'w').write('x\\n')"), str(heard)], told.append
+    )
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        command.hear(occasion())
+        await wait_until(lambda: told)
+    assert told == ["the alert command cannot be run: can't start new thread"]
+    command.hear(occasion())
+    await wait_until(lambda: lines(heard) == ["x"])
+    await command.finish()
 
 
 async def test_one_that_reads_nothing_is_not_waited_for(tmp_path: Path) -> None:

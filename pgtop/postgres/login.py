@@ -6,11 +6,12 @@ import ipaddress
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import asyncpg
 
+from pgtop.core.text import printable
 from pgtop.errors import PgtopError
 from pgtop.postgres.faults import DRIVER_ERRORS, connect_error
 from pgtop.postgres.outages import STARTING, TIMEOUT, UNREACHABLE, LoginError
@@ -138,10 +139,16 @@ class _Attempt:
         """A session on this host; raises PgtopError, also where it takes longer than the limit."""
         try:
             async with asyncio.timeout(limit_seconds):
-                await _look_up(self._endpoint)
+                addresses = await _look_up(self._endpoint)
                 if reach_first and not self._endpoint.is_socket:
-                    await reach(self._endpoint.address, self._endpoint.port)
+                    await reach(addresses, self._endpoint.port)
                 return await self._log_in()
+        except RuntimeError as error:  # a look-up needs a thread
+            raise LoginError(
+                f"{self._endpoint.label} cannot be looked up ({printable(str(error))})",
+                "this machine may let its user begin no more threads; name the host by its address",
+                UNREACHABLE,
+            ) from error
         except DRIVER_ERRORS as error:
             given = self._password is not None
             raise connect_error(error, self._target, self._endpoint, password_given=given) from error
@@ -269,17 +276,18 @@ def _set_socket_options(connection: Connection, options: SocketOptions) -> None:
             peer.setsockopt(socket.IPPROTO_TCP, _TCP_THIN_LINEAR_TIMEOUTS, 1)
 
 
-async def _look_up(endpoint: Endpoint) -> None:
-    """Resolves the host's name in a thread that nobody waits for at exit.
+async def _look_up(endpoint: Endpoint) -> Sequence[str]:
+    """The addresses of a host, its name resolved in a thread that nobody waits for at exit.
 
     The driver's own look-up runs in asyncio's executor, which a dead name server would keep the whole
     program from leaving; after this one it is answered at once.
     """
     if endpoint.is_socket or _is_address(endpoint.address):
-        return
-    await unawaited_at_exit(
+        return (endpoint.address,)
+    found = await unawaited_at_exit(
         lambda: socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
     )
+    return [str(place[0]) for *_, place in found]
 
 
 def _is_address(host: str) -> bool:

@@ -6,22 +6,24 @@ network was down finds out long after it is up again. So another one is begun ea
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Final
 
 EVERY_SECONDS: Final = 1.0
 """Between two attempts; the earlier ones go on, for hosts that are far away."""
 
 
-async def reach(address: str, port: int) -> None:
-    """Waits until the host takes a TCP connection, which is closed at once.
+async def reach(addresses: Sequence[str], port: int) -> None:
+    """Waits until the host takes a TCP connection at one of its addresses, which is closed at once.
 
-    Costs a server a process for an instant, and no slot. Raises OSError where it refuses; whoever calls this
-    bounds it in time.
+    Addresses and no name: each attempt would ask for it in a thread that the program's end waits for. Costs a
+    server a process for an instant, and no slot. Raises OSError where it refuses; whoever calls this bounds
+    it in time.
     """
     attempts: set[asyncio.Task[None]] = set()
     try:
         while True:
-            attempts.add(asyncio.ensure_future(_connect(address, port)))
+            attempts.add(asyncio.ensure_future(_connect(addresses, port)))
             done, _ = await asyncio.wait(attempts, timeout=EVERY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if done:
                 return done.pop().result()
@@ -31,8 +33,17 @@ async def reach(address: str, port: int) -> None:
             attempt.add_done_callback(_forget)
 
 
-async def _connect(address: str, port: int) -> None:
-    _, writer = await asyncio.open_connection(address, port)
+async def _connect(addresses: Sequence[str], port: int) -> None:
+    refused = OSError("the host has no address")
+    for address in addresses:
+        try:
+            _, writer = await asyncio.open_connection(address, port)
+        except OSError as error:
+            refused = error
+        else:
+            break
+    else:
+        raise refused
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -126,6 +126,8 @@ class DashboardScreen(Walling):
         self._take(message.result, refused=message.refused)
 
     def _take(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
+        if self._sight.beat():
+            self._poller.wake()  # it may have been asked for before
         self.refusing = self._logins.limit
         if self.glass is not None:
             refused_here = result.kind == FULL if isinstance(result, Outage) else self.refusing is not None

@@ -51,6 +51,7 @@ class Output:
             if self._pending and now - self._oldest_at > PATIENCE_SECONDS:
                 self._pending.clear()
                 self._is_behind = True
+                self._changed.notify()
                 return
             if not self._pending:
                 self._oldest_at = now
@@ -85,9 +86,10 @@ class Output:
                 self._caught_up()
 
     def _next(self) -> bytes | None:
-        """Waits for something to write; None at the end."""
+        """Waits for something to write, or to catch up on; None at the end."""
         with self._changed:
-            while not self._pending:
+            # Nothing may have been under way when it fell behind: it was this thread that did not run.
+            while not (self._pending or self._is_behind):
                 if self._is_closing:
                     return None
                 self._changed.wait()

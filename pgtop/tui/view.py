@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from textual.app import ComposeResult
+from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -309,7 +310,12 @@ class View(Screen[None]):
             self._filter.display = bool(self._filter.value)
         self._show_foot()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
+        if event.size != self.app.size:
+            # The next size is on its way. A screen echoes each that it is laid out for: two that are under
+            # way at once would make it change between them for ever.
+            event.prevent_default()
+            return
         self.call_later(self._paint)
         self.call_after_refresh(self.show_all)
 

@@ -4,6 +4,7 @@ import os
 import secrets
 import signal
 import socket
+import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from pgtop.postgres.outages import (
     SeatLostError,
     refusing_limit,
 )
+from pgtop.postgres.reach import reach
 from pgtop.postgres.target import Target
 from tests.conftest import ServerFactory
 from tests.postgres.targets import is_told, refusal, seat_on, silent_port, target_of
@@ -224,6 +226,27 @@ async def test_no_socket_in_the_directory(tmp_path: Path) -> None:
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 80])
 async def test_a_host_that_is_not_known(host: str) -> None:
     is_told(await refusal(nowhere(host, 5432)), UNREACHABLE, f'host name "{host}" is not known')
+
+
+async def test_no_thread_to_look_a_name_up_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    error = await refusal(nowhere("localhost", 5432))
+    is_told(error, UNREACHABLE, "localhost:5432 cannot be looked up (can't start new thread)", "address")
+
+
+async def test_a_host_is_reached_at_any_of_its_addresses_without_asking_a_name_server(
+    server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("a name server is asked")
+
+    monkeypatch.setattr(socket, "getaddrinfo", asked)
+    await reach(["::1", "127.0.0.1"], server.port)
+    with pytest.raises(OSError, match="::1"):
+        await reach(["::1"], server.port)
 
 
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])

@@ -18,7 +18,7 @@ from pgtop.postgres.probe import Probe, decode
 from pgtop.postgres.seat import Seat
 from pgtop.reaper import Outcome
 from tests.conftest import ServerFactory
-from tests.postgres.targets import seat_on, target_of
+from tests.postgres.targets import seat_on, stopped, target_of
 from tests.reaping import face_on, found
 from tests.servers import create_role, execute, session, sessions, wait_until
 
@@ -235,3 +235,19 @@ async def test_a_chain_of_waiting_sessions_is_told(server: ThrowawayServer) -> N
 
 async def waits(probe: Probe) -> bool:
     return (await probe.snapshot()).waiting_on_locks == 1
+
+
+async def test_what_is_woken_while_a_poll_is_under_way_polls_once_more(server: ThrowawayServer) -> None:
+    """What changed since then is to be seen at once, and not an interval later."""
+    async with seat_on(target_of(server)) as seat:
+        poller = Poller(Probe(seat), 3600)
+        await poller.next()
+        poller.wake()
+        with stopped(seat.own_pid):
+            polling = asyncio.ensure_future(poller.next())
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            poller.wake()
+        async with asyncio.timeout(20):
+            assert isinstance(await polling, Snapshot)
+            assert isinstance(await poller.next(), Snapshot)
