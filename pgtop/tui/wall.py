@@ -214,9 +214,7 @@ def top_count(down: int) -> int:
     return next((count for least, count in _TOP if down >= least), 0)
 
 
-def top_lines(
-    groups: Sequence[Group], by: GroupBy, across: int, most: int, *, is_old: bool = False
-) -> list[list[Cell]]:
+def top_lines(groups: Sequence[Group], by: GroupBy, across: int, most: int) -> list[list[Cell]]:
     """The largest `most` groups with their shares of the slots, and how many sessions all others have."""
     if not most:
         return []
@@ -225,14 +223,13 @@ def top_lines(
     lines = [[Cell(clip(f" {HEADS[by]}{more}", across), "title")]]
     names = max(8, min(40, across // 2 - 10))
     bar = max(0, across - names - 10)
-    number, share = ("dim", "dim") if is_old else ("strong", "accent")
     for each in shown:
         name = fit(key_name(each.key, by), names)
         lines.append(
             [
-                Cell(f" {each.total:>5}  ", number),
-                Cell(name, "dim" if is_old else ""),
-                Cell(f" {share_bar(each.share, bar)}", share),
+                Cell(f" {each.total:>5}  ", "strong"),
+                Cell(name),
+                Cell(f" {share_bar(each.share, bar)}", "accent"),
             ]
         )
     return lines + [[]] * (most - len(shown))
