@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from pgtop.core.activity import Outage
 from pgtop.core.groups import Group, GroupBy
 from pgtop.core.refusal import Limit
-from pgtop.core.text import cell_width, clip, duration, fit, percent
+from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
 from pgtop.tui.applications import HEADS, key_name
 from pgtop.tui.big import SMALL, big, digits, width
 from pgtop.tui.cells import share_bar
@@ -200,7 +200,7 @@ def _counts(standing: Standing | None) -> str:
         return ""
     counts = standing.snapshot.counts
     if counts.hidden:
-        return f"{counts.hidden} states hidden: GRANT pg_monitor"
+        return f"{plural(counts.hidden, 'state')} hidden: GRANT pg_monitor"
     waiting = standing.snapshot.waiting_on_locks
     locks = f" · {waiting} on locks" if waiting else ""
     return f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}{locks}"
