@@ -52,7 +52,8 @@ class ApplicationsTable(LineTable[Group]):
         self._history = history
         since = history.compared_with(self._now)
         span = GROUP_SPAN_SECONDS if since is None else (self._now - since) / 1_000_000
-        self._change_span = "change" if since is None else f"in {max(1, round(span / 60))}m"
+        minutes = f"in {round(span / 60)}m" if span >= 60 else "in <1m"
+        self._change_span = "change" if since is None else minutes
         self.show(groups)
 
     def choose(self, row: Group) -> GroupKey | None:

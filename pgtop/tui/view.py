@@ -286,7 +286,11 @@ class View(Screen[None]):
 
     def say(self, said: str, style: str = "note", report: Report | None = None) -> None:
         """Shows a notice that stays until it is read (Esc)."""
-        self.notice = Notice(said, style, report)
+        self.notify_of(Notice(said, style, report))
+
+    def notify_of(self, notice: Notice) -> None:
+        """Shows this notice until it is read."""
+        self.notice = notice
         self.said_at = time.monotonic()
         self._show_foot()
 

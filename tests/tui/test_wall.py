@@ -285,7 +285,20 @@ async def test_what_is_paused_says_that_an_alert_came(server_factory: ServerFact
         await driven.shows("live")
         await driven.press("p")
         async with sessions(server, 16):
-            await driven.shows("FULL: logins are refused (what is shown is paused: p goes on)")
+            await driven.shows("✗ FULL: logins are refused (what is shown is paused: p goes on)")
+
+
+async def test_an_alert_on_what_is_paused_takes_no_word_away_of_who_answers_now(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """A server that was full and is empty since it was restarted: one word does not hide the other."""
+    server = server_factory(TWENTY)
+    async with dashboard(server, tmp_path / "a", login_probe_seconds=0.0) as driven, sessions(server, 16):
+        await driven.shows("FULL")
+        await driven.press("p")
+        server.restart()
+        await driven.shows("was restarted at", "· recovered (what is shown is paused: p goes on)")
+        assert "✗ " not in driven.text
 
 
 def test_alerts_have_the_words_that_scripts_compare_with() -> None:
