@@ -1,10 +1,13 @@
-"""Bars take exactly their cells and never show more, or less, than there is."""
+"""Bars and columns take exactly their cells, and never show more, or less, than there is."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.text import cell_width
+from pgtop.tui.backends import BackendsTable
 from pgtop.tui.cells import share_bar, usage_bar
+from pgtop.tui.columns import GAP, lay_out
 
 WIDTHS = st.integers(-2, 80)
 LINES = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
@@ -49,3 +52,15 @@ def test_the_mark_stands_where_the_line_is() -> None:
 
 def test_eighths_are_drawn() -> None:
     assert share_bar(11 / 32, 4) == "█▍  "
+
+
+@pytest.mark.parametrize("width", range(19, 240))
+def test_no_column_of_the_list_is_cut_off_and_the_most_needed_stay(width: int) -> None:
+    """An age without its unit would be another age."""
+    laid_out = lay_out(BackendsTable.COLUMNS, width, BackendsTable.LAST_WIDTH)
+    widths = {column.key: cells for column, cells in laid_out}
+    assert sum(widths.values()) + GAP * (len(widths) - 1) <= width
+    assert all(cells >= column.width for column, cells in laid_out[:-1])
+    assert widths["idle"] >= len("59m 59s")
+    assert "application" in widths or width < 39
+    assert ("session" in widths and "user" in widths) or width < 79
