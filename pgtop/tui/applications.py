@@ -29,12 +29,12 @@ class ApplicationsTable(LineTable[Group]):
         Column("name", "applications", 20, grow=20),
         Column("user", "user", 10, grow=6, drop=1),
         Column("total", "total", 5, right=True),
-        Column("idle", "idle", 5, right=True),
-        Column("active", "active", 6, right=True),
-        Column("in_transaction", "in txn", 6, right=True),
-        Column("oldest", "oldest idle", 11, right=True),
-        Column("change", "change", 7, right=True),
-        Column("share", "share", 0),
+        Column("idle", "idle", 5, right=True, squeezed=6),
+        Column("active", "active", 6, right=True, squeezed=3),
+        Column("in_transaction", "in txn", 6, right=True, squeezed=2),
+        Column("oldest", "oldest idle", 11, right=True, squeezed=5),
+        Column("change", "change", 7, right=True, squeezed=4),
+        Column("share", "share", 0, squeezed=1),
     )
     LAST_WIDTH: ClassVar[int] = 8
 
