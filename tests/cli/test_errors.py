@@ -176,7 +176,7 @@ def test_a_fault_of_our_own_is_one_line(tmp_path: Path) -> None:
     """Status 1 without a traceback, unless PGTOP_DEBUG asks for it; then every line of it is printable."""
     code = (
         "import pgtop.snapshot as face, pgtop.cli, sys\n"
-        "async def look(*_): raise RuntimeError('a\\x1b[2J\\nb')\n"
+        "async def look(*_, **__): raise RuntimeError('a\\x1b[2J\\nb')\n"
         "face.look = look\n"
         "sys.exit(pgtop.cli.run(['snapshot']))\n"
     )

@@ -72,6 +72,7 @@ async def watched(server: ThrowawayServer, home: Path) -> AsyncIterator[tuple[Re
         "CREATE ROLE watcher LOGIN PASSWORD 'known'",
         "GRANT pg_monitor, pg_signal_backend TO watcher",
         "CREATE ROLE app LOGIN PASSWORD 'app'",
+        "CHECKPOINT",  # a crash takes along what is not written yet
     )
     async with relay(server) as way:
         conninfo = f"postgresql://watcher:known@127.0.0.1:{way.port}/watched?connect_timeout=2"

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -19,7 +20,8 @@ from tests.conftest import ServerFactory
 from tests.postgres.targets import stopped
 from tests.relay import relay
 from tests.servers import fetch_value, session, wait_until
-from tests.tui.test_pty import Terminal, default_audit_log_below, no_seat_left
+from tests.tui.terminals import Terminal, environment_of, no_seat_left
+from tests.tui.test_pty import default_audit_log_below
 
 LONGER_THAN_STILL_SECONDS = 5.0
 SEAT = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard@%'"
@@ -28,14 +30,12 @@ SEAT = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop dash
 @asynccontextmanager
 async def opened(uri: str, home: Path) -> AsyncIterator[Terminal]:
     """The program in a terminal, on a server."""
-    program = Terminal(uri, home, "--idle-after", "1s")
+    command = [sys.executable, "-m", "pgtop", uri, "--interval", "0.2", "--idle-after", "1s"]
+    program = Terminal(command, environment_of(home))
     try:
         yield program
     finally:
-        program.process.kill()
-        program.process.wait()
-        for descriptor in (program.master, program.slave):
-            os.close(descriptor)
+        program.close()
 
 
 async def test_a_yes_to_what_was_seen_before_a_suspension_ends_nobody(
