@@ -1,6 +1,7 @@
 """What went wrong, told to people: each error of driver, network and server as a sentence and its mend."""
 
 import errno
+import os
 import re
 import socket
 import ssl
@@ -158,7 +159,7 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
         )
     if numbers & _NO_ROUTE:
         return LoginError(
-            f"{place.label} cannot be reached ({text_of(error)})", "check the network", UNREACHABLE
+            f"{place.label} cannot be reached ({_in_words(error)})", "check the network", UNREACHABLE
         )
     if is_plain_refused(error) and target.tls.sslmode in ("allow", "prefer"):
         return _no_postgres(error, place)  # a server without TLS says so, and the driver goes on without
@@ -168,10 +169,15 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
             "turn ssl on at the server, or use sslmode=prefer where the network is safe",
         )
     return LoginError(
-        f"{place.label} broke off the login ({text_of(error)})",
+        f"{place.label} broke off the login ({_in_words(error)})",
         "is a PostgreSQL server behind this port, and is it up?",
         UNREACHABLE,
     )
+
+
+def _in_words(error: OSError) -> str:
+    """What the system calls it: the libraries' own words are for those who program with them."""
+    return ", ".join(map(os.strerror, sorted(_errnos(error)))) or "the connection was closed"
 
 
 def _unknown_host(place: Endpoint) -> PgtopError:

@@ -11,6 +11,7 @@ from pgtop.core.alerts import Alert, Sight, Watch, sight, watched
 from pgtop.core.json_text import timestamp
 from pgtop.core.refusal import Limit, held_by_connecting
 from pgtop.core.text import percent
+from pgtop.tui.notices import Notice
 from pgtop.tui.seen import Seen
 from pgtop.tui.waiting import outage_sentence
 
@@ -38,15 +39,15 @@ class Alarm:
             AlertCommand(command_words(config.on_alert), self._failed) if config.on_alert else None
         )
 
-    def polled(self, result: Snapshot | Outage, refusing: Limit | None) -> str:
-        """To be told after each poll, and what refuses other logins; an alert in words, "" for none."""
+    def polled(self, result: Snapshot | Outage, refusing: Limit | None) -> Notice | None:
+        """To be told after each poll, and what refuses other logins; an alert in words, None for none."""
         self._refusing = refusing
         return self._step(sight(result, self._warn_at, refused=refusing is not None))
 
-    def tick(self) -> str:
+    def tick(self) -> Notice | None:
         """To be told each second: an outage is an alert when it has lasted, not when it is tried again."""
         is_out = self._watch.out_since is not None and self._seen.outage is not None
-        return self._step(Sight(None)) if is_out else ""
+        return self._step(Sight(None)) if is_out else None
 
     async def finish(self) -> None:
         """Leaves no command behind."""
@@ -56,15 +57,16 @@ class Alarm:
     def _failed(self, said: str) -> None:
         self.problem = said
 
-    def _step(self, seen: Sight) -> str:
+    def _step(self, seen: Sight) -> Notice | None:
         self._watch, alert = watched(self._watch, seen, time.monotonic())
         if alert is None:
-            return ""
+            return None
         if self._ring is not None:
             self._ring()
         if self._command is not None:
             self._command.hear(self._occasion(alert))
-        return _WORDS.get(alert, f"over the {percent(self._warn_at)} line")
+        said = _WORDS.get(alert, f"over the {percent(self._warn_at)} line")
+        return Notice(said, "note" if alert is Alert.RECOVERED else "alarm")
 
     def _occasion(self, alert: Alert) -> Occasion:
         outage, snapshot = self._seen.outage, self._seen.snapshot

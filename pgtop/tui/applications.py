@@ -29,12 +29,12 @@ class ApplicationsTable(LineTable[Group]):
         Column("name", "applications", 20, grow=20),
         Column("user", "user", 10, grow=6, drop=1),
         Column("total", "total", 5, right=True),
-        Column("idle", "idle", 5, right=True),
-        Column("active", "active", 6, right=True),
-        Column("in_transaction", "in txn", 6, right=True),
-        Column("oldest", "oldest idle", 11, right=True),
-        Column("change", "change", 7, right=True),
-        Column("share", "share", 0),
+        Column("idle", "idle", 5, right=True, squeezed=6),
+        Column("active", "active", 6, right=True, squeezed=3),
+        Column("in_transaction", "in txn", 6, right=True, squeezed=2),
+        Column("oldest", "oldest idle", 11, right=True, squeezed=5),
+        Column("change", "change", 7, right=True, squeezed=4),
+        Column("share", "share", 0, squeezed=1),
     )
     LAST_WIDTH: ClassVar[int] = 8
 
@@ -52,7 +52,8 @@ class ApplicationsTable(LineTable[Group]):
         self._history = history
         since = history.compared_with(self._now)
         span = GROUP_SPAN_SECONDS if since is None else (self._now - since) / 1_000_000
-        self._change_span = "change" if since is None else f"in {max(1, round(span / 60))}m"
+        minutes = f"in {round(span / 60)}m" if span >= 60 else "in <1m"
+        self._change_span = "change" if since is None else minutes
         self.show(groups)
 
     def choose(self, row: Group) -> GroupKey | None:

@@ -57,7 +57,7 @@ class AutoDialog(ArmedDialog[bool]):
 
     def action_confirm(self) -> None:
         """Says yes to what is shown."""
-        if self.is_armed:
+        if self.is_armed and self.is_legible():
             self.dismiss(True)
 
     def action_leave(self) -> None:

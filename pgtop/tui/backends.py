@@ -48,15 +48,15 @@ class BackendsTable(LineTable[Backend]):
         Column("marks", "", 2),
         Column("pid", "PID", 7, right=True),
         Column("idle", "idle age", 9, right=True),
-        Column("session", "session", 8, right=True),
+        Column("session", "session", 8, right=True, squeezed=1),
         Column("xact", "in txn", 7, right=True, drop=4),
-        Column("state", "state", 11),
-        Column("application", "application", 14, grow=14),
-        Column("user", "user", 8, grow=8),
+        Column("state", "state", 11, squeezed=3),
+        Column("application", "application", 14, grow=14, squeezed=5),
+        Column("user", "user", 8, grow=8, squeezed=2),
         Column("database", "database", 8, grow=8, drop=2),
         Column("client", "client", 15, grow=8, drop=3),
         Column("wait", "wait", 12, grow=12, drop=1),
-        Column("query", "query", 0),
+        Column("query", "query", 0, squeezed=4),
     )
     LAST_WIDTH: ClassVar[int] = 16
     SHOW_TITLE: ClassVar[bool] = True

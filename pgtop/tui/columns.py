@@ -18,6 +18,8 @@ class Column(NamedTuple):
     """How many cells it takes more at most where there is room."""
     drop: int = 0
     """Narrow tables drop the columns with a number, the lowest first; 0 stays always."""
+    squeezed: int = 0
+    """Where not even the rest fits, the columns with a number go, the lowest first: none is cut off."""
 
 
 class Cell(NamedTuple):
@@ -49,7 +51,10 @@ def lay_out(columns: Sequence[Column], width: int, last_width: int) -> list[tupl
 
     while droppable and left() < last_width:
         kept.remove(droppable.pop(0))
-    spare = max(0, left() - last_width) // 2
+    squeezed = sorted((column for column in kept if column.squeezed), key=lambda column: column.squeezed)
+    while squeezed and left() < (kept[-1].width if kept[-1].right else 0):
+        kept.remove(squeezed.pop(0))
+    spare = max(0, left() - max(last_width, kept[-1].width)) // 2
     asked = sum(column.grow for column in kept[:-1])
     widths = [
         column.width + (min(column.grow, spare * column.grow // asked) if asked else 0)

@@ -25,6 +25,7 @@ from pgtop.tui.dialogs import ReportDialog
 from pgtop.tui.glass import Glass
 from pgtop.tui.keeping import Keeping
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
+from pgtop.tui.notices import Notice
 from pgtop.tui.sight import Sight
 from pgtop.tui.view import SHORT_LINES
 from pgtop.tui.walling import Walling
@@ -168,7 +169,7 @@ class DashboardScreen(Walling):
         if is_alien and self._auto.is_on:
             self._auto.turn_off()
             said += " · automatic reaping is off"
-        self.say(said, "alarm" if is_alien else "note")
+        self.notify_of(Notice(said, "alarm" if is_alien else "note", succession=said))
 
     def _tick(self) -> None:
         self._alert(self._alarm.tick())
@@ -186,10 +187,10 @@ class DashboardScreen(Walling):
     def _ring(self) -> None:
         self.app.bell()
 
-    def _alert(self, said: str) -> None:
+    def _alert(self, alert: Notice | None) -> None:
         """What is paused does not show it."""
-        if said and self.paused and (self.notice is None or self.notice.report is None):
-            self.say(f"{said} (what is shown is paused: p goes on)", "alarm")
+        if alert is not None and self.paused and (self.notice is None or self.notice.report is None):
+            self.notify_of(notices.with_alert(self.notice, alert))
 
     def come_back(self) -> None:
         """Says how old the data is after the program was stopped, and polls at once."""

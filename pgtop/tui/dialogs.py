@@ -87,6 +87,15 @@ class ArmedDialog(ModalScreen[Answer]):
         """True once what is asked has been on the screen for ARM_SECONDS."""
         return time.monotonic() >= self._armed_at
 
+    def is_legible(self) -> bool:
+        """Whether the yes stands whole on the screen; says so where the terminal is too small for it."""
+        place = self.find_widget(self.query_one("#confirm", Button))
+        legible = place.visible_region == place.region
+        if not legible:
+            text = told("too small: enlarge the terminal", inner_width(self), "amber")
+            self.query_one("#dialog-text", Lines).show(text)
+        return legible
+
     def on_key(self, event: events.Key) -> None:
         if event.time < self._armed_at and event.key not in ("n", "escape"):
             event.stop()
@@ -176,7 +185,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
 
     def action_confirm(self) -> None:
         """Says yes to what is shown."""
-        if self.is_armed and self.plan.victims and not self._is_void:
+        if self.is_armed and self.plan.victims and not self._is_void and self.is_legible():
             self.dismiss(self.plan)
 
     def expire(self, said: str) -> None:

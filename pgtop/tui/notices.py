@@ -29,6 +29,8 @@ class Notice(NamedTuple):
     """What `o` shows session by session."""
     usage: str = ""
     """`86% → 61%`, measured by the first poll after an act."""
+    succession: str = ""
+    """Who answers now, where this says so: no alert takes it away unread."""
 
 
 SWEEP: Final = Key("S", "sweep", "screen.sweep")
@@ -59,6 +61,15 @@ def with_usage(notice: Notice, snapshot: Snapshot) -> Notice:
     if report is None or notice.usage or report.plan.act is Act.CANCEL:
         return notice
     return notice._replace(usage=f"{percent(report.plan.usage_before)} → {percent(snapshot.usage)}")
+
+
+def with_alert(notice: Notice | None, alert: Notice) -> Notice:
+    """The alert on a screen that is paused and does not show it, beside who answers now."""
+    said = f"{alert.said} (what is shown is paused: p goes on)"
+    if notice is None or not notice.succession:
+        return alert._replace(said=said)
+    style = "alarm" if "alarm" in (notice.style, alert.style) else "note"
+    return Notice(f"{notice.succession} · {said}", style, succession=notice.succession)
 
 
 def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:

@@ -235,10 +235,13 @@ def _counts(standing: Standing) -> list[Cell]:
 def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: int) -> list[list[Cell]]:
     """What is wrong, what is done about it, and how old the data on the screen is (None: there is none).
 
-    In at most `most` lines.
+    In at most `most` lines: the age, which the head shows too, only where there is room for it.
     """
     age = "" if age_seconds is None else f" · data {duration(age_seconds)} old"
-    said = few_lines(f"✗ {outage_sentence(outage)}{age}", width - 2, most)
+    wrong = f"✗ {outage_sentence(outage)}"
+    said = few_lines(wrong + age, width - 2, most)
+    if age and not said[-1].endswith(" old"):
+        said = few_lines(wrong, width - 2, most)
     return [[Cell(f" {line}".ljust(width), "alarm")] for line in said]
 
 

@@ -20,13 +20,13 @@ class SessionList(LineTable[Judged | Result]):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mark", "", 6),
         Column("pid", "PID", 7, right=True),
-        Column("application", "application", 14, grow=12),
+        Column("application", "application", 14, grow=12, squeezed=3),
         Column("user", "user", 8, grow=8, drop=3),
         Column("database", "database", 8, grow=8, drop=2),
         Column("client", "client", 15, grow=8, drop=1),
         Column("state", "state", 11, drop=4),
-        Column("age", "idle age", 8, right=True),
-        Column("why", "why", 0),
+        Column("age", "idle age", 8, right=True, squeezed=2),
+        Column("why", "why", 0, squeezed=1),
     )
     LAST_WIDTH: ClassVar[int] = 24
 
@@ -84,7 +84,7 @@ class OutcomeList(SessionList):
 
 _ON_HOST: Final = (
     *SessionList.COLUMNS[1:2],
-    Column("user", "user", 10, grow=12),
+    Column("user", "user", 10, grow=12, squeezed=3),
     Column("database", "database", 10, grow=12, drop=2),
     *SessionList.COLUMNS[5:],
 )

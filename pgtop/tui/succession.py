@@ -21,7 +21,7 @@ def succession(before: Snapshot, now: Snapshot) -> str:
     where = printable(now.server.address)
     role = "a standby" if other.in_recovery else "a primary"
     if not same_cluster(before, now):
-        return f"ANOTHER DATABASE CLUSTER answers at {where} now, {role}: the graph begins anew"
+        return f"ANOTHER DATABASE CLUSTER answers at {where} now, {role}, and the graph is its own"
     if one.postmaster_start == other.postmaster_start:
         if one.in_recovery == other.in_recovery:
             return ""  # nothing but what this role may read of it

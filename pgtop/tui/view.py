@@ -140,7 +140,7 @@ class View(Screen[None]):
             self._lines("waiting").show(waiting_lines(self._awaited(outage), width, room))
         self.set_class(outage is not None, "-outage")
         self.set_class(self.wall, "-wall")
-        for greyed in (self._applications, self._backends, self._lines("head")):
+        for greyed in (self._applications, self._backends, self._lines("head"), self._lines("top")):
             greyed.set_class(outage is not None, "-greyed")
         self._graph.greyed = outage is not None
         age = self.seen.age_of(snapshot) if snapshot is not None else None
@@ -176,8 +176,7 @@ class View(Screen[None]):
         width, height = self.size
         by = self._applications.by
         groups = self.seen.groups(by, self.shown) if self.shown is not None else ()
-        is_old = self.seen.outage is not None or self._is_late
-        self._lines("top").fit(top_lines(groups, by, width, top_count(height), is_old=is_old))
+        self._lines("top").fit(top_lines(groups, by, width, top_count(height)))
 
     @property
     def _is_late(self) -> bool:
@@ -288,7 +287,11 @@ class View(Screen[None]):
 
     def say(self, said: str, style: str = "note", report: Report | None = None) -> None:
         """Shows a notice that stays until it is read (Esc)."""
-        self.notice = Notice(said, style, report)
+        self.notify_of(Notice(said, style, report))
+
+    def notify_of(self, notice: Notice) -> None:
+        """Shows this notice until it is read."""
+        self.notice = notice
         self.said_at = time.monotonic()
         self._show_foot()
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from pgtop.core.activity import Outage
 from pgtop.core.groups import Group, GroupBy
 from pgtop.core.refusal import Limit
-from pgtop.core.text import cell_width, clip, duration, fit, percent
+from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
 from pgtop.tui.applications import HEADS, key_name
 from pgtop.tui.big import SMALL, big, digits, width
 from pgtop.tui.cells import share_bar
@@ -200,7 +200,7 @@ def _counts(standing: Standing | None) -> str:
         return ""
     counts = standing.snapshot.counts
     if counts.hidden:
-        return f"{counts.hidden} states hidden: GRANT pg_monitor"
+        return f"{plural(counts.hidden, 'state')} hidden: GRANT pg_monitor"
     waiting = standing.snapshot.waiting_on_locks
     locks = f" · {waiting} on locks" if waiting else ""
     return f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}{locks}"
@@ -214,9 +214,7 @@ def top_count(down: int) -> int:
     return next((count for least, count in _TOP if down >= least), 0)
 
 
-def top_lines(
-    groups: Sequence[Group], by: GroupBy, across: int, most: int, *, is_old: bool = False
-) -> list[list[Cell]]:
+def top_lines(groups: Sequence[Group], by: GroupBy, across: int, most: int) -> list[list[Cell]]:
     """The largest `most` groups with their shares of the slots, and how many sessions all others have."""
     if not most:
         return []
@@ -225,14 +223,13 @@ def top_lines(
     lines = [[Cell(clip(f" {HEADS[by]}{more}", across), "title")]]
     names = max(8, min(40, across // 2 - 10))
     bar = max(0, across - names - 10)
-    number, share = ("dim", "dim") if is_old else ("strong", "accent")
     for each in shown:
         name = fit(key_name(each.key, by), names)
         lines.append(
             [
-                Cell(f" {each.total:>5}  ", number),
-                Cell(name, "dim" if is_old else ""),
-                Cell(f" {share_bar(each.share, bar)}", share),
+                Cell(f" {each.total:>5}  ", "strong"),
+                Cell(name),
+                Cell(f" {share_bar(each.share, bar)}", "accent"),
             ]
         )
     return lines + [[]] * (most - len(shown))

@@ -8,6 +8,7 @@ from textual.events import Key
 
 from pgtop.tui.graph import WINDOWS
 from pgtop.tui.looking import Looking
+from pgtop.tui.notices import Notice
 
 LIST_ACTIONS: Final = frozenset(
     {"terminate", "cancel", "tag", "untag", "filter", "sort", "reverse", "root_blocker", "copy"}
@@ -21,9 +22,14 @@ _ENDING: Final = frozenset({"terminate", "cancel"})
 class Walling(Looking):
     """The tables or the wall, and what a key means on it."""
 
+    _pointer: Notice | None = None
+    """What was said of a key that led from the wall to the list."""
+
     def action_wall(self) -> None:
         """Shows the wall view, or the tables again."""
         self.wall = not self.wall
+        if self.notice is self._pointer:
+            self.notice = None
         self.show_all()
         if self.wall:
             self.set_focus(None)
@@ -74,3 +80,4 @@ class Walling(Looking):
                     self.action_wall()
                     name = (event.character or "").strip() or event.key
                     self.say(f"{name} means a session of this list: press it again")
+                    self._pointer = self.notice

@@ -1,5 +1,6 @@
 """Each way a login can fail, for real: it is named, it has a mend, and it exits as the design says."""
 
+import asyncio
 import os
 import secrets
 import signal
@@ -247,6 +248,22 @@ async def test_a_host_is_reached_at_any_of_its_addresses_without_asking_a_name_s
     await reach(["::1", "127.0.0.1"], server.port)
     with pytest.raises(OSError, match="::1"):
         await reach(["::1"], server.port)
+
+
+@pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])
+async def test_a_login_that_is_broken_off_is_told_in_words_of_no_library(sslmode: str) -> None:
+    """Whoever listens there hangs up on each login: a way through a proxy whose server is gone."""
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as listener:
+        target = nowhere("127.0.0.1", listener.sockets[0].getsockname()[1])
+        target = replace(target, tls=replace(target.tls, sslmode=sslmode))
+        error = await refusal(target)
+    is_told(error, UNREACHABLE, "broke off the login", "is a PostgreSQL server")
+    assert not any(word in str(error) for word in ("()", "call", "Errno"))
 
 
 @pytest.mark.parametrize("sslmode", ["disable", "prefer", "require"])

@@ -1,10 +1,18 @@
-"""Bars take exactly their cells and never show more, or less, than there is."""
+"""Bars and columns take exactly their cells, and never show more, or less, than there is."""
 
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.text import cell_width
+from pgtop.tui.applications import ApplicationsTable
+from pgtop.tui.backends import BackendsTable
 from pgtop.tui.cells import share_bar, usage_bar
+from pgtop.tui.columns import GAP, lay_out
+from pgtop.tui.sessions import HostOutcomeList, HostSessionList, OutcomeList, SessionList
+from pgtop.tui.table import LineTable
 
 WIDTHS = st.integers(-2, 80)
 LINES = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
@@ -49,3 +57,26 @@ def test_the_mark_stands_where_the_line_is() -> None:
 
 def test_eighths_are_drawn() -> None:
     assert share_bar(11 / 32, 4) == "█▍  "
+
+
+TABLES = [BackendsTable, ApplicationsTable, SessionList, OutcomeList, HostSessionList, HostOutcomeList]
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("width", range(29, 240))
+def test_no_column_is_cut_off_where_a_terminal_is_narrow(table: type[LineTable[Any]], width: int) -> None:
+    """An age without its unit would be another age, and a number without its last digit another number."""
+    laid_out = lay_out(table.COLUMNS, width, table.LAST_WIDTH)
+    assert sum(cells for _, cells in laid_out) + GAP * (len(laid_out) - 1) <= width
+    assert all(cells >= column.width for column, cells in laid_out if column.right)
+    assert all(cells >= column.width for column, cells in laid_out[:-1])
+
+
+@pytest.mark.parametrize("width", range(19, 240))
+def test_a_narrow_list_keeps_what_is_most_needed(width: int) -> None:
+    widths = {
+        column.key: cells for column, cells in lay_out(BackendsTable.COLUMNS, width, BackendsTable.LAST_WIDTH)
+    }
+    assert widths["idle"] >= len("59m 59s")
+    assert "application" in widths or width < 39
+    assert ("session" in widths and "user" in widths) or width < 79

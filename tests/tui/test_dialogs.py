@@ -11,6 +11,7 @@ from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.reaper import Outcome, Report, Result
 from pgtop.sentences import headline
+from pgtop.tui.auto_dialog import AutoDialog
 from pgtop.tui.notices import of_report
 from pgtop.tui.sentences import plan_lines
 from tests.core.test_policy import backend, snapshot
@@ -41,6 +42,36 @@ async def test_a_dialog_fits_the_screen_after_it_changed_its_size(
         await driven.shows("Close", "terminated")
         await driven.pilot.resize_terminal(80, 12)
         await driven.shows("Close", "terminated")
+
+
+@pytest.mark.parametrize("size", [(20, 5), (10, 3)])
+async def test_no_yes_counts_where_it_cannot_be_read(
+    server: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """Neither to a plan nor to automatic reaping; a larger terminal shows the same plan."""
+    async with sessions(server, 3, application_name="leak"), dashboard(server, tmp_path / "a") as driven:
+        await wait_until(lambda: stale(driven.dashboard.shown) >= 3)
+        await driven.press("S")
+        dialog = await driven.dialog()
+        await driven.pilot.resize_terminal(*size)
+        await driven.press("y")
+        await driven.pilot.pause()
+        assert driven.app.screen is dialog
+        assert "too" in driven.text
+        assert not driven.audit.exists()
+        await driven.pilot.resize_terminal(80, 24)
+        await driven.shows("y  End")
+        await driven.press("n", "A")
+        question = await wait_until(
+            lambda: (
+                isinstance(driven.app.screen, AutoDialog) and driven.app.screen.is_armed and driven.app.screen
+            )
+        )
+        await driven.pilot.resize_terminal(*size)
+        await driven.press("y")
+        await driven.pilot.pause()
+        assert driven.app.screen is question
+        assert not driven.dashboard._auto.is_on
 
 
 def stale(shown: Snapshot | None) -> int:

@@ -151,7 +151,7 @@ async def test_after_a_failover_to_another_cluster_nothing_of_the_old_is_left(
         await wait_until(lambda: isinstance(driven.app.screen, DetailScreen))
         past = driven.dashboard.seen.history
         way.switch(other)
-        await driven.shows("ANOTHER DATABASE CLUSTER answers at", "the graph begins anew")
+        await driven.shows("ANOTHER DATABASE CLUSTER answers at", "and the graph is its own")
         await is_back(driven, other)
         await wait_until(lambda: driven.app.screen is driven.dashboard)
         await wait_until(lambda: new.get_server_pid() in driven.listed)

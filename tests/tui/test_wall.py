@@ -13,7 +13,7 @@ from pgtop.tui.graph import WINDOWS
 from pgtop.tui.walling import NOTE_SECONDS
 from tests.conftest import ServerFactory
 from tests.filling import SMALL, full
-from tests.postgres.targets import target_of
+from tests.postgres.targets import stopped, target_of
 from tests.servers import execute, session, sessions, wait_until
 from tests.tui.screens import Driven, dashboard, waiting_dashboard
 from tests.tui.test_dialogs import stale
@@ -136,17 +136,23 @@ async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactor
     async with session(server), dashboard(server, tmp_path / "a", wall=True, theme="light") as driven:
         await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 2)
 
-        def colours() -> set[str]:
-            lines = driven.dashboard.query_one("#figures").render_line(2)
+        def colours(name: str = "figures", y: int = 2) -> set[str]:
+            lines = driven.dashboard.query_one(f"#{name}").render_line(y)
             return {str(each.style.color) for each in lines if each.text.strip() and each.style}
 
-        live = colours()
+        live, held = colours(), colours("top", 1)
+        with stopped(driven.dashboard._poller.probe.seat.own_pid):
+            await driven.shows("no answer yet")
+            assert live.isdisjoint(colours())
+            assert held.isdisjoint(colours("top", 1))
+        await wait_until(lambda: (colours(), colours("top", 1)) == (live, held))
         server.stop()
         await wait_until(lambda: driven.dashboard.seen.outage)
         await driven.shows("figures 2s old")
         assert live.isdisjoint(colours())
+        assert held.isdisjoint(colours("top", 1))
         server.start()
-        await wait_until(lambda: colours() == live)
+        await wait_until(lambda: (colours(), colours("top", 1)) == (live, held))
 
 
 async def test_w_leads_there_and_back_and_the_tables_are_as_they_were(
@@ -185,6 +191,8 @@ async def test_a_key_that_means_a_session_leads_to_the_list_and_does_no_more(
         assert (driven.backends.sort_column, driven.backends.sort_reversed) == (column, reverse)
         assert not driven.dashboard._acting.is_busy
         assert not driven.audit.exists()
+        await driven.press("w")
+        assert driven.dashboard.notice is None, "there is no list on the wall"
 
 
 async def test_enter_and_arrows_reach_no_row_behind_the_wall(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -277,7 +285,20 @@ async def test_what_is_paused_says_that_an_alert_came(server_factory: ServerFact
         await driven.shows("live")
         await driven.press("p")
         async with sessions(server, 16):
-            await driven.shows("FULL: logins are refused (what is shown is paused: p goes on)")
+            await driven.shows("✗ FULL: logins are refused (what is shown is paused: p goes on)")
+
+
+async def test_an_alert_on_what_is_paused_takes_no_word_away_of_who_answers_now(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """A server that was full and is empty since it was restarted: one word does not hide the other."""
+    server = server_factory(TWENTY)
+    async with dashboard(server, tmp_path / "a", login_probe_seconds=0.0) as driven, sessions(server, 16):
+        await driven.shows("FULL")
+        await driven.press("p")
+        server.restart()
+        await driven.shows("was restarted at", "· recovered (what is shown is paused: p goes on)")
+        assert "✗ " not in driven.text
 
 
 def test_alerts_have_the_words_that_scripts_compare_with() -> None:
