@@ -32,7 +32,10 @@ VARIABLE: Final = "PGTOP_ALERT"
 LIMIT_SECONDS: Final = 30.0
 """How long a command may take."""
 LEAVE_SECONDS: Final = 2.0
-"""How long one has to end after SIGTERM, and how long one that runs keeps a closed dashboard waiting."""
+"""How long one has to end after SIGTERM."""
+CLOSED_SECONDS: Final = 0.25
+"""How long one that runs keeps a closed dashboard waiting, and then has after SIGTERM: pgtop ends within a
+second of losing its terminal."""
 MOST_WAITING: Final = 8
 """So many alerts wait at most while a command runs; the oldest gives way."""
 
@@ -125,7 +128,7 @@ class AlertCommand:
         if self._task is None:
             return
         self._waiting.clear()
-        await asyncio.wait({self._task}, timeout=LEAVE_SECONDS)
+        await asyncio.wait({self._task}, timeout=CLOSED_SECONDS)
         self._task.cancel()
         await asyncio.wait({self._task})
 
@@ -156,10 +159,10 @@ class AlertCommand:
         try:
             status = await asyncio.wait_for(asyncio.shield(process.wait()), self._limit_seconds)
         except TimeoutError:
-            ended = "was ended" if await _end(process) else "cannot be ended"
+            ended = "was ended" if await _end(process, LEAVE_SECONDS) else "cannot be ended"
             return f"took longer than {plural(round(self._limit_seconds), 'second')} and {ended}"
         except asyncio.CancelledError:
-            await _end(process)
+            await _end(process, CLOSED_SECONDS)
             raise
         if status == 0:
             return ""
@@ -178,12 +181,12 @@ def _input_file(occasion: Occasion) -> IO[bytes]:
     return file
 
 
-async def _end(process: asyncio.subprocess.Process) -> bool:
+async def _end(process: asyncio.subprocess.Process, seconds: float) -> bool:
     """Ends a command with all that it started and that stayed in its session; False where it still lives."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(process, number)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(asyncio.shield(process.wait()), LEAVE_SECONDS)
+            await asyncio.wait_for(asyncio.shield(process.wait()), seconds)
     return process.returncode is not None
 
 
