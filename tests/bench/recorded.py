@@ -25,6 +25,8 @@ from tests.bench.procs import tree_cpu_ns
 
 ROWS: Final = 40
 COLUMNS: Final = 120
+_LEFT_OUT: Final = frozenset({"COLUMNS", "LINES", "NO_COLOR", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"})
+"""What would make a terminal, or a start from bytecode, other than a user's."""
 _STARTING_SECONDS: Final = 6.0
 """For so long the CPU is noted with each piece of output."""
 _QUIET_SECONDS: Final = 0.3
@@ -56,9 +58,7 @@ class Recorded:
         self.pieces: list[Piece] = []
         self.master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-        kept = {
-            name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")
-        }
+        kept = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
 
         def take_terminal() -> None:
             os.setsid()
