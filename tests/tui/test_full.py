@@ -264,9 +264,9 @@ async def test_the_login_probe_is_one_at_a_time_and_can_be_left_out(
     begun: list[float] = []
     log_in = login_probe.log_in
 
-    async def counted_log_in(*arguments: Any) -> Any:
+    async def counted_log_in(*arguments: Any, **rest: Any) -> Any:
         begun.append(asyncio.get_running_loop().time())
-        return await log_in(*arguments)
+        return await log_in(*arguments, **rest)
 
     monkeypatch.setattr(login_probe, "log_in", counted_log_in)
     async with dashboard(server, tmp_path / "a", login_probe_seconds=0) as driven:
