@@ -49,7 +49,7 @@ async def test_polls_of_a_churning_server_leave_nothing_behind(
             seen = driven.dashboard.seen
             assert isinstance(seen.snapshot, Snapshot)
             fill(seen.history, seen.snapshot)
-            await polled(driven, POLLS)
+            await polled(driven, 3 * POLLS)  # until caches with a bound have found what there is
             blocks, things = [], []
             for _ in range(ROUNDS):
                 await polled(driven, POLLS)
