@@ -30,19 +30,6 @@ async def test_it_starts_quits_and_restores_the_terminal(server: ThrowawayServer
     await no_seat_left(server)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-async def test_a_signal_ends_it_in_order(
-    server: ThrowawayServer, tmp_path: Path, number: signal.Signals
-) -> None:
-    with terminal(server, tmp_path) as opened:
-        opened.shows("slots")
-        opened.process.send_signal(number)
-        assert opened.ends() == 0
-        assert b"\x1b[?1049l" in opened.raw
-        assert b"Traceback" not in opened.raw
-    await no_seat_left(server)
-
-
 @pytest.mark.parametrize("ignore_hangup", [False, True], ids=["SIGHUP comes", "SIGHUP is ignored"])
 async def test_a_lost_terminal_ends_it(server: ThrowawayServer, tmp_path: Path, ignore_hangup: bool) -> None:
     with terminal(server, tmp_path, ignore_hangup=ignore_hangup) as opened:
