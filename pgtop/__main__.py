@@ -1,6 +1,6 @@
 """python -m pgtop."""
 
-from pgtop.cli import main
+from pgtop.commands.main import main
 
 if __name__ == "__main__":
     main()

@@ -4,10 +4,16 @@ Every error carries two things: what is wrong, and what mends it. Only `cli.py` 
 """
 
 from enum import IntEnum
+from typing import TypeAlias
+
+from pgtop.core.masking import masked
+
+Peer: TypeAlias = tuple[str, int]
+"""The location of a server: one of its addresses, or a socket's directory, and the port."""
 
 
 class ExitCode(IntEnum):
-    """What a command's exit tells the script that called it."""
+    """The exit status of a command, for the script that called it."""
 
     DONE = 0
     """Done, also when ended by SIGTERM, or the dashboard by the loss of its terminal."""
@@ -29,15 +35,16 @@ class PgtopError(Exception):
     """Something a person can mend.
 
     `problem` is one plain sentence naming the thing; `mend` says what to do about it ("" where there is
-    nothing to do).
+    nothing to do). Passwords in either are masked.
     """
 
     exit_code = ExitCode.UNEXPECTED
 
     def __init__(self, problem: str, mend: str = "") -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.mend = mend
+        # Here, so that no face has to think of it: screen, logs and audit log repeat what an error says.
+        self.problem = masked(problem)
+        self.mend = masked(mend)
+        super().__init__(self.problem)
 
     def __str__(self) -> str:
         return f"{self.problem}: {self.mend}" if self.mend else self.problem
@@ -63,17 +70,6 @@ class ConnectError(PgtopError):
     """The server cannot be reached, or will not have this role."""
 
     exit_code = ExitCode.CANNOT_CONNECT
-
-
-class FullError(PgtopError):
-    """The server refused the login for want of a slot (SQLSTATE 53300)."""
-
-    exit_code = ExitCode.FULL
-
-    def __init__(self, problem: str, mend: str = "", limit: str = "") -> None:
-        """`limit` is the phrase for what refused, a `core.refusal.Limit`."""
-        super().__init__(problem, mend)
-        self.limit = limit
 
 
 class NotPermittedError(PgtopError):

@@ -7,21 +7,32 @@ from collections.abc import Callable
 from typing import Final
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.refusal import Limit
+from pgtop.core.outage import Limit
+from pgtop.errors import Peer
 from pgtop.poller import Poller
-from pgtop.postgres.login_probe import Knock, knock
+from pgtop.postgres.session.login_probe import LoginProbe, probe_login
 
 AGAIN_SECONDS: Final = 1.0
-"""How soon a refused login is tried again, to see whether that is still so."""
+"""Seconds until a refused login is tried again, to see whether it is still refused."""
+BELIEVED_SECONDS: Final = 60.0
+"""Seconds for which a refusal counts without a later login that confirms it."""
 
 
 class LoginWatch:
-    """Knocks one login at a time, each closed at once."""
+    """Knock one login at a time, each closed at once."""
 
     def __init__(
-        self, poller: Poller, seconds: float, tell: Callable[[Knock], None] = lambda _: None
+        self,
+        poller: Poller,
+        seconds: float,
+        tell: Callable[[LoginProbe], None] = lambda _: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`seconds` between two knocks, 0 for none at all; `tell` hears what each came to."""
+        """`seconds` between two knocks, 0 for none at all; `tell` hears what each came to.
+
+        `clock` gives seconds and only runs forward.
+        """
         self.limit: Limit | None = None
         """Which of the server's limits refuses logins, as far as is known; None where none does."""
         self._poller = poller
@@ -30,7 +41,10 @@ class LoginWatch:
         self._changed = asyncio.Event()
         self._one = asyncio.Lock()
         self._is_fresh = False
+        self._clock = clock
         self._knocked_at = 0.0
+        self._confirmed_at = 0.0
+        self._known_of: Peer | None = None
 
     @property
     def seconds(self) -> float:
@@ -43,25 +57,24 @@ class LoginWatch:
         self._changed.set()
 
     async def run(self) -> None:
-        """Knocks for ever. A poll follows at once where a login was refused: does the view show why?"""
+        """Knock for ever. A poll follows at once where a login was refused: does the view show why?"""
         while True:
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._seconds or None):
                     await self._changed.wait()
                     continue
-            if self._poller.probe.seat.is_held:
-                await self._knock()
-                if self.limit is not None:
-                    self._is_fresh = True
-                    self._poller.wake()
+            if self._poller.probe.seat.is_held and await self._knock():
+                self._is_fresh = True
+                self._poller.wake()
 
     async def settle(self, snapshot: Snapshot) -> bool:
-        """Whether the last knock was refused and still is, although the snapshot shows slots that are free.
+        """Return whether the last knock is still refused although the snapshot shows free slots.
 
-        True once a knock: whoever acts on it shall not act again before the next one. To be asked after each
+        True once per knock: whoever acts on it must not act again before the next one. Call it after each
         poll, since it also notices when logins are no longer refused.
         """
+        self._forget_another()
         is_fresh, self._is_fresh = self._is_fresh, False
         seat = self._poller.probe.seat
         if self.limit is None and not seat.is_rescue:
@@ -69,14 +82,29 @@ class LoginWatch:
         if snapshot.counts.total >= snapshot.slots:
             return False
         # A fresh one again, too: a slot may have been left between that login and this snapshot.
-        if is_fresh or time.monotonic() - self._knocked_at >= AGAIN_SECONDS:
-            await self._knock()
-        return is_fresh and self.limit is not None
+        if is_fresh or self._clock() - self._knocked_at >= AGAIN_SECONDS:
+            return await self._knock() and is_fresh
+        return False
 
-    async def _knock(self) -> None:
+    async def _knock(self) -> bool:
+        """Return whether this login was refused for want of a slot.
+
+        No session is terminated for any other result: otherwise, whoever fills a limit of the role's own
+        could keep an old refusal alive for ever.
+        """
         async with self._one:
-            knocked = await knock(self._poller.probe.seat)
-        self._knocked_at = time.monotonic()
+            knocked = await probe_login(self._poller.probe.seat)
+        self._knocked_at = now = self._clock()
+        self._forget_another()
         if knocked.is_known:
-            self.limit = knocked.limit
+            self.limit, self._confirmed_at = knocked.limit, now
+        elif now - self._confirmed_at > BELIEVED_SECONDS:
+            self.limit = None
         self._tell(knocked)
+        return knocked.limit is not None
+
+    def _forget_another(self) -> None:
+        """Forget what is known of another server than the one that the seat is on by now."""
+        peer = self._poller.probe.seat.peer
+        if peer != self._known_of:
+            self.limit, self._known_of = None, peer

@@ -5,7 +5,8 @@ import contextlib
 import time
 from typing import Final
 
-from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Outage
 from pgtop.postgres.probe import GIVE_BACK_SECONDS, Probe
 
 SHORTEST_PAUSE_SECONDS: Final = 0.05
@@ -14,7 +15,7 @@ LOST_SECONDS: Final = 0.25
 
 
 class Poller:
-    """Polls through one probe at an interval (seconds), from the start of one poll to the start of the next.
+    """Poll through one probe at an interval (seconds), from the start of one poll to the start of the next.
 
     A poll that takes longer than the interval is followed at once by the next: polls are never queued.
     """
@@ -46,13 +47,13 @@ class Poller:
         self._wake.set()
 
     def wake(self) -> None:
-        """Lets the next poll begin now; one that is under way asked before, and is followed by another."""
+        """Let the next poll begin now; a poll under way asked before, and is followed by another."""
         self._due = 0.0
         self._is_wanted = True
         self._wake.set()
 
     async def next(self) -> Snapshot | Outage:
-        """Waits until a poll is due, and polls. The first is due at once."""
+        """Wait until a poll is due, and poll. The first is due at once."""
         await self._until_due()
         started = time.monotonic()
         self._is_wanted = False

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -12,7 +13,16 @@ import psutil
 import pytest
 
 from pgtop.demo.server import Auth, ThrowawayServer
+from tests.clusters import ClusterTemplates, CopiedServer
 from tests.servers import ServerPool, available, default_binaries, wait_until_sync
+
+# pytest-xdist says how large its terminal is, and a program that a test starts on one of its own would
+# believe that.
+for _variable in ("COLUMNS", "LINES"):
+    os.environ.pop(_variable, None)
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 (a random name is made in it)
+_ROOM_IN_MEMORY = 6 * 1024**3
 
 
 class ServerFactory(Protocol):
@@ -46,7 +56,7 @@ def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     tmp_path_factory.getbasetemp()  # stays where pytest keeps the last few
     before, cached = os.environ.get("TMPDIR"), tempfile.tempdir
     # Short, for the sockets in it, and open to the user that servers run as when the suite runs as root.
-    place = Path(tempfile.gettempdir(), f"throwaway-tests-{secrets.token_hex(4)}")
+    place = Path(_place_of_servers(), f"throwaway-tests-{secrets.token_hex(4)}")
     place.mkdir()
     place.chmod(0o755 if os.geteuid() == 0 else 0o700)
     os.environ["TMPDIR"] = tempfile.tempdir = str(place)
@@ -57,6 +67,14 @@ def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         os.environ["TMPDIR"] = before
     wait_until_sync(lambda: not _left(place), limit=20, complaint=f"left behind: {_left(place)}")
     place.rmdir()
+
+
+def _place_of_servers() -> str:
+    """Prefer memory: a suite makes hundreds of clusters, and none needs to outlive it."""
+    chosen = "TMPDIR" in os.environ or not os.access(_MEMORY, os.W_OK | os.X_OK)
+    if chosen or shutil.disk_usage(_MEMORY).free < _ROOM_IN_MEMORY:
+        return tempfile.gettempdir()
+    return str(_MEMORY)
 
 
 def _left(place: Path) -> list[str]:
@@ -94,7 +112,16 @@ def every_server(request: pytest.FixtureRequest, server_pool: ServerPool) -> Thr
     return server_pool.get(request.param)
 
 
-def _factory() -> Iterator[ServerFactory]:
+@pytest.fixture(scope="session")
+def _templates(_nothing_is_left: None) -> Iterator[ClusterTemplates]:
+    templates = ClusterTemplates()
+    yield templates
+    templates.close()
+
+
+def _factory(templates: ClusterTemplates) -> Iterator[ServerFactory]:
+    """Start copies of a cluster, but one a version: two servers of a test must be told apart."""
+    copied: set[Path] = set()
     with ExitStack() as stack:
 
         def start(
@@ -103,18 +130,21 @@ def _factory() -> Iterator[ServerFactory]:
             if version is not None and version not in available():
                 pytest.skip(f"no PostgreSQL {version} at hand: python -m tests.servers fetch")
             bin_dir = default_binaries() if version is None else available()[version]
-            return stack.enter_context(ThrowawayServer(bin_dir, settings=settings, auth=auth))
+            if bin_dir in copied:
+                return stack.enter_context(ThrowawayServer(bin_dir, settings=settings, auth=auth))
+            copied.add(bin_dir)
+            return stack.enter_context(CopiedServer(templates.of(bin_dir, auth), settings=settings))
 
         yield start
 
 
 @pytest.fixture
-def server_factory(_nothing_is_left: None) -> Iterator[ServerFactory]:
+def server_factory(_templates: ClusterTemplates) -> Iterator[ServerFactory]:
     """Starts special servers that end with the test."""
-    yield from _factory()
+    yield from _factory(_templates)
 
 
 @pytest.fixture(scope="module")
-def module_server_factory(_nothing_is_left: None) -> Iterator[ServerFactory]:
+def module_server_factory(_templates: ClusterTemplates) -> Iterator[ServerFactory]:
     """Starts special servers that end with the module."""
-    yield from _factory()
+    yield from _factory(_templates)

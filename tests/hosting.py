@@ -7,16 +7,18 @@ from pathlib import Path
 import asyncpg
 import msgspec
 
-from pgtop.audit import AuditLog
+from pgtop.audit.log import AuditLog
 from pgtop.core.activity import Backend
-from pgtop.core.break_glass import Ask, plan_break_glass
+from pgtop.core.host_policy import Ask, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy, Victim
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.host import HostView, HostWatcher
-from pgtop.postgres.host_hand import HostHand
-from pgtop.postgres.host_servers import HostServer, Wanted, choose, find_servers
-from pgtop.postgres.host_settings import ask_settings
-from pgtop.reaper import Reaper
+from pgtop.postgres.host import proc
+from pgtop.postgres.host.proc import Process
+from pgtop.postgres.host.servers import HostServer, Wanted, choose, find_servers
+from pgtop.postgres.host.settings import ask_settings
+from pgtop.postgres.host.terminate import HostTerminator
+from pgtop.postgres.host.watcher import HostView, HostWatcher
+from pgtop.reaping.reaper import Reaper
 from tests.reaping import OPERATOR
 from tests.servers import wait_until
 
@@ -27,6 +29,11 @@ EVERYBODY = Ask(count=1000, older_than_seconds=0.0)
 def host_server(server: ThrowawayServer) -> HostServer:
     """A server of the suite as it is found on this host."""
     return choose(find_servers(), Wanted(data_dir=str(server.data_dir)))
+
+
+def process_of(pid: int) -> Process | None:
+    """A process, whoever's it is: none of a test's keeps anybody waiting."""
+    return proc.read_process(pid, proc.users(pid))
 
 
 @dataclass
@@ -67,7 +74,7 @@ def face_on_host(server: ThrowawayServer, audit: Path) -> HostFace:
     """A face on the host of a server."""
     found = host_server(server)
     watcher = HostWatcher(found, ask_settings(found).answers())
-    return HostFace(watcher, Reaper(HostHand(watcher), AuditLog(audit), "test", OPERATOR))
+    return HostFace(watcher, Reaper(HostTerminator(watcher), AuditLog(audit), "test", OPERATOR))
 
 
 def seen(view: HostView, connection: asyncpg.Connection) -> Backend:

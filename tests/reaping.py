@@ -9,16 +9,20 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from pgtop.audit import AuditLog, Operator
+from pgtop.audit.log import AuditLog, Operator
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.policy import Plan, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
+from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed
+from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.probe import Probe
-from pgtop.postgres.seat import Seat
-from pgtop.postgres.seat_hand import SeatHand
-from pgtop.postgres.target import Target
-from pgtop.reaper import Reaper
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.reaping.reaper import Reaper
 from tests.postgres.targets import seat_on, target_of
+from tests.servers import Role
 
 OPERATOR = Operator("tester", None, "here")
 
@@ -58,10 +62,25 @@ def identities(plan: Plan) -> set[BackendId]:
     return {victim.backend.id for victim in plan.victims}
 
 
+def as_role(role: Role) -> Target:
+    """A target as a role of its server's."""
+    return resolve(role.uri(), {}, {"HOME": "/nonexistent"})
+
+
+async def hold_key(
+    connection: asyncpg.Connection, promise_seconds: int = LONGEST_PROMISE_SECONDS, *, shared: bool = True
+) -> int:
+    """Lets a session hold a key to reaping that was drawn as pgtop draws it; gives its second integer."""
+    number = signed(drawn(promise_seconds))
+    kind = "_shared" if shared else ""
+    await connection.execute(f"SELECT pg_advisory_lock{kind}({REAPER_CLASS}, {number})")
+    return number
+
+
 @asynccontextmanager
 async def face_on(
     server: ThrowawayServer, audit: Path, *, target: Target | None = None
 ) -> AsyncIterator[Face]:
     """A face on a server, as the superuser unless a target says otherwise."""
     async with seat_on(target or target_of(server), "test") as seat:
-        yield Face(seat, Probe(seat), Reaper(SeatHand(seat), AuditLog(audit), "test", OPERATOR), audit)
+        yield Face(seat, Probe(seat), Reaper(SqlTerminator(seat), AuditLog(audit), "test", OPERATOR), audit)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 import msgspec
 
 from pgtop.demo.server import HOST, ThrowawayServer
-from pgtop.postgres.target import Target
+from pgtop.postgres.conninfo.target import Target
 from tests.postgres.targets import target_of
 
 _BACKLOG_FILLERS = 4

@@ -17,22 +17,22 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from pgtop.audit import AuditLog, operator
-from pgtop.config import Config
+from pgtop.audit.log import AuditLog, operator
 from pgtop.core.activity import Snapshot
-from pgtop.core.selection import stale
+from pgtop.core.filter_sort import stale
 from pgtop.demo.run import running_demo
 from pgtop.demo.server import ThrowawayServer
 from pgtop.poller import Poller
-from pgtop.postgres.conninfo import resolve
+from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.probe import Probe
-from pgtop.postgres.seat import Seat
-from pgtop.postgres.seat_hand import SeatHand
-from pgtop.reaper import Reaper
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.reaping.reaper import Reaper
+from pgtop.settings.config import Config
 from pgtop.tui.app import FACE, PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
-from pgtop.tui.dialogs import PlanDialog
-from pgtop.tui.glass import Glass
+from pgtop.tui.screens.plan_dialog import PlanDialog
+from pgtop.tui.state.host_watch import HostWatch
 from tests.pictures import BLANK_PICTURE, portable, to_png
 from tests.servers import REPOSITORY, default_binaries, execute, sessions, wait_until
 
@@ -137,7 +137,7 @@ async def tell_of_no_slot(photographer: Photographer, pilot: Pilot[None]) -> Non
         raise RuntimeError(f"{dashboard} is not the dashboard")
 
     def seen() -> bool:
-        outage, plan = dashboard.seen.outage, dashboard.glass and dashboard.glass.plan()
+        outage, plan = dashboard.seen.outage, dashboard.host_watch and dashboard.host_watch.plan()
         return bool(outage and outage.tries >= TRIES_WANTED and plan and len(plan.victims) >= ENDED_WANTED)
 
     await photographer.until(seen, "a plan for the full server")
@@ -158,9 +158,9 @@ async def run(uri: str, config: Config, place: Path, size: tuple[int, int], stor
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await poller.next()
         audit, person = AuditLog(config.audit_log), operator(os.environ)
-        reaper = Reaper(SeatHand(seat), audit, FACE, person)
-        glass = Glass(seat.target, config.policy, audit, FACE, person)
-        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass)
+        reaper = Reaper(SqlTerminator(seat), audit, FACE, person)
+        host_watch = HostWatch(seat.target, config.policy, audit, FACE, person)
+        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, host_watch=host_watch)
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
             dashboard = app.screen

@@ -11,9 +11,9 @@ from typing import Any
 import psutil
 import pytest
 
-from pgtop.alert_command import MOST_WAITING, AlertCommand, Occasion, command_words
 from pgtop.core.alerts import Alert
 from pgtop.errors import UsageError
+from pgtop.tui.alerts.command_hook import MOST_WAITING, AlertCommand, Occasion, command_words
 from tests.servers import wait_until
 
 HOSTILE = "$(touch owned); `touch owned` && touch owned\n\x1b]0;owned\x07\x9b\u202e\"'\\"

@@ -15,11 +15,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgtop.audit import AuditedServer, AuditLine, AuditLog, Operator, operator
+from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, operator
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError
-from pgtop.postgres.seat_hand import SeatHand
-from pgtop.reaper import Reaper
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.reaping.reaper import Reaper
 from tests.reaping import OPERATOR, face_on
 from tests.servers import session
 
@@ -90,6 +90,24 @@ def test_the_file_is_the_owners_alone_and_each_line_is_whole(tmp_path: Path) -> 
     assert b"\x1b" not in path.read_bytes()
 
 
+HOSTILE = "a\x9b2J\x9d52;c;aGk=\x9c\x1b]0;x\x07\u202e\u2066\u2028\u200b\x7f\U000e0001é日"
+
+
+def test_a_terminal_that_shows_the_log_obeys_none_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the file and on standard error: each line is printable, and read back the text is the same."""
+    hostile = msgspec.structs.replace(
+        line(query=HOSTILE), application_name=HOSTILE, usename=HOSTILE, datname=HOSTILE, detail=HOSTILE
+    )
+    path = tmp_path / "audit.jsonl"
+    AuditLog(path).append([hostile])
+    AuditLog(None).append([hostile])
+    for written in (path.read_text("utf-8"), capsys.readouterr().err):
+        assert written.removesuffix("\n").isprintable()
+        assert msgspec.json.decode(written, type=AuditLine) == hostile
+
+
 def test_a_torn_last_line_takes_no_other_with_it(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_bytes(b'{"torn')
@@ -133,11 +151,11 @@ def test_a_log_that_may_not_be_rotated_is_still_written(
 ) -> None:
     """As where the file is this user's and its directory is not."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     path = tmp_path / "audit.jsonl"
-    monkeypatch.setattr(Path, "rename", refuse)
+    monkeypatch.setattr(os, "rename", refuse)
     for number in range(3):
         AuditLog(path, max_bytes=1).append([line(number)])
     assert pids(path) == [0, 1, 2]
@@ -171,7 +189,7 @@ def test_a_symbolic_link_is_rotated_where_it_leads(tmp_path: Path, dangling: boo
 WRITER = """
 import sys
 from pathlib import Path
-from pgtop.audit import AuditLog
+from pgtop.audit.log import AuditLog
 from tests.test_audit import line
 first = int(sys.argv[2])
 log = AuditLog(Path(sys.argv[1]), max_bytes=8000, keep=1000, lock_seconds=60)
@@ -234,7 +252,7 @@ async def test_while_the_lock_is_held_nobody_is_ended(server: ThrowawayServer, t
     path = tmp_path / "audit.jsonl"
     async with face_on(server, path) as face, session(server) as one:
         await one.fetchval("SELECT 1")
-        reaper = Reaper(SeatHand(face.seat), AuditLog(path, lock_seconds=0.1), "test", OPERATOR)
+        reaper = Reaper(SqlTerminator(face.seat), AuditLog(path, lock_seconds=0.1), "test", OPERATOR)
         plan = await face.plan_for(one)
         with held_by_a_stopped_process(path), pytest.raises(AuditError, match="holds its lock"):
             await reaper.run(plan)
@@ -261,7 +279,7 @@ def test_a_device_takes_any_amount_and_is_not_rotated(tmp_path: Path, by_link: b
 
 def test_dev_stderr_is_written_and_the_file_behind_it_is_not_rotated(tmp_path: Path) -> None:
     program = (
-        "from pathlib import Path; from pgtop.audit import AuditLog; from tests.test_audit import line; "
+        "from pathlib import Path; from pgtop.audit.log import AuditLog; from tests.test_audit import line; "
         "[AuditLog(Path('/dev/stderr'), max_bytes=1).append([line(n)]) for n in range(3)]"
     )
     behind = tmp_path / "errors"
@@ -331,7 +349,7 @@ def test_a_disk_that_does_not_keep_the_lines_is_told(tmp_path: Path, monkeypatch
 LIMITED = """
 import resource, signal, sys
 from pathlib import Path
-from pgtop.audit import AuditLog
+from pgtop.audit.log import AuditLog
 from pgtop.errors import AuditError
 from tests.test_audit import line
 log = AuditLog(Path(sys.argv[1]))
@@ -346,6 +364,25 @@ except AuditError as error:
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 log.append([line(3)])
 """
+
+
+def test_all_lines_of_a_plan_are_on_the_disk_after_one_flush(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is ended before: what a crash of the host leaves must name whoever was meant."""
+    log = AuditLog(tmp_path / "audit.jsonl")
+    log.append([line(0)])
+    flush, flushed = os.fsync, []
+
+    def recorded(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        flushed.append((found.st_ino, found.st_size))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    log.append([line(1), line(2)])
+    found = (tmp_path / "audit.jsonl").stat()
+    assert flushed == [(found.st_ino, found.st_size)]
 
 
 def test_a_line_that_was_written_in_part_is_told_and_takes_no_other_with_it(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgtop import audit_files
-from pgtop.audit import AuditLine, AuditLog
-from pgtop.audit_reader import AuditEntry, PassedOver, Unreadable, read_entries
+from pgtop.audit import files
+from pgtop.audit.log import AuditLine, AuditLog
+from pgtop.audit.reader import AuditEntry, PassedOver, Unreadable, read_entries
+from pgtop.safe_files import Place, UnsafeFileError
 from tests.test_audit import ROOT, held_by_a_stopped_process, line
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -77,23 +78,85 @@ def test_rotated_files_are_read_oldest_first_and_pairs_go_across_them(tmp_path: 
     ]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_files_of_others_beside_the_log_are_passed_over(tmp_path: Path) -> None:
+    """In a directory such as /tmp anybody may lay one, of any size."""
+    place = tmp_path / "shared"
+    place.mkdir()
+    place.chmod(0o1777)
+    path = place / "audit.jsonl"
+    AuditLog(path).append([attempt(1)])
+    for number in range(1, 6):
+        forged = place / f"audit.jsonl.{number}"
+        AuditLog(forged).append([attempt(100 + number)])
+        os.chown(forged, 64_321 + number, -1)
+    passed_over = PassedOver()
+    assert told(entries(path, passed_over=passed_over)) == [(1, None)]
+    assert (passed_over.files, passed_over.count) == (5, 0)
+    assert len(passed_over.first_files) == PassedOver.REMEMBERED
+    os.chown(path, 64_321, -1)
+    passed_over = PassedOver()
+    assert entries(path, passed_over=passed_over) == []
+    assert passed_over.files == 6
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_link_of_another_users_leads_to_no_log(tmp_path: Path, is_file: bool) -> None:
+    place, shared = tmp_path / "place", tmp_path / "shared"
+    for each in (place, shared):
+        each.mkdir()
+    AuditLog(place / "audit.jsonl").append([attempt(1)])
+    os.chown(place, 64_321, -1)
+    shared.chmod(0o1777)
+    link = shared / "link"
+    link.symlink_to(place / "audit.jsonl" if is_file else place)
+    os.chown(link, 64_321, -1, follow_symlinks=False)
+    path = link if is_file else link / "audit.jsonl"
+    for read in (entries, files.exists):
+        with pytest.raises(UnsafeFileError, match="64321"):
+            read(path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_a_log_in_its_users_own_directory_is_that_users(tmp_path: Path, mode: int) -> None:
+    """As root reads a daemon's."""
+    place = tmp_path / "daemons"
+    place.mkdir()
+    path = place / "audit.jsonl"
+    AuditLog(path).append([attempt(1)])
+    place.chmod(mode)
+    for each in (place, path):
+        os.chown(each, 64_321, -1)
+    assert files.exists(path)
+    assert told(entries(path)) == [(1, None)]
+    os.chown(path, 64_322, -1)
+    assert told(entries(path)) == ([] if mode == 0o1777 else [(1, None)])
+
+
+def test_no_log_and_no_directory_is_no_entry(tmp_path: Path) -> None:
+    assert entries(tmp_path / "no" / "audit.jsonl") == []
+    assert not files.exists(tmp_path / "no" / "audit.jsonl")
+
+
 def test_a_rotation_while_it_is_opened_loses_nothing_and_shows_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process rotates between the opening of the newest file and the reader's lock on it."""
-    path, opened, rotations = tmp_path / "log", audit_files._open_to_read, 2
+    path, opened, rotations = tmp_path / "log", files._open_to_read, 2
     for pid in range(4):
         AuditLog(path, max_bytes=1).append([attempt(pid)])
 
-    def open_and_rotate(candidate: Path) -> object:
+    def open_and_rotate(place: Place, number: int = 0) -> object:
         nonlocal rotations
-        file = opened(candidate)
-        if candidate == path and rotations:
+        file = opened(place, number)
+        if not number and rotations:
             AuditLog(path, max_bytes=1).append([attempt(98 + rotations)])
             rotations -= 1
         return file
 
-    monkeypatch.setattr(audit_files, "_open_to_read", open_and_rotate)
+    monkeypatch.setattr(files, "_open_to_read", open_and_rotate)
     assert told(entries(path)) == [(pid, None) for pid in (0, 1, 2, 3, 100, 99)]
 
 
@@ -124,7 +187,7 @@ def test_a_line_without_an_end_takes_no_more_than_its_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line longer than any that pgtop writes is passed over once, and the one after it is read."""
-    monkeypatch.setattr(audit_files, "LONGEST_LINE_BYTES", 4000)
+    monkeypatch.setattr(files, "LONGEST_LINE_BYTES", 4000)
     path = tmp_path / "log"
     path.write_bytes(b"x" * 10_000 + b"\n" + msgspec.json.encode(attempt(1)) + b"\n")
     passed_over = PassedOver()
@@ -165,7 +228,7 @@ def test_a_stopped_writer_does_not_keep_the_reader_waiting(tmp_path: Path) -> No
 WRITER = """
 import sys
 from pathlib import Path
-from pgtop.audit import AuditLog
+from pgtop.audit.log import AuditLog
 from tests.test_audit_reader import attempt, outcome
 log = AuditLog(Path(sys.argv[1]), max_bytes=5000, keep=1000, lock_seconds=60)
 for pid in range(int(sys.argv[2]), int(sys.argv[2]) + 100):

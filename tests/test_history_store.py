@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from pgtop import history_store
 from pgtop.core.activity import MICROSECONDS
 from pgtop.core.history import TIERS, History, Past, Sample
 from pgtop.errors import HistoryBusyError, HistoryDamagedError, HistoryError
-from pgtop.history_files import DAMAGED_KEPT
-from pgtop.history_store import SERIES_KEPT, SERIES_SECONDS, HistoryStore, Series
+from pgtop.history import store as history_store
+from pgtop.history.files import DAMAGED_KEPT
+from pgtop.history.store import CLUSTERS_KEPT, SERIES_KEPT, SERIES_SECONDS, HistoryStore, Series
 from tests.servers import REPOSITORY, wait_until_sync
 
 START = 1_700_000_000 * MICROSECONDS
@@ -28,8 +28,9 @@ WRITER = """
 import sys
 from pathlib import Path
 from tests.test_history_store import SERIES, history
+from pgtop.history import store as history_store
 from pgtop.errors import HistoryBusyError
-from pgtop.history_store import HistoryStore
+from pgtop.history.store import HistoryStore
 store, offset, rounds = HistoryStore(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
 for number in range(rounds):
@@ -164,6 +165,17 @@ def test_no_more_servers_are_kept_than_bounded(store: HistoryStore, path: Path) 
     assert count(path, "bucket") == SERIES_KEPT * sum(map(len, past.tiers))
     assert store.load(Series(0, "1")) is None
     assert store.load(Series(SERIES_KEPT + 4, "1")) == past
+
+
+def test_a_server_of_many_names_drives_out_no_other(store: HistoryStore, path: Path) -> None:
+    """It claims another system identifier each time: the last few of its series stay, and all others."""
+    past = past_of([5])
+    store.save(Series(1, "honest"), past, "begin")
+    for number in range(SERIES_KEPT + 5):
+        store.save(Series(2, str(number)), past, "begin")
+    assert count(path, "series") == 1 + CLUSTERS_KEPT
+    assert store.load(Series(1, "honest")) == past
+    assert store.load(Series(2, str(SERIES_KEPT + 4))) == past
 
 
 @pytest.mark.parametrize("away", [1, -1])

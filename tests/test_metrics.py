@@ -3,9 +3,13 @@
 import http.client
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,11 +18,13 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 
 from pgtop.core.plan import Trigger
 from pgtop.core.rebound import Rebound
+from pgtop.daemon import scrape_server
+from pgtop.daemon.metrics import Figures, by_application, serving
+from pgtop.daemon.scrape_server import MOST_CONNECTIONS
 from pgtop.errors import UsageError
-from pgtop.metrics import Figures, by_application, serving
-from pgtop.reaper import Outcome
+from pgtop.reaping.reaper import Outcome
 from tests.core.test_policy import backend, snapshot
-from tests.servers import wait_until_sync
+from tests.servers import REPOSITORY, wait_until_sync
 
 OPEN = "application/openmetrics-text; version=1.0.0"
 
@@ -54,12 +60,13 @@ def seen(*applications: str) -> Figures:
 def test_what_is_told_after_a_poll() -> None:
     """Every figure that the issue of a scrape is for, in OpenMetrics, by its own parser."""
     figures = seen("web", "web", "leaky")
-    figures.is_leader = True
+    figures.is_leader = figures.is_unfit = True
     figures.sweeps[Trigger.USAGE] = 2
     figures.outcomes[Outcome.TERMINATED, Trigger.USAGE] = 7
     figures.outcomes[Outcome.DENIED, Trigger.EMERGENCY] = 1
     figures.refused_logins = 3
     figures.outages = Counter({"lost": 4})
+    figures.lost_lines = lambda: 5
     figures.rebound[10.0] = Rebound(10.0, 10, {"web": 4}, 4)
     with serving(figures, "127.0.0.1:0") as place:
         status, kind, body = get(place, "/metrics", OPEN)
@@ -67,7 +74,7 @@ def test_what_is_told_after_a_poll() -> None:
     assert kind.startswith("application/openmetrics-text")
     told = values(body)
     assert told["pgtop_up", ()] == 1
-    assert told["pgtop_leader", ()] == 1
+    assert told["pgtop_leader", ()] == told["pgtop_resigned", ()] == 1
     assert told["pgtop_backends", ("idle",)] == 3
     assert told["pgtop_backends", ("active",)] == 0
     assert told["pgtop_application_backends", ("web",)] == 2
@@ -81,6 +88,7 @@ def test_what_is_told_after_a_poll() -> None:
     assert told["pgtop_sweeps_total", ("usage",)] == 2
     assert told["pgtop_refused_logins_total", ()] == 3
     assert told["pgtop_outages_total", ("lost",)] == 4
+    assert told["pgtop_lost_log_lines_total", ()] == 5
     assert told["pgtop_rebound_ratio", ("10s",)] == pytest.approx(0.4)
     assert told["pgtop_sweeping_rests", ()] == 0
 
@@ -159,15 +167,133 @@ def test_a_scrape_while_polls_come_in_is_whole() -> None:
 
 def test_a_client_that_hangs_up_leaves_no_traceback(capfd: pytest.CaptureFixture[str]) -> None:
     """Standard error is the daemon's log: a reset in the middle of a request says nothing there."""
-
-    def answering() -> list[threading.Thread]:
-        return [each for each in threading.enumerate() if "process_request_thread" in each.name]
-
     with serving(Figures(), "127.0.0.1:0") as place:
-        with socket.create_connection(place) as client:
-            client.send(b"GET /metr")
-            wait_until_sync(answering)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        wait_until_sync(lambda: not answering())
+        for sent in (b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\n\r\n", b"\x00\xff\r\n\r\n"):
+            with socket.create_connection(place) as client:
+                client.send(sent)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         assert get(place, "/healthz")[0] == 503
     assert capfd.readouterr().err == ""
+
+
+def _open_descriptors() -> int:
+    return sum(1 for _ in Path("/dev/fd").iterdir())
+
+
+def test_slow_clients_make_room_for_a_scrape() -> None:
+    """Three hundred hold a connection and say nothing: no thread and few descriptors are theirs."""
+    threads, descriptors = threading.active_count(), _open_descriptors()
+    with serving(Figures(), "127.0.0.1:0") as place, ExitStack() as stack:
+        for number in range(300):
+            client = stack.enter_context(socket.socket())
+            client.setblocking(False)
+            client.connect_ex(place)
+            if number % 2:
+                with suppress(OSError):
+                    client.send(b"GET /metrics HTTP/1.1\r\nX: ")
+        assert get(place, "/healthz")[0] == 503
+        assert threading.active_count() == threads + 1
+        assert _open_descriptors() <= descriptors + 300 + MOST_CONNECTIONS + 4
+
+
+def test_a_client_that_drips_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is for the whole connection: a byte now and then does not make it longer."""
+    monkeypatch.setattr(scrape_server, "LIMIT_SECONDS", 0.5)
+    with serving(Figures(), "127.0.0.1:0") as place, socket.create_connection(place, timeout=0.05) as client:
+
+        def is_left() -> bool:
+            try:
+                client.send(b"x")
+                return client.recv(1) == b""
+            except TimeoutError:
+                return False
+            except ConnectionError:
+                return True
+
+        wait_until_sync(is_left)
+
+
+def test_a_client_that_does_not_read_is_left_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does one that never takes its answer keep its place, or anybody else waiting."""
+    monkeypatch.setattr(scrape_server, "LIMIT_SECONDS", 0.5)
+    monkeypatch.setattr(scrape_server, "connections_at_once", lambda: 1)
+    figures = seen()
+    figures.outages = Counter({"k" * 1000 + str(n): 1 for n in range(20_000)})
+    with serving(figures, "127.0.0.1:0") as place, socket.create_connection(place) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.send(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert get(place, "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET /healthz HTTP/1.1\r\nX: " + b"y" * 20_000, b"431"),
+        (b"GET /healthz\r\n\r\n", b"400"),
+        (b"\x16\x03\x01\x02\x00\n\n", b"400"),
+        (b"HEAD /healthz HTTP/1.0\r\n\r\n", b"503"),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", b"405"),
+        (b"GET /healthz HTTP/1.1\n\n", b"503"),
+    ],
+)
+def test_any_request_gets_one_answer(sent: bytes, status: bytes) -> None:
+    with serving(Figures(), "127.0.0.1:0") as place, socket.create_connection(place, timeout=20) as client:
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        answer = b"".join(iter(lambda: client.recv(4096), b""))
+    assert answer.split(b" ")[1] == status
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_figures_that_cannot_be_told_are_a_failed_scrape() -> None:
+    """A fault there ends neither the thread nor the next scrape."""
+    figures = seen("web")
+    with serving(figures, "127.0.0.1:0") as place:
+        figures.outages = None  # type: ignore[assignment]
+        assert get(place, "/metrics")[0] == 500
+        assert get(place, "/healthz")[0] == 200
+
+
+def test_without_a_descriptor_it_waits_and_does_not_spin() -> None:
+    """A process that has none left: the server holds none back, rests, and answers when there is one."""
+    program = """
+import os, resource, socket, sys, time
+from pgtop.daemon.metrics import Figures, serving
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+def descriptors():
+    return len(os.listdir("/dev/fd"))
+with serving(Figures(), "127.0.0.1:0") as place:
+    before = descriptors()
+    clients = [socket.create_connection(place) for _ in range(3)]
+    while descriptors() < before + 6:  # they are taken
+        time.sleep(0.01)
+    held = []
+    try:
+        while True:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        pass
+    os.close(held.pop())
+    late = socket.socket()
+    late.connect(place)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:  # the connections that it held are given back
+            held.append(os.open(os.devnull, os.O_RDONLY))
+            break
+        except OSError:
+            time.sleep(0.05)
+    else:
+        sys.exit("nothing was given back")
+    before = time.process_time()
+    time.sleep(1)
+    assert time.process_time() - before < 0.5
+    for each in held:
+        os.close(each)
+    late.settimeout(20)
+    late.send(b"GET /healthz HTTP/1.1\\r\\n\\r\\n")
+    assert late.recv(100).startswith(b"HTTP/1.1 503")
+print("well")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"well\n", b"")

@@ -12,9 +12,13 @@ from pgtop.core.policy import ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode
 from pgtop.postgres import queries
-from pgtop.reaper import Outcome
+from pgtop.postgres.conninfo.rescue import with_rescue
+from pgtop.reaping.reaper import Outcome
+from tests.conftest import ServerFactory
+from tests.filling import SMALL, full
+from tests.postgres.targets import target_of
 from tests.reaping import face_on, found
-from tests.servers import session, sessions, wait_until
+from tests.servers import execute, session, sessions, wait_until
 
 
 async def test_a_plan_that_was_refused_or_is_empty_does_nothing(
@@ -54,8 +58,8 @@ async def test_a_pid_that_is_another_session_after_the_signal_is_terminated(
         plan = await face.plan_for(one)
         ask = face.seat.fetch
 
-        async def reused(query: str, *arguments: object) -> list[Any]:
-            rows: list[Any] = await ask(query, *arguments)
+        async def reused(query: str, *arguments: object, **limits: Any) -> list[Any]:
+            rows: list[Any] = await ask(query, *arguments, **limits)
             if query != queries.STILL_THERE:
                 return rows
             pid = one.get_server_pid()
@@ -135,3 +139,18 @@ async def test_outcomes_that_cannot_be_written_are_told(
         assert [result.outcome for result in report.results] == [Outcome.TERMINATED]
         assert str(face.audit) in report.audit_problem
         assert (tmp_path / "attempts").read_bytes().count(b"\n") == 1
+
+
+async def test_both_lines_say_that_the_rescue_role_acted(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """The outcome's as well as the attempt's: as whom, and with which statement last."""
+    small = server_factory(SMALL)
+    await execute(small, "CREATE ROLE app LOGIN", "CREATE ROLE watcher LOGIN")
+    target = with_rescue(target_of(small, user="watcher"), "user=postgres", "--rescue", {"HOME": "/none"})
+    async with full(small) as filling, face_on(small, tmp_path / "a", target=target) as face:
+        await filling[0].fetchval("SELECT 'mine'")
+        report = await face.reaper.run(await face.plan_for(filling[0]))
+        assert [result.outcome for result in report.results] == [Outcome.TERMINATED]
+    told = [(line["event"], line["role"], line["rescue"], line["query"]) for line in face.lines()]
+    assert told == [(event, "postgres", True, "SELECT 'mine'") for event in ("attempt", "outcome")]

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 from textual.binding import Binding
 
-from pgtop.cli import COMMANDS
+from pgtop.commands.index import COMMANDS
 from pgtop.errors import ExitCode
 from pgtop.tui.dashboard import DashboardScreen
 from tests.servers import REPOSITORY
 
 README = REPOSITORY / "README.md"
+MANUAL = REPOSITORY / "pgtop" / "docs"
+PICTURES = REPOSITORY / "screenshots"
 PACKAGE = REPOSITORY / "pgtop"
 SOURCES = sorted(path.relative_to(REPOSITORY).as_posix() for path in PACKAGE.rglob("*.py"))
 
@@ -25,7 +27,7 @@ SET_UP = r"python3 -m venv \.venv && \.venv/bin/python -m pip install --quiet --
 """How each of README's two commands begins: with nothing but Python, in the clone."""
 
 TERMINAL_LIBRARIES = {"textual", "rich", "plotext"}
-READMES_KEYS = {
+KEYS_IN_THE_MANUAL = {
     "slash": "/",
     "space": "Space",
     "escape": "Esc",
@@ -36,7 +38,7 @@ READMES_KEYS = {
     "f1": "F1",
     "question_mark": "?",
 }
-"""What README calls a key whose name in Textual differs."""
+"""What the manual calls a key whose name in Textual differs."""
 
 
 @pytest.fixture(scope="module")
@@ -71,44 +73,56 @@ def imported(path: str) -> set[str]:
     return found
 
 
-def test_readme_begins_with_a_screenshot_and_two_commands_of_one_line_each(readme: str) -> None:
-    picture = readme.index("](screenshots/")
-    first, second = fenced(readme)[:2]
-    assert picture < readme.index(first[0]) < readme.index(second[0])
-    assert [len(first), len(second)] == [1, 1]
-    demo, test = re.fullmatch(SET_UP + r"(.+)", first[0]), re.fullmatch(SET_UP + r"(.+)", second[0])
+def test_readme_begins_with_a_screenshot_and_the_demo_in_one_line(readme: str) -> None:
+    """The test command, of one line too, stands in the section for contributors."""
+    first, last = fenced(readme)[0], fenced(readme)[-1]
+    assert readme.index("](screenshots/") < readme.index(first[0])
+    assert readme.index("## Contribute") < readme.index(last[0])
+    assert [len(first), len(last)] == [1, 1]
+    demo, test = re.fullmatch(SET_UP + r"(.+)", first[0]), re.fullmatch(SET_UP + r"(.+)", last[0])
     assert demo is not None
     assert demo.groups() == ("demo", ".venv/bin/pgtop demo")
     assert test is not None
-    assert test.groups() == ("test", ".venv/bin/python -m pytest")
+    assert test.groups() == ("test", ".venv/bin/python -m pytest -n 4")
 
 
-def test_readmes_pictures_are_there(readme: str) -> None:
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme)
-    assert len(pictures) >= 5
-    for picture in pictures:
-        png = REPOSITORY / picture
+def test_every_picture_is_there_and_shown(readme: str) -> None:
+    """README shows some; the page beside the pictures shows all of them."""
+    page = (PICTURES / "README.md").read_text(encoding="utf-8")
+    shown = {REPOSITORY / picture for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme)}
+    listed = {PICTURES / picture for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)}
+    assert shown
+    assert shown <= listed == set(PICTURES.glob("*.png"))
+    assert len(listed) >= 5
+    for png in listed:
         assert png.read_bytes().startswith(b"\x89PNG")
         assert png.with_suffix(".svg").read_text(encoding="utf-8").startswith("<svg")
 
 
-def test_readme_names_every_command_exit_code_and_key(readme: str) -> None:
+def test_readme_is_short_and_names_every_command(readme: str) -> None:
+    prose = re.sub(r"```.*?```|\]\([^)]*\)", " ", readme, flags=re.DOTALL)
+    assert len(prose.split()) <= 800
     for command in COMMANDS:
         assert f"pgtop {command}" in readme
+
+
+def test_the_manual_has_every_exit_code_and_key() -> None:
+    codes = (MANUAL / "exit-codes.md").read_text(encoding="utf-8")
     for code in ExitCode:
-        assert re.search(rf"\b{code.value} [a-z]", readme), code
-    keys_table = "\n".join(line for line in readme.splitlines() if line.startswith("| `"))
+        assert re.search(rf"^\| {code.value} \| [a-z]", codes, re.MULTILINE), code
+    dashboard = (MANUAL / "dashboard.md").read_text(encoding="utf-8")
+    keys_table = "\n".join(line for line in dashboard.splitlines() if line.startswith("| `"))
     for binding in DashboardScreen.BINDINGS:
         assert isinstance(binding, Binding)
         key = binding.key.partition(",")[0]
-        assert f"`{READMES_KEYS.get(key, key)}`" in keys_table, binding
+        assert f"`{KEYS_IN_THE_MANUAL.get(key, key)}`" in keys_table, binding
 
 
 def test_ci_takes_the_test_command_from_readme(readme: str, tmp_path: Path) -> None:
     """What `.ci/run` runs is README's line, whatever it says, and nothing of its own."""
     command = REPOSITORY / ".ci" / "test-command"
     as_it_is = subprocess.run([command], check=True, capture_output=True, text=True).stdout
-    assert [as_it_is.rstrip("\n")] == fenced(readme)[1]
+    assert [as_it_is.rstrip("\n")] == fenced(readme)[-1]
     other = tmp_path / "README.md"
     other.write_text(readme.replace("-m pytest", "-m another"), encoding="utf-8")
     changed = subprocess.run([command, other], check=True, capture_output=True, text=True).stdout
@@ -195,7 +209,7 @@ def test_data_flows_down_once_and_up_once(path: str) -> None:
         assert all(name.startswith("pgtop.core") for name in ours), ours
     if layer not in ("tui", "commands"):
         assert not {name for name in ours if name.startswith("pgtop.tui")}
-    if layer not in ("cli", "__main__"):
-        assert "pgtop.cli" not in ours
+    if layer not in ("commands", "__main__"):
+        assert "pgtop.commands" not in ours
     if layer not in ("demo", "commands"):
         assert not {name for name in ours if name.startswith("pgtop.demo")}

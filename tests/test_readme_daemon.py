@@ -1,4 +1,4 @@
-"""What README shows for the daemon's surroundings is true: the unit, the scrape configuration, the alerts."""
+"""The daemon's page of the manual: its rules load, its command lines are taken, its figures exist."""
 
 import re
 import shlex
@@ -8,19 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from pgtop.command import split_command
-from pgtop.commands import COMMANDS, DASHBOARD
+from pgtop.commands.command import split_command
+from pgtop.commands.dashboard import DASHBOARD
+from pgtop.commands.index import COMMANDS
 from pgtop.core.plan import Trigger
 from pgtop.core.rebound import Rebound
-from pgtop.metrics import FiguresCollector
+from pgtop.daemon.metrics import FiguresCollector
+from tests.servers import REPOSITORY
 from tests.test_metrics import seen
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "pgtop" / "docs" / "daemon.md").read_text(encoding="utf-8")
 
 
 def block(marker: str) -> str:
     """The fenced block after a marker."""
-    found = re.search(rf"<!-- {marker} -->\n```\w+\n(.*?)```", README, re.DOTALL)
+    found = re.search(rf"<!-- {marker} -->\n```\w+\n(.*?)```", PAGE, re.DOTALL)
     assert found is not None
     return found[1]
 

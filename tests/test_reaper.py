@@ -10,12 +10,13 @@ import pytest
 from pgtop.core.activity import Backend, Snapshot
 from pgtop.core.policy import Act, Guard, Plan, ReapPolicy, SparedFor, Trigger, Victim
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import AuditError, ExitCode, PgtopError
-from pgtop.postgres.conninfo import resolve
-from pgtop.postgres.faults import DRIVER_ERRORS
-from pgtop.reaper import Outcome, Report
-from tests.postgres.targets import stopped
-from tests.reaping import Face, face_on, found, identities
+from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
+from pgtop.postgres.advisory_key_queries import REAPER_CLASS, SEAT_CLASS
+from pgtop.postgres.connect_errors import DRIVER_ERRORS
+from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.reaping.reaper import Outcome, Report
+from tests.postgres.targets import seat_on, stopped
+from tests.reaping import Face, as_role, face_on, found, identities
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 
 STALE = ReapPolicy(idle_after_seconds=0.0)
@@ -54,8 +55,12 @@ def forged(snapshot: Snapshot, backend: Backend, guard: Guard = Guard.SESSION) -
         victims=(Victim(backend, "forged", guard),),
         spared=(),
         policy=ReapPolicy(),
-        sight=snapshot.sight,
+        interruptions=snapshot.interruptions,
     )
+
+
+LONG_STATEMENT = f"SELECT '{'x' * 300}'"
+"""Longer than what a poll asks for of one."""
 
 
 async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, tmp_path: Path) -> None:
@@ -64,7 +69,7 @@ async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, t
         face_on(every_server, tmp_path / "audit.jsonl") as face,
         sessions(every_server, 4) as (bystander, one, active, in_transaction),
     ):
-        await one.fetchval("SELECT 'one'")
+        await one.fetchval(LONG_STATEMENT)
         await in_transaction.execute("BEGIN; SELECT 1")
         sleeping = asyncio.ensure_future(active.fetchval("SELECT pg_sleep(60)"))
         await wait_until(lambda: face_sees(face, active, "active"))
@@ -81,7 +86,10 @@ async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, t
     lines = face.lines()
     assert [line["event"] for line in lines] == ["attempt"] * 3 + ["outcome"] * 3
     assert [line["outcome"] for line in lines] == [None] * 3 + ["terminated"] * 3
-    assert lines[0]["query"] == "SELECT 'one'"
+    assert lines[0]["query"] == LONG_STATEMENT
+    assert {(line["act"], line["trigger"], line["reason"]) for line in lines} == {
+        ("terminate", "selected", "selected")
+    }
     assert [line["pid"] for line in lines[:3]] == [line["pid"] for line in lines[3:]]
 
 
@@ -177,21 +185,143 @@ async def test_another_transaction_by_now_is_changed_and_lives(
         assert await lives(one)
 
 
-async def test_never_a_session_of_pgtop_nor_its_own(server: ThrowawayServer, tmp_path: Path) -> None:
-    """Neither by a plan that its policy makes, nor by one that is forged."""
+@pytest.mark.parametrize("kind", ["operator", "superuser"])
+async def test_never_a_session_of_pgtop(every_server: ThrowawayServer, tmp_path: Path, kind: str) -> None:
+    """By no kind of plan: one of another role that may end sessions, and one of the same role."""
+    role, other_role = await create_role(every_server, kind), await create_role(every_server, "operator")
+    target, others = as_role(role), as_role(other_role)
     async with (
-        face_on(server, tmp_path / "a") as face,
-        session(server, application_name="pgtop daemon@elsewhere") as other,
+        face_on(every_server, tmp_path / "a", target=target) as face,
+        seat_on(target, "dashboard") as same,
+        seat_on(others, "daemon") as other,
     ):
         snapshot = await face.snapshot()
-        own = next(backend for backend in snapshot.backends if backend.pid == snapshot.own_pid)
-        plan = await face.reaper.plan_terminate(snapshot, STALE, [own.id, found(snapshot, other).id])
-        assert not plan.victims
-        assert {spared.spared_for for spared in plan.spared} == {SparedFor.OWN}
-        for backend in (own, found(snapshot, other)):
-            assert outcomes(await face.reaper.run(forged(snapshot, backend))) == [Outcome.CHANGED]
+        meant = {each.own_pid for each in (face.seat, same, other)}
+        chosen = [each.id for each in snapshot.backends if each.pid in meant]
+        policy = ReapPolicy(idle_after_seconds=0.0, emergency_idle_after_seconds=0.0)
+        for planning in (
+            face.reaper.plan_terminate(snapshot, policy, chosen),
+            face.reaper.plan_cancel(snapshot, policy, chosen),
+            face.reaper.plan_sweep(snapshot, policy),
+            face.reaper.plan_emergency(snapshot, policy),
+        ):
+            plan = await planning
+            assert not meant & {victim.backend.pid for victim in plan.victims}
+            spared = {each.backend.pid: each.spared_for for each in plan.spared}
+            assert {spared[pid] for pid in meant & spared.keys()} == {SparedFor.OWN}
+
+
+async def test_the_guard_never_signals_its_own_session(every_server: ThrowawayServer, tmp_path: Path) -> None:
+    """Not even by a forged plan: no row comes back, and the seat is there."""
+    async with face_on(every_server, tmp_path / "a") as face:
+        snapshot = await face.snapshot()
+        own = next(each for each in snapshot.backends if each.pid == snapshot.own_pid)
+        assert outcomes(await face.reaper.run(forged(snapshot, own))) == [Outcome.CHANGED]
+        cancel = msgspec.structs.replace(forged(snapshot, own, Guard.STATEMENT), act=Act.CANCEL)
+        assert outcomes(await face.reaper.run(cancel)) == [Outcome.CHANGED]
+        assert face.seat.own_pid == snapshot.own_pid
+        assert (await face.seat.fetch("SELECT 1"))[0][0] == 1
+
+
+DISGUISES = {
+    "the name alone": (),
+    "a seat's key": (f"SELECT pg_advisory_lock_shared({SEAT_CLASS}, 1)",),
+    "the reaper's key": (f"SELECT pg_advisory_lock_shared({REAPER_CLASS}, 4095)",),
+    "a key held exclusively": (f"SELECT pg_advisory_lock({SEAT_CLASS}, 1)",),
+}
+
+
+@pytest.mark.parametrize("kind", ["selected", "sweep", "emergency"])
+@pytest.mark.parametrize("disguise", DISGUISES)
+async def test_a_client_in_disguise_is_ended_like_any_other(
+    every_server: ThrowawayServer, tmp_path: Path, kind: str, disguise: str
+) -> None:
+    """Named as pgtop's sessions are, with pgtop's keys: its role is what it cannot fake."""
+    operator, plain = await create_role(every_server, "operator"), await create_role(every_server)
+    async with (
+        face_on(every_server, tmp_path / "a", target=as_role(operator)) as face,
+        session(
+            every_server, application_name="pgtop daemon@x", user=plain.name, password=plain.password
+        ) as one,
+    ):
+        await one.fetchval("SELECT 1")
+        for statement in DISGUISES[disguise]:
+            await one.fetchval(statement)
+        snapshot = await idle(face, one)
+        policy = ReapPolicy(warn_at=0.001, idle_after_seconds=0.0, emergency_idle_after_seconds=0.0)
+        planning = {
+            "selected": lambda: face.reaper.plan_terminate(snapshot, policy, [found(snapshot, one).id]),
+            "sweep": lambda: face.reaper.plan_sweep(snapshot, policy),
+            "emergency": lambda: face.reaper.plan_emergency(snapshot, policy),
+        }[kind]
+        plan = await planning()
+        assert one.get_server_pid() in {victim.backend.pid for victim in plan.victims}
+        assert not any(victim.warning for victim in plan.victims)
+        report = await face.reaper.run(plan)
+        became = {result.victim.backend.pid: result.outcome for result in report.results}
+        assert became[one.get_server_pid()] is Outcome.TERMINATED
+
+
+@pytest.mark.parametrize(("name", "kind"), [("app", "_shared"), ("pgtop x", "")])
+async def test_a_role_alone_makes_nobody_pgtops_own(
+    server: ThrowawayServer, tmp_path: Path, name: str, kind: str
+) -> None:
+    """A superuser's session of another name, or with the key held as no pgtop holds it."""
+    async with face_on(server, tmp_path / "a") as face, session(server, application_name=name) as one:
+        await one.fetchval(f"SELECT pg_advisory_lock{kind}({SEAT_CLASS}, 1)")
+        await idle(face, one)
+        assert len((await face.plan_for(one)).victims) == 1
+
+
+async def test_the_statement_of_a_disguised_client_is_cancelled(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with face_on(server, tmp_path / "a") as face, session(server, application_name="pgtop x") as one:
+        sleeping = asyncio.ensure_future(one.fetchval("SELECT pg_sleep(60)"))
+        await wait_until(lambda: face_sees(face, one, "active"))
+        snapshot = await face.snapshot()
+        plan = await face.reaper.plan_cancel(snapshot, STALE, [found(snapshot, one).id])
+        assert outcomes(await face.reaper.run(plan)) == [Outcome.CANCELLED]
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await sleeping
+
+
+async def test_where_read_only_is_in_force_nobody_is_ended(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Whatever plan a face lets through; nothing is written down either."""
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        await one.fetchval("SELECT 1")
+        plan = await face.plan_for(one)
+        face.reaper.read_only = True
+        with pytest.raises(ReadOnlyError):
+            await face.reaper.run(plan)
+        assert await lives(one)
+        assert not face.audit.exists()
+
+
+async def test_one_denied_of_two_is_done_in_part(every_server: ThrowawayServer, tmp_path: Path) -> None:
+    """Status 6, not 5. The outcome's line is the attempt's, with what the server said."""
+    role, plain = await create_role(every_server, "monitor"), await create_role(every_server)
+    async with (
+        face_on(every_server, tmp_path / "a", target=as_role(role)) as face,
+        session(every_server, user=role.name, password=role.password) as mine,
+        session(every_server, user=plain.name, password=plain.password) as other,
+    ):
+        for each in (mine, other):
+            await each.fetchval("SELECT 'whose'")
+        await idle(face, mine)
+        await idle(face, other)
+        report = await face.reaper.run(await face.plan_for(mine, other))
+        assert outcomes(report) == [Outcome.TERMINATED, Outcome.DENIED]
+        assert report.exit_code == ExitCode.PARTLY
         assert await lives(other)
-        assert face.seat.is_held
+    lines = face.lines()
+    for attempt, outcome in zip(lines[:2], lines[2:], strict=True):
+        changing = ("event", "time", "outcome", "detail")
+        assert {**attempt, **dict.fromkeys(changing)} == {**outcome, **dict.fromkeys(changing)}
+        assert outcome["query"] == "SELECT 'whose'"
+        assert (outcome["role"], outcome["rescue"]) == (role.name, False)
+    assert [line["detail"] for line in lines[:3]] == [None] * 3
+    assert "terminate" in lines[3]["detail"]
 
 
 async def test_never_an_auxiliary_process(every_server: ThrowawayServer, tmp_path: Path) -> None:
@@ -342,7 +472,7 @@ async def test_a_sweep_ends_the_stale_and_spares_who_may_be_at_work(
         spared = {each.backend.pid: each.spared_for for each in plan.spared}
         assert spared[leader.get_server_pid()] is SparedFor.ADVISORY_LOCK
         assert spared[listener.get_server_pid()] is SparedFor.LISTENING
-        assert spared[patroni.get_server_pid()] is SparedFor.PROTECTED
+        assert spared[patroni.get_server_pid()] is SparedFor.NAMED
         assert spared[in_transaction.get_server_pid()] is SparedFor.IN_TRANSACTION
         assert stale.get_server_pid() in {victim.backend.pid for victim in plan.victims}
         report = await face.reaper.run(plan)
@@ -369,6 +499,7 @@ async def test_cancel_ends_the_statement_and_not_the_session(
         await wait_until(lambda: face_sees(face, one, "active"))
         assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
         assert await again == 7
+    assert {line["act"] for line in face.lines()} == {"cancel"}
 
 
 async def test_a_statement_that_ended_meanwhile_is_not_cancelled(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pgtop.systemd import Systemd
+from pgtop.daemon.systemd import Systemd
 
 
 @contextmanager

@@ -6,11 +6,27 @@ the server in a guard exactly as it came; every age is derived from such a time 
 
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
+from msgspec import Meta
 
 MICROSECONDS: Final = 1_000_000
+
+MOST_CONNECTIONS: Final = 262_143
+"""The largest max_connections. Source: PostgreSQL, MAX_BACKENDS in src/include/postmaster/postmaster.h."""
+
+Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+"""A process id."""
+Moment = Annotated[int, Meta(ge=0, le=253_370_764_800 * MICROSECONDS)]
+"""Microseconds since the Unix epoch, before the year 9999, so that every one is a date in every time zone."""
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""An int8."""
+Name = Annotated[str, Meta(max_length=1024)]
+"""A name or a short word of the server's: identifiers have 63 bytes unless it was built otherwise."""
+Port = Annotated[int, Meta(ge=-1, le=65_535)]
+Connections = Annotated[int, Meta(ge=0, le=MOST_CONNECTIONS)]
+"""A number of connections."""
 
 IDLE: Final = "idle"
 ACTIVE: Final = "active"
@@ -37,22 +53,22 @@ class BackendId(msgspec.Struct, frozen=True, order=True):
 class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One client backend. The fields' order is that of the rows `postgres/queries.py` asks for."""
 
-    pid: int
-    backend_start: int | None
-    state_change: int | None
-    xact_start: int | None
-    query_start: int | None
-    state: str | None
+    pid: Pid
+    backend_start: Moment | None
+    state_change: Moment | None
+    xact_start: Moment | None
+    query_start: Moment | None
+    state: Name | None
     """PostgreSQL's word for it; None where this role cannot see it."""
-    application_name: str | None
-    usename: str | None
-    datname: str | None
-    client_addr: str | None
+    application_name: Name | None
+    usename: Name | None
+    datname: Name | None
+    client_addr: Name | None
     """None over a Unix socket, or where this role cannot see it."""
-    client_port: int | None
+    client_port: Port | None
     """-1 over a Unix socket."""
-    wait_event_type: str | None
-    wait_event: str | None
+    wait_event_type: Name | None
+    wait_event: Name | None
     is_superuser: bool
     query: str | None
     """The first 200 characters of the current or last statement."""
@@ -60,6 +76,8 @@ class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """True where `state_change` is only known to lie no later: the idle age is then a lower bound."""
     readings: tuple[tuple[str, str], ...] = ()
     """Every user and database that it may be of, where they cannot be told apart; `usename` has both then."""
+    holds_slot: bool = True
+    """False for a client that has connected and sent nothing yet, as only the server's own host shows it."""
 
     @property
     def id(self) -> BackendId:
@@ -72,8 +90,13 @@ class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.backend_start is None
 
     @property
+    def is_no_text(self) -> bool:
+        """True where its user's or database's name holds bytes that were no text where pgtop looks."""
+        return "\ufffd" in f"{self.usename}{self.datname}"
+
+    @property
     def is_pgtop(self) -> bool:
-        """True for a session of any pgtop, this one's or another's."""
+        """True for a session that is named as pgtop's are; any client can give itself that name."""
         return (self.application_name or "").startswith(PGTOP_PREFIX)
 
     @property
@@ -127,11 +150,11 @@ def iso8601(microseconds: int | None) -> str | None:
 class Limits(msgspec.Struct, frozen=True):
     """How many connections the server takes. All are fixed until it restarts."""
 
-    max_connections: int
-    superuser_reserved_connections: int
-    reserved_connections: int = 0
+    max_connections: Connections
+    superuser_reserved_connections: Connections
+    reserved_connections: Connections = 0
     """From PostgreSQL 16 on."""
-    provider_reserved_connections: int = 0
+    provider_reserved_connections: Connections = 0
     """A managed service's own, such as `rds.rds_superuser_reserved_connections`."""
 
     @property
@@ -153,7 +176,7 @@ class Limits(msgspec.Struct, frozen=True):
 class Privileges(msgspec.Struct, frozen=True):
     """What the role of the seat may see and end."""
 
-    role: str
+    role: Name
     is_superuser: bool
     sees_all: bool
     """Superuser, or a member of pg_read_all_stats (pg_monitor)."""
@@ -257,8 +280,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """Sessions once seen with LISTEN as their statement: a hint, kept for the rest of their life."""
     is_rescue: bool = False
     """True where the rescue role asked, since the ordinary one is refused."""
-    sight: int = 0
-    """Which unbroken sight of the server this belongs to, by the seat's count."""
+    interruptions: int = 0
+    """How often the seat had lost sight of the server when this was taken."""
 
     @cached_property
     def counts(self) -> Counts:
@@ -284,22 +307,3 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def waiting_on_locks(self) -> int:
         """How many active sessions wait for a heavyweight lock."""
         return sum(backend.waits_on_lock for backend in self.backends)
-
-
-class Outage(msgspec.Struct, frozen=True):
-    """A poll that gave no data: what is wrong, as a value."""
-
-    kind: str
-    """`full`, `limit`, `starting`, `unreachable`, `refused`, `lost`, `timeout` or `failed`."""
-    message: str
-    """One plain sentence, safe to print."""
-    retry_after_seconds: float
-    """How long the poller waits before it tries again."""
-    limit: str | None = None
-    """What refuses the login (a `core.refusal.Limit`), where it is refused for want of a slot."""
-    tries: int = 0
-    """How many logins were refused so far for that."""
-    seconds: float = 0.0
-    """Since the first of them."""
-    rescue_problem: str = ""
-    """Why the rescue role does not get in, where that is not for want of a slot; printable."""

@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 import msgspec
 
-from pgtop.core.activity import Outage, Snapshot
-from pgtop.core.refusal import Limit
+from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Limit, Outage
 
 Level = Literal["calm", "over", "full"]
 """How it stands: below the line, on it or over it, logins refused."""
@@ -56,7 +56,7 @@ class Watch(msgspec.Struct, frozen=True):
     """Since when there is no answer."""
 
 
-class Sight(msgspec.Struct, frozen=True):
+class Observation(msgspec.Struct, frozen=True):
     """What one poll came to."""
 
     level: Level | None
@@ -72,15 +72,15 @@ def level(snapshot: Snapshot, warn_at: float, *, refused: bool = False) -> Level
     return "over" if snapshot.usage >= warn_at else "calm"
 
 
-def sight(result: Snapshot | Outage, warn_at: float, *, refused: bool = False) -> Sight:
+def observe(result: Snapshot | Outage, warn_at: float, *, refused: bool = False) -> Observation:
     """What a poll says of the level; one that finds no seat because the server is full says `full`."""
     if isinstance(result, Outage):
         is_full = result.limit is not None and Limit(result.limit).is_the_servers
-        return Sight("full" if is_full else None)
-    return Sight(level(result, warn_at, refused=refused), warn_at - result.usage)
+        return Observation("full" if is_full else None)
+    return Observation(level(result, warn_at, refused=refused), warn_at - result.usage)
 
 
-def watched(watch: Watch, seen: Sight, now: float) -> tuple[Watch, Alert | None]:
+def watched(watch: Watch, seen: Observation, now: float) -> tuple[Watch, Alert | None]:
     """What is known after a poll at `now` (seconds), and its alert; what it began with gives none."""
     if seen.level is None:
         return _out(watch, now)

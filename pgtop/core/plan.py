@@ -1,13 +1,13 @@
 """What a plan is made of: the rules it follows, its victims and spared with a reason each."""
 
-from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from pgtop.core.activity import Backend, BackendId, Server, Snapshot
-from pgtop.core.match import Patterns
+from pgtop.core.patterns import Patterns
+from pgtop.core.stalled_logins import Stall
 
 DEFAULT_PROTECTED_APPLICATIONS: Final = ("Patroni*", "pgBackRest*", "barman*", "wal-g*", "repmgr*")
 """Applications whose idle session is at work: a backup holds one for hours."""
@@ -59,6 +59,8 @@ class SparedFor(StrEnum):
     HIDDEN = "hidden from this role"
     SUPERUSER = "of a superuser"
     PROTECTED = "protected"
+    NAMED = "protected by their names"
+    """By the application's name, which every client chooses for itself."""
     ADVISORY_LOCK = "holding an advisory lock"
     LISTENING = "listening (LISTEN)"
     IN_TRANSACTION = "idle in transaction"
@@ -66,9 +68,11 @@ class SparedFor(StrEnum):
     ENOUGH = "not needed for that"
     BEYOND_COUNT = "beyond the number asked for"
     BEYOND_MOST = "beyond the most of one sweep"
+    STALL = "of no use while clients still connecting hold the slots"
     STUCK = "signalled before, and still there"
     AGE_UNKNOWN = "of unknown idle age"
-    UNSURE = "of a user and database that cannot be told apart"
+    UNTOLD = "of a title that does not tell what they do"
+    UNSURE = "of a user or database that cannot be told for sure"
 
 
 class ReapPolicy(msgspec.Struct, frozen=True):
@@ -91,6 +95,20 @@ class ReapPolicy(msgspec.Struct, frozen=True):
     """The most that one sweep ends, the longest idle first; None for no such limit."""
 
 
+class HeldLocks(msgspec.Struct, frozen=True):
+    """The sessions that hold advisory locks, by pid; read when a plan is made, not in each poll."""
+
+    advisory: frozenset[int] = frozenset()
+    """Sessions that hold an advisory lock of an application's; keys of pgtop's own classes do not count."""
+    own: frozenset[int] = frozenset()
+    """Sessions of pgtop: named so, with a key of pgtop's, and of a role that may end others or is this one's.
+    The name alone proves nothing, since every client chooses its own."""
+
+
+NO_LOCKS: Final = HeldLocks()
+"""No session holds an advisory lock, as far as anybody asked."""
+
+
 class Context(msgspec.Struct, frozen=True):
     """What a judgement needs beside the backend."""
 
@@ -98,14 +116,13 @@ class Context(msgspec.Struct, frozen=True):
     own_pid: int
     is_superuser: bool
     listeners: frozenset[BackendId]
-    advisory_lock_holders: frozenset[int]
-    """Pids, read when a plan is made."""
+    held: HeldLocks = NO_LOCKS
     stuck: frozenset[BackendId] = frozenset()
     """Sessions that could not be ended a short while ago."""
 
 
 def context_of(
-    snapshot: Snapshot, advisory_lock_holders: Iterable[int] = (), stuck: frozenset[BackendId] = frozenset()
+    snapshot: Snapshot, held: HeldLocks = NO_LOCKS, stuck: frozenset[BackendId] = frozenset()
 ) -> Context:
     """The context of all judgements over one snapshot."""
     return Context(
@@ -113,7 +130,7 @@ def context_of(
         own_pid=snapshot.own_pid,
         is_superuser=snapshot.privileges.is_superuser,
         listeners=snapshot.listeners,
-        advisory_lock_holders=frozenset(advisory_lock_holders),
+        held=held,
         stuck=stuck,
     )
 
@@ -152,8 +169,12 @@ class Plan(msgspec.Struct, frozen=True):
     policy: ReapPolicy
     refusal: str = ""
     """Why no plan can be made at all, with the mend, printable; "" where one can."""
-    sight: int = 0
-    """The snapshot's: once that sight is lost, the plan is not carried out any more."""
+    interruptions: int = 0
+    """The snapshot's: after one more interruption the plan is not carried out."""
+    stalled_logins_seconds: float | None = None
+    """Set where the plan ends clients that have been logging in for longer than this, and nothing else."""
+    stall: Stall | None = None
+    """The login stall in which it was made, where sessions are not what keeps logins out."""
 
     @property
     def usage_before(self) -> float:
@@ -163,5 +184,36 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def usage_after(self) -> float:
         """What the usage would be were all victims gone and nobody new had come."""
-        leaving = len(self.victims) if self.act is Act.TERMINATE else 0
-        return (self.total - leaving) / self.slots
+        leaving = sum(victim.backend.holds_slot for victim in self.victims)
+        return (self.total - (leaving if self.act is Act.TERMINATE else 0)) / self.slots
+
+
+LONGEST_QUERY_BYTES: Final = 8192
+"""Of a victim's statement in the audit log, as it is written there. What a server keeps by default (1 kB)
+fits, whatever is in it; who has longer ones can neither fill the log nor rotate the older lines away."""
+
+
+class Outcome(StrEnum):
+    """What became of one victim."""
+
+    TERMINATED = "terminated"
+    CANCELLED = "cancelled"
+    """Its statement ended; the session lives."""
+    CHANGED = "changed"
+    """It turned active, left, or is another session now: nothing was done to it."""
+    DENIED = "denied"
+    """The server does not let this role end it, or the host this user."""
+    SURVIVED = "survived"
+    """It was signalled and still there at the limit."""
+    FAILED = "failed"
+    """It was not signalled."""
+    UNKNOWN = "unknown"
+    """The connection was lost after the signal."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """The outcome of one victim, with what the server said where it said something."""
+
+    victim: Victim
+    outcome: Outcome
+    detail: str = ""

@@ -10,11 +10,14 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
+from pgtop.core.outage import Limit
 from pgtop.core.plan import (
     DEFAULT_PROTECTED_APPLICATIONS,
+    NO_LOCKS,
     Act,
     Context,
     Guard,
+    HeldLocks,
     Plan,
     ReapPolicy,
     Spared,
@@ -23,6 +26,7 @@ from pgtop.core.plan import (
     Victim,
     context_of,
 )
+from pgtop.core.stalled_logins import Stall, session_count, stall_of
 from pgtop.core.text import duration, printable
 
 __all__ = [
@@ -30,6 +34,7 @@ __all__ = [
     "Act",
     "Context",
     "Guard",
+    "HeldLocks",
     "Plan",
     "ReapPolicy",
     "Spared",
@@ -39,6 +44,7 @@ __all__ = [
     "Victim",
     "at_most",
     "is_emergency",
+    "is_over_line",
     "judge",
     "just_enough",
     "make_plan",
@@ -51,27 +57,32 @@ __all__ = [
 ]
 
 
+_NO_TEXT: Final = "its user or database is no text here, so nobody can say {}"
+
 Verdict = Victim | Spared | None
 """What is judged of one backend; None: the plan does not mean it at all."""
 
 
 def never(backend: Backend, policy: ReapPolicy, context: Context) -> Spared | None:
     """Why this backend may never be ended: by nature, or because somebody protects it."""
-    if backend.pid == context.own_pid or backend.is_pgtop:
+    if backend.pid == context.own_pid or backend.pid in context.held.own:
         return Spared(backend, SparedFor.OWN, "a session of pgtop")
     if backend.is_hidden:
         return Spared(backend, SparedFor.HIDDEN, "its state is hidden from this role")
     if backend.is_superuser and not context.is_superuser:
         return Spared(backend, SparedFor.SUPERUSER, "of a superuser, and pgtop's role is none")
-    pattern = policy.protected.protecting(backend)
-    if pattern is not None:
-        return Spared(backend, SparedFor.PROTECTED, f"protected: {pattern}")
+    protection = policy.protected.protecting(backend)
+    if protection is not None:
+        kind = SparedFor.NAMED if protection.is_by_name else SparedFor.PROTECTED
+        return Spared(backend, kind, protection.reason)
+    if policy.protected.name_anybody and backend.is_no_text:
+        return Spared(backend, SparedFor.UNSURE, _NO_TEXT.format("whether it is protected"))
     return None
 
 
 def caution(backend: Backend, context: Context) -> Spared | None:
     """Why a session that is idle may be at work all the same: as a leader, a lock or a queue."""
-    if backend.pid in context.advisory_lock_holders:
+    if backend.pid in context.held.advisory:
         return Spared(backend, SparedFor.ADVISORY_LOCK, "holds an advisory lock")
     if backend.id in context.listeners:
         return Spared(backend, SparedFor.LISTENING, "was seen with LISTEN")
@@ -80,10 +91,11 @@ def caution(backend: Backend, context: Context) -> Spared | None:
 
 def _asked_for(policy: ReapPolicy, context: Context) -> Context:
     """The context without what the policy includes: nothing then speaks against those sessions."""
+    held = context.held
+    if policy.include_advisory_locks:
+        held = msgspec.structs.replace(held, advisory=frozenset())
     return msgspec.structs.replace(
-        context,
-        advisory_lock_holders=frozenset() if policy.include_advisory_locks else context.advisory_lock_holders,
-        listeners=frozenset() if policy.include_listeners else context.listeners,
+        context, held=held, listeners=frozenset() if policy.include_listeners else context.listeners
     )
 
 
@@ -99,6 +111,8 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
     if age is None or age <= limit or not policy.only.admit(backend):
         return None
     spared = never(backend, policy, context)
+    if spared is None and policy.only.name_anybody and backend.is_no_text:
+        spared = Spared(backend, SparedFor.UNSURE, _NO_TEXT.format("whether it is meant"))
     if spared is None and backend.state in IN_TRANSACTION and asked is None:
         spared = Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state} for {duration(age)}")
     if spared is None and backend.id in context.stuck:
@@ -123,42 +137,77 @@ def is_emergency(snapshot: Snapshot, refused: bool = False) -> bool:
 def plan_reap(
     snapshot: Snapshot,
     policy: ReapPolicy,
-    advisory_lock_holders: Iterable[int] = (),
+    held: HeldLocks = NO_LOCKS,
     *,
     always: bool = False,
-    refused: bool = False,
+    refused: Limit | None = None,
     stuck: frozenset[BackendId] = frozenset(),
+    may_try: bool = False,
 ) -> Plan:
     """The plan that the usage asks for, with its trigger; one of trigger `none` has no victims.
 
-    `always` asks for a sweep whatever the usage; on a full server the emergency's plan takes its place where
-    the sweep would not bring the usage below the line: it ends the same sessions and some more.
+    `refused` is what refused a login. `always` asks for a sweep whatever the usage; on a full server the
+    emergency's plan takes its place where the sweep would not bring the usage below the line: it ends the
+    same sessions and some more.
+
+    In a login stall (`core.stall`) the plan has no victims: one where `may_try`, and the sweep that `always`
+    asks for.
     """
-    holders = frozenset(advisory_lock_holders)
     if not snapshot.counts.exact:
-        return plan_sweep(snapshot, policy, holders, Trigger.NONE)
-    if is_emergency(snapshot, refused):
+        return plan_sweep(snapshot, policy, held, Trigger.NONE)
+    stall = stall_of(snapshot, policy.warn_at, refused)
+    if stall is not None:
+        return _in_a_stall(snapshot, policy, held, stall, always=always, may_try=may_try, stuck=stuck)
+    if is_emergency(snapshot, refused is not None and refused.is_the_servers):
         if always:
-            sweep = plan_sweep(snapshot, policy, holders, stuck=stuck)
-            if sweep.victims and not refused and sweep.usage_after < policy.warn_at:
+            sweep = plan_sweep(snapshot, policy, held, stuck=stuck)
+            if sweep.victims and refused is None and sweep.usage_after < policy.warn_at:
                 return sweep
-        return plan_emergency(snapshot, policy, holders, refused=refused, stuck=stuck)
+        return plan_emergency(snapshot, policy, held, refused=refused, stuck=stuck)
     if always:
-        return plan_sweep(snapshot, policy, holders, stuck=stuck)
-    if snapshot.usage > policy.warn_at:
-        return plan_sweep(snapshot, policy, holders, Trigger.USAGE, stuck)
+        return plan_sweep(snapshot, policy, held, stuck=stuck)
+    if is_over_line(snapshot, policy):
+        return plan_sweep(snapshot, policy, held, Trigger.USAGE, stuck)
     return make_plan(snapshot, policy, Act.TERMINATE, Trigger.NONE, [])
+
+
+def is_over_line(snapshot: Snapshot, policy: ReapPolicy) -> bool:
+    """Whether the sessions alone are above the line: clients that are still connecting are not swept."""
+    return session_count(snapshot) / snapshot.slots > policy.warn_at
+
+
+def _in_a_stall(
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    held: HeldLocks,
+    stall: Stall,
+    *,
+    always: bool,
+    may_try: bool,
+    stuck: frozenset[BackendId],
+) -> Plan:
+    """The plan of a login stall: one session's room tells whether it goes to whoever keeps connecting."""
+    if always:
+        plan = plan_sweep(snapshot, policy, held, stuck=stuck)
+    elif may_try:
+        older_than = policy.emergency_idle_after_seconds
+        context = context_of(snapshot, held, stuck)
+        plan = _sweep(snapshot, policy, context, older_than, Trigger.EMERGENCY)
+        plan = at_most(plan, 1, SparedFor.STALL)
+    else:
+        plan = make_plan(snapshot, policy, Act.TERMINATE, Trigger.NONE, [])
+    return msgspec.structs.replace(plan, stall=stall)
 
 
 def plan_sweep(
     snapshot: Snapshot,
     policy: ReapPolicy,
-    advisory_lock_holders: Iterable[int] = (),
+    held: HeldLocks = NO_LOCKS,
     trigger: Trigger = Trigger.ALWAYS,
     stuck: frozenset[BackendId] = frozenset(),
 ) -> Plan:
     """A plan over all stale sessions, whatever the usage; the longest idle first."""
-    context = context_of(snapshot, advisory_lock_holders, stuck)
+    context = context_of(snapshot, held, stuck)
     plan = _sweep(snapshot, policy, context, policy.idle_after_seconds, trigger)
     return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
 
@@ -166,20 +215,22 @@ def plan_sweep(
 def plan_emergency(
     snapshot: Snapshot,
     policy: ReapPolicy,
-    advisory_lock_holders: Iterable[int] = (),
+    held: HeldLocks = NO_LOCKS,
     *,
-    refused: bool = False,
+    refused: Limit | None = None,
     stuck: frozenset[BackendId] = frozenset(),
 ) -> Plan:
-    """A plan that makes just enough room: the longest idle first, until the usage is below the line.
+    """A plan that makes just enough room: the longest idle first, until the sessions are below the line.
 
-    `refused` tells that a login was refused for want of a slot: the slots that the snapshot does not show as
-    taken are then held by clients that are still connecting, and count as taken.
+    Slots of clients that are still connecting are left out of that: ending sessions does not free them, and
+    whatever is ended beyond the line goes to them. `refused` is what refuses logins: the plan then tells of a
+    login stall.
     """
     older_than = policy.emergency_idle_after_seconds
-    context = context_of(snapshot, advisory_lock_holders, stuck)
+    context = context_of(snapshot, held, stuck)
     plan = _sweep(snapshot, policy, context, older_than, Trigger.EMERGENCY)
-    needed = just_enough(plan, max(plan.total, plan.slots) if refused else plan.total)
+    plan = msgspec.structs.replace(plan, stall=stall_of(snapshot, policy.warn_at, refused))
+    needed = just_enough(plan, session_count(snapshot))
     return at_most(at_most(plan, needed, SparedFor.ENOUGH), policy.max_per_sweep, SparedFor.BEYOND_MOST)
 
 
@@ -220,10 +271,10 @@ def plan_terminate(
     snapshot: Snapshot,
     policy: ReapPolicy,
     selected: Iterable[BackendId],
-    advisory_lock_holders: Iterable[int] = (),
+    held: HeldLocks = NO_LOCKS,
 ) -> Plan:
     """A plan to end the selected sessions, whatever they do; sessions no longer listed are left out."""
-    context = context_of(snapshot, advisory_lock_holders)
+    context = context_of(snapshot, held)
 
     def verdict(backend: Backend) -> Verdict:
         hint = caution(backend, context)
@@ -232,7 +283,9 @@ def plan_terminate(
     return _selected(snapshot, policy, selected, Act.TERMINATE, verdict, context)
 
 
-def plan_cancel(snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]) -> Plan:
+def plan_cancel(
+    snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId], held: HeldLocks = NO_LOCKS
+) -> Plan:
     """A plan to cancel the statements of the selected sessions; those that run none are spared."""
 
     def verdict(backend: Backend) -> Verdict:
@@ -241,7 +294,7 @@ def plan_cancel(snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[Backe
             return Spared(backend, SparedFor.NOT_ACTIVE, f"runs no statement ({state})")
         return Victim(backend, "selected", Guard.STATEMENT)
 
-    return _selected(snapshot, policy, selected, Act.CANCEL, verdict, context_of(snapshot))
+    return _selected(snapshot, policy, selected, Act.CANCEL, verdict, context_of(snapshot, held))
 
 
 def _selected(
@@ -292,5 +345,5 @@ def make_plan(
         spared=tuple(verdict for verdict in verdicts if isinstance(verdict, Spared)),
         policy=policy,
         refusal=refusal,
-        sight=snapshot.sight,
+        interruptions=snapshot.interruptions,
     )

@@ -13,6 +13,8 @@ from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Final, Literal
 
+from pgtop.core.masking import masked_value
+
 MARK: Final = "·"
 """Stands for one character that cannot be shown safely."""
 
@@ -239,12 +241,14 @@ def parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ValueError(
-            f'"{clip(printable(text), 40)}" is no duration: '
+            f'"{clip(printable(masked_value(text)), 40)}" is no duration: '
             "give seconds, or a number with ms, s, m, min, h or d, such as 300, 5min or 1.5h"
         )
     seconds = float(found[1]) * _UNITS[found[2]]
     if seconds > LONGEST_DURATION_SECONDS:
-        raise ValueError(f'"{clip(printable(text), 40)}" is too long a duration: 3650d is the longest')
+        raise ValueError(
+            f'"{clip(printable(masked_value(text)), 40)}" is too long a duration: 3650d is the longest'
+        )
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""Who runs a throw-away server: owns the step down from root, which PostgreSQL refuses to run as.
+"""The user that runs a throw-away server. Steps down from root, which PostgreSQL refuses to run as.
 
 As root the server runs as `nobody`, in a directory that this user owns; programs that it may not read (a
 virtual environment below a closed home directory) are copied beside the data.
@@ -6,6 +6,7 @@ virtual environment below a closed home directory) are copied beside the data.
 
 import os
 import pwd
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import TypedDict
 
 from pgtop.errors import UsageError
+from pgtop.safe_files import place_of
 
 _NOBODY = 65534
 _NEEDED_PROGRAMS = ("initdb", "postgres")
 _READABLE = 'cd "$1" && ./postgres --version && { [ ! -d ../share ] || ls -R ../share ../lib; }'
 _SECONDS_TO_ANSWER = 30.0
+_VARIABLES = ("LD_LIBRARY_PATH", "PATH", "TMPDIR")
 
 
 class PopenIdentity(TypedDict, total=False):
@@ -40,17 +43,18 @@ class Account:
 
     @property
     def popen(self) -> PopenIdentity:
-        """What subprocess.Popen needs to run as this user; empty for the user we are already."""
+        """Return the arguments for subprocess.Popen to run as this user; empty for the current user."""
         return PopenIdentity(user=self.uid, group=self.gid, extra_groups=[]) if self.is_other else {}
 
     def may(self, script: str, argument: Path) -> bool:
-        """Whether a shell script with one argument ends well when this user runs it."""
+        """Return whether a shell script with one argument succeeds when this user runs it."""
         done = subprocess.run(
             ["/bin/sh", "-c", script, "sh", str(argument)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
+            env=plain_environment(),
             timeout=_SECONDS_TO_ANSWER,
             check=False,
             **self.popen,
@@ -58,13 +62,28 @@ class Account:
         return done.returncode == 0
 
     def own(self, path: Path) -> None:
-        """Hands a file, or a directory with all that is in it, over to this user."""
+        """Hand a file, or a directory with all that is in it, over to this user.
+
+        The directory last: until then nobody can swap what is in it.
+        """
         if not self.is_other:
             return
-        os.chown(path, self.uid, self.gid, follow_symlinks=False)
-        for folder, names, files in os.walk(path):
+        for folder, names, files in os.walk(path, topdown=False):
             for name in (*names, *files):
                 os.chown(Path(folder, name), self.uid, self.gid, follow_symlinks=False)
+        os.chown(path, self.uid, self.gid, follow_symlinks=False)
+
+    def let_pass(self, path: Path) -> None:
+        """Let this user through a directory, which stays its owner's, to what is theirs in it."""
+        if not self.is_other:
+            return
+        os.chown(path, -1, self.gid, follow_symlinks=False)
+        path.chmod(0o710)
+
+
+def plain_environment() -> dict[str, str]:
+    """The variables of a process that runs as another user: that user may read all that it is given."""
+    return {"LC_ALL": "C"} | {name: os.environ[name] for name in _VARIABLES if name in os.environ}
 
 
 def server_account() -> Account:
@@ -79,15 +98,28 @@ def server_account() -> Account:
 
 
 def temporary_place(account: Account) -> Path:
-    """The directory for temporary files, or /tmp where the server's user cannot enter that one."""
+    """The directory for temporary files, or /tmp where that one is not safe, or closed to the server's user.
+
+    In another user's directory that user could put something else in the place of what is made there.
+    """
     asked_for = Path(tempfile.gettempdir())
     for place in dict.fromkeys((asked_for, Path("/tmp"), Path("/var/tmp"))):  # noqa: S108 (a random name is made in it)
-        if not account.is_other or account.may('cd "$1"', place):
+        if _is_safe(place) and (not account.is_other or account.may('cd "$1"', place)):
             return place
     raise UsageError(
-        f"user {account.uid}, which a throw-away server runs as, cannot enter {asked_for}",
-        "set TMPDIR to a directory that everybody may enter, or run this as an ordinary user",
+        f"{asked_for} may be changed by others, or user {account.uid}, as which a throw-away server runs, "
+        "cannot enter it",
+        "set TMPDIR to a directory of your own that everybody may enter",
     )
+
+
+def _is_safe(place: Path) -> bool:
+    """Return whether nobody else can replace what is created in a directory."""
+    try:
+        with place_of(place / secrets.token_hex(8)):
+            return True
+    except OSError:
+        return False
 
 
 def readable_binaries(account: Account, bin_dir: Path, copy_to: Path) -> Path:

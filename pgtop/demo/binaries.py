@@ -1,4 +1,4 @@
-"""Where PostgreSQL's programs are: owns the search for a bin directory that can start a server.
+"""Search for a bin directory of PostgreSQL that can start a server.
 
 The order is `$PGTOP_PG_BIN`, then what the system has, then the wheel of the `demo` extra. Nothing is
 imported from that wheel: its place is enough, and its import is slow.

@@ -1,18 +1,24 @@
 """The janitor: owns the promise that no throw-away server outlives the program that started it.
 
-It is a shell script in a session of its own that reads a pipe. Only its parent holds the other end, so
-whatever ends the parent, `kill -9` included, ends the pipe; then the script stops the server and removes
-its directories. It needs no Python, and its command line names neither this program nor the directory,
-so that a `pkill -f` meant for the parent does not take it along.
+It is two shell scripts, each in a session of its own, that read a pipe. Only their parent holds the other
+ends, so whatever ends the parent, `kill -9` included, ends the pipes; then one stops the server, and the
+other removes its directories. They need no Python, and their command lines name neither this program nor the
+directory, so that a `pkill -f` meant for the parent does not take them along.
+
+Whoever stops the server runs as the server's user, whose files say which process and which shared memory are
+its: as root, any program of that user could have every process killed, and every memory removed. It takes the
+lock file away last, by which the other one knows that it may begin.
 """
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
 
+from pgtop.demo.account import PopenIdentity
 from pgtop.errors import PgtopError
 
-_SCRIPT = r"""# Waits for whoever started a throw-away PostgreSQL server to be gone, then tidies up after it.
+_WAIT = r"""# Waits for whoever started a throw-away PostgreSQL server to be gone, then tidies up after it.
 trap '' HUP INT QUIT TERM PIPE TSTP
 started=
 while IFS= read -r line; do
@@ -24,6 +30,12 @@ done
 
 pause() { sleep 0.1 2>/dev/null || sleep 1; }
 
+lock="$THROWAWAY_DIRECTORY/data/postmaster.pid"
+gone=0
+rounds=0
+"""
+
+_END = r"""
 # A process id may be another process by now: the command line tells.
 ours() {
   case $1 in '' | *[!0-9]* | 0 | 1) return 1 ;; esac
@@ -55,19 +67,28 @@ segment_of() {
   { read -r postmaster; for line in 2 3 4 5 6; do read -r line; done; read -r line segment; } <"$1"
 }
 
-lock="$THROWAWAY_DIRECTORY/data/postmaster.pid"
-gone=0
-rounds=0
 while [ "$gone" -lt 5 ] && [ "$rounds" -lt 300 ]; do
   rounds=$((rounds + 1))
   postmaster=
   segment=
-  [ -r "$lock" ] && segment_of "$lock" 2>/dev/null
+  [ -f "$lock" ] && [ ! -L "$lock" ] && segment_of "$lock" 2>/dev/null
   for one in $started $postmaster; do end "$one"; done
-  if [ -e "$lock" ]; then
+  if [ -n "$postmaster" ] && [ -e "$lock" ]; then
     case $segment in '' | *[!0-9]*) ;; *) ipcrm -m "$segment" >/dev/null 2>&1 ;; esac
+    rm -f -- "$lock"
   fi
-  rm -rf -- "$THROWAWAY_DIRECTORY" "$THROWAWAY_SOCKETS" 2>/dev/null
+  if [ -e "$THROWAWAY_DIRECTORY" ]; then gone=0; else gone=$((gone + 1)); fi
+  pause
+done
+"""
+
+_REMOVE = r"""
+while [ "$gone" -lt 5 ] && [ "$rounds" -lt 300 ]; do
+  rounds=$((rounds + 1))
+  # While it is there, the server is still being stopped; not for ever, whatever its user does.
+  if [ ! -f "$lock" ] || [ -L "$lock" ] || [ "$rounds" -gt 250 ]; then
+    rm -rf -- "$THROWAWAY_DIRECTORY" "$THROWAWAY_SOCKETS" 2>/dev/null
+  fi
   if [ -e "$THROWAWAY_DIRECTORY" ] || [ -e "$THROWAWAY_SOCKETS" ]; then gone=0; else gone=$((gone + 1)); fi
   pause
 done
@@ -78,21 +99,23 @@ _SECONDS_TO_TIDY = 60.0
 
 
 class Janitor:
-    """Tidies up after a server whose starter is gone; started before there is anything to tidy up."""
+    """Tidy up after a server whose starter is gone; started before there is anything to tidy up."""
 
-    def __init__(self, directory: Path, socket_dir: Path) -> None:
-        """`directory` holds `data/`; `socket_dir` may be the same, or lie elsewhere."""
+    def __init__(self, directory: Path, socket_dir: Path, server: PopenIdentity) -> None:
+        """`directory` holds `data/`; `socket_dir` may be the same, or lie elsewhere; `server` is its user."""
         self._environment = {
             "PATH": os.pathsep.join(filter(None, (os.environ.get("PATH"), _PATH))),
             "THROWAWAY_DIRECTORY": str(directory),
             "THROWAWAY_SOCKETS": str(socket_dir),
         }
-        self._process = self._hire()
+        self._server = server
+        self._remover = self._hire(_REMOVE, {})
+        self._ender = self._hire(_END, server)
 
-    def _hire(self) -> "subprocess.Popen[bytes]":
+    def _hire(self, task: str, identity: PopenIdentity) -> "subprocess.Popen[bytes]":
         try:
             return subprocess.Popen(
-                ["/bin/sh", "-c", _SCRIPT],
+                ["/bin/sh", "-c", _WAIT + task],
                 bufsize=0,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
@@ -100,46 +123,59 @@ class Janitor:
                 cwd="/",
                 env=self._environment,
                 start_new_session=True,
+                **identity,
             )
         except OSError as error:
             raise PgtopError(
                 f"/bin/sh cannot be started ({error})", "a throw-away server needs it"
             ) from error
 
-    @property
-    def pid(self) -> int:
-        """The script's process id."""
-        return self._process.pid
-
     def tell(self, pid: int) -> None:
-        """Tells of a process that works in the directory, to be ended before the directory goes."""
-        if not self._write(f"{pid}\n"):
-            self._leave()
-            self._process = self._hire()
-            self._write(f"{pid}\n")
+        """Tell of a process that works in the directory, to be ended before the directory goes."""
+        if not _write(self._ender, f"{pid}\n"):
+            _leave(self._ender)
+            self._ender = self._hire(_END, self._server)
+            _write(self._ender, f"{pid}\n")
+        if self._remover.poll() is not None:
+            _leave(self._remover)
+            self._remover = self._hire(_REMOVE, {})
 
     def dismiss(self) -> None:
-        """Sends it home: everything is tidied up already."""
-        self._write("finished\n")
-        self._leave()
+        """Send it home: everything is tidied up already."""
+        for one in (self._ender, self._remover):
+            _write(one, "finished\n")
+        self.take_over()
 
     def take_over(self) -> None:
-        """Leaves the tidying to it, and waits until it is done."""
-        self._leave()
+        """Leave the tidying to it, and wait until it is done."""
+        for one in (self._ender, self._remover):
+            _close(one)
+        for one in (self._remover, self._ender):
+            _leave(one)
 
-    def _write(self, line: str) -> bool:
-        """Whether anybody is there to read it."""
-        pipe = self._process.stdin
-        if pipe is None or pipe.closed:
-            return False
-        try:
-            pipe.write(line.encode())
-        except BrokenPipeError:
-            return False
-        return True
 
-    def _leave(self) -> None:
-        pipe = self._process.stdin
-        if pipe is not None:
-            pipe.close()
-        self._process.wait(_SECONDS_TO_TIDY)
+def _write(process: "subprocess.Popen[bytes]", line: str) -> bool:
+    """True if anybody is there to read it."""
+    pipe = process.stdin
+    if pipe is None or pipe.closed:
+        return False
+    try:
+        pipe.write(line.encode())
+    except BrokenPipeError:
+        return False
+    return True
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _leave(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for its end, but not for ever: the server's user may have stopped it."""
+    _close(process)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_SECONDS_TO_TIDY)
+    if process.poll() is None:
+        process.kill()
+        process.wait()

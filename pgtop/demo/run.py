@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,7 +22,7 @@ from pgtop.demo.workload import Parameters
 from pgtop.errors import UsageError
 
 FEWEST_CONNECTIONS = 20
-"""Below this the workload that is no leak would fill the server by itself."""
+"""Below this, the workload without the leak would fill the server by itself."""
 
 MOST_CONNECTIONS = 2000
 """Each session is a process of the server's."""
@@ -44,7 +44,7 @@ class Demo:
 
     server: ThrowawayServer
     uri: str
-    """How pgtop gets in, over TCP: a role that sees and ends sessions, and is no superuser."""
+    """The login of pgtop, over TCP: a role that sees and terminates sessions, and is not a superuser."""
     socket_uri: str
     """The same over the Unix socket."""
     workload: "subprocess.Popen[bytes]"
@@ -71,6 +71,7 @@ def running_demo(*, max_connections: int = 60, leak_every_seconds: float = 2.0) 
     with server:
         parameters = Parameters(
             admin_uri=server.socket_uri(),
+            admin_password=server.password,
             host=HOST,
             port=server.port,
             password=password,
@@ -88,7 +89,7 @@ def running_demo(*, max_connections: int = 60, leak_every_seconds: float = 2.0) 
 
 
 def check(max_connections: int, leak_every_seconds: float) -> None:
-    """Raises UsageError for figures that make no demo."""
+    """Raise UsageError for figures that make no demo."""
     if not FEWEST_CONNECTIONS <= max_connections <= MOST_CONNECTIONS:
         raise UsageError(
             f"--max-connections {max_connections} is not between {FEWEST_CONNECTIONS} and {MOST_CONNECTIONS}",
@@ -107,7 +108,7 @@ def _workload(server: ThrowawayServer, parameters: Parameters) -> Iterator["subp
         process = subprocess.Popen(
             # -P: what lies in the current directory is none of its modules.
             [sys.executable, "-P", "-m", "pgtop.demo.workload"],
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            env={**_without_libpqs(os.environ), "PYTHONPATH": _python_path()},
             bufsize=0,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -138,14 +139,19 @@ def _last_words(server: ThrowawayServer) -> str:
     return (text.strip().splitlines() or ["it said nothing"])[-1]
 
 
+def _without_libpqs(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables but those that the driver reads, as libpq does: they are of the starter's own servers."""
+    return {name: value for name, value in environment.items() if not name.startswith("PG")}
+
+
 def _python_path() -> str:
-    """Where the child process finds this very package, installed or not."""
+    """Return where the child process finds this very package, installed or not."""
     here = str(Path(__file__).parents[2])
     return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
 
 
 def wait_for_signal(demo: Demo) -> None:
-    """Prints the connection URI and stays until SIGINT, SIGTERM or SIGHUP.
+    """Print the connection URI and stay until SIGINT, SIGTERM or SIGHUP.
 
     An ignored SIGHUP (nohup) stays ignored. Raises ServerError when the workload ends by itself, or the
     server, and nobody starts it again.

@@ -4,14 +4,14 @@ DATABASE = "shop"
 """The database everything happens in."""
 
 OPERATOR = "pgtop"
-"""The role that pgtop itself uses: it sees and ends sessions, and is no superuser."""
+"""The role that pgtop itself uses: it sees and terminates sessions, and is not a superuser."""
 
 ROLES = ("web", "api", "reporting", "batch", "worker")
 """The roles of the workload's sessions."""
 
 
 def role_statements(password: str, version: int) -> list[str]:
-    """Makes the roles, all with one password of URL-safe characters, on a server of a major version."""
+    """Create the roles, all with one password of URL-safe characters, on a server of a major version."""
     groups = ["pg_monitor", "pg_signal_backend"]
     if version >= 16:
         groups.append("pg_use_reserved_connections")
@@ -49,7 +49,7 @@ CREATE INDEX ON jobs (state, run_at);
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO PUBLIC;
 ANALYZE;
 """
-"""Makes and fills the tables."""
+"""Create and fill the tables."""
 
 WEB = (
     "SELECT id, title, price_cents FROM products WHERE in_stock > 0 ORDER BY title LIMIT 20",
@@ -58,14 +58,14 @@ WEB = (
     "SELECT title, price_cents, in_stock FROM products WHERE id = 73",
     "UPDATE products SET in_stock = in_stock + 1 WHERE id = (SELECT 1 + floor(random() * 99)::int)",
 )
-"""What a page view asks."""
+"""The statements of a page view."""
 
 API = (
     "SELECT o.id, o.state, c.name FROM orders o JOIN customers c ON c.id = o.customer_id WHERE o.id = 1204",
     "SELECT id, price_cents FROM products WHERE id = ANY ('{3,14,15,92,65}')",
     "INSERT INTO jobs (kind, state) VALUES ('send_mail', 'done')",
 )
-"""What a call of the API asks."""
+"""The statements of a call of the API."""
 
 REPORT = (
     "SELECT c.country, count(*), sum(o.total_cents) FROM orders o JOIN customers c ON c.id = o.customer_id, "
@@ -77,7 +77,7 @@ BATCH_LOCK = "UPDATE jobs SET state = 'running' WHERE id = 1"
 """Holds a row until its transaction ends."""
 
 BATCH_WAIT = "UPDATE jobs SET attempts = attempts + 1 WHERE id = 1"
-"""Waits for that row."""
+"""Wait for that row."""
 
 LEAK = (
     "SELECT id, kind FROM jobs WHERE state = 'queued' ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED",

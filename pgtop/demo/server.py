@@ -18,16 +18,17 @@ from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import quote, urlencode
 
-from pgtop.demo.account import readable_binaries, server_account, temporary_place
+from pgtop.demo.account import plain_environment, readable_binaries, server_account, temporary_place
 from pgtop.demo.binaries import find_binaries, major_version
 from pgtop.demo.janitor import Janitor
 from pgtop.errors import PgtopError
+from pgtop.postgres.host.lock_files import read_plain_file
 
 SUPERUSER = "postgres"
 """The name of every throw-away server's superuser."""
 
 HOST = "127.0.0.1"
-"""Where every throw-away server listens for TCP."""
+"""The address on which every throw-away server listens for TCP."""
 
 Auth = Literal["trust", "scram-sha-256"]
 
@@ -40,6 +41,7 @@ _LONGEST_SOCKET_PATH = 100
 _ODD = b',"$`\\\n'
 _SHORT_PLACE = Path("/tmp")  # noqa: S108 (a random name is made in it)
 _LOG_LINES = 6
+_LONGEST_LOCK_FILE = 16_384
 _ALWAYS = {
     "dynamic_shared_memory_type": "mmap",  # its files lie in the data directory, not in /dev/shm
     "fsync": "off",
@@ -80,7 +82,7 @@ class ThrowawayServer:
     ) -> None:
         """Nothing is started yet. `settings` are server settings; `bin_dir` is searched for if None."""
         self.bin_dir = bin_dir or find_binaries()
-        """Where the programs were found."""
+        """The directory in which the programs were found."""
         version = major_version(self.bin_dir)
         if version is None:
             raise ServerError(f"{self.bin_dir} has no PostgreSQL server that runs")
@@ -134,13 +136,25 @@ class ThrowawayServer:
         if self.pid is not None:
             return True
         try:
-            number = int((self.data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
-            os.kill(number, 0)
+            os.kill(int(self._lock_lines()[0]), 0)
         except PermissionError:
             return True
-        except (OSError, ValueError):
+        except (OSError, ValueError, OverflowError, IndexError):
             return False
         return True
+
+    def _lock_lines(self) -> list[str]:
+        """Those of the server's lock file; none where there is none, or something else in its place.
+
+        Its user may put anything there, and a pipe would wait for ever.
+        """
+        try:
+            said = read_plain_file(
+                str(self.data_dir / "postmaster.pid"), _LONGEST_LOCK_FILE, self._account.uid
+            )
+        except OSError:
+            return []
+        return said.decode("utf-8", "replace").splitlines()
 
     def uri(self, *, user: str = SUPERUSER, database: str = "postgres", password: str | None = None) -> str:
         """A connection URI over TCP; the superuser's password is filled in."""
@@ -164,7 +178,7 @@ class ThrowawayServer:
         self.close()
 
     def start(self) -> None:
-        """Starts the server and waits until it accepts connections; does nothing when it runs already."""
+        """Start the server and wait until it accepts connections; do nothing when it runs already."""
         if self.pid is not None:
             return
         if self._janitor is None:
@@ -175,7 +189,7 @@ class ThrowawayServer:
             self._run()
 
     def stop(self, mode: StopMode = "fast") -> None:
-        """Stops the server as `pg_ctl stop -m` would; its data stay, and `start` brings it back."""
+        """Stop the server as `pg_ctl stop -m` would; its data stay, and `start` brings it back."""
         process = self._process
         if process is None:
             return
@@ -189,12 +203,12 @@ class ThrowawayServer:
         self._process = None
 
     def restart(self, mode: StopMode = "fast") -> None:
-        """Stops and starts, on the same port."""
+        """Stop and start, on the same port."""
         self.stop(mode)
         self.start()
 
     def close(self) -> None:
-        """Stops the server and removes all that is left of it."""
+        """Stop the server and remove all that is left of it."""
         janitor, self._janitor = self._janitor, None
         if janitor is None:
             return
@@ -226,18 +240,27 @@ class ThrowawayServer:
             raise
 
     def _make(self) -> None:
-        """Makes the directories and the cluster."""
-        self._janitor = Janitor(self.directory, self.socket_dir)
-        for place in (self.directory, self.socket_dir):
+        """Create the directories and the cluster."""
+        self._janitor = Janitor(self.directory, self.socket_dir, self._account.popen)
+        for place in (self.directory, self.data_dir, self.socket_dir):
             place.mkdir(mode=0o700)
-            self._account.own(place)
         self._bin_dir = readable_binaries(self._account, self.bin_dir, self.socket_dir / "programs")
         secret = self.directory / "password"
-        secret.write_text(f"{self.password or 'unused'}\n")
-        secret.chmod(0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        with os.fdopen(os.open(secret, flags, 0o600), "w") as file:
+            file.write(f"{self.password or 'unused'}\n")
         self._account.own(secret)
+        # The logs stay with whoever starts this, in a directory of theirs: as root, no other user may say
+        # where root writes. What is handed over is written by the server alone.
+        for place in (self.data_dir, self.socket_dir):
+            self._account.own(place)
+        self._account.let_pass(self.directory)
+        self._make_cluster(secret)
+
+    def _make_cluster(self, password_file: Path) -> None:
+        """Fill the data directory, which is there, empty, and its user's own."""
         arguments = ["-D", str(self.data_dir), "-U", SUPERUSER, "--encoding=UTF8", "--no-locale"]
-        arguments += ["--auth-local=trust", f"--auth-host={self._auth}", f"--pwfile={secret}"]
+        arguments += ["--auth-local=trust", f"--auth-host={self._auth}", f"--pwfile={password_file}"]
         initdb = self._spawn("initdb", [*arguments, "--no-sync", "--no-instructions"])
         try:
             if initdb.wait(_SECONDS_TO_START) != 0:
@@ -259,7 +282,7 @@ class ThrowawayServer:
             **_ALWAYS,
             **self.settings,
             "port": str(self.port),
-            # A list of quoted names: a space or a quote in one is no separator.
+            # A list of quoted names: a space or a quote in one does not separate.
             "unix_socket_directories": '"' + str(self.socket_dir).replace('"', '""') + '"',
         }
         begun_at = self.log_path.stat().st_size
@@ -268,7 +291,7 @@ class ThrowawayServer:
         wait_for(lambda: self._is_ready(begun_at), _SECONDS_TO_START, self._complaint)
 
     def _is_ready(self, log_begun_at: int) -> bool:
-        """Whether connections are accepted, by the lock file's last line, as pg_ctl does."""
+        """Return whether connections are accepted, by the lock file's last line, as pg_ctl does."""
         process = self._process
         if process is None or process.poll() is not None:
             with self.log_path.open("rb") as log:
@@ -276,17 +299,13 @@ class ThrowawayServer:
                 if b"could not create any TCP/IP sockets" in log.read():
                     raise PortTakenError(f"port {self.port} is taken")
             raise ServerError(self._complaint())
-        try:
-            lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
-            return False
+        lines = self._lock_lines()
         return len(lines) > 7 and lines[0] == str(process.pid) and lines[7].strip() == "ready"
 
     def _complaint(self) -> str:
         return f"PostgreSQL {self.version} from {self.bin_dir} did not start: {self.log_tail()}"
 
     def _spawn(self, program: str, arguments: list[str]) -> "subprocess.Popen[bytes]":
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
                 [str(self._bin_dir / program), *arguments],
@@ -294,7 +313,7 @@ class ThrowawayServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.directory,
-                env={**environment, "LC_ALL": "C"},
+                env=plain_environment(),
                 start_new_session=True,
                 umask=0o077,
                 **self._account.popen,
@@ -312,7 +331,7 @@ def _free_port() -> int:
 
 
 def wait_for(condition: Callable[[], bool], limit_seconds: float, complaint: Callable[[], str]) -> None:
-    """Looks until the condition holds; raises ServerError with the complaint at the limit."""
+    """Look until the condition holds; raise ServerError with the complaint at the limit."""
     deadline = time.monotonic() + limit_seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -20,10 +20,12 @@ from pgtop.demo import schema
 
 
 class Parameters(msgspec.Struct, frozen=True):
-    """What the process is told on its stdin."""
+    """The message that the process gets on its stdin."""
 
     admin_uri: str
-    """How the superuser gets in, to set up the shop."""
+    """The superuser's login, to set up the shop."""
+    admin_password: str
+    """The superuser's password, if one is asked for."""
     host: str
     port: int
     password: str
@@ -31,7 +33,7 @@ class Parameters(msgspec.Struct, frozen=True):
     version: int
     """The server's major version."""
     slots: int
-    """What ordinary roles can use; the pools are sized by it."""
+    """The number of slots that ordinary roles can use; the pools are sized by it."""
     leak_every_seconds: float
 
     @property
@@ -41,14 +43,14 @@ class Parameters(msgspec.Struct, frozen=True):
 
     @property
     def api_sessions(self) -> int:
-        """How many sessions a burst of the API takes."""
+        """Return the number of sessions that a burst of the API takes."""
         return max(2, min(5, self.slots // 10))
 
 
 Habit = Callable[[asyncpg.Connection], Awaitable[None]]
 
 GONE = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
-"""How a lost session, a refused login or a stopped server shows."""
+"""The errors that a lost session, a refused login or a stopped server raises."""
 
 _CONNECT_SECONDS = 10.0
 _REPORT_SECONDS = 25
@@ -75,7 +77,7 @@ class Workload:
         """Kept from the garbage collector, which would close them: the leak."""
 
     async def run(self) -> None:
-        """Works until the process ends."""
+        """Work until the process ends."""
         pool = self._parameters.web_sessions
         async with asyncio.TaskGroup() as tasks:
             for _ in range(pool):
@@ -172,7 +174,7 @@ class Workload:
 
 
 async def rest(connection: asyncpg.Connection, seconds: float) -> None:
-    """Does nothing for a while; raises ConnectionResetError as soon as the session is ended meanwhile."""
+    """Do nothing for a while; raise ConnectionResetError as soon as the session is ended meanwhile."""
     lost = asyncio.Event()
 
     def note(_: object) -> None:
@@ -191,31 +193,42 @@ async def rest(connection: asyncpg.Connection, seconds: float) -> None:
 
 
 async def set_up(parameters: Parameters) -> None:
-    """Makes roles, database and tables."""
-    admin = await asyncpg.connect(parameters.admin_uri, ssl=False, timeout=_CONNECT_SECONDS)
+    """Create roles, database and tables."""
+    admin = await _as_superuser(parameters, None)
     try:
         for statement in schema.role_statements(parameters.password, parameters.version):
             await admin.execute(statement)
         await admin.execute(f"CREATE DATABASE {schema.DATABASE}")
     finally:
         await admin.close()
-    owner = await asyncpg.connect(
-        parameters.admin_uri, database=schema.DATABASE, ssl=False, timeout=_CONNECT_SECONDS
-    )
+    owner = await _as_superuser(parameters, schema.DATABASE)
     try:
         await owner.execute(schema.TABLES)
     finally:
         await owner.close()
 
 
+async def _as_superuser(parameters: Parameters, database: str | None) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        parameters.admin_uri,
+        database=database,
+        # The socket asks for none. Whoever has put another one in its place is told this one, which opens
+        # nothing else, and not what the driver would find in variables or a password file of who runs this.
+        password=parameters.admin_password,
+        passfile=os.devnull,
+        ssl=False,
+        timeout=_CONNECT_SECONDS,
+    )
+
+
 def end_with_stdin() -> None:
-    """Ends the process as soon as its parent does, whatever it is at."""
+    """End the process as soon as its parent does, whatever it is at."""
     sys.stdin.buffer.read()
     os._exit(0)
 
 
 async def work(parameters: Parameters) -> None:
-    """Sets up the shop, says so, and works."""
+    """Set up the shop, say so, and work."""
     await set_up(parameters)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

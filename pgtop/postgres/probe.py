@@ -1,57 +1,91 @@
 """One poll: the seat's rows become a Snapshot, or an Outage."""
 
 import time
-from typing import Final
+from typing import Annotated, Final
 
 import asyncpg
 import msgspec
+from msgspec import Meta
 
 from pgtop.core.activity import (
+    MOST_CONNECTIONS,
     Backend,
     BackendId,
+    Connections,
     Limits,
-    Outage,
+    Moment,
+    Name,
+    Pid,
     Privileges,
     Server,
     ServerIdentity,
     Snapshot,
     instant,
 )
+from pgtop.core.outage import Outage
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres import queries
-from pgtop.postgres.faults import DRIVER_ERRORS, NOT_TEXT, outage
-from pgtop.postgres.outages import refusing_limit
-from pgtop.postgres.resting import Resting
-from pgtop.postgres.seat import Seat
+from pgtop.postgres.answers import MARGIN, decoded, the_one
+from pgtop.postgres.connect_errors import DRIVER_ERRORS, NOT_TEXT, outage
+from pgtop.postgres.encodings import UTF8
+from pgtop.postgres.errors import UnreadableError, refusing_limit
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.traffic_limit import LONGEST_ANSWER_BYTES, MEBIBYTE
+from pgtop.postgres.unchanged_rows import UnchangedRows
 
 POLL_LIMIT_SECONDS: Final = 10.0
 GIVE_BACK_SECONDS: Final = 1.0
-"""How often it is tried whether the ordinary role gets in by now, while the rescue role has the seat."""
+"""Seconds between tries of the ordinary role to log in, while the rescue role has the seat."""
 
 
-class _Poll(msgspec.Struct, frozen=True):
-    now: int
+MOST_POLL_BYTES: Final = 32 * MEBIBYTE
+_ROW_BYTES: Final = 4096
+"""More than a row of the poll can take: 200 characters of a statement and four names, escaped."""
+_LONGEST_QUERY: Final = 200
+
+
+class Poll(msgspec.Struct, frozen=True):
+    """The answer to `queries.POLL`."""
+
+    now: Moment
     in_recovery: bool
-    postmaster_start: int
-    own_pid: int
+    postmaster_start: Moment
+    own_pid: Pid
     privileges: Privileges
     backends: tuple[Backend, ...]
 
 
-_decoder = msgspec.json.Decoder(_Poll)
+class About(msgspec.Struct, frozen=True):
+    """The answer to `queries.ABOUT_SERVER`: what stays so until the server restarts."""
+
+    version_num: Annotated[int, Meta(ge=90_000, le=9_999_999)]
+    max_connections: Annotated[int, Meta(ge=1, le=MOST_CONNECTIONS)]
+    superuser_reserved_connections: Connections
+    reserved_connections: Connections
+    provider_reserved_connections: Connections
+    postmaster_start: Moment
+    in_recovery: bool
 
 
-def decode(raw: bytes) -> _Poll:
-    """The answer to `queries.POLL`, typed.
+class _Identifier(msgspec.Struct, frozen=True):
+    system_identifier: Name
 
-    Bytes that are no UTF-8 (a statement of a database in another encoding) become U+FFFD instead of failing
-    the poll. Raises msgspec.DecodeError where the answer is no such JSON at all.
+
+_decoder = msgspec.json.Decoder(Poll)
+
+
+def decode(raw: object, max_connections: int = MOST_CONNECTIONS, encoding: str = UTF8) -> Poll:
+    """The answer to `queries.POLL`, typed: all later code may trust it.
+
+    Bytes that are no text in `encoding` (a statement of a database in another one) become U+FFFD instead of
+    failing the poll. Raises UnreadableError for what no server answers: other types, times that are no date,
+    a process id twice, more rows than `max_connections` and MARGIN.
     """
-    try:
-        return _decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return _decoder.decode(raw.decode("utf-8", "replace").encode("utf-8", "replace"))
+    poll = decoded(raw, _decoder, max_connections + MARGIN, encoding)
+    if len({backend.pid for backend in poll.backends}) < len(poll.backends):
+        raise UnreadableError("a process id twice")
+    return poll
 
 
 def is_listen(query: str | None) -> bool:
@@ -66,8 +100,14 @@ def is_listen(query: str | None) -> bool:
     return head.startswith("listen") and not head[6:].isalnum() and head[6:] != "_"
 
 
-def _clipped(backend: Backend) -> Backend:
-    return msgspec.structs.replace(backend, query=backend.query and backend.query[:200])
+def _clipped(backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
+    """The backends without what is beyond the statement's beginning."""
+    return tuple(
+        msgspec.structs.replace(each, query=each.query[:_LONGEST_QUERY])
+        if each.query is not None and len(each.query) > _LONGEST_QUERY
+        else each
+        for each in backends
+    )
 
 
 def _without_query(backend: Backend) -> Backend:
@@ -76,14 +116,14 @@ def _without_query(backend: Backend) -> Backend:
 
 
 class Probe:
-    """Polls one server through one seat, and takes the seat (again) where it is not held."""
+    """Poll one server through one seat, and take the seat (again) where it is not held."""
 
     def __init__(self, seat: Seat) -> None:
         self.seat = seat
-        self._about: asyncpg.Record | None = None
+        self._about: About | None = None
         self._system_identifier: str | None = None
         self._listeners: frozenset[BackendId] = frozenset()
-        self._resting = Resting()
+        self._resting = UnchangedRows()
         self._unconverted = False
         self._gave_back_at = 0.0
 
@@ -101,14 +141,11 @@ class Probe:
         except (PgtopError, *DRIVER_ERRORS) as error:
             self.seat.lose_sight()
             return self._outage(error)
-        except msgspec.DecodeError as error:
-            self.seat.lose_sight()
-            return Outage("failed", f"the server's answer could not be read ({error})", 1.0)
 
     async def give_back(self) -> bool:
-        """Whether the ordinary role has just taken the seat from the rescue role.
+        """Return whether the ordinary role has just taken the seat from the rescue role.
 
-        Asked for at most each GIVE_BACK_SECONDS; never raises.
+        Tries at most once per GIVE_BACK_SECONDS; never raises.
         """
         if not self.seat.is_rescue or time.monotonic() - self._gave_back_at < GIVE_BACK_SECONDS:
             return False
@@ -140,7 +177,7 @@ class Probe:
         """
         await self._learn_about_server()
         about = self._known()
-        return self._server(about["postmaster_start"], about["in_recovery"])
+        return self._server(about.postmaster_start, about.in_recovery)
 
     async def snapshot(self) -> Snapshot:
         """One poll of a seat that is held.
@@ -150,6 +187,9 @@ class Probe:
         try:
             await self._learn_about_server()
             return await self._changes() or await self._whole()
+        except UnreadableError:
+            self.seat.drop()
+            raise
         except asyncpg.InsufficientPrivilegeError as error:
             raise NotPermittedError(
                 f"role {printable(self.seat.role)} may not see the sessions ({printable(str(error))})",
@@ -168,18 +208,30 @@ class Probe:
         except NOT_TEXT:
             self._resting.forget()
             return None
-        poll = decode(row["poll"])
+        poll = self._decoded(row)
+        changed = _clipped(poll.backends)
         seconds = time.perf_counter() - started
-        backends = self._resting.joined(poll.backends, row["pids"], row["state_changes"], poll.now, seconds)
-        return None if backends is None else self._snapshot(poll, backends, poll.backends, seconds)
+        at_rest = row.get("pids"), row.get("state_changes")
+        backends = self._resting.joined(changed, *at_rest, poll.now, seconds)
+        return None if backends is None else self._snapshot(poll, backends, changed, seconds)
 
     async def _whole(self) -> Snapshot:
         started = time.perf_counter()
-        poll = decode((await self._all_rows())["poll"])
+        poll = self._decoded(await self._all_rows())
         seconds = time.perf_counter() - started
-        backends = tuple(map(_clipped, poll.backends)) if self._unconverted else poll.backends
+        backends = _clipped(poll.backends)
         self._resting.know_all(backends, poll.now, seconds, time.monotonic())
         return self._snapshot(poll, backends, backends, seconds)
+
+    @property
+    def _most_connections(self) -> int:
+        """The server's max_connections; a pooler may lead to others."""
+        return MOST_CONNECTIONS if self.seat.pooled else self._known().max_connections
+
+    def _decoded(self, row: asyncpg.Record) -> Poll:
+        # What protects a session by its user's name has to find that name, converted by the server or not.
+        encoding = self.seat.encoding if self._unconverted else UTF8
+        return decode(row.get("poll"), self._most_connections, encoding)
 
     async def _all_rows(self) -> asyncpg.Record:
         hides = self.seat.hides_queries
@@ -193,8 +245,11 @@ class Probe:
     async def _row(self, query: str, *args: object) -> asyncpg.Record:
         # Through a pooler, another backend may get the next statement, and know nothing of this one's.
         ask = self.seat.fetchrow if self.seat.pooled else self.seat.fetchrow_prepared
-        row = await ask(query, *args, limit_seconds=POLL_LIMIT_SECONDS)
-        assert row is not None  # noqa: S101 - an aggregate without GROUP BY gives one row
+        limit = MEBIBYTE + (self._most_connections + MARGIN) * _ROW_BYTES
+        limit = LONGEST_ANSWER_BYTES if self._unconverted else min(limit, MOST_POLL_BYTES)
+        row = await ask(query, *args, limit_seconds=POLL_LIMIT_SECONDS, limit_bytes=limit)
+        if row is None:
+            raise UnreadableError("no row where there is always one")
         return row
 
     async def _learn_about_server(self) -> None:
@@ -202,33 +257,34 @@ class Probe:
             return
         self._unconverted = False
         self._resting.forget()
-        about = await self.seat.fetchrow(queries.ABOUT_SERVER)
+        about = the_one(await self.seat.fetchrow(queries.ABOUT_SERVER), About)
         try:
             row = await self.seat.fetchrow(queries.SYSTEM_IDENTIFIER)
-            self._system_identifier = row[0] if row else None
+            self._system_identifier = the_one(row, _Identifier).system_identifier if row else None
         except asyncpg.InsufficientPrivilegeError:
             self._system_identifier = None
         self._about = about
 
-    def _known(self) -> asyncpg.Record:
+    def _known(self) -> About:
         assert self._about is not None  # noqa: S101 - read before anything else on a seat
         return self._about
 
     def _server(self, postmaster_start: int, in_recovery: bool) -> Server:
         about = self._known()
         limits = Limits(
-            about["max_connections"],
-            about["superuser_reserved_connections"],
-            about["reserved_connections"],
-            about["provider_reserved_connections"],
+            about.max_connections,
+            about.superuser_reserved_connections,
+            about.reserved_connections,
+            about.provider_reserved_connections,
         )
         host, port = self.seat.address
         identity = ServerIdentity(self._system_identifier, postmaster_start, in_recovery)
-        return Server(host, port, about["version_num"], identity, limits)
+        return Server(host, port, about.version_num, identity, limits)
 
     def _snapshot(
-        self, poll: _Poll, backends: tuple[Backend, ...], changed: tuple[Backend, ...], poll_seconds: float
+        self, poll: Poll, backends: tuple[Backend, ...], changed: tuple[Backend, ...], poll_seconds: float
     ) -> Snapshot:
+        self.seat.answered_by(poll.own_pid)
         listening = {backend.id for backend in changed if is_listen(backend.query)}
         if self._listeners:
             listening |= self._listeners & {backend.id for backend in backends}
@@ -244,5 +300,5 @@ class Probe:
             backends=backends,
             listeners=self._listeners,
             is_rescue=self.seat.is_rescue,
-            sight=self.seat.sight,
+            interruptions=self.seat.interruptions,
         )

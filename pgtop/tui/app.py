@@ -18,24 +18,25 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from pgtop.audit import AuditLog, operator
-from pgtop.config import Config
-from pgtop.core.activity import Outage, Snapshot
+from pgtop.audit.log import AuditLog, operator
+from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Outage
 from pgtop.core.text import printable
-from pgtop.errors import ExitCode, FullError
-from pgtop.history_store import HistoryStore
+from pgtop.errors import ExitCode
+from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
-from pgtop.postgres.outages import FULL, LIMIT, LimitReachedError
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors import FULL, LIMIT, FullError, LimitReachedError
 from pgtop.postgres.probe import Probe
-from pgtop.postgres.seat import Seat
-from pgtop.postgres.seat_hand import SeatHand
-from pgtop.postgres.target import Target
-from pgtop.reaper import Reaper
-from pgtop.tui.abilities import Abilities, hide_dumbness, own_abilities
-from pgtop.tui.colourless import COLOURLESS
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.reaping.reaper import Reaper
+from pgtop.settings.config import Config
 from pgtop.tui.dashboard import DashboardScreen
-from pgtop.tui.driver import driver_for
-from pgtop.tui.glass import Glass
+from pgtop.tui.state.host_watch import HostWatch
+from pgtop.tui.terminal.capabilities import Capabilities, hide_dumbness, own_abilities
+from pgtop.tui.terminal.driver import driver_for
+from pgtop.tui.terminal.no_color import COLOURLESS
 from pgtop.tui.themes import ANSI, THEMES
 
 FACE: Final = "dashboard"
@@ -61,12 +62,15 @@ class PgtopApp(App[None]):
         reaper: Reaper,
         config: Config,
         first: Snapshot | Outage,
-        glass: Glass | None = None,
+        host_watch: HostWatch | None = None,
         history: HistoryStore | None = None,
-        able: Abilities | None = None,
+        able: Capabilities | None = None,
     ) -> None:
-        """`glass` is for where the server may run on this host, `history` for what is kept of it, and `able`
-        for where there is a terminal."""
+        """Set up the program; nothing is asked yet.
+
+        `host_watch` is for a server that may run on this host, `history` for what is kept of it, `able` for
+        what the terminal can do.
+        """
         colour = able.colour if able is not None else "NO_COLOR" not in os.environ
         # Left to itself, Textual makes grey of the colours, and black on black of the terminal's own.
         super().__init__(
@@ -83,7 +87,7 @@ class PgtopApp(App[None]):
             reaper=reaper,
             config=config,
             first=first,
-            glass=glass,
+            host_watch=host_watch,
             history=history,
             ascii_only=able is not None and not able.unicode,
         )
@@ -184,8 +188,8 @@ async def run_dashboard(target: Target, config: Config) -> int:
         poller = Poller(Probe(seat), config.interval_seconds)
         first = await _first(seat, poller)
         person = operator(os.environ)
-        reaper = Reaper(SeatHand(seat), audit, FACE, person, read_only=config.read_only)
-        glass = Glass(target, config.policy, audit, FACE, person, read_only=config.read_only)
+        reaper = Reaper(SqlTerminator(seat), audit, FACE, person, read_only=config.read_only)
+        host_watch = HostWatch(target, config.policy, audit, FACE, person, read_only=config.read_only)
         history = HistoryStore(config.history) if config.history is not None else None
         able = own_abilities()
         hide_dumbness()
@@ -194,7 +198,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
             reaper=reaper,
             config=config,
             first=first,
-            glass=glass,
+            host_watch=host_watch,
             history=history,
             able=able,
         )

@@ -6,27 +6,28 @@ from typing import Any, ClassVar, Final
 from textual import on
 from textual.binding import Binding, BindingType
 
-from pgtop.autoreaper import AutoReaper
-from pgtop.config import Config
-from pgtop.core.activity import BackendId, Outage, Snapshot
+from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.outage import Outage
 from pgtop.core.plan import Plan
-from pgtop.history_store import HistoryStore
+from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
 from pgtop.poller import Poller
-from pgtop.postgres.outages import FULL
-from pgtop.reaper import Reaper, Report
-from pgtop.sentences import begun_sentence
-from pgtop.tui import notices
-from pgtop.tui.acting import Acting
-from pgtop.tui.alarm import Alarm
-from pgtop.tui.auto import Auto
-from pgtop.tui.auto_words import auto_lines
-from pgtop.tui.dialogs import ReportDialog
-from pgtop.tui.glass import Glass
-from pgtop.tui.keeping import Keeping
+from pgtop.postgres.errors import FULL
+from pgtop.reaping.automatic import AutomaticReaper
+from pgtop.reaping.reaper import Reaper, Report
+from pgtop.reaping.wording import begun_sentence
+from pgtop.settings.config import Config
+from pgtop.tui.actions.automatic import AutomaticSweeps
+from pgtop.tui.actions.plan_actions import PlanActions
+from pgtop.tui.actions.plan_expiry import PlanExpiry
+from pgtop.tui.alerts.notifier import AlertNotifier
+from pgtop.tui.lines import notice
+from pgtop.tui.lines.automatic import auto_lines
+from pgtop.tui.lines.notice import Notice
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
-from pgtop.tui.notices import Notice
-from pgtop.tui.sight import Sight
+from pgtop.tui.screens.plan_dialog import ReportDialog
+from pgtop.tui.state.history_keeper import HistoryKeeper
+from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.view import SHORT_LINES
 from pgtop.tui.walling import Walling
 
@@ -74,22 +75,24 @@ class DashboardScreen(Walling):
         reaper: Reaper,
         config: Config,
         first: Snapshot | Outage,
-        glass: Glass | None = None,
+        host_watch: HostWatch | None = None,
         ascii_only: bool = False,
         history: HistoryStore | None = None,
     ) -> None:
         """`ascii_only` is for a terminal without UTF-8, `history` for what is kept of it."""
         super().__init__(poller=poller, config=config, ascii_only=ascii_only)
-        self.glass = glass
+        self.host_watch = host_watch
         self._first = first
         seat = poller.probe.seat
-        self._sight = Sight(self, seat)
-        self._acting = Acting(self, seat, reaper, config.policy, self._sight.beat)
-        engine = AutoReaper(reaper, seat, config.policy, config.every_seconds)
-        self._keeping = Keeping(history, self.seen, seat.target) if history is not None else None
+        self._plan_expiry = PlanExpiry(self, seat)
+        self._plan_actions = PlanActions(self, seat, reaper, config.policy, self._plan_expiry.beat)
+        engine = AutomaticReaper(
+            reaper, seat, config.policy, config.every_seconds, interval_seconds=config.interval_seconds
+        )
+        self._history_keeper = HistoryKeeper(history, self.seen, seat.target) if history is not None else None
         self._logins = LoginWatch(poller, config.login_probe_seconds)
-        self._auto = Auto(self, engine, poller, self._acting)
-        self._alarm = Alarm(config, seat.target.label, self.seen, self._ring)
+        self._auto = AutomaticSweeps(self, engine, poller, self._plan_actions)
+        self._alert_notifier = AlertNotifier(config, seat.target.label, self.seen, self._ring)
         self._blockers_shown = 0
         self._report: Report | None = None
 
@@ -100,14 +103,14 @@ class DashboardScreen(Walling):
             self.set_focus(None)  # the list had it before there was a style to hide it
         self.run_worker(self._poll(), name="poll", group="poll")
         self.run_worker(self._logins.run(), name="logins", group="logins")
-        if self.glass is not None:
-            self.run_worker(self.glass.run(self._looked), name="glass", group="glass")
-        if self._keeping is not None:
-            self.call_after_refresh(self._keep, self._keeping)
+        if self.host_watch is not None:
+            self.run_worker(self.host_watch.run(self._looked), name="host watch", group="host watch")
+        if self._history_keeper is not None:
+            self.call_after_refresh(self._keep, self._history_keeper)
         self.set_interval(1.0, self._tick)
 
-    def _keep(self, keeping: Keeping) -> None:
-        self.run_worker(keeping.run(self._past_taken_up), name="history", group="history")
+    def _keep(self, history_keeper: HistoryKeeper) -> None:
+        self.run_worker(history_keeper.run(self._past_taken_up), name="history", group="history")
 
     def _past_taken_up(self) -> None:
         if not self.paused:
@@ -127,28 +130,29 @@ class DashboardScreen(Walling):
         self._take(message.result, refused=message.refused)
 
     def _take(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
-        if self._sight.beat():
+        if self._plan_expiry.beat():
             self._poller.wake()  # it may have been asked for before
         self.refusing = self._logins.limit
-        if self.glass is not None:
+        if self.host_watch is not None:
             refused_here = result.kind == FULL if isinstance(result, Outage) else self.refusing is not None
-            self.glass.want(refused_here)
+            self.host_watch.want(refused_here)
         before = self.seen.snapshot
         self.seen.take(result, self._poller.interval_seconds)
-        if self._keeping is not None:
-            self._keeping.polled()
+        if self._history_keeper is not None:
+            self._history_keeper.polled()
         is_first = self.shown is None and isinstance(result, Snapshot)
         if not self.paused or is_first:
             self.show_latest()
         if is_first:
             self._begin()
-        if said := self._sight.polled(before, result):
-            self._succeeded(said, is_alien=not self._sight.is_same_cluster)
+        if said := self._plan_expiry.polled(before, result):
+            self._succeeded(said, is_alien=not self._plan_expiry.is_same_cluster)
         if isinstance(result, Snapshot) and self.notice is not None:
-            self.notice = notices.with_usage(self.notice, result)
+            self.notice = notice.with_usage(self.notice, result)
         self.show_all()
-        self._auto.polled(result, refused=refused)
-        self._alert(self._alarm.polled(result, self.refusing))
+        self._auto.polled(result, refused=refused, refusing=self.refusing)
+        self._reapers.polled(result)
+        self._alert(self._alert_notifier.polled(result, self.refusing))
 
     def _begin(self) -> None:
         """There is something to see now."""
@@ -172,17 +176,17 @@ class DashboardScreen(Walling):
         self.notify_of(Notice(said, "alarm" if is_alien else "note", succession=said))
 
     def _tick(self) -> None:
-        self._alert(self._alarm.tick())
-        if self._sight.beat():
+        self._alert(self._alert_notifier.tick())
+        if self._plan_expiry.beat():
             self._poller.wake()
         self.drop_old_note()
         self._show_head()
-        if self._keeping is not None and self._keeping.notice and self.notice is None:
-            self.say(self._keeping.notice)
-            self._keeping.notice = ""
-        if self._alarm.problem and self.notice is None:
-            self.say(self._alarm.problem, "alarm")
-            self._alarm.problem = ""
+        if self._history_keeper is not None and self._history_keeper.notice and self.notice is None:
+            self.say(self._history_keeper.notice)
+            self._history_keeper.notice = ""
+        if self._alert_notifier.problem and self.notice is None:
+            self.say(self._alert_notifier.problem, "alarm")
+            self._alert_notifier.problem = ""
 
     def _ring(self) -> None:
         self.app.bell()
@@ -190,7 +194,7 @@ class DashboardScreen(Walling):
     def _alert(self, alert: Notice | None) -> None:
         """What is paused does not show it."""
         if alert is not None and self.paused and (self.notice is None or self.notice.report is None):
-            self.notify_of(notices.with_alert(self.notice, alert))
+            self.notify_of(notice.with_alert(self.notice, alert))
 
     def come_back(self) -> None:
         """Says how old the data is after the program was stopped, and polls at once."""
@@ -213,11 +217,12 @@ class DashboardScreen(Walling):
 
     async def finish(self) -> None:
         """Waits for what was begun, after the screen is closed."""
-        await self._acting.finish()
+        await self._plan_actions.finish()
         await self._auto.finish()
-        if self._keeping is not None:
-            await self._keeping.finish()
-        await self._alarm.finish()
+        await self._reapers.finish()
+        if self._history_keeper is not None:
+            await self._history_keeper.finish()
+        await self._alert_notifier.finish()
 
     def _selected(self) -> list[BackendId]:
         """The tagged sessions, or the one under the cursor of the list of backends."""
@@ -233,10 +238,10 @@ class DashboardScreen(Walling):
         return [row.id] if row is not None else []
 
     def _act(self, act: Coroutine[Any, Any, None]) -> None:
-        if self._acting.is_busy:
+        if self._plan_actions.is_busy:
             act.close()
             return
-        self._acting.is_busy = True
+        self._plan_actions.is_busy = True
         self.run_worker(act, name="act", group="act")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -250,32 +255,35 @@ class DashboardScreen(Walling):
     def action_terminate(self) -> None:
         """Asks whether to end the tagged sessions, or the selected one."""
         if self.shown is not None and (selected := self._selected()):
-            self._act(self._acting.terminate(self.shown, selected))
+            self._act(self._plan_actions.terminate(self.shown, selected))
 
     def action_cancel(self) -> None:
         """Asks whether to cancel what the tagged sessions run, or the selected one."""
         if self.shown is not None and (selected := self._selected()):
-            self._act(self._acting.cancel(self.shown, selected))
+            self._act(self._plan_actions.cancel(self.shown, selected))
 
     def action_sweep(self) -> None:
         """Asks whether to end the stale sessions."""
         if self.shown is not None:
-            self._act(self._acting.sweep(self.shown))
+            self._act(self._plan_actions.sweep(self.shown, self.refusing))
 
     def action_break_glass(self) -> None:
         """Asks whether to end idle sessions from the server's own host, where no seat can be had."""
-        if not self.may_break_glass or self.glass is None or self._acting.is_busy:
+        if not self.may_break_glass or self.host_watch is None or self._plan_actions.is_busy:
             return
-        plan, reaper = self.glass.plan(), self.glass.reaper
+        plan, reaper = self.host_watch.plan(), self.host_watch.reaper
         if plan is not None and reaper is not None:
-            self._act(self._break_glass(self.glass, plan, reaper))
+            self._act(self._break_glass(self.host_watch, plan, reaper))
 
-    async def _break_glass(self, glass: Glass, plan: Plan, reaper: Reaper) -> None:
-        glass.is_held = True
+    async def _break_glass(self, host_watch: HostWatch, plan: Plan, reaper: Reaper) -> None:
+        host_watch.is_held = True
         try:
-            await self._acting.break_glass(plan, reaper)
+            await self._plan_actions.break_glass(plan, reaper)
         finally:
-            glass.is_held = False
+            host_watch.is_held = False
+
+    def paced(self) -> None:
+        self._auto.paced()
 
     def action_auto(self) -> None:
         """Turns automatic reaping off at once, or asks whether to turn it on."""
@@ -298,7 +306,7 @@ class DashboardScreen(Walling):
     def _reaped(self, message: Reaped) -> None:
         self._backends.tagged -= {each.victim.backend.id for each in message.report.results}
         self._report = message.report
-        self.notice = notices.of_report(message.report, by_itself=message.by_itself)
+        self.notice = notice.of_report(message.report, by_itself=message.by_itself)
         self._poller.wake()
         self.show_all()
 
@@ -319,7 +327,7 @@ class DashboardScreen(Walling):
         snapshot = self.shown
         if snapshot is None:
             return
-        found = await notices.find_root_blocker(
+        found = await notice.find_root_blocker(
             self._poller.probe.seat,
             snapshot,
             self._blockers_shown,

@@ -1,4 +1,4 @@
-"""Looking: the keys of the dashboard that only look, and do nothing to a session."""
+"""The keys of the dashboard that only look, and do nothing to a session."""
 
 from typing import Final
 
@@ -6,14 +6,14 @@ from textual import on
 from textual.widgets import Input
 
 from pgtop.core.activity import Backend
+from pgtop.core.filter_sort import Column as SortColumn
 from pgtop.core.groups import Group, GroupBy
-from pgtop.core.selection import Column as SortColumn
-from pgtop.tui import notices
-from pgtop.tui.backends import SORT_COLUMNS
-from pgtop.tui.detail import DetailScreen
-from pgtop.tui.help import HelpScreen
-from pgtop.tui.table import LineTable
+from pgtop.tui.lines import notice
+from pgtop.tui.screens.detail import DetailScreen
+from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.view import View
+from pgtop.tui.widgets.line_table import LineTable
+from pgtop.tui.widgets.sessions_table import SORT_COLUMNS
 
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 
@@ -91,7 +91,11 @@ class Looking(View):
         else:
             shorter = [each for each in INTERVALS if each < present]
             self._poller.interval_seconds = shorter[-1] if shorter else present
+        self.paced()
         self._show_head()
+
+    def paced(self) -> None:
+        """Called when the interval was changed."""
 
     def action_filter(self) -> None:
         """Opens the filter's line."""
@@ -121,7 +125,7 @@ class Looking(View):
         """Copies the selected session's line."""
         row = self._backends.cursor_row
         if row is not None and self.shown is not None:
-            self.app.copy_to_clipboard(notices.copied(row, self.shown))
+            self.app.copy_to_clipboard(notice.copied(row, self.shown))
             self.say(f"copied: backend {row.pid}")
 
     def action_help(self) -> None:

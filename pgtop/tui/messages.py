@@ -2,9 +2,10 @@
 
 from textual.message import Message
 
-from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Outage
 from pgtop.core.policy import Plan
-from pgtop.reaper import Report
+from pgtop.reaping.reaper import Report
 
 
 class Polled(Message):

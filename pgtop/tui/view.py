@@ -9,23 +9,24 @@ from textual.events import Resize
 from textual.screen import Screen
 from textual.widgets import Input
 
-from pgtop.config import Config
-from pgtop.core.activity import Outage, Snapshot
-from pgtop.core.refusal import Limit
-from pgtop.core.selection import parse_filter, sort_backends
+from pgtop.core.activity import Snapshot
+from pgtop.core.filter_sort import parse_filter, sort_backends
+from pgtop.core.outage import Limit, Outage
 from pgtop.poller import Poller
-from pgtop.postgres.outages import FULL, SILENT
-from pgtop.reaper import Report
-from pgtop.tui import notices, panels
-from pgtop.tui.applications import ApplicationsTable
-from pgtop.tui.backends import BackendsTable
-from pgtop.tui.glass import Glass
-from pgtop.tui.graph import DEFAULT_WINDOW, ConnectionGraph, fitting_window
-from pgtop.tui.notices import Notice
-from pgtop.tui.paint import Lines
-from pgtop.tui.seen import Seen
-from pgtop.tui.waiting import Awaited, connecting_lines, waiting_lines
-from pgtop.tui.wall import LOW, figure_lines, top_count, top_lines
+from pgtop.postgres.errors import FULL, SILENT
+from pgtop.reaping.reaper import Report
+from pgtop.settings.config import Config
+from pgtop.tui.lines import notice, panels
+from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.waiting import Awaited, connecting_lines, waiting_lines
+from pgtop.tui.lines.wall import LOW, figure_lines, top_count, top_lines
+from pgtop.tui.state.daemon_watch import DaemonWatch
+from pgtop.tui.state.dashboard_state import DashboardState
+from pgtop.tui.state.host_watch import HostWatch
+from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, ConnectionGraph, fitting_window
+from pgtop.tui.widgets.groups_table import GroupsTable
+from pgtop.tui.widgets.painted import Lines
+from pgtop.tui.widgets.sessions_table import SessionsTable
 
 SHORT_LINES: Final = 15
 """From this height on there is room for more than the list of backends."""
@@ -49,14 +50,15 @@ class View(Screen[None]):
         self._poller = poller
         self._config = config
         self._unpainted = ExitStack()
-        self.seen = Seen(config.warn_at)
+        self._reapers = DaemonWatch(self, poller)
+        self.seen = DashboardState(config.warn_at)
         self.shown: Snapshot | None = None
         """The snapshot on the screen: what keys act on."""
         self._over_since: int | None = None
         self._history = self.seen.history
         self.refusing: Limit | None = None
         """What of the server's refuses other logins, where that is known."""
-        self.glass: Glass | None = None
+        self.host_watch: HostWatch | None = None
         """The server as its own host shows it, where that is this one."""
         self.paused = False
         self.wall = config.wall
@@ -76,9 +78,9 @@ class View(Screen[None]):
         yield Lines(id="figures")
         yield Lines(id="waiting")
         yield ConnectionGraph(ascii_only=self._ascii_only, draws_at_once=False, id="graph")
-        yield ApplicationsTable(id="applications")
+        yield GroupsTable(id="applications")
         yield Lines(id="top")
-        yield BackendsTable(
+        yield SessionsTable(
             idle_after_seconds=self._config.idle_after_seconds,
             hides_queries=self._config.hide_queries,
             id="backends",
@@ -90,12 +92,12 @@ class View(Screen[None]):
     # What is on the screen
 
     @property
-    def _applications(self) -> ApplicationsTable:
-        return self.query_one("#applications", ApplicationsTable)
+    def _applications(self) -> GroupsTable:
+        return self.query_one("#applications", GroupsTable)
 
     @property
-    def _backends(self) -> BackendsTable:
-        return self.query_one("#backends", BackendsTable)
+    def _backends(self) -> SessionsTable:
+        return self.query_one("#backends", SessionsTable)
 
     @property
     def _graph(self) -> ConnectionGraph:
@@ -165,6 +167,7 @@ class View(Screen[None]):
             read_only=self._config.read_only,
             late=self._is_late,
             refusing=self.refusing,
+            reapers=self._reapers.reapers,
         )
 
     def _show_wall(self, standing: panels.Standing | None) -> None:
@@ -197,11 +200,11 @@ class View(Screen[None]):
 
     @property
     def _is_on_host(self) -> bool:
-        return self.glass is not None and self.glass.is_here
+        return self.host_watch is not None and self.host_watch.is_here
 
     def _show_connecting(self, width: int) -> None:
         line = self._lines("connecting")
-        view = self.glass.view if self.glass is not None else None
+        view = self.host_watch.view if self.host_watch is not None else None
         lines = connecting_lines(view, width, 2 if self.size.height >= SHORT_LINES else 0)
         line.display = bool(lines)
         if lines:
@@ -215,8 +218,8 @@ class View(Screen[None]):
             outage=outage,
             rescue=rescue,
             on_host=self._is_on_host,
-            host_problem=self.glass.problem if self.glass is not None else "",
-            view=self.glass.view if self.glass is not None else None,
+            host_problem=self.host_watch.problem if self.host_watch is not None else "",
+            view=self.host_watch.view if self.host_watch is not None else None,
             read_only=self._config.read_only,
         )
 
@@ -253,30 +256,30 @@ class View(Screen[None]):
             if (chosen is None or chosen.matches(backend)) and wanted.matches(backend)
         ]
         rows = sort_backends(rows, table.sort_column, table.sort_reversed)
-        listed = notices.Listed(
+        listed = notice.Listed(
             chosen=self._applications.chosen_name,
             filter=self._filter.value,
             column=table.sort_column,
             tagged=frozenset(table.tagged & snapshot.by_id.keys()),
             idle_after_seconds=table.idle_after_seconds,
         )
-        title = notices.backends_title(snapshot, rows, listed, self.size.width)
+        title = notice.backends_title(snapshot, rows, listed, self.size.width)
         table.show_snapshot(snapshot, rows, title)
 
     def _show_foot(self) -> None:
         line = self._lines("notice")
         line.display = self.notice is not None
         if self.notice is not None:
-            line.fit(notices.lines(self.notice, self.size.width, 2 if self.size.height >= SHORT_LINES else 1))
+            line.fit(notice.lines(self.notice, self.size.width, 2 if self.size.height >= SHORT_LINES else 1))
         focus = self.focused.id if self.focused is not None else None
         if self.shown is None:
-            keys = notices.waiting_keys(break_glass=self.may_break_glass)
+            keys = notice.waiting_keys(break_glass=self.may_break_glass)
         elif self.wall:
-            keys = notices.wall_keys(
+            keys = notice.wall_keys(
                 self.notice, read_only=self._config.read_only, break_glass=self.may_break_glass
             )
         else:
-            keys = notices.keys(
+            keys = notice.keys(
                 focus,
                 len(self._backends.tagged),
                 self.notice,

@@ -1,4 +1,4 @@
-"""Walling: the keys of the dashboard while the wall view is shown, which has no list."""
+"""The keys of the dashboard while the wall view is shown, which has no list."""
 
 import time
 from typing import Final
@@ -6,9 +6,9 @@ from typing import Final
 from textual.binding import Binding
 from textual.events import Key
 
-from pgtop.tui.graph import WINDOWS
+from pgtop.tui.lines.notice import Notice
 from pgtop.tui.looking import Looking
-from pgtop.tui.notices import Notice
+from pgtop.tui.widgets.connection_graph import WINDOWS
 
 LIST_ACTIONS: Final = frozenset(
     {"terminate", "cancel", "tag", "untag", "filter", "sort", "reverse", "root_blocker", "copy"}

@@ -67,7 +67,7 @@ async def main(count: int) -> None:
         tempfile.TemporaryDirectory() as home,
         ThrowawayServer(default_binaries(), settings=settings) as server,
     ):
-        glass = command(
+        host_watch = command(
             *(
                 "break-glass",
                 "--data-dir",
@@ -84,7 +84,7 @@ async def main(count: int) -> None:
         sessions = await open_sessions(server, count)
         await asyncio.sleep(1.5)
         for _ in range(ROUNDS):
-            for name, arguments in (("glass", glass), ("bare", bare)):
+            for name, arguments in (("glass", host_watch), ("bare", bare)):
                 living = [each for each in sessions if not each.is_closed()]
                 taken[name].append(await first_end(arguments, Path(home), living))
         for each in sessions:

@@ -14,9 +14,9 @@ import time
 import asyncpg
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.conninfo import resolve
-from pgtop.postgres.entry import enter
-from pgtop.postgres.seat import Seat
+from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.postgres.session.enter import enter
+from pgtop.postgres.session.seat import Seat
 from tests.servers import default_binaries, execute
 
 CLIENTS = 100

@@ -18,7 +18,7 @@ import asyncpg
 
 from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import ThrowawayServer
-from pgtop.reaper import Outcome
+from pgtop.reaping.reaper import Outcome
 from tests.bench.sessions import open_sessions
 from tests.reaping import face_on
 from tests.servers import default_binaries

@@ -55,6 +55,21 @@ def run(
     )
 
 
+def redirected(home: Path, redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs pgtop to its end as a shell does with redirections such as `>&- 2>/dev/full`."""
+    return subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {redirections}', "sh", *command(*arguments)],
+        env=environment(home),
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=LIMIT_SECONDS,
+        start_new_session=True,
+        check=False,
+    )
+
+
 @contextmanager
 def start(home: Path, *arguments: str, **rest: Any) -> Iterator["subprocess.Popen[bytes]"]:
     """Starts pgtop without any terminal; ends it at the end of the block, whatever became of it."""

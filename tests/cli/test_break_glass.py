@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import select
 import subprocess
 import sys
@@ -15,16 +16,24 @@ from typing import Any
 import asyncpg
 import pytest
 
-from pgtop import break_glass as face
-from pgtop.break_glass_table import render_plan
-from pgtop.core.break_glass import Ask
+from pgtop.commands.break_glass import run as face
+from pgtop.commands.break_glass.table import render_plan
+from pgtop.core.host_policy import Ask
 from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
 from pgtop.errors import UsageError
-from pgtop.postgres.host_servers import Wanted, user_name
-from pgtop.postgres.host_settings import Asked
-from pgtop.reap_report import as_report
-from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run, start_on_terminal
+from pgtop.postgres.host.servers import Wanted, user_name
+from pgtop.postgres.host.settings import Asked
+from pgtop.reaping.report import as_report
+from tests.cli.running import (
+    LIMIT_SECONDS,
+    assert_one_line,
+    command,
+    environment,
+    redirected,
+    run,
+    start_on_terminal,
+)
 from tests.conftest import ServerFactory
 from tests.filling import connect_silently, stalled_login
 from tests.hosting import face_on_host, host_server
@@ -240,6 +249,22 @@ async def test_a_yes_given_beforehand_counts_though_nobody_reads_the_plan(
         await wait_until(lambda: alive([one]) == 0)
 
 
+async def test_an_outcome_that_cannot_be_written_is_status_6(server: ThrowawayServer, tmp_path: Path) -> None:
+    """As JSON, of which nothing is written before the act; a closed standard output ends nobody at all."""
+    async with session(server) as one:
+        await one.fetchval("SELECT 1")
+        await stale(server, [one], tmp_path)
+        log = tmp_path / "audit.jsonl"
+        wish = ("--count", "1", "--older-than", "1s", "--yes", "--json", "--audit-log", str(log))
+        line = ("break-glass", "--data-dir", str(server.data_dir), *wish)
+        closed = await asyncio.to_thread(redirected, tmp_path, ">&-", *line)
+        assert (closed.returncode, alive([one]), log.exists()) == (2, 1, False)
+        full = await asyncio.to_thread(redirected, tmp_path, ">/dev/full", *line)
+        assert full.returncode == 6
+        assert "cannot write to standard output" in full.stderr
+        await wait_until(lambda: alive([one]) == 0)
+
+
 def test_a_closed_standard_output_is_said_in_one_line(server: ThrowawayServer, tmp_path: Path) -> None:
     arguments = ["break-glass", "--data-dir", str(server.data_dir), "--dry-run", "--count", "1"]
     done = subprocess.run(
@@ -274,11 +299,11 @@ def test_what_cannot_be_done_is_said_in_one_line(
 
 
 _AS_ANOTHER_USER = """
-import asyncio, os, sys, termios
-import pgtop.cli, pgtop.break_glass_table, pgtop.configfile, platformdirs.unix, pyroute2.netlink.diag
+import asyncio, os, resource, select, subprocess, sys, termios
+import pgtop.commands.main, pgtop.commands.break_glass.table, pgtop.settings.file, platformdirs.unix
 os.setgroups([]); os.setgid(64321); os.setuid(64321)
 sys.argv = ["pgtop", *sys.argv[1:]]
-sys.exit(pgtop.cli.run(sys.argv[1:]))
+sys.exit(pgtop.commands.main.run(sys.argv[1:]))
 """
 
 
@@ -296,13 +321,36 @@ def test_without_rights_the_command_to_run_is_named(server: ThrowawayServer, nam
     assert_one_line(done, 5, f"sudo -u {owner} pgtop {' '.join(arguments)}")
 
 
+@pytest.mark.parametrize("files", [8, 11, 12, 20])
+async def test_few_file_descriptors_end_all_or_none(
+    server: ThrowawayServer, tmp_path: Path, files: int
+) -> None:
+    """Any number of victims needs no more of them than one; too few are found out before the first signal."""
+    async with sessions(server, 20) as twenty:
+        for each in twenty:
+            await each.fetchval("SELECT 1")
+        await stale(server, twenty, tmp_path)
+        arguments = ("--count", "20", "--older-than", "1s", "--yes", "--json")
+
+        def limited() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+        done = await asyncio.to_thread(break_glass, tmp_path, server, *arguments, preexec_fn=limited)
+        if files < 12:
+            assert_one_line(done, 2, "files can be opened", "ulimit -n")
+            assert alive(twenty) == 20
+            return
+        assert (done.returncode, done.stderr) == (0, "")
+        await wait_until(lambda: alive(twenty) == 0)
+
+
 async def test_no_driver_and_no_screen_is_imported(server: ThrowawayServer, tmp_path: Path) -> None:
     """From the command line to the last outcome."""
     script = (
-        "import sys, pgtop.cli\n"
-        "status = pgtop.cli.run(sys.argv[1:])\n"
+        "import sys, pgtop.commands.main\n"
+        "status = pgtop.commands.main.run(sys.argv[1:])\n"
         "print([name for name in ('asyncpg', 'textual', 'rich', 'plotext', 'prometheus_client') "
-        "if name in sys.modules], 'pyroute2' in sys.modules, status)"
+        "if name in sys.modules], status)"
     )
     async with session(server) as one:
         await one.fetchval("SELECT 1")
@@ -318,7 +366,7 @@ async def test_no_driver_and_no_screen_is_imported(server: ThrowawayServer, tmp_
             text=True,
         )
     assert '"outcome":"terminated"' in done.stdout, done.stderr
-    assert done.stdout.splitlines()[-1] == "[] True 0"
+    assert done.stdout.splitlines()[-1] == "[] 0"
 
 
 def test_it_is_refused_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:

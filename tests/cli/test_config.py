@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgtop.config import Config, Given, default_audit_log, in_force
 from pgtop.errors import ExitCode, UsageError
-from pgtop.options import Fraction
+from pgtop.settings.config import Config, Given, default_audit_log, in_force
+from pgtop.settings.option_types import Fraction
 
 
 def one(key: str, value: object, source: str = "--flag") -> Config:

@@ -18,7 +18,8 @@ import pytest
 from pgtop.demo.server import ThrowawayServer
 from tests.cli.running import LIMIT_SECONDS, assert_one_line, run, start_on_terminal
 from tests.conftest import ServerFactory
-from tests.postgres.test_pooler import pooler
+from tests.pooler import pooler
+from tests.postgres.targets import seat_on, target_of
 from tests.servers import available, close, create_role, execute, fetch_value, session, sessions, wait_until
 
 KEYS = [
@@ -256,6 +257,31 @@ async def test_what_it_tells_to_paste_mends_what_it_found(cramped: ThrowawayServ
         # Its limit, raised, is still below the slots there; the mend is another database.
         assert found == ({"login", "database"} if cramped.version < RESERVING else set())
         assert statements(after) == []
+
+
+async def test_no_name_hides_a_role_or_a_superusers_session(cramped: ThrowawayServer, tmp_path: Path) -> None:
+    """Neither pgtop's nor a backup's: pgtop's own sessions are told by the key that they hold."""
+    await execute(
+        cramped,
+        "CREATE ROLE web LOGIN",
+        "ALTER ROLE web SET idle_session_timeout = '1h'",
+        "CREATE ROLE hog LOGIN",
+        "CREATE ROLE ops LOGIN IN ROLE pg_monitor, pg_signal_backend",
+    )
+    async with session(cramped, user="web"), seat_on(target_of(cramped, user="ops")):
+        found = finding(await told(tmp_path, cramped), "idle_session_timeout")
+        assert (found["status"], found["mend"]) == ("ok", "")
+        for name in ("worker", "pgtop x", "pgBackRest [backup]"):
+            async with session(cramped, user="hog", application_name=name):
+                found = finding(await told(tmp_path, cramped), "idle_session_timeout")
+                assert found["status"] == "warn"
+                assert found["said"].startswith("off: idle sessions of hog stay for ever")
+    nobody = "nobody but pgtop has a session that may take the kept slots"
+    async with seat_on(target_of(cramped)):
+        assert finding(await told(tmp_path, cramped), "privileged")["said"] == nobody
+        async with sessions(cramped, 4, application_name="pgtop x"):
+            privileged = finding(await told(tmp_path, cramped), "privileged")
+            assert privileged["said"].startswith("4 sessions of superusers")
 
 
 async def test_settings_are_those_of_ordinary_sessions(cramped: ThrowawayServer, tmp_path: Path) -> None:

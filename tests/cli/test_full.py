@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -17,6 +18,7 @@ from tests.cli.running import assert_one_line, run, start_on_terminal
 from tests.cli.test_watch import watching
 from tests.conftest import ServerFactory
 from tests.filling import SMALL, full, leave, stalled_in_authentication
+from tests.hostile import hostile_relay, message
 from tests.servers import Role, create_role, execute, wait_until
 
 
@@ -47,6 +49,26 @@ async def test_a_command_tries_once_or_for_as_long_as_it_is_told_and_exits_with_
         told, last = waited.stderr.splitlines()
         assert "trying again for" in told
         assert "logins refused in 0." in last
+
+
+def in_latin_1(kind: int, body: bytes) -> bytes:
+    """Words an error as a server of the locale fr_FR.ISO-8859-1 does before a login is complete."""
+    if chr(kind) != "E":
+        return message(chr(kind), body)
+    told = "désolé, trop de clients sont déjà connectés".encode("latin-1")
+    return message("E", re.sub(rb"\0M[^\0]*", b"\0M" + told, body))
+
+
+async def test_a_server_that_speaks_another_encoding_is_full_all_the_same(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Without its SQLSTATE nobody would know, and the rescue role would not be tried."""
+    role = await create_role(small, "operator")
+    async with full(small), hostile_relay(small, in_latin_1) as relay:
+        uri = relay.uri.replace("postgres@", f"{role.name}@")
+        assert_one_line(await run_beside(tmp_path, "snapshot", uri), 4, "is full", "d?sol?, trop de clients")
+        done = await run_beside(tmp_path, "snapshot", uri, "--rescue", "user=postgres")
+        assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_waiting_gets_in_when_somebody_leaves(small: ThrowawayServer, tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ async def test_the_protected_unless_asked_for(server: ThrowawayServer, tmp_path:
         assert reasons["holder"] == "holds an advisory lock"
         assert reasons["listener"] == "was seen with LISTEN"
         assert reasons["in_txn"].startswith("idle in transaction for")
-        assert reasons["Patroni x"] == "protected: application Patroni*"
+        assert reasons["Patroni x"] == "protected by its name: Patroni*"
         asked = await answer(
             tmp_path, server, *arguments, "--include-advisory-locks", "--include-listeners",
             "--include-idle-in-transaction", "1s", "--no-default-protections",

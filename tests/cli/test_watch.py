@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import os
+import resource
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,8 @@ import asyncpg
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run
+from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from tests.cli.running import LIMIT_SECONDS, assert_one_line, command, environment, run, start
 from tests.cli.test_reap import stale
 from tests.conftest import ServerFactory
 from tests.postgres.targets import silent_port, stopped
@@ -179,6 +184,22 @@ async def test_a_full_server_gets_room_at_once(small: ThrowawayServer, tmp_path:
                 assert await one.fetchval("SELECT 1") == 1
 
 
+async def test_an_emergency_says_how_many_hide_behind_a_name(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Any client can call itself Patroni; one that is protected by its user is no such case."""
+    role = await create_role(small, "plain")
+    arguments = (*FAST, *EMERGENCY, "--protect-user", role.name)
+    with watching(tmp_path, small.uri(), *arguments) as daemon:
+        await daemon.says("active")
+        async with (
+            session(small, application_name="Patroni", user=role.name, password=role.password),
+            sessions(small, 3, application_name="Patroni x"),
+            sessions(small, 15, application_name="leak"),
+        ):
+            await daemon.says(
+                "emergency: ended 5 of 5 sessions, usage 100% → 75%; 3 protected by their names"
+            )
+
+
 async def test_of_two_one_reaps_and_the_other_takes_over(small: ThrowawayServer, tmp_path: Path) -> None:
     """In another database too, and after kill -9 of the active one."""
     with watching(tmp_path / "a", small.uri(), *FAST) as first:
@@ -215,10 +236,137 @@ async def test_it_survives_its_server(small: ThrowawayServer, tmp_path: Path) ->
 
 
 @contextmanager
+def slow_clients(port: int) -> Iterator[None]:
+    """Up to 300 clients, as many as are taken within 5 s, that drip a request, each a byte a second."""
+    over = threading.Event()
+    taken = threading.Event()
+
+    def drip() -> None:
+        with ExitStack() as stack:
+            clients = []
+            until = time.monotonic() + 5
+            while len(clients) < 300 and time.monotonic() < until:
+                with suppress(TimeoutError):
+                    place = ("127.0.0.1", port)
+                    clients.append(stack.enter_context(socket.create_connection(place, timeout=0.5)))
+            taken.set()
+            while not over.wait(1):
+                for client in clients:
+                    with suppress(OSError):
+                        client.send(b"G")
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        assert taken.wait(LIMIT_SECONDS)
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="the limit of another process is Linux's")
+async def test_slow_clients_at_the_metrics_do_not_stop_it(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Hundreds hold connections to a daemon of 64 descriptors: it reaps, and a scrape is answered."""
+    with free_port() as port:
+        listen = f"127.0.0.1:{port}"
+    with watching(tmp_path, small.uri(), *FAST, "--metrics-listen", listen) as daemon:
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_NOFILE, (64, 64))
+        await daemon.says("active")
+        with slow_clients(port):
+            async with sessions(small, 10, application_name="leaked"):
+                await daemon.says("terminated ", times=10)
+            assert await asyncio.to_thread(status, f"http://{listen}/metrics") == 200
+        assert "Too many open files" not in daemon.log
+        assert daemon.end() == 0
+
+
+def full_pipe() -> tuple[int, int, int]:
+    """A pipe that takes no more: both ends, and the number of bytes in it."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    number = 0
+    with suppress(BlockingIOError):
+        while True:
+            number += os.write(writing, b"." * 512)
+    os.set_blocking(writing, True)
+    return reading, writing, number
+
+
+def read_to_the_end(descriptor: int) -> bytes:
+    """All that comes until nobody writes any more."""
+    with open(descriptor, "rb", closefd=False) as stream:
+        return stream.read()
+
+
+@contextmanager
+def unread(home: Path, conninfo: str, *arguments: str) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+    """A daemon whose standard error is a full pipe; gives it, and the end to read what it says."""
+    reading, writing, filled = full_pipe()
+    try:
+        with start(home, "reap", conninfo, "--watch", *arguments, stderr=writing) as process:
+            os.close(writing)
+            yield process, reading
+            if process.poll() is None:
+                os.read(reading, filled)
+    finally:
+        os.close(reading)
+
+
+@pytest.mark.parametrize("is_read_again", [True, False])
+async def test_it_reaps_while_nobody_reads_its_log(
+    small: ThrowawayServer, tmp_path: Path, is_read_again: bool
+) -> None:
+    """What it had to say comes when it is read, whole and in order; it ends in order where it never is."""
+    audit = str(tmp_path / "audit.jsonl")
+    with unread(tmp_path, small.uri(), *FAST, "--audit-log", audit) as (process, reading):
+        async with sessions(small, 3, application_name="leaked"):
+            await gone(small, "leaked")
+        process.send_signal(signal.SIGTERM)
+        if not is_read_again:
+            assert process.wait(LIMIT_SECONDS) == 0
+            return
+        said = await asyncio.to_thread(read_to_the_end, reading)
+        assert process.wait(LIMIT_SECONDS) == 0
+    told = said.lstrip(b".").decode()
+    found = [told.index(words) for words in ("watching", "connected", "active", "terminated", "ended\n")]
+    assert found == sorted(found)
+    assert told.count("terminated ") == 3
+
+
+async def test_an_audit_log_that_nobody_reads_ends_nobody(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Asked for on standard error, which takes no more: nobody is ended, and the daemon lives and ends."""
+    with free_port() as port:
+        listen = f"127.0.0.1:{port}"
+    more = ("--audit-log", "-", "--metrics-listen", listen)
+    with unread(tmp_path, small.uri(), *FAST, *more) as (process, _):
+        async with sessions(small, 3, application_name="leaked"):
+
+            async def gave_up() -> bool:
+                scraped = await asyncio.to_thread(body, f"http://{listen}/metrics")
+                return "pgtop_up 1.0" in scraped and "pgtop_leader 0.0" in scraped
+
+            await wait_until(gave_up, LIMIT_SECONDS)
+            count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leaked'"
+            assert await fetch_value(small, count) == 3
+            process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(process.wait, LIMIT_SECONDS) == 0
+
+
+@contextmanager
 def free_port() -> Iterator[int]:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         yield one.getsockname()[1]
+
+
+def body(url: str) -> str:
+    """What is answered; "" where nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310 - our own
+            return str(answer.read(), "utf-8")
+    except OSError:
+        return ""
 
 
 def status(url: str) -> int:
@@ -332,8 +480,8 @@ async def test_refused_logins_are_noticed(small: ThrowawayServer, tmp_path: Path
         async with sessions(small, 22, application_name="stuck") as stuck:
             begun = [asyncio.ensure_future(each.execute("SELECT pg_sleep(60)")) for each in stuck]
             await daemon.says("a login was refused: no slot is left", "there is nobody to end")
-            for each in stuck:
-                each.terminate()
+            for statement in begun:  # a client that is only gone leaves its session there until it has slept
+                statement.cancel()
             await asyncio.gather(*begun, return_exceptions=True)
         await daemon.says("logins are no longer refused")
 
@@ -388,7 +536,8 @@ async def test_a_dry_run_ends_nobody(small: ThrowawayServer, tmp_path: Path) -> 
     async with sessions(small, 12) as opened:
         with watching(tmp_path, small.uri(), *FAST, "--dry-run") as daemon:
             await daemon.says("dry run: would end ", "usage 65% → ")
-            assert await fetch_value(small, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+            held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1"
+            assert await fetch_value(small, held, REAPER_CLASS) == 0
             assert daemon.end() == 0
         assert [await each.fetchval("SELECT 1") for each in opened] == [1] * 12
     assert not daemon.audited()

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtop.core.alerts import CLEARLY, HOLD_SECONDS, Alert, Sight, Watch, watched
+from pgtop.core.alerts import CLEARLY, HOLD_SECONDS, Alert, Observation, Watch, watched
 
-CALM = Sight("calm", 0.3)
-NEAR = Sight("calm", 0.01)
+CALM = Observation("calm", 0.3)
+NEAR = Observation("calm", 0.01)
 """Below the line, and not clearly."""
-OVER = Sight("over", -0.05)
-FULL = Sight("full", -0.2)
-OUT = Sight(None)
+OVER = Observation("over", -0.05)
+FULL = Observation("full", -0.2)
+OUT = Observation(None)
 SIGHTS = {"c": CALM, "n": NEAR, "o": OVER, "f": FULL, "x": OUT}
 
 POLL_SECONDS = 2.0
@@ -67,8 +67,8 @@ def test_a_story_of_polls_gives_these_alerts(story: str, expected: list[tuple[in
 
 def test_what_is_clearly_below_the_line_is_a_twentieth_of_the_slots_below_it() -> None:
     over = Watch(told="over", told_at=0.0)
-    assert watched(over, Sight("calm", CLEARLY), 100.0)[1] is Alert.RECOVERED
-    assert watched(over, Sight("calm", CLEARLY * 0.99), 100.0)[1] is None
+    assert watched(over, Observation("calm", CLEARLY), 100.0)[1] is Alert.RECOVERED
+    assert watched(over, Observation("calm", CLEARLY * 0.99), 100.0)[1] is None
 
 
 stories = st.text("cnofx", max_size=200)

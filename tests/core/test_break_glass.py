@@ -12,10 +12,11 @@ from pgtop.core.activity import (
     ServerIdentity,
     Snapshot,
 )
-from pgtop.core.break_glass import Ask, is_enough, plan_break_glass
-from pgtop.core.match import Patterns
+from pgtop.core.host_policy import Ask, is_enough, plan_break_glass, plan_stalled_logins
+from pgtop.core.patterns import Patterns
 from pgtop.core.plan import Plan, ReapPolicy, SparedFor, Trigger
-from pgtop.sentences import headline
+from pgtop.postgres.host.titles import Title
+from pgtop.reaping.wording import headline
 
 NOW = 1_700_000_000 * MICROSECONDS
 
@@ -116,6 +117,17 @@ def test_an_age_that_is_asked_for_counts_for_every_kind_of_socket(at_least: bool
 def test_nothing_but_idle_is_ended(state: str | None) -> None:
     plan = plan_break_glass(snapshot(session(1, 5000, state=state)), ReapPolicy(), Ask(count=1))
     assert not plan.victims
+
+
+def test_a_session_that_may_have_logged_in_is_no_stalled_login() -> None:
+    """Its title stands still at `startup`, or is cut off."""
+    state = Title("app shop", "10.0.4.7", 40_000, "startup").state
+    seen = snapshot(session(1, None, state=state), session(2, None, state="starting"))
+    plan = plan_stalled_logins(seen, (), ReapPolicy(), Ask(stalled_logins_seconds=10.0))
+    assert victims(plan) == [2]
+    assert spared(plan) == {1: SparedFor.UNTOLD}
+    assert seen.counts.starting == 1
+    assert not plan_break_glass(seen, ReapPolicy(), Ask(count=2)).victims
 
 
 def test_a_session_of_unknown_age_is_spared_and_said() -> None:

@@ -1,20 +1,22 @@
 """The doctor's judgement: each finding's ok, warn and bad, and the two verdicts, from facts alone."""
 
+from itertools import count
 from typing import Any
 
 import msgspec
 import pytest
 
 from pgtop.core.activity import Backend, Limits, Privileges, Server, ServerIdentity, Snapshot
-from pgtop.core.checkup import Account, Checkup, Membership, Override, Role, Setting
-from pgtop.core.doctor import Diagnosis, diagnose
-from pgtop.core.findings import Finding
-from pgtop.core.mends import Identifier
+from pgtop.core.doctor.checkup import Account, Checkup, Membership, Override, Role, Setting
+from pgtop.core.doctor.findings import Finding
+from pgtop.core.doctor.remedies import Identifier
+from pgtop.core.doctor.verdicts import Diagnosis, diagnose
 
 YES, NO, MEMBER = Membership(True, True), Membership(False, False), Membership(False, True)
 OPS, SHOP = Identifier("ops", "ops"), Identifier("shop", "shop")
 HOUR_MS, MINUTE = 3_600_000, 60
 ROOMY = Limits(100, 3, 2)
+PIDS = count(2)
 RESERVE = "ALTER SYSTEM SET reserved_connections = 3;  -- takes a restart"
 
 
@@ -66,10 +68,10 @@ def account(**changes: Any) -> Account:
 def backend(user: str = "ops", **changes: Any) -> Backend:
     state = changes.pop("state", "idle")
     start = None if state is None else 1
+    changes.setdefault("pid", next(PIDS))
     fields: dict[str, Any] = {"application_name": "web", "datname": "shop", "client_addr": "10.0.0.1"}
     fields |= {"is_superuser": False, **changes}
     return Backend(
-        pid=1,
         backend_start=start,
         state_change=start,
         xact_start=None,
@@ -91,15 +93,17 @@ def checkup(
     limits: Limits = ROOMY,
     pooled: bool = False,
     in_recovery: bool = False,
+    own: frozenset[int] = frozenset(),
     **changes: Any,
 ) -> Checkup:
     """All is well but for what is named; `backends` stand beside the look's own, None where hidden."""
     server = Server("db1", 5432, version_num, ServerIdentity(None, 0, in_recovery), limits)
-    own = backend(application_name="pgtop doctor@jump")
+    looking = backend(application_name="pgtop doctor@jump", pid=1)
     snapshot = None
     if backends is not None:
-        snapshot = Snapshot(server, Privileges("ops", False, True, True), 1, 0.0, 1, (own, *backends))
-    return Checkup(server=server, account=account(**changes), snapshot=snapshot, pooled=pooled)
+        snapshot = Snapshot(server, Privileges("ops", False, True, True), 1, 0.0, 1, (looking, *backends))
+    facts: dict[str, Any] = {"account": account(**changes), "snapshot": snapshot, "pooled": pooled}
+    return Checkup(server=server, own=own, **facts)
 
 
 def judged(**facts: Any) -> Diagnosis:
@@ -364,8 +368,10 @@ def test_who_else_may_take_the_kept_slots() -> None:
     few = tuple(backend("postgres", is_superuser=True) for _ in range(5))
     assert finding("privileged", backends=few).status == "ok"
     assert finding("privileged").said == "nobody but pgtop has a session that may take the kept slots"
-    own = tuple(backend("postgres", is_superuser=True, application_name="pgtop daemon@a") for _ in range(9))
-    assert finding("privileged", backends=own).said == finding("privileged").said
+    named = tuple(backend("postgres", is_superuser=True, application_name="pgtop daemon@a") for _ in range(9))
+    own = frozenset(each.pid for each in named)
+    assert finding("privileged", backends=named, own=own).said == finding("privileged").said
+    assert finding("privileged", backends=named).said.startswith("9 sessions of superusers")
     many = judged(
         backends=(*few, backend("batch")), roles=(Role(Identifier("batch", "batch"), -1, False, True),)
     )
@@ -410,7 +416,10 @@ def test_a_timeout_that_is_off(name: str, topic: str, mend: str) -> None:
 
 
 def test_idle_sessions_that_stay_for_ever() -> None:
-    """Mended role by role, so that it ends no backup's session; for the server where no role is seen."""
+    """Mended role by role, so that it ends no backup's session; for the server where no role is seen.
+
+    A role is seen whatever its sessions call themselves, and whether they end is asked of whoever knows.
+    """
     topic = "idle_session_timeout"
     assert finding(topic).status == "ok"
     off = changed(topic, 0)
@@ -428,10 +437,24 @@ def test_idle_sessions_that_stay_for_ever() -> None:
     )
     sessions = (backend("boss", is_superuser=True), backend("backup", application_name="pgBackRest [backup]"))
     some = finding(topic, roles=roles, backends=(*sessions, backend("app"), backend("web")), **off)
-    assert (some.status, some.mend) == ("warn", "ALTER ROLE app SET idle_session_timeout = '1h';")
-    assert some.said.startswith("off: idle sessions of app stay for ever")
-    all_set = finding(topic, roles=roles, backends=(*sessions, backend("web")), **off)
+    named = (
+        "-- unless its sessions are a backup's, as they call themselves: "
+        "ALTER ROLE backup SET idle_session_timeout = '1h';"
+    )
+    assert some.mend.splitlines() == [named, "ALTER ROLE app SET idle_session_timeout = '1h';"]
+    assert some.status == "warn"
+    assert some.said.startswith("off: idle sessions of backup, app stay for ever")
+    alone = finding(topic, roles=roles, backends=(*sessions, backend("web")), **off)
+    assert (alone.status, alone.mend) == ("warn", named)
+    all_set = finding(topic, roles=roles, backends=(sessions[0], backend("web")), **off)
     assert (all_set.status, all_set.mend) == ("ok", "")
+    other = (backend("backup"), *sessions)
+    mixed = finding(topic, roles=roles, backends=other, **off)
+    assert mixed.mend == "ALTER ROLE backup SET idle_session_timeout = '1h';"
+    pgtop = backend("app", application_name="pgtop daemon@a")
+    facts: dict[str, Any] = {"roles": roles, "backends": (pgtop, backend("web")), **off}
+    assert finding(topic, own=frozenset({pgtop.pid}), **facts).status == "ok"
+    assert finding(topic, **facts).said.startswith("off: idle sessions of app stay for ever")
     for source in ("user", "database user", "client"):
         facts = {"roles": roles, **changed(topic, 5000, source=source)}
         own = finding(topic, backends=(backend("app"),), **facts)

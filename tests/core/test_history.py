@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.activity import MICROSECONDS, Limits, Privileges, Server, ServerIdentity, Snapshot
-from pgtop.core.group_history import GROUP_KEYS, GroupHistory
+from pgtop.core.groups import GROUP_KEYS, GroupHistory
 from pgtop.core.history import (
     DISTINCT_LOWS,
     TIERS,

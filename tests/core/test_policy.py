@@ -22,11 +22,13 @@ from pgtop.core.activity import (
     ServerIdentity,
     Snapshot,
 )
-from pgtop.core.match import Patterns
+from pgtop.core.outage import Limit
+from pgtop.core.patterns import Patterns
 from pgtop.core.policy import (
     DEFAULT_PROTECTED_APPLICATIONS,
     Act,
     Guard,
+    HeldLocks,
     Plan,
     ReapPolicy,
     SparedFor,
@@ -40,6 +42,7 @@ from pgtop.core.policy import (
 
 NOW = 1_700_000_000 * MICROSECONDS
 OWN_PID = 1
+HELD = HeldLocks(advisory=frozenset({77}), own=frozenset({79}))
 SERVER = Server("db1", 5432, 160004, ServerIdentity("7", 1, False), Limits(100, 3, 2))
 
 
@@ -80,10 +83,11 @@ CASES = [
     ("starting", backend(state=STARTING), None),
     ("of no state yet", backend(state=None), None),
     ("pgtop's own", backend(OWN_PID), SparedFor.OWN),
-    ("another pgtop's", backend(application_name="pgtop daemon@a"), SparedFor.OWN),
+    ("another pgtop's", backend(79, application_name="pgtop daemon@a"), SparedFor.OWN),
+    ("one that is named as pgtop's, and holds no key", backend(application_name="pgtop daemon@a"), "end"),
     ("a superuser's", backend(is_superuser=True), SparedFor.SUPERUSER),
-    ("Patroni", backend(application_name="Patroni heartbeat"), SparedFor.PROTECTED),
-    ("a backup, whatever the case", backend(application_name="PGBACKREST [restore]"), SparedFor.PROTECTED),
+    ("Patroni", backend(application_name="Patroni heartbeat"), SparedFor.NAMED),
+    ("a backup, whatever the case", backend(application_name="PGBACKREST [restore]"), SparedFor.NAMED),
     ("idle in transaction", backend(state=IDLE_IN_TRANSACTION), SparedFor.IN_TRANSACTION),
     ("an advisory lock's holder", backend(77), SparedFor.ADVISORY_LOCK),
     ("a listener", backend(78), SparedFor.LISTENING),
@@ -94,7 +98,7 @@ CASES = [
 def test_what_a_sweep_does_to(one: Backend, verdict: str | SparedFor | None) -> None:
     """The table above: `end`, spared and why, or not meant at all."""
     seen = snapshot(one, listeners=frozenset({backend(78).id}))
-    plan = plan_sweep(seen, ReapPolicy(), [77])
+    plan = plan_sweep(seen, ReapPolicy(), HELD)
     assert ended(plan) == ([one.pid] if verdict == "end" else [])
     assert spared(plan) == ({one.pid: verdict} if isinstance(verdict, SparedFor) else {})
     assert all(each.reason for each in (*plan.victims, *plan.spared))
@@ -107,6 +111,8 @@ def policy(**fields: Any) -> ReapPolicy:
 
 
 TCP = backend(client_addr="10.1.2.3", client_port=5000)
+ODD_USER = backend(usename="m\ufffdller")
+ODD_DATABASE = backend(datname="\ufffd")
 SIX = backend(client_addr="2001:db8::7", client_port=5000)
 PATTERNS = [
     ("a filter's application", {"only": {"applications": ("ap?",)}}, backend(), "end"),
@@ -121,7 +127,7 @@ PATTERNS = [
     ("an IPv6 network", {"only": {"addresses": ("2001:db8::/32",)}}, SIX, "end"),
     ("local, where a network is meant", {"only": {"addresses": ("0.0.0.0/0",)}}, backend(), None),
     ("local", {"only": {"addresses": ("local",)}}, backend(), "end"),
-    ("a protected application", {"protected": {"applications": ("A*",)}}, backend(), SparedFor.PROTECTED),
+    ("a protected application", {"protected": {"applications": ("A*",)}}, backend(), SparedFor.NAMED),
     ("a protected user", {"protected": {"users": ("App",)}}, backend(), SparedFor.PROTECTED),
     ("a protected database", {"protected": {"databases": ("sh[op]*",)}}, backend(), SparedFor.PROTECTED),
     ("a protected address", {"protected": {"addresses": ("10.1.2.3",)}}, TCP, SparedFor.PROTECTED),
@@ -130,6 +136,13 @@ PATTERNS = [
     ("others protected", {"protected": {"users": ("x",), "addresses": ("::1",)}}, TCP, "end"),
     ("meant and protected", {"only": {"users": ("app",)}, "protected": {"users": ("app",)}}, backend(),
      SparedFor.PROTECTED),
+    ("a user that is no text", {"protected": {"users": ("x",)}}, ODD_USER, SparedFor.UNSURE),
+    ("a database that is none", {"protected": {"databases": ("x",)}}, ODD_DATABASE, SparedFor.UNSURE),
+    ("a user that is none, protected", {"protected": {"users": ("m?ller",)}}, ODD_USER, SparedFor.PROTECTED),
+    ("a user that is none, meant", {"only": {"users": ("m*",)}}, ODD_USER, SparedFor.UNSURE),
+    ("a database that is none, meant", {"only": {"databases": ("*",)}}, ODD_DATABASE, SparedFor.UNSURE),
+    ("a user that is none, another meant", {"only": {"users": ("x",)}}, ODD_USER, None),
+    ("a user that is none, and no name counts", {"only": {"applications": ("app",)}}, ODD_USER, "end"),
     ("Patroni without protections", {"protected": {}}, backend(application_name="Patroni"), "end"),
     ("an advisory lock's holder, asked for", {"include_advisory_locks": True}, backend(77), "end"),
     ("a listener, asked for", {"include_listeners": True}, backend(78), "end"),
@@ -141,7 +154,7 @@ PATTERNS = [
 def test_whom_the_patterns_mean(rules: dict[str, Any], one: Backend, verdict: str | SparedFor | None) -> None:
     """Filters and protections: `end`, spared and why, or not meant at all."""
     seen = snapshot(one, listeners=frozenset({backend(78).id}))
-    plan = plan_sweep(seen, policy(**rules), [77])
+    plan = plan_sweep(seen, policy(**rules), HELD)
     assert ended(plan) == ([one.pid] if verdict == "end" else [])
     assert spared(plan) == ({one.pid: verdict} if isinstance(verdict, SparedFor) else {})
 
@@ -168,12 +181,14 @@ def filled(total: int, stale: int) -> Snapshot:
         (10, 4, {"always": True}, Trigger.ALWAYS, 4),
         (95, 60, {"always": True}, Trigger.ALWAYS, 60),
         (95, 3, {"always": True}, Trigger.EMERGENCY, 3),
-        (50, 30, {"refused": True}, Trigger.EMERGENCY, 20),
-        (50, 30, {"refused": True, "always": True}, Trigger.EMERGENCY, 20),
+        (50, 30, {"refused": Limit.ORDINARY}, Trigger.NONE, 0),
+        (50, 30, {"refused": Limit.ORDINARY, "always": True}, Trigger.ALWAYS, 30),
+        (80, 30, {"refused": Limit.ORDINARY}, Trigger.EMERGENCY, 5),
+        (80, 30, {"refused": Limit.ROLE}, Trigger.USAGE, 30),
     ],
 )
 def test_what_the_usage_asks_for(
-    total: int, stale: int, asked: dict[str, bool], trigger: Trigger, victims: int
+    total: int, stale: int, asked: dict[str, Any], trigger: Trigger, victims: int
 ) -> None:
     """Nothing up to the line (76 of 95 is 80%), a sweep above it, an emergency where no slot is left."""
     plan = plan_reap(filled(total, stale), ReapPolicy(), **asked)
@@ -253,7 +268,7 @@ def test_the_selected_are_ended_as_what_they_were_shown(one: Backend, guard: Gua
 
 
 def test_the_selected_that_hold_an_advisory_lock_are_ended_with_a_warning() -> None:
-    plan = plan_terminate(snapshot(backend(77)), ReapPolicy(), [backend(77).id], [77])
+    plan = plan_terminate(snapshot(backend(77)), ReapPolicy(), [backend(77).id], HELD)
     assert "advisory lock" in plan.victims[0].warning
 
 
@@ -295,7 +310,7 @@ BACKENDS = st.lists(
     st.builds(
         backend,
         st.integers(2, 60),
-        state=st.sampled_from([IDLE, ACTIVE, IDLE_IN_TRANSACTION, None]),
+        state=st.sampled_from([IDLE, ACTIVE, IDLE_IN_TRANSACTION, STARTING, None]),
         age=st.floats(0, 2000),
         application_name=st.sampled_from(["app", "", "pgtop x@y", "Patroni", "wal-g"]),
         is_superuser=st.booleans(),
@@ -339,24 +354,27 @@ def in_network(one: Backend, network: str) -> bool:
     backends=BACKENDS,
     policy=POLICIES,
     holders=st.frozensets(st.integers(2, 60), max_size=5),
+    own=st.frozensets(st.integers(2, 60), max_size=5),
     listening=st.frozensets(st.integers(2, 60), max_size=5),
     always=st.booleans(),
-    refused=st.booleans(),
+    refused=st.sampled_from([None, Limit.UNKNOWN]),
 )
 def test_no_victim_violates_a_protection(
     backends: list[Backend],
     policy: ReapPolicy,
     holders: frozenset[int],
+    own: frozenset[int],
     listening: frozenset[int],
     always: bool,
-    refused: bool,
+    refused: Limit | None,
 ) -> None:
     """Whatever is going on and whatever is asked for; and the room that a plan promises is right."""
     seen = snapshot(*backends, listeners=frozenset(each.id for each in backends if each.pid in listening))
+    held = HeldLocks(advisory=holders, own=own)
     for plan in (
-        plan_sweep(seen, policy, holders),
-        plan_emergency(seen, policy, holders, refused=refused),
-        plan_reap(seen, policy, holders, always=always, refused=refused),
+        plan_sweep(seen, policy, held),
+        plan_emergency(seen, policy, held, refused=refused),
+        plan_reap(seen, policy, held, always=always, refused=refused, may_try=True),
     ):
         for victim in plan.victims:
             one = victim.backend
@@ -366,7 +384,8 @@ def test_no_victim_violates_a_protection(
             assert one.pid not in holders or policy.include_advisory_locks
             assert one.pid not in listening or policy.include_listeners
             assert not one.is_superuser
-            assert one.application_name in ("app", "")
+            assert one.pid not in own
+            assert one.application_name in ("app", "", "pgtop x@y")
             assert not protected(one, policy)
             only = policy.only.addresses
             assert not only or any(in_network(one, network) for network in only)
@@ -376,14 +395,14 @@ def test_no_victim_violates_a_protection(
         assert len(plan.victims) <= (policy.max_per_sweep or len(backends))
 
 
-@given(backends=BACKENDS, policy=POLICIES, refused=st.booleans())
+@given(backends=BACKENDS, policy=POLICIES, refused=st.sampled_from([None, Limit.UNKNOWN]))
 def test_an_emergency_ends_no_more_than_it_needs(
-    backends: list[Backend], policy: ReapPolicy, refused: bool
+    backends: list[Backend], policy: ReapPolicy, refused: Limit | None
 ) -> None:
-    """With one victim fewer the usage would still be on the line or over it."""
+    """With one victim fewer the sessions would still be on the line or over it."""
     seen = snapshot(*backends)
     plan = plan_emergency(seen, policy, refused=refused)
-    taken = max(len(backends), seen.slots) if refused else len(backends)
+    taken = len([each for each in backends if each.state != STARTING])
     if plan.victims:
         assert (taken - len(plan.victims) + 1) / plan.slots >= policy.warn_at
     left_over = any(each.spared_for is SparedFor.ENOUGH for each in plan.spared)

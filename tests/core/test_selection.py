@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.activity import Backend, Limits, Privileges, Server, ServerIdentity, Snapshot
-from pgtop.core.labels import NO_APPLICATION, NO_USER, address, client, label, state, wait
-from pgtop.core.selection import (
+from pgtop.core.filter_sort import (
     Column,
     GroupBy,
     GroupKey,
@@ -20,6 +19,7 @@ from pgtop.core.selection import (
     sort_backends,
     stale,
 )
+from pgtop.core.labels import NO_APPLICATION, NO_USER, address, client, label, state, wait
 
 NOW = 1_700_000_000_000_000
 SECOND = 1_000_000

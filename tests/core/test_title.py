@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtop.core.title import CONNECTING, Title, cluster_prefix, read_title
+from pgtop.postgres.host.titles import CONNECTING, Kind, Signs, Title, cluster_prefix, kind_of, read_title
 
 PLAIN = "postgres: "
 
@@ -27,36 +27,86 @@ def test_the_true_user_and_database_are_always_among_the_readings(
 ) -> None:
     """Whatever the names hold: blanks, `[local]`, parentheses, what looks like another title."""
     title = read_title(f"{prefix}{user} {database} {host} {activity}", prefix)
-    if f"{user} {database}".startswith("walsender "):
-        assert title is None
-        return
     assert title is not None
     assert (user, database) in title.readings
     assert title.activity == activity
     assert title.port == (None if host == "[local]" else int(host.rpartition("(")[2][:-1]))
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "checkpointer ",
-        "background writer ",
-        "autovacuum launcher ",
-        "autovacuum worker shop",
-        "logical replication launcher ",
-        "logical replication worker for subscription 16399 ",
-        "logical replication apply worker for subscription 16399 ",
-        "parallel worker for PID 4711 ",
-        "io worker 0",
-        "walsender replicator 10.0.0.9(40000) streaming 0/3000148",
-        "walsender app shop 10.0.0.9(40000) idle",
-        "startup recovering 000000010000000000000001",
-        "archiver last was 000000010000000000000001",
-    ],
+OTHERS = (
+    "checkpointer ",
+    "background writer ",
+    "autovacuum launcher ",
+    "autovacuum worker shop",
+    "autovacuum worker x [local] idle",
+    "autovacuum worker x 10.0.0.9(40000) idle",
+    "logical replication launcher ",
+    "logical replication worker for subscription 16399 ",
+    "logical replication apply worker for subscription 16399 ",
+    "parallel worker for PID 4711 ",
+    "io worker 0",
+    "startup recovering 000000010000000000000001",
+    "archiver last was 000000010000000000000001",
 )
+"""Processes that serve no client; the database's name in an autovacuum worker's title is anybody's choice."""
+
+WALSENDERS = (
+    "walsender replicator 10.0.0.9(40000) streaming 0/3000148",
+    "walsender app shop 10.0.0.9(40000) idle",
+    "walsender app 10.0.0.9(40000) authentication",
+    "walsender app [local] idle",
+)
+
+IMITATIONS = (
+    *(f"{each} shop 10.0.0.9(40000) idle" for each in OTHERS),
+    *(f"shop {each} [local] idle" for each in OTHERS),
+    "postgres: checkpointer  x [local] idle",
+    "main: app shop [local] idle",
+    "bgworker: x shop [local] idle",
+    "startup startup [local] idle",
+    "idle idle [local] idle",
+    "[local] [local] [local] idle",
+    "(5) 10.0.0.9(40001) 10.0.0.9(40000) idle",
+    "  [local] x [local] idle",
+)
+"""Titles of ordinary clients by the names of their role or database."""
+
+
 @pytest.mark.parametrize("prefix", [PLAIN, "postgres: main: "])
-def test_what_is_no_client_is_never_taken_for_one(prefix: str, body: str) -> None:
-    assert read_title(prefix + body, prefix) is None
+@pytest.mark.parametrize("body", OTHERS)
+def test_what_holds_no_connection_is_not_a_client(prefix: str, body: str) -> None:
+    """Whatever its title says."""
+    assert kind_of(prefix + body, prefix, Signs(holds_connection=False)) is Kind.OTHER
+
+
+@pytest.mark.parametrize("body", WALSENDERS)
+def test_a_walsender_is_known_by_its_handler(body: str) -> None:
+    """Of one that shows no sign it is not said that it is a client that may be ended."""
+    for holds in (True, False):
+        assert kind_of(PLAIN + body, PLAIN, Signs(holds, catches_usr2=True)) is Kind.OTHER
+    assert kind_of(PLAIN + body, PLAIN, Signs(holds_connection=True)) is Kind.UNCLEAR
+    assert kind_of(PLAIN + body, PLAIN, Signs(holds_connection=False)) is Kind.OTHER
+
+
+@pytest.mark.parametrize("prefix", [PLAIN, "postgres: main: "])
+@pytest.mark.parametrize("body", [*WALSENDERS, *IMITATIONS])
+def test_no_name_hides_a_client(prefix: str, body: str) -> None:
+    """Who holds a connection, and ignores what walsenders catch, is one."""
+    signs = Signs(holds_connection=True, ignores_usr2=True)
+    assert kind_of(prefix + body, prefix, signs) is Kind.CLIENT
+
+
+def test_a_client_whose_title_cannot_be_read_is_unclear() -> None:
+    for title in ("postgres: app a-very-long-na", "postgres: ", "something else"):
+        assert kind_of(title, PLAIN, Signs(holds_connection=True)) is Kind.UNCLEAR
+        assert kind_of(title, PLAIN, Signs(holds_connection=False)) is Kind.OTHER
+
+
+def test_a_client_whose_connection_was_reset_is_still_one() -> None:
+    """The kernel lists no such connection; a title without an activity is then not believed."""
+    signs = Signs(holds_connection=False)
+    assert kind_of("postgres: app shop 10.0.4.7(511) SELECT", PLAIN, signs) is Kind.CLIENT
+    assert kind_of("postgres: app shop 10.0.4.7(511)", PLAIN, signs) is Kind.OTHER
 
 
 def test_a_title_without_the_servers_own_prefix_is_nobodys() -> None:

@@ -1,9 +1,12 @@
 """The demo: crosses the line, fills, leaks on after a sweep, and ends clean by whatever signal."""
 
+import asyncio
 import json
 import os
 import signal
+import struct
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,6 +15,7 @@ import asyncpg
 import pytest
 
 from pgtop.demo.run import Demo, check, running_demo
+from pgtop.demo.workload import GONE, Parameters, set_up
 from pgtop.errors import UsageError
 from tests.demo.processes import DEMO, NOBODY, program, python_for, wait_until_no_trace
 from tests.servers import default_binaries, session, wait_until
@@ -191,7 +195,7 @@ def test_without_a_dashboard_it_prints_its_uri_and_ends_clean_by_a_signal(number
         running.line()
         assert running.line().startswith("postgresql://pgtop:")
         running.process.send_signal(number)
-        assert running.process.wait(30) == 0
+        assert running.process.wait(60) == 0
         wait_until_no_trace(directory)
 
 
@@ -202,6 +206,51 @@ def test_an_ignored_hangup_stays_ignored() -> None:
         running.process.send_signal(signal.SIGHUP)
         with pytest.raises(subprocess.TimeoutExpired):
             running.process.wait(1)
+        running.process.terminate()
+        assert running.process.wait(30) == 0
+
+
+async def test_whoever_takes_the_place_of_the_socket_is_told_no_password_of_the_starters(
+    temporary_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root the server runs as `nobody`, and so may another program."""
+    passwords = temporary_directory / "passwords"
+    passwords.write_text("*:*:*:*:root's own\n")
+    passwords.chmod(0o600)
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    monkeypatch.setenv("PGPASSWORD", "root's own")
+    told: list[bytes] = []
+
+    async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big") - 4)
+        writer.write(b"R" + struct.pack("!ii", 8, 3))
+        told.append(await reader.read(1000))
+        writer.close()
+
+    parameters = Parameters(
+        admin_uri=f"postgresql://postgres@/postgres?host={temporary_directory}&port=5432",
+        admin_password="of this demo alone",  # noqa: S106
+        host="127.0.0.1",
+        port=5432,
+        password="x",  # noqa: S106
+        version=17,
+        slots=10,
+        leak_every_seconds=1.0,
+    )
+    async with await asyncio.start_unix_server(ask, temporary_directory / ".s.PGSQL.5432"):
+        with pytest.raises(GONE):
+            await set_up(parameters)
+    assert told == [b"p" + struct.pack("!i", 23) + b"of this demo alone\0"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+def test_the_workload_has_no_variable_of_the_starters_servers() -> None:
+    with program(DEMO, PGTOP_PG_BIN=str(default_binaries()), PGPASSWORD="root's own") as running:
+        running.line()
+        variables = Path(f"/proc/{int(running.line())}/environ").read_bytes().split(b"\0")
+        assert b"PATH" in {each.partition(b"=")[0] for each in variables}
+        assert not [each for each in variables if each.startswith(b"PG")]
+        running.line()
         running.process.terminate()
         assert running.process.wait(30) == 0
 

@@ -2,14 +2,19 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import asyncpg
 import pytest
 
 from pgtop.demo import server as server_module
-from pgtop.demo.account import readable_binaries, server_account
+from pgtop.demo.account import readable_binaries, server_account, temporary_place
 from pgtop.demo.server import PortTakenError, ServerError, ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.demo.processes import (
@@ -128,13 +133,93 @@ async def test_with_scram_tcp_asks_for_a_password_and_the_socket_does_not(
 
 
 def test_nobody_else_may_enter_the_directory_or_the_sockets(server: ThrowawayServer) -> None:
-    for place in (server.directory, server.socket_dir, server.data_dir):
+    """As root the server's user, and its group, pass through the directory."""
+    for place in (server.socket_dir, server.data_dir):
         assert place.stat().st_mode & 0o077 == 0
+    assert server.directory.stat().st_mode & 0o077 == (0o010 if server_account().is_other else 0)
 
 
 @as_root
-def test_as_root_the_server_runs_as_another_user_that_owns_its_directory(server: ThrowawayServer) -> None:
+def test_as_root_the_server_runs_as_another_user_that_owns_its_data(server: ThrowawayServer) -> None:
     assert server.data_dir.stat().st_uid == server_account().uid != 0
+
+
+@as_root
+def test_the_servers_user_cannot_say_where_root_writes(server: ThrowawayServer) -> None:
+    """Whoever else runs as that user could put links in the places of the logs, or of the password."""
+    account = server_account()
+    assert account.may('cd "$1"', server.data_dir)
+    assert not account.may('ln -s /etc "$1/workload.log"', server.directory)
+    assert not account.may('echo more >>"$1"', server.log_path)
+    assert server.directory.stat().st_uid == server.log_path.stat().st_uid == 0
+
+
+@as_root
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_no_directory_that_another_user_may_change_is_used(
+    temporary_directory: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """Its owner could replace what is made there, and a link in its place would say where root writes."""
+    place = temporary_directory / "theirs"
+    place.mkdir()
+    place.chmod(mode)
+    if mode == 0o755:
+        os.chown(place, NOBODY, NOBODY)
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    assert temporary_place(server_account()) == Path("/tmp")  # noqa: S108
+    os.chown(place, 0, 0)
+    place.chmod(0o1777)
+    assert temporary_place(server_account()) == place
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+def test_the_server_is_given_no_variable_that_it_does_not_need() -> None:
+    """Its user may read all of them, and the starter's may hold secrets."""
+    with program(SERVER, SECRET="root's own", PGPASSWORD="root's own") as starter:  # noqa: S106
+        directory, sockets = starter.line(), starter.line()
+        starter.go_on()
+        pid = int(starter.line().split()[1])
+        given = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        names = {each.partition(b"=")[0] for each in given} - {b""}
+        assert {b"LC_ALL", b"PATH"} <= names <= {b"LC_ALL", b"PATH", b"TMPDIR", b"LD_LIBRARY_PATH"}
+        starter.process.kill()
+        wait_until_no_trace(directory, sockets)
+
+
+def test_what_stands_in_the_place_of_the_lock_file_keeps_nobody_waiting(
+    server_factory: ServerFactory,
+) -> None:
+    """As root it is another user's to lay."""
+    server = server_factory()
+    server.stop()
+    lock = server.data_dir / "postmaster.pid"
+    for text in ("", "9" * 4000, "no number"):
+        lock.write_text(text)
+        assert not server.is_up
+        lock.unlink()
+    os.mkfifo(lock)
+    assert said_at_once(lambda: server.is_up, lock) is False
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as running,
+    ):
+        patch.setattr(server, "_process", running)
+        assert said_at_once(lambda: server._is_ready(0), lock) is False
+    lock.unlink()
+
+
+def said_at_once(ask: Callable[[], bool], pipe: Path) -> bool | None:
+    """What is said without a wait for somebody to write the pipe; None where that is waited for."""
+    said: list[bool] = []
+    asking = Thread(target=lambda: said.append(ask()))
+    asking.start()
+    asking.join(10)
+    hung = asking.is_alive()
+    while asking.is_alive():  # lets go whoever waits for a writer
+        with suppress(OSError):
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        asking.join(0.05)
+    return None if hung else said[0]
 
 
 @as_root

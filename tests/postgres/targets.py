@@ -5,14 +5,19 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+import psutil
+import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import ConnectError, ExitCode, FullError, PgtopError
-from pgtop.postgres.conninfo import resolve
-from pgtop.postgres.faults import outage
-from pgtop.postgres.outages import FULL
-from pgtop.postgres.seat import Seat
-from pgtop.postgres.target import Target
+from pgtop.errors import ConnectError, ExitCode, PgtopError
+from pgtop.postgres.connect_errors import outage
+from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors import FULL, FullError
+from pgtop.postgres.session.seat import Seat
+from tests.servers import wait_until_sync
 
 
 def target_of(server: ThrowawayServer, options: str = "", *, user: str = "postgres", **flags: str) -> Target:
@@ -54,10 +59,24 @@ def silent_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+def resolving(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[str]:
+    """Gives each name these addresses; returns the names that are asked for from now on."""
+    asked: list[str] = []
+
+    def getaddrinfo(host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (each, port)) for each in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return asked
+
+
 @contextmanager
 def stopped(pid: int) -> Iterator[None]:
     """A process that hangs until the block is left."""
     os.kill(pid, signal.SIGSTOP)
+    # It runs once more to stop, which whoever looks whether it has run must not meet.
+    wait_until_sync(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     try:
         yield
     finally:

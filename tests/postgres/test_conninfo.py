@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from pgtop.errors import UsageError
-from pgtop.postgres.conninfo import resolve
-from pgtop.postgres.passfile import stored_password
-from pgtop.postgres.target import Target
+from pgtop.postgres.conninfo.passfile import stored_password
+from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.postgres.conninfo.target import Target
 
 NOTHING: dict[str, str] = {}
 SECRET = "s3cr3t-Zw9"  # noqa: S105 (it opens nothing)
@@ -115,7 +115,7 @@ def test_without_a_host_a_socket_that_is_there_is_used_and_localhost_otherwise(
     first, second = tmp_path / "run", tmp_path / "tmp"
     second.mkdir()
     (second / ".s.PGSQL.6543").touch()
-    monkeypatch.setattr("pgtop.postgres.conninfo.SOCKET_DIRECTORIES", (str(first), str(second)))
+    monkeypatch.setattr("pgtop.postgres.conninfo.resolve.SOCKET_DIRECTORIES", (str(first), str(second)))
     assert resolved(port="6543").hosts == (str(second),)
     assert resolved(port="6544").hosts == ("localhost",)
     assert resolved("host=''", {"PGHOST": "db1"}, port="6544").hosts == ("localhost",)

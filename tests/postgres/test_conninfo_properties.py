@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgtop.errors import UsageError
-from pgtop.postgres.conninfo import resolve
-from pgtop.postgres.conninfo_text import parse_conninfo, quote_value
-from pgtop.postgres.parameters import KNOWN
-from pgtop.postgres.target import Target
+from pgtop.postgres.conninfo.parameters import KNOWN
+from pgtop.postgres.conninfo.parse import parse_conninfo, quote_value
+from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.postgres.conninfo.target import Target
 
 SECRET = "s3cr3t-Zw9"  # noqa: S105 (it opens nothing)
 RELAXED = settings(deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])

@@ -6,19 +6,20 @@ import secrets
 import signal
 import socket
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 import asyncpg
 import msgspec
 import pytest
 
-from pgtop.core.activity import Outage
-from pgtop.core.refusal import Limit
+from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Limit, Outage
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import FullError, PgtopError
-from pgtop.postgres.faults import connect_error, outage
-from pgtop.postgres.outages import (
+from pgtop.errors import PgtopError
+from pgtop.postgres.connect_errors import connect_error, outage
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors import (
     FAILED,
     FULL,
     LIMIT,
@@ -27,16 +28,17 @@ from pgtop.postgres.outages import (
     STARTING,
     TIMEOUT,
     UNREACHABLE,
+    FullError,
     LoginError,
     PasswordNeededError,
     SeatLostError,
     refusing_limit,
 )
-from pgtop.postgres.reach import reach
-from pgtop.postgres.target import Target
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.session.reach import reach
 from tests.conftest import ServerFactory
 from tests.postgres.targets import is_told, refusal, seat_on, silent_port, target_of
-from tests.servers import execute, session, wait_until
+from tests.servers import create_role, execute, session, wait_until
 
 replace = msgspec.structs.replace
 
@@ -347,3 +349,24 @@ def test_every_error_becomes_an_outage_of_the_right_kind() -> None:
             assert value.kind == kind
             assert value.message
             assert value.message.isprintable()
+
+
+async def test_a_full_lock_table_is_named(server_factory: ServerFactory) -> None:
+    """A plain role fills it with advisory locks: a login says so, and so does a poll on a held seat."""
+    with server_factory({"max_connections": "10", "max_locks_per_transaction": "10"}) as server:
+        role = await create_role(server)
+        async with (
+            seat_on(target_of(server)) as seat,
+            session(server, user=role.name, password=role.password) as hostile,
+        ):
+            with suppress(asyncpg.OutOfMemoryError):
+                for number in range(100_000):
+                    await hostile.execute(f"SELECT pg_advisory_lock({number})")
+            error = await refusal(target_of(server))
+            assert "refuses the login, since its lock table is full" in error.problem
+            assert "pgtop break-glass --user … --count 1 needs no lock" in error.mend
+            polled = await Probe(seat).poll()
+            assert isinstance(polled, Outage)
+            assert "since its lock table is full: some session holds thousands of locks" in polled.message
+            await hostile.execute("SELECT pg_advisory_unlock_all()")
+            assert isinstance(await Probe(seat).poll(), Snapshot)

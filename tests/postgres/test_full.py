@@ -9,21 +9,21 @@ import pytest
 from rich.pretty import pretty_repr
 
 from pgtop import poller as polling
-from pgtop.config import Given, in_force
-from pgtop.core.activity import Outage, Snapshot
-from pgtop.core.refusal import Limit
+from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Limit, Outage
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import ExitCode, FullError, PgtopError, UsageError
+from pgtop.errors import ExitCode, PgtopError, UsageError
 from pgtop.poller import Poller
 from pgtop.postgres import probe as probing
-from pgtop.postgres.conninfo import resolve
-from pgtop.postgres.entry import enter
-from pgtop.postgres.outages import LimitReachedError
+from pgtop.postgres.conninfo.rescue import with_rescue
+from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors import FullError, LimitReachedError
 from pgtop.postgres.probe import Probe
-from pgtop.postgres.rescue import with_rescue
-from pgtop.postgres.seat import Seat
-from pgtop.postgres.target import Target
-from pgtop.postgres.tries import Tries
+from pgtop.postgres.session.enter import enter
+from pgtop.postgres.session.retry import LoginRetry
+from pgtop.postgres.session.seat import Seat
+from pgtop.settings.config import Given, in_force
 from tests.conftest import ServerFactory
 from tests.filling import SMALL, full, leave
 from tests.postgres.targets import seat_on, target_of
@@ -55,7 +55,7 @@ def test_the_second_try_follows_at_once_and_each_later_one_after_a_drawn_pause()
         drawn.append((least, most))
         return 0.25
 
-    tries = Tries(lambda: now, draw)
+    tries = LoginRetry(lambda: now, draw)
     assert (tries.seconds, tries.count) == (0.0, 0)
     assert tries.refused() == 0.0
     assert tries.refused() == 0.25
@@ -145,6 +145,29 @@ async def test_a_pin_does_not_shut_out_a_role_that_is_let_in_the_other_way_alone
     finally:
         hba.write_text(before)
         with_tls.restart()
+
+
+async def test_a_pin_is_never_less_than_sslmode_asks_for(server: ThrowawayServer) -> None:
+    """A server without TLS, and a pin from when that was good enough: no password may go there any more."""
+    await execute(server, "DROP ROLE IF EXISTS pinned", "CREATE ROLE pinned LOGIN CONNECTION LIMIT 0")
+    target = target_of(server, user="pinned")
+    rescue = msgspec.structs.replace(target, user="postgres", password="hush")  # noqa: S106 - nobody's
+    seat = Seat(
+        msgspec.structs.replace(target, rescue=msgspec.structs.replace(rescue, user="pinned")), "test"
+    )
+    for _ in range(2):
+        with pytest.raises(LimitReachedError):
+            await seat.take()
+    assert seat._pins
+    pins = seat._rescue_pins
+    assert set(pins.values()) == {"plain"}
+    stricter = target_of(server, "sslmode=require", user="postgres")
+    seat.target = msgspec.structs.replace(target, rescue=stricter)
+    assert not seat._pins
+    assert not seat._rescue_pins
+    seat._rescue_pins |= pins
+    with pytest.raises(LimitReachedError, match="does not offer TLS"):
+        await seat.take()
 
 
 async def test_a_longer_interval_does_not_keep_a_seat_from_being_asked_for(small: ThrowawayServer) -> None:

@@ -18,26 +18,35 @@ from pgtop.core.plan import Guard, Plan, SparedFor, Victim
 from pgtop.demo.account import server_account
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
-from pgtop.postgres import proc
-from pgtop.postgres.host import HostView, HostWatcher
-from pgtop.postgres.host_lookup import server_at
-from pgtop.postgres.host_servers import (
+from pgtop.postgres.conninfo.target import Endpoint
+from pgtop.postgres.host.lookup import server_at
+from pgtop.postgres.host.servers import (
     HostServers,
     Wanted,
     choose,
     find_servers,
     system_identifier,
 )
-from pgtop.postgres.host_settings import ask_settings, limits_of
-from pgtop.postgres.target import Endpoint
-from pgtop.reaper import Outcome, Report
+from pgtop.postgres.host.settings import ask_settings, limits_of
+from pgtop.postgres.host.terminate import HostTerminator
+from pgtop.postgres.host.titles import read_title
+from pgtop.postgres.host.watcher import HostView, HostWatcher
+from pgtop.reaping.reaper import Outcome, Report
 from tests.cli.running import environment, start_on_terminal
 from tests.conftest import ServerFactory
-from tests.filling import connect_silently, stalled_login
+from tests.filling import (
+    FIRST_PACKET,
+    connect_silently,
+    silent_process,
+    socket_open_to_others,
+    stalled_login,
+    walsender,
+)
 from tests.hosting import (
     HostFace,
     face_on_host,
     host_server,
+    process_of,
     replaced,
     seen,
 )
@@ -248,7 +257,7 @@ async def test_never_what_the_last_look_did_not_show_as_an_idle_client(
         victims = tuple(Victim(changed(backend, **each), "forged", Guard.STATE) for each in forged)
         assert set(outcomes(await face.reaper.run(replaced(plan, victims)))) == {Outcome.CHANGED}
         assert await lives(one)
-        assert proc.read_process(face.watcher.server.pid)
+        assert process_of(face.watcher.server.pid)
 
 
 def changed(backend: Backend, **fields: int) -> Backend:
@@ -288,24 +297,56 @@ async def test_a_victim_whose_process_is_another_ones_by_now_lives(
         assert await lives(one)
 
 
+@pytest.mark.parametrize("over_socket", [False, True])
+@pytest.mark.parametrize("other", ["pid", "uid"])
+async def test_a_process_of_another_parent_or_user_lives(
+    server: ThrowawayServer, tmp_path: Path, other: str, over_socket: bool
+) -> None:
+    """As where the server's own process had gone, and another one had its number."""
+    async with planned(server, tmp_path / "a", over_socket=over_socket) as (face, one, plan):
+        found = face.watcher.server
+        face.watcher.server = msgspec.structs.replace(found, **{other: 1})
+        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+        face.watcher.server = found
+        assert await lives(one)
+
+
 async def test_a_backend_that_does_not_die_survived_and_is_never_killed(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with planned(server, tmp_path / "a") as (face, one, plan):
         with stopped(one.get_server_pid()):
             assert outcomes(await face.reaper.run(plan)) == [Outcome.SURVIVED]
-            assert proc.read_process(one.get_server_pid())
+            assert process_of(one.get_server_pid())
+
+
+async def test_a_pid_that_another_process_has_by_now_is_gone(server: ThrowawayServer, tmp_path: Path) -> None:
+    """As if it had been reused between the signal and the confirmation."""
+    async with planned(server, tmp_path / "a") as (face, one, plan):
+        termination = await HostTerminator(face.watcher).termination(plan)
+        with stopped(one.get_server_pid()):
+            assert await termination.signal(plan.victims[0]) is None
+            identity = plan.victims[0].backend.id
+            assert await termination.remaining(plan.victims) == {identity}
+            termination._signalled[identity] -= 1
+            assert await termination.remaining(plan.victims) == frozenset()
 
 
 async def test_no_descriptor_is_left_open(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Whatever became of a victim; none is held until the others are gone either."""
     face = face_on_host(server, tmp_path / "a")
     async with sessions(server, 3) as three:
         for each in three:
             await each.fetchval("SELECT 1")
         plan = await face.plan_for(*three)
         await three[0].fetchval("SELECT pg_sleep(0.5)")
-        report = await face.reaper.run(plan)
-        assert sorted(outcomes(report)) == [Outcome.CHANGED, Outcome.TERMINATED, Outcome.TERMINATED]
+        with stopped(three[1].get_server_pid()):
+            running = asyncio.ensure_future(face.reaper.run(plan))
+            await wait_until(lambda: three[2].is_closed())
+            assert not running.done()
+            assert not [link for link in open_files() if "pidfd" in link]
+            report = await running
+        assert sorted(outcomes(report)) == [Outcome.CHANGED, Outcome.SURVIVED, Outcome.TERMINATED]
     assert not [link for link in open_files() if "pidfd" in link]
 
 
@@ -348,19 +389,8 @@ async def test_walsenders_are_no_clients_and_names_of_hosts_are_read(
 
 
 def title_of(pid: int) -> str:
-    process = proc.read_process(pid)
+    process = process_of(pid)
     return process.title if process else ""
-
-
-@contextmanager
-def walsender(server: ThrowawayServer, kind: str) -> Iterator[int]:
-    """A replication connection that has begun nothing; gives the pid of its backend."""
-    mark = b"K\0\0\0\x0c"
-    with stalled_login(server.port, replication=kind) as client:
-        said = b""
-        while len(said.partition(mark)[2]) < 8:
-            said += client.recv(4096)
-        yield int.from_bytes(said.partition(mark)[2][:4], "big")
 
 
 @pytest.mark.parametrize(
@@ -370,8 +400,8 @@ async def test_a_title_that_is_cut_off_is_never_idle(
     server_factory: ServerFactory, tmp_path: Path, version: int, too_long_by: int
 ) -> None:
     """`idle in transaction` that lost fifteen letters reads as `idle`."""
-    server = server_factory({"cluster_name": "x" * 40}, version=version)
-    session_title = f"postgres: {'x' * 40}:   [local] idle in transaction"
+    server = server_factory({"cluster_name": "x" * 9}, version=version)
+    session_title = f"postgres: {'x' * 9}:   [local] idle in transaction"
     with little_room_for_titles(server) as room:
         letters = room - len(session_title) + too_long_by
         user, database = "u" * (letters // 2), "d" * (letters - letters // 2)
@@ -386,7 +416,46 @@ async def test_a_title_that_is_cut_off_is_never_idle(
             plan = await face.plan()
             assert [each.spared_for for each in plan.spared] == [SparedFor.AGE_UNKNOWN]
             assert not plan.victims
+            forged = taken_for_idle(face.watcher, view.snapshot.backends[0])
+            assert outcomes(await face.reaper.run(replaced(plan, (forged,)))) == [Outcome.CHANGED]
             assert (await cut.fetchval("SELECT 1")) == 1
+
+
+async def test_a_stranger_with_a_long_name_makes_nobody_refuse(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """Its title has lost the activity, as it would lack it with update_process_title = off."""
+    server = server_factory(auth="scram-sha-256")
+    with little_room_for_titles(server) as room:
+        letters = room - len("postgres:   127.0.0.1(54321)")
+        names = {"user": "u" * (letters // 2), "database": "d" * (letters - letters // 2)}
+        face = face_on_host(server, tmp_path / "a")
+        with stalled_login(server.port, **names) as client:
+            assert client.recv(1) == b"R"
+
+            async def cut() -> HostView | None:
+                view = await face.look()
+                return view if view.snapshot.backends else None
+
+            view = await wait_until(cut)
+            assert isinstance(view, HostView)
+            (stranger,) = view.snapshot.backends
+            title = title_of(stranger.pid)
+            assert f" 127.0.0.1({client.getsockname()[1]})" in title
+            assert not title.endswith("authentication")
+            assert stranger.state == "disabled"
+
+
+def taken_for_idle(watcher: HostWatcher, backend: Backend) -> Victim:
+    """The victim that it would be, had a look believed its title."""
+    process, mark = process_of(backend.pid), watcher.mark(backend.id)
+    assert process is not None
+    assert mark is not None
+    title = read_title(process.title, watcher.prefix)
+    who = ("", None, None) if title is None else (title.names, title.host, title.port)
+    watcher._marks[backend.id] = msgspec.structs.replace(mark, who=who)
+    idle = msgspec.structs.replace(backend, state="idle", state_change=mark.state_change, idle_at_least=True)
+    return Victim(idle, "forged", Guard.STATE)
 
 
 @contextmanager
@@ -397,10 +466,13 @@ def little_room_for_titles(server: ThrowawayServer) -> Iterator[int]:
     server.stop()
     with (server.data_dir / "postgresql.auto.conf").open("a") as file:
         file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-    # Where it runs from: a copy, where its user may not read the programs in their own place.
-    arguments = [str(server._bin_dir / "postgres"), "-D", str(server.data_dir)]
+    # Where it runs from: a copy, where its user may not read the programs in their own place. Its path
+    # would be room as well, and may be long.
+    arguments = ["./postgres", "-D", str(server.data_dir)]
     with server.log_path.open("ab") as log:
-        process = subprocess.Popen(arguments, env={}, stdout=log, stderr=log, **server_account().popen)
+        process = subprocess.Popen(
+            arguments, cwd=server._bin_dir, env={}, stdout=log, stderr=log, **server_account().popen
+        )
     try:
         ready = server.data_dir / "postmaster.pid"
         wait_until_sync(lambda: ready.exists() and "ready" in ready.read_text(), complaint=server.log_tail())
@@ -426,11 +498,11 @@ async def test_a_pgtop_of_this_host_is_known_and_spared(server: ThrowawayServer,
 
 _AS_THE_SERVERS_USER = """
 import os, sys
-from pgtop.postgres import host, host_servers, sockets
-sockets.get_ready()
+from pgtop.postgres.host import watcher
+from pgtop.postgres.host import servers
 os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[1]))
-found = host_servers.choose(host_servers.find_servers(), host_servers.Wanted(data_dir=sys.argv[3]))
-view = host.HostWatcher(found).look()
+found = servers.choose(servers.find_servers(), servers.Wanted(data_dir=sys.argv[3]))
+view = watcher.HostWatcher(found).look()
 print([each.pid for each in view.snapshot.backends if each.is_pgtop], view.notes)
 """
 
@@ -458,6 +530,34 @@ async def test_of_a_pgtop_that_may_not_be_looked_into_all_sessions_of_its_user_a
         assert all(str(pid) in done.stdout for pid in pids), done.stdout
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_another_users_pgtop_spares_nobody_to_the_servers_user(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """It may not be looked into, and what it calls itself is anybody's choice."""
+    face = face_on_host(server, tmp_path / "a")
+    found = face.watcher.server
+    with (
+        socket_open_to_others(server) as where,
+        silent_process("pgtop", where, FIRST_PACKET, uid=64_321),
+    ):
+        await wait_until(lambda: count(face))
+        arguments = [str(found.uid), str(found.gid), found.data_dir]
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-c", _AS_THE_SERVERS_USER, *arguments],
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+        )
+    assert done.stdout.startswith("[] "), done.stderr
+    assert "64321" not in done.stdout  # a pgtop of root's own may run here, and be named
+
+
+async def count(face: HostFace) -> int:
+    return (await face.look()).snapshot.counts.idle
+
+
 async def own_sessions(face: HostFace) -> list[int]:
     return [each.pid for each in (await face.look()).snapshot.backends if each.is_pgtop]
 
@@ -470,7 +570,7 @@ async def test_an_endpoint_on_this_host_is_found_and_another_is_not(server: Thro
 
     for host in ("127.0.0.1", "localhost", str(server.socket_dir)):
         assert await asyncio.to_thread(found, host)
-    for host in ("192.0.2.1", "no-such-host.invalid", "/nonexistent", "127.0.0.2"):
+    for host in ("192.0.2.1", "no-such-watcher.invalid", "/nonexistent", "127.0.0.2"):
         assert not await asyncio.to_thread(found, host)
     assert not await asyncio.to_thread(found, "127.0.0.1", 1)
 
@@ -558,6 +658,7 @@ async def test_a_lock_file_is_believed_only_where_a_server_of_that_very_place_ru
         (("",), False),
     ):
         lock.write_text("\n".join(lines))
+        os.chown(lock, found.uid, -1)  # as the server makes it
         assert wanted.admits(found) is is_meant
     lock.unlink()
     assert not wanted.admits(found)

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import asyncpg
 
-from pgtop.core.activity import ACTIVE, IDLE, Outage, Snapshot
+from pgtop.core.activity import ACTIVE, IDLE, Snapshot
+from pgtop.core.outage import Outage
 from pgtop.core.policy import ReapPolicy, plan_sweep
 from pgtop.demo.server import ThrowawayServer
 from pgtop.poller import Poller
-from pgtop.postgres.conninfo import resolve
-from pgtop.postgres.inspect import backend_detail, who_blocks
+from pgtop.postgres.backend_detail import backend_detail, who_blocks
+from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.probe import Probe, decode
-from pgtop.postgres.seat import Seat
-from pgtop.reaper import Outcome
+from pgtop.postgres.session.seat import Seat
+from pgtop.reaping.reaper import Outcome
 from tests.conftest import ServerFactory
 from tests.postgres.targets import seat_on, stopped, target_of
 from tests.reaping import face_on, found

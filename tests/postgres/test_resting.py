@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from pgtop.core.activity import ACTIVE, IDLE, Backend, Snapshot
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres import queries, resting
+from pgtop.postgres import queries, unchanged_rows
 from pgtop.postgres.probe import Probe
-from pgtop.postgres.resting import WHOLE_EVERY_SECONDS, Resting
+from pgtop.postgres.unchanged_rows import WHOLE_EVERY_SECONDS, UnchangedRows
 from tests.postgres.targets import seat_on, target_of
 from tests.servers import close, execute, session, sessions, wait_until
 
@@ -31,8 +31,8 @@ def sent(*at_rest: Backend) -> tuple[bytes, bytes]:
     return array("i", [each.pid for each in at_rest]), array("q", changes)
 
 
-def knowing(*backends: Backend) -> Resting:
-    known = Resting()
+def knowing(*backends: Backend) -> UnchangedRows:
+    known = UnchangedRows()
     known.know_all(backends, NOW, 0.01, 100.0)
     return known
 
@@ -55,7 +55,7 @@ def test_what_is_not_known_as_it_is_makes_all_rows_be_asked_for() -> None:
 
 
 def test_all_rows_are_asked_for_at_first_after_a_while_and_when_forgotten() -> None:
-    known = Resting()
+    known = UnchangedRows()
     assert known.since(100.0) is None
     known.know_all((), NOW, 0.0, 100.0)
     assert known.since(100.0 + WHOLE_EVERY_SECONDS - 1) == NOW - 10**6
@@ -76,9 +76,9 @@ async def statements_of(probe: Probe, asked_for: list[str]) -> Snapshot:
     """One poll, with what it asked."""
     asked = probe.seat.fetchrow_prepared
 
-    async def noted(query: str, *args: object, limit_seconds: float = 10.0) -> object:
+    async def noted(query: str, *args: object, limit_seconds: float, limit_bytes: int) -> object:
         asked_for.append(query)
-        return await asked(query, *args, limit_seconds=limit_seconds)
+        return await asked(query, *args, limit_seconds=limit_seconds, limit_bytes=limit_bytes)
 
     probe.seat.fetchrow_prepared = noted  # type: ignore[method-assign, assignment]
     try:
@@ -164,6 +164,6 @@ async def test_a_seat_whose_prepared_statements_are_gone_polls_on(server: Throwa
 
 
 def test_the_margin_covers_what_is_written_while_the_rows_are_read() -> None:
-    known = Resting()
+    known = UnchangedRows()
     known.know_all((), NOW, 2.5, 0.0)
-    assert known.since(0.0) == NOW - resting._MARGIN - 2_500_000
+    assert known.since(0.0) == NOW - unchanged_rows._MARGIN - 2_500_000

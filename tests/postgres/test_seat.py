@@ -11,9 +11,9 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError
-from pgtop.postgres import login
-from pgtop.postgres.outages import LOST, TIMEOUT, SeatLostError
-from pgtop.postgres.seat import Seat, seat_name
+from pgtop.postgres.errors import LOST, TIMEOUT, SeatLostError
+from pgtop.postgres.session.seat import Seat, seat_name
+from pgtop.postgres.session.settings import SETTINGS
 from tests.postgres.targets import refusal, seat_on, silent_port, stopped, target_of
 from tests.servers import fetch_value, wait_until
 
@@ -34,12 +34,19 @@ async def test_the_session_has_the_seats_name_and_settings(every_server: Throwaw
         "application_name": name,
         "client_connection_check_interval": "2000",
         "client_encoding": "",
+        "client_min_messages": "error",
+        "default_transaction_deferrable": "off",
+        "default_transaction_isolation": "read committed",
         "default_transaction_read_only": "on",
+        "exit_on_error": "off",
         "geqo": "off",
+        "idle_in_transaction_session_timeout": "0",
         "idle_session_timeout": "0",
         "jit": "off",
+        "local_preload_libraries": "",
         "lock_timeout": "2000",
-        "search_path": "pg_catalog",
+        "search_path": "pg_catalog, pg_temp",
+        "standard_conforming_strings": "on",
         "statement_timeout": "9000",
     }
 
@@ -111,7 +118,7 @@ async def forbidden(**_: Any) -> None:
 async def test_a_slow_statement_is_ended_by_the_server_before_it_costs_the_seat(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(login._SETTINGS, "statement_timeout", "100ms")
+    monkeypatch.setitem(SETTINGS, "statement_timeout", "100ms")
     async with seat_on(target_of(server)) as seat:
         with pytest.raises(asyncpg.QueryCanceledError):
             await seat.fetch("SELECT pg_sleep(60)")

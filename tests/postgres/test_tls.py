@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pgtop.demo.server import ThrowawayServer
+from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.errors import ConnectError
-from pgtop.postgres.outages import REFUSED
-from pgtop.postgres.target import Target
-from tests.postgres.targets import is_told, refusal, seat_on, target_of
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors import REFUSED
+from pgtop.postgres.session.login_probe import LoginProbe, probe_login
+from tests.postgres.targets import is_told, refusal, resolving, seat_on, target_of
 from tests.servers import available
 
 NEW_CERTIFICATE = (
@@ -73,6 +74,21 @@ async def test_tls_is_used_where_it_is_offered_and_checked_as_far_as_asked(
     root = f"sslrootcert={certificate}"
     assert await is_encrypted(target_of(with_tls, f"sslmode=verify-ca&{root}"))
     assert await is_encrypted(target_of(with_tls, f"sslmode=verify-full&{root}", host="localhost"))
+
+
+async def test_a_certificate_is_checked_by_the_hosts_name_wherever_that_leads(
+    with_tls: ThrowawayServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first login, at a knock at the one address where the seat is, and where TLS comes first."""
+    checked = f"sslmode=verify-full&sslrootcert={certificate}"
+    ways = ["postgres", "direct"] if with_tls.version >= 17 else ["postgres"]
+    for way in ways:
+        async with seat_on(target_of(with_tls, f"{checked}&sslnegotiation={way}", host="localhost")) as seat:
+            assert await probe_login(seat) == LoginProbe(None)
+        resolving(monkeypatch, HOST)
+        other_name = target_of(with_tls, f"{checked}&sslnegotiation={way}", host="db1")
+        is_told(await refusal(other_name), REFUSED, "is not trusted", "db1")
+        monkeypatch.undo()
 
 
 async def test_a_certificate_that_is_not_trusted(with_tls: ThrowawayServer, certificate: Path) -> None:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.target import Target
+from pgtop.postgres.conninfo.target import Target
 from tests.servers import fetch_value, wait_until
 from tests.tui.screens import Driven, waiting_dashboard
 

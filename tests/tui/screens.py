@@ -10,21 +10,21 @@ from typing import Any
 import msgspec
 from textual.pilot import Pilot
 
-from pgtop.audit import AuditLog
-from pgtop.config import Config
+from pgtop.audit.log import AuditLog
 from pgtop.demo.server import ThrowawayServer
-from pgtop.history_store import HistoryStore
+from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
+from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.probe import Probe
-from pgtop.postgres.seat import Seat
-from pgtop.postgres.seat_hand import SeatHand
-from pgtop.postgres.target import Target
-from pgtop.reaper import Reaper
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.reaping.reaper import Reaper
+from pgtop.settings.config import Config
 from pgtop.tui.app import PgtopApp
-from pgtop.tui.backends import BackendsTable
 from pgtop.tui.dashboard import DashboardScreen
-from pgtop.tui.dialogs import PlanDialog
-from pgtop.tui.glass import Glass
+from pgtop.tui.screens.plan_dialog import PlanDialog
+from pgtop.tui.state.host_watch import HostWatch
+from pgtop.tui.widgets.sessions_table import SessionsTable
 from tests.postgres.targets import seat_on, target_of
 from tests.reaping import OPERATOR
 from tests.servers import wait_until
@@ -46,9 +46,9 @@ class Driven:
         return screen
 
     @property
-    def backends(self) -> BackendsTable:
+    def backends(self) -> SessionsTable:
         """The list of backends."""
-        return self.dashboard.query_one(BackendsTable)
+        return self.dashboard.query_one(SessionsTable)
 
     @property
     def listed(self) -> list[int]:
@@ -147,10 +147,12 @@ async def _running(
     seat.hides_queries = config.hide_queries
     poller = Poller(Probe(seat), config.interval_seconds)
     log = AuditLog(audit)
-    reaper = Reaper(SeatHand(seat), log, "dashboard", OPERATOR, read_only=config.read_only)
-    glass = Glass(seat.target, config.policy, log, "dashboard", OPERATOR, read_only=config.read_only)
+    reaper = Reaper(SqlTerminator(seat), log, "dashboard", OPERATOR, read_only=config.read_only)
+    host_watch = HostWatch(seat.target, config.policy, log, "dashboard", OPERATOR, read_only=config.read_only)
     first = await poller.next()
-    app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, glass=glass, history=history)
+    app = PgtopApp(
+        poller=poller, reaper=reaper, config=config, first=first, host_watch=host_watch, history=history
+    )
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield Driven(app, pilot, audit)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui.detail import DetailScreen
+from pgtop.tui.screens.detail import DetailScreen
 from tests.servers import session, wait_until
 from tests.tui.screens import Driven, dashboard
 

@@ -13,19 +13,19 @@ from typing import Any
 import pytest
 from textual import events
 
-from pgtop.autoreaper import KEY
-from pgtop.core.match import Patterns
+from pgtop.core.patterns import Patterns
 from pgtop.core.plan import ReapPolicy
 from pgtop.core.rebound import Patience
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres import queries
-from pgtop.tui import dialogs
-from pgtop.tui.auto_dialog import AutoDialog
-from pgtop.tui.auto_words import AutoStanding, auto_lines, rules
-from pgtop.tui.dialogs import ReportDialog
+from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.tui.lines.automatic import AutomaticState, auto_lines, rules
+from pgtop.tui.screens import plan_dialog
+from pgtop.tui.screens.automatic_dialog import AutomaticDialog
+from pgtop.tui.screens.plan_dialog import ReportDialog
 from tests.conftest import ServerFactory
 from tests.core.test_policy import backend, snapshot
+from tests.reaping import hold_key
 from tests.servers import create_role, session, sessions, wait_until
 from tests.tui.screens import Driven, dashboard
 from tests.tui.test_dialogs import stale
@@ -39,15 +39,15 @@ async def small(server_factory: ServerFactory) -> ThrowawayServer:
     return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
 
 
-async def asked(driven: Driven) -> AutoDialog:
+async def asked(driven: Driven) -> AutomaticDialog:
     """Presses A and waits for the question, until it takes a yes."""
     await driven.press("A")
 
     def armed() -> Any:
         screen = driven.app.screen
-        return screen if isinstance(screen, AutoDialog) and screen.is_armed else None
+        return screen if isinstance(screen, AutomaticDialog) and screen.is_armed else None
 
-    dialog: AutoDialog = await wait_until(armed, 15, "no dialog that is armed")
+    dialog: AutomaticDialog = await wait_until(armed, 15, "no dialog that is armed")
     return dialog
 
 
@@ -70,14 +70,17 @@ async def stale_now(driven: Driven, number: int) -> None:
 async def holders(server: ThrowawayServer) -> list[int]:
     """Who holds the key."""
     async with session(server, application_name="test admin") as one:
-        return [row["pid"] for row in await one.fetch(queries.REAPER_KEY_HOLDERS, *KEY)]
+        rows = await one.fetch(
+            f"SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = {REAPER_CLASS}"
+        )
+        return [row["pid"] for row in rows]
 
 
 @asynccontextmanager
 async def reaping_already(server: ThrowawayServer, name: str) -> AsyncIterator[None]:
     """Another pgtop's session that holds the key, for as long as the block lasts."""
     async with session(server, application_name=name) as one:
-        await one.execute(f"SELECT pg_advisory_lock_shared({KEY[0]}, {KEY[1]})")
+        await hold_key(one)
         yield
 
 
@@ -97,13 +100,13 @@ async def test_a_says_what_it_will_do_before_it_does_anything(small: ThrowawaySe
 async def test_a_yes_before_the_question_was_seen_is_dropped(
     small: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialogs, "ARM_SECONDS", 3600.0)
+    monkeypatch.setattr(plan_dialog, "ARM_SECONDS", 3600.0)
     async with dashboard(small, tmp_path / "a") as driven:
         for key in ("A", "y"):
             driven.app.post_message(events.Key(key, key))
-        await wait_until(lambda: isinstance(driven.app.screen, AutoDialog))
+        await wait_until(lambda: isinstance(driven.app.screen, AutomaticDialog))
         dialog = driven.app.screen
-        assert isinstance(dialog, AutoDialog)
+        assert isinstance(dialog, AutomaticDialog)
         await wait_until(lambda: math.isfinite(dialog._armed_at))
         await driven.press("y", "tab", "enter")
         await driven.pilot.click("#confirm")
@@ -232,7 +235,7 @@ async def test_an_older_one_reaps_and_this_one_stands_by(small: ThrowawayServer,
         sessions(small, 12, application_name="leak"),
         dashboard(small, tmp_path / "a", **REAPING) as driven,
     ):
-        await older.execute(f"SELECT pg_advisory_lock_shared({KEY[0]}, {KEY[1]})")
+        await hold_key(older)
         await stale_now(driven, 12)
         driven.dashboard._auto.is_on = True
         await driven.shows("standing by, daemon on host-a reaps")
@@ -265,6 +268,11 @@ async def test_no_turn_begins_while_a_persons_plan_is_open(small: ThrowawayServe
         async with sessions(small, 12, application_name="leak"):
             await stale_now(driven, 12)
             await driven.shows("waits while your own plan is open")
+
+            async def nobody_holds_the_key() -> bool:
+                return await holders(small) == []
+
+            await wait_until(nobody_holds_the_key, complaint="it keeps others from reaping meanwhile")
             assert not driven.audit.exists()
             await driven.press("n")
             await driven.shows("auto ended")
@@ -273,9 +281,9 @@ async def test_no_turn_begins_while_a_persons_plan_is_open(small: ThrowawayServe
 async def test_two_runs_are_never_at_once(small: ThrowawayServer, tmp_path: Path) -> None:
     """A person's yes while a sweep goes on waits for its end."""
     async with sessions(small, 12) as some, dashboard(small, tmp_path / "a", **REAPING) as driven:
-        acting = driven.dashboard._acting
+        plan_actions = driven.dashboard._plan_actions
         await wait_until(lambda: some[0].get_server_pid() in driven.listed)
-        async with acting.one_run:
+        async with plan_actions.one_run:
             await driven.select(some[0].get_server_pid())
             await driven.press("K")
             await driven.dialog()
@@ -344,11 +352,10 @@ async def test_quitting_does_not_wait_for_a_silent_server(small: ThrowawayServer
         auto = driven.dashboard._auto
         block = asyncio.Event()
 
-        async def silent() -> tuple[Any, ...]:
+        async def silent() -> Any:
             await block.wait()
-            return ()
 
-        auto.engine.holders = silent  # type: ignore[method-assign]
+        auto.engine._keys.seen = silent  # type: ignore[method-assign]
         await wait_until(lambda: auto._task is not None and not auto._task.done())
         task = auto._task
         assert task is not None
@@ -399,7 +406,7 @@ def test_all_rules_are_told() -> None:
 @pytest.mark.parametrize("most", [1, 2])
 def test_its_line_has_exactly_the_width(width: int, most: int) -> None:
     seen = snapshot(backend())
-    standing = AutoStanding(ReapPolicy(), seen, None, 0.0, 0.0, False, False, True, "")
+    standing = AutomaticState(ReapPolicy(), seen, None, 0.0, 0.0, False, False, True, "")
     for each in (standing, standing._replace(out=True), standing._replace(problem="a 長い word " * 30)):
         for line in auto_lines(each, width, most):
             assert sum(cell_width(cell.text) for cell in line) == width

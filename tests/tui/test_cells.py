@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.text import cell_width
-from pgtop.tui.applications import ApplicationsTable
-from pgtop.tui.backends import BackendsTable
-from pgtop.tui.cells import share_bar, usage_bar
-from pgtop.tui.columns import GAP, lay_out
-from pgtop.tui.sessions import HostOutcomeList, HostSessionList, OutcomeList, SessionList
-from pgtop.tui.table import LineTable
+from pgtop.tui.lines.cells import share_bar, usage_bar
+from pgtop.tui.lines.columns import GAP, lay_out
+from pgtop.tui.screens.session_list import HostOutcomeList, HostSessionList, OutcomeList, SessionList
+from pgtop.tui.widgets.groups_table import GroupsTable
+from pgtop.tui.widgets.line_table import LineTable
+from pgtop.tui.widgets.sessions_table import SessionsTable
 
 WIDTHS = st.integers(-2, 80)
 LINES = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.99])
@@ -59,7 +59,7 @@ def test_eighths_are_drawn() -> None:
     assert share_bar(11 / 32, 4) == "█▍  "
 
 
-TABLES = [BackendsTable, ApplicationsTable, SessionList, OutcomeList, HostSessionList, HostOutcomeList]
+TABLES = [SessionsTable, GroupsTable, SessionList, OutcomeList, HostSessionList, HostOutcomeList]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -75,7 +75,7 @@ def test_no_column_is_cut_off_where_a_terminal_is_narrow(table: type[LineTable[A
 @pytest.mark.parametrize("width", range(19, 240))
 def test_a_narrow_list_keeps_what_is_most_needed(width: int) -> None:
     widths = {
-        column.key: cells for column, cells in lay_out(BackendsTable.COLUMNS, width, BackendsTable.LAST_WIDTH)
+        column.key: cells for column, cells in lay_out(SessionsTable.COLUMNS, width, SessionsTable.LAST_WIDTH)
     }
     assert widths["idle"] >= len("59m 59s")
     assert "application" in widths or width < 39

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.inspect import backend_detail
-from pgtop.tui.detail import detail_lines
+from pgtop.postgres.backend_detail import backend_detail
+from pgtop.tui.screens.detail import detail_lines
 from tests.reaping import face_on, found
 from tests.servers import session
 from tests.tui.screens import dashboard

@@ -9,11 +9,11 @@ from pgtop.core.activity import Privileges, Snapshot
 from pgtop.core.policy import ReapPolicy, plan_emergency, plan_sweep, plan_terminate
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.reaper import Outcome, Report, Result
-from pgtop.sentences import headline
-from pgtop.tui.auto_dialog import AutoDialog
-from pgtop.tui.notices import of_report
-from pgtop.tui.sentences import plan_lines
+from pgtop.reaping.reaper import Outcome, Report, Result
+from pgtop.reaping.wording import headline
+from pgtop.tui.lines.notice import of_report
+from pgtop.tui.lines.plan_summary import plan_lines
+from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from tests.core.test_policy import backend, snapshot
 from tests.postgres.targets import target_of
 from tests.reaping import face_on
@@ -64,7 +64,9 @@ async def test_no_yes_counts_where_it_cannot_be_read(
         await driven.press("n", "A")
         question = await wait_until(
             lambda: (
-                isinstance(driven.app.screen, AutoDialog) and driven.app.screen.is_armed and driven.app.screen
+                isinstance(driven.app.screen, AutomaticDialog)
+                and driven.app.screen.is_armed
+                and driven.app.screen
             )
         )
         await driven.pilot.resize_terminal(*size)

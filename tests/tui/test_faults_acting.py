@@ -12,9 +12,9 @@ import pytest
 from pgtop.core.policy import ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import PgtopError
-from pgtop.postgres import login
-from pgtop.postgres.seat_hand import SeatHand
-from pgtop.tui.auto_dialog import AutoDialog
+from pgtop.postgres.session.settings import SETTINGS
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from tests.conftest import ServerFactory
 from tests.postgres.targets import target_of
 from tests.reaping import face_on, found
@@ -74,7 +74,7 @@ async def test_a_plan_that_is_open_over_an_outage_takes_no_yes_any_more(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, outage: Outage
 ) -> None:
     """And says why; the key makes a new one afterwards, which does."""
-    monkeypatch.setitem(login._SETTINGS, "statement_timeout", "300ms")
+    monkeypatch.setitem(SETTINGS, "statement_timeout", "300ms")
     async with victim(server, key) as one, dashboard_on(target_of(server), tmp_path) as driven:
         await driven.select(one.get_server_pid())
         await asyncio.sleep(0.6 if key == "S" else 0)  # it has to be stale
@@ -140,7 +140,7 @@ async def test_the_reaper_itself_refuses_a_plan_older_than_an_outage(
             await face.reaper.run(plan)
         assert not face.audit.exists()
         with pytest.raises(PgtopError, match="out of sight"):
-            await SeatHand(face.seat).grip(plan)
+            await SqlTerminator(face.seat).termination(plan)
         snapshot = await face.snapshot()
         again = await face.reaper.plan_terminate(snapshot, ReapPolicy(), [found(snapshot, one).id])
         await face.reaper.run(again)
@@ -188,7 +188,7 @@ async def turned_on(driven: Driven) -> None:
 async def question(driven: Driven) -> None:
     def armed() -> bool:
         screen = driven.app.screen
-        return isinstance(screen, AutoDialog) and screen.is_armed
+        return isinstance(screen, AutomaticDialog) and screen.is_armed
 
     await wait_until(armed, 15)
 

@@ -12,8 +12,8 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres import probe
-from pgtop.postgres.seat import Seat
-from pgtop.tui.detail import DetailScreen
+from pgtop.postgres.session.seat import Seat
+from pgtop.tui.screens.detail import DetailScreen
 from tests.conftest import ServerFactory
 from tests.postgres.targets import target_of
 from tests.relay import relay

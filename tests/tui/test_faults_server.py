@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres import login
-from pgtop.postgres.outages import FULL, LIMIT, RETRY_AFTER_SECONDS
+from pgtop.postgres.errors import FULL, LIMIT, RETRY_AFTER_SECONDS
+from pgtop.postgres.session.settings import SETTINGS
 from tests.conftest import ServerFactory
 from tests.postgres.targets import stopped, target_of
 from tests.servers import execute, fetch_value, session, wait_until
@@ -130,7 +130,7 @@ async def test_a_statement_that_takes_too_long(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server's own limit ends it. The seat is kept, and so are the data."""
-    monkeypatch.setitem(login._SETTINGS, "statement_timeout", "300ms")
+    monkeypatch.setitem(SETTINGS, "statement_timeout", "300ms")
     await _is_out_while_the_roles_are_locked(server, tmp_path, "took longer than the statement's time limit")
 
 

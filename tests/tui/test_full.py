@@ -11,14 +11,15 @@ import pytest
 
 from pgtop import login_watch
 from pgtop.core.activity import Snapshot
-from pgtop.core.refusal import Limit
+from pgtop.core.outage import Limit
 from pgtop.demo.server import ThrowawayServer
 from pgtop.login_watch import LoginWatch
 from pgtop.poller import Poller
-from pgtop.postgres import login_probe, probe
-from pgtop.postgres.login_probe import Knock
-from pgtop.postgres.seat import Seat
-from pgtop.postgres.target import Target
+from pgtop.postgres import probe
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.session import login_probe
+from pgtop.postgres.session.login_probe import LoginProbe
+from pgtop.postgres.session.seat import Seat
 from tests.conftest import ServerFactory
 from tests.filling import (
     SMALL,
@@ -89,15 +90,15 @@ async def test_two_knocks_are_never_made_at_once(
     """One that is due, and one that looks whether logins are still refused."""
     begun, ended = 0, 0
 
-    async def slow(_: Seat) -> Knock:
+    async def slow(_: Seat) -> LoginProbe:
         nonlocal begun, ended
         assert begun == ended
         begun += 1
         await asyncio.sleep(0)
         ended += 1
-        return Knock(None)
+        return LoginProbe(None)
 
-    monkeypatch.setattr(login_watch, "knock", slow)
+    monkeypatch.setattr(login_watch, "probe_login", slow)
     watch = LoginWatch(Poller(probe.Probe(Seat(target_of(server), "test")), 1.0), 30.0)
     await asyncio.gather(watch._knock(), watch._knock())
     assert ended == 2

@@ -1,7 +1,6 @@
 """`B` on the host of a full server: room without a login, and the seat that it freed."""
 
 import asyncio
-import errno
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -10,16 +9,15 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from pyroute2.netlink.diag import DiagSocket
-from pyroute2.netlink.exceptions import NetlinkError
 
-from pgtop.audit import AuditLog
+from pgtop.audit.log import AuditLog
 from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import HOST, ThrowawayServer
-from pgtop.postgres.target import Endpoint, Target
-from pgtop.tui import glass as glass_module
-from pgtop.tui.dialogs import PlanDialog
-from pgtop.tui.glass import Glass
+from pgtop.postgres.conninfo.target import Endpoint, Target
+from pgtop.postgres.host import sockets
+from pgtop.tui.screens.plan_dialog import PlanDialog
+from pgtop.tui.state import host_watch as glass_module
+from pgtop.tui.state.host_watch import HostWatch
 from tests.conftest import ServerFactory
 from tests.filling import full, stalled_in_authentication
 from tests.postgres.targets import target_of
@@ -90,11 +88,11 @@ async def glass_dashboard(target: Target, audit: Path, **settings: object) -> As
 
 async def broken(driven: Driven, least: int) -> PlanDialog:
     """The dialog of `B`, once so many sessions have been seen to be idle for long enough."""
-    glass = driven.dashboard.glass
-    assert glass is not None
+    host_watch = driven.dashboard.host_watch
+    assert host_watch is not None
 
     def is_enough() -> bool:
-        plan = glass.plan()
+        plan = host_watch.plan()
         return plan is not None and len(plan.victims) >= least and plan.usage_after < plan.warn_at
 
     await wait_until(is_enough, 20, "nobody is seen to be idle for long enough")
@@ -137,7 +135,9 @@ async def test_read_only_offers_no_b(small: ThrowawayServer, tmp_path: Path) -> 
         target = target_of(small, user="watcher")
         async with glass_dashboard(target, tmp_path / "a", read_only=True) as driven:
             await driven.shows("no slot is left")
-            await wait_until(lambda: driven.dashboard.glass and driven.dashboard.glass.view, 15, "no look")
+            await wait_until(
+                lambda: driven.dashboard.host_watch and driven.dashboard.host_watch.view, 15, "no look"
+            )
             await driven.press("B")
             await driven.shows("F1 help")
             assert "break the glass" not in driven.text
@@ -165,11 +165,11 @@ async def test_a_tunnel_on_this_host_is_not_the_servers_host(small: ThrowawaySer
         target = target_of(small, user="watcher", port=str(port))
         async with glass_dashboard(target, tmp_path / "a") as driven:
             await driven.shows("no slot is left", "on the server's own host: pgtop break-glass")
-            glass = driven.dashboard.glass
-            assert glass is not None
+            host_watch = driven.dashboard.host_watch
+            assert host_watch is not None
             seen = driven.dashboard.seen
             await wait_until(lambda: seen.outage and seen.outage.seconds > 2, 15, "it does not go on")
-            assert not glass.is_here
+            assert not host_watch.is_here
             await driven.press("B")
             assert driven.app.screen is driven.dashboard
 
@@ -183,6 +183,7 @@ async def test_the_clients_that_are_still_connecting_are_listed(
     with stalled_in_authentication(server.port, app, 8):
         async with glass_dashboard(target, tmp_path / "a") as driven:
             await driven.shows("still connecting: 8", "authentication", app.name, "the superusers' too")
+            await driven.shows("8 clients are logging in", "--stalled-logins 10s")
 
 
 def test_leaving_does_not_wait_for_a_look(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -196,9 +197,9 @@ def test_leaving_does_not_wait_for_a_look(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.setattr(glass_module, "server_at", endless)
 
     async def leave_while_looking() -> None:
-        glass = glass_of(Target(("db",), (5432,), "app", "postgres"), tmp_path)
-        glass.want(True)
-        running = asyncio.create_task(glass.run(lambda: None))
+        host_watch = glass_of(Target(("db",), (5432,), "app", "postgres"), tmp_path)
+        host_watch.want(True)
+        running = asyncio.create_task(host_watch.run(lambda: None))
         await wait_until(looking.is_set)
         running.cancel()
         with suppress(asyncio.CancelledError):
@@ -213,26 +214,40 @@ def test_leaving_does_not_wait_for_a_look(monkeypatch: pytest.MonkeyPatch, tmp_p
         over.set()
 
 
-def glass_of(target: Target, folder: Path) -> Glass:
-    return Glass(target, ReapPolicy(), AuditLog(folder / "a"), "dashboard", OPERATOR)
+def glass_of(target: Target, folder: Path) -> HostWatch:
+    return HostWatch(target, ReapPolicy(), AuditLog(folder / "a"), "dashboard", OPERATOR)
 
 
 async def test_a_kernel_that_tells_nothing_of_sockets_is_a_problem_that_is_told(
     server_factory: ServerFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """It is asked what it does not know of."""
     server = server_factory()
-    glass = glass_of(target_of(server, host=str(server.socket_dir)), tmp_path)
-    monkeypatch.setattr(DiagSocket, "get_sock_stats", no_diagnostics)
-    glass.want(True)
-    running = asyncio.create_task(glass.run(lambda: None))
+    host_watch = glass_of(target_of(server, host=str(server.socket_dir)), tmp_path)
+    monkeypatch.setattr(sockets, "_BY_FAMILY", 99)
+    assert "does not tell of sockets" in await problem_of(host_watch)
+
+
+async def test_whatever_is_wrong_with_a_look_is_a_problem_that_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody has thought of all that others may lay on a host: the dashboard goes on."""
+
+    def surprised(_: Endpoint) -> None:
+        raise TypeError("bytes\x1b[2J")
+
+    monkeypatch.setattr(glass_module, "server_at", surprised)
+    host_watch = glass_of(Target(("db",), (5432,), "app", "postgres"), tmp_path)
+    assert await problem_of(host_watch) == "bytes·[2J"
+
+
+async def problem_of(host_watch: HostWatch) -> str:
+    host_watch.want(True)
+    running = asyncio.create_task(host_watch.run(lambda: None))
     try:
-        await wait_until(lambda: running.done() or glass.problem, complaint="no problem is told")
+        await wait_until(lambda: running.done() or host_watch.problem, complaint="no problem is told")
         assert not running.done()
-        assert "does not tell of sockets" in glass.problem
-        assert not glass.is_here
+        assert not host_watch.is_here
+        return host_watch.problem
     finally:
         running.cancel()
-
-
-def no_diagnostics(*_: object, **__: object) -> None:
-    raise NetlinkError(errno.ENOENT)

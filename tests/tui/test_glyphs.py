@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.text import cell_width, printable
-from pgtop.tui.cells import usage_bar
-from pgtop.tui.glyphs import to_ascii
+from pgtop.tui.lines.cells import usage_bar
+from pgtop.tui.terminal.ascii import to_ascii
 
 
 @given(st.text())

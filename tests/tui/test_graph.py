@@ -13,10 +13,10 @@ from textual.app import App, ComposeResult
 
 from pgtop.core.activity import MICROSECONDS
 from pgtop.core.history import History, Sample
-from pgtop.tui import curves
-from pgtop.tui.curves import Ink
-from pgtop.tui.graph import WINDOWS, ConnectionGraph
-from pgtop.tui.plot import Frame, Row, frame_of, picture, span_words, ticks
+from pgtop.tui.lines import curves
+from pgtop.tui.lines.curves import Ink
+from pgtop.tui.lines.plot import Frame, Row, frame_of, picture, span_words, ticks
+from pgtop.tui.widgets.connection_graph import WINDOWS, ConnectionGraph
 
 START = int(datetime(2026, 3, 28, 12, 0, 0, tzinfo=UTC).timestamp()) * MICROSECONDS
 SIZES = [
@@ -295,7 +295,7 @@ def test_a_picture_leaves_nothing_behind_in_plotext(capsys: pytest.CaptureFixtur
 
 def test_plotext_is_imported_with_the_first_curve_and_not_before() -> None:
     """Starting costs nothing that the first frame does not need."""
-    code = "import sys, pgtop.tui.graph; sys.exit('plotext' in sys.modules)"
+    code = "import sys, pgtop.tui.widgets.connection_graph; sys.exit('plotext' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
 
 

@@ -5,15 +5,20 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 
-from pgtop.core.activity import Limits, Outage, Snapshot
-from pgtop.core.selection import Column
+from pgtop.core.activity import Limits, Snapshot
+from pgtop.core.filter_sort import Column
+from pgtop.core.leadership import Key
+from pgtop.core.outage import Outage
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui.columns import Cell
-from pgtop.tui.panels import Standing, head_lines, outage_lines
+from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.tui.lines.automatic import daemons
+from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.panels import Standing, head_lines, outage_lines
 from tests.postgres.targets import target_of
 from tests.reaping import face_on
 from tests.servers import create_role, session, wait_until
@@ -134,50 +139,85 @@ async def test_a_pause_in_an_outage_is_still_a_pause(server_factory, tmp_path: P
         await driven.shows("● live")
 
 
+async def hold_key(connection: asyncpg.Connection) -> None:
+    """Takes the key of a daemon that promises to be heard of within an hour."""
+    await connection.execute(f"SELECT pg_advisory_lock_shared({REAPER_CLASS}, 3600)")
+
+
 async def test_the_head_names_the_daemon_that_reaps(server: ThrowawayServer, tmp_path: Path) -> None:
     """The oldest is the active one; at 80 columns what is counted is never given up for it."""
     async with (
-        session(server, application_name="pgtop daemon@host-a"),
-        session(server, application_name="pgtop daemon@host-b"),
+        session(server, application_name="pgtop daemon@host-a") as one,
+        session(server, application_name="pgtop daemon@host-b") as other,
         session(server, application_name="pgtop dry-run@host-c"),
-        dashboard(server, tmp_path / "a", size=(80, 24)) as driven,
     ):
-        await driven.shows("reaper: daemon on host-a +1")
-        await driven.pilot.resize_terminal(120, 40)
-        await driven.shows("reaper: daemon on host-a, active, +1 standing by", "in transaction")
-        assert "host-c" not in driven.text.splitlines()[2]
+        await hold_key(one)
+        await hold_key(other)
+        async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
+            await driven.shows("reaper: daemon on host-a +1")
+            await driven.pilot.resize_terminal(120, 40)
+            await driven.shows("reaper: daemon on host-a, active, +1 standing by", "in transaction")
+            assert "host-c" not in driven.text.splitlines()[2]
+
+
+async def test_the_head_names_no_client_in_disguise(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Neither one without the key, nor one whose role may end nobody's session but its own."""
+    role = await create_role(server)
+    async with (
+        session(server, application_name="pgtop daemon@nameless"),
+        session(
+            server, application_name="pgtop daemon@mallory", user=role.name, password=role.password
+        ) as disguised,
+        session(server, application_name="pgtop daemon@host-a") as daemon,
+    ):
+        await hold_key(disguised)
+        await hold_key(daemon)
+        async with dashboard(server, tmp_path / "a", size=(120, 40)) as driven:
+            await driven.shows("reaper: daemon on host-a, active")
+            assert "+" not in driven.text.splitlines()[2]
+            assert "mallory" not in driven.text.splitlines()[2]
+
+
+DAEMON = Key(
+    pid=7,
+    backend_start=1,
+    state_change=1,
+    application_name="pgtop daemon@" + "host" * 20,
+    usename="postgres",
+    is_shared=True,
+    promise_seconds=12,
+    rules=None,
+    may_signal=True,
+    is_same_role=True,
+)
 
 
 @pytest.mark.parametrize("width", [80, 100, 120])
 async def test_the_reaper_gives_way_to_what_is_counted(
     server: ThrowawayServer, tmp_path: Path, width: int
 ) -> None:
-    async with session(server, application_name="pgtop daemon@" + "host" * 20):
-        snapshot = await snapshot_of(server, tmp_path / "a")
-    settled = [msgspec.structs.replace(each, backend_start=1) for each in snapshot.backends]
-    stuck = msgspec.structs.replace(settled[0], state="active", wait_event_type="Lock")
-    for backends in (settled, [*settled, *[stuck] * 12_345]):
-        crowded = msgspec.structs.replace(snapshot, backends=tuple(backends))
-        line = said(head_lines(Standing(crowded, 0.8, 2.0, None), width))[2]
+    snapshot = await snapshot_of(server, tmp_path / "a")
+    stuck = msgspec.structs.replace(snapshot.backends[0], state="active", wait_event_type="Lock")
+    for backends in (snapshot.backends, (*snapshot.backends, *[stuck] * 12_345)):
+        crowded = msgspec.structs.replace(snapshot, backends=backends)
+        line = said(head_lines(Standing(crowded, 0.8, 2.0, None, reapers=(DAEMON,)), width))[2]
         assert cell_width(line) <= width
         assert "in transaction" in line
         assert ("wait on locks (b)" in line) is (len(backends) > 99)
         assert "reaper: daemon" in line or len(backends) > 99
 
 
-async def test_a_daemons_own_login_is_not_shown_as_another_one(
+async def test_a_daemons_own_login_is_not_taken_for_another_daemon(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
-    """It tries every 30 s whether a login is refused, under its own name, for a few milliseconds."""
+    """It tries each minute whether a login is refused, under its own name, for a few milliseconds."""
     async with session(server, application_name="pgtop daemon@host-a"):
         snapshot = await snapshot_of(server, tmp_path / "a")
     daemon = next(each for each in snapshot.backends if each.application_name == "pgtop daemon@host-a")
     settled = msgspec.structs.replace(daemon, backend_start=snapshot.taken_at - 5_000_000)
     for start in (snapshot.taken_at + 1, snapshot.taken_at, snapshot.taken_at - 100_000):
-        knock = msgspec.structs.replace(daemon, pid=daemon.pid + 1, backend_start=start)
-        both = msgspec.structs.replace(snapshot, backends=(settled, knock))
-        line = said(head_lines(Standing(both, 0.8, 2.0, None), 120))[2]
-        assert line.rstrip().endswith("reaper: daemon on host-a, active")
+        probe_login = msgspec.structs.replace(daemon, pid=daemon.pid + 1, backend_start=start)
+        assert daemons(msgspec.structs.replace(snapshot, backends=(settled, probe_login))) == {settled.id}
 
 
 @pytest.mark.parametrize(

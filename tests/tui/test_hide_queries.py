@@ -8,13 +8,13 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pgtop.config import Config
 from pgtop.core.activity import Snapshot
 from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.poller import Poller
-from pgtop.postgres.conninfo import resolve
-from pgtop.postgres.inspect import backend_detail
+from pgtop.postgres.backend_detail import backend_detail
+from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.probe import Probe, is_listen
+from pgtop.settings.config import Config
 from pgtop.tui import app
 from tests.conftest import ServerFactory
 from tests.postgres.targets import seat_on, target_of

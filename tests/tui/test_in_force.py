@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from pgtop.audit import AuditLog
-from pgtop.config import Config
+from pgtop.audit.log import AuditLog
 from pgtop.core.plan import SparedFor
 from pgtop.demo.server import ThrowawayServer
-from pgtop.sentences import spared_sentence
+from pgtop.reaping.wording import spared_sentence
+from pgtop.settings.config import Config
 from pgtop.tui import app
 from tests.postgres.targets import target_of
 from tests.servers import session, sessions, wait_until
@@ -35,7 +35,7 @@ async def test_a_sweep_by_key_follows_all_rules_of_the_configuration(
         assert [victim.backend.application_name for victim in dialog.plan.victims] == ["web", "web"]
         assert sorted(each.spared_for for each in dialog.plan.spared) == [
             SparedFor.BEYOND_MOST,
-            SparedFor.PROTECTED,
+            SparedFor.NAMED,
         ]
         await driven.shows("1 protected", "1 beyond the most of one sweep")
 

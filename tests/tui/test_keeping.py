@@ -11,17 +11,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgtop.config import Config
-from pgtop.core.activity import MICROSECONDS, Outage, Snapshot
+from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.history import History, Past, Point, Sample
+from pgtop.core.outage import Outage
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import HistoryBusyError, HistoryError
-from pgtop.history_store import HistoryStore, Mode, Series
+from pgtop.history.store import HistoryStore, Mode, Series
 from pgtop.poller import Poller
 from pgtop.postgres.probe import Probe
-from pgtop.tui import app, keeping
-from pgtop.tui.keeping import Keeping, series_of
-from pgtop.tui.seen import Seen
+from pgtop.settings.config import Config
+from pgtop.tui import app
+from pgtop.tui.state import history_keeper
+from pgtop.tui.state.dashboard_state import DashboardState
+from pgtop.tui.state.history_keeper import HistoryKeeper, series_of
 from tests.conftest import ServerFactory
 from tests.postgres.targets import seat_on, target_of
 from tests.servers import create_role, execute, fetch_value, wait_until
@@ -107,7 +109,9 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
 ) -> None:
     """What the first saw until it was closed is in the second's graph, and in its 'since'."""
     async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
-        await wait_until(lambda: driven.dashboard._keeping is not None and driven.dashboard._keeping._kept)
+        await wait_until(
+            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
+        )
         history = driven.dashboard.seen.history
         await wait_until(lambda: len(history) > 6)
         began, last = history.began_at, history.latest
@@ -129,7 +133,9 @@ async def test_another_cluster_behind_the_address_shows_no_past(
     other = msgspec.structs.replace(mine, cluster="7000000000000000001")
     store.save(other, an_hour_ago(), "begin")
     async with dashboard(server, audit, history=store) as driven:
-        await wait_until(lambda: driven.dashboard._keeping is not None and driven.dashboard._keeping._kept)
+        await wait_until(
+            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
+        )
         assert points(driven)[0].at >= driven.dashboard.seen.history.began_at
     await saved(store, mine)
     kept = store.load(other)
@@ -166,8 +172,8 @@ async def test_a_failover_to_another_cluster_while_it_runs_keeps_the_two_apart(
         snapshot = await Poller(Probe(seat), 1.0).next()
     assert isinstance(snapshot, Snapshot)
     target = target_of(server)
-    seen = Seen(0.8)
-    kept = Keeping(store, seen, target)
+    seen = DashboardState(0.8)
+    kept = HistoryKeeper(store, seen, target)
     for cluster, seconds in (("1", 0), ("1", 1), (None, 2), ("2", 3), ("2", 4)):
         one = at_another_time(snapshot, seconds, cluster)
         seen.take(one, 1.0)
@@ -187,8 +193,8 @@ async def test_a_clock_that_is_set_back_while_it_runs_moves_what_is_kept(
         snapshot = await Poller(Probe(seat), 1.0).next()
     assert isinstance(snapshot, Snapshot)
     target = target_of(server)
-    seen = Seen(0.8)
-    kept = Keeping(store, seen, target)
+    seen = DashboardState(0.8)
+    kept = HistoryKeeper(store, seen, target)
     for seconds in (*range(100), *range(-3_500, -3_400)):
         seen.take(at_another_time(snapshot, seconds, "1"), 1.0)
         if seconds % 30 == 0:
@@ -223,7 +229,7 @@ async def test_damage_while_it_runs_loses_only_what_was_before(
     server: ThrowawayServer, audit: Path, store: HistoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The new file gets everything that this dashboard knows, what it had taken up included."""
-    monkeypatch.setattr(keeping, "SAVE_SECONDS", 0.1)
+    monkeypatch.setattr(history_keeper, "SAVE_SECONDS", 0.1)
     series = await series_on(server)
     store.save(series, an_hour_ago(), "begin")
     async with dashboard(server, audit, history=store) as driven:
@@ -239,7 +245,7 @@ async def test_damage_while_it_runs_loses_only_what_was_before(
 async def test_a_file_that_is_removed_is_written_anew(
     server: ThrowawayServer, audit: Path, store: HistoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "SAVE_SECONDS", 0.1)
+    monkeypatch.setattr(history_keeper, "SAVE_SECONDS", 0.1)
     series = await series_on(server)
     store.save(series, an_hour_ago(), "begin")
     async with dashboard(server, audit, history=store) as driven:
@@ -254,9 +260,10 @@ async def test_a_file_that_is_removed_is_written_anew(
 async def test_where_nothing_can_be_written_that_is_told_once_and_all_else_works(
     server: ThrowawayServer, audit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "SAVE_SECONDS", 0.1)
+    monkeypatch.setattr(history_keeper, "SAVE_SECONDS", 0.1)
+    monkeypatch.chdir(tmp_path)  # a long path would leave no room for the reason
     (tmp_path / "file").write_text("")
-    store = HistoryStore(tmp_path / "file" / "history.sqlite3")
+    store = HistoryStore(Path("file") / "history.sqlite3")
     async with dashboard(server, audit, history=store) as driven:
         await driven.shows("the history is not kept", "Not a directory")
         await driven.press("escape")
@@ -264,7 +271,7 @@ async def test_where_nothing_can_be_written_that_is_told_once_and_all_else_works
         seen = driven.dashboard.seen.history
         before = seen.latest
         await wait_until(lambda: seen.latest is not before)
-        kept = driven.dashboard._keeping
+        kept = driven.dashboard._history_keeper
         assert kept is not None
         assert kept.notice == ""
         assert kept._is_told
@@ -277,8 +284,10 @@ async def test_a_notice_waits_until_another_is_read(
     store.path.write_text("garbage")
     async with dashboard(server, audit, history=store) as driven:
         driven.dashboard.say("something else")
-        await wait_until(lambda: driven.dashboard._keeping is not None and driven.dashboard._keeping._kept)
-        kept = driven.dashboard._keeping
+        await wait_until(
+            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
+        )
+        kept = driven.dashboard._history_keeper
         assert kept is not None
         driven.dashboard._tick()
         assert kept.notice
@@ -294,7 +303,9 @@ async def test_a_clock_that_was_set_back_while_pgtop_was_closed_is_overcome(
     series = await series_on(server)
     store.save(series, an_hour_ago(seconds=-86_400.0), "begin")
     async with dashboard(server, audit, history=store) as driven:
-        await wait_until(lambda: driven.dashboard._keeping is not None and driven.dashboard._keeping._kept)
+        await wait_until(
+            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
+        )
         assert max(point.sample.total for point in points(driven)) < 60
     past = store.load(series)
     assert past is not None
@@ -347,10 +358,10 @@ async def test_a_file_that_is_locked_for_a_moment_is_no_matter(
     """It is said where it stays so."""
     async with seat_on(target_of(server)) as seat:
         snapshot = await Poller(Probe(seat), 1.0).next()
-    seen = Seen(0.8)
+    seen = DashboardState(0.8)
     seen.take(snapshot, 1.0)
-    kept = Keeping(Busy(tmp_path / "history.sqlite3"), seen, target_of(server))
-    for _ in range(keeping.BUSY_TRIES - 1):
+    kept = HistoryKeeper(Busy(tmp_path / "history.sqlite3"), seen, target_of(server))
+    for _ in range(history_keeper.BUSY_TRIES - 1):
         await kept.finish()
         assert kept.notice == ""
     await kept.finish()
@@ -361,9 +372,9 @@ async def test_nothing_is_kept_before_there_is_something(
     server: ThrowawayServer, store: HistoryStore
 ) -> None:
     """An outage from the start writes no file."""
-    seen = Seen(0.8)
+    seen = DashboardState(0.8)
     seen.take(Outage("unreachable", "no answer", 1.0), 1.0)
-    kept = Keeping(store, seen, target_of(server))
+    kept = HistoryKeeper(store, seen, target_of(server))
     kept.polled()
     await kept.finish()
     assert not store.path.exists()
@@ -409,9 +420,9 @@ async def test_a_thread_that_fails_fails_where_it_is_waited_for() -> None:
         raise HistoryError("no")
 
     with pytest.raises(HistoryError):
-        await keeping.in_daemon_thread(fail)
+        await history_keeper.in_daemon_thread(fail)
     release = threading.Event()
-    waiting = asyncio.ensure_future(keeping.in_daemon_thread(release.wait))
+    waiting = asyncio.ensure_future(history_keeper.in_daemon_thread(release.wait))
     await asyncio.sleep(0)
     waiting.cancel()
     release.set()
@@ -427,9 +438,9 @@ async def test_where_no_thread_can_be_had_that_is_said(
 
     async with seat_on(target_of(server)) as seat:
         snapshot = await Poller(Probe(seat), 1.0).next()
-    seen = Seen(0.8)
+    seen = DashboardState(0.8)
     seen.take(snapshot, 1.0)
-    kept = Keeping(store, seen, target_of(server))
+    kept = HistoryKeeper(store, seen, target_of(server))
     monkeypatch.setattr(threading.Thread, "start", refuse)
     await kept.finish()
     assert "can't start new thread" in kept.notice

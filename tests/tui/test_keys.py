@@ -9,16 +9,17 @@ import pytest
 from textual import events
 from textual.widgets import Button, Input
 
+from pgtop.core.filter_sort import Column
 from pgtop.core.groups import GroupBy
-from pgtop.core.selection import Column
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui import dialogs
-from pgtop.tui.applications import ApplicationsTable
-from pgtop.tui.backends import BackendsTable
-from pgtop.tui.detail import DetailScreen
-from pgtop.tui.dialogs import PlanDialog, ReportDialog
-from pgtop.tui.graph import ConnectionGraph
-from pgtop.tui.help import HelpScreen
+from pgtop.tui.screens import plan_dialog
+from pgtop.tui.screens.detail import DetailScreen
+from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.plan_dialog import PlanDialog, ReportDialog
+from pgtop.tui.widgets.connection_graph import ConnectionGraph
+from pgtop.tui.widgets.groups_table import GroupsTable
+from pgtop.tui.widgets.sessions_table import SessionsTable
+from tests.postgres.targets import seat_on, target_of
 from tests.servers import session, sessions, wait_until
 from tests.tui.screens import Driven, dashboard
 
@@ -51,6 +52,25 @@ async def test_k_and_y_end_the_selected_and_nobody_else(server: ThrowawayServer,
         assert not await is_gone(other)
 
 
+async def test_k_ends_a_client_that_is_named_as_pgtop_is(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Another pgtop beside it is not ended by the same key."""
+    async with (
+        session(server, application_name="pgtop daemon@x") as one,
+        seat_on(target_of(server), "daemon") as other,
+        dashboard(server, tmp_path / "a") as driven,
+    ):
+        for pid, victims in ((one.get_server_pid(), [one.get_server_pid()]), (other.own_pid, [])):
+            await driven.select(pid)
+            await driven.press("K")
+            dialog = await driven.dialog()
+            assert [victim.backend.pid for victim in dialog.plan.victims] == victims
+            await driven.press("y" if victims else "n")
+            await wait_until(lambda: driven.app.screen is driven.dashboard)
+        await driven.shows("ended 1 session")
+        assert await is_gone(one)
+        assert (await other.fetch("SELECT 1"))[0][0] == 1
+
+
 @pytest.mark.parametrize("key", ["n", "escape", "enter"])
 async def test_no_ends_nobody(server: ThrowawayServer, tmp_path: Path, key: str) -> None:
     """n, Esc, and Enter on the button that has the focus."""
@@ -69,7 +89,7 @@ async def test_a_yes_before_the_plan_was_seen_is_dropped(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Typed ahead in one go, and again while the plan is new."""
-    monkeypatch.setattr(dialogs, "ARM_SECONDS", 3600.0)
+    monkeypatch.setattr(plan_dialog, "ARM_SECONDS", 3600.0)
     async with session(server) as one:
         async with dashboard(server, tmp_path / "a") as driven:
             await driven.select(one.get_server_pid())
@@ -94,7 +114,7 @@ async def test_nothing_says_yes_to_a_plan_that_has_just_been_painted(
             await wait_until(lambda: one.get_server_pid() in stale_pids(driven))
             await driven.press("S")
             dialog = await driven.dialog()
-            monkeypatch.setattr(dialogs, "ARM_SECONDS", 3600.0)
+            monkeypatch.setattr(plan_dialog, "ARM_SECONDS", 3600.0)
             plan = dialog.plan
             await driven.press("i")
             await wait_until(lambda: dialog.plan is not plan and math.isfinite(dialog._armed_at))
@@ -147,7 +167,7 @@ async def test_lower_case_k_only_moves(server: ThrowawayServer, tmp_path: Path) 
         await driven.press("end", "k", "k")
         await driven.pilot.pause(0.3)
         assert driven.app.screen is driven.dashboard
-        assert driven.dashboard._acting.is_busy is False
+        assert driven.dashboard._plan_actions.is_busy is False
 
 
 async def test_the_dialogs_plan_is_frozen(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -247,9 +267,9 @@ async def test_keys_that_look(server: ThrowawayServer, tmp_path: Path) -> None:
         await driven.press("r")
         assert table.sort_reversed
         await driven.press("g")
-        assert screen.query_one(ApplicationsTable).by is GroupBy.USER
+        assert screen.query_one(GroupsTable).by is GroupBy.USER
         await driven.press("g", "g", "g")
-        assert screen.query_one(ApplicationsTable).by is GroupBy.APPLICATION
+        assert screen.query_one(GroupsTable).by is GroupBy.APPLICATION
         graph = screen.query_one(ConnectionGraph)
         before = graph.window_seconds
         await driven.press("right_square_bracket")
@@ -296,7 +316,7 @@ async def test_enter_shows_all_of_a_backend_and_filters_by_group(
             assert isinstance(driven.app.screen, DetailScreen)
             await driven.shows("needle", "-the-end", "locks")
             await driven.press("escape", "tab")
-            table = driven.dashboard.query_one(ApplicationsTable)
+            table = driven.dashboard.query_one(GroupsTable)
             await wait_until(lambda: driven.dashboard.focused is not None)
             driven.dashboard.set_focus(table)
             key = next(row.key for row in table.rows if row.application == "needle")
@@ -492,7 +512,7 @@ async def test_eighty_columns_leave_out_wait_database_client_and_transaction_age
     async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
         await driven.shows("backends:")
         shown = {column.key for column, _ in driven.backends._laid_out}
-        assert {column.key for column in BackendsTable.COLUMNS} - shown == {
+        assert {column.key for column in SessionsTable.COLUMNS} - shown == {
             "wait",
             "database",
             "client",

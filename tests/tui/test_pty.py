@@ -122,7 +122,7 @@ async def test_a_fault_of_its_own_ends_it_in_one_line_without_a_traceback(
     """Nor does what was at hand just then reach the terminal: statements, as they came from the server."""
     faulty = f"""
 import sys
-from pgtop.cli import main
+from pgtop.commands.main import main
 from pgtop.tui.dashboard import DashboardScreen
 
 def fails(self):

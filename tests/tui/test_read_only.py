@@ -13,18 +13,18 @@ import msgspec
 import pytest
 from textual.pilot import OutOfBounds
 
-from pgtop.autoreaper import AutoReaper
-from pgtop.break_glass import Prepared, carry_out
-from pgtop.config import Config
-from pgtop.daemon import Daemon
-from pgtop.daemon_log import DaemonLog
+from pgtop.commands.break_glass.run import Prepared, carry_out
+from pgtop.commands.reap.run import reap
+from pgtop.daemon.daemon import Daemon
+from pgtop.daemon.log import DaemonLog
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ReadOnlyError
-from pgtop.reap import reap
-from pgtop.reaper import Reaper
+from pgtop.reaping.automatic import AutomaticReaper
+from pgtop.reaping.reaper import Reaper
+from pgtop.settings.config import Config
 from pgtop.tui import app
 from pgtop.tui.dashboard import ACTING_KEYS
-from pgtop.tui.glass import Glass
+from pgtop.tui.state.host_watch import HostWatch
 from tests.conftest import ServerFactory
 from tests.postgres.targets import target_of
 from tests.reaping import face_on
@@ -81,7 +81,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What the reapers are asked from now on, by name."""
     found: list[str] = []
     names = [(Reaper, name) for name in vars(Reaper) if name.startswith("plan_") or name == "run"]
-    for kind, name in (*names, (AutoReaper, "turn"), (AutoReaper, "holders")):
+    for kind, name in (*names, (AutomaticReaper, "turn"), (AutomaticReaper, "look")):
         whole = getattr(kind, name)
 
         def noted(*arguments: Any, _whole: Any = whole, _name: str = name, **options: Any) -> Any:
@@ -280,9 +280,9 @@ async def test_the_program_tells_its_reapers(
     """The one with a seat, and the one on the server's own host."""
 
     class App:
-        def __init__(self, *, reaper: Reaper, glass: Glass, **_: object) -> None:
+        def __init__(self, *, reaper: Reaper, host_watch: HostWatch, **_: object) -> None:
             assert reaper.read_only is read_only
-            assert glass._make_reaper(None).read_only is read_only  # type: ignore[arg-type]
+            assert host_watch._make_reaper(None).read_only is read_only  # type: ignore[arg-type]
             raise LookupError
 
     monkeypatch.setattr(app, "PgtopApp", App)

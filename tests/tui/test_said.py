@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from pgtop.core.filter_sort import Column
 from pgtop.core.groups import GroupBy
-from pgtop.core.selection import Column
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui import notices
-from pgtop.tui.applications import ApplicationsTable
-from pgtop.tui.help import help_lines
+from pgtop.tui.lines import notice
+from pgtop.tui.screens.help import help_lines
+from pgtop.tui.widgets.groups_table import GroupsTable
 from tests.reaping import face_on
 from tests.servers import session, sessions, wait_until
 from tests.tui.screens import dashboard
@@ -20,8 +20,8 @@ from tests.tui.screens import dashboard
 
 async def test_a_notice_is_folded_and_not_cut() -> None:
     long = "the server could not be asked who holds advisory locks: the connection to db1:5432 was lost: "
-    notice = notices.Notice(long + "nothing was ended; try again")
-    lines = ["".join(cell.text for cell in line) for line in notices.lines(notice, 80, 3)]
+    said = notice.Notice(long + "nothing was ended; try again")
+    lines = ["".join(cell.text for cell in line) for line in notice.lines(said, 80, 3)]
     assert all(cell_width(line) == 80 for line in lines)
     assert lines[0].endswith("Esc read ")
     assert lines[-1].rstrip().endswith("try again")
@@ -32,14 +32,14 @@ async def test_the_title_keeps_the_tags_whole(server: ThrowawayServer, tmp_path:
     async with sessions(server, 3), face_on(server, tmp_path / "a") as face:
         snapshot = await face.snapshot()
         rows = snapshot.backends[:1]
-        listed = notices.Listed(
+        listed = notice.Listed(
             chosen="an-application-with-a-long-name",
             filter="-state:idle and-more-words-than-one",
             column=Column.SESSION_AGE,
             tagged=frozenset(backend.id for backend in snapshot.backends),
             idle_after_seconds=0.0,
         )
-        title = "".join(cell.text for cell in notices.backends_title(snapshot, rows, listed, width))
+        title = "".join(cell.text for cell in notice.backends_title(snapshot, rows, listed, width))
         assert cell_width(title) <= width
         assert f"{len(snapshot.backends)} tagged, {len(snapshot.backends) - 1} of them not listed" in title
 
@@ -57,7 +57,7 @@ async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServe
     """And the filter's line goes when there is nothing in it."""
     async with session(server, application_name="one"), dashboard(server, tmp_path / "a") as driven:
         await driven.press("slash", *"app:one", "enter")
-        table = driven.dashboard.query_one(ApplicationsTable)
+        table = driven.dashboard.query_one(GroupsTable)
         for expected in (table, driven.backends, table):
             await driven.press("tab")
             assert driven.dashboard.focused is expected

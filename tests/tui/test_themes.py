@@ -11,8 +11,8 @@ from rich.segment import Segment
 from textual.command import CommandPalette
 from textual.theme import Theme
 
-from pgtop.config import Config
 from pgtop.demo.server import ThrowawayServer
+from pgtop.settings.config import Config
 from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
 from tests.conftest import ServerFactory
 from tests.filling import SMALL, full

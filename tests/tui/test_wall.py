@@ -7,10 +7,10 @@ from textual.pilot import Pilot
 
 from pgtop.core.alerts import Alert
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui.big import big, digits
-from pgtop.tui.dialogs import PlanDialog
-from pgtop.tui.graph import WINDOWS
+from pgtop.tui.lines.big_digits import big, digits
+from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.walling import NOTE_SECONDS
+from pgtop.tui.widgets.connection_graph import WINDOWS
 from tests.conftest import ServerFactory
 from tests.filling import SMALL, full
 from tests.postgres.targets import stopped, target_of
@@ -189,7 +189,7 @@ async def test_a_key_that_means_a_session_leads_to_the_list_and_does_no_more(
         assert not driven.dashboard.wall
         assert not driven.backends.tagged
         assert (driven.backends.sort_column, driven.backends.sort_reversed) == (column, reverse)
-        assert not driven.dashboard._acting.is_busy
+        assert not driven.dashboard._plan_actions.is_busy
         assert not driven.audit.exists()
         await driven.press("w")
         assert driven.dashboard.notice is None, "there is no list on the wall"

@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgtop.core.activity import Outage, Snapshot
+from pgtop.core.activity import Snapshot
 from pgtop.core.groups import GroupBy, group
-from pgtop.core.refusal import Limit
+from pgtop.core.outage import Limit, Outage
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui.big import big, width
-from pgtop.tui.panels import Standing
-from pgtop.tui.wall import LOW, figure_lines, state_of, top_count, top_lines
+from pgtop.tui.lines.big_digits import big, width
+from pgtop.tui.lines.panels import Standing
+from pgtop.tui.lines.wall import LOW, figure_lines, state_of, top_count, top_lines
 from tests.servers import create_role
 from tests.tui.test_head import holding, said, snapshot_of
 

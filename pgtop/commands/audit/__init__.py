@@ -1,0 +1,1 @@
+"""`pgtop audit`: reads the audit log back."""

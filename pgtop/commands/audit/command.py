@@ -1,0 +1,63 @@
+"""The command `pgtop audit`: its options, and what it prints."""
+
+from typing import Any, Final
+
+import click
+import msgspec
+
+from pgtop.commands.command import USUAL_NOTES, Command
+from pgtop.commands.options import (
+    audit_options,
+    other_options,
+)
+from pgtop.commands.terminal import (
+    show,
+    table_width,
+    warn,
+)
+from pgtop.errors import ExitCode, UsageError
+from pgtop.settings.config import Given
+from pgtop.settings.options import setting_options
+from pgtop.settings.resolve import config_of
+
+
+def _audit(context: click.Context, /, **_: Any) -> int:
+    from pgtop.commands.audit.report import Question, show_json, show_table
+
+    config = config_of(context)
+    path = config.audit_log
+    if path is None:
+        raise UsageError("an audit log on standard error cannot be read back", "give --audit-log PATH")
+    since: Given | None = context.params["since"]
+    # Not from the configuration: a filter there is for whom a sweep means, and would hide what was done.
+    applications: Given | None = context.params["applications"]
+    question = Question(
+        path,
+        named=context.params["audit_log"] is not None,
+        since_seconds=None if since is None else msgspec.convert(since.value, float),
+        applications=() if applications is None else msgspec.convert(applications.value, tuple[str, ...]),
+        hides_queries=config.hide_queries,
+    )
+    if context.params["json"]:
+        show_json(question, show, warn)
+    else:
+        show_table(question, table_width, show, warn)
+    return ExitCode.DONE
+
+
+AUDIT: Final = Command(
+    "audit",
+    callback=click.pass_context(_audit),
+    params=[
+        *audit_options(),
+        *setting_options({"applications", "audit_log", "hide_queries"}),
+        *other_options(show),
+    ],
+    help="""Read the audit log back: each session that was to be ended, or whose
+        statement was to be cancelled, the newest last, with what became of it.""",
+    examples=(
+        ("pgtop audit --since 1h", "the last hour"),
+        ("pgtop audit --application 'leaky*' --json", "one application's, for scripts"),
+    ),
+    notes=USUAL_NOTES,
+)

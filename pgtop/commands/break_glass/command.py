@@ -1,0 +1,270 @@
+"""The command `pgtop break-glass`: its options, its question, and what it prints.
+
+No driver and no screen is imported on the way: it runs on a sick host.
+"""
+
+import contextlib
+import gc
+import os
+import shlex
+import sys
+from typing import Any, Final
+
+import click
+import msgspec
+from msgspec.structs import replace
+
+from pgtop.commands.command import DURATIONS_NOTE, Command
+from pgtop.commands.options import json_option, other_options
+from pgtop.commands.terminal import (
+    confirm,
+    need_output,
+    run_until_sigterm,
+    show,
+    show_if_read,
+    show_outcome,
+    table_width,
+    warn,
+)
+from pgtop.core.host_policy import Ask
+from pgtop.core.text import printable
+from pgtop.errors import ExitCode, NotPermittedError, UsageError
+from pgtop.settings.config import Config, Given
+from pgtop.settings.option_types import OUTPUT, Duration, Fraction, Number, Option
+from pgtop.settings.options import AUDIT_KEYS, setting_options
+from pgtop.settings.resolve import config_of, refuse_read_only
+
+_WHICH: Final = "Which server"
+_HOW_MANY: Final = "How many"
+
+_LISTED: Final = AUDIT_KEYS | {
+    "emergency_idle_after_seconds",
+    "users",
+    "databases",
+    "addresses",
+    "protect_users",
+    "protect_databases",
+    "protect_addresses",
+    "max_per_sweep",
+    "read_only",
+}
+
+_LEAST_AGE_SECONDS: Final = 1.0
+
+_DESCRIPTORS: Final = 9
+"""File descriptors that it needs beside those that are open, whatever the number of victims; measured."""
+_ENOUGH_FILES: Final = 64
+
+
+def _options() -> list[click.Parameter]:
+    def which(*flags: str, help: str, **rest: Any) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option(flags, section=_WHICH, help=help, **rest)
+
+    def how_many(flag: str, help: str, **rest: Any) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option([flag], section=_HOW_MANY, help=help, **rest)
+
+    return [
+        which("-p", "--port", metavar="PORT", type=Number(), help="the server of this port"),
+        which("--socket-dir", metavar="PATH", help="the server whose socket lies there"),
+        which("--data-dir", metavar="PATH", help="the server of this data directory"),
+        how_many(
+            "--down-to",
+            "until the usage is below this (the line: 80%)",
+            metavar="FRACTION",
+            type=Fraction(),
+        ),
+        how_many("--count", "so many, the longest idle first", metavar="NUMBER", type=Number()),
+        how_many(
+            "--older-than",
+            "only idle for longer than this; Unix sockets are watched for so long",
+            metavar="DURATION",
+            type=Duration(),
+        ),
+        how_many(
+            "--stalled-logins",
+            "no session, but clients logging in for longer than this: all, or --count of them",
+            metavar="AGE",
+            type=Duration(),
+        ),
+        Option(["--dry-run"], section=OUTPUT, is_flag=True, help="show the plan, and end nobody"),
+        Option(["-y", "--yes"], section=OUTPUT, is_flag=True, help="end them without a question"),
+        json_option(),
+    ]
+
+
+def _break_glass(context: click.Context, /, **_: Any) -> int:
+    gc.disable()  # it is over in a moment, and what it imports is no garbage
+    _have_descriptors()
+    config = config_of(context)
+    dry_run, yes, as_json = (context.params[name] for name in ("dry_run", "yes", "json"))
+    ask, config = _wish(context, config)
+    _refuse_contradictions(config, dry_run=dry_run, yes=yes, as_json=as_json)
+    if not dry_run:
+        need_output()
+    from pgtop.commands.break_glass.run import carry_out, find, not_ended, prepare
+    from pgtop.commands.break_glass.table import render_answer, render_plan
+    from pgtop.core.json_text import json_line
+    from pgtop.postgres.host.servers import ClosedError, HostServer, Wanted
+    from pgtop.reaping.report import as_report
+
+    port: Given | None = context.params["port"]
+    wanted = Wanted(_number(port), context.params["socket_dir"], context.params["data_dir"])
+    server: HostServer | None = None
+    try:
+        server = find(wanted)
+        prepared = prepare(server, config.policy, ask, warn)
+        answer = not_ended(prepared, dry_run=dry_run)
+        if not as_json:
+            # Who said yes beforehand need not read the plan; whom a question is asked must.
+            tell = show_if_read if yes else show
+            tell(render_plan(prepared, table_width(), dry_run=dry_run))
+        if not dry_run and prepared.plan.victims:
+            prepared.check_rights()
+            if not yes and not _confirmed(len(prepared.plan.victims)):
+                warn("nobody was ended")
+                return ExitCode.DONE
+            answer = run_until_sigterm(carry_out(prepared, config))
+    except ClosedError as error:
+        raise NotPermittedError(error.problem, _again(error.uid, server.port if server else None)) from error
+    if answer.warning:
+        warn(answer.warning)
+
+    def told() -> str:
+        return json_line(as_report(answer)) if as_json else render_answer(prepared, answer, table_width())
+
+    if answer.report is not None:
+        return show_outcome(told, answer.exit_code)
+    show_if_read(told())
+    return answer.exit_code
+
+
+def _have_descriptors() -> None:
+    """Raise a low limit of file descriptors where that is allowed. Raises UsageError where too few are left.
+
+    Found out before anything is signalled: an event loop that runs out of them fails half-way.
+    """
+    import resource
+
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= now < _ENOUGH_FILES:
+        allowed = _ENOUGH_FILES if most < 0 else min(most, _ENOUGH_FILES)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    held: list[int] = []
+    try:
+        while len(held) < _DESCRIPTORS:
+            held.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        raise UsageError(
+            f"only {len(held)} more files can be opened ({error.strerror}), and {_DESCRIPTORS} are needed",
+            "raise the limit: ulimit -n 64",
+        ) from error
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+
+
+def _wish(context: click.Context, config: Config) -> tuple[Ask, Config]:
+    """How many of whom; the fraction of --down-to takes the line's place. Raises UsageError."""
+    down_to: Given | None = context.params["down_to"]
+    count = _number(context.params["count"])
+    older_than: Given | None = context.params["older_than"]
+    if down_to is not None and count is not None:
+        raise UsageError("--down-to and --count contradict each other", "give one of them")
+    if count is not None and count < 1:
+        raise UsageError("--count cannot be 0", "give a number from 1 on")
+    if down_to is not None:
+        fraction = msgspec.convert(down_to.value, float)
+        if not 0 < fraction <= 1:
+            raise UsageError(
+                f'{down_to.source} cannot be "{printable(down_to.written)}"',
+                "give more than 0 and at most 1, or a percentage such as 60%",
+            )
+        config = replace(config, warn_at=fraction)
+    stalled: Given | None = context.params["stalled_logins"]
+    for name, other in (("--down-to", down_to), ("--older-than", older_than)):
+        if stalled is not None and other is not None:
+            problem = f"--stalled-logins and {name} contradict each other: it ends no session"
+            raise UsageError(problem, "give one of them")
+    ask = Ask(count=count, older_than_seconds=_age(older_than), stalled_logins_seconds=_age(stalled))
+    return ask, config
+
+
+def _age(given: Given | None) -> float | None:
+    """A duration of at least a second. Raises UsageError."""
+    if given is None:
+        return None
+    age = msgspec.convert(given.value, float)
+    if age < _LEAST_AGE_SECONDS:
+        raise UsageError(f'{given.source} cannot be "{printable(given.written)}"', "give 1s or more")
+    return age
+
+
+def _number(given: Given | None) -> int | None:
+    return None if given is None else msgspec.convert(given.value, int)
+
+
+def _refuse_contradictions(config: Config, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    if not dry_run:
+        refuse_read_only(config)
+    if config.applications and "*" not in config.applications:
+        raise UsageError(
+            "a filter by application is in force, and a process does not tell its application",
+            "take it back with --application '*', and say whom with --user and --database",
+        )
+    if dry_run and yes:
+        raise UsageError("--dry-run and --yes contradict each other", "give one of them")
+    if as_json and not (dry_run or yes):
+        raise UsageError("--json asks no question", "give --dry-run or --yes with it")
+
+
+def _confirmed(number: int) -> bool:
+    whom = "this session" if number == 1 else f"these {number} sessions"
+    answer = confirm(f"End {whom}? [y/N] ")
+    if answer is None:
+        raise UsageError("there is no terminal to ask on, and nobody was ended", "give --yes to end them")
+    return answer
+
+
+def _again(uid: int, port: int | None) -> str:
+    """The same command line as the user that may do it."""
+    from pgtop.postgres.host.servers import user_name
+
+    words = ["sudo", *(["-u", user_name(uid)] if uid else []), "pgtop", *sys.argv[1:]]
+    if port is not None and not any(word.startswith(("-p", "--port", "--data-dir")) for word in words):
+        words += ["--port", str(port)]
+    return shlex.join(os.fsencode(word).decode("utf-8", "replace") for word in words)
+
+
+BREAK_GLASS: Final = Command(
+    "break-glass",
+    callback=click.pass_context(_break_glass),
+    params=[*_options(), *setting_options(_LISTED), *other_options(show)],
+    help="""On the database's own host, make room on a server that lets nobody in: no
+    connection is needed. Shows who holds the slots and a plan, then asks; ends the
+    longest idle sessions, by SIGTERM, until the usage is below the line. Linux only;
+    as root, or as the user that runs the server.""",
+    examples=(
+        ("sudo -u postgres pgtop break-glass", "show the plan, then ask"),
+        ("pgtop break-glass --port 5433 --dry-run", "one of several servers; end nobody"),
+        ("pgtop break-glass --down-to 60% --user web", "more room, of one user's sessions"),
+        ("pgtop break-glass --count 3 --yes", "three, without a question"),
+        ("pgtop break-glass --stalled-logins 10s", "clients that never finish their login"),
+    ),
+    notes=(
+        "Every option has its variable, such as PGTOP_DATA_DIR for --data-dir; a flag beats it.",
+        DURATIONS_NOTE,
+        (
+            "Over Unix sockets the idle age is a lower bound, shown as ≥ 3s: they are watched for 3 s, or "
+            "for --older-than. Applications, advisory locks and LISTEN are not seen from the host."
+        ),
+        (
+            "--stalled-logins terminates clients that stopped in the middle of their login, and no session. "
+            "A filter or a protection by user or database counts only where the client has sent the name."
+        ),
+        (
+            "Exit status: 0 done, or nobody to end; 1 unexpected, 2 usage, or the audit log cannot be "
+            "written, 3 no such server here, 5 not permitted (the command to run is named), 6 done in part."
+        ),
+    ),
+)

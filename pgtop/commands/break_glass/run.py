@@ -1,0 +1,107 @@
+"""The face of `pgtop break-glass`: a full server helped from its own host, without a slot or a driver.
+
+It finds the server, looks, watches Unix sockets where it must, and makes the plan; the shared reaper carries
+it out, by the host's hand.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from pgtop.audit.log import AuditLog, operator
+from pgtop.core.activity import IDLE
+from pgtop.core.host_policy import Ask, is_enough, plan_break_glass, plan_stalled_logins
+from pgtop.core.plan import Plan, ReapPolicy
+from pgtop.core.text import duration, plural
+from pgtop.errors import PgtopError, UsageError
+from pgtop.postgres.host.servers import HostServer, Wanted, find_server
+from pgtop.postgres.host.settings import ask_settings
+from pgtop.postgres.host.terminate import HostTerminator
+from pgtop.postgres.host.watcher import HostView, HostWatcher
+from pgtop.reaping.reaper import Reaper
+from pgtop.reaping.report import Answer
+from pgtop.settings.config import Config
+
+FACE: Final = "break-glass"
+
+_WATCHED_A_LITTLE_LONGER: Final = 0.05
+"""Seconds: a bound that is a hair too short would spare everybody."""
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A plan that is ready to be shown, and to be carried out."""
+
+    view: HostView
+    plan: Plan
+    watcher: HostWatcher
+
+    @property
+    def server(self) -> HostServer:
+        """The server that it is for."""
+        return self.watcher.server
+
+    def check_rights(self) -> None:
+        """Raises NotPermittedError where this user may not end the victims; nobody is signalled."""
+        HostTerminator(self.watcher).check_rights(self.plan)
+
+
+def find(wanted: Wanted) -> HostServer:
+    """The server of this host that is meant. Raises as `find_server` does, UsageError off Linux."""
+    if sys.platform != "linux":
+        raise UsageError(
+            "break-glass reads Linux's /proc, and this is no Linux", "run it on the server's host"
+        )
+    return find_server(wanted)
+
+
+def prepare(server: HostServer, policy: ReapPolicy, ask: Ask, tell: Callable[[str], None]) -> Prepared:
+    """The plan for a server; `tell` is told what is waited for.
+
+    Raises UsageError where the number of slots is not known and no number was asked for; else as
+    `HostWatcher` and its `look` do.
+    """
+    asked = ask_settings(server)
+    watcher = HostWatcher(server, asked.answers())
+    view = watcher.look()
+    if ask.stalled_logins_seconds is not None:
+        plan = plan_stalled_logins(view.snapshot, view.silent, policy, ask)
+        return Prepared(view, plan, watcher)
+    if ask.count is None and not view.has_limits:
+        raise UsageError(
+            "how many slots the server has could not be found out", "say how many to end: --count N"
+        )
+    plan = plan_break_glass(view.snapshot, policy, ask)
+    bounded = sum(each.idle_at_least and each.state == IDLE for each in view.snapshot.backends)
+    if bounded and not is_enough(plan, ask):
+        seconds = max(ask.watched_seconds, ask.older_than_seconds or 0)
+        tell(f"watching {plural(bounded, 'session')} on Unix sockets for {duration(seconds)}")
+        time.sleep(seconds + _WATCHED_A_LITTLE_LONGER)
+        view = watcher.look()
+        plan = plan_break_glass(view.snapshot, policy, ask)
+    return Prepared(view, plan, watcher)
+
+
+async def carry_out(prepared: Prepared, config: Config) -> Answer:
+    """Ends the plan's victims, and looks at what the usage is then.
+
+    Raises AuditError where the audit log cannot be written; nobody was ended then.
+    """
+    audit = AuditLog.configured(config)
+    person = operator(os.environ)
+    reaper = Reaper(HostTerminator(prepared.watcher), audit, FACE, person, read_only=config.read_only)
+    report = await reaper.run(prepared.plan)
+    try:
+        usage = (await asyncio.to_thread(prepared.watcher.look)).snapshot.usage
+    except (PgtopError, OSError):  # what was done is told all the same
+        usage = report.usage_after
+    return Answer(prepared.plan, report, dry_run=False, usage_after=usage)
+
+
+def not_ended(prepared: Prepared, *, dry_run: bool) -> Answer:
+    """The answer of a run that ended nobody."""
+    return Answer(prepared.plan, None, dry_run, prepared.plan.usage_after)

@@ -1,0 +1,135 @@
+"""What `pgtop break-glass` found, plans and did, as a table for people."""
+
+import os
+from typing import Final
+
+from pgtop.commands.break_glass.run import Prepared
+from pgtop.commands.text_table import TextColumn, moment, table_lines
+from pgtop.core.activity import MICROSECONDS, Backend, BackendId
+from pgtop.core.host_policy import UNSEEN
+from pgtop.core.labels import LOCAL, NO_DATABASE, NO_USER, client, idle_age, label, state
+from pgtop.core.plan import Spared, SparedFor, Victim
+from pgtop.core.text import clip, duration, folded, percent, plural, printable
+from pgtop.postgres.host.watcher import Connecting, HostView, logins_hint
+from pgtop.reaping.report import Answer
+from pgtop.reaping.wording import by_user_and_database, headline, outcome_sentence, spared_sentence
+
+_NOT_LISTED: Final = frozenset({SparedFor.ENOUGH, SparedFor.BEYOND_COUNT, SparedFor.BEYOND_MOST})
+"""Counted only: hundreds of them would push the plan off the screen that the question stands on."""
+
+
+def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
+    """What runs here, who is still connecting, and the plan, in lines of at most `width` cells."""
+    view, plan = prepared.view, prepared.plan
+    what = headline(plan)
+    lines = [*_server(prepared), _standing(view), *_connecting(view, width)]
+    if plan.stalled_logins_seconds is None:
+        lines += folded(logins_hint(view), width)
+    lines.append("")
+    lines += [f"dry run: {what}" if dry_run else what]
+    lines += [f"{number:>5}  {name}" for name, number in by_user_and_database(plan)]
+    spared = spared_sentence(plan)
+    lines += folded(spared, width) if spared else []
+    lines += [line for note in (UNSEEN, *view.notes) for line in folded(note, width)]
+    listed: list[Victim | Spared] = [
+        *plan.victims,
+        *(each for each in plan.spared if each.spared_for not in _NOT_LISTED),
+    ]
+    return _text([*lines, *_sessions(listed, prepared, None, width)], width)
+
+
+def render_answer(prepared: Prepared, answer: Answer, width: int) -> str:
+    """What became of the victims."""
+    report = answer.report
+    if report is None:
+        return ""
+    usage = f": {percent(answer.plan.usage_before)} → {percent(answer.usage_after)}"
+    done = outcome_sentence(report) + (usage if prepared.view.has_limits else "")
+    results = {result.victim.backend.id: (result.outcome.value, result.detail) for result in report.results}
+    return _text([done, *_sessions(answer.plan.victims, prepared, results, width)], width)
+
+
+def _text(lines: list[str], width: int) -> str:
+    return "".join(clip(line, width).rstrip() + "\n" for line in lines)
+
+
+def _server(prepared: Prepared) -> list[str]:
+    snapshot, server = prepared.view.snapshot, prepared.server
+    number = snapshot.server.version_num
+    version = f" · PostgreSQL {snapshot.server.version}" if number else ""
+    standby = " · standby" if snapshot.server.identity.in_recovery else ""
+    return [
+        f"port {server.port} · pid {server.pid}{version}{standby} · {moment(snapshot.taken_at)} UTC",
+        f"data directory {printable(os.fsencode(server.data_dir).decode('utf-8', 'replace'))}",
+    ]
+
+
+def _standing(view: HostView) -> str:
+    counts = view.snapshot.counts
+    states = f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}"
+    if not view.has_limits:
+        return f"{plural(counts.total, 'slot')} held, of how many is not known · {states}"
+    held = f"{counts.total} of {plural(view.snapshot.slots, 'slot')} held"
+    return f"{held} · {percent(view.snapshot.usage)} · {states}"
+
+
+def _connecting(view: HostView, width: int) -> list[str]:
+    """The clients that are not let in yet, and whether they hold slots."""
+    clients, now = view.connecting, view.snapshot.taken_at
+    if not clients:
+        return []
+    holding = view.snapshot.counts.starting
+    said = f"{plural(holding, 'slot')} held by clients that are still connecting"
+    silent = len(clients) - holding
+    ages = [duration((now - each.since) / MICROSECONDS) for each in clients]
+    table = [
+        TextColumn("  pid", [str(each.pid) for each in clients], "right"),
+        TextColumn("phase", [printable(each.phase) for each in clients]),
+        TextColumn("since", ages, "right"),
+        TextColumn("client", [_where(each) for each in clients]),
+        TextColumn("user and database", [printable(each.names) for each in clients], widest=60),
+    ]
+    return [f"{said}, {silent} more silent so far" if silent else said, *table_lines(table, width)]
+
+
+def _where(each: Connecting) -> str:
+    if each.address is None:
+        return LOCAL
+    return printable(f"{each.address}:{each.port}")
+
+
+def _sessions(
+    sessions: list[Victim | Spared] | tuple[Victim, ...],
+    prepared: Prepared,
+    results: dict[BackendId, tuple[str, str]] | None,
+    width: int,
+) -> list[str]:
+    if not sessions:
+        return []
+    backends = [each.backend for each in sessions]
+    now = prepared.plan.taken_at
+    marks, why = [], []
+    for each in sessions:
+        mark = "spared" if isinstance(each, Spared) else "would end"
+        reason = each.reason
+        if results is not None:
+            mark, detail = results[each.backend.id]
+            reason = detail or reason
+        marks.append(mark)
+        why.append(printable(reason))
+    columns = [
+        TextColumn("", marks),
+        TextColumn("pid", [str(backend.pid) for backend in backends], "right"),
+        TextColumn("user", [label(backend.usename, NO_USER) for backend in backends], widest=24),
+        TextColumn("database", [_database(backend) for backend in backends], widest=20),
+        TextColumn("client", [client(backend) for backend in backends], drop=2),
+        TextColumn("state", [state(backend) for backend in backends], drop=1),
+        TextColumn("idle age", [idle_age(backend, now) for backend in backends], "right"),
+        TextColumn("why", why, widest=200),
+    ]
+    return ["", *table_lines(columns, width)]
+
+
+def _database(backend: Backend) -> str:
+    """The database; where it cannot be told from the user, the user's column has both."""
+    return "?" if backend.readings else label(backend.datname, NO_DATABASE)

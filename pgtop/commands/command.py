@@ -1,0 +1,123 @@
+"""The shape of a command: its help in sections with examples, and its name found among the arguments."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import click
+
+from pgtop.errors import UsageError
+from pgtop.settings.option_types import Option
+
+VARIABLES_NOTE: Final = (
+    "Every option has its variable, such as PGTOP_WARN_AT for --warn-at; a flag beats it. "
+    "PGHOST, PGPASSWORD, ~/.pgpass and the rest of libpq's count as for psql."
+)
+DURATIONS_NOTE: Final = "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d."
+USUAL_NOTES: Final = (
+    VARIABLES_NOTE,
+    DURATIONS_NOTE,
+    "Exit status: 0 done, 1 unexpected, 2 usage, 3 cannot connect, 4 no slot left, 5 not permitted.",
+)
+"""The notes of most commands: variables, durations, and the exit status."""
+
+
+class Command(click.Command):
+    """A command whose help has sections and examples, and whose errors name the mend."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        examples: Sequence[tuple[str, str]],
+        notes: Sequence[str],
+        commands: Sequence[tuple[str, str]] = (),
+        **rest: Any,
+    ) -> None:
+        super().__init__(name, add_help_option=False, **rest)
+        self.commands = commands
+        """All commands with what they do, for the help of the first of them."""
+        self.examples = examples
+        """Command lines with what they do."""
+        self.notes = notes
+        """Paragraphs at the end of the help."""
+        self.allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click's, but for what is said of an argument too many."""
+        rest = super().parse_args(ctx, args)
+        if rest:
+            # Not repeated: an unquoted CONNINFO may have a password in any of its words.
+            if "conninfo" not in ctx.params:
+                raise UsageError("an argument too many", f"{ctx.command_path} takes none")
+            mend = 'quote a CONNINFO with blanks ("host=db1 dbname=shop"), and name the role with -U'
+            raise UsageError(f"an argument too many for {ctx.command_path}", mend)
+        return rest
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands and examples, then the options by section."""
+        for title, lines in (("Commands", self.commands), ("Examples", self.examples)):
+            if lines:
+                with formatter.section(title):
+                    formatter.write_dl(lines, col_max=44)
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for option in self.get_params(ctx):
+            record = option.get_help_record(ctx)
+            if record and isinstance(option, Option):
+                sections.setdefault(option.section, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The notes."""
+        for note in self.notes:
+            formatter.write_paragraph()
+            formatter.write_text(note)
+
+
+def split_command(
+    arguments: Sequence[str], commands: Mapping[str, click.Command], otherwise: click.Command
+) -> tuple[click.Command, list[str]]:
+    """The command that is named, wherever its name stands, and the arguments without the name.
+
+    The first argument that is neither an option nor an option's value is the command's name, if it is one;
+    after `--` nothing is. Which options take a value is the commands' own knowledge.
+
+    >>> snapshot = click.Command("snapshot", params=[click.Option(["-h", "--host"])])
+    >>> command, rest = split_command(["-h", "db1", "snapshot", "shop"], {"snapshot": snapshot}, snapshot)
+    >>> command.name, rest
+    ('snapshot', ['-h', 'db1', 'shop'])
+    """
+    with_value = {
+        flag
+        for command in (*commands.values(), otherwise)
+        for option in command.params
+        if isinstance(option, click.Option) and not option.is_flag
+        for flag in option.opts
+    }
+    position = 0
+    while position < len(arguments):
+        argument = arguments[position]
+        if argument == "--":
+            break
+        if argument in commands:
+            return commands[argument], [*arguments[:position], *arguments[position + 1 :]]
+        if not argument.startswith("-") or argument == "-":
+            break
+        position += 2 if _takes_the_next(argument, with_value) else 1
+    return otherwise, list(arguments)
+
+
+def _takes_the_next(argument: str, with_value: set[str]) -> bool:
+    """True where an option's value is the argument after it.
+
+    >>> flags = {"-h", "--host"}
+    >>> [_takes_the_next(a, flags) for a in ("-h", "--host", "-wh", "-hdb1", "--host=db1", "-w")]
+    [True, True, True, False, False, False]
+    """
+    if argument.startswith("--"):
+        return argument in with_value
+    for index, letter in enumerate(argument[1:], start=1):
+        if f"-{letter}" in with_value:
+            return index == len(argument) - 1
+    return False

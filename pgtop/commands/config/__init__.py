@@ -1,0 +1,1 @@
+"""`pgtop config`: prints the settings in force and where each comes from."""

@@ -1,0 +1,80 @@
+"""What `pgtop config` prints: each setting in force, and where its value came from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from pgtop.core.masking import masked
+from pgtop.core.text import printable
+from pgtop.settings.config import Config, Given
+from pgtop.settings.file import file_keys
+
+DEFAULT = "default"
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One setting in force."""
+
+    value: object
+    source: str
+    """The flag, the variable, the file with the key, or `default`."""
+
+
+def lines(config: Config, given: Mapping[str, Given], rescue: str | None) -> dict[str, Line]:
+    """By the key that a file has; durations in seconds, sizes in bytes.
+
+    `rescue` is where the rescue role would connect and as whom: its conninfo may hold a password.
+    """
+    found = {}
+    for key, option in file_keys().items():
+        field = option.name or key
+        value = getattr(config, field)
+        if field == "rescue":
+            value = rescue
+        if field == "audit_log":
+            value = "-" if value is None else str(value)
+        if field == "history":
+            value = False if value is None else str(value)
+        if isinstance(value, str):  # an alert's command may have a password among its arguments
+            value = masked(value)
+        found[key] = Line(value, given[field].source if field in given else DEFAULT)
+    return found
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The JSON: its fields and the order of them are a contract."""
+
+    schema: int
+    server: str
+    """Where it would connect, and as whom."""
+    file: str
+    settings: dict[str, Line]
+
+
+def report(server: str, path: Path, settings: dict[str, Line]) -> Report:
+    """The same as one JSON object."""
+    return Report(1, server, str(path), settings)
+
+
+def render(server: str, path: Path, settings: Mapping[str, Line]) -> str:
+    """The table."""
+    rows = [(key, _shown(key, line.value), line.source) for key, line in settings.items()]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    table = [f"{key:<{widths[0]}}  {value:<{widths[1]}}  {printable(source)}" for key, value, source in rows]
+    there = "" if path.exists() else " (not there)"
+    return "\n".join((f"server: {printable(server)}", f"file: {printable(str(path))}{there}", "", *table, ""))
+
+
+def _shown(key: str, value: object) -> str:
+    """A value as one would write it."""
+    field = file_keys()[key].name or key
+    if field.endswith("_seconds") and isinstance(value, int | float):
+        return f"{value:g}s"
+    if value is None or value == ():
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
+    return printable(", ".join(value) if isinstance(value, tuple) else str(value))

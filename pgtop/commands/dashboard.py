@@ -1,0 +1,75 @@
+"""The command `pgtop` itself: the dashboard."""
+
+import gc
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pgtop.commands.command import USUAL_NOTES, Command
+from pgtop.commands.options import (
+    connection_options,
+    other_options,
+)
+from pgtop.commands.password import with_password
+from pgtop.commands.terminal import (
+    need_terminal,
+    show,
+)
+from pgtop.settings.config import Config
+from pgtop.settings.options import SCREENING, setting_options
+from pgtop.settings.resolve import config_of, target_of
+
+if TYPE_CHECKING:
+    from pgtop.postgres.conninfo.target import Target
+
+
+def _dashboard(context: click.Context, /, **_: Any) -> int:
+    config = config_of(context)
+    target = target_of(context)
+    need_screen(config, "use pgtop snapshot")
+    return open_dashboard(context, target, config)
+
+
+def need_screen(config: Config, instead: str) -> None:
+    """Raises UsageError where the dashboard cannot be opened, before anything else is begun."""
+    if config.on_alert is not None:
+        from pgtop.tui.alerts.command_hook import command_words
+
+        command_words(config.on_alert)
+    need_terminal("the dashboard", instead)
+
+
+def open_dashboard(context: click.Context, target: "Target", config: Config) -> int:
+    gc.disable()  # until the first frame is painted: what is imported for it is no garbage
+    from pgtop.tui.app import run_dashboard
+
+    return with_password(context, target, lambda known: run_dashboard(known, config))
+
+
+DASHBOARD: Final = Command(
+    "pgtop",
+    callback=click.pass_context(_dashboard),
+    params=[*connection_options(), *setting_options(SCREENING), *other_options(show)],
+    help="""See who holds a PostgreSQL server's connections, and end exactly the
+    sessions you see. CONNINFO is a URI, key=value pairs or a database's name, as
+    psql takes them.""",
+    commands=(
+        ("pgtop", "the dashboard"),
+        ("pgtop snapshot", "one look, as a table or as JSON"),
+        ("pgtop reap", "end what is idle for too long, once or as a daemon"),
+        ("pgtop doctor", "would you get in when it is full, and could you make room"),
+        ("pgtop break-glass", "on the server's own host, when it lets nobody in"),
+        ("pgtop audit", "who was ended, when, why and by whom"),
+        ("pgtop config", "the settings in force, and where each comes from"),
+        ("pgtop demo", "the dashboard on a throw-away server that fills up"),
+        ("pgtop docs", "this program's manual, page by page"),
+    ),
+    examples=(
+        ("pgtop -h db1", "the dashboard of db1"),
+        ("pgtop postgresql://ops@db1:5433/shop", "another port, role and database"),
+        ("pgtop snapshot -h db1 --json", "for scripts"),
+        ("pgtop @prod", "the server [servers.prod] of the configuration file"),
+        ("pgtop -d snapshot", "a database that is named as a command"),
+    ),
+    notes=USUAL_NOTES,
+)

@@ -1,0 +1,1 @@
+"""`pgtop doctor`: says whether a role gets in at a full server, and could make room."""

@@ -1,0 +1,150 @@
+"""The face of `pgtop doctor`: would this role get in when no slot is left, and could it then make room?
+
+The structs are the JSON's schema: their fields and the order of them are a contract.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from pgtop.core.doctor.checkup import Checkup
+from pgtop.core.doctor.verdicts import Diagnosis, diagnose
+from pgtop.postgres.checkup import check_up, checkup_seat
+from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors import FullError, LimitReachedError
+from pgtop.postgres.session.enter import enter
+
+SCHEMA: Final = 1
+
+
+class ServerReport(msgspec.Struct, frozen=True):
+    """Which server."""
+
+    host: str
+    port: int
+    version_num: int
+    in_recovery: bool
+    slots: int
+
+
+class FindingReport(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    topic: str
+    status: str
+    said: str
+    mend: str
+    """SQL and SQL comments, a line each; "" where nothing is to be mended."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """All that is to be said."""
+
+    schema: int
+    server: ServerReport
+    role: str
+    database: str
+    gets_in_at_full: bool
+    gets_in_at_full_why: str
+    may_reap: bool
+    may_reap_why: str
+    findings: tuple[FindingReport, ...]
+    rescue: "Report | UnsetType" = UNSET
+    """The same of the rescue role, where there is one."""
+    refused: str | UnsetType = UNSET
+    """What refuses the ordinary role at this moment; all else is then the rescue role's."""
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """The facts of one role, and what is to be said of them."""
+
+    checkup: Checkup
+    diagnosis: Diagnosis
+
+
+class Examination(msgspec.Struct, frozen=True):
+    """What is to be said of the ordinary role and of the rescue role."""
+
+    first: Examined
+    """Of the ordinary role; of the rescue role where the ordinary one is refused at this moment."""
+    rescue: Examined | None = None
+    """Of the rescue role, beside the ordinary one's."""
+    refused: str = ""
+    """Why the ordinary role's is missing."""
+
+    @property
+    def is_well(self) -> bool:
+        """Whether one of them would get in when no slot is left, and may then make room."""
+        return any(each is not None and each.diagnosis.is_well for each in (self.first, self.rescue))
+
+
+async def examine(
+    target: Target, warn_at: float, wait_seconds: float = 0.0, tell: Callable[[str], None] = lambda _: None
+) -> Examination:
+    """The facts of a target and of its rescue role, by one connection after the other, each given up again.
+
+    `wait_seconds` and `tell` are `entry.enter`'s. Raises PgtopError: FullError where the server has no slot
+    left for either role, which answers the question.
+    """
+    ordinary = msgspec.structs.replace(target, rescue=None)
+    try:
+        first = await _examine(ordinary, warn_at, 0.0 if target.rescue else wait_seconds, tell)
+    except (FullError, LimitReachedError) as error:
+        if target.rescue is None:
+            raise
+        rescue = await _examine(target.rescue, warn_at, wait_seconds, tell)
+        return Examination(rescue, refused=error.problem)
+    if target.rescue is None:
+        return Examination(first)
+    return Examination(first, await _examine(target.rescue, warn_at, wait_seconds, tell))
+
+
+async def _examine(
+    target: Target, warn_at: float, wait_seconds: float, tell: Callable[[str], None]
+) -> Examined:
+    seat = checkup_seat(target)
+    await enter(seat, wait_seconds, tell)
+    try:
+        checkup = await check_up(seat)
+    except DRIVER_ERRORS as error:
+        raise answer_error(error) from error
+    finally:
+        await seat.release()
+    return Examined(checkup, diagnose(checkup, warn_at))
+
+
+def report(examination: Examination) -> Report:
+    """The same in the words of the JSON."""
+    rescue = examination.rescue
+    return msgspec.structs.replace(
+        _report(examination.first),
+        rescue=UNSET if rescue is None else _report(rescue),
+        refused=examination.refused or UNSET,
+    )
+
+
+def _report(examined: Examined) -> Report:
+    checkup, diagnosis = examined.checkup, examined.diagnosis
+    server = checkup.server
+    return Report(
+        schema=SCHEMA,
+        server=ServerReport(
+            host=server.host,
+            port=server.port,
+            version_num=server.version_num,
+            in_recovery=server.identity.in_recovery,
+            slots=server.limits.slots,
+        ),
+        role=checkup.account.login.name,
+        database=checkup.account.database.name,
+        gets_in_at_full=diagnosis.gets_in_at_full.yes,
+        gets_in_at_full_why=diagnosis.gets_in_at_full.why,
+        may_reap=diagnosis.may_reap.yes,
+        may_reap_why=diagnosis.may_reap.why,
+        findings=tuple(
+            FindingReport(each.topic, each.status, each.said, each.mend) for each in diagnosis.findings
+        ),
+    )

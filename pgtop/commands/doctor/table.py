@@ -1,0 +1,54 @@
+"""What `pgtop doctor` prints for people: the verdicts, then the findings, the worst first, with mends."""
+
+from typing import Final
+
+from pgtop.commands.doctor.examination import Examination, Examined
+from pgtop.core.doctor.findings import Finding
+from pgtop.core.doctor.verdicts import Verdict
+from pgtop.core.text import folded, printable
+
+_STATUS_CELLS: Final = 6
+_MEND_CELLS: Final = 8
+_WORST_FIRST: Final = {"bad": 0, "warn": 1, "ok": 2}
+_LEAST_WIDTH: Final = 40
+
+
+def render(examination: Examination, width: int) -> str:
+    """The whole text, in lines of at most `width` cells; a line of a mend is whole however long it is."""
+    room = max(width, _LEAST_WIDTH)
+    lines: list[str] = []
+    if examination.refused:
+        lines += folded(f"the ordinary role is refused at this moment: {examination.refused}", room)
+        lines += ["", "the rescue role", ""]
+    lines += _examined(examination.first, room)
+    if examination.rescue is not None:
+        lines += ["", "the rescue role", "", *_examined(examination.rescue, room)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _examined(examined: Examined, room: int) -> list[str]:
+    checkup, diagnosis = examined.checkup, examined.diagnosis
+    account, server = checkup.account, checkup.server
+    head = f"{printable(server.address)} · role {account.login.shown} · database {account.database.shown}"
+    lines = [*folded(head, room), *_verdict("gets in at 100%", diagnosis.gets_in_at_full, room)]
+    lines += [*_verdict("may reap", diagnosis.may_reap, room), ""]
+    for finding in sorted(diagnosis.findings, key=lambda each: _WORST_FIRST[each.status]):
+        lines += _finding(finding, room)
+    return lines
+
+
+def _verdict(question: str, verdict: Verdict, width: int) -> list[str]:
+    answer = f"yes, {verdict.why}" if verdict.yes else f"NO, see {' and '.join(verdict.topics)} below"
+    return _hanging("", f"{question}: {answer}", width)
+
+
+def _finding(finding: Finding, width: int) -> list[str]:
+    said = _hanging(finding.status, f"{finding.topic}: {finding.said}", width)
+    return [*said, *(f"{'':{_MEND_CELLS}}{line}" for line in finding.mend.splitlines())]
+
+
+def _hanging(word: str, text: str, width: int) -> list[str]:
+    """A text whose further lines stand under the first one's; without a word it begins at the edge."""
+    first, *rest = folded(text, width - _STATUS_CELLS)
+    begin = f"{word:<{_STATUS_CELLS}}{first}" if word else first
+    return [begin, *(f"{'':{_STATUS_CELLS}}{line}" for line in rest)]

@@ -1,0 +1,27 @@
+"""All commands by name.
+
+The one place that knows them all. What a command runs is imported inside it, so that `pgtop --version` is
+quick, and `pgtop snapshot` needs no screen.
+"""
+
+from typing import Final
+
+from pgtop.commands.audit.command import AUDIT
+from pgtop.commands.break_glass.command import BREAK_GLASS
+from pgtop.commands.config.command import CONFIG
+from pgtop.commands.demo import DEMO
+from pgtop.commands.docs import DOCS
+from pgtop.commands.doctor.command import DOCTOR
+from pgtop.commands.reap.command import REAP
+from pgtop.commands.snapshot.command import SNAPSHOT
+
+COMMANDS: Final = {
+    "snapshot": SNAPSHOT,
+    "doctor": DOCTOR,
+    "reap": REAP,
+    "break-glass": BREAK_GLASS,
+    "audit": AUDIT,
+    "config": CONFIG,
+    "demo": DEMO,
+    "docs": DOCS,
+}

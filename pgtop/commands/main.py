@@ -1,0 +1,89 @@
+"""Reads a command line, hands over to the command it names, and tells what went wrong in one line.
+
+The one place that prints errors.
+"""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import click
+
+from pgtop.commands.command import split_command
+from pgtop.commands.dashboard import DASHBOARD
+from pgtop.commands.index import COMMANDS
+from pgtop.commands.terminal import ReaderGoneError, hold_standard_descriptors, leave_on_sigterm, warn
+from pgtop.errors import ExitCode, PgtopError, UsageError
+from pgtop.settings.option_types import Option
+
+DEBUG_VARIABLE: Final = "PGTOP_DEBUG"
+
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""What shells make of a program ended by Ctrl-C; SIGTERM, which is sent on purpose, is 0."""
+
+
+def main() -> NoReturn:
+    """Runs the command line of this process, and exits."""
+    hold_standard_descriptors()
+    if not os.environ.get(DEBUG_VARIABLE):
+        # asyncio tells of a connection that broke when nobody waited for it any more.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line; gives the exit status, with every error told on standard error."""
+    leave_on_sigterm()
+    try:
+        return _run(arguments)
+    except PgtopError as error:
+        _trace()
+        warn(str(error))
+        return error.exit_code
+    except ReaderGoneError:
+        return ExitCode.DONE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the one place where a fault of our own becomes a line
+        _trace()
+        warn(f"unexpected error: {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)")
+        return ExitCode.UNEXPECTED
+
+
+def _run(arguments: Sequence[str]) -> int:
+    command, rest = split_command(arguments, COMMANDS, DASHBOARD)
+    path = "pgtop" if command is DASHBOARD else f"pgtop {command.name}"
+    try:
+        with command.make_context(path, rest) as context:
+            return int(command.invoke(context))
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        raise _usage_error(error, path) from error
+
+
+def _trace() -> None:
+    """The traceback, for who asked for it: its text may come from a server, too."""
+    if os.environ.get(DEBUG_VARIABLE):
+        for line in traceback.format_exc().splitlines():
+            warn(line.replace("    ", "  "))
+
+
+def _usage_error(error: click.ClickException, path: str) -> UsageError:
+    """What click refuses, in one line with the mend."""
+    problem = error.format_message()
+    option = getattr(error, "param", None)
+    if isinstance(error, click.NoSuchOption):
+        close = error.possibilities
+        problem = f"no such option: {error.option_name}" + (f" (did you mean {close[0]}?)" if close else "")
+    elif isinstance(error, click.BadParameter) and isinstance(option, Option):
+        # What was given for a yes or no is not repeated: PGTOP_PASSWORD may hold a password by mistake.
+        said = "takes 1 for yes or 0 for no" if option.is_flag else error.message
+        problem = f"{option.source(error.ctx)}: {said}"
+    else:
+        problem = problem[:1].lower() + problem[1:]
+    return UsageError(problem.rstrip("."), f"try {path} --help")

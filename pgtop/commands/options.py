@@ -1,0 +1,119 @@
+"""The options that commands share."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from pgtop import __version__
+from pgtop.settings.option_types import CONNECTION, OTHER, OUTPUT, SERVER, Duration, Option, Port
+
+
+def connection_options() -> list[click.Parameter]:
+    """CONNINFO and the options that say which server to reach and as whom, as psql has them."""
+
+    def option(*flags: str, help: str, **rest: Any) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option(flags, section=CONNECTION, help=help, **rest)
+
+    return [
+        click.Argument(["conninfo"], required=False, metavar="[CONNINFO]"),
+        option("-h", "--host", metavar="HOST", help="host name, address, or socket directory"),
+        option("-p", "--port", metavar="PORT", type=Port(), help="port"),
+        option("-U", "--username", metavar="ROLE", help="role to connect as"),
+        option("-d", "--dbname", metavar="DBNAME", help="database, or a CONNINFO"),
+        option("--service", metavar="NAME", help="entry of the connection service file"),
+        option("-w", "--no-password", is_flag=True, help="never ask for a password"),
+        option("-W", "--password", is_flag=True, help="ask for a password first"),
+    ]
+
+
+def reap_options() -> list[click.Parameter]:
+    """What `pgtop reap` does with its plan."""
+
+    def flag(name: str, help: str) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option([name], section=OUTPUT, is_flag=True, help=help)
+
+    return [
+        flag("--dry-run", "show the plan, and end nobody"),
+        flag("--always", "sweep whatever the usage"),
+        flag("--watch", "go on: the daemon, until a signal"),
+        json_option(),
+    ]
+
+
+def json_option() -> click.Parameter:
+    """--json."""
+    return Option(["--json"], section=OUTPUT, is_flag=True, help="one JSON object instead of a table")
+
+
+def audit_options() -> list[click.Parameter]:
+    """What of the audit log is shown."""
+    return [
+        Option(["--json"], section=OUTPUT, is_flag=True, help="JSON lines, one for each session"),
+        Option(
+            ["--since"],
+            section=OUTPUT,
+            type=Duration(),
+            metavar="DURATION",
+            help="only what was done in the last 30min, 1h, 2d",
+        ),
+    ]
+
+
+def demo_options() -> list[click.Parameter]:
+    """What the demo's server and workload are like."""
+    return [
+        Option(
+            ["--max-connections"],
+            section=SERVER,
+            type=int,
+            default=60,
+            metavar="NUMBER",
+            help="the server's max_connections (60)",
+        ),
+        Option(
+            ["--leak-every"],
+            section=SERVER,
+            type=Duration(),
+            default="2s",
+            metavar="DURATION",
+            help="time between two leaked sessions (2s)",
+        ),
+        Option(
+            ["--no-dashboard"],
+            section=SERVER,
+            is_flag=True,
+            help="print the connection URI instead, until Ctrl-C or a signal",
+        ),
+    ]
+
+
+def other_options(show: Callable[[str], None]) -> list[click.Parameter]:
+    """--help and --version; `show` prints what they have to say."""
+
+    def tell(text: Callable[[click.Context], str]) -> Callable[[click.Context, click.Parameter, bool], None]:
+        def callback(context: click.Context, _: click.Parameter, asked: bool) -> None:
+            if asked and not context.resilient_parsing:
+                show(text(context) + "\n")
+                context.exit()
+
+        return callback
+
+    def option(*flags: str, help: str, callback: Any) -> click.Parameter:  # noqa: A002 - click's own word
+        return Option(
+            flags,
+            section=OTHER,
+            has_variable=False,
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            help=help,
+            callback=callback,
+        )
+
+    return [
+        option("-?", "--help", help="show this and exit", callback=tell(lambda context: context.get_help())),
+        option(
+            "--version", help="show the version and exit", callback=tell(lambda _: f"pgtop {__version__}")
+        ),
+    ]

@@ -1,0 +1,46 @@
+"""Runs a command that connects, and asks for a password where one is needed."""
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from click.core import ParameterSource
+from msgspec.structs import replace
+
+from pgtop.commands.terminal import ask_password, can_ask, run_until_sigterm
+from pgtop.errors import UsageError
+
+if TYPE_CHECKING:
+    from pgtop.postgres.conninfo.target import Target
+
+
+_Answer = TypeVar("_Answer")
+
+
+def with_password(
+    context: click.Context, target: "Target", face: Callable[["Target"], Coroutine[Any, Any, _Answer]]
+) -> _Answer:
+    """Runs a face that connects; asks for the password before (-W), or once when the server asks for it."""
+    never, first = _password_flags(context)
+    if first:
+        target = replace(target, password=ask_password(target.user))
+    from pgtop.postgres.errors import PasswordNeededError
+
+    try:
+        return run_until_sigterm(face(target))
+    except PasswordNeededError:
+        if never or not can_ask():
+            raise
+    return run_until_sigterm(face(replace(target, password=ask_password(target.user))))
+
+
+def _password_flags(context: click.Context) -> tuple[bool, bool]:
+    """Whether -w and whether -W holds; a flag beats a variable. Raises UsageError where both do."""
+    never, first = context.params.get("no_password", False), context.params.get("password", False)
+    if never and first:
+        by_flag = ParameterSource.COMMANDLINE
+        sources = [context.get_parameter_source(name) is by_flag for name in ("no_password", "password")]
+        if sources[0] == sources[1]:
+            raise UsageError("-w and -W contradict each other", "give one of them")
+        never, first = sources
+    return never, first

@@ -1,0 +1,1 @@
+"""`pgtop reap`: terminates stale sessions, once or as a daemon."""

@@ -1,0 +1,110 @@
+"""The command `pgtop reap`, once or as a daemon: its options, and what it prints."""
+
+import sys
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from pgtop.commands.command import USUAL_NOTES, Command
+from pgtop.commands.options import (
+    connection_options,
+    other_options,
+    reap_options,
+)
+from pgtop.commands.password import with_password
+from pgtop.commands.terminal import (
+    need_output,
+    show,
+    show_if_read,
+    show_outcome,
+    table_width,
+    warn,
+)
+from pgtop.errors import UsageError
+from pgtop.settings.config import Config
+from pgtop.settings.options import REAPING, setting_options
+from pgtop.settings.resolve import config_of, refuse_read_only, target_of
+
+if TYPE_CHECKING:
+    from pgtop.postgres.conninfo.target import Target
+
+_REAP_STATUS: Final = (
+    "Exit status: 0 done, or nothing to do; 1 unexpected, 2 usage, or the audit log cannot be written, "
+    "3 cannot connect, 4 no slot left, 5 nobody could be ended for want of permission, 6 done in part."
+)
+
+
+def _reap(context: click.Context, /, **_: Any) -> int:
+    config = config_of(context)
+    target = target_of(context)
+    if not context.params["dry_run"]:
+        refuse_read_only(config)
+    if context.params["watch"]:
+        return _watch(context, target, config)
+    from pgtop.commands.reap.run import reap
+    from pgtop.commands.reap.table import render
+    from pgtop.core.json_text import json_line
+    from pgtop.reaping.report import as_report
+
+    dry_run, always = context.params["dry_run"], context.params["always"]
+    if not dry_run:
+        need_output()
+    answer = with_password(
+        context, target, lambda known: reap(known, config, dry_run=dry_run, always=always, tell=warn)
+    )
+    if answer.warning:
+        warn(answer.warning)
+
+    def told() -> str:
+        return json_line(as_report(answer)) if context.params["json"] else render(answer, table_width())
+
+    if answer.report is not None:
+        return show_outcome(told, answer.exit_code)
+    show_if_read(told())
+    return answer.exit_code
+
+
+def _watch(context: click.Context, target: "Target", config: Config) -> int:
+    for flag in ("json", "always"):
+        if context.params[flag]:
+            mend = "--log-format json" if flag == "json" else "leave one of them out"
+            raise UsageError(f"--{flag} and --watch contradict each other", mend)
+    from pgtop.daemon.daemon import watch
+    from pgtop.daemon.log import DaemonLog
+
+    queries = config.log_queries and not config.hide_queries
+    log = DaemonLog(sys.stderr, as_json=config.log_format == "json", queries=queries)
+    dry_run = context.params["dry_run"]
+
+    def read_config() -> tuple[Config, "Target"]:
+        return config_of(context), target_of(context)
+
+    try:
+        return with_password(
+            context,
+            target,
+            lambda known: watch(known, config, log, read_config=read_config, dry_run=dry_run),
+        )
+    finally:
+        log.close()
+
+
+REAP: Final = Command(
+    "reap",
+    callback=click.pass_context(_reap),
+    params=[
+        *reap_options(),
+        *connection_options(),
+        *setting_options(REAPING, own_defaults={"interval_seconds": "5s"}),
+        *other_options(show),
+    ],
+    help="""End the sessions that are idle for too long, where the usage is above the
+        line; where no slot is left, just enough of the longest idle. The rules are
+        those of the dashboard's sweep. With --watch, go on as a daemon.""",
+    examples=(
+        ("pgtop reap -h db1 --dry-run", "who would be ended, and why"),
+        ("pgtop reap -h db1 --application 'web*'", "only of these applications"),
+        ("pgtop reap -h db1 --watch", "keep the server from filling up"),
+    ),
+    notes=(*USUAL_NOTES[:2], _REAP_STATUS),
+)

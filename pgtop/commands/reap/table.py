@@ -1,0 +1,80 @@
+"""What `pgtop reap` did, or would do, as a table for people: who, why, and the room it makes."""
+
+from pgtop.commands.text_table import TextColumn, server_line, table_lines
+from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
+from pgtop.core.plan import Plan, Spared, Trigger, Victim
+from pgtop.core.stalled_logins import STALL_HELP
+from pgtop.core.text import clip, folded, percent, plural, printable
+from pgtop.reaping.report import Answer
+from pgtop.reaping.wording import by_application, headline, outcome_sentence, spared_sentence, stall_sentence
+
+
+def render(answer: Answer, width: int) -> str:
+    """The whole answer, in lines of at most `width` cells."""
+    plan = answer.plan
+    lines = [server_line(plan.server, plan.taken_at)]
+    lines += [line for said in _what(answer) for line in folded(said, width)]
+    if plan.trigger is not Trigger.NONE:
+        lines += [f"{number:>5}  {name}" for name, number in by_application(plan)]
+        spared = spared_sentence(plan)
+        lines += [spared] if spared else []
+    if plan.victims or plan.spared:
+        lines += ["", *_sessions(answer, width)]
+    return "".join(clip(line, width).rstrip() + "\n" for line in lines)
+
+
+def _what(answer: Answer) -> list[str]:
+    """What was done, or would be, in a sentence or two."""
+    plan = answer.plan
+    if plan.stall is not None and not plan.victims:
+        return [f"nobody is ended: {stall_sentence(plan.stall)}", f"what helps: {STALL_HELP}"]
+    if plan.trigger is Trigger.NONE:
+        taken = f"{plan.total} of {plural(plan.slots, 'slot')}, {percent(plan.usage_before)}"
+        return [
+            f"nothing to do: {taken}, not above the {percent(plan.warn_at)} line (--always sweeps anyway)"
+        ]
+    stall = [f"but {stall_sentence(plan.stall)}"] if plan.stall is not None else []
+    if answer.report is None:
+        return [f"dry run: {headline(plan)}" if answer.dry_run else headline(plan), *stall]
+    usage = f"{percent(plan.usage_before)} → {percent(answer.usage_after)}"
+    name = "emergency: " if plan.trigger is Trigger.EMERGENCY else ""
+    return [f"{name}{outcome_sentence(answer.report)}: {usage}", *stall]
+
+
+def _sessions(answer: Answer, width: int) -> list[str]:
+    plan = answer.plan
+    sessions: list[Victim | Spared] = [*plan.victims, *plan.spared]
+    backends = [each.backend for each in sessions]
+    done, why = _marks(answer, plan)
+
+    def names(attribute: str, empty: str) -> list[str]:
+        return [label(getattr(backend, attribute), empty) for backend in backends]
+
+    ages = [idle_age(backend, plan.taken_at) for backend in backends]
+    return table_lines(
+        [
+            TextColumn("", done),
+            TextColumn("pid", [str(backend.pid) for backend in backends], "right"),
+            TextColumn("application", names("application_name", NO_APPLICATION), widest=20),
+            TextColumn("user", names("usename", NO_USER), widest=16, drop=3),
+            TextColumn("database", names("datname", NO_DATABASE), widest=16, drop=2),
+            TextColumn("client", [client(backend) for backend in backends], drop=1),
+            TextColumn("state", [state(backend) for backend in backends], drop=4),
+            TextColumn("idle age", ages, "right"),
+            TextColumn("why", why, widest=200),
+        ],
+        width,
+    )
+
+
+def _marks(answer: Answer, plan: Plan) -> tuple[list[str], list[str]]:
+    """What became of each session of the plan, and why, the victims first."""
+    if answer.report is None:
+        victims = [("would end", each.reason) for each in plan.victims]
+    else:
+        victims = [
+            (result.outcome.value, result.detail or result.victim.reason) for result in answer.report.results
+        ]
+    spared = [("spared", each.reason) for each in plan.spared]
+    rows = victims + spared
+    return [mark for mark, _ in rows], [printable(reason) for _, reason in rows]

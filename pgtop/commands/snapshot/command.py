@@ -1,0 +1,78 @@
+"""The command `pgtop snapshot`: its options, and what it prints."""
+
+from typing import Any, Final
+
+import click
+
+from pgtop.commands.command import USUAL_NOTES, Command
+from pgtop.commands.options import (
+    connection_options,
+    json_option,
+    other_options,
+)
+from pgtop.commands.password import with_password
+from pgtop.commands.terminal import (
+    show,
+    table_width,
+    warn,
+)
+from pgtop.errors import ExitCode
+from pgtop.settings.options import LOOKING, setting_options
+from pgtop.settings.resolve import config_of, target_of
+
+_HIDDEN_STATES: Final = (
+    'A role without pg_monitor does not see states. The total is then an upper bound, shown as "≤ 83" '
+    '("exact": false in the JSON), and the exit status is 0.'
+)
+
+
+def _snapshot(context: click.Context, /, **_: Any) -> int:
+    config = config_of(context)
+    target = target_of(context)
+    from pgtop.commands.snapshot.look import look, report
+    from pgtop.commands.snapshot.table import render
+    from pgtop.core.json_text import json_line
+
+    seen = with_password(
+        context,
+        target,
+        lambda known: look(known, config.wait_seconds, warn, hides_queries=config.hide_queries),
+    )
+    if seen.pooled:
+        warn(
+            f"a pooler answers at {seen.snapshot.server.address}, and its sessions are not its clients: "
+            "connect to the server itself"
+        )
+    if context.params["json"]:
+        show(json_line(report(seen, config.warn_at)))
+    else:
+        table = render(
+            seen.snapshot,
+            warn_at=config.warn_at,
+            idle_after_seconds=config.idle_after_seconds,
+            width=table_width(),
+            connecting=seen.connecting,
+            hides_queries=config.hide_queries,
+        )
+        show(table)
+    return ExitCode.DONE
+
+
+SNAPSHOT: Final = Command(
+    "snapshot",
+    callback=click.pass_context(_snapshot),
+    params=[
+        json_option(),
+        *connection_options(),
+        *setting_options(LOOKING | {"wait_seconds"}),
+        *other_options(show),
+    ],
+    help="""Print one look at a server: how full it is, which applications hold its
+        connections, and every session, the longest idle first. CONNINFO is a URI,
+        key=value pairs or a database's name, as psql takes them.""",
+    examples=(
+        ("pgtop snapshot -h db1", "a table, as wide as the terminal"),
+        ("pgtop snapshot -h db1 --json | jq .usage", "for scripts"),
+    ),
+    notes=(*USUAL_NOTES[:2], _HIDDEN_STATES, *USUAL_NOTES[2:]),
+)

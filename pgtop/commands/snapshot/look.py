@@ -1,0 +1,56 @@
+"""The face of `pgtop snapshot`: one look at a server."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Limit, held_by_connecting
+from pgtop.core.snapshot_json import SnapshotReport, snapshot_report
+from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.session.enter import enter
+from pgtop.postgres.session.seat import Seat
+
+
+class Look(msgspec.Struct, frozen=True):
+    """One poll of a server, and what was learnt on the way in."""
+
+    snapshot: Snapshot
+    pooled: bool = False
+    """True where a pooler is in between."""
+    refused: Limit | None = None
+    """What refused the ordinary role, where the rescue role asked in its place."""
+
+    @property
+    def connecting(self) -> int:
+        """How many slots clients hold that are still connecting, as far as the refused login tells."""
+        return held_by_connecting(self.refused, self.snapshot.server.limits, self.snapshot.counts.total)
+
+
+async def look(
+    target: Target,
+    wait_seconds: float = 0.0,
+    tell: Callable[[str], None] = lambda _: None,
+    *,
+    hides_queries: bool = False,
+) -> Look:
+    """One poll of the server.
+
+    `wait_seconds` and `tell` are `entry.enter`'s. Raises PgtopError, of which a ConnectError is also a server
+    that let pgtop in and then did not answer.
+    """
+    seat = Seat(target, "snapshot", hides_queries=hides_queries)
+    await enter(seat, wait_seconds, tell)
+    try:
+        return Look(await Probe(seat).snapshot(), seat.pooled, seat.refused)
+    except DRIVER_ERRORS as error:
+        raise answer_error(error) from error
+    finally:
+        await seat.release()
+
+
+def report(seen: Look, warn_at: float) -> SnapshotReport:
+    """What a look says, in the words of the JSON."""
+    return snapshot_report(seen.snapshot, warn_at, seen.connecting)

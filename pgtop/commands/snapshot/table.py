@@ -1,0 +1,172 @@
+"""A snapshot as a table for people: plain text, no wider than asked for, safe in any terminal."""
+
+import re
+from typing import Final
+
+from pgtop.commands.text_table import TextColumn, server_line, table_lines
+from pgtop.core.activity import Backend, Counts, Snapshot
+from pgtop.core.filter_sort import Column, sort_backends, stale
+from pgtop.core.groups import Group, applications
+from pgtop.core.labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
+from pgtop.core.outage import connecting_words
+from pgtop.core.text import clip, duration, percent, plural, printable
+
+_PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
+
+
+def render(
+    snapshot: Snapshot,
+    *,
+    warn_at: float,
+    idle_after_seconds: float,
+    width: int,
+    connecting: int = 0,
+    hides_queries: bool = False,
+) -> str:
+    """The whole table, in lines of at most `width` cells.
+
+    `connecting` is how many slots clients hold that are still connecting, as far as a refused login tells.
+    Where `hides_queries`, the column's head says so.
+    """
+    lines = [
+        server_line(snapshot.server, snapshot.taken_at),
+        standing(snapshot, warn_at),
+        _states(snapshot.counts),
+    ]
+    if snapshot.is_rescue:
+        role = printable(snapshot.privileges.role)
+        lines.append(f"asked as {role}, the rescue role: the ordinary one finds no slot")
+    if connecting:
+        lines.append(connecting_words(connecting))
+    if not snapshot.counts.exact:
+        lines += _hidden(snapshot)
+    lines += ["", "applications", *_applications(snapshot, width)]
+    lines += ["", *_backends(snapshot, idle_after_seconds, width, hides_queries=hides_queries)]
+    return "".join(clip(line, width).rstrip() + "\n" for line in lines)
+
+
+def standing(snapshot: Snapshot, warn_at: float) -> str:
+    """How the server stands, as one sentence; `≤` where the count is an upper bound."""
+    counts, slots, usage = snapshot.counts, snapshot.slots, snapshot.usage
+    bound = "" if counts.exact else "≤ "
+    line = f"the {percent(warn_at)} line"
+    if usage < warn_at:
+        verdict = f"below {line}"
+    elif not counts.exact:
+        verdict = f"perhaps over {line}"
+    elif counts.total >= slots:
+        verdict = "no ordinary slot is left"
+    else:
+        verdict = f"over {line}" if usage > warn_at else f"at {line}"
+    return f"{bound}{counts.total} of {plural(slots, 'slot')} · {bound}{percent(usage)} · {verdict}"
+
+
+def _states(counts: Counts) -> str:
+    """How many are in each state; idle and active always, but never as nought where states are hidden."""
+    named = (
+        ("idle", counts.idle),
+        ("active", counts.active),
+        ("idle in transaction", counts.idle_in_transaction),
+        ("idle in transaction (aborted)", counts.idle_in_transaction_aborted),
+        ("in a fastpath call", counts.fastpath),
+        ("with track_activities off", counts.disabled),
+        ("starting", counts.starting),
+        ("hidden", counts.hidden),
+    )
+    shown = [
+        f"{_at_least(number, counts.hidden)} {name}"
+        for name, number in named
+        if number or name in ("idle", "active")
+    ]
+    return " · ".join(shown)
+
+
+def _at_least(number: int, hidden: int) -> str:
+    """A count, of which more may be hidden."""
+    if not hidden:
+        return str(number)
+    return f"≥{number}" if number else "?"
+
+
+def _hidden(snapshot: Snapshot) -> list[str]:
+    role = snapshot.privileges.role
+    grantee = role if _PLAIN_NAME.fullmatch(role) else '"' + printable(role.replace('"', '""')) + '"'
+    return [
+        f"states are hidden from role {printable(role)}, and background processes may be counted:",
+        f"GRANT pg_monitor TO {grantee};",
+    ]
+
+
+def _applications(snapshot: Snapshot, width: int) -> list[str]:
+    groups = applications(snapshot)
+
+    def numbers(title: str, name: str, drop: int = 0) -> TextColumn:
+        cells = [_at_least(getattr(group, name), group.counts.hidden) for group in groups]
+        return TextColumn(title, cells, "right", drop=drop)
+
+    return table_lines(
+        [
+            TextColumn(
+                "application", [_name(group.key.application_name, NO_APPLICATION) for group in groups]
+            ),
+            TextColumn("user", [_name(group.key.usename, NO_USER) for group in groups]),
+            TextColumn("database", [_name(group.key.datname, NO_DATABASE) for group in groups], drop=1),
+            TextColumn("total", [str(group.total) for group in groups], "right"),
+            numbers("idle", "idle"),
+            numbers("active", "active"),
+            numbers("in txn", "in_transaction", drop=3),
+            TextColumn("oldest idle", [duration(group.oldest_idle_seconds) for group in groups], "right"),
+            TextColumn("share", [_share(group) for group in groups], "right", drop=2),
+        ],
+        width,
+    )
+
+
+def _share(group: Group) -> str:
+    return percent(group.share)
+
+
+def _name(value: object, empty: str) -> str:
+    return label(value if isinstance(value, str) else None, empty)
+
+
+def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int, *, hides_queries: bool) -> list[str]:
+    query = f"query: {HIDDEN}" if hides_queries else "query"
+    now = snapshot.taken_at
+    backends = sort_backends(snapshot.backends, Column.IDLE_AGE)
+    marks = ["*" if stale(backend, now, idle_after_seconds) else "" for backend in backends]
+    legend = f"{marks.count('*')} stale: idle for more than {_round(idle_after_seconds)}, marked *"
+
+    def ages(age: str) -> list[str]:
+        return [duration(getattr(backend, age)(now)) for backend in backends]
+
+    def names(attribute: str, empty: str) -> list[str]:
+        return [_name(getattr(backend, attribute), empty) for backend in backends]
+
+    columns = [
+        TextColumn("", marks),
+        TextColumn("pid", [str(backend.pid) for backend in backends], "right"),
+        TextColumn("application", names("application_name", NO_APPLICATION), widest=20),
+        TextColumn("user", names("usename", NO_USER), widest=16),
+        TextColumn("database", names("datname", NO_DATABASE), widest=16, drop=2),
+        TextColumn("client", [client(backend) for backend in backends], drop=3),
+        TextColumn("state", [state(backend) for backend in backends]),
+        TextColumn("idle age", ages("idle_seconds"), "right"),
+        TextColumn("in txn", ages("xact_seconds"), "right", drop=4),
+        TextColumn("wait", [_wait(backend) for backend in backends], drop=1),
+        TextColumn(query, [printable(backend.query) for backend in backends], widest=200),
+    ]
+    return [f"backends, by idle age · {legend}", *table_lines(columns, width)]
+
+
+def _round(seconds: float) -> str:
+    """A duration without a smaller part that is nought.
+
+    >>> _round(300), _round(90)
+    ('5m', '1m 30s')
+    """
+    return re.sub(r" 00?[a-z]$", "", duration(seconds))
+
+
+def _wait(backend: Backend) -> str:
+    return printable(wait(backend))

@@ -1,0 +1,1 @@
+"""What doctor finds: the facts of a checkup, the findings, and how to mend them."""

@@ -1,0 +1,176 @@
+"""Judges a checkup: would this role get in when no ordinary slot is left, and could it then make room?
+
+What else is looked at stands in `doctor_rooms.py` (limits and sessions) and `doctor_settings.py`.
+"""
+
+from typing import Final
+
+import msgspec
+
+from pgtop.core.doctor.checkup import Checkup, Membership
+from pgtop.core.doctor.findings import KEPT, LOOK_WHO, Finding, Status, on_primary, set_on_server
+from pgtop.core.doctor.remedies import Identifier, comment, granted, lines
+from pgtop.core.doctor.settings import setting_findings
+from pgtop.core.doctor.slots import room_findings
+from pgtop.core.text import plural
+
+RESERVED_GROUP: Final = "pg_use_reserved_connections"
+
+_DIRECTLY: Final = comment("connect to the server itself: its own host and port, with -h and -p")
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """A yes or no, and why."""
+
+    yes: bool
+    why: str
+    """One sentence, safe to print."""
+    topics: tuple[str, ...] = ()
+    """The findings that make it a no."""
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    """All that is to be said of a checkup."""
+
+    gets_in_at_full: Verdict
+    may_reap: Verdict
+    findings: tuple[Finding, ...]
+
+    @property
+    def is_well(self) -> bool:
+        """True where both verdicts are yes."""
+        return self.gets_in_at_full.yes and self.may_reap.yes
+
+
+def diagnose(checkup: Checkup, warn_at: float) -> Diagnosis:
+    """The verdicts, and a finding for each thing that was looked at; `warn_at` is the line, a fraction."""
+    pooler, login = pooler_finding(checkup), login_finding(checkup)
+    able = (pooler, rights_finding(checkup), sight_finding(checkup), signal_finding(checkup))
+    rooms = room_findings(checkup, warn_at)
+    barred = [each for each in (pooler, login, *rooms) if each.status == "bad" and each.bars_login]
+    unable = [each for each in able if each.status == "bad"]
+    return Diagnosis(
+        gets_in_at_full=_verdict(barred, _conditions(login, rooms)),
+        may_reap=_verdict(unable, able[-1].said),
+        findings=(login, *able, *rooms, *setting_findings(checkup)),
+    )
+
+
+def _verdict(against: list[Finding], otherwise: str) -> Verdict:
+    if not against:
+        return Verdict(True, otherwise)
+    return Verdict(False, against[0].said, tuple(each.topic for each in against))
+
+
+def _conditions(login: Finding, rooms: tuple[Finding, ...]) -> str:
+    """Why it gets in, and what may still refuse it."""
+    may_bar = [each.said for each in rooms if each.status == "warn" and each.bars_login]
+    return "; but ".join((login.said, *may_bar))
+
+
+def pooler_finding(checkup: Checkup) -> Finding:
+    """Whether what answers is the server itself."""
+    if not checkup.pooled:
+        return Finding("pooler", "ok", "no pooler in between")
+    said = "a pooler is in between: its pool decides who gets in, and nobody is ended through it"
+    return Finding("pooler", "bad", said, _DIRECTLY, bars_login=True)
+
+
+def login_finding(checkup: Checkup) -> Finding:
+    """Whether a slot is kept for this role when the ordinary ones are gone.
+
+    The role that logs in counts, not the one that it acts as then, and its privileges, not its memberships.
+    Source: PostgreSQL, InitPostgres() in src/backend/utils/init/postinit.c.
+    """
+    account, limits = checkup.account, checkup.server.limits
+    role, reserved = account.login.shown, limits.reserved_connections
+    if account.is_superuser:
+        kept = limits.superuser_reserved_connections + reserved
+        if kept:
+            said = f"{plural(kept, 'slot')} kept for superusers, of whom role {role} is one"
+            return _entry(checkup, said, limits.max_connections)
+        mend = set_on_server(checkup, {"superuser_reserved_connections": KEPT}, restart=True)
+        return _login("bad", f"role {role} is a superuser, but no slot is kept for superusers", mend)
+    provided = limits.provider_reserved_connections
+    if provided and account.provider is not None and account.provider.has_privileges:
+        return _login("ok", f"{plural(provided, 'slot')} kept for rds_superuser, as the service says")
+    if account.reserved is None:
+        return _login(
+            "bad",
+            f"role {role} is no superuser, and before PostgreSQL 16 slots are kept for superusers alone",
+            comment("log in as a superuser, or keep pgtop open: it holds the connection that it has"),
+        )
+    if account.reserved.has_privileges and reserved:
+        said = f"{plural(reserved, 'slot')} kept for {RESERVED_GROUP}, which role {role} may use"
+        return _entry(checkup, said, limits.max_connections - limits.superuser_reserved_connections)
+    return _nothing_kept(checkup, account.reserved)
+
+
+def _entry(checkup: Checkup, said: str, room: int) -> Finding:
+    """It gets in among `room` sessions; this look's own is one of them, and has gone when another comes."""
+    snapshot = checkup.snapshot
+    if snapshot is None or not snapshot.counts.exact or snapshot.counts.total < room:
+        return _login("ok", said)
+    return _login("warn", f"{said}; none is free, and this look has the last one", comment(LOOK_WHO))
+
+
+def _login(status: Status, said: str, mend: str = "") -> Finding:
+    return Finding("login", status, said, mend, bars_login=True)
+
+
+def _nothing_kept(checkup: Checkup, membership: Membership) -> Finding:
+    """From 16 on: the privilege is missing, or the slots, or both."""
+    account = checkup.account
+    problems, mends = [], []
+    if not membership.has_privileges:
+        without = "does not inherit" if membership.is_member else "does not have"
+        problems.append(f"role {account.login.shown} {without} the privileges of {RESERVED_GROUP}")
+        mends.append(_grant(checkup, RESERVED_GROUP, account.login, membership, account.login_inherits))
+    if not checkup.server.limits.reserved_connections:
+        problems.append("reserved_connections is 0, so no slot is kept for such roles")
+        mends.append(set_on_server(checkup, {"reserved_connections": KEPT}, restart=True))
+    return _login("bad", ", and ".join(problems), lines(*mends))
+
+
+def _grant(checkup: Checkup, group: str, role: Identifier, membership: Membership, inherits: bool) -> str:
+    if not role.is_exact:
+        return comment(f"GRANT {group} to this role, whose name is no text here")
+    # Granted again as before, a membership without privileges stays without.
+    plainly = inherits and not membership.is_member
+    version = checkup.server.version_num
+    return lines(on_primary(checkup), granted(group, role, version_num=version, inherits=plainly))
+
+
+def rights_finding(checkup: Checkup) -> Finding:
+    """Whether this role may call and read what pgtop needs: a service may have revoked some."""
+    account, role = checkup.account, checkup.account.acting
+    if not account.missing:
+        return Finding("rights", "ok", f"role {role.shown} may use all functions and views that pgtop needs")
+    said = f"role {role.shown} may not use {', '.join(name for _, name in account.missing)}"
+    if not role.is_exact:
+        return Finding("rights", "bad", said, comment("GRANT it to this role, whose name is no text here"))
+    grants = (f"GRANT {what} ON {name} TO {role.sql};" for what, name in account.missing)
+    return Finding("rights", "bad", said, lines(on_primary(checkup), *grants))
+
+
+def sight_finding(checkup: Checkup) -> Finding:
+    """Whether this role sees the states of all sessions."""
+    account = checkup.account
+    if account.sight.has_privileges:
+        return Finding("sight", "ok", f"role {account.acting.shown} sees the states of all sessions")
+    said = f"the states of other roles' sessions are hidden from role {account.acting.shown}"
+    mend = _grant(checkup, "pg_monitor", account.acting, account.sight, account.acting_inherits)
+    return Finding("sight", "bad", said, mend)
+
+
+def signal_finding(checkup: Checkup) -> Finding:
+    """Whom this role may end. Superusers' sessions are only a superuser's to end."""
+    account = checkup.account
+    role = account.acting.shown
+    if account.acts_as_superuser:
+        return Finding("signal", "ok", f"role {role} may end every session")
+    if not account.signal.has_privileges:
+        said = f"role {role} may end sessions only of itself and of roles it is a member of"
+        mend = _grant(checkup, "pg_signal_backend", account.acting, account.signal, account.acting_inherits)
+        return Finding("signal", "bad", said, mend)
+    return Finding("signal", "ok", f"role {role} may end the sessions of all roles but superusers")

@@ -1,0 +1,183 @@
+"""Whom `pgtop break-glass` would end, and why: judgement over what a server's own host shows of it.
+
+The host tells less than the server: no application, no advisory lock, no LISTEN, and over Unix sockets an
+idle age that is only a lower bound. What it cannot tell for sure is spared.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from pgtop.core.activity import DISABLED, IDLE, IN_TRANSACTION, STARTING, Backend, Snapshot
+from pgtop.core.labels import LOCAL, client
+from pgtop.core.plan import (
+    Act,
+    Context,
+    Guard,
+    HeldLocks,
+    Plan,
+    ReapPolicy,
+    Spared,
+    SparedFor,
+    Trigger,
+    Victim,
+    context_of,
+)
+from pgtop.core.policy import Verdict, at_most, just_enough, make_plan, never
+from pgtop.core.text import duration, plural
+
+UNSEEN: Final = "not seen from here: applications, advisory locks, LISTEN, pgtops on other hosts"
+"""What no plan of this kind can take into account."""
+
+
+_MANY_LOGINS: Final = 5
+_MANY_LOGINS_FRACTION: Final = 0.2
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What was asked for beside the policy. Ages are seconds."""
+
+    count: int | None = None
+    """How many to end; None: until the usage is below the policy's `warn_at`."""
+    older_than_seconds: float | None = None
+    """How long idle is enough, on sockets of any kind.
+
+    None: over TCP longer than the policy's `emergency_idle_after_seconds`, and over Unix sockets all that
+    did not run while they were watched.
+    """
+    watched_seconds: float = 3.0
+    """How long Unix sockets have to be watched where `older_than_seconds` is None."""
+    stalled_logins_seconds: float | None = None
+    """Where set, clients that have been logging in for longer than this are meant, and no session is."""
+
+    def least_seconds(self, backend: Backend, policy: ReapPolicy) -> float:
+        """How long this backend has to be idle."""
+        if self.older_than_seconds is not None:
+            return self.older_than_seconds
+        return self.watched_seconds if backend.idle_at_least else policy.emergency_idle_after_seconds
+
+
+def plan_break_glass(snapshot: Snapshot, policy: ReapPolicy, ask: Ask) -> Plan:
+    """A plan that makes just enough room, or ends just so many: the longest idle first.
+
+    Ages that are lower bounds stand behind all that are known. The policy's applications cannot be applied,
+    neither as a filter nor as a protection.
+    """
+    context = _context(snapshot, snapshot.backends)
+    verdicts = [
+        _judge(each, policy, ask, context) for each in sorted(snapshot.backends, key=_longest_idle_first)
+    ]
+    plan = make_plan(snapshot, policy, Act.TERMINATE, Trigger.BREAK_GLASS, verdicts)
+    if ask.count is None:
+        plan = at_most(plan, just_enough(plan, plan.total), SparedFor.ENOUGH)
+    else:
+        plan = at_most(plan, ask.count, SparedFor.BEYOND_COUNT)
+    return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
+
+
+def _context(snapshot: Snapshot, backends: Iterable[Backend]) -> Context:
+    """Return the context of judgements in which pgtop's own sessions are those that the watcher names so.
+
+    It tells them by their processes: here a client has no say in its name.
+    """
+    own = frozenset(each.pid for each in backends if each.is_pgtop)
+    return context_of(snapshot, HeldLocks(own=own))
+
+
+def plan_stalled_logins(
+    snapshot: Snapshot, silent: tuple[Backend, ...], policy: ReapPolicy, ask: Ask
+) -> Plan:
+    """Plan to end the clients that have been logging in for too long, the longest first.
+
+    `silent` are those that have sent nothing yet (`HostView.silent`). User and database are known once the
+    client has told them: a filter by name means no other, and a protection by name protects no other.
+    Sessions whose title does not tell whether they have logged in are spared.
+    """
+    limit = ask.stalled_logins_seconds or 0.0
+    clients = [each for each in snapshot.backends if each.state in (STARTING, DISABLED)] + list(silent)
+    context = _context(snapshot, clients)
+    clients.sort(key=lambda each: (each.backend_start or 0, each.pid))
+    verdicts = [_judge_login(each, policy, limit, context) for each in clients]
+    plan = make_plan(snapshot, policy, Act.TERMINATE, Trigger.BREAK_GLASS, verdicts)
+    plan = msgspec.structs.replace(plan, stalled_logins_seconds=limit)
+    plan = at_most(plan, ask.count, SparedFor.BEYOND_COUNT)
+    return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
+
+
+def stalled_logins_hint(clients: int, longest_seconds: float, slots: int | None) -> str:
+    """Return a line for where many clients are logging in, which a plan over idle sessions spares; "" else.
+
+    Many are a fifth of the slots, or five where the number of slots is not known.
+
+    >>> stalled_logins_hint(12, 42.0, 17)
+    '12 clients are logging in, for up to 42s: pgtop break-glass --stalled-logins 10s ends the stalled'
+    >>> stalled_logins_hint(1, 42.0, 17)
+    ''
+    """
+    if clients < (_MANY_LOGINS if slots is None else max(1, _MANY_LOGINS_FRACTION * slots)):
+        return ""
+    are = "is" if clients == 1 else "are"
+    return (
+        f"{plural(clients, 'client')} {are} logging in, for up to {duration(longest_seconds)}: "
+        "pgtop break-glass --stalled-logins 10s ends the stalled"
+    )
+
+
+def is_enough(plan: Plan, ask: Ask) -> bool:
+    """Whether the plan does all that was asked for."""
+    if ask.count is not None:
+        return len(plan.victims) >= ask.count
+    return plan.usage_after < plan.warn_at
+
+
+def _longest_idle_first(backend: Backend) -> tuple[bool, int, int, int]:
+    return backend.idle_at_least, backend.state_change or 0, backend.backend_start or 0, backend.pid
+
+
+def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> Verdict:
+    """Judges one backend; only one that is `idle` can be a victim."""
+    if backend.state not in (IDLE, DISABLED) and backend.state not in IN_TRANSACTION:
+        return None
+    age = backend.state_seconds(context.now)
+    least = ask.least_seconds(backend, policy)
+    if (age is not None and age < least) or not (
+        policy.only.admit(backend) or policy.only.is_unsure_of(backend)
+    ):
+        return None
+    spared = never(backend, policy, context)
+    if spared is not None:
+        return spared
+    if backend.state == DISABLED:
+        reason = (
+            "its title is cut off, stands still, or may be that of replication: what it does is not known"
+        )
+        return Spared(backend, SparedFor.AGE_UNKNOWN, reason)
+    if backend.state in IN_TRANSACTION:
+        return Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state}")
+    if policy.only.is_unsure_of(backend):
+        reason = "user and database cannot be told apart: name both in full, --user and --database"
+        return Spared(backend, SparedFor.UNSURE, reason)
+    if age is None:
+        return Spared(backend, SparedFor.AGE_UNKNOWN, "its socket was not found: its idle age is unknown")
+    if backend.idle_at_least:
+        return Victim(backend, f"did not run for {duration(age)} while watched", Guard.STATE)
+    return Victim(backend, f"idle for {duration(age)} (> {duration(least)})", Guard.STATE)
+
+
+def _judge_login(backend: Backend, policy: ReapPolicy, limit: float, context: Context) -> Verdict:
+    age = backend.session_seconds(context.now)
+    is_unsure = policy.only.is_unsure_of(backend)
+    if age is None or age <= limit or not (policy.only.admit(backend) or is_unsure):
+        return None
+    spared = never(backend, policy, context)
+    if spared is not None:
+        return spared
+    if backend.state == DISABLED:
+        reason = "its title does not tell whether it has logged in (update_process_title = off for its role?)"
+        return Spared(backend, SparedFor.UNTOLD, reason)
+    if is_unsure:
+        return Spared(backend, SparedFor.UNSURE, "its user or database cannot be told for sure")
+    origin = client(backend)
+    where = " over a Unix socket" if origin == LOCAL else f" from {origin}" if origin else ""
+    return Victim(backend, f"logging in for {duration(age)}{where}", Guard.STATE)

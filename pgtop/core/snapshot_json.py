@@ -1,0 +1,153 @@
+"""What a snapshot is as JSON: for `pgtop snapshot --json`, and for the command that hears of alerts.
+
+The structs are the JSON's schema: their fields and the order of them are a contract.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from pgtop.core.activity import Backend, Counts, Snapshot
+from pgtop.core.filter_sort import Column, sort_backends
+from pgtop.core.groups import Group, applications
+from pgtop.core.json_text import optional_timestamp, timestamp
+
+SCHEMA: Final = 1
+
+
+class ServerReport(msgspec.Struct, frozen=True):
+    """The server and its limits."""
+
+    host: str
+    port: int
+    version_num: int
+    max_connections: int
+    superuser_reserved_connections: int
+    reserved_connections: int
+    slots: int
+    in_recovery: bool
+    system_identifier: str | UnsetType
+    """A string, since it passes what a JSON number holds; left out where the role may not read it."""
+
+
+class ApplicationReport(msgspec.Struct, frozen=True):
+    """The sessions of one application, user and database. Each count means what it means in `counts`."""
+
+    application_name: str
+    usename: str | None
+    datname: str | None
+    total: int
+    idle: int
+    active: int
+    idle_in_transaction: int
+    oldest_idle_seconds: float | None
+
+
+class BackendReport(msgspec.Struct, frozen=True):
+    """One client backend; null is what the server has no value for, or hides from this role."""
+
+    pid: int
+    backend_start: str | None
+    state_change: str | None
+    application_name: str | None
+    usename: str | None
+    datname: str | None
+    client_addr: str | None
+    client_port: int | None
+    state: str | None
+    idle_seconds: float | None
+    xact_seconds: float | None
+    wait_event_type: str | None
+    wait_event: str | None
+    query: str | None
+    """The first 200 characters; null for all with --hide-queries."""
+    """The first 200 characters."""
+
+
+class SnapshotReport(msgspec.Struct, frozen=True):
+    """One look. Ages are seconds, times ISO 8601 in UTC, both by the server's clock."""
+
+    schema: int
+    server: ServerReport
+    taken_at: str
+    poll_seconds: float
+    counts: Counts
+    usage: float
+    warn_at: float
+    rescue: bool | UnsetType
+    """true where the rescue role asked; left out where the ordinary one did."""
+    connecting: int | UnsetType
+    """Slots held by clients that are still connecting; left out where nothing tells of them."""
+    applications: tuple[ApplicationReport, ...]
+    """The largest first."""
+    backends: tuple[BackendReport, ...]
+    """The longest idle first, then those in other states by the age of it."""
+
+
+def snapshot_report(snapshot: Snapshot, warn_at: float, connecting: int = 0) -> SnapshotReport:
+    """What a snapshot says, in the words of the JSON.
+
+    `connecting` is how many slots clients hold that are still connecting.
+    """
+    limits = snapshot.server.limits
+    identity = snapshot.server.identity
+    return SnapshotReport(
+        schema=SCHEMA,
+        server=ServerReport(
+            host=snapshot.server.host,
+            port=snapshot.server.port,
+            version_num=snapshot.server.version_num,
+            max_connections=limits.max_connections,
+            superuser_reserved_connections=limits.superuser_reserved_connections,
+            reserved_connections=limits.reserved_connections,
+            slots=limits.slots,
+            in_recovery=identity.in_recovery,
+            system_identifier=UNSET if identity.system_identifier is None else identity.system_identifier,
+        ),
+        taken_at=timestamp(snapshot.taken_at),
+        poll_seconds=round(snapshot.poll_seconds, 6),
+        counts=snapshot.counts,
+        usage=snapshot.usage,
+        warn_at=warn_at,
+        rescue=snapshot.is_rescue or UNSET,
+        connecting=connecting or UNSET,
+        applications=tuple(map(_application, applications(snapshot))),
+        backends=tuple(
+            _backend(backend, snapshot.taken_at)
+            for backend in sort_backends(snapshot.backends, Column.IDLE_AGE)
+        ),
+    )
+
+
+def _application(group: Group) -> ApplicationReport:
+    key, counts = group.key, group.counts
+    return ApplicationReport(
+        application_name=key.application_name or "",
+        usename=key.usename or None,
+        datname=key.datname or None,
+        total=counts.total,
+        idle=counts.idle,
+        active=counts.active,
+        idle_in_transaction=counts.idle_in_transaction,
+        oldest_idle_seconds=group.oldest_idle_seconds,
+    )
+
+
+def _backend(backend: Backend, now: int) -> BackendReport:
+    return BackendReport(
+        pid=backend.pid,
+        backend_start=optional_timestamp(backend.backend_start),
+        state_change=optional_timestamp(backend.state_change),
+        application_name=backend.application_name,
+        usename=backend.usename,
+        datname=backend.datname,
+        client_addr=backend.client_addr,
+        client_port=backend.client_port,
+        state=backend.state,
+        idle_seconds=backend.idle_seconds(now),
+        xact_seconds=backend.xact_seconds(now),
+        wait_event_type=backend.wait_event_type,
+        wait_event=backend.wait_event,
+        query=backend.query,
+    )

@@ -1,0 +1,273 @@
+"""The face of `pgtop reap --watch`: polls, reaps by itself, and tells of it, until it is asked to end.
+
+It holds its seat and takes it again after whatever befell server or network. It ends in order: what was begun
+gets its outcome lines, the key goes to the next daemon, the seat back to the server.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import msgspec
+
+from pgtop.audit.log import AuditLog, operator
+from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Outage
+from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
+from pgtop.daemon.log import DaemonLog, summary
+from pgtop.daemon.metrics import serving
+from pgtop.daemon.reporter import DaemonReport
+from pgtop.daemon.systemd import Systemd
+from pgtop.errors import ConnectError, ExitCode, PgtopError
+from pgtop.login_watch import LoginWatch
+from pgtop.poller import Poller
+from pgtop.postgres.connect_errors import DRIVER_ERRORS, hidden_states_error, pooler_error
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors import FULL, LIMIT, LOST, STARTING, TIMEOUT, UNREACHABLE, FullError
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.session.login_probe import LoginProbe
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.reaping.automatic import AutomaticReaper
+from pgtop.reaping.reaper import Reaper
+from pgtop.settings.config import Config
+
+FACE: Final = "daemon"
+DRY_FACE: Final = "dry-run"
+
+_PASSES: Final = frozenset({FULL, LIMIT, LOST, STARTING, TIMEOUT, UNREACHABLE})
+"""Outages that pass by themselves: no reason not to start."""
+
+_SLACK_SECONDS: Final = 30.0
+"""Seconds a loop may take beyond its interval before it counts as hung."""
+
+_GRACE_SECONDS: Final = 5.0
+"""Seconds a sweep may go on after a signal to end. Then its connection is dropped: a server that does not
+answer cannot hold it up, and each victim still gets the outcome that is known."""
+
+_RESTART_ONLY: Final = ("audit_log", "audit_max_size_bytes", "audit_keep", "metrics_listen")
+
+
+class Daemon:
+    """One daemon on one server."""
+
+    def __init__(
+        self,
+        target: Target,
+        config: Config,
+        log: DaemonLog,
+        *,
+        read_config: Callable[[], tuple[Config, Target]],
+        dry_run: bool = False,
+    ) -> None:
+        """`read_config` reads settings and server again, and raises UsageError where they are bad."""
+        self._target = target
+        self._config = config
+        self._log = log
+        self._read_config = read_config
+        self._dry_run = dry_run
+        self._face = DRY_FACE if dry_run else FACE
+        self._seat = Seat(target, self._face, hides_queries=config.hide_queries)
+        audit = AuditLog.configured(config, log.audit_stream)
+        person = operator(os.environ)
+        self._reaper = Reaper(
+            SqlTerminator(self._seat), audit, self._face, person, read_only=config.read_only
+        )
+        self._auto = AutomaticReaper(
+            self._reaper,
+            self._seat,
+            config.policy,
+            config.every_seconds,
+            interval_seconds=config.interval_seconds,
+            dry_run=dry_run,
+        )
+        self._poller = Poller(Probe(self._seat), config.interval_seconds)
+        self._logins = LoginWatch(self._poller, config.login_probe_seconds, self._knocked)
+        self._systemd = Systemd(os.environ)
+        self._report = DaemonReport(log, self._systemd)
+        self._stop = asyncio.Event()
+        self._exit_code = int(ExitCode.DONE)
+        self._progress = time.monotonic()
+        self._is_refused = False
+        self._polled: Snapshot | Outage | None = None
+        self._beside: list[asyncio.Future[None]] = []
+
+    async def run(self) -> int:
+        """Stay until a signal; return the exit code.
+
+        Raises PgtopError where it cannot begin: a login that is refused, a pooler in between, states that are
+        hidden, an address for the metrics that is taken.
+        """
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._end, ExitCode.DONE)
+        loop.add_signal_handler(signal.SIGINT, self._end, 128 + signal.SIGINT)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                stack.push_async_callback(self._leave)
+                if not await self._unless_stopped(self._begin()):
+                    return self._exit_code
+                if self._config.metrics_listen:
+                    stack.enter_context(serving(self._report.figures, self._config.metrics_listen))
+                for work in (self._logins.run(), self._keep_watchdog_quiet()):
+                    self._beside.append(asyncio.ensure_future(work))
+                    stack.push_async_callback(_cancel, self._beside[-1])
+                self._systemd.ready()
+                await self._watch()
+        finally:
+            for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(each)
+        return self._exit_code
+
+    # Beginning and ending
+
+    async def _begin(self) -> None:
+        rules = summary(self._config.policy, self._config.every_seconds)
+        where = self._target.label
+        self._log.tell("start", f"{'dry run: ' if self._dry_run else ''}watching {where}: {rules}")
+        try:
+            await self._seat.take()
+        except PgtopError as error:
+            kind = FULL if isinstance(error, FullError) else getattr(error, "kind", "")
+            if kind not in _PASSES:
+                raise
+            return
+        if self._seat.pooled:
+            raise pooler_error(self._target.label)
+        first = await self._poller.next()
+        if isinstance(first, Snapshot) and not first.counts.exact:
+            raise hidden_states_error(first)
+        # Acted on by _watch: what is given up here at a signal must not be a sweep that has begun.
+        self._polled = first
+
+    def _end(self, exit_code: int) -> None:
+        self._exit_code = int(exit_code)
+        if not self._stop.is_set():
+            asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._seat.drop)
+        self._stop.set()
+
+    async def _leave(self) -> None:
+        self._systemd.stopping()
+        await self._seat.release()  # the key goes with the session
+        self._log.tell("stop", "ended")
+
+    def _reload(self) -> None:
+        self._systemd.reloading()
+        try:
+            config, target = self._read_config()
+        except PgtopError as error:
+            said = f"the configuration is bad, the old one stays in force: {error}"
+            self._log.tell("reload_refused", said, warning=True)
+        else:
+            self._put_in_force(config, target)
+        self._systemd.ready()
+
+    def _put_in_force(self, config: Config, target: Target) -> None:
+        later = [name for name in _RESTART_ONLY if getattr(config, name) != getattr(self._config, name)]
+        if target.label != self._target.label:
+            later.append(f"the server, {target.label}")
+        else:
+            # A password that was typed stays, and no other is looked up while the daemon runs.
+            self._seat.target = msgspec.structs.replace(self._seat.target, rescue=target.rescue)
+        self._config = config
+        self._reaper.read_only = config.read_only
+        self._auto.policy = config.policy
+        self._auto.every_seconds = config.every_seconds
+        self._auto.interval_seconds = self._poller.interval_seconds = config.interval_seconds
+        self._poller.wake()  # the others are told at once how long the next poll may take
+        self._seat.hides_queries = config.hide_queries
+        self._log.queries = config.log_queries and not config.hide_queries
+        self._log.as_json(config.log_format == "json")
+        self._logins.seconds = config.login_probe_seconds
+        note = f"; from the next start on: {', '.join(later)}" if later else ""
+        said = f"the configuration was read again: {summary(config.policy, config.every_seconds)}{note}"
+        self._log.tell("reload", said)
+
+    # Watching
+
+    async def _watch(self) -> None:
+        while not self._stop.is_set():
+            # Outside of what a signal gives up: each session that was signalled gets its outcome line.
+            if self._polled is not None:
+                await self._take(self._polled)
+            for work in self._beside:
+                if work.done():
+                    work.result()
+            if not await self._unless_stopped(self._poll()):
+                return
+
+    async def _poll(self) -> None:
+        polled = await self._poller.next()
+        # Asked here, since it may wait for a login for as long as the target allows.
+        self._is_refused = isinstance(polled, Snapshot) and await self._logins.settle(polled)
+        self._polled = polled
+
+    def _knocked(self, knocked: LoginProbe) -> None:
+        self._report.login((knocked.limit is not None) if knocked.is_known else None)
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """True where the work was done before a signal asked to end; it is given up otherwise."""
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                await _cancel(task)
+                return False
+            task.result()
+            return True
+        finally:
+            await _cancel(stop)
+
+    async def _take(self, result: Snapshot | Outage) -> None:
+        self._progress = time.monotonic()
+        if isinstance(result, Outage):
+            self._report.outage(result)
+            return
+        self._report.polled(result, self._config.interval_seconds + _SLACK_SECONDS)
+        try:
+            if self._seat.pooled:
+                raise ConnectError("a pooler answers now: nobody is ended", "connect to the server itself")
+            if self._config.read_only and not self._dry_run:
+                await self._auto.stop()
+                raise PgtopError("read_only is in force by now: nobody is ended, and another may take over")
+            turn = await self._auto.turn(result, refused=self._is_refused, refusing=self._logins.limit)
+            self._report.turn(turn, result, self._config.policy, dry_run=self._dry_run)
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            self._report.trouble(error)
+            return
+        if turn.report is not None:
+            # A long interval shall not keep the rebound from being measured in time.
+            loop = asyncio.get_running_loop()
+            for seconds in (SOON_SECONDS, LATER_SECONDS):
+                loop.call_later(seconds, self._poller.wake)
+
+    async def _keep_watchdog_quiet(self) -> None:
+        seconds = self._systemd.watchdog_seconds
+        if seconds is None:
+            return
+        while True:
+            if time.monotonic() - self._progress < self._config.interval_seconds + _SLACK_SECONDS:
+                self._systemd.alive()
+            await asyncio.sleep(seconds / 3)
+
+
+async def _cancel(work: "asyncio.Future[Any]") -> None:
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+def watch(
+    target: Target,
+    config: Config,
+    log: DaemonLog,
+    *,
+    read_config: Callable[[], tuple[Config, Target]],
+    dry_run: bool,
+) -> Coroutine[Any, Any, int]:
+    """A daemon on a server, until a signal ends it; gives the exit code. Raises as `Daemon.run` does."""
+    return Daemon(target, config, log, read_config=read_config, dry_run=dry_run).run()

@@ -1,0 +1,310 @@
+"""The daemon's log: one line for each thing that happens and none while nothing does, for people or as JSON.
+
+Text from a server passes `printable()`; a statement is only repeated where that was asked for.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+from pgtop.audit.files import DEFAULT_LOCK_SECONDS
+from pgtop.audit.log import Sink
+from pgtop.core.activity import Snapshot, iso8601
+from pgtop.core.json_text import json_line
+from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label
+from pgtop.core.masking import masked
+from pgtop.core.outage import Outage
+from pgtop.core.plan import Plan, ReapPolicy, SparedFor, Trigger
+from pgtop.core.rebound import Patience, Rebound
+from pgtop.core.stalled_logins import STALL_HELP, Stall
+from pgtop.core.text import duration, percent, plural, printable
+from pgtop.daemon.line_writer import LineWriter
+from pgtop.reaping.reaper import Outcome, Report, Result
+from pgtop.reaping.wording import stall_sentence
+
+_DONE: Final = frozenset({Outcome.TERMINATED, Outcome.CHANGED})
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        when = datetime.fromtimestamp(record.created).astimezone()
+        level = "" if record.levelno < logging.WARNING else f"{record.levelname} "
+        return f"{when:%Y-%m-%d %H:%M:%S} {level}{printable(record.getMessage())}"
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        event: dict[str, Any] = getattr(record, "event", {})
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            **event,
+            "message": printable(record.getMessage()),
+        }
+        return json_line(line).removesuffix("\n")
+
+
+class _ToStream(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name of the method it replaces
+        """Carry on although the log's reader has left."""
+
+
+class _ToWriter(logging.Handler):
+    """Hand lines over to a thread, so that a stalled reader does not stall the daemon."""
+
+    def __init__(self, descriptor: int, encoding: str) -> None:
+        super().__init__()
+        self.writer = LineWriter(descriptor, encoding, self._gap)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.writer.write(self.format(record) + "\n")
+
+    def _gap(self, number: int) -> str:
+        said = f"{plural(number, 'line')} of this log left out: nobody read it"
+        record = logging.LogRecord("pgtop.daemon", logging.WARNING, "", 0, said, None, None)
+        record.event = {"event": "left_out", "lines": number}
+        return self.format(record) + "\n"
+
+
+class _AuditStream:
+    """The audit log's way through the same thread: a line is written, or an OSError says that it is not."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self._writer = writer
+
+    def write(self, text: str) -> None:
+        self._writer.deliver(text, DEFAULT_LOCK_SECONDS)
+
+    def flush(self) -> None:
+        """Nothing is kept back."""
+
+
+class _Unblocked(TextIO):
+    """A stream as `logging` and the audit log write it, behind which nobody is kept waiting for a reader."""
+
+
+class DaemonLog:
+    """The daemon's log, written to one stream."""
+
+    def __init__(self, stream: TextIO | None, *, as_json: bool = False, queries: bool = False) -> None:
+        self.queries = queries
+        """True if the log repeats the victims' statements."""
+        self._handler: logging.Handler
+        self._writer: LineWriter | None = None
+        self.audit_stream: Sink | None = None
+        """The destination of an audit log asked for on the same stream; None for the stream itself."""
+        if stream is None or (descriptor := _descriptor(stream)) is None:
+            self._handler = _ToStream(stream)
+        else:
+            self._handler = to_writer = _ToWriter(descriptor, stream.encoding)
+            self._writer = to_writer.writer
+            self.audit_stream = _AuditStream(to_writer.writer)
+        self._logger = logging.getLogger("pgtop.daemon")
+        self._logger.setLevel(logging.INFO)
+        self._logger.propagate = False
+        self._logger.handlers = [self._handler]
+        self.as_json(as_json)
+
+    @property
+    def lost(self) -> int:
+        """The number of lines dropped because the stream's reader stalled or had left."""
+        return 0 if self._writer is None else self._writer.lost
+
+    def close(self) -> None:
+        """Write what waits, within seconds where the stream's reader stands still; nothing is said after."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def as_json(self, yes: bool) -> None:
+        """From now on as JSON lines, or as text."""
+        self._handler.setFormatter(_Json() if yes else _Text())
+
+    def tell(self, event: str, said: str, *, warning: bool = False, **fields: object) -> None:
+        """One line; `fields` are what the JSON has beside the words."""
+        level = logging.WARNING if warning else logging.INFO
+        self._logger.log(level, "%s", said, extra={"event": {"event": event, **fields}})
+
+    def connected(self, snapshot: Snapshot, after_seconds: float | None, *, is_other: bool = False) -> None:
+        """Log that the seat was taken, again after some seconds, perhaps on another server than before."""
+        server = snapshot.server
+        kind = "standby" if server.identity.in_recovery else "primary"
+        role = snapshot.privileges.role
+        rescue = f" as {printable(role)}, the rescue role" if snapshot.is_rescue else ""
+        again = "" if after_seconds is None else f" again, after {duration(after_seconds)}"
+        self.tell(
+            "connected",
+            f"connected to {server.address}{rescue}{again}: PostgreSQL {server.version}, {kind}, "
+            f"{snapshot.counts.total} of {plural(snapshot.slots, 'slot')} taken"
+            f"{'; it is another server than before, or was restarted' if is_other else ''}",
+            warning=is_other,
+            server=server.address,
+            version_num=server.version_num,
+            in_recovery=server.identity.in_recovery,
+            slots=snapshot.slots,
+            total=snapshot.counts.total,
+            role=role,
+            rescue=snapshot.is_rescue,
+        )
+
+    def outage(self, outage: Outage) -> None:
+        """A poll gave no data."""
+        said = f"no data: {outage.message}; trying again"
+        self.tell("outage", said, warning=True, kind=outage.kind)
+
+    def swept(self, report: Report, usage_after: float | None = None) -> None:
+        """A sweep, and each of its victims."""
+        plan = report.plan
+        ended = report.count(Outcome.TERMINATED)
+        others = {each: n for each in Outcome if each is not Outcome.TERMINATED and (n := report.count(each))}
+        rest = "".join(f", {number} {each}" for each, number in others.items())
+        after = plan.usage_before - ended / plan.slots if usage_after is None else usage_after
+        emergency = plan.trigger is Trigger.EMERGENCY
+        name = "emergency" if emergency else "sweep"
+        self.tell(
+            "sweep",
+            f"{name}: ended {ended} of {plural(len(report.results), 'session')}{rest}, "
+            f"usage {percent(plan.usage_before)} → {percent(after)}{_hidden_by_names(plan)}",
+            warning=emergency or any(each not in _DONE for each in others),
+            trigger=plan.trigger,
+            usage_before=plan.usage_before,
+            usage_after=after,
+            victims=len(report.results),
+            outcomes={each: report.count(each) for each in Outcome if report.count(each)},
+        )
+        for result in report.results:
+            self._victim(result, plan)
+        if report.audit_problem:
+            self.tell("audit", f"the outcomes are not in the audit log: {report.audit_problem}", warning=True)
+
+    def would_sweep(self, plan: Plan) -> None:
+        """Log what a sweep would have done."""
+        before, after = percent(plan.usage_before), percent(plan.usage_after)
+        self.tell(
+            "dry_run",
+            f"dry run: would end {plural(len(plan.victims), 'session')}, usage {before} → {after}"
+            f"{_hidden_by_names(plan)}",
+            trigger=plan.trigger,
+            usage_before=plan.usage_before,
+            usage_after=plan.usage_after,
+            victims=len(plan.victims),
+        )
+
+    def _victim(self, result: Result, plan: Plan) -> None:
+        backend = result.victim.backend
+        known = masked(result.detail)
+        detail = f" ({known})" if known else ""
+        query = f": {printable(backend.query)}" if self.queries else ""
+        self.tell(
+            "victim",
+            f"  {result.outcome} {backend.pid} {label(backend.application_name, NO_APPLICATION)} "
+            f"{label(backend.usename, NO_USER)}@{label(backend.datname, NO_DATABASE)} {client(backend)} "
+            f"{result.victim.reason}{detail}{query}",
+            warning=result.outcome not in _DONE,
+            pid=backend.pid,
+            backend_start=iso8601(backend.backend_start),
+            application_name=backend.application_name,
+            usename=backend.usename,
+            datname=backend.datname,
+            client_addr=backend.client_addr,
+            idle_seconds=backend.idle_seconds(plan.taken_at),
+            reason=result.victim.reason,
+            outcome=result.outcome,
+            **({"detail": known} if known else {}),
+            **({"query": backend.query} if self.queries else {}),
+        )
+
+    def rebounded(self, measured: Rebound) -> None:
+        """Log how much of a sweep's room is taken again, if any is."""
+        if not measured.taken:
+            return
+        names = _named(measured.again.items())
+        self.tell(
+            "rebound",
+            f"{measured.after_seconds:g}s after the sweep {measured.taken} of {measured.freed} freed slots "
+            f"are taken again: {names}",
+            after_seconds=measured.after_seconds,
+            freed=measured.freed,
+            again=dict(measured.again),
+        )
+
+    def rests(self, patience: Patience) -> None:
+        """Sweeping for usage rests, since it was no use."""
+        name = label(patience.application, NO_APPLICATION)
+        self.tell(
+            "rest",
+            f"SWEEPING FOR USAGE RESTS for {duration(patience.rest_seconds)}: {patience.futile} sweeps in a "
+            f"row were no use, since {name} took its slots again at once. Make its pool smaller, or let it "
+            "close idle sessions; emergencies are still acted on",
+            warning=True,
+            application_name=patience.application,
+            futile=patience.futile,
+            rest_seconds=patience.rest_seconds,
+        )
+
+    def stalled(self, stall: Stall) -> None:
+        """Clients still connecting keep logins out, and ending sessions does not mend it."""
+        rule = "at most one is ended for it, as a try"
+        self.tell(
+            "stall",
+            f"LOGINS ARE STALLED: {stall_sentence(stall)}; {rule}. What helps: {STALL_HELP}",
+            warning=True,
+            connecting=stall.connecting,
+            sessions=stall.sessions,
+            slots=stall.slots,
+            addresses=dict(stall.addresses),
+        )
+
+    def nobody(self, plan: Plan, policy: ReapPolicy) -> None:
+        """A sweep was due, and there is nobody to end."""
+        emergency = plan.trigger is Trigger.EMERGENCY
+        age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
+        spared = Counter(each.spared_for.value for each in plan.spared)
+        why = plan.refusal or f"no session that may be ended is idle for more than {duration(age)}"
+        also = f"; spared: {_named(spared.items())}" if spared else ""
+        how = "no slot is left" if emergency else f"the usage is {percent(plan.usage_before)}"
+        self.tell(
+            "nobody",
+            f"{how}, and there is nobody to end: {why}{also}",
+            warning=True,
+            trigger=plan.trigger,
+            usage=plan.usage_before,
+            spared=dict(spared),
+        )
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    """The descriptor behind a stream; None where there is none."""
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):
+        return None
+
+
+def summary(policy: ReapPolicy, every_seconds: float) -> str:
+    """The rules in one sentence.
+
+    >>> summary(ReapPolicy(), 60.0)
+    'above 80% sessions idle for more than 5m 00s are ended, at most every 1m 00s'
+    """
+    age = duration(policy.idle_after_seconds)
+    return (
+        f"above {percent(policy.warn_at)} sessions idle for more than {age} are ended, "
+        f"at most every {duration(every_seconds)}"
+    )
+
+
+def _hidden_by_names(plan: Plan) -> str:
+    """`; 3 protected by their names` of an emergency's plan: any client can give itself such a name."""
+    number = sum(each.spared_for is SparedFor.NAMED for each in plan.spared)
+    if not number or plan.trigger is not Trigger.EMERGENCY:
+        return ""
+    return f"; {number} protected by {'its name' if number == 1 else 'their names'}"
+
+
+def _named(numbers: Iterable[tuple[str, int]]) -> str:
+    """`3 protected, 1 holding an advisory lock`, the most first; five at most."""
+    ranked = sorted(numbers, key=lambda item: (-item[1], item[0]))
+    said = [f"{number} {label(name, NO_APPLICATION)}" for name, number in ranked[:5]]
+    return ", ".join([*said, f"and {len(ranked) - 5} more"] if len(ranked) > 5 else said)

@@ -1,0 +1,1 @@
+"""The target and role of a connection, read as libpq reads them."""

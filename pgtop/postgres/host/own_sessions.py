@@ -1,0 +1,91 @@
+"""Which sessions belong to a pgtop of this host: the title of a backend does not tell its application.
+
+Anybody may call a process `pgtop`, and the sessions of one are never ended. It counts only where it runs as
+root, as the server's user, or as the person who looks, and only for sockets that such a user made: one may
+have been handed to a program that runs as root.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from pgtop.core.text import printable
+from pgtop.postgres.host import proc, sockets
+from pgtop.postgres.host.proc import Process
+from pgtop.postgres.host.servers import HostServer, user_name
+from pgtop.postgres.host.sockets import TcpSocket, UnixSocket
+
+_NAME: Final = b"pgtop"
+_PYTHONS: Final = (b"python", b"pypy")
+_LOOKED_AT: Final = 4
+"""A name further back among the arguments is a file's, or a search's."""
+
+
+class OwnKind(msgspec.Struct, frozen=True):
+    """The sockets of the pgtops of this host."""
+
+    inodes: frozenset[int] = frozenset()
+    connections: frozenset[tuple[str, int, str, int]] = frozenset()
+    """Their TCP connections to the server: address and port of their own end, and of the server's.
+
+    Their own end alone may be anybody's, of a connection to another of the server's addresses.
+    """
+    notes: tuple[str, ...] = ()
+    """Notes on what could not be seen, printable."""
+
+    def has(self, found: TcpSocket | UnixSocket | None) -> bool:
+        """Return whether a server's socket leads to one of them."""
+        if isinstance(found, TcpSocket):
+            ends = (found.remote_address, found.remote_port, found.local_address, found.local_port)
+            return ends in self.connections
+        return found is not None and found.peer in self.inodes
+
+
+def own_kind(processes: Iterable[Process], server: HostServer) -> OwnKind:
+    """The sockets of the pgtops among the processes; of one that may not be looked into, all of its user's.
+
+    Raises OSError where the kernel cannot be asked.
+    """
+    trusted = trusted_users(server, os.environ)
+    inodes: set[int] = set()
+    users: set[int] = set()
+    for process in processes:
+        if is_pgtop(process) and (its_users := proc.users(process.pid)) and its_users <= trusted:
+            try:
+                inodes |= proc.socket_inodes(process.pid)
+            except PermissionError:
+                users |= its_users
+    if not inodes and not users:
+        return OwnKind()
+    connections = {
+        (each.local_address, each.local_port, each.remote_address, each.remote_port)
+        for each in sockets.tcp_sockets(remote_port=server.port)
+        if each.uid in trusted and (each.inode in inodes or each.uid in users)
+    }
+    local = {
+        each.inode
+        for each in sockets.unix_sockets()
+        # Before Linux 5.2 the kernel does not tell who made one.
+        if each.uid in users or (each.inode in inodes and (each.uid is None or each.uid in trusted))
+    }
+    names = ", ".join(sorted(printable(user_name(uid)) for uid in users))
+    said = f"a pgtop of {names} runs here, and only root sees which sessions are its: none of theirs is ended"
+    return OwnKind(frozenset(local), frozenset(connections), (said,) if users else ())
+
+
+def trusted_users(server: HostServer, environment: Mapping[str, str]) -> frozenset[int]:
+    """Return the users whose processes are believed to be pgtops where they say so.
+
+    sudo's own word for who called it counts for root alone: anybody else may have set it.
+    """
+    own = os.geteuid()
+    caller = environment.get("SUDO_UID", "") if own == 0 else ""
+    return frozenset({0, own, server.uid, *([int(caller)] if caller.isdecimal() else [])})
+
+
+def is_pgtop(process: Process) -> bool:
+    """Return whether a process is a pgtop, by the start of its command line; sudo starting one is not."""
+    first, *others = (each.rpartition(b"/")[2] for each in process.command_line.split(b"\0")[:_LOOKED_AT])
+    return first == _NAME or (first.startswith(_PYTHONS) and _NAME in others)

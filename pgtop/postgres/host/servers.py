@@ -1,0 +1,322 @@
+"""The PostgreSQL servers of this host: found without asking them, and told apart.
+
+A postmaster is the parent of processes of its user's. Its working directory is the data directory, also where
+that lies in a mount namespace of its own, and `postmaster.pid` in there tells the rest; one that names
+another process is a left-over. Nothing is trusted that a process merely says of itself: what is read lies
+below /proc/<pid>, and may have been laid there by anybody, so that no path in it is followed. Another user's
+process that plays a server is listed as one of that user's; it never is one of root's, as which PostgreSQL
+does not run.
+"""
+
+import os
+import pwd
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from pgtop.core.activity import MICROSECONDS
+from pgtop.core.text import printable
+from pgtop.errors import ConnectError, NotPermittedError, UsageError
+from pgtop.postgres.conninfo.target import SOCKET_DIRECTORIES
+from pgtop.postgres.host import proc
+from pgtop.postgres.host.lock_files import (
+    Answers,
+    LockFile,
+    ask_for_lock_files,
+    read_lock_files,
+    read_plain_file,
+)
+from pgtop.postgres.host.proc import Sketch
+
+_PORT_LINE: Final = 3
+_NUMBER: Final = re.compile("[0-9]{1,12}")
+_LONGEST_PATH: Final = 4096
+"""Bytes; PATH_MAX of Linux."""
+_LONGEST_LOCK_FILE: Final = 16_384
+_PROGRAMS: Final = ("postgres", "postmaster")
+"""Parts of the name of a server's program, whoever packaged it."""
+_UNHEARD: Final = "whose directories do not answer"
+_LAST_PORT: Final = 65_535
+
+
+class HostServer(msgspec.Struct, frozen=True):
+    """One server that runs on this host."""
+
+    pid: int
+    """The postmaster's."""
+    started_ticks: int
+    """When the postmaster started, since the host did."""
+    uid: int
+    gid: int
+    data_dir: str
+    """As the server calls it."""
+    port: int
+    socket_dir: str
+    """The first of its socket directories; "" where it has none."""
+    postmaster_start: int
+    """Microseconds since the Unix epoch, of whole seconds."""
+    place: tuple[int, int] = (0, 0)
+    """Device and inode of the directory that it runs in."""
+
+    @property
+    def label(self) -> str:
+        """`port 5432, /var/lib/postgresql/16/main, of postgres`, safe to print."""
+        return f"port {self.port}, {printable(self.data_dir)}, of {printable(user_name(self.uid))}"
+
+
+class HostServers(msgspec.Struct, frozen=True):
+    """The servers found on this host."""
+
+    servers: tuple[HostServer, ...]
+    """By port."""
+    closed: tuple[int, ...] = ()
+    """The user ids of servers that this user may not look into."""
+    unheard: tuple[int, ...] = ()
+    """The user ids of those whose directories do not answer, as on a dead disk: they may have servers too."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which server is meant; the only one where nothing is said."""
+
+    port: int | None = None
+    socket_dir: str | None = None
+    data_dir: str | None = None
+
+    @property
+    def owner(self) -> int | None:
+        """Whose server is meant, as the data directory or the socket is; None where that is open."""
+        if self.data_dir is not None:
+            return _owner(self.data_dir)
+        if self.socket_dir is not None and self.port is not None:
+            return _owner(_socket_in(self.socket_dir, self.port))
+        return None
+
+    def admits(self, server: HostServer) -> bool:
+        """Return whether this may be the server."""
+        return (
+            self.port in (None, server.port)
+            and (
+                self.data_dir is None
+                or _runs_in(server, self.data_dir)
+                or _is_named(self.data_dir, server.data_dir)
+            )
+            and (self.socket_dir is None or _has_socket_in(server, self.socket_dir))
+        )
+
+
+def user_name(uid: int) -> str:
+    """The name of a user of this host; its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"#{uid}"
+
+
+def find_servers(owner: int | None = None) -> HostServers:
+    """The servers of this host, or one user's, as far as this user may look into them. Never raises."""
+    candidates = {each.pid: each for each in _parents(owner)}
+    answers = _answers(candidates.values(), owner)
+    found = (_look_into(candidates[pid], lock) for pid, lock in answers.files.items())
+    servers = sorted(filter(None, found), key=lambda each: (each.port, each.pid))
+    closed = {uid for pid in answers.denied if _is_program(candidates[pid]) for uid in candidates[pid].users}
+    return HostServers(tuple(servers), tuple(sorted(closed)), tuple(sorted(answers.unheard)))
+
+
+def _parents(owner: int | None) -> list[Sketch]:
+    """The processes that have a child of the same user's, and are not root's."""
+    seen = {each.pid: each for each in proc.sketches()}
+    pairs = ((seen.get(each.parent), each) for each in seen.values())
+    # A program of another rank than its caller's, as sudo, does what its caller wants: it has several users.
+    found = {
+        parent.pid: parent
+        for parent, each in pairs
+        if parent is not None
+        and parent.users == each.users
+        and len(parent.users) == 1
+        and 0 not in parent.users
+        and (owner is None or owner in parent.users)
+    }
+    return list(found.values())
+
+
+def _is_program(process: Sketch) -> bool:
+    """Return whether a process has the name of a server's program; anybody may give a process that name."""
+    return any(name in process.name for name in _PROGRAMS)
+
+
+def _answers(candidates: Iterable[Sketch], owner: int | None) -> Answers:
+    """The lock files beside these processes; others' are asked for where there is a right to look."""
+    own = os.geteuid()
+    pids: dict[int, list[int]] = {}
+    denied = set()
+    for each in candidates:
+        (uid,) = each.users
+        if own in (0, uid):
+            pids.setdefault(uid, []).append(each.pid)
+        else:
+            denied.add(each.pid)
+    try:
+        answers = read_lock_files(pids) if own != 0 else ask_for_lock_files(pids)
+    except OSError:  # no program can be started on this host any more: wait for a named owner
+        answers = read_lock_files(pids) if owner is not None else Answers({}, frozenset(), frozenset(pids))
+    return answers._replace(denied=answers.denied | denied)
+
+
+def _look_into(postmaster: Sketch, lock: LockFile) -> HostServer | None:
+    """The server whose postmaster this is; None where it is none."""
+    pid = postmaster.pid
+    (uid,) = postmaster.users
+    lines = _lines_of(lock.content)
+    told, started_ticks = proc.status(pid), proc.started_ticks(pid)
+    if not told or started_ticks is None:
+        return None
+    # In a container its own number for itself is another one than ours.
+    own_numbers = told.get("NSpid", str(pid)).split()
+    if len(lines) <= _PORT_LINE or lines[0].strip() not in own_numbers:
+        return None
+    numbers = (lines[2].strip(), lines[_PORT_LINE].strip())
+    if any("\0" in line or len(line) > _LONGEST_PATH for line in lines):
+        return None
+    if not all(_NUMBER.fullmatch(number) for number in numbers):
+        return None
+    if int(numbers[1]) > _LAST_PORT:
+        return None
+    return HostServer(
+        pid=pid,
+        started_ticks=started_ticks,
+        uid=uid,
+        gid=int(told["Gid"].split()[1]),
+        data_dir=lines[1],
+        port=int(numbers[1]),
+        socket_dir=lines[4] if len(lines) > _PORT_LINE + 1 else "",
+        postmaster_start=int(numbers[0]) * MICROSECONDS,
+        place=lock.place,
+    )
+
+
+def _lines_of(said: bytes) -> list[str]:
+    """Those of a lock file."""
+    return said.decode("utf-8", "surrogateescape").splitlines()
+
+
+def _is_named(path: str, said: str) -> bool:
+    """Return whether a path is the one a lock file names. That one is not looked up: it may lead anywhere."""
+    return os.path.abspath(path) == said  # noqa: PTH100 - may hold any byte
+
+
+def _runs_in(server: HostServer, directory: str) -> bool:
+    try:
+        told = os.stat(directory)  # noqa: PTH116 - may hold any byte
+    except (OSError, ValueError):
+        return False
+    return (told.st_dev, told.st_ino) == server.place
+
+
+def _owner(path: str) -> int | None:
+    try:
+        return os.stat(path).st_uid  # noqa: PTH116 - may hold any byte
+    except (OSError, ValueError):
+        return None
+
+
+def _socket_in(directory: str, port: int) -> str:
+    return f"{directory}/.s.PGSQL.{port}"
+
+
+def _has_socket_in(server: HostServer, directory: str) -> bool:
+    """Return whether the server listens there: its file names only the first of its directories.
+
+    A socket there belongs to the user that listens on it, whatever another process says of itself.
+    """
+    path = _socket_in(directory, server.port)
+    if _owner(path) not in (None, server.uid):
+        return False
+    if _is_named(directory, server.socket_dir):
+        return True
+    try:
+        lines = _lines_of(read_plain_file(f"{path}.lock", _LONGEST_LOCK_FILE, server.uid))
+    except (OSError, ValueError):
+        return False
+    return len(lines) > 1 and lines[0].strip() == str(server.pid) and lines[1] == server.data_dir
+
+
+def find_server(wanted: Wanted) -> HostServer:
+    """The one server of this host that is meant. Raises as `choose` does."""
+    owner = wanted.owner
+    found = find_servers(owner)
+    if owner is not None and not found.closed and not any(map(wanted.admits, found.servers)):
+        found = find_servers()  # a container may show a directory as another user's, and others are told of
+    return choose(found, wanted)
+
+
+def choose(found: HostServers, wanted: Wanted) -> HostServer:
+    """The one server that is meant.
+
+    Raises UsageError where several are, ConnectError where none is, and ClosedError where it may be one
+    that this user may not look into.
+    """
+    meant = [server for server in found.servers if wanted.admits(server)]
+    if len(meant) > 1 and wanted.data_dir is not None:
+        # A process may say of itself what it likes, but it cannot run in a directory that is closed to it.
+        meant = [server for server in meant if _runs_in(server, wanted.data_dir)] or meant
+    is_sure = wanted != Wanted() or not (found.closed or found.unheard)
+    if len(meant) == 1 and is_sure:
+        return meant[0]
+    if meant:
+        others = [f"another of {each}" for each in _names(found.closed)]
+        others += [f"perhaps one of {each}, {_UNHEARD}" for each in _names(found.unheard)]
+        listed = "; ".join([server.label for server in meant] + others)
+        raise UsageError(f"several servers run on this host ({listed})", "name one with --port or --data-dir")
+    if found.closed:
+        raise ClosedError(found.closed[0])
+    if found.unheard:
+        whose = ", ".join(_names(found.unheard))
+        problem = f"no such server was found on this host, but perhaps there is one of {whose}, {_UNHEARD}"
+        raise ConnectError(problem, "name it with --data-dir")
+    if found.servers:
+        listed = "; ".join(server.label for server in found.servers)
+        raise ConnectError("no server of this host is the one that is named", f"there is {listed}")
+    _refuse_hidden(wanted)
+    raise ConnectError(
+        "no PostgreSQL server runs on this host", "run pgtop break-glass on the host that the server runs on"
+    )
+
+
+def _names(uids: Iterable[int]) -> list[str]:
+    return [f"user {printable(user_name(uid))}" for uid in uids]
+
+
+class ClosedError(NotPermittedError):
+    """A server that only another user may look into, or end sessions of."""
+
+    def __init__(self, uid: int) -> None:
+        owner = printable(user_name(uid))
+        who = f"{owner} and root" if uid else owner
+        problem = f"only {who} may look into the server's processes, and end its sessions"
+        super().__init__(problem, f"sudo -u {owner} pgtop break-glass")
+        self.uid = uid
+        """That user."""
+
+
+def _refuse_hidden(wanted: Wanted) -> None:
+    """Raise ClosedError where /proc is mounted so that this user does not see others' processes."""
+    try:
+        Path("/proc/1/status").read_bytes()
+    except OSError:
+        places = [wanted.socket_dir] if wanted.socket_dir else SOCKET_DIRECTORIES
+        locks = [lock for place in places for lock in sorted(Path(place).glob(".s.PGSQL.*.lock"))]
+        raise ClosedError(locks[0].stat().st_uid if locks else 0) from None
+
+
+def system_identifier(server: HostServer) -> str | None:
+    """The cluster's identifier, from its control file; None where that cannot be read."""
+    import sys
+
+    try:
+        begin = read_plain_file(f"/proc/{server.pid}/cwd/global/pg_control", 8)
+    except OSError:
+        return None
+    return str(int.from_bytes(begin, sys.byteorder))

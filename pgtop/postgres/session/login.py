@@ -1,0 +1,410 @@
+"""One login: the hosts of a target tried in turn as libpq does, with what every pgtop session sets."""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import socket
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+import asyncpg
+
+from pgtop.concurrency import unawaited_at_exit
+from pgtop.core.text import clip, printable
+from pgtop.errors import Peer, PgtopError
+from pgtop.postgres.connect_errors import DRIVER_ERRORS, connect_error
+from pgtop.postgres.conninfo.passfile import stored_password
+from pgtop.postgres.conninfo.target import Endpoint, SocketOptions, Target
+from pgtop.postgres.conninfo.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
+from pgtop.postgres.errors import (
+    STARTING,
+    TIMEOUT,
+    UNREACHABLE,
+    FullError,
+    LimitReachedError,
+    LoginError,
+    text_of,
+    unreadable_login,
+)
+from pgtop.postgres.session.pooled_statements import in_transaction, is_pooled
+from pgtop.postgres.session.reach import reach
+from pgtop.postgres.session.settings import (
+    NO_ROLE_OF_THE_DATABASE,
+    SETTINGS,
+    TRANSACTION_TIMEOUT,
+    TRANSACTION_TIMEOUT_VERSION,
+)
+from pgtop.postgres.session.traffic_limit import ANSWER_BYTES, TrafficLimit, WatchedLoop
+
+OLDEST_VERSION: Final = 14
+_LONGEST_VERSION: Final = 20
+_SET: Final = "SELECT pg_catalog.set_config($1, $2, false)"
+_REFUSED_SETTING: Final = (
+    asyncpg.ProtocolViolationError,
+    asyncpg.InvalidParameterValueError,
+    asyncpg.UndefinedObjectError,
+    asyncpg.FeatureNotSupportedError,
+)
+_TCP_THIN_LINEAR_TIMEOUTS: Final = 16
+"""Linux repeats what got no answer six times at one pace before it takes longer and longer: a network that
+fell silent for a few seconds costs no seat. Source: include/uapi/linux/tcp.h."""
+_FULL: Final = asyncpg.TooManyConnectionsError
+_NEXT_HOST: Final = frozenset({UNREACHABLE, STARTING, TIMEOUT})
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]  # generic for the checker alone
+else:
+    Connection = asyncpg.Connection
+
+
+class _Quiet(Connection):
+    """A connection of the driver's that says nothing on stderr where it was never whole.
+
+    The driver's own does, where the server's version is nonsense.
+    """
+
+    def __del__(self) -> None:
+        with contextlib.suppress(AttributeError):
+            super().__del__()
+
+
+class Session(NamedTuple):
+    """A connection that has logged in."""
+
+    connection: Connection
+    endpoint: Endpoint
+    own_pid: int
+    pooled: bool
+    role: str
+    """As whom it logged in."""
+    traffic: TrafficLimit
+    """The amount that the server may still send on it."""
+    peer: Peer
+    """The server's location: one host, and one address of it."""
+
+
+async def log_in(
+    target: Target,
+    application_name: str,
+    pins: Pins | None = None,
+    unset: frozenset[str] = frozenset(),
+    *,
+    reach_first: bool = False,
+    knocks: bool = False,
+) -> Session:
+    """Connect to the first host that will do; of its own settings, the session has all but those in `unset`.
+
+    Nothing is asked on a session that only `knocks`: whether a pooler is in between is not known of it.
+    `reach_first` where the hosts fell silent: they are not logged in to before they take connections again.
+    `pins` remembers, from one refused login to the next, which way a host that leaves the choice
+    (sslmode=prefer) is asked, so that one try is one attempt at the server.
+
+    Raises FullError, or ConnectError: the next host is tried where one cannot be reached, is starting up, or
+    is not what target_session_attrs asks for, and none after a refusal. Takes at most the target's
+    `connect_timeout_seconds`, of which each host gets its share.
+    """
+    deadline = time.monotonic() + target.connect_timeout_seconds
+    wanted = target.target_session_attrs
+    rounds = ("standby", "any") if wanted == "prefer-standby" else (wanted,)
+    faults: list[PgtopError] = []
+    for attributes in rounds:
+        faults.clear()
+        for tried, endpoint in enumerate(target.endpoints):
+            share = (deadline - time.monotonic()) / (len(target.endpoints) - tried)
+            name, pinned = application_name, {} if pins is None else pins
+            attempt = _Attempt(target, endpoint, attributes, name, pinned, unset)
+            attempt.knocks = knocks
+            try:
+                return await attempt.run(max(share, 0.0), reach_first)
+            except PgtopError as fault:
+                if getattr(fault, "kind", None) not in _NEXT_HOST:
+                    raise
+                faults.append(fault)
+    raise _together(faults)
+
+
+def _together(faults: list[PgtopError]) -> PgtopError:
+    last = faults[-1]
+    if len(faults) == 1:
+        return last
+    problems = "; ".join(dict.fromkeys(fault.problem for fault in faults))
+    return LoginError(problems, last.mend, getattr(last, "kind", UNREACHABLE))
+
+
+class _Attempt:
+    """One host."""
+
+    def __init__(
+        self,
+        target: Target,
+        endpoint: Endpoint,
+        attributes: str,
+        name: str,
+        pins: Pins,
+        unset: frozenset[str],
+    ) -> None:
+        self.knocks = False
+        """True where nothing is to be asked on the session."""
+        self._target = target
+        self._endpoint = endpoint
+        self._attributes = attributes
+        self._name = {"application_name": name}
+        self._pins = pins
+        self._settings = {each: value for each, value in SETTINGS.items() if each not in unset}
+        self._traffic = TrafficLimit()
+        self._addresses: Sequence[str] = ()
+        self._peers: list[str] = []
+        password = target.password
+        self._password = password if password is not None else stored_password(target, endpoint)
+
+    async def run(self, limit_seconds: float, reach_first: bool) -> Session:
+        """A session on this host; raises PgtopError, also where it takes longer than the limit."""
+        try:
+            async with asyncio.timeout(limit_seconds):
+                self._addresses = await _look_up(self._endpoint)
+                if reach_first and not self._endpoint.is_socket:
+                    await reach(self._addresses, self._endpoint.port)
+                return await self._log_in()
+        except RuntimeError as error:  # a look-up needs a thread
+            raise LoginError(
+                f"{self._endpoint.label} cannot be looked up ({printable(str(error))})",
+                "this machine may let its user begin no more threads; name the host by its address",
+                UNREACHABLE,
+            ) from error
+        except PgtopError:
+            raise
+        except Exception as error:
+            if self._traffic.problem or not isinstance(error, DRIVER_ERRORS):
+                raise unreadable_login(
+                    self._traffic.problem or text_of(error), self._endpoint.label
+                ) from error
+            given = self._password is not None
+            told = connect_error(error, self._target, self._endpoint, password_given=given)
+            if isinstance(told, FullError | LimitReachedError):
+                # The driver may have tried twice, and does not tell which of the two was refused so.
+                is_one = self._endpoint.is_socket or len(set(self._peers)) == 1
+                told.peer = self._peer() if is_one else None
+            raise told from error
+
+    async def _log_in(self, more: Mapping[str, str] = MappingProxyType({})) -> Session:
+        """Log in with `more` settings, which not every server knows, beside those of each session."""
+        # read-write and read-only ask for the server's own default, which is not to be pgtop's then.
+        late = {"default_transaction_read_only"} if self._attributes.startswith("read-") else set()
+        early = {name: value for name, value in self._settings.items() if name not in late}
+        behind_pooler = False
+        try:
+            connection = await self._connect({**self._target.server_settings, **early, **more, **self._name})
+        except _REFUSED_SETTING as error:
+            behind_pooler = isinstance(error, asyncpg.ProtocolViolationError)
+            late = set(self._settings)
+            connection = await self._connect({**self._target.server_settings, **self._name})
+        except DRIVER_ERRORS as error:
+            if more or not _is_transaction_timeout(error):
+                raise
+            return await self._log_in({TRANSACTION_TIMEOUT: "0"})
+        try:
+            _set_socket_options(connection, self._target.socket_options)
+            self._check_version(connection)
+            self._traffic.expect(ANSWER_BYTES)
+            if self.knocks:
+                pid = connection.get_server_pid()
+                return self._session(connection, pid, pooled=behind_pooler)
+            return await self._begun(connection, late, behind_pooler=behind_pooler)
+        except DRIVER_ERRORS:
+            connection.terminate()
+            if more or not _has_transaction_timeout(connection):
+                raise
+            # The database may have a limit that no statement meets: it has to be lifted from the beginning.
+            return await self._log_in({TRANSACTION_TIMEOUT: "0"})
+        except BaseException:
+            connection.terminate()
+            raise
+
+    async def _begun(self, connection: Connection, late: set[str], *, behind_pooler: bool) -> Session:
+        if behind_pooler or await is_pooled(connection):
+            return self._session(connection, await self._pooled_pid(connection), pooled=True)
+        # Not through a pooler: a setting would stay behind for whoever gets that backend next.
+        if _has_transaction_timeout(connection):
+            await connection.execute(f"SET {TRANSACTION_TIMEOUT} = 0")
+        await _set(connection, {name: SETTINGS[name] for name in late})
+        if "role" not in self._target.server_settings:
+            with contextlib.suppress(asyncpg.InsufficientPrivilegeError):  # the catalog is hidden from it
+                await connection.execute(NO_ROLE_OF_THE_DATABASE)
+        return self._session(connection, connection.get_server_pid(), pooled=False)
+
+    def _session(self, connection: Connection, own_pid: int, *, pooled: bool) -> Session:
+        role, traffic, peer = self._target.user, self._traffic, self._peer()
+        return Session(connection, self._endpoint, own_pid, pooled, role, traffic, peer)
+
+    def _peer(self) -> Peer:
+        """Return the peer of the last connection."""
+        endpoint = self._endpoint
+        if endpoint.is_socket:
+            return os.path.realpath(endpoint.address), endpoint.port
+        return self._peers[-1], endpoint.port
+
+    async def _pooled_pid(self, connection: Connection) -> int:
+        """The backend that a pooler gave to one transaction. Raises LoginError where it gives none to any."""
+        try:
+            pid: int = await in_transaction(
+                connection, lambda each: each.fetchval("SELECT pg_catalog.pg_backend_pid()")
+            )
+        except (asyncpg.ProtocolViolationError, asyncpg.ConnectionDoesNotExistError) as error:
+            raise LoginError(
+                f"the pooler at {self._endpoint.label} lets no transaction begin (pool_mode = statement?)",
+                "connect to the server itself",
+            ) from error
+        return pid
+
+    async def _connect(self, server_settings: Mapping[str, str]) -> Connection:
+        endpoint, mode = self._endpoint, self._target.tls.sslmode
+        # What is pinned may be less than another sslmode asks for.
+        pinned = self._pins.get(endpoint) if mode in ("prefer", "allow") else None
+        try:
+            return await self._connect_as(server_settings, pinned)
+        except DRIVER_ERRORS as error:
+            full = next((e for e in (error, error.__cause__) if isinstance(e, _FULL)), None)
+            if full is not None:
+                # The driver tries the other way, too, and tells of that alone.
+                if pinned is None and mode in ("prefer", "allow") and not endpoint.is_socket:
+                    self._pins[endpoint] = ENCRYPTED if mode == "prefer" else PLAIN
+                raise full from None
+            # What was pinned is no longer known to do: what is asked next is asked either way again.
+            self._pins.pop(endpoint, None)
+            if pinned is not None and isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+                # There is a slot now, and pg_hba.conf lets this role in the other way alone.
+                return await self._connect(server_settings)
+            if pinned is not ENCRYPTED or not is_plain_refused(error):
+                raise
+        self._pins[endpoint] = PLAIN
+        return await self._connect_as(server_settings, PLAIN)
+
+    async def _connect_as(self, server_settings: Mapping[str, str], pinned: str | None) -> Connection:
+        endpoint, target = self._endpoint, self._target
+        loop = WatchedLoop(self._traffic, self._addresses)
+        # An empty password keeps the driver from looking for one by its own rules.
+        arguments: dict[str, Any] = (
+            {"ssl": False} if endpoint.is_socket else tls_arguments(target.tls, pinned)
+        )
+        arguments |= {
+            "host": endpoint.address if endpoint.is_socket else endpoint.name,
+            "port": endpoint.port,
+            "user": target.user,
+            "database": target.database,
+            "password": self._password or "",
+            "server_settings": dict(server_settings),
+            "target_session_attrs": self._attributes,
+            "krbsrvname": target.krbsrvname,
+            "gsslib": target.gsslib,
+            "statement_cache_size": 0,
+            "timeout": None,
+            "loop": loop,
+            "connection_class": _Quiet,
+        }
+        try:
+            connection: Connection = await asyncpg.connect(**arguments)
+        except BaseException:
+            loop.abort()
+            raise
+        finally:
+            self._peers += loop.peers
+        return connection
+
+    def _check_version(self, connection: Connection) -> None:
+        version = connection.get_server_version()
+        if version.major < OLDEST_VERSION:
+            number = clip(f"{version.major}.{version.minor}", _LONGEST_VERSION)
+            raise LoginError(
+                f"{self._endpoint.label} runs PostgreSQL {number}",
+                f"pgtop needs {OLDEST_VERSION} or newer",
+            )
+
+
+async def say_goodbye(connection: Connection, seconds: float) -> None:
+    """End a session in order, or at once where the server does not answer within `seconds`."""
+    try:
+        with contextlib.suppress(*DRIVER_ERRORS):
+            await connection.close(timeout=seconds)
+    finally:
+        connection.terminate()
+
+
+def _is_transaction_timeout(error: BaseException) -> bool:
+    """Return whether transaction_timeout ended the login, perhaps the first of the driver's two tries."""
+    # An error that is raised again while another one of its own making is handled leads back to itself.
+    seen: list[BaseException] = []
+    following: BaseException | None = error
+    while following is not None and following not in seen:
+        seen.append(following)
+        following = following.__cause__ or following.__context__
+    return any(isinstance(each, asyncpg.TransactionTimeoutError) for each in seen)
+
+
+def _has_transaction_timeout(connection: Connection) -> bool:
+    return bool(connection.get_server_version().major >= TRANSACTION_TIMEOUT_VERSION)
+
+
+async def _set(connection: Connection, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        # One that this server does not know, or does not let anybody set, is done without.
+        with contextlib.suppress(asyncpg.PostgresSyntaxError, *_REFUSED_SETTING):
+            await connection.fetchval(_SET, name, value)
+
+
+def _set_socket_options(connection: Connection, options: SocketOptions) -> None:
+    """Let the kernel notice a peer that is gone; options that this system does not have are left out."""
+    transport = getattr(connection, "_transport")  # noqa: B009 - private: the driver offers no public way to its socket
+    peer = transport.get_extra_info("socket")
+    if peer is None or peer.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    wanted: list[tuple[int, str, int]] = [(socket.SOL_SOCKET, "SO_KEEPALIVE", int(options.keepalives))]
+    if options.keepalives:
+        idle = "TCP_KEEPIDLE" if hasattr(socket, "TCP_KEEPIDLE") else "TCP_KEEPALIVE"
+        wanted += [
+            (socket.IPPROTO_TCP, idle, options.keepalives_idle_seconds),
+            (socket.IPPROTO_TCP, "TCP_KEEPINTVL", options.keepalives_interval_seconds),
+            (socket.IPPROTO_TCP, "TCP_KEEPCNT", options.keepalives_count),
+        ]
+    wanted.append((socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", options.tcp_user_timeout_ms))
+    for level, name, value in wanted:
+        number = getattr(socket, name, None)
+        if number is None or (value == 0 and name != "SO_KEEPALIVE"):
+            continue
+        with contextlib.suppress(OSError):
+            peer.setsockopt(level, number, value)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            peer.setsockopt(socket.IPPROTO_TCP, _TCP_THIN_LINEAR_TIMEOUTS, 1)
+
+
+async def _look_up(endpoint: Endpoint) -> Sequence[str]:
+    """The addresses of a host, its name resolved in a thread that nobody waits for at exit.
+
+    A look-up of the loop's own runs in asyncio's executor, which a dead name server would keep the whole
+    program from leaving.
+    """
+    if endpoint.is_socket or _is_address(endpoint.address):
+        return (endpoint.address,)
+    found = await unawaited_at_exit(
+        lambda: socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
+    )
+    return [_written(place) for *_, place in found]
+
+
+def _written(place: tuple[Any, ...]) -> str:
+    """An address of the resolver's; one of a link goes with the number of its interface."""
+    address, *rest = place
+    scope = rest[2] if len(rest) > 2 else 0
+    return f"{address}%{scope}" if scope else str(address)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,444 @@
+"""The seat: the one connection that pgtop takes, holds, and never lets go while it runs.
+
+One statement at a time. What was begun is never cancelled, since a cancel opens a second connection: where
+its asker has gone, it is answered to nobody; where no answer comes within its limit, the connection is
+dropped, and the server's own limits end the statement.
+
+Where the ordinary role is refused for want of a slot, the rescue role takes the seat, and gives it back as
+soon as the ordinary one gets in.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from msgspec.structs import replace
+
+from pgtop.concurrency import forget
+from pgtop.core.activity import PGTOP_PREFIX
+from pgtop.core.outage import Limit
+from pgtop.errors import Peer, PgtopError
+from pgtop.postgres.advisory_key_queries import SEAT_CLASS, TAKE_KEY
+from pgtop.postgres.connect_errors import DRIVER_ERRORS
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.conninfo.tls import Pins
+from pgtop.postgres.errors import (
+    REFUSED,
+    STARTING,
+    FullError,
+    LimitReachedError,
+    SeatLostError,
+    limit_at,
+    refusing_limit,
+)
+from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
+from pgtop.postgres.session.pooled_statements import in_transaction
+from pgtop.postgres.session.retry import LoginRetry
+from pgtop.postgres.session.settings import STATEMENT_TIMEOUT_SECONDS
+from pgtop.postgres.session.statement_limit import bounded
+from pgtop.postgres.session.statements import Prepared
+from pgtop.postgres.session.traffic_limit import ANSWER_BYTES
+
+LIMIT_SECONDS: Final = STATEMENT_TIMEOUT_SECONDS + 1.0
+"""Seconds to wait for a statement, unless told otherwise: a little longer than the server lets it run, so
+that a slow statement doesn't cost the connection."""
+
+_GOODBYE_SECONDS: Final = 0.25
+_GIVE_BACK_SECONDS: Final = 2.0
+"""Seconds to wait for the ordinary login while the rescue role's session does the work."""
+_RESCUE_RESTS_SECONDS: Final = 5.0
+"""A wrong password, or a host that does not answer, is not tried as often as a full server is."""
+_RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue names"
+_LONGEST_NAME: Final = 63
+_ANSWERS: Final = frozenset({REFUSED, STARTING})
+"""Kinds of outages in which the server says something, if only no."""
+
+T = TypeVar("T")
+
+
+def seat_name(face: str, host: str) -> str:
+    """The application_name of a seat: at most 63 ASCII characters, no matter the host's name.
+
+    >>> seat_name("dashboard", "jump1")
+    'pgtop dashboard@jump1'
+    """
+    name = f"{PGTOP_PREFIX}{face}@{host}"
+    return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)[:_LONGEST_NAME]
+
+
+class Seat:
+    """One connection to a target, for one face (`dashboard`, `snapshot`, `reap`, `daemon`, …)."""
+
+    def __init__(
+        self,
+        target: Target,
+        face: str,
+        *,
+        unset: frozenset[str] = frozenset(),
+        hides_queries: bool = False,
+        marks_itself: bool = True,
+    ) -> None:
+        """Nothing is connected yet. `unset` are settings that the session leaves as the server gives them.
+
+        A seat that `marks_itself` holds a key by which every pgtop tells it from a client of the same name.
+        """
+        self.hides_queries = hides_queries
+        """True if callers on this seat do not fetch the statements of others."""
+        self._target = target
+        self.application_name = seat_name(face, socket.gethostname())
+        """`pgtop <face>@<host>`: how one pgtop knows another."""
+        self.tries = LoginRetry()
+        """The logins refused for want of a slot since the seat was last held."""
+        self.pause_seconds = 0.0
+        """Seconds to wait after such a refusal before the seat is asked for again."""
+        self.refused: Limit | None = None
+        """The limit that refused the ordinary role's last login; None if it got in, or was refused at
+        a server other than the one the rescue role's session is on."""
+        self.is_rescue = False
+        """True where the last session is the rescue role's."""
+        self.rescue_fault: PgtopError | None = None
+        """The reason the rescue role did not get in at its last login, where not for want of one of the
+        server's slots."""
+        self.interruptions = 0
+        """Counts the unbroken sights of the server: what was seen in an earlier one is not acted on."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Called when the connection is found to be gone that nobody here has given up."""
+        self._rescue_rests_until = 0.0
+        self._answered = True
+        self._unset = unset
+        self._marks_itself = marks_itself
+        self._session: Session | None = None
+        self._last: Session | None = None
+        self._prepared: Prepared | None = None
+        self._lock = asyncio.Lock()
+        self._steady = 0
+        self._refusals = 0
+        self._pins: Pins = {}
+        self._rescue_pins: Pins = {}
+
+    @property
+    def target(self) -> Target:
+        """The target of the seat; a new one counts from the next `take`."""
+        return self._target
+
+    @target.setter
+    def target(self, target: Target) -> None:
+        # Replaced, not cleared: a login under way still uses the old ones. Its findings do not apply here.
+        self._target, self._pins, self._rescue_pins = target, {}, {}
+
+    @property
+    def is_held(self) -> bool:
+        """True while there is a connection to ask on."""
+        return self._session is not None and not self._session.connection.is_closed()
+
+    @property
+    def own_pid(self) -> int:
+        """The process id of the seat's backend; 0 before the first `take`."""
+        return self._last.own_pid if self._last else 0
+
+    @property
+    def pooled(self) -> bool:
+        """True where a pooler sits in between: what answers is then not always the same backend."""
+        return self._last.pooled if self._last else False
+
+    def answered_by(self, pid: int) -> None:
+        """Take note of the backend that answered: another one than at the login means a pooler."""
+        session = self._session
+        if session is not None and pid != session.own_pid and not session.pooled:
+            self._session = self._last = session._replace(pooled=True)
+
+    @property
+    def role(self) -> str:
+        """The role of the last session; the ordinary one before the first `take`."""
+        return self._last.role if self._last else self.target.user
+
+    def lose_sight(self) -> None:
+        """Take note that nothing is known of what happened at the server meanwhile."""
+        self.interruptions += 1
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host (or socket directory) and port in use; of the first host before the first `take`."""
+        endpoint = self._last.endpoint if self._last else self.target.endpoints[0]
+        return endpoint.host, endpoint.port
+
+    @property
+    def peer(self) -> Peer | None:
+        """Which server the last session is on; None before the first `take`."""
+        return self._last.peer if self._last else None
+
+    @property
+    def here(self) -> Target:
+        """The target at the server of the last session alone: no other host, and no other address of it."""
+        if self._last is None:
+            return self.target
+        endpoint, (address, port) = self._last.endpoint, self._last.peer
+        return replace(
+            self.target,
+            hosts=(endpoint.host,),
+            hostaddrs=() if endpoint.is_socket else (address,),
+            ports=(port,),
+            target_session_attrs="any",
+        )
+
+    async def take(self) -> None:
+        """Connects, unless the seat is held: as the rescue role where the ordinary one finds no slot.
+
+        Raises FullError where the server has no slot left, LimitReachedError for a role's or a database's
+        own limit, and ConnectError for all else, within the target's `connect_timeout_seconds` for each of
+        the two roles.
+        """
+        async with self._lock:
+            if self.is_held:
+                return
+            self.drop()
+            self.lose_sight()
+            try:
+                session = await self._log_in()
+                await self._mark(session)
+                self._session = self._last = session
+            except (FullError, LimitReachedError):
+                self._answered = True
+                self.pause_seconds = self.tries.refused(self._refusals)
+                raise
+            except PgtopError as error:
+                self._answered = getattr(error, "kind", "") in _ANSWERS
+                self.tries.clear()
+                raise
+            self._session.connection.add_termination_listener(self._terminated)
+            self._answered = True
+            self.tries.clear()
+            self.rescue_fault, self._rescue_rests_until = None, 0.0
+            self._pins.clear()
+            self._rescue_pins.clear()
+
+    async def _log_in(self) -> Session:
+        try:
+            session = await log_in(
+                self.target,
+                self.application_name,
+                self._pins,
+                self._unset,
+                reach_first=not self._answered,
+            )
+        except (FullError, LimitReachedError) as error:
+            self.refused, self._refusals = refusing_limit(error), 1
+            rescue = self.target.rescue
+            if rescue is None:
+                self.rescue_fault = None
+                raise
+            return await self._rescued(rescue, error)
+        self.refused, self.is_rescue = None, False
+        return session
+
+    async def _mark(self, session: Session) -> None:
+        """Take the key of a seat; the session is at work without it where the server does not give it.
+
+        Through a pooler it would stay with a backend that serves others. Raises SeatLostError.
+        """
+        if not self._marks_itself or session.pooled:
+            return
+        limit, label = min(self.target.connect_timeout_seconds, LIMIT_SECONDS), session.endpoint.label
+        # Shared, and drawn at random: nobody else's key is in the way.
+        number = secrets.randbits(31)
+        work = session.connection.fetchval(TAKE_KEY, SEAT_CLASS, number)
+        try:
+            with contextlib.suppress(*DRIVER_ERRORS):
+                await bounded(session, work, limit, ANSWER_BYTES, label)
+        except BaseException:
+            session.connection.terminate()
+            raise
+
+    async def _rescued(self, rescue: Target, refused: FullError | LimitReachedError) -> Session:
+        if time.monotonic() >= self._rescue_rests_until:
+            try:
+                session = await log_in(rescue, self.application_name, self._rescue_pins, self._unset)
+            except (FullError, LimitReachedError) as error:
+                self._refusals += 1
+                self.rescue_fault = None
+                if isinstance(refused, LimitReachedError) or isinstance(error, FullError):
+                    raise
+                self.rescue_fault = error  # its own limit: the server is full all the same
+            except PgtopError as error:
+                self.rescue_fault = error
+                self._rescue_rests_until = time.monotonic() + _RESCUE_RESTS_SECONDS
+            else:
+                # A target may name several servers: a full one says nothing of the one that let this role in.
+                self.refused, self.is_rescue = limit_at(session.peer, refused), True
+                return session
+        fault = self.rescue_fault
+        if fault is None:
+            raise refused
+        problem = f"{refused.problem}, and the rescue role does not get in: {fault.problem}"
+        if isinstance(refused, LimitReachedError):
+            raise LimitReachedError(problem, _RESCUE_MEND, refused.limit) from fault
+        raise FullError(problem, _RESCUE_MEND, refused.limit) from fault
+
+    @contextlib.contextmanager
+    def steady(self) -> Iterator[None]:
+        """Keep the seat from being given back by the rescue role meanwhile: what was planned as one role is
+        not to be done as another."""
+        self._steady += 1
+        try:
+            yield
+        finally:
+            self._steady -= 1
+
+    async def give_back(self) -> None:
+        """Let the ordinary role take over from the rescue role, where it gets in; all stays as it is where
+        not, and while the seat is to be `steady`."""
+        if not self.is_rescue or not self.is_held or self._steady:
+            return
+        target = self.target
+        seconds = min(target.connect_timeout_seconds, _GIVE_BACK_SECONDS)
+        try:
+            session = await log_in(
+                replace(target, connect_timeout_seconds=seconds),
+                self.application_name,
+                self._pins,
+                self._unset,
+            )
+        except PgtopError as error:
+            self.refused = limit_at(self.peer, error)
+            return
+        is_taken = False
+        try:
+            try:
+                await self._mark(session)
+            except PgtopError:
+                return
+            async with self._lock:
+                old = self._session
+                if self._steady or old is None or not self.is_rescue:
+                    return
+                self._session = self._last = session
+                if session.peer != old.peer:
+                    self.lose_sight()  # it may be another server
+                session.connection.add_termination_listener(self._terminated)
+                self.refused, self.is_rescue = None, False
+                is_taken = True
+        finally:
+            if not is_taken:
+                session.connection.terminate()
+        await say_goodbye(old.connection, _GOODBYE_SECONDS)
+
+    async def fetch(
+        self,
+        query: str,
+        *args: object,
+        limit_seconds: float = LIMIT_SECONDS,
+        limit_bytes: int = ANSWER_BYTES,
+    ) -> list[asyncpg.Record]:
+        """All rows of one statement, in a transaction of its own.
+
+        Raises SeatLostError where the connection is gone, or no answer came within the limit, an
+        UnreadableError where it is longer than `limit_bytes` or none that a server gives, and
+        asyncpg.PostgresError where the server refuses the statement and the seat is still held.
+        """
+        return await self._ask(lambda connection: connection.fetch(query, *args), limit_seconds, limit_bytes)
+
+    async def fetchrow(
+        self,
+        query: str,
+        *args: object,
+        limit_seconds: float = LIMIT_SECONDS,
+        limit_bytes: int = ANSWER_BYTES,
+    ) -> asyncpg.Record | None:
+        """The first row of one statement, or None. Raises as `fetch` does."""
+        return await self._ask(
+            lambda connection: connection.fetchrow(query, *args), limit_seconds, limit_bytes
+        )
+
+    async def fetchrow_prepared(
+        self,
+        query: str,
+        *args: object,
+        limit_seconds: float = LIMIT_SECONDS,
+        limit_bytes: int = ANSWER_BYTES,
+    ) -> asyncpg.Record | None:
+        """As `fetchrow`, for what is asked again and again: the server parses and plans it once."""
+        return await self._ask(
+            lambda connection: self._of(connection).fetchrow(query, *args), limit_seconds, limit_bytes
+        )
+
+    def _of(self, connection: Connection) -> Prepared:
+        if self._prepared is None or self._prepared.connection is not connection:
+            self._prepared = Prepared(connection)
+        return self._prepared
+
+    async def release(self) -> None:
+        """Say goodbye to the server, or drop the connection where it is busy or doesn't answer."""
+        session, self._session = self._session, None
+        if session is None:
+            return
+        if self._lock.locked():
+            session.connection.terminate()
+        else:
+            await say_goodbye(session.connection, _GOODBYE_SECONDS)
+
+    def drop(self) -> None:
+        """End the connection at once, without waiting for anything."""
+        session, self._session = self._session, None
+        if session is not None:
+            self._answered = False
+            session.connection.terminate()
+
+    def _terminated(self, connection: object) -> None:
+        if self._session is not None and self._session.connection is connection:
+            self.on_lost()
+
+    def _held(self) -> Session:
+        session = self._session
+        if session is None or session.connection.is_closed():
+            self.drop()
+            raise SeatLostError(f"the connection to {self.label} was lost", "it has to be taken again")
+        return session
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the database, as the server names it; "" if there is no connection."""
+        session = self._session
+        if session is None or session.connection.is_closed():
+            return ""
+        return str(getattr(session.connection.get_settings(), "server_encoding", ""))
+
+    @property
+    def label(self) -> str:
+        """`host:port` in use, safe to print; of the first host before the first `take`."""
+        return (self._last.endpoint if self._last else self.target.endpoints[0]).label
+
+    async def _ask(
+        self, work: Callable[[Connection], Coroutine[Any, Any, T]], limit: float, limit_bytes: int
+    ) -> T:
+        """Run one statement when its turn comes; an asker that goes away meanwhile doesn't cost the seat."""
+        await self._lock.acquire()
+        try:
+            session = self._held()
+        except SeatLostError:
+            self._lock.release()
+            raise
+        # A task of its own, so that a caller's cancellation never reaches the driver, which would cancel.
+        asked = asyncio.ensure_future(self._bounded(session, work, limit, limit_bytes))
+        asked.add_done_callback(lambda _: self._lock.release())
+        asked.add_done_callback(forget)
+        return await asyncio.shield(asked)
+
+    async def _bounded(
+        self,
+        session: Session,
+        work: Callable[[Connection], Coroutine[Any, Any, T]],
+        limit: float,
+        limit_bytes: int,
+    ) -> T:
+        connection = session.connection
+        asking = in_transaction(connection, work) if session.pooled else work(connection)
+        try:
+            return await bounded(session, asking, limit, limit_bytes, self.label)
+        except (SeatLostError, asyncio.CancelledError):
+            self.drop()
+            raise

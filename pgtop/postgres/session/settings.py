@@ -1,0 +1,89 @@
+"""The settings that every session of pgtop begins with, or each of its transactions through a pooler.
+
+A database's owner, and each role, can give another value to any setting that ordinary users may set: nothing
+that pgtop relies on is left to them.
+"""
+
+from typing import Final
+
+STATEMENT_TIMEOUT_SECONDS: Final = 9
+"""The server's own limit for a statement of the seat."""
+
+_EACH_STATEMENT: Final = {
+    "search_path": "pg_catalog, pg_temp",  # pg_temp would come first if it were not named
+    "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+    "lock_timeout": "2s",
+    "idle_in_transaction_session_timeout": "0",
+    "jit": "off",
+    "client_min_messages": "error",
+    "standard_conforming_strings": "on",
+}
+
+SETTINGS: Final = {
+    **_EACH_STATEMENT,
+    "idle_session_timeout": "0",
+    "client_connection_check_interval": "2s",
+    "default_transaction_read_only": "on",
+    "default_transaction_isolation": "read committed",
+    # A serializable, deferrable, read-only transaction waits until no other one writes.
+    "default_transaction_deferrable": "off",
+    "exit_on_error": "off",
+    "local_preload_libraries": "",  # one that is not there would bar the login
+}
+"""By name, as a startup packet takes them; one that a server does not know is done without."""
+
+
+TRANSACTION_TIMEOUT: Final = "transaction_timeout"
+"""End a session whose transaction takes longer, from TRANSACTION_TIMEOUT_VERSION on. An older server refuses
+a login that names it, so it is set after the login, or at a second one where the first does not last."""
+TRANSACTION_TIMEOUT_VERSION: Final = 17
+
+
+def _no_role_of_the_database(is_local: str) -> str:
+    """Take off the role that the database's owner set for all who log in there.
+
+    By `ALTER DATABASE … SET role` its owner would choose as whom pgtop acts, and who is granted rights when
+    they are missing. What ALTER ROLE says of the role that logs in stays.
+    """
+    return f"""
+SELECT pg_catalog.set_config('role', 'none', {is_local})
+WHERE CURRENT_USER OPERATOR(pg_catalog.<>) SESSION_USER
+AND NOT EXISTS (
+  SELECT FROM pg_catalog.pg_db_role_setting s
+  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
+  LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase
+  CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) c(setting)
+  WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER
+    AND (d.datname IS NULL OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+    AND pg_catalog.starts_with(c.setting, 'role='))
+"""  # noqa: S608 - of true and false alone
+
+
+NO_ROLE_OF_THE_DATABASE: Final = _no_role_of_the_database("false")
+
+
+def _set_local(name: str, value: str) -> str:
+    listed = value if name == "search_path" else f"'{value}'"
+    return f"SET LOCAL {name} = {listed}"
+
+
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE"
+
+
+def begin_pooled(version: int) -> str:
+    """Begin a transaction in which each statement is as safe as in a session of pgtop's own.
+
+    One message of the simple protocol, for a server of that major version; nothing in it is looked up by a
+    name that another user can take.
+    """
+    has_timeout = version >= TRANSACTION_TIMEOUT_VERSION
+    return "; ".join(
+        (
+            _BEGIN,
+            # A timer of the database's runs by now, which another limit would not stop, and none does.
+            _set_local("statement_timeout", "0"),
+            *((_set_local(TRANSACTION_TIMEOUT, "0"),) if has_timeout else ()),
+            *(_set_local(name, value) for name, value in _EACH_STATEMENT.items()),
+            _no_role_of_the_database("true").strip(),
+        )
+    )

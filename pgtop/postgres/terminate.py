@@ -1,0 +1,202 @@
+"""Termination of a server's sessions over SQL, on the seat.
+
+One statement checks and signals each victim at once, so that a session that has changed since it was shown
+lives.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+
+from pgtop.core.activity import ACTIVE, MOST_CONNECTIONS, Backend, BackendId, Moment, Name, Pid, instant
+from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, Guard, HeldLocks, Outcome, Plan, Result, Victim
+from pgtop.core.text import printable
+from pgtop.errors import PgtopError
+from pgtop.postgres import advisory_key_queries, queries
+from pgtop.postgres.answers import MARGIN, typed
+from pgtop.postgres.connect_errors import DRIVER_ERRORS, NOT_TEXT, SeatLostError
+from pgtop.postgres.encodings import UTF8, as_text
+from pgtop.postgres.errors import text_of
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.traffic_limit import ANSWER_BYTES, LONGEST_ANSWER_BYTES, MEBIBYTE
+
+_STATEMENTS_BYTES: Final = 16 * MEBIBYTE
+"""The most bytes of all the victims' statements together; each gets its share."""
+_STATEMENT_BYTES: Final = 2 * LONGEST_QUERY_BYTES
+"""And no more of one: three bytes of another encoding can be two in the log."""
+
+
+class _Holder(msgspec.Struct, frozen=True):
+    pid: Pid
+    holds_other: bool
+    is_own: bool
+
+
+class _Statement(msgspec.Struct, frozen=True):
+    pid: Pid
+    backend_start: Moment | None
+    query: bytes
+
+
+class _Remaining(msgspec.Struct, frozen=True):
+    pid: Pid
+    backend_start: Moment | None
+    state: Name | None
+    query_start: Moment | None
+
+
+class SqlTerminator:
+    """Reach the sessions of the server that a seat is on; see `pgtop.reaping.reaper.Terminator`."""
+
+    def __init__(self, seat: Seat) -> None:
+        self._seat = seat
+
+    async def held_locks(self) -> HeldLocks:
+        """The sessions that hold advisory locks, and which of them are pgtop's.
+
+        Raises PgtopError where they cannot be asked for.
+        """
+        rows = await _ask(self._seat, "who holds advisory locks", advisory_key_queries.HELD_LOCKS)
+        found = typed(rows, _Holder, MOST_CONNECTIONS + MARGIN)
+        return HeldLocks(
+            advisory=frozenset(row.pid for row in found if row.holds_other),
+            own=frozenset(row.pid for row in found if row.is_own),
+        )
+
+    async def termination(self, plan: Plan) -> "SqlTermination":
+        """Prepare the termination of a plan's victims.
+
+        Raises PgtopError where the connection is lost, and where the server was out of sight since the plan
+        was made.
+        """
+        whole = {} if self._seat.hides_queries else await self._whole_queries(plan)
+        if plan.interruptions != self._seat.interruptions:
+            raise out_of_sight_error()
+        return SqlTermination(self._seat, plan, whole)
+
+    async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
+        share = min(_STATEMENT_BYTES, _STATEMENTS_BYTES // max(1, len(plan.victims)))
+        pids = _pids_of(plan.victims), share
+        what, encoding = "for the victims' statements", UTF8
+        try:
+            rows = await _ask(
+                self._seat, what, queries.WHOLE_QUERIES, *pids, limit_bytes=LONGEST_ANSWER_BYTES
+            )
+        except PgtopError as error:
+            if not isinstance(error.__cause__, NOT_TEXT):
+                raise
+            asked = queries.WHOLE_QUERIES_UNCONVERTED
+            rows = await _ask(self._seat, what, asked, *pids, limit_bytes=LONGEST_ANSWER_BYTES)
+            encoding = self._seat.encoding
+        return {
+            BackendId(row.pid, row.backend_start or 0): as_text(row.query, encoding)
+            for row in typed(rows, _Statement, len(plan.victims))
+        }
+
+
+class SqlTermination:
+    """The hand on one plan's victims, from one backend of the seat; see `pgtop.reaping.reaper.Grip`."""
+
+    def __init__(self, seat: Seat, plan: Plan, whole_queries: dict[BackendId, str]) -> None:
+        self._seat = seat
+        self._plan = plan
+        self._seat_pid = seat.own_pid
+        self.queries = whole_queries
+        """The victims' statements, as far as they are logged; none where they are hidden."""
+        self.role, self.is_rescue = seat.role, seat.is_rescue
+        """As whom the seat is held, and whether that is the rescue role."""
+
+    async def signal(self, victim: Victim) -> Result | None:
+        """Look and signal in one statement; None where the signal was sent and is yet to be confirmed."""
+        if not self._seat.is_held or self._seat.own_pid != self._seat_pid:
+            return Result(victim, Outcome.FAILED, "not signalled: the connection was lost")
+        statement, arguments = guarded_statement(self._plan, victim)
+        try:
+            row = await self._seat.fetchrow(statement, *arguments)
+        except asyncpg.InsufficientPrivilegeError as error:
+            return Result(victim, Outcome.DENIED, printable(str(error)))
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            refused = isinstance(error, asyncpg.PostgresError) and self._seat.is_held
+            return Result(victim, Outcome.FAILED if refused else Outcome.UNKNOWN, printable(str(error)))
+        if row is None:
+            return Result(victim, Outcome.CHANGED, "no longer what was shown")
+        if not isinstance(row.get("signalled"), bool):
+            return Result(victim, Outcome.UNKNOWN, "the server's answer could not be read")
+        if not row["signalled"]:
+            return Result(victim, Outcome.CHANGED, "it had just left")
+        return None
+
+    async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
+        """Those that are still there, or still run what was cancelled. Raises PgtopError: nobody knows."""
+        # The poll may have taken the seat again, on another host even, where these pids mean nothing.
+        if self._seat.own_pid != self._seat_pid:
+            raise SeatLostError("the seat is another one by now")
+        try:
+            rows = await self._seat.fetch(queries.STILL_THERE, _pids_of(victims))
+        except DRIVER_ERRORS as error:
+            raise PgtopError(text_of(error)) from error
+        found = typed(rows, _Remaining, len(victims))
+        there = {BackendId(row.pid, row.backend_start or 0): row for row in found}
+        act = self._plan.act
+        return frozenset(
+            victim.backend.id
+            for victim in victims
+            if _unmoved(act, victim.backend, there.get(victim.backend.id))
+        )
+
+
+def out_of_sight_error() -> PgtopError:
+    """A plan over what was seen before an outage, when nobody knows what became of it meanwhile."""
+    return PgtopError(
+        "the server was out of sight since this was planned: nothing was ended", "look again, and plan anew"
+    )
+
+
+def _pids_of(victims: Sequence[Victim]) -> str:
+    """Their pids as PostgreSQL writes an array of them, as `queries` takes it."""
+    return "{" + ",".join(str(victim.backend.pid) for victim in victims) + "}"
+
+
+async def _ask(
+    seat: Seat, what: str, query: str, *arguments: object, limit_bytes: int = ANSWER_BYTES
+) -> list[asyncpg.Record]:
+    """Rows that are needed before anything may be ended."""
+    try:
+        return await seat.fetch(query, *arguments, limit_bytes=limit_bytes)
+    except (PgtopError, *DRIVER_ERRORS) as error:
+        problem = f"the server could not be asked {what} ({printable(str(error))})"
+        raise PgtopError(problem, "nothing was ended; try again") from error
+
+
+def _unmoved(act: Act, backend: Backend, row: _Remaining | None) -> bool:
+    """True while a signalled victim is still there, or still runs the statement that was cancelled."""
+    if row is None:
+        return False
+    if act is Act.TERMINATE:
+        return True
+    return bool(row.state == ACTIVE and row.query_start == backend.query_start)
+
+
+def guarded_statement(plan: Plan, victim: Victim) -> tuple[str, list[Any]]:
+    """The one statement that ends (or cancels) a victim while it is what was shown, with its arguments."""
+    backend = victim.backend
+    identity = plan.server.identity
+    arguments: list[Any] = [
+        backend.pid,
+        instant(backend.backend_start),
+        instant(identity.postmaster_start),
+        identity.in_recovery,
+    ]
+    if plan.act is Act.CANCEL:
+        return queries.CANCEL_IF_SAME_STATEMENT, [*arguments, instant(backend.query_start)]
+    if victim.guard is Guard.STATE:
+        return queries.TERMINATE_IF_STATE_UNCHANGED, [
+            *arguments,
+            backend.state,
+            instant(backend.state_change),
+        ]
+    if victim.guard is Guard.TRANSACTION:
+        return queries.TERMINATE_IF_SAME_TRANSACTION, [*arguments, instant(backend.xact_start)]
+    return queries.TERMINATE_IF_SAME_SESSION, arguments

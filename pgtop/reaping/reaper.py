@@ -1,0 +1,289 @@
+"""THE shared reaper: a plan becomes outcomes. Nothing else in the tree ends a session.
+
+Every face asks it for a plan, shows that plan, and hands the same plan back to be run. The order is its own:
+audit lines, signals, one wait for all, audit lines. How a session is looked at, signalled and seen to be gone
+is its hand's: `postgres/seat_hand.py` over SQL, `postgres/host_hand.py` on the server's own host. No driver
+is imported here, so that a sick host needs none.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Final, Protocol
+
+import msgspec
+
+from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator
+from pgtop.core.activity import BackendId, Snapshot, iso8601
+from pgtop.core.json_text import cut
+from pgtop.core.masking import masked
+from pgtop.core.outage import Limit
+from pgtop.core.plan import LONGEST_QUERY_BYTES, Outcome, Result
+from pgtop.core.policy import (
+    Act,
+    HeldLocks,
+    Plan,
+    ReapPolicy,
+    Victim,
+    plan_cancel,
+    plan_emergency,
+    plan_reap,
+    plan_sweep,
+    plan_terminate,
+)
+from pgtop.core.text import printable
+from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
+
+__all__ = ["CONFIRM_SECONDS", "Outcome", "Reaper", "Report", "Result", "Termination", "Terminator"]
+
+CONFIRM_SECONDS: Final = 2.0
+"""Seconds within which all signalled sessions have to be gone."""
+
+_FIRST_LOOK_SECONDS: Final = 0.02
+_LOOK_SECONDS: Final = 0.1
+
+
+class Termination(Protocol):
+    """A hand laid on one plan's victims, for as long as the plan is carried out."""
+
+    @property
+    def queries(self) -> Mapping[BackendId, str]:
+        """The victims' statements, as far as they can be known and are logged."""
+
+    @property
+    def role(self) -> str | None:
+        """The server's role that acts; None where the host's own rights do."""
+
+    @property
+    def is_rescue(self) -> bool:
+        """True where that is the rescue role."""
+
+    async def signal(self, victim: Victim) -> Result | None:
+        """Signal a victim that still is what was shown; None where that is yet to be confirmed.
+
+        Never raises: what stands in the way is a Result.
+        """
+
+    async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
+        """Which of the signalled ones are not done with yet. Raises PgtopError where nobody knows."""
+
+
+class Terminator(Protocol):
+    """Access to the sessions of one server."""
+
+    async def held_locks(self) -> HeldLocks:
+        """The sessions that hold advisory locks, and which of them are pgtop's.
+
+        Raises PgtopError where they cannot be asked for.
+        """
+
+    async def termination(self, plan: Plan) -> Termination:
+        """Prepare the termination of a plan's victims. Raises PgtopError: nothing was terminated then."""
+
+
+class Report(msgspec.Struct, frozen=True):
+    """The outcome of a plan."""
+
+    plan: Plan
+    results: tuple[Result, ...]
+    audit_problem: str = ""
+    """The reason the outcomes could not be written down; "" where they were."""
+
+    def count(self, outcome: Outcome) -> int:
+        """Return the number of victims with this outcome."""
+        return sum(result.outcome is outcome for result in self.results)
+
+    @property
+    def usage_after(self) -> float:
+        """The usage as the outcomes tell it, for where nobody can look any more."""
+        gone = (each.victim.backend for each in self.results if each.outcome is Outcome.TERMINATED)
+        return (self.plan.total - sum(backend.holds_slot for backend in gone)) / self.plan.slots
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 done, 5 where every victim was denied, 6 where something was left undone."""
+        done = {Outcome.TERMINATED, Outcome.CANCELLED, Outcome.CHANGED}
+        if all(result.outcome in done for result in self.results):
+            return ExitCode.DONE
+        denied = self.count(Outcome.DENIED) == len(self.results)
+        return ExitCode.NOT_PERMITTED if denied else ExitCode.PARTLY
+
+
+class Reaper:
+    """Plan and terminate, through one terminator, for one interface."""
+
+    def __init__(
+        self,
+        terminator: Terminator,
+        audit: AuditLog,
+        face: str,
+        operator: Operator,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self.read_only = read_only
+        """If True, it plans and does not run: the last guard, whatever an interface lets through."""
+        self._terminator = terminator
+        self._audit = audit
+        self._face = face
+        self._operator = operator
+
+    async def plan_sweep(self, snapshot: Snapshot, policy: ReapPolicy) -> Plan:
+        """A plan over all stale sessions. Raises PgtopError where the server cannot be asked for locks."""
+        return plan_sweep(snapshot, policy, await self._terminator.held_locks())
+
+    async def plan_emergency(
+        self, snapshot: Snapshot, policy: ReapPolicy, *, refused: Limit | None = None
+    ) -> Plan:
+        """A plan that makes just enough room. Raises as `plan_sweep` does."""
+        return plan_emergency(snapshot, policy, await self._terminator.held_locks(), refused=refused)
+
+    async def plan_reap(
+        self,
+        snapshot: Snapshot,
+        policy: ReapPolicy,
+        *,
+        always: bool = False,
+        refused: Limit | None = None,
+        stuck: frozenset[BackendId] = frozenset(),
+        may_try: bool = False,
+    ) -> Plan:
+        """The plan that the usage asks for: see `core.policy.plan_reap`. Raises as `plan_sweep` does."""
+        make = partial(plan_reap, always=always, refused=refused, stuck=stuck, may_try=may_try)
+        plan = make(snapshot, policy)
+        if not plan.victims:
+            return plan
+        return make(snapshot, policy, await self._terminator.held_locks())
+
+    async def plan_terminate(
+        self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
+    ) -> Plan:
+        """A plan to end the selected sessions. Raises as `plan_sweep` does."""
+        return plan_terminate(snapshot, policy, selected, await self._terminator.held_locks())
+
+    async def plan_cancel(
+        self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
+    ) -> Plan:
+        """A plan to cancel what the selected sessions run. Raises as `plan_sweep` does."""
+        return plan_cancel(snapshot, policy, selected, await self._terminator.held_locks())
+
+    async def run(self, plan: Plan) -> Report:
+        """Terminate (or cancel) the plan's victims and tell what became of each.
+
+        The audit log's attempt lines come first: where they cannot be written AuditError is raised and
+        nothing is ended. Raises ReadOnlyError where that is in force, and PgtopError where the connection is
+        lost before anything was done.
+        """
+        if self.read_only:
+            raise ReadOnlyError
+        if plan.refusal or not plan.victims:
+            return Report(plan, ())
+        termination = await self._terminator.termination(plan)
+        lines = self._attempts(plan, termination)
+        await self._append(lines)
+        signalled = [await termination.signal(victim) or victim for victim in plan.victims]
+        results = await _confirm(plan, signalled, termination)
+        return Report(plan, tuple(results), await self._write_outcomes(lines, results))
+
+    async def can_write_audit(self) -> bool:
+        """Return whether the audit log would take a plan's lines now, as far as this shows unwritten."""
+        try:
+            await asyncio.to_thread(self._audit.check)
+        except AuditError:
+            return False
+        return True
+
+    def _attempts(self, plan: Plan, termination: Termination) -> list[AuditLine]:
+        plan_id = uuid.uuid4().hex
+        now = datetime.now(UTC).isoformat()
+        server = AuditedServer(
+            plan.server.host,
+            plan.server.port,
+            plan.server.version_num,
+            plan.server.identity.system_identifier,
+        )
+        return [
+            AuditLine(
+                event="attempt",
+                plan=plan_id,
+                time=now,
+                operator=self._operator,
+                face=self._face,
+                server=server,
+                role=termination.role,
+                rescue=termination.is_rescue,
+                act=plan.act,
+                trigger=plan.trigger,
+                pid=backend.pid,
+                backend_start=iso8601(backend.backend_start),
+                state=backend.state,
+                state_change=iso8601(backend.state_change),
+                xact_start=iso8601(backend.xact_start),
+                query_start=iso8601(backend.query_start),
+                application_name=backend.application_name,
+                usename=backend.usename,
+                datname=backend.datname,
+                client_addr=backend.client_addr,
+                idle_seconds=backend.idle_seconds(plan.taken_at),
+                query=_cut(termination.queries.get(backend.id, backend.query)),
+                reason=victim.reason,
+            )
+            for victim in plan.victims
+            for backend in (victim.backend,)
+        ]
+
+    async def _write_outcomes(self, attempts: list[AuditLine], results: list[Result]) -> str:
+        now = datetime.now(UTC).isoformat()
+        lines = [
+            msgspec.structs.replace(
+                attempt,
+                event="outcome",
+                time=now,
+                outcome=result.outcome.value,
+                detail=masked(result.detail) or None,
+            )
+            for attempt, result in zip(attempts, results, strict=True)
+        ]
+        try:
+            await self._append(lines)
+        except AuditError as error:
+            return str(error)
+        return ""
+
+    async def _append(self, lines: list[AuditLine]) -> None:
+        try:
+            await asyncio.to_thread(self._audit.append, lines)
+        except RuntimeError as error:  # this user may have no more threads
+            raise AuditError(f"cannot write the audit log {self._audit.name} ({error})") from error
+
+
+def _cut(query: str | None) -> str | None:
+    return None if query is None else cut(query, LONGEST_QUERY_BYTES)
+
+
+async def _confirm(plan: Plan, results: Sequence[Result | Victim], termination: Termination) -> list[Result]:
+    """Wait for all signalled victims together, at most CONFIRM_SECONDS."""
+    pending = {each.backend.id: each for each in results if isinstance(each, Victim)}
+    gone = Outcome.CANCELLED if plan.act is Act.CANCEL else Outcome.TERMINATED
+    known: dict[BackendId, Result] = {}
+    deadline = time.monotonic() + CONFIRM_SECONDS
+    pause = _FIRST_LOOK_SECONDS
+    while pending:
+        await asyncio.sleep(pause)
+        pause = _LOOK_SECONDS
+        try:
+            there = await termination.remaining(list(pending.values()))
+        except PgtopError as error:
+            detail = f"signalled, then the connection was lost ({printable(str(error))})"
+            known |= {each: Result(victim, Outcome.UNKNOWN, detail) for each, victim in pending.items()}
+            break
+        for identity in pending.keys() - there:
+            known[identity] = Result(pending.pop(identity), gone)
+        if time.monotonic() >= deadline:
+            detail = f"signalled, and still there after {CONFIRM_SECONDS:.0f}s"
+            known |= {each: Result(victim, Outcome.SURVIVED, detail) for each, victim in pending.items()}
+            break
+    return [known[each.backend.id] if isinstance(each, Victim) else each for each in results]

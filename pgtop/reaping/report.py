@@ -1,0 +1,114 @@
+"""The result of one run of the reaper, for a command's exit status and its JSON.
+
+The structs are the JSON's schema: their fields and their order are a contract.
+"""
+
+from typing import Final, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from pgtop.core.activity import Backend
+from pgtop.core.json_text import optional_timestamp
+from pgtop.core.plan import Plan, Trigger
+from pgtop.errors import ExitCode
+from pgtop.reaping.reaper import Report
+
+SCHEMA: Final = 1
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The result of one run."""
+
+    plan: Plan
+    report: Report | None
+    """None for a dry run, and where there was nobody to end."""
+    dry_run: bool
+    usage_after: float
+    """Measured by a poll after a real run; the plan's for a dry one."""
+
+    @property
+    def warning(self) -> str:
+        """A note for a person, beside the outcomes; "" for none."""
+        problem = self.report.audit_problem if self.report is not None else ""
+        return f"the outcomes are not in the audit log: {problem}" if problem else ""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """As the report has it; where the outcomes could not be written down, done in part at best."""
+        if self.report is None:
+            return ExitCode.DONE
+        code = self.report.exit_code
+        return ExitCode.PARTLY if self.report.audit_problem and code is ExitCode.DONE else code
+
+
+class SessionReport(msgspec.Struct, frozen=True):
+    """One session of the plan; null is what the server has no value for."""
+
+    pid: int
+    backend_start: str | None
+    state_change: str | None
+    application_name: str | None
+    usename: str | None
+    datname: str | None
+    client_addr: str | None
+    state: str | None
+    idle_seconds: float | None
+    reason: str
+    outcome: str | UnsetType | None
+    """null in a dry run; left out for the spared."""
+    idle_at_least: Literal[True] | UnsetType = UNSET
+    """true where `idle_seconds` is a lower bound; left out otherwise."""
+
+
+class ReapReport(msgspec.Struct, frozen=True):
+    """One run."""
+
+    schema: int
+    trigger: Trigger
+    usage_before: float | None
+    """null where nobody knows how many slots there are, as only on a host without rights to ask."""
+    usage_after: float | None
+    dry_run: bool
+    victims: tuple[SessionReport, ...]
+    """The longest idle first."""
+    spared: tuple[SessionReport, ...]
+    connecting: int | UnsetType = UNSET
+    """Slots held by clients still connecting, where these keep logins out; left out otherwise."""
+
+
+def as_report(answer: Answer) -> ReapReport:
+    """Return the result of a run in the words of the JSON."""
+    plan, now = answer.plan, answer.plan.taken_at
+    has_slots = plan.server.limits.are_known
+    results = answer.report.results if answer.report else ()
+    outcomes = {result.victim.backend.id: result.outcome.value for result in results}
+    return ReapReport(
+        schema=SCHEMA,
+        trigger=plan.trigger,
+        usage_before=plan.usage_before if has_slots else None,
+        usage_after=answer.usage_after if has_slots else None,
+        dry_run=answer.dry_run,
+        victims=tuple(
+            _session(each.backend, now, each.reason, outcomes.get(each.backend.id)) for each in plan.victims
+        ),
+        spared=tuple(_session(each.backend, now, each.reason, UNSET) for each in plan.spared),
+        connecting=plan.stall.connecting if plan.stall is not None else UNSET,
+    )
+
+
+def _session(backend: Backend, now: int, reason: str, outcome: str | UnsetType | None) -> SessionReport:
+    return SessionReport(
+        pid=backend.pid,
+        backend_start=optional_timestamp(backend.backend_start),
+        state_change=optional_timestamp(backend.state_change),
+        application_name=backend.application_name,
+        usename=backend.usename,
+        datname=backend.datname,
+        client_addr=backend.client_addr,
+        state=backend.state,
+        idle_seconds=backend.idle_seconds(now),
+        reason=reason,
+        outcome=outcome,
+        idle_at_least=True if backend.idle_at_least else UNSET,
+    )

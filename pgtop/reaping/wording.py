@@ -1,0 +1,172 @@
+"""The wording of plans and reports, on the screen and in a terminal: what a plan will do, which sessions it
+skips, and its outcome.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+
+from pgtop.core.activity import Backend
+from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, idle_age, label
+from pgtop.core.policy import Act, Plan, SparedFor, Trigger
+from pgtop.core.stalled_logins import NO_HELP, Stall
+from pgtop.core.text import duration, percent, plural, printable
+from pgtop.reaping.reaper import Outcome, Report
+
+_SPARED_PHRASES: Final = {
+    SparedFor.OWN: ("is pgtop's own", "are pgtop's own"),
+    SparedFor.HIDDEN: ("is hidden from this role", "are hidden from this role"),
+    SparedFor.SUPERUSER: ("belongs to a superuser", "belong to superusers"),
+    SparedFor.PROTECTED: ("protected", "protected"),
+    SparedFor.NAMED: ("protected by its name", "protected by their names"),
+    SparedFor.ADVISORY_LOCK: ("holds an advisory lock", "hold advisory locks"),
+    SparedFor.LISTENING: ("listens (LISTEN)", "listen (LISTEN)"),
+    SparedFor.IN_TRANSACTION: ("idle in transaction", "idle in transaction"),
+    SparedFor.NOT_ACTIVE: ("runs no statement", "run no statement"),
+    SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
+    SparedFor.BEYOND_COUNT: ("beyond the number asked for", "beyond the number asked for"),
+    SparedFor.BEYOND_MOST: ("beyond the most of one sweep", "beyond the most of one sweep"),
+    SparedFor.STALL: ("would not help for long", "would not help for long"),
+    SparedFor.STUCK: ("could not be ended before", "could not be ended before"),
+    SparedFor.AGE_UNKNOWN: ("of unknown idle age", "of unknown idle age"),
+    SparedFor.UNTOLD: ("has a title that does not tell", "have titles that do not tell"),
+    SparedFor.UNSURE: ("may be of another user or database", "may be of another user or database"),
+}
+
+
+def headline(plan: Plan) -> str:
+    """Return a sentence on what a plan will do and the room it makes.
+
+    `End 24 sessions idle for more than 5m 00s: 86% → 61%`.
+    """
+    number = len(plan.victims)
+    if plan.trigger is Trigger.SELECTED and not number:
+        done = "Nothing to cancel" if plan.act is Act.CANCEL else "Nobody to end"
+        return f"{done}: all of the selected are spared, or gone"
+    if plan.act is Act.CANCEL:
+        return f"Cancel {plural(number, 'statement')}; the sessions stay"
+    usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
+    if plan.trigger is Trigger.SELECTED:
+        return f"End {plural(number, 'selected session')}: {usage}"
+    if plan.trigger is Trigger.BREAK_GLASS:
+        return _broken_glass(plan, usage)
+    policy = plan.policy
+    emergency = plan.trigger is Trigger.EMERGENCY
+    age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
+    if not number and emergency and plan.stall is not None:
+        return "Nobody to end: the sessions alone are below the line"
+    if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
+        return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below the line already"
+    meant = _meant(age, policy.include_idle_in_transaction_seconds)
+    if not number:
+        return f"Nobody to end: no session is {meant} that may be ended"
+    if emergency:
+        return f"EMERGENCY: end the {number} longest of those {meant}: {usage}"
+    return f"End {plural(number, 'session')} {meant}: {usage}"
+
+
+def stall_sentence(stall: Stall) -> str:
+    """Say which clients hold the slots in a login stall, and that terminating sessions does not cure it.
+
+    >>> stall_sentence(Stall(12, 8, 20))
+    '12 slots are held by clients still connecting: ending idle sessions will not help for long'
+    """
+    origin = f" ({stall.origin})" if stall.origin else ""
+    return f"{stall.words}{origin}: {NO_HELP}"
+
+
+def _broken_glass(plan: Plan, usage: str) -> str:
+    """Return a sentence on what a plan made on the server's own host will do.
+
+    `End 13 sessions, idle for 12m to ≥ 3s: 103% → 79%`.
+    """
+    number = len(plan.victims)
+    room = f": {usage}" if plan.server.limits.are_known else ""
+    if plan.stalled_logins_seconds is not None:
+        meant = f"logging in for longer than {duration(plan.stalled_logins_seconds)}"
+        return f"Terminate {plural(number, 'client')} {meant}{room}" if number else f"No client is {meant}"
+    if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
+        line = percent(plan.warn_at)
+        return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below {line} already"
+    if not number:
+        held = (
+            f" ({percent(plan.usage_before)} of the slots are held)" if plan.server.limits.are_known else ""
+        )
+        return f"Nobody to end: no session that may be ended is idle for long enough{held}"
+    ages = [idle_age(victim.backend, plan.taken_at) for victim in plan.victims]
+    span = ages[0] if ages[0] == ages[-1] else f"{ages[0]} to {ages[-1]}"
+    return f"End {plural(number, 'session')}, idle for {span}{room}"
+
+
+def _meant(age: float, in_transaction_age: float | None) -> str:
+    """Whom a sweep means.
+
+    >>> _meant(300.0, None), _meant(300.0, 300.0)
+    ('idle for more than 5m 00s', 'idle, or idle in transaction, for more than 5m 00s')
+    >>> _meant(300.0, 600.0)
+    'idle for more than 5m 00s, or idle in transaction for more than 10m'
+    """
+    if in_transaction_age == age:
+        return f"idle, or idle in transaction, for more than {duration(age)}"
+    idle = f"idle for more than {duration(age)}"
+    if in_transaction_age is None:
+        return idle
+    return f"{idle}, or idle in transaction for more than {duration(in_transaction_age)}"
+
+
+def ranked(names: Iterable[str]) -> list[tuple[str, int]]:
+    """Each name with how often it stands there, the most first.
+
+    >>> ranked(["web", "etl", "app", "web"])
+    [('web', 2), ('app', 1), ('etl', 1)]
+    """
+    return sorted(Counter(names).items(), key=lambda item: (-item[1], item[0]))
+
+
+def by_application(plan: Plan) -> list[tuple[str, int]]:
+    """The victims' applications with their counts, the most first."""
+    return ranked(label(victim.backend.application_name, NO_APPLICATION) for victim in plan.victims)
+
+
+def by_user_and_database(plan: Plan) -> list[tuple[str, int]]:
+    """The victims' users and databases with their counts, the most first."""
+    return ranked(user_and_database(victim.backend) for victim in plan.victims)
+
+
+def user_and_database(backend: Backend) -> str:
+    """Whose session it is, and in which database; both in one where the host cannot tell them apart."""
+    if backend.readings:
+        return f"{printable(backend.usename)} (user and database)"
+    return f"{label(backend.usename, NO_USER)} in {label(backend.datname, NO_DATABASE)}"
+
+
+def spared_sentence(plan: Plan) -> str:
+    """Whom a plan spares and why: `spared: 3 protected, 1 holds an advisory lock`; "" for nobody."""
+    counts = Counter(spared.spared_for for spared in plan.spared)
+    said = [f"{counts[each]} {_SPARED_PHRASES[each][counts[each] > 1]}" for each in SparedFor if counts[each]]
+    return f"spared: {', '.join(said)}" if said else ""
+
+
+def begun_sentence(plan: Plan) -> str:
+    """Return the progress shown between the confirmation and the outcomes: `ending 24 sessions …`."""
+    number = len(plan.victims)
+    if plan.act is Act.CANCEL:
+        return f"cancelling {plural(number, 'statement')} …"
+    return f"ending {plural(number, 'session')} …"
+
+
+def outcome_sentence(report: Report) -> str:
+    """Return the outcome of a plan in one line: `ended 24 of 26: 1 changed, 1 denied`."""
+    cancel = report.plan.act is Act.CANCEL
+    done = report.count(Outcome.CANCELLED if cancel else Outcome.TERMINATED)
+    verb = "cancelled" if cancel else "ended"
+    noun = "statement" if cancel else "session"
+    total = len(report.results)
+    others = [
+        f"{number} {outcome}"
+        for outcome in Outcome
+        if outcome not in (Outcome.TERMINATED, Outcome.CANCELLED) and (number := report.count(outcome))
+    ]
+    if not others:
+        return f"{verb} {plural(done, noun)}"
+    return f"{verb} {done} of {plural(total, noun)}: {', '.join(others)}"

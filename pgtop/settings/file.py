@@ -1,0 +1,202 @@
+"""The configuration file: found, read, and every key of it checked, those of servers not asked for too."""
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from pgtop.core.masking import masked_value
+from pgtop.core.text import clip, printable
+from pgtop.errors import UsageError
+from pgtop.postgres.conninfo.parse import parse_conninfo
+from pgtop.safe_files import UnsafeFileError, read_trusted
+from pgtop.settings.config import Given, in_force, of_own_home
+from pgtop.settings.option_types import Duration, Fraction, Number, Option, Size, Words
+from pgtop.settings.options import NO_HISTORY, setting_options
+
+_SERVERS: Final = "servers"
+_CONNINFO: Final = "conninfo"
+_RESCUE: Final = "rescue"
+_FLAG_MODES: Final = 0o077
+
+
+class Server(msgspec.Struct, frozen=True):
+    """One `[servers.NAME]`."""
+
+    settings: Mapping[str, Given]
+    """By the field of Config."""
+    conninfo: Given | None
+
+    def __repr__(self) -> str:
+        return "Server(…)"  # a conninfo may hold a password
+
+
+class ConfigFile(msgspec.Struct, frozen=True):
+    """What a file gives; empty where there is none."""
+
+    path: Path
+    settings: Mapping[str, Given] = {}
+    servers: Mapping[str, Server] = {}
+
+    def server(self, name: str) -> Server:
+        """The server of that name. Raises UsageError, with the names there are."""
+        if name in self.servers:
+            return self.servers[name]
+        problem = f"{self.path}: no server is named {_shown(name)}{_near(name, self.servers)}"
+        known = ", ".join(_shown(each) for each in self.servers)
+        raise UsageError(problem, f"there are {known}" if known else "add a section such as [servers.prod]")
+
+    def settings_for(self, name: str | None) -> dict[str, Given]:
+        """The file's settings, with the server's own in their place."""
+        return {**self.settings, **(self.server(name).settings if name is not None else {})}
+
+    def conninfo_of(self, name: str) -> str:
+        """Where the server is. Raises UsageError where its section does not say, or says it badly."""
+        given = self.server(name).conninfo
+        if given is None:
+            where = f"{self.path}: {_SERVERS}.{_shown(name)}"
+            raise UsageError(f"{where} has no conninfo", 'add conninfo = "host=db1" to its section')
+        try:
+            parse_conninfo(given.written)
+        except UsageError as error:
+            raise UsageError(f"{given.source}: {error.problem}", error.mend) from error
+        return given.written
+
+
+def default_path() -> Path:
+    """`config.toml` in the user's config directory."""
+    from platformdirs import user_config_path
+
+    return of_own_home(user_config_path("pgtop", appauthor=False) / "config.toml")
+
+
+def read_config_file(asked_for: str | None) -> ConfigFile:
+    """The file that was asked for, or the default one, which need not be there.
+
+    Raises UsageError, which names file and key.
+    """
+    try:
+        path = Path(asked_for).expanduser() if asked_for else default_path()
+    except RuntimeError as error:
+        raise UsageError("there is no such home directory", "name the file in full with --config") from error
+    try:
+        data, mode = read_trusted(path)
+        document = tomllib.loads(data.decode())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if asked_for is None:
+            return ConfigFile(path)
+        raise UsageError(f"{path}: there is no such file", "name one with --config") from error
+    except UnsafeFileError as error:
+        if asked_for is None and not os.path.lexists(path):
+            return ConfigFile(path)
+        raise UsageError(
+            f"{path} is not read: {error.problem}", f"{error.mend}, or name another with --config"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not UTF-8 text") from error
+    except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
+        raise UsageError(f"{path} is no TOML: {error}") from error
+    found = _checked(path, document)
+    conninfos = [found.settings.get(_RESCUE)]
+    for server in found.servers.values():
+        conninfos += [server.conninfo, server.settings.get(_RESCUE)]
+    if mode & _FLAG_MODES and any(map(_has_password, conninfos)):
+        raise UsageError(f"{path} holds a password, and others may read it", f"chmod 600 {path}")
+    return found
+
+
+@cache
+def file_keys() -> dict[str, Option]:
+    """The keys of the file, each with the option that sets the same."""
+    options = (option for option in setting_options(frozenset()) if isinstance(option, Option))
+    return {
+        option.long_flag.removeprefix("--").removeprefix("no-").replace("-", "_"): option
+        for option in options
+        if option.name not in ("config", NO_HISTORY)
+    }
+
+
+def _checked(path: Path, document: dict[str, Any]) -> ConfigFile:
+    sections = document.pop(_SERVERS, {})
+    if not isinstance(sections, dict) or not all(isinstance(each, dict) for each in sections.values()):
+        raise UsageError(f"{path}: {_SERVERS} is no table", "write [servers.prod]")
+    settings = _settings(path, "", document, ())
+    servers = {}
+    for name, section in sections.items():
+        prefix = f"{_SERVERS}.{_shown(name)}."
+        source = f"{path}: {prefix}{_CONNINFO}"
+        conninfo = section.pop(_CONNINFO, None)
+        if conninfo is not None and not isinstance(conninfo, str):
+            raise UsageError(f"{source} is no text", 'write it as "host=db1"')
+        given = Given(conninfo, conninfo, source) if conninfo else None
+        servers[name] = Server(_settings(path, prefix, section, (_CONNINFO,)), given)
+    return ConfigFile(path, settings, servers)
+
+
+def _settings(path: Path, prefix: str, table: Mapping[str, Any], others: tuple[str, ...]) -> dict[str, Given]:
+    keys = file_keys()
+    found = {}
+    for key, value in table.items():
+        source = f"{path}: {prefix}{_shown(key)}"
+        if key not in keys:
+            raise UsageError(f"{source} is no setting{_near(key, (*keys, *others))}")
+        option = keys[key]
+        try:
+            found[option.name or key] = Given(_value(option, value), _written(value), source)
+        except ValueError as error:
+            raise UsageError(source, str(error)) from error
+    in_force(found)
+    return found
+
+
+def _value(option: Option, value: object) -> object:
+    """As the option would have read it. Raises ValueError, saying what is accepted."""
+    kind = option.type
+    if option.is_flag:
+        if not isinstance(value, bool):
+            raise ValueError("give true or false")
+        return value
+    if option.name == "history" and value is False:
+        return value
+    if isinstance(kind, Words):
+        words = value if isinstance(value, list) else [value]
+        if not all(isinstance(word, str) for word in words):
+            raise ValueError("give a text, or a list of texts")
+        return tuple(words)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and isinstance(kind, Duration | Fraction | Number | Size):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("give a text")
+    return kind.read(value) if hasattr(kind, "read") else value
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _has_password(conninfo: Given | None) -> bool:
+    if conninfo is None:
+        return False
+    try:
+        return any(name in parse_conninfo(conninfo.written) for name in ("password", "sslpassword"))
+    except UsageError:
+        return "password" in conninfo.written or "@" in conninfo.written
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f" (did you mean {_shown(near[0])}?)" if near else ""
+
+
+def _shown(name: str) -> str:
+    return clip(printable(masked_value(name)), 40)

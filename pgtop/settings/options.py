@@ -1,0 +1,365 @@
+"""The options that set what `config.Config` holds, each named as its field is.
+
+A command takes all of them, and lists those that count for it: settings that stand before a command's name
+(`alias pgtop='pgtop --interval 5'`) then suit every command.
+"""
+
+from collections.abc import Set
+from typing import Any, Final
+
+import click
+
+from pgtop.settings.config import Given
+from pgtop.settings.option_types import (
+    CONNECTION,
+    SETTINGS,
+    Duration,
+    FilePath,
+    Fraction,
+    Number,
+    Option,
+    Size,
+    Word,
+    Words,
+)
+
+RULES: Final = "Who is ended"
+DAEMON: Final = "Daemon (--watch)"
+SCREEN: Final = "Dashboard"
+
+LOOKING: Final = frozenset({"rescue", "warn_at", "idle_after_seconds", "hide_queries"})
+"""What counts for a command that shows."""
+
+RULE_KEYS: Final = frozenset(
+    {
+        "emergency_idle_after_seconds",
+        "include_idle_in_transaction_seconds",
+        "include_advisory_locks",
+        "include_listeners",
+        "max_per_sweep",
+        "every_seconds",
+        "applications",
+        "users",
+        "databases",
+        "addresses",
+        "protect_applications",
+        "protect_users",
+        "protect_databases",
+        "protect_addresses",
+        "default_protections",
+        "read_only",
+    }
+)
+"""What counts for a command that ends sessions."""
+
+AUDIT_KEYS: Final = frozenset({"audit_log", "audit_max_size_bytes", "audit_keep"})
+DAEMON_KEYS: Final = frozenset({"log_format", "log_queries", "metrics_listen"})
+SCREEN_KEYS: Final = frozenset({"wall", "theme", "bell", "on_alert"})
+POLLING: Final = LOOKING | RULE_KEYS | AUDIT_KEYS | {"interval_seconds", "login_probe_seconds"}
+"""What counts for everything that polls again and again."""
+NO_HISTORY: Final = "no_history"
+"""The option that is the `history = false` of a file."""
+SCREENING: Final = POLLING | SCREEN_KEYS | {"history", NO_HISTORY}
+"""What counts for the dashboard."""
+REAPING: Final = POLLING | DAEMON_KEYS | {"wait_seconds"}
+"""What counts for `pgtop reap`."""
+
+
+def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = None) -> list[click.Parameter]:
+    """All settings; those in `listed` stand in the help.
+
+    `own_defaults` are this command's own, as they would be written.
+    """
+    own = own_defaults or {}
+    return [
+        *_entry(listed),
+        *_pace(listed, own),
+        *_screen(listed),
+        *_whom(listed),
+        *_protected(listed),
+        *_asked_for(listed),
+        *_daemon(listed),
+        _yes(
+            listed, "--hide-queries", "hide_queries", "show and log no statements of others", section=SETTINGS
+        ),
+        *_audit(listed),
+        *_history(listed),
+        Option(
+            ["--config"],
+            section=SETTINGS,
+            metavar="PATH",
+            help="the file of settings and named servers (config.toml in your config directory)",
+        ),
+    ]
+
+
+def _option(
+    listed: Set[str],
+    flag: str,
+    key: str,
+    kind: Any,
+    section: str,
+    help: str,  # noqa: A002 - click's own word
+    **rest: Any,
+) -> click.Parameter:
+    hidden = key not in listed
+    return Option([flag, key], section=section, type=kind, help=help, hidden=hidden, **rest)
+
+
+def _entry(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--rescue",
+            "rescue",
+            Word(),
+            CONNECTION,
+            "CONNINFO of a privileged role, for when no slot is left",
+            metavar="CONNINFO",
+        ),
+        _option(
+            listed,
+            "--wait",
+            "wait_seconds",
+            Duration(),
+            CONNECTION,
+            "go on trying for so long when no slot is left (0)",
+            metavar="DURATION",
+        ),
+    ]
+
+
+def _pace(listed: Set[str], own: dict[str, str]) -> list[click.Parameter]:
+    def default(key: str, otherwise: str) -> str:
+        return own.get(key, otherwise)
+
+    interval = default("interval_seconds", "2s")
+    stale = default("idle_after_seconds", "5min")
+    return [
+        _option(
+            listed,
+            "--interval",
+            "interval_seconds",
+            Duration(),
+            SETTINGS,
+            f"time between polls ({interval})",
+            metavar="DURATION",
+            default=own.get("interval_seconds"),
+        ),
+        _option(
+            listed,
+            "--login-probe",
+            "login_probe_seconds",
+            Duration(),
+            SETTINGS,
+            "how often to try whether others get in (1min); 0 for never",
+            metavar="DURATION",
+        ),
+        _option(
+            listed,
+            "--warn-at",
+            "warn_at",
+            Fraction(),
+            SETTINGS,
+            "the line: a fraction of the slots (0.8), or 80%",
+            metavar="FRACTION",
+        ),
+        _option(
+            listed,
+            "--idle-after",
+            "idle_after_seconds",
+            Duration(),
+            SETTINGS,
+            f"idle for longer than this is stale ({stale})",
+            metavar="DURATION",
+            default=own.get("idle_after_seconds"),
+        ),
+    ]
+
+
+def _screen(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _yes(listed, "--wall", "wall", "open with the wall view (key w)", section=SCREEN),
+        _option(
+            listed,
+            "--theme",
+            "theme",
+            Word(),
+            SCREEN,
+            "colours: dark (the default), light, ansi for the terminal's own, colour-blind",
+            metavar="NAME",
+        ),
+        _yes(listed, "--no-bell", "bell", "do not ring at an alert", means=False, section=SCREEN),
+        _option(
+            listed,
+            "--on-alert",
+            "on_alert",
+            Word(),
+            SCREEN,
+            "run this at an alert, without a shell, with JSON on its standard input",
+            metavar="CMD",
+        ),
+    ]
+
+
+def _whom(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _several(listed, "--application", "applications", "GLOB", "only sessions of such an application"),
+        _several(listed, "--user", "users", "GLOB", "only sessions of such a user"),
+        _several(listed, "--database", "databases", "GLOB", "only sessions in such a database"),
+        _several(listed, "--address", "addresses", "NETWORK", "only sessions from there; local for sockets"),
+    ]
+
+
+def _protected(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _several(
+            listed, "--protect-application", "protect_applications", "GLOB", "never such an application"
+        ),
+        _several(listed, "--protect-user", "protect_users", "GLOB", "never such a user"),
+        _several(listed, "--protect-database", "protect_databases", "GLOB", "never in such a database"),
+        _several(listed, "--protect-address", "protect_addresses", "NETWORK", "never from there"),
+        _yes(
+            listed,
+            "--no-default-protections",
+            "default_protections",
+            "do not protect Patroni, pgBackRest, barman, wal-g and repmgr",
+            means=False,
+        ),
+    ]
+
+
+def _asked_for(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--emergency-idle-after",
+            "emergency_idle_after_seconds",
+            Duration(),
+            RULES,
+            "how long idle is enough where no slot is left (30s)",
+            metavar="DURATION",
+        ),
+        _option(
+            listed,
+            "--include-idle-in-transaction",
+            "include_idle_in_transaction_seconds",
+            Duration(),
+            RULES,
+            "also sessions idle in transaction for longer than this",
+            metavar="AGE",
+        ),
+        _yes(listed, "--include-advisory-locks", "include_advisory_locks", "also holders of advisory locks"),
+        _yes(listed, "--include-listeners", "include_listeners", "also sessions seen with LISTEN"),
+        _option(
+            listed,
+            "--max-per-sweep",
+            "max_per_sweep",
+            Number(),
+            RULES,
+            "at most so many at once, the longest idle first",
+            metavar="NUMBER",
+        ),
+        _option(
+            listed,
+            "--every",
+            "every_seconds",
+            Duration(),
+            RULES,
+            "least time between two automatic sweeps (60s)",
+            metavar="DURATION",
+        ),
+        _yes(listed, "--read-only", "read_only", "nothing can be ended or cancelled"),
+    ]
+
+
+def _daemon(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--metrics-listen",
+            "metrics_listen",
+            Word(),
+            DAEMON,
+            "answer Prometheus (/metrics) and /healthz there",
+            metavar="HOST:PORT",
+        ),
+        _option(listed, "--log-format", "log_format", Word(), DAEMON, "text, or json", metavar="FORMAT"),
+        _yes(listed, "--log-queries", "log_queries", "repeat victims' statements in the log", section=DAEMON),
+    ]
+
+
+def _audit(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--audit-log",
+            "audit_log",
+            FilePath(),
+            SETTINGS,
+            "where acts are logged; - for standard error",
+            metavar="PATH",
+        ),
+        _option(
+            listed,
+            "--audit-max-size",
+            "audit_max_size_bytes",
+            Size(),
+            SETTINGS,
+            "begin a new file of it beyond this (16MiB)",
+            metavar="SIZE",
+        ),
+        _option(
+            listed,
+            "--audit-keep",
+            "audit_keep",
+            Number(),
+            SETTINGS,
+            "how many full files of it to keep (20)",
+            metavar="NUMBER",
+        ),
+    ]
+
+
+def _history(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _option(
+            listed,
+            "--history",
+            "history",
+            FilePath(),
+            SETTINGS,
+            "where the graph's last 24 hours are kept",
+            metavar="PATH",
+        ),
+        _yes(listed, "--no-history", NO_HISTORY, "do not keep them", means=False, section=SETTINGS),
+    ]
+
+
+def _several(listed: Set[str], flag: str, key: str, metavar: str, help: str) -> click.Parameter:  # noqa: A002
+    def together(_: click.Context, __: click.Parameter, each: tuple[Given, ...]) -> Given | None:
+        if not each:
+            return None
+        words = tuple(str(one.value) for one in each)
+        return Given(words, ", ".join(words), each[0].source)
+
+    return _option(listed, flag, key, Words(), RULES, help, metavar=metavar, multiple=True, callback=together)
+
+
+def _yes(
+    listed: Set[str],
+    flag: str,
+    key: str,
+    help: str,  # noqa: A002 - click's own word
+    *,
+    means: bool = True,
+    section: str = RULES,
+) -> click.Parameter:
+    def said(context: click.Context, option: click.Parameter, yes: bool) -> Given | None:
+        source = option.source(context) if isinstance(option, Option) else flag
+        given = context.get_parameter_source(key) is not click.core.ParameterSource.DEFAULT
+        return Given(means is yes, "yes" if yes else "no", source) if given else None
+
+    return Option(
+        [flag, key], section=section, is_flag=True, help=help, hidden=key not in listed, callback=said
+    )

@@ -1,0 +1,116 @@
+"""From what was given on a command line to settings in force, a target."""
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import click
+from click.core import ParameterSource
+
+from pgtop.errors import ReadOnlyError, UsageError
+from pgtop.settings.config import Config, Given, in_force
+from pgtop.settings.file import ConfigFile, read_config_file
+from pgtop.settings.options import NO_HISTORY
+
+if TYPE_CHECKING:
+    from pgtop.postgres.conninfo.target import Target
+
+
+_FILE_WINS: Final = ("read_only", "hide_queries")
+"""What is true in the file stays so: it guards a server against whoever opens it in a hurry."""
+
+
+def config_of(context: click.Context) -> Config:
+    """The settings in force: the file is read again each time. Raises UsageError."""
+    return in_force(given_of(context, file_of(context)))
+
+
+def refuse_read_only(config: Config) -> None:
+    """Raises ReadOnlyError where nothing may be ended."""
+    if config.read_only:
+        raise ReadOnlyError
+
+
+def file_of(context: click.Context) -> ConfigFile:
+    """The configuration file. Raises UsageError."""
+    return read_config_file(context.params["config"])
+
+
+def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
+    """What was given in place of the defaults, by field; what _FILE_WINS in the file beats flag and variable.
+
+    Raises UsageError for a server that the file does not name.
+    """
+    own_defaults: dict[str, Given] = {}
+    typed: dict[str, Given] = {}
+    for name in Config.__struct_fields__:
+        value: Given | None = context.params[name]
+        if value is not None:
+            is_default = context.get_parameter_source(name) is ParameterSource.DEFAULT
+            (own_defaults if is_default else typed)[name] = value
+    typed.update(_without_history(context))
+    from_file = file.settings_for(_server_name(context))
+    for name in _FILE_WINS:
+        setting = from_file.get(name)
+        if setting is not None and setting.value is True:
+            typed[name] = setting
+    return {**own_defaults, **from_file, **typed}
+
+
+def _without_history(context: click.Context) -> dict[str, Given]:
+    """What --no-history sets: nothing where --history is a flag and it is a variable.
+
+    Raises UsageError where both are flags, or variables.
+    """
+    without: Given | None = context.params[NO_HISTORY]
+    if without is None or without.value is not False:
+        return {}
+    sources = [context.get_parameter_source(name) for name in (NO_HISTORY, "history")]
+    if sources[0] == sources[1]:
+        raise UsageError(f"{without.source} contradicts the path of a history", "leave one of them out")
+    return {} if sources[1] is ParameterSource.COMMANDLINE else {"history": without}
+
+
+def _server_name(context: click.Context) -> str | None:
+    """The name behind the `@`, where CONNINFO names a server of the file."""
+    conninfo = context.params.get("conninfo")
+    return conninfo[1:] if conninfo and conninfo.startswith("@") else None
+
+
+_LIBPQ: Final = (
+    ("host", "host", "PGHOST"),
+    ("port", "port", "PGPORT"),
+    ("user", "username", "PGUSER"),
+    ("dbname", "dbname", "PGDATABASE"),
+    ("service", "service", "PGSERVICE"),
+)
+"""libpq's parameters, the options that set them, and libpq's variables for them."""
+
+
+def target_of(context: click.Context) -> "Target":
+    """Where to connect, with the rescue role where one is given.
+
+    A PGTOP_ variable beats libpq's own, and whatever is typed beats both.
+
+    Raises UsageError.
+    """
+    from pgtop.postgres.conninfo.resolve import resolve
+
+    name, file = _server_name(context), file_of(context)
+    conninfo: str | None = context.params["conninfo"] if name is None else file.conninfo_of(name)
+    flags: dict[str, str | None] = {}
+    environ = dict(os.environ)
+    for parameter, option, variable in _LIBPQ:
+        value = context.params[option]
+        if context.get_parameter_source(option) is not ParameterSource.ENVIRONMENT:
+            flags[parameter] = value
+        elif parameter == "dbname" and ("=" in value or "://" in value):
+            conninfo = value if conninfo is None else conninfo
+        else:
+            environ[variable] = value
+    target = resolve(conninfo, flags, environ)
+    rescue = given_of(context, file).get("rescue")
+    if rescue is None or not rescue.written:
+        return target
+    from pgtop.postgres.conninfo.rescue import with_rescue
+
+    return with_rescue(target, rescue.written, rescue.source, environ)

@@ -1,0 +1,201 @@
+"""The dashboard's automatic reaping, on or off, one turn after the other, never beside a person's run.
+
+The engine is the daemon's: whoever has held its key longest reaps, and all others stand by.
+"""
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+from textual.screen import Screen
+
+from pgtop.concurrency import undisturbed
+from pgtop.core.activity import Snapshot
+from pgtop.core.leadership import Ranking
+from pgtop.core.outage import Limit, Outage
+from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
+from pgtop.core.stalled_logins import STALL_HELP
+from pgtop.core.text import printable
+from pgtop.errors import AuditError, PgtopError
+from pgtop.poller import Poller
+from pgtop.postgres.connect_errors import DRIVER_ERRORS
+from pgtop.reaping.automatic import AutomaticReaper, Turn
+from pgtop.reaping.wording import stall_sentence
+from pgtop.tui.actions.plan_actions import LONGEST_RUN_SECONDS, PlanActions
+from pgtop.tui.lines.automatic import AutomaticState, named, rules
+from pgtop.tui.messages import AutoChanged, Reaped, Trouble
+from pgtop.tui.screens.automatic_dialog import AutomaticDialog
+
+_POOLED: Final = "a pooler sits in between, and its sessions are not its clients: go to the server directly"
+_HIDDEN: Final = "the states of sessions are hidden from role {role}: GRANT pg_monitor TO the role"
+
+
+class AutomaticSweeps:
+    """Reaps by itself on behalf of a screen."""
+
+    def __init__(
+        self, screen: Screen[Any], engine: AutomaticReaper, poller: Poller, plan_actions: PlanActions
+    ) -> None:
+        self.is_on = False
+        self.engine = engine
+        self._screen = screen
+        self._poller = poller
+        self._plan_actions = plan_actions
+        self._snapshot: Snapshot | None = None
+        self._out = False
+        self._turn: Turn | None = None
+        self._problem = ""
+        self._unwritten = False
+        self._may_hold_key = False
+        self._task: asyncio.Task[None] | None = None
+
+    def standing(self, paused: bool) -> AutomaticState:
+        """How it stands, for the line that says so."""
+        return AutomaticState(
+            policy=self.engine.policy,
+            snapshot=self._snapshot,
+            turn=self._turn,
+            seconds_to_sweep=self.engine.seconds_to_sweep(),
+            seconds_to_rest=self.engine.seconds_to_rest(),
+            out=self._out,
+            waits=self._plan_actions.is_busy,
+            paused=paused,
+            problem=self._problem,
+        )
+
+    # On and off
+
+    async def ask(self) -> None:
+        """Asks whether to begin, unless another reaps already, and begins."""
+        try:
+            if await self._is_refused():
+                return
+            dialog = AutomaticDialog(rules(self.engine.policy, self.engine.every_seconds))
+            # Another may have begun while the question was open.
+            if await self._screen.app.push_screen_wait(dialog) and not await self._is_refused():
+                self.is_on = True
+                self._turn, self._problem, self._unwritten = None, "", False
+                self._poller.wake()
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            self._screen.post_message(Trouble(_said(error)))
+        finally:
+            self._plan_actions.is_busy = False
+            self._screen.post_message(AutoChanged())
+
+    async def _is_refused(self) -> bool:
+        """Says why it cannot be turned on, where it cannot."""
+        seat, snapshot = self._poller.probe.seat, self._snapshot
+        if seat.pooled:
+            self._screen.post_message(Trouble(_POOLED))
+            return True
+        if snapshot is not None and not snapshot.counts.exact:
+            said = _HIDDEN.format(role=printable(snapshot.privileges.role))
+            self._screen.post_message(Trouble(said))
+            return True
+        ranking = await undisturbed(self._look())
+        others = [holder for holder in ranking.holders if holder.pid != seat.own_pid]
+        if others:
+            said = f"{named(others[0].application_name)} reaps already"
+            self._screen.post_message(Trouble(said, "note"))
+        return bool(others)
+
+    async def _look(self) -> Ranking:
+        return await self.engine.look()
+
+    def turn_off(self) -> None:
+        """Ends it at once; what is being ended gets its outcomes, and the key goes to whoever stands by."""
+        self.is_on = False
+        self._turn, self._problem, self._unwritten = None, "", False
+        before = self._task
+        if before is not None and not self.engine.is_ending:
+            before.cancel()
+        self._task = asyncio.ensure_future(self._leave(before))
+
+    async def _leave(self, before: "asyncio.Task[None] | None") -> None:
+        if before is not None:
+            await asyncio.wait({before})
+        await self._give_key_back()
+
+    async def _give_key_back(self) -> None:
+        """Where that fails the next poll tries again; a seat that is lost has taken the key along."""
+        with contextlib.suppress(PgtopError, *DRIVER_ERRORS):
+            await self.engine.stop()
+            self._may_hold_key = False
+
+    async def finish(self) -> None:
+        """Waits for the outcomes of what is being ended, after the screen is closed.
+
+        The key is given back with the seat: to ask for it first would make `q` wait for a silent server.
+        """
+        self.is_on = False
+        if self._task is not None and self.engine.is_ending:
+            await asyncio.wait({self._task}, timeout=LONGEST_RUN_SECONDS)
+        elif self._task is not None:
+            self._task.cancel()
+
+    def paced(self) -> None:
+        """Takes note of a new interval: the others are told of it by the next turn, which follows at once."""
+        if self.is_on:
+            self._poller.wake()
+
+    # One turn after the other
+
+    def polled(
+        self, result: Snapshot | Outage, *, refused: bool = False, refusing: Limit | None = None
+    ) -> None:
+        """A poll's result, whether a login was just refused although it shows room, and what refuses logins.
+
+        A turn follows from it while this is on, unless one goes on or a person acts.
+        """
+        self._out = isinstance(result, Outage)
+        if isinstance(result, Outage):
+            return
+        self._snapshot = result
+        if result.interruptions != self._poller.probe.seat.interruptions:
+            return  # seen before the program stood still
+        if self._task is not None and not self._task.done():
+            return
+        if self.is_on and not self._plan_actions.is_busy:
+            self._may_hold_key = True
+            self._task = asyncio.ensure_future(self._take_turn(result, refused, refusing))
+        elif self._may_hold_key:
+            # Also while a person's own plan is open: another may have to make room meanwhile.
+            self._task = asyncio.ensure_future(self._give_key_back())
+
+    async def _take_turn(self, snapshot: Snapshot, refused: bool, refusing: Limit | None) -> None:
+        try:
+            if self._poller.probe.seat.pooled:
+                raise PgtopError(_POOLED)
+            async with self._plan_actions.one_run:
+                self.engine.interval_seconds = self._poller.interval_seconds
+                self._turn = turn = await self.engine.turn(snapshot, refused=refused, refusing=refusing)
+            if turn.stall is not None and turn.stall_begins:
+                said = f"{stall_sentence(turn.stall)}. What helps: {STALL_HELP}"
+                self._screen.post_message(Trouble(said, "note"))
+            if turn.report is not None or not self._is_unwritten(snapshot):
+                self._problem, self._unwritten = "", False
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            self._problem, self._unwritten = _said(error), isinstance(error, AuditError)
+        else:
+            if turn.report is not None:
+                self._tell(turn)
+        self._screen.post_message(AutoChanged())
+
+    def _is_unwritten(self, snapshot: Snapshot) -> bool:
+        """Whether the audit log could not be written at the last sweep, and another is still wanted.
+
+        The next one comes only after a while: what kept the last from being done shall be seen until then.
+        """
+        return self._unwritten and snapshot.usage > self.engine.policy.warn_at
+
+    def _tell(self, turn: Turn) -> None:
+        if turn.report is None:
+            return
+        self._screen.post_message(Reaped(turn.report, by_itself=True))
+        # A long interval shall not keep the rebound from being measured in time.
+        for seconds in (SOON_SECONDS, LATER_SECONDS):
+            self._screen.set_timer(seconds, self._poller.wake)
+
+
+def _said(error: BaseException) -> str:
+    return printable(str(error)) or type(error).__name__

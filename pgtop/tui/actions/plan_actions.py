@@ -1,0 +1,136 @@
+"""How a key becomes a plan, a plan a question, and a yes an act of the shared reaper."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+from textual.screen import Screen
+
+from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.outage import Limit
+from pgtop.core.policy import Plan, ReapPolicy
+from pgtop.core.stalled_logins import stall_of
+from pgtop.core.text import plural
+from pgtop.errors import PgtopError
+from pgtop.postgres.session.seat import Seat
+from pgtop.reaping.reaper import Reaper, Report
+from pgtop.reaping.wording import stall_sentence
+from pgtop.tui.messages import Begun, Reaped, Trouble
+from pgtop.tui.screens.plan_dialog import PlanDialog, Replan
+
+LONGEST_RUN_SECONDS: Final = 30.0
+"""How long a closed dashboard waits for the outcomes of what it began."""
+
+_OLD: Final = "what is shown was seen before an outage: nothing is ended on the strength of it"
+
+
+class PlanActions:
+    """Asks and acts on behalf of a screen, one plan at a time."""
+
+    def __init__(
+        self,
+        screen: Screen[Any],
+        seat: Seat,
+        reaper: Reaper,
+        policy: ReapPolicy,
+        stood_still: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`stood_still` tells whether this program did not run for a while just now."""
+        self._screen = screen
+        self._seat = seat
+        self._reaper = reaper
+        self._policy = policy
+        self._stood_still = stood_still
+        self.is_busy = False
+        """True from the key until the last outcome: no second plan is made meanwhile."""
+        self.one_run = asyncio.Lock()
+        """Held while sessions are ended, by a person's plan or automatically: never two at once."""
+        self._running: asyncio.Task[Report] | None = None
+
+    async def finish(self) -> None:
+        """Waits for a run that has begun, after the screen is closed."""
+        if self._running is not None:
+            await asyncio.wait({self._running}, timeout=LONGEST_RUN_SECONDS)
+
+    async def terminate(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
+        """Asks whether to end the selected sessions, and ends them."""
+        plan = self._reaper.plan_terminate(snapshot, self._policy, selected)
+        await self._ask_and_run(snapshot, plan)
+
+    async def cancel(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
+        """Asks whether to cancel what the selected sessions run, and cancels it."""
+        await self._ask_and_run(snapshot, self._reaper.plan_cancel(snapshot, self._policy, selected))
+
+    async def sweep(self, snapshot: Snapshot, refusing: Limit | None = None) -> None:
+        """Asks whether to end the stale sessions; first the emergency's plan where the server is full.
+
+        `refusing` is what refuses logins: the dialog says where ending sessions does not help against it.
+        """
+
+        asked = self._policy.include_idle_in_transaction_seconds
+
+        async def replan(emergency: bool, included: bool) -> Plan:
+            seconds = (asked or self._policy.idle_after_seconds) if included else None
+            policy = msgspec.structs.replace(self._policy, include_idle_in_transaction_seconds=seconds)
+            if emergency:
+                return await self._reaper.plan_emergency(snapshot, policy, refused=refusing)
+            return await self._reaper.plan_sweep(snapshot, policy)
+
+        stall = stall_of(snapshot, self._policy.warn_at, refusing)
+        full = snapshot.counts.total >= snapshot.slots and stall is None
+        stalled = stall_sentence(stall) if stall is not None else ""
+        said = " · ".join(filter(None, (stalled, caution(snapshot))))
+        await self._ask_and_run(snapshot, replan(full, asked is not None), replan, said)
+
+    async def break_glass(self, plan: Plan, reaper: Reaper) -> None:
+        """Asks whether to end sessions from the server's own host, without a seat, by a reaper of its own."""
+        with self._telling():
+            await self._ask(PlanDialog(plan), reaper)
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tells of what cannot be done, and takes the next plan afterwards."""
+        try:
+            yield
+        except PgtopError as error:
+            self._screen.post_message(Trouble(str(error)))
+        finally:
+            self.is_busy = False
+
+    async def _run(self, plan: Plan, reaper: Reaper) -> Report:
+        async with self.one_run:
+            return await reaper.run(plan)
+
+    async def _ask_and_run(
+        self,
+        snapshot: Snapshot,
+        planning: Coroutine[Any, Any, Plan],
+        replan: Replan | None = None,
+        said: str = "",
+    ) -> None:
+        # What is planned as the rescue role is done as the rescue role.
+        with self._seat.steady(), self._telling(), contextlib.closing(planning):
+            if snapshot.interruptions != self._seat.interruptions:
+                raise PgtopError(_OLD)
+            await self._ask(PlanDialog(await planning, replan=replan, caution=said), self._reaper)
+
+    async def _ask(self, dialog: PlanDialog, reaper: Reaper) -> None:
+        plan = await self._screen.app.push_screen_wait(dialog)
+        if plan is not None and self._stood_still():
+            raise PgtopError("pgtop stood still since this was planned: nothing was ended", "plan anew")
+        if plan is not None:
+            self._screen.post_message(Begun(plan))
+            # A run that has begun goes on when the screen is closed: each signal gets its outcome line.
+            self._running = asyncio.ensure_future(self._run(plan, reaper))
+            self._screen.post_message(Reaped(await asyncio.shield(self._running)))
+
+
+def caution(snapshot: Snapshot) -> str:
+    """What speaks against a sweep: sessions that wait on locks are not helped by it."""
+    waiting = snapshot.waiting_on_locks
+    if not waiting:
+        return ""
+    verb = "waits" if waiting == 1 else "wait"
+    return f"{plural(waiting, 'active session')} {verb} on locks: a sweep frees none (b: who blocks)"

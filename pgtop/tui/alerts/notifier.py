@@ -1,0 +1,85 @@
+"""What the dashboard does at an alert: it rings the bell once, and tells the command."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.alerts import Alert, Observation, Watch, observe, watched
+from pgtop.core.json_text import timestamp
+from pgtop.core.outage import Limit, Outage, held_by_connecting
+from pgtop.core.text import percent
+from pgtop.settings.config import Config
+from pgtop.tui.alerts.command_hook import AlertCommand, Occasion, command_words
+from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.waiting import outage_sentence
+from pgtop.tui.state.dashboard_state import DashboardState
+
+_WORDS: Final = {
+    Alert.FULL: "FULL: logins are refused",
+    Alert.RECOVERED: "recovered",
+    Alert.OUTAGE: "no answer from the server",
+}
+
+
+class AlertNotifier:
+    """Watches what the polls show."""
+
+    def __init__(self, config: Config, server: str, seen: DashboardState, ring: Callable[[], None]) -> None:
+        """`ring` rings the terminal's bell. Raises UsageError where the command cannot be found."""
+        self.problem = ""
+        """What went wrong with the command, printable, until somebody has said it; "" for nothing."""
+        self._warn_at = config.warn_at
+        self._server = server
+        self._seen = seen
+        self._ring = ring if config.bell else None
+        self._watch = Watch()
+        self._refusing: Limit | None = None
+        self._command = (
+            AlertCommand(command_words(config.on_alert), self._failed) if config.on_alert else None
+        )
+
+    def polled(self, result: Snapshot | Outage, refusing: Limit | None) -> Notice | None:
+        """To be told after each poll, and what refuses other logins; an alert in words, None for none."""
+        self._refusing = refusing
+        return self._step(observe(result, self._warn_at, refused=refusing is not None))
+
+    def tick(self) -> Notice | None:
+        """To be told each second: an outage is an alert when it has lasted, not when it is tried again."""
+        is_out = self._watch.out_since is not None and self._seen.outage is not None
+        return self._step(Observation(None)) if is_out else None
+
+    async def finish(self) -> None:
+        """Leaves no command behind."""
+        if self._command is not None:
+            await self._command.finish()
+
+    def _failed(self, said: str) -> None:
+        self.problem = said
+
+    def _step(self, seen: Observation) -> Notice | None:
+        self._watch, alert = watched(self._watch, seen, time.monotonic())
+        if alert is None:
+            return None
+        if self._ring is not None:
+            self._ring()
+        if self._command is not None:
+            self._command.hear(self._occasion(alert))
+        said = _WORDS.get(alert, f"over the {percent(self._warn_at)} line")
+        return Notice(said, "note" if alert is Alert.RECOVERED else "alarm")
+
+    def _occasion(self, alert: Alert) -> Occasion:
+        outage, snapshot = self._seen.outage, self._seen.snapshot
+        problem = str(self._refusing) if self._refusing is not None else ""
+        connecting = 0
+        if snapshot is not None:
+            connecting = held_by_connecting(self._refusing, snapshot.server.limits, snapshot.counts.total)
+        return Occasion(
+            alert=alert,
+            at=timestamp(time.time_ns() * MICROSECONDS // 1_000_000_000),
+            server=self._server,
+            problem=outage_sentence(outage) if outage is not None else problem,
+            snapshot=snapshot,
+            warn_at=self._warn_at,
+            connecting=connecting,
+        )

@@ -1,0 +1,1 @@
+"""From values to lines of text: pure functions, without a widget."""

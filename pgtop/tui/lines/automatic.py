@@ -1,0 +1,207 @@
+"""What is said of reaping by itself: what it will do, how it stands, and who does it on this server."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from pgtop.core.activity import PGTOP_PREFIX, Backend, BackendId, Snapshot
+from pgtop.core.labels import NO_APPLICATION, label
+from pgtop.core.leadership import Key, passed_over_sentence
+from pgtop.core.patterns import Patterns
+from pgtop.core.plan import ReapPolicy, Trigger
+from pgtop.core.policy import is_emergency
+from pgtop.core.rebound import FIRST_REST_SECONDS, FUTILE_SWEEPS
+from pgtop.core.text import clip, duration, fit, percent, plural, printable
+from pgtop.reaping.automatic import Turn
+from pgtop.reaping.wording import stall_sentence
+from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.plan_summary import few_lines
+
+_DAEMON: Final = f"{PGTOP_PREFIX}daemon@"
+_SETTLED_SECONDS: Final = 1.0
+"""A daemon's own login, with which it tries whether one is refused, is gone within milliseconds."""
+_LONGEST_NAME: Final = 24
+_OFF: Final = " A off "
+
+
+class AutomaticState(NamedTuple):
+    """How automatic reaping stands: all that its line says."""
+
+    policy: ReapPolicy
+    snapshot: Snapshot | None
+    """The last one, also while an older one is shown."""
+    turn: Turn | None
+    """What the last poll led to."""
+    seconds_to_sweep: float
+    seconds_to_rest: float
+    out: bool
+    """True while polls give no data."""
+    waits: bool
+    """True while a person's own plan comes first."""
+    paused: bool
+    problem: str
+    """Why the last turn could not be done; "" where it was."""
+
+
+# What it will do
+
+
+def rules(policy: ReapPolicy, every_seconds: float) -> list[tuple[str, str]]:
+    """What it will do, in sentences with a style each, what matters most first."""
+    line, age, every = percent(policy.warn_at), duration(policy.idle_after_seconds), duration(every_seconds)
+    urgent, rest = duration(policy.emergency_idle_after_seconds), duration(FIRST_REST_SECONDS)
+    sweeps = f"Above {line} it ends sessions idle for more than {age}, at most every {every}."
+    emergencies = f"When no slot is left, at once: the longest idle (more than {urgent}) until below {line}."
+    rests = f"After {FUTILE_SWEEPS} sweeps whose room is taken again at once it rests for {rest} or more."
+    ends = "Each session gets its lines in the audit log. It goes on while paused. A turns it off."
+    asked = _asked_for(policy)
+    most, only = policy.max_per_sweep, policy.only
+    return [
+        ("Reap automatically while this dashboard is open", "strong-red"),
+        (sweeps, ""),
+        (emergencies, ""),
+        *([(f"Also those {asked}.", "amber")] if asked else []),
+        *([(f"At most {plural(most, 'session')} in one sweep.", "")] if most is not None else []),
+        *([] if only.is_empty else [(f"Only of {_named(only)}.", "")]),
+        (f"Never: {_never(policy)}.", ""),
+        (f"{rests} Emergencies go on.", "dim"),
+        ("Where clients still connecting hold the slots it ends one session, and then rests.", "dim"),
+        (ends, "dim"),
+    ]
+
+
+def _asked_for(policy: ReapPolicy) -> str:
+    seconds = policy.include_idle_in_transaction_seconds
+    asked = [] if seconds is None else [f"idle in transaction for more than {duration(seconds)}"]
+    asked += ["holding advisory locks"] if policy.include_advisory_locks else []
+    asked += ["listening"] if policy.include_listeners else []
+    return ", ".join(asked)
+
+
+def _never(policy: ReapPolicy) -> str:
+    never = ["active sessions", "pgtop's own", "superusers' unless pgtop is one"]
+    if policy.include_idle_in_transaction_seconds is None:
+        never.append("idle in transaction")
+    if not policy.include_advisory_locks:
+        never.append("holders of advisory locks")
+    if not policy.include_listeners:
+        never.append("listeners, where a poll saw LISTEN")
+    if not policy.protected.is_empty:
+        never.append(f"protected ones: {_named(policy.protected)}")
+    return ", ".join(never)
+
+
+def _named(patterns: Patterns) -> str:
+    """`application web*, user etl, address 10.0.0.0/8`."""
+    kinds = (
+        ("application", patterns.applications),
+        ("user", patterns.users),
+        ("database", patterns.databases),
+        ("address", patterns.addresses),
+    )
+    return ", ".join(
+        f"{kind} {' '.join(printable(each) or NO_APPLICATION for each in some)}"
+        for kind, some in kinds
+        if some
+    )
+
+
+# How it stands
+
+
+def auto_lines(standing: AutomaticState, width: int, most: int) -> list[list[Cell]]:
+    """The line that says that it is on and how it stands; a problem may take `most` lines."""
+    said, style = how_it_stands(standing)
+    if standing.paused:
+        said += " · goes on while paused"
+    room = max(1, width - len(_OFF))
+    lines = few_lines(f"AUTO on · {said}", room - 1, most if style == "alarm" else 1)
+    first = [Cell(fit(f" {lines[0]}", room), style), Cell(_OFF, style, "screen.auto")]
+    return [first, *([Cell(fit(f" {line}", width), style)] for line in lines[1:])]
+
+
+def how_it_stands(standing: AutomaticState) -> tuple[str, str]:
+    """How it stands in words, and the style of that."""
+    turn, snapshot = standing.turn, standing.snapshot
+    if standing.out or snapshot is None:
+        return "no answer: it goes on by itself when the server is back", "note"
+    if standing.problem:
+        again = f" · again in {duration(standing.seconds_to_sweep)}" if standing.seconds_to_sweep > 0 else ""
+        return f"nobody is ended{again}: {standing.problem}", "alarm"
+    if standing.waits:
+        return "waits while your own plan is open", "note"
+    if turn is None:
+        return "begins with the next poll", "note"
+    if not turn.is_active:
+        who = named(turn.active.application_name) if turn.active else "nobody"
+        return f"standing by, {who} reaps{f': {turn.unfit}' if turn.unfit else ''}", "note"
+    said = [_at_work(standing, turn, snapshot), turn.keyless, passed_over_sentence(turn.passed_over, most=1)]
+    return " · ".join(each for each in said if each), "note"
+
+
+def _at_work(standing: AutomaticState, turn: Turn, snapshot: Snapshot) -> str:
+    policy = standing.policy
+    line = f"the {percent(policy.warn_at)} line"
+    full = is_emergency(snapshot)
+    if turn.stall is not None:
+        return f"rests: {stall_sentence(turn.stall)}"
+    if standing.seconds_to_rest > 0:
+        name = clip(label(turn.patience.application, NO_APPLICATION), _LONGEST_NAME)
+        rest = duration(standing.seconds_to_rest)
+        return f"rests for {rest}, {name} takes its slots again at once"
+    if full:
+        age = duration(policy.emergency_idle_after_seconds)
+        return f"no slot is left{_nobody(turn, age)}"
+    soonest = duration(standing.seconds_to_sweep) if standing.seconds_to_sweep > 0 else ""
+    if snapshot.usage <= policy.warn_at:
+        under = "under" if snapshot.usage < policy.warn_at else "on"
+        return f"{under} {line}" + (f", next sweep in {soonest} at the earliest" if soonest else "")
+    if soonest:
+        return f"over {line}, next sweep in {soonest}"
+    return f"over {line}{_nobody(turn, duration(policy.idle_after_seconds))}"
+
+
+def _nobody(turn: Turn, age: str) -> str:
+    plan = turn.plan
+    if plan is None or plan.victims or plan.trigger is Trigger.NONE:
+        return ""
+    return f", nobody that may be ended is idle for more than {age}"
+
+
+# Who does it
+
+
+def named(application_name: str) -> str:
+    """A pgtop session as people say it.
+
+    >>> named("pgtop daemon@host-a"), named("pgtop dashboard@jump1")
+    ('daemon on host-a', 'dashboard on jump1')
+    """
+    face, _, host = printable(application_name).removeprefix(PGTOP_PREFIX).partition("@")
+    return f"{face} on {host}" if host else face
+
+
+def daemons(snapshot: Snapshot) -> frozenset[BackendId]:
+    """Return the sessions that call themselves daemons, but for those that have just come."""
+    return frozenset(
+        each.id
+        for each in snapshot.backends
+        if (each.application_name or "").startswith(_DAEMON) and not _has_just_come(each, snapshot.taken_at)
+    )
+
+
+def reaper_words(reapers: Sequence[Key]) -> list[str]:
+    """Return which daemon reaps here, the fullest form first; none where there is no daemon.
+
+    `reapers` are those that hold pgtop's key and count, the active one first.
+    """
+    if not reapers:
+        return []
+    who = clip(named(reapers[0].application_name), _LONGEST_NAME + len("daemon on "))
+    active, others = f"reaper: {who}, active", len(reapers) - 1
+    forms = [active, f"reaper: {who}", "reaper: daemon"]
+    return [f"{active}, +{others} standing by", f"reaper: {who} +{others}", *forms[1:]] if others else forms
+
+
+def _has_just_come(backend: Backend, now: int) -> bool:
+    age = backend.session_seconds(now)
+    return age is not None and age < _SETTLED_SECONDS

@@ -1,0 +1,267 @@
+"""What stands above and below the tables: the head's three lines, the notice, and the keys that count now.
+
+Pure functions from what is known to lines of cells; the widgets that show them are `paint.Lines`.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.alerts import Level, level
+from pgtop.core.leadership import Key as LeaderKey
+from pgtop.core.outage import Limit, Outage, connecting_words, held_by_connecting
+from pgtop.core.text import cell_width, clip, clock, duration, percent, plural, printable
+from pgtop.tui.lines.automatic import reaper_words
+from pgtop.tui.lines.cells import usage_bar
+from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.plan_summary import few_lines
+from pgtop.tui.lines.waiting import outage_sentence
+
+_LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "full": "red"}
+
+
+class Standing(NamedTuple):
+    """How things stand: all that the head says."""
+
+    snapshot: Snapshot
+    warn_at: float
+    interval_seconds: float
+    over_since: int | None
+    """Since when the usage is over the line, microseconds by the server's clock; None below it."""
+    outage: Outage | None = None
+    age_seconds: float = 0.0
+    """How old the data is by now."""
+    paused: bool = False
+    late: bool = False
+    """True where a poll should have been answered by now, and nobody says yet that it failed."""
+    read_only: bool = False
+    """True where no key ends or cancels anything."""
+    refusing: Limit | None = None
+    """What of the server's refuses other logins, where that is known."""
+    reapers: tuple[LeaderKey, ...] = ()
+    """The daemons that reap here, the active one first."""
+
+    @property
+    def connecting(self) -> int:
+        """How many slots clients hold that are still connecting, as far as refused logins tell."""
+        return held_by_connecting(self.refusing, self.snapshot.server.limits, self.snapshot.counts.total)
+
+    @property
+    def level(self) -> Level:
+        """How bad it is."""
+        return level(self.snapshot, self.warn_at, refused=self.refusing is not None)
+
+
+class Key(NamedTuple):
+    """One key of the footer."""
+
+    key: str
+    label: str
+    action: str = ""
+
+
+def sentence(standing: Standing, *, brief: bool = False) -> str:
+    """How it stands, in words: `over the 80% line since 12:01`."""
+    snapshot = standing.snapshot
+    line = f"the {percent(standing.warn_at)} line"
+    if standing.level == "calm":
+        return f"under {line}"
+    since = _since(standing.over_since, snapshot.taken_at) if standing.over_since is not None else ""
+    if standing.level == "full":
+        hidden = _hidden(standing)
+        if hidden:
+            return hidden if brief else f"FULL: logins are refused · {hidden}"
+        refused = "FULL: ordinary logins are refused"
+        return refused if brief or not since else f"{refused} · over {line}{since}"
+    return f"over {line}{since}"
+
+
+def _hidden(standing: Standing) -> str:
+    """Who holds the slots that the list does not show, where logins are refused all the same."""
+    if standing.refusing is Limit.CLIENTS:
+        return "too many clients are still connecting"
+    number = standing.connecting
+    return connecting_words(number) if number else ""
+
+
+def _since(moment: int, now: int) -> str:
+    """A time of day says when it was for a day only."""
+    seconds = (now - moment) / MICROSECONDS
+    return f" since {clock(moment, seconds=False)}" if seconds < 86_400 else f" for {duration(seconds)}"
+
+
+def head_lines(standing: Standing, width: int) -> list[list[Cell]]:
+    """The head's three lines in `width` cells."""
+    return [
+        _apart(_identity(standing), _liveness(standing), width),
+        _usage(standing, width),
+        _apart_where_it_fits(_counts(standing), reaper_words(standing.reapers), width),
+    ]
+
+
+def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:
+    """Left and right ends of a line; the left gives way cell by cell where both do not fit."""
+    taken = sum(cell_width(cell.text) for cell in right)
+    room = width - taken - 1
+    kept: list[Cell] = []
+    for cell in left:
+        if cell_width(cell.text) > room:
+            break
+        kept.append(cell)
+        room -= cell_width(cell.text)
+    return [*kept, Cell(" " * max(1, room + 1)), *right]
+
+
+def _apart_where_it_fits(left: list[Cell], forms: Sequence[str], width: int) -> list[Cell]:
+    """The left end, and the first form that leaves it whole at the right; none where none does."""
+    room = width - sum(cell_width(cell.text) for cell in left) - 2
+    form = next((each for each in forms if cell_width(each) <= room), "")
+    return [*left, Cell(" " * (room + 1 - cell_width(form))), Cell(form, "accent")] if form else left
+
+
+def _identity(standing: Standing) -> list[Cell]:
+    snapshot = standing.snapshot
+    server = snapshot.server
+    standby = server.identity.in_recovery
+    uptime = (snapshot.taken_at - server.identity.postmaster_start) / MICROSECONDS
+    return [
+        Cell(" " + clip(printable(server.address), 40), "strong"),
+        Cell(f"  PostgreSQL {server.version}"),
+        Cell("  standby" if standby else "  primary", "amber" if standby else ""),
+        *(
+            [Cell(f"  rescue: {clip(printable(snapshot.privileges.role), 20)}", "amber")]
+            if snapshot.is_rescue
+            else []
+        ),
+        Cell(f"  every {interval(standing.interval_seconds)}", "dim"),
+        Cell(f"  up {duration(uptime)}", "dim"),
+    ]
+
+
+def interval(seconds: float) -> str:
+    """An interval as it is typed: `2s`, `0.5s`.
+
+    >>> interval(2.0), interval(0.5), interval(60.0)
+    ('2s', '0.5s', '60s')
+    """
+    return f"{seconds:g}s"
+
+
+def _liveness(standing: Standing) -> list[Cell]:
+    cells = [Cell(f"{clock(standing.snapshot.taken_at)}  ", "")]
+    if standing.read_only:
+        cells.append(Cell("read-only  ", "strong"))
+    if standing.paused:
+        cells.append(Cell("‖ paused ", "strong-amber"))
+    old = f"{duration(standing.age_seconds)} old "
+    if standing.outage is not None:
+        cells.append(Cell(f"✗ {old}", "strong-red"))
+    elif standing.late:
+        cells.append(Cell(f"◌ no answer, {old}", "strong-amber"))
+    elif not standing.paused:
+        cells.append(Cell("● live ", "good"))
+    return cells
+
+
+def _usage(standing: Standing, width: int) -> list[Cell]:
+    snapshot = standing.snapshot
+    counts = snapshot.counts
+    style = _LEVEL_STYLES[standing.level]
+    bound = "" if counts.exact else "≤ "
+    facts = f" {bound}{counts.total} of {snapshot.slots} slots · {bound}{percent(snapshot.usage)}"
+    widest = max(
+        cell_width(facts), cell_width(f" {bound}{snapshot.slots} of {snapshot.slots} slots · {bound}100%")
+    )
+    said = f" · {sentence(standing)}"
+    if widest + cell_width(said) > width:
+        said = f" · {sentence(standing, brief=True)}"
+    strong = {"accent": "strong", "amber": "strong-amber", "red": "strong-red"}[style]
+    room = width - widest - cell_width(said) - 4
+    if room < 10:
+        return _usage_alone(standing, facts, said, width, (strong, style))
+    bar = usage_bar(snapshot.usage, min(room, 60), standing.warn_at)
+    # The bar begins where it would at the widest figures: it stands still while they grow.
+    gap = " " * (2 + widest - cell_width(facts))
+    return [Cell(facts, strong), Cell(said, style), Cell(gap), Cell(bar, style)]
+
+
+def _usage_alone(
+    standing: Standing, facts: str, said: str, width: int, styles: tuple[str, str]
+) -> list[Cell]:
+    """The usage without a bar: the fullest form that fits. The figures and the word stay to the last."""
+    snapshot = standing.snapshot
+    line = percent(standing.warn_at)
+    word = {"calm": f"under {line}", "over": f"over {line}", "full": "FULL"}[standing.level]
+    figures = f" {snapshot.counts.total}/{snapshot.slots}"
+    if not snapshot.counts.exact:
+        figures = f" ≤{figures}"
+    forms = (
+        (facts, said),
+        (facts, f" · {word}"),
+        (f"{figures} {percent(snapshot.usage)}", f" {word}"),
+        (figures, f" {word}"),
+    )
+    left, right = next(((a, b) for a, b in forms if cell_width(a + b) <= width), forms[-1])
+    return [Cell(left, styles[0]), Cell(clip(right, max(0, width - cell_width(left))), styles[1])]
+
+
+def _counts(standing: Standing) -> list[Cell]:
+    snapshot = standing.snapshot
+    counts = snapshot.counts
+    bound = "≥ " if counts.hidden else ""  # a state that is hidden may be any of them
+    cells: list[Cell] = []
+    for word, number in (
+        ("idle", counts.idle),
+        ("active", counts.active),
+        ("in transaction", counts.in_transaction),
+    ):
+        cells += [Cell(f"{word} " if cells else f" {word} ", "dim"), Cell(f"{bound}{number:<5}", "")]
+    others = {
+        "fastpath": counts.fastpath,
+        "disabled": counts.disabled,
+        "starting": counts.starting,
+        "hidden": counts.hidden,
+    }
+    for word, number in others.items():
+        if number:
+            cells += [Cell(f"{word} ", "dim"), Cell(f"{number:<5}", "amber" if word == "hidden" else "")]
+    if snapshot.waiting_on_locks:
+        waiting = snapshot.waiting_on_locks
+        said = f"{waiting} active {'waits' if waiting == 1 else 'wait'} on locks (b)"
+        cells.append(Cell(said, "red", "screen.root_blocker"))
+    elif counts.hidden:
+        cells.append(Cell("GRANT pg_monitor", "amber"))
+    return cells
+
+
+def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: int) -> list[list[Cell]]:
+    """What is wrong, what is done about it, and how old the data on the screen is (None: there is none).
+
+    In at most `most` lines: the age, which the head shows too, only where there is room for it.
+    """
+    age = "" if age_seconds is None else f" · data {duration(age_seconds)} old"
+    wrong = f"✗ {outage_sentence(outage)}"
+    said = few_lines(wrong + age, width - 2, most)
+    if age and not said[-1].endswith(" old"):
+        said = few_lines(wrong, width - 2, most)
+    return [[Cell(f" {line}".ljust(width), "alarm")] for line in said]
+
+
+def key_line(keys: Sequence[Key], width: int) -> list[Cell]:
+    """The keys that count now; those that do not fit are left out from the end, but for the last two."""
+    shown = list(keys)
+
+    def taken() -> int:
+        return 1 + sum(cell_width(f"{key.key} {key.label}") + 2 for key in shown)
+
+    while len(shown) > 2 and taken() > width:
+        shown.pop(-3)
+    cells = [Cell(" ")]
+    for key in shown:
+        cells += [Cell(key.key, "key", key.action), Cell(f" {key.label}  ", "dim", key.action)]
+    return cells
+
+
+def sessions(number: int) -> str:
+    """`1 session`, `24 sessions`."""
+    return plural(number, "session")

@@ -1,0 +1,56 @@
+"""Sentences in lines of cells: what a plan says above its dialog's list, and any text folded to fit."""
+
+from typing import Final
+
+from pgtop.core.host_policy import UNSEEN
+from pgtop.core.policy import Act, Plan, Trigger
+from pgtop.core.text import clip, folded, plural
+from pgtop.reaping.wording import by_application, by_user_and_database, headline, spared_sentence
+from pgtop.tui.lines.columns import Cell
+
+APPLICATIONS_NAMED: Final = 4
+"""How many applications a dialog names, before it counts the rest."""
+
+
+def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> list[list[Cell]]:
+    """What a plan's dialog says above its list, in lines of at most `width` cells."""
+    style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
+    lines = told(headline(plan), width, style)
+    if problem:
+        lines += told(problem, width, "red")
+    if plan.refusal:
+        lines = told("No plan can be made: nobody is ended", width, "strong-amber") + told(
+            plan.refusal, width
+        )
+    if caution:
+        lines += told(caution, width, "amber")
+    from_host = plan.trigger is Trigger.BREAK_GLASS
+    named = by_user_and_database(plan) if from_host else by_application(plan)
+    lines += [
+        [Cell(f"   {number:>4}  ", "strong"), Cell(clip(name, width - 9))]
+        for name, number in named[:APPLICATIONS_NAMED]
+    ]
+    if len(named) > APPLICATIONS_NAMED:
+        rest = sum(number for _, number in named[APPLICATIONS_NAMED:])
+        others = plural(len(named) - APPLICATIONS_NAMED, "more user" if from_host else "more application")
+        lines.append([Cell(f"   {rest:>4}  ", "strong"), Cell(f"of {others}", "dim")])
+    spared = spared_sentence(plan)
+    if spared:
+        lines += told(spared, width, "dim")
+    if from_host and plan.victims:
+        lines += told(UNSEEN, width, "dim")
+    elif plan.trigger is not Trigger.SELECTED and plan.victims:
+        lines += told("LISTEN is a hint: known only where a poll saw it", width, "dim")
+    lines.append([])
+    return lines
+
+
+def told(said: str, width: int, style: str = "") -> list[list[Cell]]:
+    """A sentence in lines of at most `width` cells: none of what a person is asked to agree to is cut off."""
+    return [[Cell(f" {line}", style)] for line in folded(said, max(1, width - 1))]
+
+
+def few_lines(said: str, width: int, most: int) -> list[str]:
+    """A printable text folded into at most `most` lines, the last of them clipped."""
+    lines = folded(said, max(1, width))
+    return [*lines[: most - 1], clip(" ".join(lines[most - 1 :]), width)] if len(lines) > most else lines

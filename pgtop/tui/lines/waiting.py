@@ -1,0 +1,155 @@
+"""What the dashboard shows before its first look at a server: what it tries, what refuses it, what helps.
+
+Pure functions from an outage to lines of cells.
+"""
+
+from typing import Final, NamedTuple
+
+from pgtop.core.activity import MICROSECONDS, STARTING
+from pgtop.core.outage import Limit, Outage
+from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
+from pgtop.postgres.errors import SILENT
+from pgtop.postgres.host.watcher import HostView, logins_hint
+from pgtop.reaping.wording import ranked, user_and_database
+from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.plan_summary import few_lines, told
+
+_HEADLINES: Final = {
+    Limit.ROLE: "REFUSED by the role's own CONNECTION LIMIT: the server itself may have room",
+    Limit.DATABASE: "REFUSED by the database's own CONNECTION LIMIT: the server itself may have room",
+}
+_RESCUE_FAILS: Final = "the rescue role does not get in"
+_FULL: Final = "FULL: no slot is left for this login"
+
+_ROOM_FOR_PRIVILEGED: Final = {
+    Limit.ORDINARY: "a superuser gets in, and from PostgreSQL 16 on a member of pg_use_reserved_connections",
+    Limit.RESERVED: "a superuser gets in",
+    Limit.ROLE: "another role gets in",
+    Limit.DATABASE: "a superuser gets in, or any role in another database",
+    Limit.UNKNOWN: "a superuser may get in",
+}
+
+
+class Awaited(NamedTuple):
+    """What is known while there is no snapshot yet."""
+
+    target: str
+    """Where pgtop wants to go, and as whom, printable."""
+    outage: Outage
+    rescue: str = ""
+    """Where the rescue role goes, printable; "" where there is none."""
+    on_host: bool = False
+    """True where the server runs on this host, and sessions of it can be ended without a login."""
+    host_problem: str = ""
+    """Why that cannot be done although the server runs here, printable."""
+    view: HostView | None = None
+    """What the host shows, where the server runs on it."""
+    read_only: bool = False
+
+
+def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]:
+    """The whole screen but its keys, in lines of at most `width` cells, the most needed first.
+
+    Who holds the slots stands in what is left of `height` lines.
+    """
+    outage = awaited.outage
+    limit = Limit(outage.limit) if outage.limit else None
+    lines: list[list[Cell]] = [[Cell(clip(f" {awaited.target}", width), "strong")]]
+    if awaited.rescue:
+        lines.append([Cell(clip(f" rescue: {awaited.rescue}", width), "dim")])
+    lines.append([])
+    if limit is None:
+        return [*lines, *told(f"✗ {outage.message}", width, "red"), [], *told("trying again", width)]
+    lines += told(_HEADLINES.get(limit, _FULL), width, "strong-red")
+    if limit.is_the_servers:
+        lines += told(str(limit), width)
+    lines.append([])
+    who = " as either role" if awaited.rescue and not outage.rescue_problem else ""
+    tried = f"◌ {plural(outage.tries, 'login')} refused{who} in {duration(outage.seconds)}, still trying"
+    lines += told(tried, width, "amber")
+    if outage.rescue_problem:
+        lines += told(f"✗ {_RESCUE_FAILS}: {outage.rescue_problem}", width, "red")
+    lines.append([])
+    helps = _helps(awaited, limit, width)
+    lines += [*([[Cell(" What helps", "title")]] if helps else []), *helps]
+    holders = host_lines(awaited.view, width, height - len(lines) - 1) if awaited.view is not None else []
+    return [*lines, [], *holders] if holders else lines
+
+
+def _helps(awaited: Awaited, limit: Limit, width: int) -> list[list[Cell]]:
+    found: list[tuple[str, str, str]] = []
+    if awaited.on_host and not awaited.read_only:
+        said = "break the glass: end idle sessions from this host, the server's own, without a login"
+        found.append(("B", said, "screen.break_glass"))
+    elif awaited.host_problem and limit.is_the_servers:
+        found.append(("·", f"the server runs on this host, but {awaited.host_problem}", ""))
+    elif not awaited.on_host and limit.is_the_servers:
+        found.append(
+            ("·", "on the server's own host: pgtop break-glass ends idle sessions without a login", "")
+        )
+    if awaited.view is not None and limit.is_the_servers and (hint := logins_hint(awaited.view)):
+        found.append(("·", hint, ""))
+    if not awaited.rescue and limit in _ROOM_FOR_PRIVILEGED:
+        found.append(("·", f"{_ROOM_FOR_PRIVILEGED[limit]}: -U, or --rescue user=…", ""))
+    if awaited.view is not None and awaited.view.connecting and limit.is_the_servers:
+        number = plural(len(awaited.view.connecting), "client")
+        said = f"{number} still connecting: pgtop break-glass --stalled-logins 10s ends the stalled"
+        found.append(("·", said, ""))
+    if limit is Limit.CLIENTS:
+        found.append(("·", "authentication_timeout ends clients that connect and say nothing", ""))
+    if limit is Limit.ROLE:
+        found.append(("·", "ALTER ROLE … CONNECTION LIMIT raises it", ""))
+    if limit is Limit.DATABASE:
+        found.append(("·", "ALTER DATABASE … CONNECTION LIMIT raises it", ""))
+    lines: list[list[Cell]] = []
+    for key, said, action in found:
+        first, *rest = folded(said, max(1, width - 4))
+        lines.append([Cell(f" {key}  ", "key", action), Cell(first, "", action)])
+        lines += [[Cell(f"    {line}", "", action)] for line in rest]
+    return lines
+
+
+def connecting_lines(view: HostView | None, width: int, most: int) -> list[list[Cell]]:
+    """The clients that are still connecting, as the server's own host shows them, in at most `most` lines."""
+    clients = view.connecting if view is not None else ()
+    if view is None or not clients or most < 1:
+        return []
+    now = view.snapshot.taken_at
+    said = f"still connecting: {len(clients)}"
+    for each in clients:
+        age = duration((now - each.since) / MICROSECONDS)
+        where = f"{each.address}:{each.port}" if each.address is not None else ""
+        said += " · " + " ".join(filter(None, (str(each.pid), each.phase, each.names, where, age)))
+        if cell_width(said) > width * most:
+            break
+    return [[Cell(f" {line}", "amber")] for line in few_lines(printable(said), width - 1, most)]
+
+
+def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
+    """Who holds the slots, as the server's own host shows it, in at most `most` lines."""
+    snapshot = view.snapshot
+    counts = snapshot.counts
+    states = f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}"
+    held = f"{counts.total} of {plural(snapshot.slots, 'slot')} held" if view.has_limits else ""
+    standing = " · ".join(filter(None, (held, states)))
+    holders = ranked(user_and_database(each) for each in snapshot.backends if each.state != STARTING)
+    lines = [[Cell(" Seen from this host", "title")], [Cell(clip(f" {standing}", width))]]
+    lines += [[Cell(f" {number:>5}  ", "strong"), Cell(clip(name, width - 8))] for name, number in holders]
+    if len(lines) <= most:
+        return lines
+    rest = sum(number for _, number in holders[most - 3 :])
+    return (
+        [*lines[: most - 1], [Cell(f" {rest:>5}  ", "strong"), Cell("of others", "dim")]] if most > 3 else []
+    )
+
+
+def outage_sentence(outage: Outage) -> str:
+    """What is wrong while there is data: with the tries, where no slot is left."""
+    if outage.kind == SILENT:
+        return f"{outage.message} · waiting for it, then connecting anew"
+    if not outage.limit:
+        return f"{outage.message} · trying again"
+    limit = Limit(outage.limit)
+    said = f"FULL: {limit}" if limit.is_the_servers else str(limit)
+    tried = f"{said} · {plural(outage.tries, 'login')} refused in {duration(outage.seconds)}, still trying"
+    return f"{tried} · {_RESCUE_FAILS}: {outage.rescue_problem}" if outage.rescue_problem else tried

@@ -1,0 +1,233 @@
+"""What the wall view shows around its graph: the figures, the state in words, who holds most.
+
+It is read from five metres, so the figures grow with the terminal, and a state is told by a word, a shape and
+a colour. How many lines a thing takes depends on the terminal's size alone: nothing jumps when a state
+changes. Pure functions from how it stands to lines of cells.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from pgtop.core.groups import HEADS, Group, GroupBy, key_name
+from pgtop.core.outage import Limit, Outage
+from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
+from pgtop.tui.lines.big_digits import SMALL, big, digits, width
+from pgtop.tui.lines.cells import share_bar
+from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.panels import Standing, sentence
+from pgtop.tui.lines.plan_summary import few_lines
+from pgtop.tui.lines.waiting import outage_sentence
+
+LOW: Final = 8
+"""Below this height the figures are plain text, and nothing else but the state is sure of a line."""
+TALL: Final = 34
+"""From this height on figures and state are of blocks, each in lines of its own."""
+_SCALES: Final = ((66, 4), (50, 3), (TALL, 2))
+"""From which height on which scale."""
+_TOP: Final = ((66, 10), (50, 8), (TALL, 6), (20, 4), (12, 3))
+"""From which height on how many applications are named."""
+_SIDE: Final = 1
+"""Cells left free at each side."""
+
+
+class State(NamedTuple):
+    """How it stands, as the wall calls it."""
+
+    word: str
+    shape: str
+    colour: str
+    """`calm`, `over` or `full`: the same three as a level's, whatever the word."""
+    said: str
+    """The sentence; printable."""
+    is_old: bool = False
+    """True where the figures are not those of now."""
+
+
+def state_of(standing: Standing | None, outage: Outage | None) -> State:
+    """The state that counts most: what makes the figures old comes before what they say."""
+    if outage is not None:
+        said = outage_sentence(outage)
+        if standing is not None:
+            said = f"figures {duration(standing.age_seconds)} old · {said.removeprefix('FULL: ')}"
+        limit = Limit(outage.limit) if outage.limit else None
+        if limit is None:
+            return State("OUTAGE", "✗", "full", said, is_old=True)
+        word = "FULL" if limit.is_the_servers else "NO SEAT"
+        return State(word, "■", "full", said.removeprefix("FULL: "), is_old=True)
+    if standing is None:
+        return State("", "", "calm", "", is_old=True)
+    old = duration(standing.age_seconds)
+    if standing.paused:
+        return State("PAUSED", "‖", "over", f"figures {old} old · p goes on", is_old=True)
+    if standing.late:
+        return State("LATE", "◌", "over", f"figures {old} old · no answer yet", is_old=True)
+    said = sentence(standing)
+    if standing.level == "full":
+        return State("FULL", "■", "full", said.removeprefix("FULL: "))
+    return State("OVER", "▲", "over", said) if standing.level == "over" else State("CALM", "●", "calm", said)
+
+
+def figure_lines(
+    standing: Standing | None, outage: Outage | None, across: int, down: int
+) -> list[list[Cell]]:
+    """The figures and the state, on a terminal so many cells wide and high."""
+    state = state_of(standing, outage)
+    if not state.word:
+        return []
+    scale = next((scale for least, scale in _SCALES if down >= least), 0)
+    while scale and max(_used_width(standing, scale), width(state.word, scale)) > across - 2 * _SIDE - 2:
+        scale -= 1
+    if down < LOW or (standing is not None and across < _small_width(standing)):
+        return _plain(standing, state, across, down)
+    return _blocks(standing, state, across, scale) if scale > 1 else _small(standing, state, across)
+
+
+# The figures
+
+
+class _Figures(NamedTuple):
+    used: str
+    """As wide as `slots`, so that nothing moves while it grows."""
+    slots: str
+    percent: str
+
+
+def _figures(standing: Standing) -> _Figures:
+    snapshot = standing.snapshot
+    slots = str(snapshot.slots)
+    bound = "" if snapshot.counts.exact else "≤"
+    used = f"{bound}{snapshot.counts.total}".rjust(len(slots) + len(bound))
+    return _Figures(used, slots, f"{bound}{percent(snapshot.usage)}".rjust(4 + len(bound)))
+
+
+def _figure_style(state: State) -> str:
+    if state.is_old:
+        return "dim"
+    return {"calm": "strong-accent", "over": "strong-amber", "full": "strong-red"}[state.colour]
+
+
+def _used_text(figures: _Figures) -> str:
+    return f"{figures.used}/{figures.slots}"
+
+
+def _used_width(standing: Standing | None, scale: int) -> int:
+    """Of the figures as blocks at their widest, with a gap between them."""
+    if standing is None:
+        return 0
+    figures = _figures(standing)
+    # Privileged roles may take more than the slots, but never more than there can be connections.
+    used = str(standing.snapshot.server.limits.max_connections)
+    bound = "" if standing.snapshot.counts.exact else "≤"
+    return width(f"{bound}{used}/{figures.slots} {figures.percent}", scale)
+
+
+def _small_text(standing: Standing) -> str:
+    figures = _figures(standing)
+    return f"{figures.used} of {figures.slots}  {figures.percent}"
+
+
+def _small_width(standing: Standing) -> int:
+    return cell_width(digits(_small_text(standing))[0]) + 2 * _SIDE
+
+
+# The three sizes
+
+
+def _plain(standing: Standing | None, state: State, across: int, down: int) -> list[list[Cell]]:
+    """Figures and word as text, and the sentence in what is left of the lines."""
+    lines = []
+    if standing is not None:
+        figures = _figures(standing)
+        facts = f" {figures.used.strip()} of {figures.slots}  {figures.percent.strip()}"
+        lines.append([Cell(clip(facts, across), _figure_style(state))])
+    lines.append([Cell(fit(f" {state.shape} {state.word}", across), f"bar-{state.colour}")])
+    room = min(3, down - len(lines))
+    if room > 0:
+        lines += [[Cell(f" {line}")] for line in few_lines(state.said, across - 2, room)]
+    return lines
+
+
+def _small(standing: Standing | None, state: State, across: int) -> list[list[Cell]]:
+    """Textual's digits with the word beside them, and the sentence below on the state's colour."""
+    word = big(state.word, 1)
+    figures = digits(_small_text(standing)) if standing is not None else ("",) * SMALL
+    room = across - 2 * _SIDE - cell_width(figures[0]) - cell_width(word[0])
+    said, gap = f"{state.shape} {state.said}", " " * max(0, room)
+    if room < 2:
+        said, word = f"{state.shape} {state.word}: {state.said}", ("",) * SMALL
+    lines = [
+        [Cell(f" {figure}{gap}", _figure_style(state)), Cell(line, f"word-{state.colour}")]
+        for figure, line in zip(figures, word, strict=True)
+    ]
+    below = few_lines(said, across - 2 * _SIDE, 2)
+    if len(below) < 2:
+        below.append("" if state.is_old else _counts(standing))
+    return lines + [[Cell(fit(f" {line}", across), f"bar-{state.colour}")] for line in below]
+
+
+def _blocks(standing: Standing | None, state: State, across: int, scale: int) -> list[list[Cell]]:
+    """The figures in lines of their own, and below them the word with its sentence on the state's colour."""
+    lines: list[list[Cell]] = [[]]
+    if standing is not None:
+        figures = _figures(standing)
+        used, share = big(_used_text(figures), scale), big(figures.percent.strip(), scale)
+        room = across - 2 * _SIDE - len(used[0])
+        lines += [
+            [Cell(f" {left}{right.rjust(room)}", _figure_style(state))]
+            for left, right in zip(used, share, strict=True)
+        ]
+        lines.append([])
+    word = ["", *big(state.word, scale), ""]
+    taken = 2 + width(state.word, scale) + 3
+    room = across - taken - _SIDE
+    beside = len(word) - 1
+    said = few_lines(f"{state.shape} {state.said}", room, beside) if room >= 20 else []
+    counts = "" if state.is_old else _counts(standing)
+    if said and counts and len(said) < beside - 1:
+        said += ["", clip(counts, room)]
+    above = (len(word) - len(said)) // 2
+    texts = [""] * above + said + [""] * (len(word) - len(said) - above)
+    return lines + [
+        [Cell(fit(f"  {row}".ljust(taken) + text, across), f"bar-{state.colour}")]
+        for row, text in zip(word, texts, strict=True)
+    ]
+
+
+def _counts(standing: Standing | None) -> str:
+    if standing is None:
+        return ""
+    counts = standing.snapshot.counts
+    if counts.hidden:
+        return f"{plural(counts.hidden, 'state')} hidden: GRANT pg_monitor"
+    waiting = standing.snapshot.waiting_on_locks
+    locks = f" · {waiting} on locks" if waiting else ""
+    return f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}{locks}"
+
+
+# Who holds most
+
+
+def top_count(down: int) -> int:
+    """How many applications are named on a terminal so high."""
+    return next((count for least, count in _TOP if down >= least), 0)
+
+
+def top_lines(groups: Sequence[Group], by: GroupBy, across: int, most: int) -> list[list[Cell]]:
+    """The largest `most` groups with their shares of the slots, and how many sessions all others have."""
+    if not most:
+        return []
+    shown, others = groups[:most], sum(each.total for each in groups[most:])
+    more = f", {others} in {len(groups) - most} more" if others else ""
+    lines = [[Cell(clip(f" {HEADS[by]}{more}", across), "title")]]
+    names = max(8, min(40, across // 2 - 10))
+    bar = max(0, across - names - 10)
+    for each in shown:
+        name = fit(key_name(each.key, by), names)
+        lines.append(
+            [
+                Cell(f" {each.total:>5}  ", "strong"),
+                Cell(name),
+                Cell(f" {share_bar(each.share, bar)}", "accent"),
+            ]
+        )
+    return lines + [[]] * (most - len(shown))

@@ -1,0 +1,1 @@
+"""The screens above the dashboard: dialogs, help, details."""

@@ -1,0 +1,154 @@
+"""DetailScreen: all of one backend, the whole query, its locks and who blocks it, asked for on demand."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+
+from pgtop.concurrency import undisturbed
+from pgtop.core.activity import Backend, instant, seconds_between
+from pgtop.core.blocking import PREPARED
+from pgtop.core.labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
+from pgtop.core.text import ago, clip, duration, printable, printable_lines
+from pgtop.errors import PgtopError
+from pgtop.postgres.backend_detail import BackendDetail, Lock, backend_detail
+from pgtop.postgres.session.seat import Seat
+from pgtop.tui.lines.columns import Cell
+from pgtop.tui.widgets.painted import Lines
+
+LONGEST_QUERY_LINES = 2_000
+_NAMED_BY_TARGET = frozenset({"relation", "transactionid", "virtualxid"})
+"""Kinds of locks whose target already says in words what it is."""
+
+
+class DetailScreen(ModalScreen[None]):
+    """One backend, as the server tells of it when asked."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,enter", "dismiss", "Close"),
+        Binding("r", "ask", "Ask again"),
+    ]
+
+    def __init__(self, seat: Seat, backend: Backend) -> None:
+        super().__init__()
+        self._seat = seat
+        self._backend = backend
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog", classes="detail"):
+            with VerticalScroll(id="detail-scroll"):
+                yield Lines(id="detail-text")
+            yield Lines(id="detail-keys")
+
+    def on_mount(self) -> None:
+        self.query_one("#detail-scroll").focus()
+        keys = [Cell(" Esc", "key", "screen.dismiss"), Cell(" close  ", "dim", "screen.dismiss")]
+        keys += [Cell("r", "key", "screen.ask"), Cell(" ask again  ", "dim", "screen.ask")]
+        keys += [Cell("↑ ↓", "key"), Cell(" scroll", "dim")]
+        self.query_one("#detail-keys", Lines).show([keys])
+        self._text.fit([[Cell(f" backend {self._backend.pid}: asking the server …", "dim")]])
+        self.action_ask()
+
+    @property
+    def _text(self) -> Lines:
+        return self.query_one("#detail-text", Lines)
+
+    def action_ask(self) -> None:
+        """Asks the server again."""
+        self.run_worker(self._ask(), name="detail", group="detail", exclusive=False)
+
+    async def _ask(self) -> None:
+        try:
+            detail = await undisturbed(backend_detail(self._seat, self._backend.id))
+        except PgtopError as error:
+            self._text.fit([[Cell(f" {error}", "red")]])
+            return
+        if detail is None:
+            self._text.fit([[Cell(f" backend {self._backend.pid} is gone", "strong-amber")]])
+        else:
+            self._text.fit(detail_lines(detail, max(20, self.query_one("#detail-scroll").size.width - 2)))
+
+
+def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
+    """All that is known of a backend, in lines of at most `width` cells."""
+    backend, now = detail.backend, detail.now
+    host = f" ({printable(detail.client_hostname)})" if detail.client_hostname else ""
+    idle = backend.idle_seconds(now)
+    facts = [
+        ("application", label(backend.application_name, NO_APPLICATION)),
+        ("user", label(backend.usename, NO_USER) + (" (superuser)" if backend.is_superuser else "")),
+        ("database", label(backend.datname, NO_DATABASE)),
+        ("client", f"{client(backend)}{host}"),
+        ("TLS", printable(detail.tls) or "no"),
+        ("state", _state(backend, now)),
+        ("idle age", duration(idle) if idle is not None else "not idle"),
+        ("session began", _moment(backend.backend_start, now)),
+        ("transaction began", _moment(backend.xact_start, now)),
+        ("query began", _moment(backend.query_start, now)),
+        ("waits for", printable(wait(backend)) or "nothing"),
+        ("transaction id", printable(detail.backend_xid) or "none"),
+        ("holds back (xmin)", printable(detail.backend_xmin) or "nothing"),
+        ("blocked by", _pids(detail.blocked_by)),
+        ("blocks", _pids(detail.blocks)),
+    ]
+    lines = [[Cell(f" backend {backend.pid}", "title")], []]
+    for name, value in facts:
+        alarming = name in ("blocked by", "blocks") and value != "nobody"
+        lines.append([Cell(f" {name:<18} ", "dim"), Cell(clip(value, width - 20), "red" if alarming else "")])
+    lines += [[], [Cell(" query" if backend.state == "active" else " last query", "title")]]
+    if detail.query is None:
+        lines.append([Cell(f" {HIDDEN} (hide_queries)", "dim")])
+    else:
+        pieces = wrapped(detail.query, width - 1)
+        lines += [[Cell(f" {piece}")] for piece in pieces] or [[Cell(" none", "dim")]]
+    lines += [[], [Cell(f" locks: {len(detail.locks)}", "title")]]
+    lines += [_lock(lock, width) for lock in detail.locks]
+    return lines
+
+
+def _state(backend: Backend, now: int) -> str:
+    word, since = backend.state or state(backend), backend.state_change
+    if since is None:
+        return word
+    return f"{word} for {duration(seconds_between(since, now))} ({_clock(since, now)})"
+
+
+def _moment(microseconds: int | None, now: int) -> str:
+    if microseconds is None:
+        return "none"
+    return f"{ago(seconds_between(microseconds, now))} ({_clock(microseconds, now)})"
+
+
+def _clock(microseconds: int, now: int) -> str:
+    """The time of day, with the date where it is not today's."""
+    day, today = (f"{instant(at):%Y-%m-%d}" for at in (microseconds, now))
+    time_of_day = f"{instant(microseconds):%H:%M:%S} UTC"
+    return time_of_day if day == today else f"{day} {time_of_day}"
+
+
+def _pids(pids: tuple[int, ...]) -> str:
+    words = ["a prepared transaction" if pid == PREPARED else str(pid) for pid in pids]
+    return ", ".join(words) or "nobody"
+
+
+def _lock(lock: Lock, width: int) -> list[Cell]:
+    granted = Cell(" holds  ", "dim") if lock.granted else Cell(" waits  ", "red")
+    target = printable(lock.target)
+    named = target if lock.locktype in _NAMED_BY_TARGET else f"{lock.locktype} {target}"
+    return [granted, Cell(clip(f"{lock.mode} on {named}", width - 8))]
+
+
+def wrapped(query: str, width: int) -> list[str]:
+    """A statement in printable lines of at most `width` cells, indentation kept, at most 2,000 of them."""
+    pieces: list[str] = []
+    for text in printable_lines(query):
+        rest = text
+        while rest and len(pieces) < LONGEST_QUERY_LINES:
+            piece = clip(rest, width, "")
+            pieces.append(piece)
+            rest = rest[len(piece) :]
+        if not text:
+            pieces.append("")
+    return pieces[:LONGEST_QUERY_LINES]

@@ -1,0 +1,170 @@
+"""Takes up the history that an earlier pgtop kept, and keeps it for the next one.
+
+The disk may be slow, full or gone: whatever is done with it is done in a thread of its own, one thing at a
+time, and nothing waits for it but the end, for a moment.
+"""
+
+import asyncio
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from hashlib import blake2b
+from typing import Final, NamedTuple, TypeVar
+
+from pgtop.core.activity import MICROSECONDS
+from pgtop.core.history import History
+from pgtop.errors import HistoryBusyError, HistoryDamagedError, HistoryError
+from pgtop.history.store import HistoryStore, Mode, Series
+from pgtop.postgres.conninfo.target import Target
+from pgtop.tui.state.dashboard_state import DashboardState
+
+SAVE_SECONDS: Final = 30.0
+"""Between two writes: what a pgtop that is killed loses at most."""
+END_SECONDS: Final = 0.7
+"""How long the end waits for the last write: who closes a terminal does not wait for a disk."""
+BUSY_TRIES: Final = 3
+"""How often in a row the file may be locked before that is said."""
+FUTURE_SECONDS: Final = 120
+"""What is kept may be newer than the first poll by this much: another dashboard wrote it meanwhile."""
+
+_HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+Answer = TypeVar("Answer")
+
+
+class _Kept(NamedTuple):
+    """What of a history is in the file."""
+
+    history: History
+    series: Series
+    until: int
+    """By the clock that was set back by `clock_shift` in all."""
+    clock_shift: int
+    mode: Mode
+
+
+class HistoryKeeper:
+    """Keeps what a dashboard sees of one target."""
+
+    def __init__(self, store: HistoryStore, seen: DashboardState, target: Target) -> None:
+        self.notice = ""
+        """What is to be said, printable; "" for nothing."""
+        self._store = store
+        self._seen = seen
+        self._target = target
+        self._kept: _Kept | None = None
+        self._tried: History | None = None
+        self._is_new = asyncio.Event()
+        self._busy = 0
+        self._is_told = False
+
+    def polled(self) -> None:
+        """To be told after each poll: a history that begins is given its past at once."""
+        history = self._seen.history
+        if history is not self._tried and history.latest is not None:
+            self._is_new.set()
+
+    async def run(self, taken_up: Callable[[], None]) -> None:
+        """Keeps for ever; `taken_up` is called when there is an earlier past to show."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SAVE_SECONDS):
+                    await self._is_new.wait()
+            self._is_new.clear()
+            await self._keep(taken_up)
+
+    async def finish(self) -> None:
+        """Writes what is not written yet, after the screen is closed; gives up on a disk that hangs."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                if self._kept is None:  # closed again at once
+                    await self._keep(lambda: None)
+                await self._keep(lambda: None)
+
+    async def _keep(self, taken_up: Callable[[], None]) -> None:
+        try:
+            try:
+                await self._save_and_take_up(taken_up)
+            except HistoryDamagedError as error:
+                self.notice = str(error)
+                await self._save_and_take_up(taken_up)
+        except HistoryBusyError as error:
+            self._busy += 1
+            if self._busy >= BUSY_TRIES:
+                self._tell(error)
+        except HistoryError as error:
+            self._tell(error)
+        else:
+            self._busy = 0
+
+    def _tell(self, error: HistoryError) -> None:
+        if not self._is_told:
+            self._is_told, self.notice = True, str(error)
+
+    async def _save_and_take_up(self, taken_up: Callable[[], None]) -> None:
+        if self._kept is not None:
+            await self._save(self._kept)
+        if self._kept is None or self._kept.history is not self._seen.history:
+            await self._take_up(taken_up)
+
+    async def _take_up(self, taken_up: Callable[[], None]) -> None:
+        history, snapshot = self._seen.history, self._seen.snapshot
+        if snapshot is None or history.latest is None:
+            return
+        self._tried = history
+        series = series_of(self._target, self._seen.cluster)
+        past = await in_daemon_thread(lambda: self._store.load(series))
+        mode: Mode = "begin"
+        if past is not None:
+            is_future = past.latest_at > history.began_at + FUTURE_SECONDS * MICROSECONDS
+            mode = "replace" if is_future else "add"
+            history.put_before(past, self._seen.interval_seconds)
+            if history is self._seen.history:
+                taken_up()
+        self._kept = _Kept(history, series, history.began_at - 1, history.clock_shift, mode)
+
+    async def _save(self, kept: _Kept) -> None:
+        history, shift = kept.history, kept.history.clock_shift
+        mode = "replace" if shift != kept.clock_shift else kept.mode
+        past = history.past(None if mode == "replace" else kept.until)
+        if past is None:
+            return
+        if not await in_daemon_thread(lambda: self._store.save(kept.series, past, mode)):
+            # The file is another one now, or the series was dropped: it gets all that is known.
+            whole = history.past() or past
+            await in_daemon_thread(lambda: self._store.save(kept.series, whole, "begin"))
+        self._kept = kept._replace(until=past.latest_at, clock_shift=shift, mode="add")
+
+
+def series_of(target: Target, cluster: str | None) -> Series:
+    """Whose history it is: what was asked for and, where that is known, the cluster that answers there."""
+    asked = [f"{endpoint.address}:{endpoint.port}" for endpoint in target.endpoints]
+    if any(endpoint.is_socket or endpoint.address in _HERE for endpoint in target.endpoints):
+        # A home directory that machines share: each has a localhost of its own.
+        asked.append(socket.gethostname())
+    text = "\0".join([target.target_session_attrs, *asked])
+    hashed = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+    return Series(int.from_bytes(hashed, "big", signed=True), cluster or "")
+
+
+async def in_daemon_thread(work: Callable[[], Answer]) -> Answer:
+    """What `work` gives, or raises, from a thread that does not keep the process from ending.
+
+    Raises HistoryError where no thread can be had.
+    """
+    done: Future[Answer] = Future()
+
+    def run() -> None:
+        done.set_running_or_notify_cancel()
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it goes to who waits for the answer
+            done.set_exception(error)
+
+    try:
+        threading.Thread(target=run, daemon=True, name="history").start()
+    except RuntimeError as error:  # this user may have no more of them
+        raise HistoryError(f"the history is not kept: {error}") from error
+    return await asyncio.wrap_future(done)

@@ -1,0 +1,87 @@
+"""Capabilities: what the terminal can show, as its environment says."""
+
+import locale
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+_UTF8: Final = re.compile(r"utf-?8", re.IGNORECASE)
+_COERCED: Final = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})
+_DUMB: Final = frozenset({"dumb", "unknown"})
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What may be sent to a terminal besides ASCII and the cursor's movements."""
+
+    unicode: bool = True
+    """False where every byte must be ASCII."""
+    colour: bool = True
+    """False where nobody wants colour, or where it is not known to exist."""
+
+
+def capabilities(environ: Mapping[str, str], *, was_c: bool = False, codeset: str = "") -> Capabilities:
+    """What the environment says of its terminal.
+
+    `was_c` is True where Python found no usable locale and may have put LC_CTYPE there itself; `codeset` is
+    the encoding of the locale in use, and counts only where the locale's name does not tell.
+
+    >>> capabilities({"LANG": "de_DE.UTF-8", "TERM": "xterm", "NO_COLOR": "1"})
+    Capabilities(unicode=True, colour=False)
+    >>> capabilities({"LC_ALL": "C", "LANG": "de_DE.UTF-8", "TERM": "linux"})
+    Capabilities(unicode=False, colour=True)
+    >>> capabilities({"LANG": "de_DE"}, codeset="ISO-8859-1").unicode, capabilities({}).unicode
+    (False, False)
+    >>> by_hand = {"LC_CTYPE": "C.UTF-8"}
+    >>> capabilities(by_hand).unicode, capabilities(by_hand, was_c=True).unicode
+    (True, False)
+    """
+    dumb = environ.get("TERM", "").lower() in _DUMB
+    return Capabilities(
+        unicode=not dumb and _speaks_utf8(environ, was_c, codeset),
+        colour=not dumb and not environ.get("NO_COLOR"),
+    )
+
+
+def own_abilities() -> Capabilities:
+    """What this process's terminal can show."""
+    given = _environ_at_start()
+    was_c = given is None and sys.flags.utf8_mode == 1 and os.environ.get("PYTHONUTF8") != "1"
+    codeset = "" if sys.flags.utf8_mode else locale.getencoding()
+    return capabilities(given or os.environ, was_c=was_c, codeset=codeset)
+
+
+def hide_dumbness() -> None:
+    """Lets nothing in this process, nor what it starts, take the terminal for one that only prints.
+
+    rich takes a dumb one for 80 by 25, and the screen would be laid out for two sizes, over and over.
+    """
+    if os.environ.get("TERM", "").lower() in _DUMB:
+        os.environ["TERM"] = "ansi"
+
+
+def _environ_at_start() -> dict[str, str] | None:
+    """The environment before Python put a locale of its own into it; None where the system does not tell."""
+    try:
+        pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    return {name: value for name, _, value in (os.fsdecode(pair).partition("=") for pair in pairs) if name}
+
+
+def _speaks_utf8(environ: Mapping[str, str], was_c: bool, codeset: str) -> bool:
+    """Goes by the name of the locale: one that is not installed here still tells what the terminal is."""
+    for variable in ("LC_ALL", "LC_CTYPE", "LANG"):
+        name = environ.get(variable, "")
+        if not name or (variable == "LC_CTYPE" and was_c and name in _COERCED):
+            continue
+        if name in ("C", "POSIX"):
+            return False
+        if "." in name or _UTF8.fullmatch(name):
+            return _UTF8.search(name) is not None
+        return _UTF8.fullmatch(codeset) is not None
+    return False

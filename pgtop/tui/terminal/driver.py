@@ -1,0 +1,197 @@
+"""The terminal as the screen has it: what Textual's driver for Unix does, and what it lacks.
+
+The program goes on where the terminal stands still, and ends at once where it is gone. It takes any byte for
+a key, and is stopped and continued as its shell, or anybody else, does that.
+"""
+
+import asyncio
+import errno
+import os
+import select
+import signal
+import termios
+import time
+from codecs import getincrementaldecoder
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from textual._xterm_parser import XTermParser
+from textual.drivers.linux_driver import LinuxDriver
+
+from pgtop.tui.terminal.ascii import to_ascii
+from pgtop.tui.terminal.capabilities import Capabilities
+from pgtop.tui.terminal.output import Output
+
+_CLOSE_SECONDS: Final = 0.3
+"""How long the end waits for a terminal that does not read."""
+_STANDARD_ERROR: Final = 2
+_TICK_SECONDS: Final = 0.1
+_QUIET_SECONDS: Final = 1.0
+"""So long after the last byte a key sequence may still be under way."""
+
+
+class TerminalDriver(LinuxDriver):
+    """Draws on the terminal of this process in UTF-8."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Who started it does without job control, and would not continue it.
+        self._may_stop = signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN
+        super().__init__(*arguments, **options)
+        self._output: Output | None = None
+        self._wake: tuple[int, int] | None = None
+        self._hear()
+
+    # Drawing
+
+    def write(self, data: str) -> None:
+        """Sends text and sequences to the terminal, without waiting for it."""
+        if self._output is not None:
+            self._output.write(self._encoded(data))
+
+    def _encoded(self, data: str) -> bytes:
+        return data.encode("utf-8", "replace")
+
+    def start_application_mode(self) -> None:
+        """Takes the terminal over."""
+        self._wake = os.pipe()
+        self._output = Output(_STANDARD_ERROR, self._caught_up, self._end)
+        self._output.start()
+        super().start_application_mode()  # type: ignore[no-untyped-call]
+
+    def stop_application_mode(self) -> None:
+        """Gives the terminal back as it was."""
+        if self._output is not None:
+            self._output.finish()
+        super().stop_application_mode()
+
+    def close(self) -> None:
+        """Waits a moment for what is still to be written."""
+        super().close()
+        if self._output is not None:
+            self._output.close(_CLOSE_SECONDS)
+            self._output = None
+        if self._wake is not None:
+            for descriptor in self._wake:
+                os.close(descriptor)
+            self._wake = None
+
+    def _caught_up(self) -> None:
+        self._soon(lambda: self._app.post_message(self.SignalResume()))
+
+    def _end(self) -> None:
+        """The terminal is gone: SIGHUP need not come, and may be ignored."""
+        self._soon(self._app.exit)
+
+    def _soon(self, call: Callable[[], object]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: it ends already
+            self._loop.call_soon_threadsafe(call)
+
+    # Keys
+
+    def run_input_thread(self) -> None:
+        """Reads keys until it is told to end or the terminal is gone."""
+        parser = XTermParser(self._debug)
+        # What a terminal with another encoding, or a bad line, sends must not end the program.
+        decode = getincrementaldecoder("utf-8")(errors="replace").decode
+        if self._wake is None:
+            return
+        wake = self._wake[0]
+        waiting = select.poll()
+        waiting.register(self.fileno, select.POLLIN)
+        waiting.register(wake, select.POLLIN)
+        last = time.monotonic()
+        while not self.exit_event.is_set():
+            is_quiet = time.monotonic() - last > _QUIET_SECONDS
+            ready = dict(waiting.poll(None if is_quiet else _TICK_SECONDS * 1000))
+            if wake in ready:
+                return
+            if self.fileno in ready:
+                data = self._read()
+                if not data:
+                    self._end()
+                    return
+                last = time.monotonic()
+                for event in parser.feed(decode(data)):
+                    self.process_message(event)
+            for event in parser.tick():
+                self.process_message(event)
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self.fileno, 4096)
+        except OSError:  # a terminal that hung up has nothing more to read
+            return b""
+
+    def disable_input(self) -> None:
+        """Reads no more keys."""
+        if self._wake is not None:
+            os.write(self._wake[1], b"\0")
+        super().disable_input()
+
+    # Being stopped, and going on
+
+    @property
+    def can_suspend(self) -> bool:
+        """Whether there may be a shell to go back to."""
+        return self._may_stop
+
+    def _hear(self) -> None:
+        """Is told of signals between two steps of the loop, never in the middle of one."""
+        if self._may_stop:
+            self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
+        else:
+            signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        self._loop.add_signal_handler(signal.SIGCONT, self._continued)
+
+    def _suspend(self) -> None:
+        """Gives the terminal back, stops, and takes it again."""
+        is_drawing = self._output is not None and self._auto_restart
+        if is_drawing:
+            self.suspend_application_mode()
+        for number in (signal.SIGTSTP, signal.SIGCONT):
+            self._loop.remove_signal_handler(number)
+        # As the terminal itself would: a script around the program stops with it. The kernel stops nobody
+        # whom no shell could continue.
+        os.killpg(os.getpgrp(), signal.SIGTSTP)
+        _wait_for_foreground(self.fileno)
+        self._hear()
+        if is_drawing:
+            self._take_again()
+
+    def _continued(self) -> None:
+        """Takes the terminal again after a stop that nobody was told of (SIGSTOP)."""
+        if self._output is None or not self._auto_restart:
+            return
+        _wait_for_foreground(self.fileno)
+        attributes = self.attrs_before
+        self.suspend_application_mode()
+        self._take_again()
+        self.attrs_before = attributes
+
+    def _take_again(self) -> None:
+        asyncio.run_coroutine_threadsafe(self._app._post_message(self.SignalResume()), loop=self._loop)
+        self.resume_application_mode()
+
+
+class AsciiDriver(TerminalDriver):
+    """Draws on the terminal of this process in ASCII."""
+
+    def _encoded(self, data: str) -> bytes:
+        return to_ascii(data).encode("ascii", "replace")
+
+
+def driver_for(able: Capabilities) -> type[TerminalDriver]:
+    """The driver for a terminal that can do so much."""
+    return TerminalDriver if able.unicode else AsciiDriver
+
+
+def _wait_for_foreground(descriptor: int) -> None:
+    """Stays stopped while another job has the terminal: the kernel stops whoever changes it then."""
+    while True:
+        try:
+            termios.tcsetattr(descriptor, termios.TCSANOW, termios.tcgetattr(descriptor))
+        except termios.error as error:
+            if error.args[0] == errno.EINTR:
+                continue
+        return

@@ -1,0 +1,1 @@
+"""The widgets: tables and the graph, painted only where they differ."""

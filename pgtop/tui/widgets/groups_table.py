@@ -1,0 +1,109 @@
+"""The table of groups: which application (user, database, address) holds how many slots, and since when."""
+
+from collections.abc import Hashable, Sequence
+from typing import ClassVar, Final
+
+from pgtop.core.groups import GROUP_SPAN_SECONDS, HEADS, Group, GroupBy, GroupHistory, GroupKey, key_name
+from pgtop.core.text import clip, duration
+from pgtop.tui.lines.cells import share_bar
+from pgtop.tui.lines.columns import Cell, Column
+from pgtop.tui.widgets.line_table import LineTable
+
+CHOSEN: Final = "▸"
+
+
+class GroupsTable(LineTable[Group]):
+    """The groups, the largest first; one of them may be chosen, which filters the backends below."""
+
+    COLUMNS: ClassVar[tuple[Column, ...]] = (
+        Column("mark", "", 1),
+        Column("name", "applications", 20, grow=20),
+        Column("user", "user", 10, grow=6, drop=1),
+        Column("total", "total", 5, right=True),
+        Column("idle", "idle", 5, right=True, squeezed=6),
+        Column("active", "active", 6, right=True, squeezed=3),
+        Column("in_transaction", "in txn", 6, right=True, squeezed=2),
+        Column("oldest", "oldest idle", 11, right=True, squeezed=5),
+        Column("change", "change", 7, right=True, squeezed=4),
+        Column("share", "share", 0, squeezed=1),
+    )
+    LAST_WIDTH: ClassVar[int] = 8
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self.by = GroupBy.APPLICATION
+        self.chosen: GroupKey | None = None
+        self._history: GroupHistory[GroupKey] = GroupHistory()
+        self._now = 0
+        self._change_span = ""
+
+    def show_groups(self, groups: Sequence[Group], now: int, history: GroupHistory[GroupKey]) -> None:
+        """Shows the groups at `now` (microseconds) with their change over the history."""
+        self._now = now
+        self._history = history
+        since = history.compared_with(self._now)
+        span = GROUP_SPAN_SECONDS if since is None else (self._now - since) / 1_000_000
+        minutes = f"in {round(span / 60)}m" if span >= 60 else "in <1m"
+        self._change_span = "change" if since is None else minutes
+        self.show(groups)
+
+    def choose(self, row: Group) -> GroupKey | None:
+        """Chooses a group, or lets go of it where it was chosen already; returns what is chosen now."""
+        self.chosen = None if self.chosen == row.key else row.key
+        self.redraw()
+        return self.chosen
+
+    @property
+    def chosen_name(self) -> str:
+        """What the chosen group is called, printable; "" where none is chosen."""
+        return key_name(self.chosen, self.by) if self.chosen is not None else ""
+
+    def key_of(self, row: Group) -> Hashable:
+        return row.key
+
+    def head_title(self, column: Column) -> str:
+        if column.key == "name":
+            return HEADS[self.by]
+        if column.key == "user" and self.by is GroupBy.USER:
+            return "application"
+        return self._change_span if column.key == "change" else column.title
+
+    def head_style(self, column: Column) -> str:
+        return "title" if column.key == "name" else "head"
+
+    def cell(self, row: Group, column: str, width: int) -> Cell:
+        match column:
+            case "mark":
+                return Cell(CHOSEN if row.key == self.chosen else "", "accent")
+            case "name":
+                return Cell(
+                    clip(key_name(row.key, self.by), width), "strong" if row.key == self.chosen else ""
+                )
+            case "user":
+                return Cell(clip(row.application if self.by is GroupBy.USER else row.user, width), "dim")
+            case "total":
+                return Cell(str(row.total), "strong")
+            case "oldest":
+                return Cell(duration(row.oldest_idle_seconds))
+            case "change":
+                return self._change(row)
+            case "share":
+                return Cell(share_bar(row.share, width), "accent")
+            case _:
+                return self._count(row, column)
+
+    def _count(self, row: Group, column: str) -> Cell:
+        nobody = Cell("?" if row.counts.hidden else "·", "dim")
+        if column == "idle":
+            return Cell(str(row.idle)) if row.idle else nobody
+        number = row.active if column == "active" else row.in_transaction
+        style = "good" if column == "active" else "amber"
+        return Cell(str(number), style) if number else nobody
+
+    def _change(self, row: Group) -> Cell:
+        change = self._history.change(row.key, row.total, self._now)
+        if change is None:
+            return Cell("", "dim")
+        if change == 0:
+            return Cell("±0", "dim")
+        return Cell(f"{change:+d}", "amber" if change > 0 else "good")

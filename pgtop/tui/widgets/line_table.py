@@ -1,0 +1,255 @@
+"""LineTable: a table that draws line by line, formats only what is visible and repaints only what changed.
+
+Its cursor stays on a row's key, not on a line; its columns keep their widths whatever the rows hold.
+"""
+
+from collections.abc import Hashable, Sequence
+from typing import ClassVar, Generic, TypeVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from pgtop.core.text import fit
+from pgtop.tui.lines.columns import GAP, Cell, Column, lay_out
+from pgtop.tui.widgets.painted import Painted
+
+Row = TypeVar("Row")
+
+
+class LineTable(Painted, Generic[Row], can_focus=True):
+    """A list of rows with a cursor. Subclasses say what a row's key and its cells are."""
+
+    COLUMNS: ClassVar[tuple[Column, ...]] = ()
+    LAST_WIDTH: ClassVar[int] = 20
+    """The least width of the last column while there are columns that can be dropped."""
+    SHOW_TITLE: ClassVar[bool] = False
+    """Whether a line above the column heads belongs to the table."""
+
+    DEFAULT_CSS = """
+    LineTable {
+        height: 1fr;
+        &:focus > .cell--title { color: $text-accent; text-style: bold; }
+    }
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home", "edge(-1)", "First", show=False),
+        Binding("end", "edge(1)", "Last", show=False),
+        Binding("enter", "choose", "Choose", show=False),
+    ]
+
+    class Chosen(Message):
+        """Enter or a double click on a row."""
+
+        def __init__(self, table: Widget, row: object) -> None:
+            super().__init__()
+            self.table = table
+            self.row = row
+
+        @property
+        def control(self) -> Widget:
+            """The table."""
+            return self.table
+
+    class HeadClicked(Message):
+        """A click on a column's head."""
+
+        def __init__(self, table: Widget, column: str) -> None:
+            super().__init__()
+            self.table = table
+            self.column = column
+
+        @property
+        def control(self) -> Widget:
+            """The table."""
+            return self.table
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self.rows: Sequence[Row] = ()
+        self.cursor_key: Hashable = None
+        self._cursor = 0
+        self._top = 0
+        self._follows = False
+        self._laid_out: list[tuple[Column, int]] = []
+
+    def allow_focus(self) -> bool:
+        """False while it is not shown: no key means a row that nobody sees."""
+        return super().allow_focus() and self.display
+
+    # What subclasses say
+
+    def key_of(self, row: Row) -> Hashable:
+        """What the cursor stays on."""
+        raise TypeError(f"{type(self).__name__} gives its rows no key")
+
+    def cell(self, row: Row, column: str, width: int) -> Cell:
+        """What a row shows in a column of that width."""
+        raise TypeError(f"{type(self).__name__} has no cells")
+
+    def title_cells(self) -> list[Cell]:
+        """The line above the heads, as cells one after the other."""
+        return []
+
+    def head_style(self, column: Column) -> str:
+        """The component class of a column's head."""
+        return "head"
+
+    def head_title(self, column: Column) -> str:
+        """A column's head."""
+        return column.title
+
+    # What others tell it
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Shows these rows; the cursor follows its row, or stays at its line where that row is gone."""
+        self.rows = rows
+        keys = [self.key_of(row) for row in rows]
+        if self.cursor_key in keys:
+            self._cursor = keys.index(self.cursor_key)
+        if not self._follows and self._cursor >= self._page:
+            self._cursor = 0  # nobody has chosen this row: the list stays at its top
+        self._settle()
+        self.redraw()
+
+    @property
+    def cursor_row(self) -> Row | None:
+        """The row under the cursor; None in an empty table."""
+        return self.rows[self._cursor] if 0 <= self._cursor < len(self.rows) else None
+
+    def move_to(self, key: Hashable) -> bool:
+        """Puts the cursor on the row of that key; False where there is none."""
+        for index, row in enumerate(self.rows):
+            if self.key_of(row) == key:
+                self._put(index)
+                return True
+        return False
+
+    # Drawing
+
+    @property
+    def _head_height(self) -> int:
+        return 2 if self.SHOW_TITLE else 1
+
+    @property
+    def _page(self) -> int:
+        return max(1, self.size.height - self._head_height)
+
+    def format_lines(self, width: int, height: int) -> list[Strip]:
+        inner = max(1, width - 1)
+        self._laid_out = lay_out(self.COLUMNS, inner, self.LAST_WIDTH)
+        lines = [self.strip(self.title_cells(), width)] if self.SHOW_TITLE else []
+        lines.append(self._head(width))
+        scrolls = len(self.rows) > self._page
+        for y in range(height - len(lines)):
+            index = self._top + y
+            if index < len(self.rows):
+                lines.append(self._row(index, inner, self._scroll_mark(y) if scrolls else " "))
+            else:
+                lines.append(Strip.blank(width, self.rich_style))
+        return lines[:height]
+
+    def _scroll_mark(self, y: int) -> str:
+        page = self._page
+        size = max(1, page * page // max(1, len(self.rows)))
+        start = (page - size) * self._top // max(1, len(self.rows) - page)
+        return "▐" if start <= y < start + size else " "
+
+    def _head(self, width: int) -> Strip:
+        cells = []
+        for column, cells_wide in self._laid_out:
+            text = fit(self.head_title(column), cells_wide, "right" if column.right else "left")
+            cells.append(Cell(text, self.head_style(column)))
+            cells.append(Cell(" " * GAP))
+        return self.strip(cells, width)
+
+    def _row(self, index: int, inner: int, scroll_mark: str) -> Strip:
+        row = self.rows[index]
+        cells = []
+        for column, width in self._laid_out:
+            cell = self.cell(row, column.key, width)
+            text = fit(cell.text, width, "right" if column.right else "left")
+            cells += [Cell(text, cell.style), Cell(" " * GAP)]
+        over = None
+        if index == self._cursor:
+            blurred = self.cell_style("cursor-blurred")
+            marked = Style(bgcolor=blurred.bgcolor, underline=blurred.underline or None)
+            over = self.cell_style("cursor") if self.has_focus else marked
+        strip = self.strip(cells, inner, over)
+        return Strip([*strip, Segment(scroll_mark, self._look("dim"))])
+
+    # The cursor
+
+    def _settle(self) -> None:
+        self._cursor = min(max(0, self._cursor), max(0, len(self.rows) - 1))
+        row = self.cursor_row
+        self.cursor_key = self.key_of(row) if row is not None else None
+        page = self._page
+        self._top = min(max(self._top, self._cursor - page + 1), self._cursor)
+        self._top = min(self._top, max(0, len(self.rows) - page))
+
+    def _put(self, index: int) -> None:
+        self._follows = True
+        self._cursor = index
+        self._settle()
+        self.redraw()
+
+    def action_move(self, by: int) -> None:
+        """Moves the cursor by lines."""
+        self._put(self._cursor + by)
+
+    def action_page(self, by: int) -> None:
+        """Moves the cursor by pages."""
+        self._put(self._cursor + by * self._page)
+
+    def action_edge(self, direction: int) -> None:
+        """Moves the cursor to the first or the last row."""
+        self._put(0 if direction < 0 else len(self.rows) - 1)
+
+    def action_choose(self) -> None:
+        """Chooses the row under the cursor."""
+        row = self.cursor_row
+        if row is not None:
+            self.post_message(self.Chosen(self, row))
+
+    # Events
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        event.stop()
+        self.action_move(3)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        event.stop()
+        self.action_move(-3)
+
+    def on_click(self, event: events.Click) -> None:
+        line = event.y - self._head_height
+        if line == -1:
+            column = self._column_at(event.x)
+            if column is not None:
+                self.post_message(self.HeadClicked(self, column))
+        elif line >= 0 and self._top + line < len(self.rows):
+            self._put(self._top + line)
+            if event.chain == 2:
+                self.action_choose()
+
+    def _column_at(self, x: int) -> str | None:
+        right = 0
+        for column, width in self._laid_out:
+            right += width + GAP
+            if x < right:
+                return column.key
+        return None
+
+    def on_resize(self) -> None:
+        self._settle()
+        super().on_resize()

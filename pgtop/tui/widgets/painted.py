@@ -1,0 +1,194 @@
+"""A widget drawn line by line from cells, which repaints only the lines that differ."""
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region, Size
+from textual.strip import Strip
+from textual.widget import Widget
+
+from pgtop.tui.lines.columns import Cell
+from pgtop.tui.widgets.component_styles import ink
+
+
+def changed_width(old: Strip, new: Strip) -> int:
+    """How many cells from the left have to be painted anew for `new` to stand where `old` did.
+
+    >>> changed_width(Strip([Segment("pid 1  9s  web")]), Strip([Segment("pid 1 10s  web")]))
+    8
+    """
+    olds, news = [(each.text, each.style) for each in old], [(each.text, each.style) for each in new]
+    while olds and news:
+        (before, before_style), (after, after_style) = olds.pop(), news.pop()
+        if before_style != after_style:
+            break
+        same = _common_end(before, after)
+        before, after = before[: len(before) - same], after[: len(after) - same]
+        if before and after:
+            break
+        if before:
+            olds.append((before, before_style))
+            before = ""
+        if after:
+            news.append((after, after_style))
+            after = ""
+    else:
+        before = after = ""
+    left = "".join(text for text, _ in olds) + before, "".join(text for text, _ in news) + after
+    return max(map(cell_len, left))
+
+
+def _common_end(one: str, other: str) -> int:
+    """How many characters two texts have in common at their ends."""
+    longest = min(len(one), len(other))
+    return next((n for n in range(longest) if one[-1 - n] != other[-1 - n]), longest)
+
+
+class Painted(Widget):
+    """Draws the lines its `format_lines` gives.
+
+    A cell's style is the name of a class of the style sheet, without `cell--`.
+    """
+
+    DEFAULT_CSS = """
+    Painted {
+        & > .cell--head { color: $text-muted; }
+        & > .cell--sorted { text-style: bold; }
+        & > .cell--title { color: $text-muted; }
+        & > .cell--cursor {
+            background: $block-cursor-background;
+            color: $block-cursor-foreground;
+            text-style: $block-cursor-text-style;
+        }
+        & > .cell--cursor-blurred { background: $surface; }
+        & > .cell--dim { color: $text-muted; }
+        & > .cell--accent { color: $text-accent; }
+        & > .cell--amber { color: $text-warning; }
+        & > .cell--red { color: $text-error; text-style: bold; }
+        & > .cell--good { color: $text-success; }
+        & > .cell--strong { text-style: bold; }
+        & > .cell--strong-amber { color: $text-warning; text-style: bold; }
+        & > .cell--strong-red { color: $text-error; text-style: bold; }
+        & > .cell--key { color: $text-accent; text-style: bold; }
+        & > .cell--alarm { background: $error-muted; color: $text-error; }
+        & > .cell--note { background: $surface; }
+        & > .cell--strong-accent { color: $text-accent; text-style: bold; }
+        & > .cell--bar-calm { background: $surface; color: $text-accent; text-style: bold; }
+        & > .cell--bar-over { color: $text-warning; text-style: bold reverse; }
+        & > .cell--bar-full { color: $text-error; text-style: bold reverse; }
+        & > .cell--word-calm { color: $text-accent; text-style: bold; }
+        & > .cell--word-over { color: $text-warning; text-style: bold; }
+        & > .cell--word-full { color: $text-error; text-style: bold; }
+        &.-greyed { color: $text-muted; }
+        &.-greyed > .cell--accent, &.-greyed > .cell--amber, &.-greyed > .cell--red,
+        &.-greyed > .cell--good, &.-greyed > .cell--strong-amber, &.-greyed > .cell--strong-red {
+            color: $text-muted; text-style: none;
+        }
+        /* The terminal's own colours have no lighter and no darker ones. */
+        &:ansi > .cell--alarm, &:ansi > .cell--note { text-style: reverse; }
+        &:ansi > .cell--cursor-blurred { text-style: underline; }
+        &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi > .cell--title, &:ansi.-greyed, &:nocolor.-greyed,
+        &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,
+        &:ansi.-greyed > .cell--good, &:ansi.-greyed > .cell--strong-amber,
+        &:ansi.-greyed > .cell--strong-red { text-style: dim; }
+        &:nocolor > .cell--cursor { text-style: reverse; }
+        &:nocolor > .cell--cursor-blurred { text-style: underline; }
+        &:nocolor > .cell--alarm { text-style: bold reverse; }
+    }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self._lines: Sequence[Strip] = ()
+        self._formatted = Size()
+        self._looks: dict[tuple[str, Style | None, str], Style] = {}
+
+    def format_lines(self, width: int, height: int) -> list[Strip]:
+        """All lines at this size; at most `height`."""
+        raise TypeError(f"{type(self).__name__} has no lines")
+
+    def redraw(self) -> None:
+        """Formats what is visible anew and repaints the lines that differ."""
+        width, height = self.size
+        if not width or not height:
+            return
+        if not self._lines:
+            self.refresh()  # and formats when it is drawn: until then this may be asked for again and again
+            return
+        before = self._lines
+        self._format()
+        if len(before) != len(self._lines):
+            self.refresh()
+            return
+        pairs = enumerate(zip(before, self._lines, strict=True))
+        changed = [Region(0, y, changed_width(old, new), 1) for y, (old, new) in pairs if old != new]
+        if changed:
+            self.refresh(*changed)
+
+    def _format(self) -> None:
+        self._formatted = self.size
+        self._lines = self.format_lines(*self.size)
+
+    def render_line(self, y: int) -> Strip:
+        """The line at `y`, as last formatted."""
+        if not self._lines:
+            self._format()
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
+
+    def cell_style(self, name: str) -> Style:
+        """The colours of a class of the style sheet; none for ""."""
+        if not name:
+            return Style.null()
+        return ink(self, f"cell--{name}", self.has_class("-greyed"), self.has_focus)
+
+    def strip(self, cells: Sequence[Cell], width: int, over: Style | None = None) -> Strip:
+        """Cells as one line of exactly `width` cells; `over` is laid over each cell's own style."""
+        segments = [Segment(cell.text, self._look(cell.style, over, cell.action)) for cell in cells]
+        return Strip(segments).adjust_cell_length(width, self._look("", over)).simplify()
+
+    def _look(self, name: str, over: Style | None = None, action: str = "") -> Style:
+        """How a cell looks on this widget: worked out once, until a style may have changed."""
+        key = (name, over, action)
+        look = self._looks.get(key)
+        if look is None:
+            look = self.rich_style + self.cell_style(name) + over
+            if action:
+                look += Style.from_meta({"@click": action})
+            self._looks[key] = look
+        return look
+
+    def on_resize(self) -> None:
+        if self._lines and self._formatted == self.size:
+            return  # it has been drawn at this size before it was told of it
+        self._lines = ()
+        self.redraw()
+
+    def notify_style_update(self) -> None:
+        """The theme, the focus or a class changed: all colours are looked up anew."""
+        super().notify_style_update()
+        self._looks.clear()
+        self._lines = ()
+        self.refresh()
+
+
+class Lines(Painted):
+    """A few lines of cells that somebody else puts together."""
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
+        super().__init__(id=id)
+        self._cells: Sequence[Sequence[Cell]] = ()
+
+    def show(self, lines: Sequence[Sequence[Cell]]) -> None:
+        """Shows these lines."""
+        self._cells = lines
+        self.redraw()
+
+    def fit(self, lines: Sequence[Sequence[Cell]]) -> None:
+        """Shows these lines and becomes as tall as they are."""
+        self.styles.height = len(lines)
+        self.show(lines)
+
+    def format_lines(self, width: int, height: int) -> list[Strip]:
+        return [self.strip(cells, width) for cells in self._cells[:height]]

@@ -1,0 +1,160 @@
+"""The table of backends: which session is what, for how long, and what it last ran."""
+
+from collections.abc import Hashable, Sequence
+from typing import ClassVar, Final
+
+from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
+from pgtop.core.filter_sort import Column as SortColumn
+from pgtop.core.filter_sort import stale
+from pgtop.core.labels import (
+    HIDDEN,
+    NO_APPLICATION,
+    NO_DATABASE,
+    NO_USER,
+    client,
+    label,
+    state,
+    wait,
+)
+from pgtop.core.text import clip, duration, printable
+from pgtop.tui.lines.columns import Cell, Column
+from pgtop.tui.widgets.line_table import LineTable
+
+TAG: Final = "✓"
+STALE: Final = "!"
+
+SORT_COLUMNS: Final = {
+    "pid": SortColumn.PID,
+    "application": SortColumn.APPLICATION,
+    "user": SortColumn.USER,
+    "database": SortColumn.DATABASE,
+    "client": SortColumn.CLIENT,
+    "state": SortColumn.STATE,
+    "idle": SortColumn.IDLE_AGE,
+    "session": SortColumn.SESSION_AGE,
+    "xact": SortColumn.TRANSACTION_AGE,
+    "wait": SortColumn.WAIT,
+    "query": SortColumn.QUERY,
+}
+
+_STATE_STYLES: Final = {IDLE: "", ACTIVE: "good"}
+
+
+class SessionsTable(LineTable[Backend]):
+    """All client backends, or those of one application, or those a filter keeps."""
+
+    COLUMNS: ClassVar[tuple[Column, ...]] = (
+        # What changes at each poll stands at the left: a line is sent to the terminal up to where it differs.
+        Column("marks", "", 2),
+        Column("pid", "PID", 7, right=True),
+        Column("idle", "idle age", 9, right=True),
+        Column("session", "session", 8, right=True, squeezed=1),
+        Column("xact", "in txn", 7, right=True, drop=4),
+        Column("state", "state", 11, squeezed=3),
+        Column("application", "application", 14, grow=14, squeezed=5),
+        Column("user", "user", 8, grow=8, squeezed=2),
+        Column("database", "database", 8, grow=8, drop=2),
+        Column("client", "client", 15, grow=8, drop=3),
+        Column("wait", "wait", 12, grow=12, drop=1),
+        Column("query", "query", 0, squeezed=4),
+    )
+    LAST_WIDTH: ClassVar[int] = 16
+    SHOW_TITLE: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        idle_after_seconds: float,
+        hides_queries: bool = False,
+        id: str | None = None,  # noqa: A002 - Textual's own name for it
+    ) -> None:
+        super().__init__(id=id)
+        self.hides_queries = hides_queries
+        self.idle_after_seconds = idle_after_seconds
+        self.tagged: set[BackendId] = set()
+        self.sort_column = SortColumn.IDLE_AGE
+        self.sort_reversed = False
+        self.title: list[Cell] = []
+        self._now = 0
+        self._own_pid = 0
+
+    def show_snapshot(self, snapshot: Snapshot, rows: Sequence[Backend], title: list[Cell]) -> None:
+        """Shows these backends of a snapshot; tags of sessions that are gone go with them."""
+        self._now = snapshot.taken_at
+        self._own_pid = snapshot.own_pid
+        self.tagged &= snapshot.by_id.keys()
+        self.title = title
+        self.show(rows)
+
+    def toggle_tag(self) -> None:
+        """Tags the session under the cursor, or untags it, and moves on, as htop does."""
+        row = self.cursor_row
+        if row is None:
+            return
+        self.tagged ^= {row.id}
+        self.action_move(1)
+
+    def key_of(self, row: Backend) -> Hashable:
+        return row.id
+
+    def title_cells(self) -> list[Cell]:
+        return self.title
+
+    def head_style(self, column: Column) -> str:
+        return "sorted" if SORT_COLUMNS.get(column.key) is self.sort_column else "head"
+
+    def head_title(self, column: Column) -> str:
+        if column.key == "query" and self.hides_queries:
+            return f"query: {HIDDEN}"
+        if SORT_COLUMNS.get(column.key) is not self.sort_column:
+            return column.title
+        arrow = "▴" if self.sort_reversed else "▾"
+        return f"{arrow}{column.title}" if column.right else f"{column.title}{arrow}"
+
+    def cell(self, row: Backend, column: str, width: int) -> Cell:
+        match column:
+            case "marks":
+                return self._marks(row)
+            case "pid":
+                return Cell(str(row.pid))
+            case "application":
+                own = row.pid == self._own_pid
+                return Cell(label(row.application_name, NO_APPLICATION), "dim" if own else "")
+            case "user":
+                return Cell(label(row.usename, HIDDEN if row.is_hidden else NO_USER))
+            case "database":
+                return Cell(label(row.datname, HIDDEN if row.is_hidden else NO_DATABASE))
+            case "client":
+                return Cell(client(row))
+            case "state":
+                return self._state(row)
+            case _:
+                return self._age_or_text(row, column, width)
+
+    def _age_or_text(self, row: Backend, column: str, width: int) -> Cell:
+        match column:
+            case "idle":
+                return Cell(duration(row.idle_seconds(self._now)), self._stale_style(row))
+            case "session":
+                return Cell(duration(row.session_seconds(self._now)), "dim")
+            case "xact":
+                in_transaction = row.state in IN_TRANSACTION
+                return Cell(duration(row.xact_seconds(self._now)), "amber" if in_transaction else "")
+            case "wait":
+                return Cell(clip(printable(wait(row)), width), "red" if row.waits_on_lock else "dim")
+            case _:
+                return Cell(clip(printable(row.query), width), "" if row.state == ACTIVE else "dim")
+
+    def _stale_style(self, row: Backend) -> str:
+        return "amber" if stale(row, self._now, self.idle_after_seconds) else ""
+
+    def _marks(self, row: Backend) -> Cell:
+        mark = STALE if self._stale_style(row) else ""
+        return Cell(TAG + mark, "strong") if row.id in self.tagged else Cell(mark, "amber")
+
+    def _state(self, row: Backend) -> Cell:
+        shown = {column.key for column, _ in self._laid_out}
+        if row.waits_on_lock:
+            return Cell("active" if "wait" in shown else "active/Lock", "red")
+        style = "amber" if row.state in IN_TRANSACTION else _STATE_STYLES.get(row.state or "", "dim")
+        return Cell(state(row), style)

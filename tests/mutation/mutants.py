@@ -1,0 +1,453 @@
+"""The mutants: small changes of what is ended or logged, each with the tests that are to notice it."""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """One change, and where it is to be noticed."""
+
+    path: str
+    old: str
+    """Stands exactly once in the file."""
+    new: str
+    tests: tuple[str, ...]
+
+
+POLICY = ("tests/core/test_policy.py",)
+REAPER = ("tests/core/test_policy.py", "tests/test_reaper.py", "tests/test_outcomes.py")
+AUDIT = ("tests/test_audit.py", "tests/test_reaper.py", "tests/test_outcomes.py")
+LEADERS = ("tests/core/test_leadership.py", "tests/test_autoreaper.py")
+HOST = (
+    "tests/core/test_title.py",
+    "tests/core/test_break_glass.py",
+    "tests/postgres/test_host.py",
+    "tests/postgres/test_host_names.py",
+    "tests/postgres/test_host_at_work.py",
+    "tests/postgres/test_host_logins.py",
+)
+PEERS = ("tests/postgres/test_peers.py",)
+
+
+MUTANTS = (
+    Mutant(
+        "pgtop/core/policy.py",
+        "if backend.is_hidden:\n        return Spared",
+        "if False:\n        return Spared",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
+        "if backend.is_superuser and not context.is_superuser:",
+        "if False:",
+        REAPER,
+    ),
+    Mutant("pgtop/core/policy.py", "    if protection is not None:", "    if False:", POLICY),
+    Mutant(
+        "pgtop/core/policy.py",
+        "age <= limit or not policy.only.admit(backend)",
+        "age < limit - 1 or not policy.only.admit(backend)",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
+        "age <= limit or not policy.only.admit(backend)",
+        "age <= limit",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py", "if policy.protected.name_anybody and backend", "if False and backend", POLICY
+    ),
+    Mutant(
+        "pgtop/core/policy.py", "and policy.only.name_anybody and backend", "and False and backend", POLICY
+    ),
+    Mutant("pgtop/core/policy.py", "limit = asked", "limit = 0.0", POLICY),
+    Mutant(
+        "pgtop/core/policy.py",
+        "return refused or snapshot.counts.total >= snapshot.slots",
+        "return refused or snapshot.counts.total > snapshot.slots",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
+        "session_count(snapshot) / snapshot.slots > policy.warn_at",
+        "session_count(snapshot) / snapshot.slots >= policy.warn_at",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
+        "(taken - needed) / plan.slots >= plan.warn_at",
+        "(taken - needed) / plan.slots > plan.warn_at",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
+        "return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)\n\n\ndef plan_emergency",
+        "return plan\n\n\ndef plan_emergency",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
+        "key=lambda each: (each.state_change or 0, each.pid)",
+        "key=lambda each: (-(each.state_change or 0), each.pid)",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
+        "if backend.state in IN_TRANSACTION and backend.xact_start is not None:\n        return",
+        "if False:\n        return",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
+        "if backend.state == IDLE or backend.state in IN_TRANSACTION:\n        return Guard.STATE",
+        "if False:\n        return Guard.STATE",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
+        "if backend.state != ACTIVE or backend.query_start is None:",
+        "if backend.state != ACTIVE:",
+        POLICY,
+    ),
+    Mutant("pgtop/core/policy.py", "for each in dict.fromkeys(selected)", "for each in selected", POLICY),
+    Mutant("pgtop/core/plan.py", "self.act is Act.TERMINATE else 0", "True else 0", POLICY),
+    Mutant("pgtop/core/patterns.py", "fnmatchcase(name, glob.lower())", "fnmatchcase(name, glob)", POLICY),
+    Mutant(
+        "pgtop/core/patterns.py",
+        'return not globs or any(fnmatchcase(name or "", glob) for glob in globs)',
+        'return any(fnmatchcase(name or "", glob) for glob in globs)',
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/patterns.py",
+        "not self.addresses or _network_of(backend, self.addresses) is not None",
+        "True",
+        POLICY,
+    ),
+    Mutant(
+        "pgtop/core/patterns.py",
+        "if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:",
+        "if False:",
+        ("tests/core/test_policy.py", "pgtop/core/patterns.py"),
+    ),
+    Mutant(
+        "pgtop/reaping/reaper.py",
+        "if self.read_only:\n            raise ReadOnlyError",
+        "if False:\n            raise ReadOnlyError",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/reaping/reaper.py",
+        "        await self._append(lines)\n        signalled",
+        "        signalled",
+        REAPER,
+    ),
+    Mutant("pgtop/reaping/reaper.py", "rescue=termination.is_rescue,", "rescue=False,", AUDIT),
+    Mutant(
+        "pgtop/reaping/reaper.py",
+        "query=_cut(termination.queries.get(backend.id, backend.query)),",
+        "query=backend.query,",
+        AUDIT,
+    ),
+    Mutant(
+        "pgtop/reaping/reaper.py",
+        "else cut(query, LONGEST_QUERY_BYTES)",
+        "else query",
+        ("tests/postgres/test_odd_names.py",),
+    ),
+    Mutant("pgtop/reaping/reaper.py", "role=termination.role,", "role=None,", AUDIT),
+    Mutant("pgtop/reaping/reaper.py", "outcome=result.outcome.value,", 'outcome="terminated",', AUDIT),
+    Mutant("pgtop/reaping/reaper.py", "detail=masked(result.detail) or None,", "detail=None,", AUDIT),
+    Mutant("pgtop/reaping/reaper.py", "trigger=plan.trigger,", 'trigger="always",', AUDIT),
+    Mutant("pgtop/reaping/reaper.py", "act=plan.act,", 'act="terminate",', AUDIT),
+    Mutant("pgtop/reaping/reaper.py", "reason=victim.reason,", 'reason="",', AUDIT),
+    Mutant(
+        "pgtop/reaping/reaper.py",
+        "denied = self.count(Outcome.DENIED) == len(self.results)",
+        "denied = self.count(Outcome.DENIED) > 0",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/reaping/reaper.py",
+        "done = {Outcome.TERMINATED, Outcome.CANCELLED, Outcome.CHANGED}",
+        "done = {Outcome.TERMINATED, Outcome.CANCELLED}",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/reaping/reaper.py",
+        "for identity in pending.keys() - there:",
+        "for identity in set(pending):",
+        REAPER,
+    ),
+    Mutant("pgtop/reaping/reaper.py", "if plan.refusal or not plan.victims:", "if not plan.victims:", REAPER),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "  AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()\n",
+        "",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "WHERE a.backend_start OPERATOR(pg_catalog.=) $2::pg_catalog.timestamptz\n  AND a.backend_type",
+        "WHERE $2::pg_catalog.timestamptz IS NOT NULL\n  AND a.backend_type",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "  AND a.backend_type OPERATOR(pg_catalog.=) 'client backend'\n",
+        "",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "({_IS_SUPERUSER} OR NOT coalesce(r.rolsuper, false))",
+        "true",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "  AND pg_catalog.pg_postmaster_start_time() OPERATOR(pg_catalog.=) $3::pg_catalog.timestamptz\n",
+        "  AND $3::pg_catalog.timestamptz IS NOT NULL\n",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "  AND pg_catalog.pg_is_in_recovery() OPERATOR(pg_catalog.=) $4::boolean\n",
+        "  AND $4::boolean IS NOT NULL\n",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "  AND a.state OPERATOR(pg_catalog.=) $5::pg_catalog.text\n",
+        "  AND $5::pg_catalog.text IS NOT NULL\n",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "  AND a.state_change OPERATOR(pg_catalog.=) $6::pg_catalog.timestamptz\n",
+        "  AND $6::pg_catalog.timestamptz IS NOT NULL\n",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "  AND a.xact_start OPERATOR(pg_catalog.=) $5::pg_catalog.timestamptz\n",
+        "  AND $5::pg_catalog.timestamptz IS NOT NULL\n",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/queries.py",
+        "  AND a.query_start OPERATOR(pg_catalog.=) $5::pg_catalog.timestamptz\n",
+        "  AND $5::pg_catalog.timestamptz IS NOT NULL\n",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/postgres/terminate.py",
+        "if plan.interruptions != self._seat.interruptions:",
+        "if False:",
+        ("tests/test_reaper.py", "tests/tui/test_faults_acting.py", "tests/tui/test_faults_server.py"),
+    ),
+    Mutant(
+        "pgtop/postgres/terminate.py",
+        "if not self._seat.is_held or self._seat.own_pid != self._seat_pid:",
+        "if not self._seat.is_held:",
+        AUDIT,
+    ),
+    Mutant(
+        "pgtop/postgres/terminate.py",
+        "if self._seat.own_pid != self._seat_pid:\n            raise SeatLostError",
+        "if False:\n            raise SeatLostError",
+        AUDIT,
+    ),
+    Mutant(
+        "pgtop/postgres/terminate.py",
+        "return bool(row.state == ACTIVE and row.query_start == backend.query_start)",
+        "return bool(row.state == ACTIVE)",
+        REAPER,
+    ),
+    Mutant("pgtop/postgres/terminate.py", 'if not row["signalled"]:', "if False:", AUDIT),
+    Mutant(
+        "pgtop/postgres/terminate.py",
+        "if victim.guard is Guard.TRANSACTION:",
+        "if False:",
+        REAPER,
+    ),
+    Mutant("pgtop/postgres/terminate.py", "if victim.guard is Guard.STATE:", "if False:", REAPER),
+    Mutant(
+        "pgtop/audit/log.py",
+        "user = pwd.getpwuid(os.getuid()).pw_name",
+        'user = os.environ.get("USER", "")',
+        AUDIT,
+    ),
+    Mutant(
+        "pgtop/audit/files.py",
+        "        os.fsync(descriptor)\n        if not size:",
+        "        if not size:",
+        AUDIT,
+    ),
+    Mutant("pgtop/audit/files.py", "_after_torn_line(descriptor, size) + data", "data", AUDIT),
+    Mutant("pgtop/audit/files.py", "if not _is_named(descriptor, place):", "if False:", AUDIT),
+    Mutant(
+        "pgtop/core/policy.py",
+        "or backend.pid in context.held.own:",
+        "or backend.is_pgtop:",
+        REAPER,
+    ),
+    Mutant(
+        "pgtop/core/stalled_logins.py",
+        "or sessions / slots >= min(warn_at, 1.0)",
+        "",
+        ("tests/core/test_stall.py",),
+    ),
+    Mutant(
+        "pgtop/core/stalled_logins.py",
+        "(refusing is not None and refusing.is_the_servers)",
+        "(refusing is not None)",
+        ("tests/core/test_stall.py",),
+    ),
+    Mutant("pgtop/core/policy.py", "plan = at_most(plan, 1, SparedFor.STALL)", "pass", POLICY),
+    Mutant(
+        "pgtop/reaping/automatic.py",
+        "if asked.stall is not None and self._stall.is_tried:",
+        "if False:",
+        ("tests/test_autoreaper.py", "tests/cli/test_watch_refused.py"),
+    ),
+    Mutant("pgtop/core/leadership.py", "    if not key.is_shared:", "    if False:", LEADERS),
+    Mutant("pgtop/core/leadership.py", "if not (key.may_signal or key.is_same_role):", "if False:", LEADERS),
+    Mutant(
+        "pgtop/core/leadership.py",
+        "if not (key.may_signal or key.is_same_role):",
+        "if not key.may_signal:",
+        LEADERS,
+    ),
+    Mutant(
+        "pgtop/core/leadership.py",
+        "silent is None or silent > key.promise_seconds",
+        "silent is None",
+        LEADERS,
+    ),
+    Mutant(
+        "pgtop/core/leadership.py",
+        "(not each.may_signal, each.backend_start, each.pid)",
+        "(not each.may_signal, -each.backend_start, each.pid)",
+        LEADERS,
+    ),
+    Mutant(
+        "pgtop/core/leadership.py",
+        "if not key.application_name.startswith(PGTOP_PREFIX):",
+        "if False:",
+        LEADERS,
+    ),
+    Mutant(
+        "pgtop/core/leadership.py",
+        "return now - seen_at > promise_seconds * MICROSECONDS",
+        "return False",
+        LEADERS,
+    ),
+    Mutant(
+        "pgtop/postgres/advisory_key_queries.py",
+        "  AND ({_MAY_SIGNAL} OR {_IS_SAME_ROLE})\n",
+        "",
+        ("tests/test_reaper.py",),
+    ),
+    Mutant(
+        "pgtop/postgres/advisory_key_queries.py",
+        "WHERE pg_catalog.starts_with(a.application_name, 'pgtop '::pg_catalog.text)\n  AND",
+        "WHERE",
+        ("tests/test_reaper.py",),
+    ),
+    Mutant(
+        "pgtop/reaping/automatic.py",
+        "            await self._resign(Unfit.AUDIT, turn, snapshot)\n",
+        "",
+        LEADERS,
+    ),
+    Mutant(
+        "pgtop/reaping/automatic.py",
+        "            return await self._resign(Unfit.DENIED, turn, snapshot)\n",
+        "            return turn\n",
+        LEADERS,
+    ),
+    Mutant(
+        "pgtop/reaping/automatic.py",
+        "return turn if stays else await self._resign(Unfit.NOBODY, turn, snapshot)",
+        "return turn",
+        LEADERS,
+    ),
+    Mutant("pgtop/postgres/host/terminate.py", "            and process.parent == server.pid\n", "", HOST),
+    Mutant(
+        "pgtop/postgres/host/terminate.py",
+        "            and process.started_ticks == mark.started_ticks\n",
+        "",
+        HOST,
+    ),
+    Mutant(
+        "pgtop/postgres/host/watcher.py",
+        "return proc.read_process(pid, frozenset({self.server.uid}))",
+        "return proc.read_process(pid, frozenset(proc.users(pid)))",
+        HOST,
+    ),
+    Mutant(
+        "pgtop/postgres/host/terminate.py",
+        "if process is None or process.is_cut_off:",
+        "if process is None:",
+        HOST,
+    ),
+    Mutant(
+        "pgtop/postgres/host/terminate.py", "(title.names, title.host, title.port) == mark.who and ", "", HOST
+    ),
+    Mutant("pgtop/postgres/host/terminate.py", " and title.activity == IDLE\n", "\n", HOST),
+    Mutant(
+        "pgtop/postgres/host/terminate.py",
+        "if len(found) != 1 or found[0].is_unanswered:",
+        "if len(found) != 1:",
+        HOST,
+    ),
+    Mutant(
+        "pgtop/postgres/host/terminate.py",
+        "return abs(moved) >= SENT_TOLERANCE_MICROSECONDS",
+        "return False",
+        HOST,
+    ),
+    Mutant("pgtop/postgres/host/terminate.py", "if proc.last_run(backend.pid) != ran:", "if False:", HOST),
+    Mutant(
+        "pgtop/postgres/host/terminate.py",
+        "if backend.idle_at_least and ran != mark.last_run:",
+        "if False:",
+        HOST,
+    ),
+    Mutant("pgtop/postgres/host/terminate.py", "signal.SIGTERM)", "signal.SIGKILL)", HOST),
+    Mutant(
+        "pgtop/postgres/host/terminate.py",
+        "takes_usr2(backend.pid) != (False, True)",
+        "False",
+        HOST,
+    ),
+    Mutant("pgtop/postgres/host/terminate.py", "process.command_line != mark.command_line", "False", HOST),
+    Mutant(
+        "pgtop/core/host_policy.py",
+        "    if spared is not None:\n        return spared\n"
+        "    if backend.state == DISABLED:\n        reason = (",
+        "    if backend.state == DISABLED:\n        reason = (",
+        HOST,
+    ),
+    Mutant(
+        "pgtop/core/host_policy.py",
+        '    if backend.state == DISABLED:\n        reason = "its title does not tell',
+        '    if False:\n        reason = "its title does not tell',
+        HOST,
+    ),
+    Mutant("pgtop/postgres/host/titles.py", "_LAST_OF_A_LOGIN: DISABLED", "_LAST_OF_A_LOGIN: STARTING", HOST),
+    Mutant(
+        "pgtop/postgres/session/login_probe.py",
+        "target, peer = seat.here",
+        "target, peer = seat.target",
+        PEERS,
+    ),
+    Mutant("pgtop/postgres/session/login_probe.py", "if peer != seat.peer:", "if False:", PEERS),
+    Mutant(
+        "pgtop/postgres/session/seat.py", "limit_at(session.peer, refused)", "refusing_limit(refused)", PEERS
+    ),
+    Mutant("pgtop/postgres/session/seat.py", "limit_at(self.peer, error)", "refusing_limit(error)", PEERS),
+    Mutant("pgtop/postgres/session/seat.py", "if session.peer != old.peer:", "if False:", PEERS),
+    Mutant("pgtop/login_watch.py", "if peer != self._known_of:", "if False:", PEERS),
+)

@@ -1,0 +1,265 @@
+"""Nothing that pgtop sends is found by search_path: no owner of a database gets to run as whoever looks."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncpg
+import msgspec
+import pytest
+
+from pgtop.core.activity import Snapshot
+from pgtop.core.policy import ReapPolicy, plan_terminate
+from pgtop.demo.server import ThrowawayServer
+from pgtop.postgres import advisory_key_queries, checkup, queries
+from pgtop.postgres.backend_detail import backend_detail, who_blocks
+from pgtop.postgres.checkup import check_up
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.session import settings
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.settings import SETTINGS
+from tests.cli.running import run
+from tests.conftest import ServerFactory
+from tests.pooler import pooler
+from tests.postgres.hostile_schema import SPRUNG, drop, functions_called, hostile_database, looked_up
+from tests.postgres.targets import refusal, target_of
+from tests.servers import Role, execute, fetch_value, session, wait_until
+
+TEXTS = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": text
+    for module in (queries, advisory_key_queries, checkup, settings)
+    for name, text in vars(module).items()
+    if isinstance(text, str) and name.isupper() and not name.startswith("_") and "SELECT" in text
+}
+"""Every statement that pgtop has, by its name."""
+
+POOL_MODES = ("session", "transaction", "statement")
+IGNORED = f"ignore_startup_parameters = {', '.join(SETTINGS)}"
+NAMES = ["pg_signal_backend"]
+SOME_DAY = datetime(2020, 1, 1, tzinfo=UTC)
+
+ARGUMENTS: dict[str, tuple[object, ...]] = {
+    "POLL_CHANGES": (SOME_DAY,),
+    "POLL_CHANGES_HIDDEN": (SOME_DAY,),
+    "WHOLE_QUERIES": ("{1,2}", 1000),
+    "WHOLE_QUERIES_UNCONVERTED": ("{1,2}", 1000),
+    "TERMINATE_IF_STATE_UNCHANGED": (1, SOME_DAY, SOME_DAY, False, "idle", SOME_DAY),
+    "TERMINATE_IF_SAME_TRANSACTION": (1, SOME_DAY, SOME_DAY, False, SOME_DAY),
+    "TERMINATE_IF_SAME_SESSION": (1, SOME_DAY, SOME_DAY, False),
+    "CANCEL_IF_SAME_STATEMENT": (1, SOME_DAY, SOME_DAY, False, SOME_DAY),
+    "STILL_THERE": ("{1,2}",),
+    "BACKEND_DETAIL": (1, SOME_DAY),
+    "BACKEND_DETAIL_HIDDEN": (1, SOME_DAY),
+    "BACKEND_LOCKS": (1,),
+    "TAKE_KEY": (1, 2),
+    "GIVE_KEYS": (-1,),
+    "ACCOUNT": (["max_connections"], NAMES, ["work_mem"]),
+    "ACCOUNT_UNCONVERTED": (["max_connections"], NAMES, ["work_mem"]),
+}
+"""What the statements with parameters are asked with."""
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_statement_looks_nothing_up_by_search_path(name: str) -> None:
+    assert looked_up(TEXTS[name]) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("SELECT left(a.query, 2) FROM pg_catalog.pg_roles a", "left()"),
+        ("SELECT 1 FROM pg_roles r", "relation pg_roles"),
+        ("SELECT 1 WHERE a = b", "operator ="),
+        ("SELECT a::text", "type text"),
+        ("SELECT 1 WHERE a IN (1)", "IN ("),
+        ("SELECT 1 WHERE a IS DISTINCT FROM b", "DISTINCT FROM"),
+        ('SELECT a COLLATE "C"', "a collation"),
+    ],
+)
+def test_what_would_be_looked_up_is_found(statement: str, found: str) -> None:
+    """The check above can fail."""
+    assert found in looked_up(statement)
+
+
+@asynccontextmanager
+async def trapped(server: ThrowawayServer) -> AsyncIterator[tuple[str, Role]]:
+    """A hostile database on a server, and its owner."""
+    functions = set().union(*map(functions_called, TEXTS.values())) | {"set_config", "pg_is_in_recovery"}
+    name, mallory = await hostile_database(server, functions)
+    try:
+        yield name, mallory
+    finally:
+        await drop(server, name, mallory)
+
+
+@asynccontextmanager
+async def unpinned_seat(target: Target) -> AsyncIterator[Seat]:
+    """A seat whose session takes every setting from its database, as through a pooler that is not noticed."""
+    seat = Seat(target, "test", unset=frozenset(SETTINGS))
+    await seat.take()
+    try:
+        yield seat
+    finally:
+        await seat.release()
+
+
+async def test_the_traps_are_sprung_by_what_is_not_qualified(every_server: ThrowawayServer) -> None:
+    """The tests below can fail: each kind of trap works."""
+    careless = (
+        "SELECT 1 WHERE 1::bigint = 1::bigint",
+        "SELECT current_setting('port'::varchar)",
+        "SELECT pg_has_role('postgres'::pg_catalog.text, 'USAGE'::pg_catalog.text)",
+        "SELECT 'x'::text",
+        "SELECT rolname FROM pg_roles",
+        "SELECT min('a'::pg_catalog.text)",
+    )
+    async with trapped(every_server) as (name, _):
+        target = msgspec.structs.replace(target_of(every_server), database=name)
+        async with unpinned_seat(target) as seat:
+            for statement in careless:
+                with pytest.raises(asyncpg.RaiseError, match="sprung"):
+                    await seat.fetch(statement)
+
+
+async def test_no_statement_springs_a_trap(every_server: ThrowawayServer) -> None:
+    """Asked by a superuser, with nothing pinned, in the database of a hostile owner."""
+    async with trapped(every_server) as (name, _):
+        target = msgspec.structs.replace(target_of(every_server), database=name)
+        async with unpinned_seat(target) as seat:
+            for title, text in TEXTS.items():
+                await seat.fetch(text, *ARGUMENTS.get(title.rpartition(".")[2], ()))
+
+
+async def test_no_overload_in_public_is_preferred(every_server: ThrowawayServer) -> None:
+    """A plain role that may create in public, as everybody may up to PostgreSQL 14, lays its traps there."""
+    async with trapped(every_server) as (name, mallory):
+        await execute(every_server, f"GRANT CREATE ON SCHEMA public TO {mallory.name}", database=name)
+        await execute(
+            every_server, f"ALTER DATABASE {name} SET search_path = pg_catalog, evil, public", database=name
+        )
+        target = msgspec.structs.replace(target_of(every_server), database=name)
+        async with unpinned_seat(target) as seat:
+            for title, text in TEXTS.items():
+                await seat.fetch(text, *ARGUMENTS.get(title.rpartition(".")[2], ()))
+
+
+async def everything(seat: Seat, victim: int) -> None:
+    """What the faces do on a seat: look, look again, all of one session, who blocks, the doctor's checkup."""
+    probe = Probe(seat)
+    for _ in range(3):
+        seen = await probe.poll()
+        assert isinstance(seen, Snapshot), seen
+    backend = next(each for each in seen.backends if each.pid == victim)
+    assert await backend_detail(seat, backend.id) is not None
+    await who_blocks(seat)
+    await check_up(seat)
+
+
+@pytest.mark.parametrize("mode", POOL_MODES)
+@pytest.mark.parametrize("more", ["", IGNORED], ids=["refuses settings", "ignores settings"])
+async def test_a_pooler_gets_nobody_to_run_a_trap(
+    every_server: ThrowawayServer, mode: str, more: str
+) -> None:
+    """Whoever looks through a pooler asks safely, or is told to go to the server itself."""
+    async with trapped(every_server) as (name, _), session(every_server, database=name) as one:
+        with pooler(every_server, more, mode=mode) as port:
+            target = msgspec.structs.replace(target_of(every_server), ports=(port,), database=name)
+            if mode == "statement":
+                error = await refusal(target)
+                assert "lets no transaction begin" in error.problem
+                assert error.mend == "connect to the server itself"
+                return
+            seat = Seat(target, "test")
+            await seat.take()
+            try:
+                assert seat.pooled
+                await everything(seat, one.get_server_pid())
+            finally:
+                await seat.release()
+
+
+@pytest.mark.parametrize("mode", POOL_MODES)
+async def test_a_superuser_who_looks_makes_nobody_a_superuser(
+    every_server: ThrowawayServer, tmp_path: Path, mode: str
+) -> None:
+    """The commands, through a pooler that ignores search_path, against the attack as it was reported."""
+    async with trapped(every_server) as (name, mallory):
+        async with session(
+            every_server, user=mallory.name, database=name, password=mallory.password
+        ) as owner:
+            await owner.execute("DROP FUNCTION evil.pg_has_role(pg_catalog.text, pg_catalog.text)")
+            await owner.execute(
+                "CREATE FUNCTION evil.pg_has_role(pg_catalog.text, pg_catalog.text) RETURNS boolean "
+                f"LANGUAGE plpgsql AS $f$ BEGIN ALTER ROLE {mallory.name} SUPERUSER; "
+                "RETURN pg_catalog.pg_has_role($1::pg_catalog.name, $2); END $f$"
+            )
+        with pooler(every_server, IGNORED, mode=mode) as port:
+            conninfo = f"postgresql://postgres@127.0.0.1:{port}/{name}?sslmode=disable"
+            for words in (("snapshot", "--json"), ("doctor",), ("reap", "--always", "--dry-run")):
+                done = await asyncio.to_thread(run, tmp_path, words[0], conninfo, *words[1:])
+                assert "Traceback" not in done.stderr
+                assert SPRUNG not in done.stderr
+                if mode == "statement" or words[0] == "reap":
+                    assert done.returncode == 3
+                    assert "connect to the server itself" in done.stderr
+        of_role = "SELECT rolsuper FROM pg_roles WHERE rolname = $1"
+        assert await fetch_value(every_server, of_role, mallory.name) is False
+
+
+async def test_the_driver_sends_nothing_of_its_own(server_factory: ServerFactory) -> None:
+    """What the server logs of pgtop's sessions, the driver's own statements included, is qualified."""
+    with server_factory(
+        {"log_statement": "all", "log_line_prefix": "%a|", "max_prepared_transactions": "2"}
+    ) as server:
+        await server_is_used(server)
+        logged = [
+            statement
+            for statement in statements_of_pgtop(server.log_path.read_text())
+            if not re.match(r"(BEGIN|ROLLBACK|SET|DEALLOCATE)", statement)
+        ]
+    assert len(set(logged)) > 10
+    for statement in set(logged):
+        assert looked_up(statement) == [], statement
+
+
+async def server_is_used(server: ThrowawayServer) -> None:
+    async with session(server) as one, session(server, application_name="victim") as other:
+        seat = Seat(target_of(server, "target_session_attrs=primary"), "test")
+        await seat.take()
+        try:
+            await everything(seat, one.get_server_pid())
+            probe = Probe(seat)
+            await ends(seat, probe, other.get_server_pid())
+        finally:
+            await seat.release()
+
+
+async def ends(seat: Seat, probe: Probe, pid: int) -> None:
+    from pgtop.postgres.terminate import SqlTerminator
+
+    terminator = SqlTerminator(seat)
+    await terminator.held_locks()
+    seen = await probe.poll()
+    assert isinstance(seen, Snapshot)
+    chosen = [each.id for each in seen.backends if each.pid == pid]
+    termination = await terminator.termination(plan_terminate(seen, ReapPolicy(), chosen))
+    plan = plan_terminate(seen, ReapPolicy(), chosen)
+    assert await termination.signal(plan.victims[0]) is None
+
+    async def is_gone() -> bool:
+        return not await termination.remaining(plan.victims)
+
+    await wait_until(is_gone)
+
+
+def statements_of_pgtop(log: str) -> Iterable[str]:
+    """The statements that the server logged of sessions of pgtop, each in one line."""
+    joined = re.sub(r"\n\t", " ", log)
+    for line in joined.splitlines():
+        found = re.match(r"pgtop [^|]*\|LOG:\s+(?:statement|execute [^:]*): (.*)", line)
+        if found:
+            yield " ".join(found[1].split())

@@ -1,0 +1,74 @@
+"""The import contracts of pyproject.toml notice what would break the house."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the package with its contracts, to plant offences in."""
+    shutil.copytree(
+        REPOSITORY / "pgtop", tmp_path / "pgtop", ignore=shutil.ignore_patterns("__pycache__", "*.md")
+    )
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def lint(copy: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts of a copy."""
+    script = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return subprocess.run(
+        [sys.executable, "-c", script, "--no-cache"],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+
+
+def test_the_contracts_hold(copy: Path) -> None:
+    done = lint(copy)
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "imported"),
+    [
+        ("commands/terminal.py", "pgtop.daemon.daemon"),
+        ("commands/text_table.py", "pgtop.reaping.reaper"),
+        ("commands/snapshot/table.py", "textual"),
+        ("core/text.py", "pgtop.errors"),
+        ("core/groups.py", "time"),
+        ("daemon/log.py", "pgtop.tui.themes"),
+        ("demo/server.py", "pgtop.daemon.systemd"),
+        ("postgres/host/proc.py", "asyncpg"),
+        ("postgres/session/seat.py", "pgtop.reaping.reaper"),
+        ("settings/config.py", "pgtop.audit.log"),
+        ("tui/lines/cells.py", "pgtop.tui.widgets.painted"),
+    ],
+)
+def test_an_import_that_climbs_is_red(copy: Path, path: str, imported: str) -> None:
+    with (copy / "pgtop" / path).open("a") as file:
+        file.write(f"\nimport {imported}\n")
+    done = lint(copy)
+    assert done.returncode == 1
+    assert imported in done.stdout
+
+
+@pytest.mark.parametrize(
+    "path", ["new_room.py", "postgres/new_room.py", "tui/new_room.py", "commands/new_room.py"]
+)
+def test_a_module_that_stands_in_no_layer_is_red(copy: Path, path: str) -> None:
+    (copy / "pgtop" / path).write_text("")
+    done = lint(copy)
+    assert done.returncode == 1
+    assert "new_room" in done.stdout
