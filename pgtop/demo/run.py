@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,10 +155,12 @@ def wait_for_signal(demo: Demo) -> None:
     An ignored SIGHUP (nohup) stays ignored. Raises ServerError when the workload ends by itself, or the
     server, and nobody starts it again.
     """
-    asked_to_end = threading.Event()
+    # A pipe and no threading.Event: its lock is not reentrant, so that a handler that runs while this very
+    # thread is about to wait for the event would never return.
+    reader, writer = os.pipe()
 
     def note(_number: int, _frame: FrameType | None) -> None:
-        asked_to_end.set()
+        os.write(writer, b"\0")
 
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -169,7 +170,7 @@ def wait_for_signal(demo: Demo) -> None:
         sys.stdout.write(f"{demo.uri}\n")
         sys.stdout.flush()
         looks_down = 0
-        while not asked_to_end.wait(_SECONDS_BETWEEN_LOOKS):
+        while not select.select([reader], [], [], _SECONDS_BETWEEN_LOOKS)[0]:
             # Whoever tries what a restart does to pgtop starts the server from outside.
             looks_down = 0 if demo.server.is_up else looks_down + 1
             if looks_down > _LOOKS_FOR_A_RESTART:
@@ -179,3 +180,5 @@ def wait_for_signal(demo: Demo) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)

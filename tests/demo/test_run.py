@@ -26,6 +26,27 @@ SELECT json_object_agg(application_name, n) FROM (
     WHERE backend_type = 'client backend' GROUP BY application_name) counted
 """
 
+SIGNAL_AT_EACH_MOMENT = """
+import signal, sys
+from pgtop.demo.run import running_demo, wait_for_signal
+
+def wait(demo, moment):
+    steps = []
+    def step(frame, event, called):
+        if steps or getattr(called, "__name__", "") == "flush":
+            steps.append(event)
+        if len(steps) == moment:
+            signal.raise_signal(signal.SIGTERM)
+    sys.setprofile(step)
+    wait_for_signal(demo)
+    sys.setprofile(None)
+
+with running_demo(max_connections=30, leak_every_seconds=10) as demo:
+    for moment in range(1, 11):
+        wait(demo, moment)
+"""
+"""Waits once for each of the first steps of the wait, and is sent the signal at that step."""
+
 
 @pytest.fixture(scope="module")
 def demo() -> Iterator[Demo]:
@@ -197,6 +218,12 @@ def test_without_a_dashboard_it_prints_its_uri_and_ends_clean_by_a_signal(number
         running.process.send_signal(number)
         assert running.process.wait(60) == 0
         wait_until_no_trace(directory)
+
+
+def test_a_signal_at_any_moment_of_the_wait_ends_it() -> None:
+    """One that comes while the wait takes a lock must find a handler that needs none."""
+    with program(SIGNAL_AT_EACH_MOMENT, PGTOP_PG_BIN=str(default_binaries())) as running:
+        assert running.process.wait(30) == 0
 
 
 def test_an_ignored_hangup_stays_ignored() -> None:
