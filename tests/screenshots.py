@@ -137,7 +137,7 @@ async def tell_of_no_slot(photographer: Photographer, pilot: Pilot[None]) -> Non
         raise RuntimeError(f"{dashboard} is not the dashboard")
 
     def seen() -> bool:
-        outage, plan = dashboard.seen.outage, dashboard.host_watch and dashboard.host_watch.plan()
+        outage, plan = dashboard.state.outage, dashboard.host_watch and dashboard.host_watch.plan()
         return bool(outage and outage.tries >= TRIES_WANTED and plan and len(plan.victims) >= ENDED_WANTED)
 
     await photographer.until(seen, "a plan for the full server")

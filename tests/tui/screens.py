@@ -11,6 +11,7 @@ import msgspec
 from textual.pilot import Pilot
 
 from pgtop.audit.log import AuditLog
+from pgtop.core.activity import Snapshot
 from pgtop.demo.server import ThrowawayServer
 from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
@@ -44,6 +45,11 @@ class Driven:
         screen = self.app.screen_stack[0]
         assert isinstance(screen, DashboardScreen)
         return screen
+
+    @property
+    def shown(self) -> Snapshot | None:
+        """The snapshot on the screen."""
+        return self.dashboard.state.shown
 
     @property
     def backends(self) -> SessionsTable:

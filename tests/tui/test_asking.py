@@ -18,7 +18,7 @@ SELDOM = 3_600.0
 @contextmanager
 def silent_seat(driven: Driven) -> Iterator[None]:
     """The seat's backend answers nothing meanwhile."""
-    pid = driven.dashboard._poller.probe.seat.own_pid
+    pid = driven.dashboard.poller.probe.seat.own_pid
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -27,7 +27,7 @@ def silent_seat(driven: Driven) -> Iterator[None]:
 
 
 async def assert_seat_is_kept(driven: Driven, own_pid: int) -> None:
-    seat = driven.dashboard._poller.probe.seat
+    seat = driven.dashboard.poller.probe.seat
     await wait_until(lambda: not seat._lock.locked())
     assert seat.is_held
     assert seat.own_pid == own_pid
@@ -38,7 +38,7 @@ async def test_a_detail_closed_before_its_answer_does_not_cost_the_seat(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with session(server), dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
-        seat = driven.dashboard._poller.probe.seat
+        seat = driven.dashboard.poller.probe.seat
         own_pid = seat.own_pid
         with silent_seat(driven):
             await driven.press("enter")
@@ -53,7 +53,7 @@ async def test_a_dialog_can_be_left_while_another_plan_is_asked_for(
 ) -> None:
     """And an answer that comes after it is left does no harm."""
     async with session(server), dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
-        seat = driven.dashboard._poller.probe.seat
+        seat = driven.dashboard.poller.probe.seat
         own_pid = seat.own_pid
         await driven.press("S")
         await driven.dialog()

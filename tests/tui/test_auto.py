@@ -61,7 +61,7 @@ async def stale_now(driven: Driven, number: int) -> None:
     """Waits until so many sessions are idle for long enough."""
 
     def are() -> bool:
-        seen = driven.dashboard.seen.snapshot
+        seen = driven.dashboard.state.snapshot
         return seen is not None and stale(seen) >= number
 
     await wait_until(are, 15, f"no {number} stale sessions")
@@ -93,7 +93,7 @@ async def test_a_says_what_it_will_do_before_it_does_anything(small: ThrowawaySe
         await driven.shows("Above 50%", "for more than 1s", "at most every 1h 00m", "7 sessions", "Patroni*")
         await driven.press("n")
         await wait_until(lambda: driven.app.screen is driven.dashboard)
-        assert not driven.dashboard._auto.is_on
+        assert not driven.dashboard.automatic.is_on
         assert not driven.audit.exists()
 
 
@@ -111,7 +111,7 @@ async def test_a_yes_before_the_question_was_seen_is_dropped(
         await driven.press("y", "tab", "enter")
         await driven.pilot.click("#confirm")
         assert driven.app.screen is dialog
-        assert not driven.dashboard._auto.is_on
+        assert not driven.dashboard.automatic.is_on
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (80, 12), (40, 9), (10, 3)])
@@ -171,9 +171,9 @@ async def test_over_the_line_it_counts_down_to_the_next_sweep(small: ThrowawaySe
             await driven.shows("auto ended 12 sessions")
         async with sessions(small, 12, application_name="leak"):
             await driven.shows("over the 50% line, next sweep in ")
-            first = driven.dashboard._auto.standing(False).seconds_to_sweep
+            first = driven.dashboard.automatic.standing(False).seconds_to_sweep
             assert 0 < first <= 40
-            await wait_until(lambda: driven.dashboard._auto.standing(False).seconds_to_sweep < first)
+            await wait_until(lambda: driven.dashboard.automatic.standing(False).seconds_to_sweep < first)
             assert {line["event"] for line in driven.audited()} == {"attempt", "outcome"}
             assert len(driven.audited()) == 24
 
@@ -184,7 +184,7 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
     """Without a question, and without a poll; from then on nobody is ended."""
     async with dashboard(small, tmp_path / "a", interval_seconds=3600.0, **REAPING) as driven:
         await turned_on(driven)
-        own = driven.dashboard._poller.probe.seat.own_pid
+        own = driven.dashboard.poller.probe.seat.own_pid
 
         async def held(pids: list[int]) -> bool:
             return await holders(small) == pids
@@ -195,11 +195,11 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
         await driven.shows("automatic reaping is off")
         assert "AUTO on" not in driven.text
         await wait_until(lambda: held([]))
-        driven.dashboard._poller.interval_seconds = 0.2
+        driven.dashboard.poller.interval_seconds = 0.2
         async with sessions(small, 12, application_name="leak"):
             await stale_now(driven, 12)
-            shown = driven.dashboard.shown
-            await wait_until(lambda: driven.dashboard.shown is not shown)
+            shown = driven.shown
+            await wait_until(lambda: driven.shown is not shown)
             assert not driven.audit.exists()
 
 
@@ -214,7 +214,7 @@ async def test_where_another_reaps_already_a_says_so(
         await driven.press("A")
         await driven.shows(f"{said} reaps already")
         assert driven.app.screen is driven.dashboard
-        assert not driven.dashboard._auto.is_on
+        assert not driven.dashboard.automatic.is_on
 
 
 async def test_another_that_begins_while_the_question_is_open_is_not_doubled(
@@ -225,7 +225,7 @@ async def test_another_that_begins_while_the_question_is_open_is_not_doubled(
         async with reaping_already(small, "pgtop daemon@host-a"):
             await driven.press("y")
             await driven.shows("daemon on host-a reaps already")
-        assert not driven.dashboard._auto.is_on
+        assert not driven.dashboard.automatic.is_on
 
 
 async def test_an_older_one_reaps_and_this_one_stands_by(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ async def test_an_older_one_reaps_and_this_one_stands_by(small: ThrowawayServer,
     ):
         await hold_key(older)
         await stale_now(driven, 12)
-        driven.dashboard._auto.is_on = True
+        driven.dashboard.automatic.is_on = True
         await driven.shows("standing by, daemon on host-a reaps")
         assert not driven.audit.exists()
         await older.execute("SELECT pg_advisory_unlock_all()")
@@ -252,7 +252,7 @@ async def test_it_goes_on_by_itself_after_an_outage(server_factory: ServerFactor
         await driven.shows("✗", "AUTO on · no answer")
         server.start()
         async with sessions(server, 12, application_name="leak"):
-            await wait_until(lambda: driven.dashboard.seen.outage is None, 30)
+            await wait_until(lambda: driven.dashboard.state.outage is None, 30)
             await driven.shows("auto ended")
 
 
@@ -281,7 +281,7 @@ async def test_no_turn_begins_while_a_persons_plan_is_open(small: ThrowawayServe
 async def test_two_runs_are_never_at_once(small: ThrowawayServer, tmp_path: Path) -> None:
     """A person's yes while a sweep goes on waits for its end."""
     async with sessions(small, 12) as some, dashboard(small, tmp_path / "a", **REAPING) as driven:
-        plan_actions = driven.dashboard._plan_actions
+        plan_actions = driven.dashboard.plan_actions
         await wait_until(lambda: some[0].get_server_pid() in driven.listed)
         async with plan_actions.one_run:
             await driven.select(some[0].get_server_pid())
@@ -303,7 +303,7 @@ async def test_what_cannot_be_remembered_is_not_done_and_said(small: ThrowawaySe
         await stale_now(driven, 12)
         await turned_on(driven)
         await driven.shows("nobody is ended · again in ", "audit log")
-        auto = driven.dashboard._auto
+        auto = driven.dashboard.automatic
         last = auto._turn
         await wait_until(lambda: auto._turn is not last)
         assert "audit log" in auto.standing(paused=False).problem
@@ -341,7 +341,7 @@ async def test_quitting_waits_for_what_is_being_ended(small: ThrowawayServer, tm
                 os.kill(pid, signal.SIGCONT)
         lines = driven.audited()
         assert [line["event"] for line in lines] == ["attempt"] * 12 + ["outcome"] * 12
-        await driven.dashboard._poller.probe.seat.release()
+        await driven.dashboard.poller.probe.seat.release()
         assert await holders(small) == []
 
 
@@ -349,7 +349,7 @@ async def test_quitting_does_not_wait_for_a_silent_server(small: ThrowawayServer
     """A turn that has ended nobody yet is broken off."""
     async with dashboard(small, tmp_path / "a", **REAPING) as driven:
         await turned_on(driven)
-        auto = driven.dashboard._auto
+        auto = driven.dashboard.automatic
         block = asyncio.Event()
 
         async def silent() -> Any:
@@ -373,7 +373,7 @@ async def test_a_rest_is_said_with_the_name_of_who_takes_the_room(
         await stale_now(driven, 12)
         await turned_on(driven)
         await driven.shows("auto ended 12 sessions")
-        engine = driven.dashboard._auto.engine
+        engine = driven.dashboard.automatic.engine
         engine.patience = Patience(3, 600.0, time.monotonic() + 570.0, "pool\x1b[2J")
         await driven.shows("rests for 9m", "takes its slots again at once")
         assert "\x1b" not in driven.text

@@ -29,7 +29,7 @@ async def test_a_stall_shorter_than_a_polls_limit_costs_no_seat(
 ) -> None:
     async with relay(server) as way, dashboard_on(way.target(), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.dashboard._poller.probe.seat
+        seat = driven.dashboard.poller.probe.seat
         pid = seat.own_pid
         way.stall()
         await is_late(driven)
@@ -43,7 +43,7 @@ async def is_late(driven: Driven) -> None:
     await driven.shows("does not answer · waiting for it", "no answer, ", " old")
     assert "● live" not in driven.text
     assert driven.backends.has_class("-greyed")
-    assert driven.dashboard._graph.greyed
+    assert driven.dashboard.panels.graph.greyed
     before = driven.backends.sort_column
     await driven.press("s")
     assert driven.backends.sort_column is not before
@@ -105,8 +105,8 @@ async def test_a_name_that_is_not_known_for_a_while(
         async with dashboard_on(target, tmp_path) as driven:
             await is_live(driven)
             known = False
-            shown = driven.dashboard.seen.snapshot
-            await wait_until(lambda: driven.dashboard.seen.snapshot is not shown)
+            shown = driven.dashboard.state.snapshot
+            await wait_until(lambda: driven.dashboard.state.snapshot is not shown)
             await is_live(driven)
             way.switch(server)
             await is_out(driven, 'host name "db.example" is not known', "trying again")
@@ -119,12 +119,12 @@ async def test_no_second_seat_is_left_behind_by_many_outages(server: ThrowawaySe
         for _ in range(5):
             await is_live(driven)
             way.switch(server)
-            seat = driven.dashboard._poller.probe.seat
+            seat = driven.dashboard.poller.probe.seat
             await wait_until(lambda seat=seat: not seat.is_held)
             await is_back(driven, server)
         tasks = len(asyncio.all_tasks())
         way.switch(server)
-        await wait_until(lambda: not driven.dashboard._poller.probe.seat.is_held)
+        await wait_until(lambda: not driven.dashboard.poller.probe.seat.is_held)
         await is_back(driven, server)
         await wait_until(lambda: len(asyncio.all_tasks()) <= tasks + 2)
 
@@ -149,14 +149,14 @@ async def test_after_a_failover_to_another_cluster_nothing_of_the_old_is_left(
         await driven.select(old.get_server_pid())
         await driven.press("enter")
         await wait_until(lambda: isinstance(driven.app.screen, DetailScreen))
-        past = driven.dashboard.seen.history
+        past = driven.dashboard.state.history
         way.switch(other)
         await driven.shows("ANOTHER DATABASE CLUSTER answers at", "and the graph is its own")
         await is_back(driven, other)
         await wait_until(lambda: driven.app.screen is driven.dashboard)
         await wait_until(lambda: new.get_server_pid() in driven.listed)
         assert not driven.backends.tagged
-        assert driven.dashboard.seen.history is not past
+        assert driven.dashboard.state.history is not past
         assert await fetch_value(server, SEATS) == 0
 
 
@@ -186,11 +186,11 @@ async def test_a_failover_within_a_cluster_is_told_from_a_restart(
     second = await asyncio.to_thread(copy_of, first, server_factory)
     async with relay(first) as way, dashboard_on(way.target(), tmp_path) as driven:
         await is_live(driven)
-        past = driven.dashboard.seen.history
+        past = driven.dashboard.state.history
         way.switch(second)
         await wait_until(lambda: "ANOTHER SERVER answers at" in unfolded(driven), 30)
         await is_back(driven, second)
-        assert driven.dashboard.seen.history is past
+        assert driven.dashboard.state.history is past
 
 
 def copy_of(first: ThrowawayServer, server_factory: ServerFactory) -> ThrowawayServer:

@@ -56,9 +56,9 @@ async def test_crash_recovery_after_a_backend_was_killed(
         dashboard_on(target_of(server), tmp_path) as driven,
     ):
         await driven.select(one.get_server_pid())
-        before = driven.dashboard._poller.probe.seat.own_pid
+        before = driven.dashboard.poller.probe.seat.own_pid
         os.kill(one.get_server_pid(), signal.SIGKILL)
-        await wait_until(lambda: driven.dashboard._poller.probe.seat.own_pid != before, 30)
+        await wait_until(lambda: driven.dashboard.poller.probe.seat.own_pid != before, 30)
         await is_back(driven, server)
         await wait_until(lambda: one.get_server_pid() not in driven.listed)
 
@@ -88,7 +88,7 @@ async def test_its_own_backend_is_ended(server: ThrowawayServer, tmp_path: Path)
     """Again and again: each time it takes its seat again, and never a second one."""
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.dashboard._poller.probe.seat
+        seat = driven.dashboard.poller.probe.seat
         for _ in range(3):
             before = seat.own_pid
             assert await fetch_value(server, "SELECT pg_terminate_backend($1)", before)
@@ -100,7 +100,7 @@ async def test_a_backend_that_hangs(server: ThrowawayServer, tmp_path: Path) -> 
     """It is greyed as soon as the answer is late, and live again when the answer comes: on the same seat."""
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.dashboard._poller.probe.seat
+        seat = driven.dashboard.poller.probe.seat
         pid = seat.own_pid
         with stopped(pid):
             await driven.shows("does not answer · waiting for it")
@@ -118,7 +118,7 @@ async def test_a_backend_that_hangs_for_good_is_given_up(server: ThrowawayServer
     """The seat is taken anew; the hanging backend is the server's to end, and no second seat of pgtop's."""
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.dashboard._poller.probe.seat
+        seat = driven.dashboard.poller.probe.seat
         pid = seat.own_pid
         with stopped(pid):
             await wait_until(lambda: seat.is_held and seat.own_pid != pid, 30)
@@ -142,7 +142,7 @@ async def test_a_lock_that_a_poll_waits_for(server: ThrowawayServer, tmp_path: P
 async def _is_out_while_the_roles_are_locked(server: ThrowawayServer, home: Path, said: str) -> None:
     async with session(server) as locking, dashboard_on(target_of(server), home) as driven:
         await is_live(driven)
-        seat = driven.dashboard._poller.probe.seat
+        seat = driven.dashboard.poller.probe.seat
         pid = seat.own_pid
         async with locking.transaction():
             await locking.execute("LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE")
@@ -173,7 +173,7 @@ async def test_the_role_may_not_log_in_any_more(server: ThrowawayServer, tmp_pat
     async with dashboard_on(target_of(server, user=role), tmp_path) as driven:
         await is_live(driven)
         await execute(server, f"ALTER ROLE {role} NOLOGIN")
-        seen = driven.dashboard.seen
+        seen = driven.dashboard.state
         shown = seen.snapshot
         await wait_until(lambda: seen.snapshot is not shown)
         await is_live(driven)
@@ -211,12 +211,12 @@ async def test_the_password_is_changed(server_factory: ServerFactory, tmp_path: 
     async with dashboard_on(target, tmp_path) as driven:
         await is_live(driven)
         await execute(server, f"ALTER ROLE {role} PASSWORD 'new'")
-        shown = driven.dashboard.seen.snapshot
-        await wait_until(lambda: driven.dashboard.seen.snapshot is not shown)
+        shown = driven.dashboard.state.snapshot
+        await wait_until(lambda: driven.dashboard.state.snapshot is not shown)
         await is_live(driven)
         await end_seat(server, role)
         await is_out(driven, f'does not accept the password of "{role}"', "trying again")
-        assert "old" not in driven.dashboard.seen.outage.message  # type: ignore[union-attr]
+        assert "old" not in driven.dashboard.state.outage.message  # type: ignore[union-attr]
         remember("new")
         await is_back(driven, server)
 

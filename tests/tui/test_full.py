@@ -60,11 +60,11 @@ async def test_it_opens_says_what_refuses_it_and_gets_in_when_there_is_room(
         await driven.shows("FULL: no slot is left", "logins refused in", "still trying")
         await driven.shows("reserved"[: size[0]], "F1 help", "q quit")
         assert "K terminate" not in driven.text
-        tries = driven.dashboard.seen.outage
+        tries = driven.dashboard.state.outage
         assert tries is not None
         await wait_until(lambda: counted(driven) > tries.tries + 2, complaint="it does not go on")
         await leave(taken, 1)
-        await wait_until(lambda: driven.dashboard.shown is not None, 15, "it did not get in")
+        await wait_until(lambda: driven.shown is not None, 15, "it did not get in")
         await wait_until(lambda: "no slot is left" not in driven.text, 15, "it still says so")
         await driven.shows("of 3 slots")
         await wait_until(lambda: driven.backends.has_focus, 15, "the list has no focus")
@@ -105,7 +105,7 @@ async def test_two_knocks_are_never_made_at_once(
 
 
 def counted(driven: Driven) -> int:
-    outage = driven.dashboard.seen.outage
+    outage = driven.dashboard.state.outage
     return outage.tries if outage is not None else 0
 
 
@@ -147,7 +147,7 @@ async def test_a_limit_of_ones_own_is_told_apart_from_a_full_server(
         assert "break" not in driven.text
         raised = "ALTER ROLE limited CONNECTION LIMIT 5" if role == "limited" else statement[:-1] + "-1"
         await execute(small, raised)
-        await wait_until(lambda: driven.dashboard.shown is not None, 15, "it did not get in")
+        await wait_until(lambda: driven.shown is not None, 15, "it did not get in")
 
 
 async def test_a_seat_that_is_lost_on_a_full_server_leaves_the_last_data_and_the_tries(
@@ -155,7 +155,7 @@ async def test_a_seat_that_is_lost_on_a_full_server_leaves_the_last_data_and_the
 ) -> None:
     async with full(small, 2) as taken, dashboard(small, tmp_path / "a", user="watcher") as driven:
         await driven.shows("of 3 slots")
-        own = driven.dashboard._poller.probe.seat.own_pid
+        own = driven.dashboard.poller.probe.seat.own_pid
         await execute(small, "ALTER ROLE watcher CONNECTION LIMIT 0", f"SELECT pg_terminate_backend({own})")
         await driven.shows("CONNECTION LIMIT is reached", "still trying", "old")
         assert len(driven.listed) >= len(taken)
@@ -184,7 +184,7 @@ async def test_the_head_says_that_the_rescue_role_has_the_seat_and_so_does_the_a
 
 
 def shown(driven: Driven) -> Snapshot:
-    snapshot = driven.dashboard.shown
+    snapshot = driven.shown
     assert snapshot is not None
     return snapshot
 
@@ -192,7 +192,7 @@ def shown(driven: Driven) -> Snapshot:
 async def polled(driven: Driven) -> Snapshot:
     """The next snapshot."""
     before = shown(driven)
-    await wait_until(lambda: driven.dashboard.shown is not before, 15, "no poll")
+    await wait_until(lambda: driven.shown is not before, 15, "no poll")
     return shown(driven)
 
 
@@ -295,7 +295,7 @@ async def test_the_probe_is_quiet_where_the_roles_own_limit_refuses(
         dashboard(small, tmp_path / "a", user="watcher", login_probe_seconds=1.0) as driven,
     ):
         heard: list[Any] = []
-        driven.dashboard._logins._tell = heard.append
+        driven.dashboard.logins._tell = heard.append
         await wait_until(lambda: heard, 15, "it does not knock")
         assert not heard[0].is_known
         assert driven.dashboard.refusing is None

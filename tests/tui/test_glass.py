@@ -167,7 +167,7 @@ async def test_a_tunnel_on_this_host_is_not_the_servers_host(small: ThrowawaySer
             await driven.shows("no slot is left", "on the server's own host: pgtop break-glass")
             host_watch = driven.dashboard.host_watch
             assert host_watch is not None
-            seen = driven.dashboard.seen
+            seen = driven.dashboard.state
             await wait_until(lambda: seen.outage and seen.outage.seconds > 2, 15, "it does not go on")
             assert not host_watch.is_here
             await driven.press("B")

@@ -46,7 +46,7 @@ async def test_a_server_that_does_not_answer_is_not_called_live(
     """And keys go on working meanwhile."""
     async with dashboard(server, tmp_path / "a") as driven:
         await driven.shows("● live")
-        pid = driven.dashboard._poller.probe.seat.own_pid
+        pid = driven.dashboard.poller.probe.seat.own_pid
         os.kill(pid, signal.SIGSTOP)
         try:
             await driven.shows("no answer, ", "s old")
@@ -134,7 +134,7 @@ async def test_a_pause_in_an_outage_is_still_a_pause(server_factory, tmp_path: P
         server.stop()
         await driven.shows("‖ paused", "✗", " old")
         server.start()
-        await wait_until(lambda: driven.dashboard.seen.outage is None, 30)
+        await wait_until(lambda: driven.dashboard.state.outage is None, 30)
         await driven.press("p")
         await driven.shows("● live")
 

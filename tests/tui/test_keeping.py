@@ -59,14 +59,14 @@ async def series_on(server: ThrowawayServer, user: str = "postgres", *, known: b
 
 
 def points(driven: Driven, seconds: int = 10_800) -> list[Point]:
-    history = driven.dashboard.seen.history
+    history = driven.dashboard.state.history
     assert history.latest is not None
     return history.window(seconds, history.latest.at, 200)
 
 
 async def taken_up(driven: Driven) -> list[Point]:
     """Waits until there is more in the graph than this dashboard saw."""
-    history = driven.dashboard.seen.history
+    history = driven.dashboard.state.history
 
     def is_more() -> bool:
         past = history.past()
@@ -92,13 +92,13 @@ async def test_a_restart_shows_the_earlier_curve_and_a_gap(
     async with dashboard(server, audit, history=store) as driven:
         found = await taken_up(driven)
         assert {
-            point.sample.total for point in found if point.at < driven.dashboard.seen.history.began_at
+            point.sample.total for point in found if point.at < driven.dashboard.state.history.began_at
         } == {60}
         assert [point.starts for point in found].count(True) == 2
         first_now = next(point for point in found if point.sample.total < 60)
         assert first_now.starts
         await driven.press(*"]]]]")
-        assert driven.dashboard._graph.window_seconds == 10_800
+        assert driven.dashboard.panels.graph.window_seconds == 10_800
         # Between the lines of 78 and of 50, where this server's few sessions are not.
         between = re.compile(r"80% 78\s[^┄]*[\u2801-\u28ff]{8}.* 50\s", re.DOTALL)
         await wait_until(lambda: between.search(driven.text), 15, "the earlier curve is not drawn")
@@ -110,9 +110,9 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
     """What the first saw until it was closed is in the second's graph, and in its 'since'."""
     async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
         await wait_until(
-            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
+            lambda: driven.dashboard.history_keeper is not None and driven.dashboard.history_keeper._kept
         )
-        history = driven.dashboard.seen.history
+        history = driven.dashboard.state.history
         await wait_until(lambda: len(history) > 6)
         began, last = history.began_at, history.latest
     assert last is not None
@@ -122,7 +122,7 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
     async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
         await taken_up(driven)
         assert [point.starts for point in points(driven, 300)].count(True) == 1
-        await wait_until(lambda: driven.dashboard._over_since == began, 15, "'since' is not the first's")
+        await wait_until(lambda: driven.dashboard.state.over_since == began, 15, "'since' is not the first's")
 
 
 async def test_another_cluster_behind_the_address_shows_no_past(
@@ -134,9 +134,9 @@ async def test_another_cluster_behind_the_address_shows_no_past(
     store.save(other, an_hour_ago(), "begin")
     async with dashboard(server, audit, history=store) as driven:
         await wait_until(
-            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
+            lambda: driven.dashboard.history_keeper is not None and driven.dashboard.history_keeper._kept
         )
-        assert points(driven)[0].at >= driven.dashboard.seen.history.began_at
+        assert points(driven)[0].at >= driven.dashboard.state.history.began_at
     await saved(store, mine)
     kept = store.load(other)
     assert kept is not None
@@ -217,7 +217,7 @@ async def test_a_damaged_file_is_told_once_and_a_new_one_is_kept(
     async with dashboard(server, audit, history=store, size=(80, 24)) as driven:
         await driven.shows("the graph's past is lost", "damaged")
         await driven.press("escape")
-        began = driven.dashboard.seen.history.began_at
+        began = driven.dashboard.state.history.began_at
     past = store.load(await series_on(server))
     assert past is not None
     assert past.unbroken_since == began
@@ -267,11 +267,11 @@ async def test_where_nothing_can_be_written_that_is_told_once_and_all_else_works
     async with dashboard(server, audit, history=store) as driven:
         await driven.shows("the history is not kept", "Not a directory")
         await driven.press("escape")
-        await wait_until(lambda: driven.dashboard.notice is None)
-        seen = driven.dashboard.seen.history
+        await wait_until(lambda: driven.dashboard.notices.current is None)
+        seen = driven.dashboard.state.history
         before = seen.latest
         await wait_until(lambda: seen.latest is not before)
-        kept = driven.dashboard._history_keeper
+        kept = driven.dashboard.history_keeper
         assert kept is not None
         assert kept.notice == ""
         assert kept._is_told
@@ -285,11 +285,11 @@ async def test_a_notice_waits_until_another_is_read(
     async with dashboard(server, audit, history=store) as driven:
         driven.dashboard.say("something else")
         await wait_until(
-            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
+            lambda: driven.dashboard.history_keeper is not None and driven.dashboard.history_keeper._kept
         )
-        kept = driven.dashboard._history_keeper
+        kept = driven.dashboard.history_keeper
         assert kept is not None
-        driven.dashboard._tick()
+        driven.dashboard.tick()
         assert kept.notice
         await driven.shows("something else")
         await driven.press("escape")
@@ -304,7 +304,7 @@ async def test_a_clock_that_was_set_back_while_pgtop_was_closed_is_overcome(
     store.save(series, an_hour_ago(seconds=-86_400.0), "begin")
     async with dashboard(server, audit, history=store) as driven:
         await wait_until(
-            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
+            lambda: driven.dashboard.history_keeper is not None and driven.dashboard.history_keeper._kept
         )
         assert max(point.sample.total for point in points(driven)) < 60
     past = store.load(series)
@@ -334,10 +334,10 @@ async def test_a_disk_that_hangs_holds_up_neither_the_screen_nor_the_end(
     try:
         async with dashboard(server, audit, history=hung) as driven:
             await wait_until(hung.asked.is_set)
-            before = driven.dashboard.seen.history.latest
-            await wait_until(lambda: driven.dashboard.seen.history.latest is not before)
+            before = driven.dashboard.state.history.latest
+            await wait_until(lambda: driven.dashboard.state.history.latest is not before)
             await driven.press("p")
-            assert driven.dashboard.paused
+            assert driven.dashboard.state.paused
         # The end came although the disk still hangs.
         assert not hung.released.is_set()
         assert all(each.daemon for each in threading.enumerate() if each.name == "history")

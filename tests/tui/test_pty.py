@@ -129,7 +129,7 @@ def fails(self):
     statement = "SELECT secret"
     raise RuntimeError("out of order\\x1b[2J")
 
-DashboardScreen._tick = fails
+DashboardScreen.tick = fails
 sys.argv = ["pgtop", {server.uri()!r}]
 main()
 """

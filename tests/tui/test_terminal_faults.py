@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui.view import LATE_SECONDS
+from pgtop.tui.state.dashboard_state import LATE_SECONDS
 from tests.postgres.targets import stopped
 from tests.servers import fetch_value, wait_until, wait_until_sync
 from tests.tui.terminals import (

@@ -9,7 +9,7 @@ from pgtop.core.alerts import Alert
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.lines.big_digits import big, digits
 from pgtop.tui.screens.plan_dialog import PlanDialog
-from pgtop.tui.walling import NOTE_SECONDS
+from pgtop.tui.state.notice_board import WALL_NOTE_SECONDS
 from pgtop.tui.widgets.connection_graph import WINDOWS
 from tests.conftest import ServerFactory
 from tests.filling import SMALL, full
@@ -58,7 +58,7 @@ async def test_the_figures_and_the_state_grow_with_the_terminal(
         sessions(server, 13, application_name="leaky-worker"),
         dashboard(server, tmp_path / "a", size=size, wall=True) as driven,
     ):
-        await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 14)
+        await wait_until(lambda: driven.shown and driven.shown.counts.total == 14)
         await driven.pilot.pause()
         text = bare(driven)
         for rows in SIZES[size]:
@@ -77,7 +77,7 @@ async def test_a_tiny_terminal_has_the_figures_and_the_word_first(
         sessions(server, 16, application_name="leaky-worker"),
         dashboard(server, tmp_path / "a", size=size, wall=True) as driven,
     ):
-        await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 17)
+        await wait_until(lambda: driven.shown and driven.shown.counts.total == 17)
         await driven.pilot.pause()
         if size[0] >= 12:
             assert "17 of 17" in bare(driven)
@@ -122,11 +122,11 @@ async def test_a_note_that_nobody_clears_leaves_the_wall_by_itself(
 ) -> None:
     async with dashboard(server, tmp_path / "a", wall=True) as driven:
         driven.dashboard.say("the server restarted")
-        driven.dashboard.said_at -= NOTE_SECONDS
+        driven.dashboard.notices.posted_at -= WALL_NOTE_SECONDS
         await wait_until(lambda: "the server restarted" not in bare(driven))
         driven.dashboard.say("what needs somebody", "alarm")
-        driven.dashboard.said_at -= NOTE_SECONDS
-        driven.dashboard._tick()
+        driven.dashboard.notices.posted_at -= WALL_NOTE_SECONDS
+        driven.dashboard.tick()
         await driven.pilot.pause()
         assert "what needs somebody" in bare(driven)
 
@@ -134,20 +134,20 @@ async def test_a_note_that_nobody_clears_leaves_the_wall_by_itself(
 async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactory, tmp_path: Path) -> None:
     server = server_factory(TWENTY)
     async with session(server), dashboard(server, tmp_path / "a", wall=True, theme="light") as driven:
-        await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 2)
+        await wait_until(lambda: driven.shown and driven.shown.counts.total == 2)
 
         def colours(name: str = "figures", y: int = 2) -> set[str]:
             lines = driven.dashboard.query_one(f"#{name}").render_line(y)
             return {str(each.style.color) for each in lines if each.text.strip() and each.style}
 
         live, held = colours(), colours("top", 1)
-        with stopped(driven.dashboard._poller.probe.seat.own_pid):
+        with stopped(driven.dashboard.poller.probe.seat.own_pid):
             await driven.shows("no answer yet")
             assert live.isdisjoint(colours())
             assert held.isdisjoint(colours("top", 1))
         await wait_until(lambda: (colours(), colours("top", 1)) == (live, held))
         server.stop()
-        await wait_until(lambda: driven.dashboard.seen.outage)
+        await wait_until(lambda: driven.dashboard.state.outage)
         await driven.shows("figures 2s old")
         assert live.isdisjoint(colours())
         assert held.isdisjoint(colours("top", 1))
@@ -189,10 +189,10 @@ async def test_a_key_that_means_a_session_leads_to_the_list_and_does_no_more(
         assert not driven.dashboard.wall
         assert not driven.backends.tagged
         assert (driven.backends.sort_column, driven.backends.sort_reversed) == (column, reverse)
-        assert not driven.dashboard._plan_actions.is_busy
+        assert not driven.dashboard.plan_actions.is_busy
         assert not driven.audit.exists()
         await driven.press("w")
-        assert driven.dashboard.notice is None, "there is no list on the wall"
+        assert driven.dashboard.notices.current is None, "there is no list on the wall"
 
 
 async def test_enter_and_arrows_reach_no_row_behind_the_wall(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ async def test_the_sweep_is_asked_for_over_the_wall_and_says_what_became_of_it(
         sessions(server, 3, application_name="web"),
         dashboard(server, tmp_path / "a", wall=True) as driven,
     ):
-        await wait_until(lambda: driven.dashboard.shown and stale(driven.dashboard.shown) >= 3)
+        await wait_until(lambda: driven.shown and stale(driven.shown) >= 3)
         await driven.press("S")
         dialog = await driven.dialog()
         assert isinstance(dialog, PlanDialog)
@@ -225,7 +225,7 @@ async def test_the_sweep_is_asked_for_over_the_wall_and_says_what_became_of_it(
         await driven.shows("ended 3 sessions", "w the tables")
         assert driven.dashboard.wall
         await driven.press("escape")
-        await wait_until(lambda: driven.dashboard.notice is None)
+        await wait_until(lambda: driven.dashboard.notices.current is None)
 
 
 async def test_read_only_shows_no_key_that_acts_and_leads_nowhere_by_one(
@@ -239,7 +239,7 @@ async def test_read_only_shows_no_key_that_acts_and_leads_nowhere_by_one(
             await driven.pilot.pause()
             assert driven.app.screen is driven.dashboard
             assert driven.dashboard.wall
-            assert driven.dashboard.notice is None
+            assert driven.dashboard.notices.current is None
 
 
 async def test_while_no_seat_can_be_had_the_wall_says_so(
@@ -264,12 +264,12 @@ async def test_the_graph_reaches_back_as_far_as_anything_is_known_until_a_window
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(server, tmp_path / "a") as driven:
-        graph = driven.dashboard._graph
+        graph = driven.dashboard.panels.graph
         await driven.press("right_square_bracket")
         assert graph.window_seconds == WINDOWS[1]
         await driven.press("w")
         assert graph.window_seconds == WINDOWS[0]
-        driven.dashboard._history.span_seconds = lambda _: 7_000.0  # type: ignore[method-assign]
+        driven.dashboard.state.shown_history.span_seconds = lambda _: 7_000.0  # type: ignore[method-assign]
         await wait_until(lambda: graph.window_seconds == 10_800)
         await driven.press("left_square_bracket")
         assert graph.window_seconds == 3_600
