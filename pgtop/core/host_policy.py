@@ -49,7 +49,7 @@ class Ask(msgspec.Struct, frozen=True):
     watched_seconds: float = 3.0
     """The seconds that sessions over Unix sockets must be watched if `older_than_seconds` is None."""
     stalled_logins_seconds: float | None = None
-    """The age of a login above which it is stalled, in a plan for stalled logins; None in one for sessions."""
+    """The age above which a login is stalled, in a plan for stalled logins; None in a plan for sessions."""
 
     def least_seconds(self, backend: Backend, policy: ReapPolicy) -> float:
         """Return the seconds that this backend must have been idle."""
