@@ -28,7 +28,7 @@ class ServerReport(msgspec.Struct, frozen=True):
     slots: int
     in_recovery: bool
     system_identifier: str | UnsetType
-    """A string, since the number is too large for JSON numbers; left out if the role may not read it."""
+    """A string, since a JSON number may not hold it exactly; left out if the role may not read it."""
 
 
 class ApplicationReport(msgspec.Struct, frozen=True):
