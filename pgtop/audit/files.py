@@ -133,7 +133,7 @@ def reading(
 
 
 def exists(path: Path) -> bool:
-    """True where the log, or a rotated file of it, is there. Raises OSError where that cannot be seen."""
+    """Return whether the log or a rotated file of it exists. It raises OSError if that cannot be seen."""
     try:
         with place_of(path, to_read=True, owner=_owner(path)) as place:
             return place.is_descriptor or place.status is not None or _highest(place) > 0
@@ -142,7 +142,7 @@ def exists(path: Path) -> bool:
 
 
 def _owner(path: Path) -> int | None:
-    """Whose the log's directory is; None where it is a link, which may be somebody else's."""
+    """Return the owner of the log's directory; None if it is a link, which may be somebody else's."""
     try:
         status = path.parent.lstat()
     except OSError:

@@ -30,7 +30,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
     line: AuditLine
     """Its attempt; its outcome where the attempt's line is lost."""
     at: datetime
-    """When, by the clock of the host that pgtop ran on."""
+    """The time of the line, by the clock of the host that pgtop ran on."""
     outcome: str | None
     """None where none was written: pgtop was killed in between, could not write, or is at it still."""
     detail: str | None

@@ -48,7 +48,7 @@ class Figures:
         self.snapshot: Snapshot | None = None
         """The last poll; None while polls fail."""
         self.polled_at = 0.0
-        """When it came, by the monotonic clock."""
+        """The time of the last poll, in seconds by the monotonic clock."""
         self.fresh_seconds = 30.0
         """Seconds for which a poll counts as new."""
         self.is_leader = False

@@ -68,7 +68,7 @@ class Termination(Protocol):
         """
 
     async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
-        """Which of the signalled ones are not done with yet. Raises PgtopError where nobody knows."""
+        """Return the victims whose signal has not taken effect yet. Raise PgtopError if that is unknown."""
 
 
 class Terminator(Protocol):
@@ -125,7 +125,7 @@ class Reaper:
         read_only: bool = False,
     ) -> None:
         self.read_only = read_only
-        """If True, it plans and does not run: the last guard, whatever an interface lets through."""
+        """True to make plans and never run them: the last guard, whatever an interface lets through."""
         self._terminator = terminator
         self._audit = audit
         self._face = face

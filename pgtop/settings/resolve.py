@@ -1,4 +1,4 @@
-"""From what was given on a command line to settings in force, a target."""
+"""The settings in force and the target, from the command line, the environment and the file."""
 
 import os
 from typing import TYPE_CHECKING, Final
@@ -16,29 +16,33 @@ if TYPE_CHECKING:
 
 
 _FILE_WINS: Final = ("read_only", "hide_queries")
-"""What is true in the file stays so: it guards a server against whoever opens it in a hurry."""
+"""The settings that flags and variables cannot turn off if the file has them on.
+
+They protect a server from anyone who opens it in a hurry.
+"""
 
 
 def config_of(context: click.Context) -> Config:
-    """The settings in force: the file is read again each time. Raises UsageError."""
+    """Return the settings in force. The file is read again at each call. It raises UsageError."""
     return in_force(given_of(context, file_of(context)))
 
 
 def refuse_read_only(config: Config) -> None:
-    """Raises ReadOnlyError where nothing may be ended."""
+    """Raise ReadOnlyError if the configuration is read-only."""
     if config.read_only:
         raise ReadOnlyError
 
 
 def file_of(context: click.Context) -> ConfigFile:
-    """The configuration file. Raises UsageError."""
+    """Return the configuration file. It raises UsageError."""
     return read_config_file(context.params["config"])
 
 
 def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
-    """What was given in place of the defaults, by field; what _FILE_WINS in the file beats flag and variable.
+    """Return the values given in place of the defaults, by field of Config.
 
-    Raises UsageError for a server that the file does not name.
+    Settings in _FILE_WINS that are true in the file take precedence over flags and variables. It raises
+    UsageError for a server that the file does not name.
     """
     own_defaults: dict[str, Given] = {}
     typed: dict[str, Given] = {}
@@ -57,9 +61,9 @@ def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
 
 
 def _without_history(context: click.Context) -> dict[str, Given]:
-    """What --no-history sets: nothing where --history is a flag and it is a variable.
+    """Return the setting of --no-history; nothing if a --history flag overrides its variable.
 
-    Raises UsageError where both are flags, or variables.
+    It raises UsageError if both are flags, or both are variables.
     """
     without: Given | None = context.params[NO_HISTORY]
     if without is None or without.value is not False:
@@ -71,7 +75,7 @@ def _without_history(context: click.Context) -> dict[str, Given]:
 
 
 def _server_name(context: click.Context) -> str | None:
-    """The name behind the `@`, where CONNINFO names a server of the file."""
+    """Return the name after the `@` if CONNINFO names a server of the file; else None."""
     conninfo = context.params.get("conninfo")
     return conninfo[1:] if conninfo and conninfo.startswith("@") else None
 
@@ -83,15 +87,15 @@ _LIBPQ: Final = (
     ("dbname", "dbname", "PGDATABASE"),
     ("service", "service", "PGSERVICE"),
 )
-"""libpq's parameters, the options that set them, and libpq's variables for them."""
+"""The parameters of libpq, each with the option that sets it and with libpq's variable for it."""
 
 
 def target_of(context: click.Context) -> "Target":
-    """Where to connect, with the rescue role where one is given.
+    """Return the target to connect to, with the rescue role if one is given.
 
-    A PGTOP_ variable beats libpq's own, and whatever is typed beats both.
+    A PGTOP_ variable takes precedence over libpq's own, and the command line over both.
 
-    Raises UsageError.
+    It raises UsageError.
     """
     from pgtop.postgres.conninfo.resolve import resolve
 

@@ -1,4 +1,4 @@
-"""What `pgtop break-glass` found, plans and did, as a table for people."""
+"""The output of `pgtop break-glass`: the server, the plan and the outcomes."""
 
 import os
 from typing import Final
@@ -15,11 +15,11 @@ from pgtop.reaping.report import Answer
 from pgtop.reaping.wording import by_user_and_database, headline, outcome_sentence, spared_sentence
 
 _NOT_LISTED: Final = frozenset({SparedFor.ENOUGH, SparedFor.BEYOND_COUNT, SparedFor.BEYOND_MOST})
-"""Counted only: hundreds of them would push the plan off the screen that the question stands on."""
+"""Reasons whose sessions are only counted: hundreds of rows would push the plan off the screen."""
 
 
 def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
-    """What runs here, who is still connecting, and the plan, in lines of at most `width` cells."""
+    """Return the server, the clients still connecting and the plan, in lines of at most `width` cells."""
     view, plan = prepared.view, prepared.plan
     what = headline(plan)
     lines = [*_server(prepared), _standing(view), *_connecting(view, width)]
@@ -39,7 +39,7 @@ def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
 
 
 def render_answer(prepared: Prepared, answer: Answer, width: int) -> str:
-    """What became of the victims."""
+    """Return the outcomes of the victims; "" if there is no report."""
     report = answer.report
     if report is None:
         return ""
@@ -74,7 +74,7 @@ def _standing(view: HostView) -> str:
 
 
 def _connecting(view: HostView, width: int) -> list[str]:
-    """The clients that are not let in yet, and whether they hold slots."""
+    """Return the clients that are still connecting, with the number of slots that they hold."""
     clients, now = view.connecting, view.snapshot.taken_at
     if not clients:
         return []
@@ -131,5 +131,5 @@ def _sessions(
 
 
 def _database(backend: Backend) -> str:
-    """The database; where it cannot be told from the user, the user's column has both."""
+    """Return the database; `?` if it cannot be told from the user: the user's column then has both."""
     return "?" if backend.readings else label(backend.datname, NO_DATABASE)

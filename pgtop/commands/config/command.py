@@ -1,4 +1,4 @@
-"""The command `pgtop config`: its options, and what it prints."""
+"""The command `pgtop config`: its options and its output."""
 
 from typing import Any, Final
 

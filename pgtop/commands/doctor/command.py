@@ -1,4 +1,4 @@
-"""The command `pgtop doctor`: its options, and what it prints."""
+"""The command `pgtop doctor`: its options and its output."""
 
 from typing import Any, Final
 

@@ -1,4 +1,4 @@
-"""The command `pgtop reap`, once or as a daemon: its options, and what it prints."""
+"""The command `pgtop reap`, once or as a daemon: its options and its output."""
 
 import sys
 from typing import TYPE_CHECKING, Any, Final

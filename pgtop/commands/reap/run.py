@@ -1,4 +1,4 @@
-"""The face of `pgtop reap`: one plan over one poll, carried out or only shown."""
+"""The face of `pgtop reap`: one plan from one poll, carried out or only shown."""
 
 import os
 from collections.abc import Callable
@@ -28,12 +28,12 @@ async def reap(
     always: bool,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Answer:
-    """Makes the plan that the usage asks for, and carries it out unless `dry_run`.
+    """Make the plan that the usage asks for, and carry it out unless `dry_run`.
 
-    `tell` hears what is to be known before there is an answer.
+    `tell` receives messages that cannot wait for the answer.
 
-    Raises PgtopError: a ConnectError also where a pooler is in between, a NotPermittedError where states are
-    hidden, an AuditError where the audit log cannot be written; nobody was ended then.
+    It raises PgtopError: ConnectError also for a connection through a pooler, NotPermittedError if states are
+    hidden, AuditError if the audit log cannot be written. No session was terminated then.
     """
     seat = Seat(target, FACE, hides_queries=config.hide_queries)
     audit = AuditLog.configured(config)
@@ -60,7 +60,7 @@ async def _look(probe: Probe) -> Snapshot:
 
 
 def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:
-    """Raises where what the snapshot shows may not be what is ended."""
+    """Raise PgtopError if the snapshot may not show the sessions that would be terminated."""
     if seat.pooled:
         raise pooler_error(printable(snapshot.server.address))
     if not snapshot.counts.exact:
@@ -68,9 +68,9 @@ def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:
 
 
 async def _usage_after(probe: Probe, report: Report) -> float:
-    """The usage as a poll shows it; as the outcomes tell where there is no connection any more."""
+    """Return the usage that a new poll shows; without a connection, the one that the outcomes imply."""
     try:
         result = await probe.poll() if probe.seat.is_held else None
-    except Exception:  # noqa: BLE001 - the sessions are ended, whatever befalls this look
+    except Exception:  # noqa: BLE001 - the sessions are terminated, even if this poll fails
         result = None
     return result.usage if isinstance(result, Snapshot) else report.usage_after

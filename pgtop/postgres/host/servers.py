@@ -48,7 +48,7 @@ class HostServer(msgspec.Struct, frozen=True):
     pid: int
     """The postmaster's."""
     started_ticks: int
-    """When the postmaster started, since the host did."""
+    """The postmaster's start time, in ticks since the host started."""
     uid: int
     gid: int
     data_dir: str
@@ -79,7 +79,7 @@ class HostServers(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which server is meant; the only one where nothing is said."""
+    """The server that a person wants. With no field set, it is the only one on the host."""
 
     port: int | None = None
     socket_dir: str | None = None
@@ -87,7 +87,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
     @property
     def owner(self) -> int | None:
-        """Whose server is meant, as the data directory or the socket is; None where that is open."""
+        """The owner of the wanted server's data directory or socket; None if neither is given."""
         if self.data_dir is not None:
             return _owner(self.data_dir)
         if self.socket_dir is not None and self.port is not None:
