@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from pgtop.demo.server import Auth, ThrowawayServer
-from tests.clusters import ClusterTemplates, CopiedServer
 from tests.servers import ServerPool, available, default_binaries, wait_until_sync
+from tests.support.clusters import ClusterTemplates, CopiedServer
 
 # pytest-xdist says how large its terminal is, and a program that a test starts on one of its own would
 # believe that.

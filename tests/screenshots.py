@@ -33,8 +33,8 @@ from pgtop.tui.app import FACE, PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.host_watch import HostWatch
-from tests.pictures import BLANK_PICTURE, portable, to_png
 from tests.servers import REPOSITORY, default_binaries, execute, sessions, wait_until
+from tests.support.pictures import BLANK_PICTURE, portable, to_png
 
 PLACE = REPOSITORY / "screenshots"
 LARGE, SMALL = (120, 40), (80, 24)

@@ -209,6 +209,6 @@ async def create_role(
 
 
 if __name__ == "__main__":
-    from tests.fetch import main
+    from tests.support.fetch import main
 
     main()

@@ -16,9 +16,9 @@ from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.login_probe import LoginProbe
 from pgtop.postgres.session.seat import Seat
 from tests.conftest import ServerFactory
-from tests.filling import SMALL, full
-from tests.postgres.targets import seat_on, target_of
 from tests.servers import available, close, execute, wait_until
+from tests.support.filling import SMALL, full
+from tests.support.targets import seat_on, target_of
 
 
 @dataclass

@@ -21,12 +21,12 @@ from pgtop.errors import AuditError, HistoryError, UsageError
 from pgtop.history.store import HistoryStore
 from pgtop.safe_files import UnsafeFileError, check_readable, place_of, read_regular, read_trusted
 from pgtop.settings.file import read_config_file
-from tests.cli.running import assert_one_line, run
-from tests.cli.test_config_file import in_force
-from tests.cli.test_reap import STALE, stale
+from tests.audit.test_log import line, pids
+from tests.commands.test_reap import STALE, stale
+from tests.history.test_store import SERIES, past_of
 from tests.servers import wait_until_sync
-from tests.test_audit import line, pids
-from tests.test_history_store import SERIES, past_of
+from tests.settings.test_file import in_force
+from tests.support.running import assert_one_line, run
 
 OTHER = 65534
 """Another user of the host; its primary group has the same number."""

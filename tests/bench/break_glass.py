@@ -17,9 +17,9 @@ import asyncpg
 
 from pgtop.demo.server import ThrowawayServer
 from tests.bench.sessions import open_sessions
-from tests.cli.running import command, environment
-from tests.hosting import host_server
 from tests.servers import default_binaries
+from tests.support.hosting import host_server
+from tests.support.running import command, environment
 
 ROUNDS = 5
 

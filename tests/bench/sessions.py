@@ -18,7 +18,7 @@ import asyncpg
 from pgtop.core.activity import Snapshot
 from pgtop.demo.server import ThrowawayServer
 from tests.servers import default_binaries
-from tests.tui.screens import dashboard
+from tests.support.dashboards import dashboard
 
 REFRESHES = 15
 INTERVAL_SECONDS = 2.0

@@ -24,7 +24,7 @@ from pgtop.demo.server import ThrowawayServer
 from tests.bench.files import many_files
 from tests.bench.soaked import State
 from tests.servers import default_binaries
-from tests.tui.terminals import Terminal, environment_of
+from tests.support.terminals import Terminal, environment_of
 
 WARM_UP = 0.25
 

@@ -20,8 +20,8 @@ from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.reaping.reaper import Outcome
 from tests.bench.sessions import open_sessions
-from tests.reaping import face_on
 from tests.servers import default_binaries
+from tests.support.reaping import face_on
 
 ROUNDS = 3
 EVERYBODY = ReapPolicy(idle_after_seconds=0.0)

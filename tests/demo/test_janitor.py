@@ -10,7 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.demo.processes import (
+from tests.servers import wait_until_sync
+from tests.support.processes import (
     DEMO,
     SERVER,
     program,
@@ -19,7 +20,6 @@ from tests.demo.processes import (
     traces,
     wait_until_no_trace,
 )
-from tests.servers import wait_until_sync
 
 
 def test_a_killed_starter_leaves_no_process_no_directory_and_no_shared_memory() -> None:

@@ -4,8 +4,8 @@ import asyncpg
 import psutil
 
 from tests.bench.restarts import Server, server_of
-from tests.demo.processes import DEMO, program, wait_until_no_trace
 from tests.servers import default_binaries, wait_until
+from tests.support.processes import DEMO, program, wait_until_no_trace
 
 APPLICATIONS = {"web", "reports", "batch", "leaky-worker"}
 

@@ -17,8 +17,8 @@ import pytest
 from pgtop.demo.run import Demo, check, running_demo
 from pgtop.demo.workload import GONE, Parameters, set_up
 from pgtop.errors import UsageError
-from tests.demo.processes import DEMO, NOBODY, program, python_for, wait_until_no_trace
 from tests.servers import default_binaries, session, wait_until
+from tests.support.processes import DEMO, NOBODY, program, python_for, wait_until_no_trace
 
 COUNT = """
 SELECT json_object_agg(application_name, n) FROM (

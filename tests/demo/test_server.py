@@ -17,7 +17,8 @@ from pgtop.demo import server as server_module
 from pgtop.demo.account import readable_binaries, server_account, temporary_place
 from pgtop.demo.server import PortTakenError, ServerError, ThrowawayServer
 from tests.conftest import ServerFactory
-from tests.demo.processes import (
+from tests.servers import available, default_binaries, fetch_value, session
+from tests.support.processes import (
     NOBODY,
     SERVER,
     program,
@@ -27,7 +28,6 @@ from tests.demo.processes import (
     traces,
     wait_until_no_trace,
 )
-from tests.servers import available, default_binaries, fetch_value, session
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs to be root")
 

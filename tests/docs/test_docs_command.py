@@ -9,7 +9,7 @@ import pytest
 
 from pgtop.commands.docs import FIRST_PAGE, PAGES, page_names
 from pgtop.errors import ExitCode
-from tests.cli.running import assert_one_line, environment, run
+from tests.support.running import assert_one_line, environment, run
 
 
 @pytest.mark.parametrize("page", page_names())

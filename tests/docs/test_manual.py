@@ -38,8 +38,9 @@ from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.widgets.line_table import LineTable
-from tests.cli.running import run
-from tests.docs.pages import (
+from tests.daemon.test_metrics import seen
+from tests.servers import REPOSITORY
+from tests.support.manual_pages import (
     AROUND,
     MANUAL,
     anchors,
@@ -53,8 +54,7 @@ from tests.docs.pages import (
     section,
     unfenced,
 )
-from tests.servers import REPOSITORY
-from tests.test_metrics import seen
+from tests.support.running import run
 
 ALL_PAGES = [*MANUAL, *AROUND]
 PAGE_OF = {"pgtop": "dashboard"} | {name: name for name in COMMANDS}

@@ -14,18 +14,18 @@ class Mutant(NamedTuple):
 
 
 POLICY = ("tests/core/test_policy.py",)
-REAPER = ("tests/core/test_policy.py", "tests/test_reaper.py", "tests/test_outcomes.py")
-AUDIT = ("tests/test_audit.py", "tests/test_reaper.py", "tests/test_outcomes.py")
-LEADERS = ("tests/core/test_leadership.py", "tests/test_autoreaper.py")
+REAPER = ("tests/core/test_policy.py", "tests/reaping/test_reaper.py", "tests/reaping/test_outcomes.py")
+AUDIT = ("tests/audit/test_log.py", "tests/reaping/test_reaper.py", "tests/reaping/test_outcomes.py")
+LEADERS = ("tests/core/test_leadership.py", "tests/reaping/test_automatic.py")
 HOST = (
-    "tests/core/test_title.py",
-    "tests/core/test_break_glass.py",
-    "tests/postgres/test_host.py",
-    "tests/postgres/test_host_names.py",
-    "tests/postgres/test_host_at_work.py",
-    "tests/postgres/test_host_logins.py",
+    "tests/postgres/host/test_titles.py",
+    "tests/core/test_host_policy.py",
+    "tests/postgres/host/test_watcher.py",
+    "tests/postgres/host/test_misleading_names.py",
+    "tests/postgres/host/test_sessions_at_work.py",
+    "tests/postgres/host/test_stalled_logins.py",
 )
-PEERS = ("tests/postgres/test_peers.py",)
+PEERS = ("tests/postgres/session/test_several_servers.py",)
 
 
 MUTANTS = (
@@ -244,7 +244,11 @@ MUTANTS = (
         "pgtop/postgres/terminate.py",
         "if plan.interruptions != self._seat.interruptions:",
         "if False:",
-        ("tests/test_reaper.py", "tests/tui/test_faults_acting.py", "tests/tui/test_faults_server.py"),
+        (
+            "tests/reaping/test_reaper.py",
+            "tests/tui/actions/test_plan_expiry.py",
+            "tests/tui/test_server_faults.py",
+        ),
     ),
     Mutant(
         "pgtop/postgres/terminate.py",
@@ -296,20 +300,20 @@ MUTANTS = (
         "pgtop/core/stalled_logins.py",
         "or sessions / slots >= min(warn_at, 1.0)",
         "",
-        ("tests/core/test_stall.py",),
+        ("tests/core/test_stalled_logins.py",),
     ),
     Mutant(
         "pgtop/core/stalled_logins.py",
         "(refusing is not None and refusing.is_the_servers)",
         "(refusing is not None)",
-        ("tests/core/test_stall.py",),
+        ("tests/core/test_stalled_logins.py",),
     ),
     Mutant("pgtop/core/policy.py", "plan = at_most(plan, 1, SparedFor.STALL)", "pass", POLICY),
     Mutant(
         "pgtop/reaping/automatic.py",
         "if asked.stall is not None and self._stall.is_tried:",
         "if False:",
-        ("tests/test_autoreaper.py", "tests/cli/test_watch_refused.py"),
+        ("tests/reaping/test_automatic.py", "tests/daemon/test_refused_logins.py"),
     ),
     Mutant("pgtop/core/leadership.py", "    if not key.is_shared:", "    if False:", LEADERS),
     Mutant("pgtop/core/leadership.py", "if not (key.may_signal or key.is_same_role):", "if False:", LEADERS),
@@ -347,13 +351,13 @@ MUTANTS = (
         "pgtop/postgres/advisory_key_queries.py",
         "  AND ({_MAY_SIGNAL} OR {_IS_SAME_ROLE})\n",
         "",
-        ("tests/test_reaper.py",),
+        ("tests/reaping/test_reaper.py",),
     ),
     Mutant(
         "pgtop/postgres/advisory_key_queries.py",
         "WHERE pg_catalog.starts_with(a.application_name, 'pgtop '::pg_catalog.text)\n  AND",
         "WHERE",
-        ("tests/test_reaper.py",),
+        ("tests/reaping/test_reaper.py",),
     ),
     Mutant(
         "pgtop/reaping/automatic.py",

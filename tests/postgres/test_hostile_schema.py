@@ -22,12 +22,12 @@ from pgtop.postgres.probe import Probe
 from pgtop.postgres.session import settings
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.session.settings import SETTINGS
-from tests.cli.running import run
 from tests.conftest import ServerFactory
-from tests.pooler import pooler
-from tests.postgres.hostile_schema import SPRUNG, drop, functions_called, hostile_database, looked_up
-from tests.postgres.targets import refusal, target_of
 from tests.servers import Role, execute, fetch_value, session, wait_until
+from tests.support.hostile_schema import SPRUNG, drop, functions_called, hostile_database, looked_up
+from tests.support.pooler import pooler
+from tests.support.running import run
+from tests.support.targets import refusal, target_of
 
 TEXTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": text

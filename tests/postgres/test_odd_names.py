@@ -25,9 +25,9 @@ from pgtop.postgres.probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.automatic import AutomaticReaper
 from tests.conftest import ServerFactory
-from tests.postgres.targets import seat_on, target_of
-from tests.reaping import face_on, found, hold_key
 from tests.servers import close, create_role, execute, session, sessions, wait_until
+from tests.support.reaping import face_on, found, hold_key
+from tests.support.targets import seat_on, target_of
 
 ODD = "convert_from('\\x6dff616c'::bytea, 'SQL_ASCII')"
 """`m`, a byte that is no UTF-8, `al`: as text where the server does not look."""

@@ -19,9 +19,9 @@ from pgtop.postgres.probe import Probe, decode
 from pgtop.postgres.session.seat import Seat
 from pgtop.reaping.reaper import Outcome
 from tests.conftest import ServerFactory
-from tests.postgres.targets import seat_on, stopped, target_of
-from tests.reaping import face_on, found
 from tests.servers import create_role, execute, session, sessions, wait_until
+from tests.support.reaping import face_on, found
+from tests.support.targets import seat_on, stopped, target_of
 
 
 async def seen_by(probe: Probe, *connections: asyncpg.Connection) -> Snapshot:

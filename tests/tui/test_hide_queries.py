@@ -17,10 +17,10 @@ from pgtop.postgres.probe import Probe, is_listen
 from pgtop.settings.config import Config
 from pgtop.tui import app
 from tests.conftest import ServerFactory
-from tests.postgres.targets import seat_on, target_of
 from tests.postgres.test_probe import ENCODINGS, speaking_raw
 from tests.servers import execute, fetch_value, session, wait_until
-from tests.tui.screens import Driven, waiting_dashboard
+from tests.support.dashboards import Driven, waiting_dashboard
+from tests.support.targets import seat_on, target_of
 
 SECRET = "hush-3141"  # noqa: S105 - of a statement
 

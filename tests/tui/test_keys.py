@@ -19,9 +19,9 @@ from pgtop.tui.screens.plan_dialog import PlanDialog, ReportDialog
 from pgtop.tui.widgets.connection_graph import ConnectionGraph
 from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.sessions_table import SessionsTable
-from tests.postgres.targets import seat_on, target_of
 from tests.servers import session, sessions, wait_until
-from tests.tui.screens import Driven, dashboard
+from tests.support.dashboards import Driven, dashboard
+from tests.support.targets import seat_on, target_of
 
 
 async def is_gone(connection: asyncpg.Connection) -> bool:

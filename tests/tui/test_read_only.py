@@ -26,11 +26,11 @@ from pgtop.tui import app
 from pgtop.tui.actions.permitted import ACTING
 from pgtop.tui.state.host_watch import HostWatch
 from tests.conftest import ServerFactory
-from tests.postgres.targets import target_of
-from tests.reaping import face_on
 from tests.servers import fetch_value, session, sessions, wait_until
-from tests.tui.screens import Driven, dashboard
-from tests.tui.test_dialogs import stale
+from tests.support.dashboards import Driven, dashboard
+from tests.support.reaping import face_on
+from tests.support.targets import target_of
+from tests.tui.screens.test_plan_dialog import stale
 
 QUITTING = frozenset({"q", "ctrl+c", "ctrl+q"})
 ALL_KEYS = [

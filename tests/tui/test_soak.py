@@ -14,7 +14,7 @@ from pgtop.demo.server import ThrowawayServer
 from tests.bench.soak import churning
 from tests.bench.soaked import fill, held
 from tests.servers import wait_until
-from tests.tui.screens import Driven, dashboard
+from tests.support.dashboards import Driven, dashboard
 
 SESSIONS = 40
 ROUNDS, POLLS = 8, 60

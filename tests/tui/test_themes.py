@@ -15,11 +15,11 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.settings.config import Config
 from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
 from tests.conftest import ServerFactory
-from tests.filling import SMALL, full
-from tests.postgres.targets import target_of
 from tests.servers import execute, session, sessions, wait_until
-from tests.tui.screens import Driven, dashboard, waiting_dashboard
-from tests.tui.test_dialogs import stale
+from tests.support.dashboards import Driven, dashboard, waiting_dashboard
+from tests.support.filling import SMALL, full
+from tests.support.targets import target_of
+from tests.tui.screens.test_plan_dialog import stale
 from tests.tui.test_wall import TWENTY
 
 pytestmark = pytest.mark.usefixtures("_colour_is_wanted")

@@ -12,11 +12,11 @@ from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.notice_board import WALL_NOTE_SECONDS
 from pgtop.tui.widgets.connection_graph import WINDOWS
 from tests.conftest import ServerFactory
-from tests.filling import SMALL, full
-from tests.postgres.targets import stopped, target_of
 from tests.servers import execute, session, sessions, wait_until
-from tests.tui.screens import Driven, dashboard, waiting_dashboard
-from tests.tui.test_dialogs import stale
+from tests.support.dashboards import Driven, dashboard, waiting_dashboard
+from tests.support.filling import SMALL, full
+from tests.support.targets import stopped, target_of
+from tests.tui.screens.test_plan_dialog import stale
 
 TWENTY = {"max_connections": "20", "superuser_reserved_connections": "3"}
 """Seventeen ordinary slots: over the line from 14 on."""

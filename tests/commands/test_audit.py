@@ -1,0 +1,282 @@
+"""`pgtop audit` as a process: what it tells of what was done, and of a log that is missing or hostile."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pgtop.audit.log import AuditLine, AuditLog, Operator
+from pgtop.demo.server import ThrowawayServer
+from tests.audit.test_log import ROOT, line
+from tests.servers import session, wait_until
+from tests.support.running import assert_one_line, environment, run, start_on_terminal
+from tests.support.targets import stopped
+
+HOSTILE = "\x1b[2J\x9b31m\u202e evil\nname"
+
+
+def attempt(pid: int, age: timedelta = timedelta(), **fields: Any) -> AuditLine:
+    time = (datetime.now(UTC) - age).isoformat()
+    known = {
+        "application_name": "web",
+        "plan": f"p{pid}",
+        "time": time,
+        "operator": Operator("op", "ann", "jump"),
+    }
+    return msgspec.structs.replace(line(pid), **{**known, **fields})
+
+
+def outcome(of: AuditLine, word: str = "terminated", detail: str | None = None) -> AuditLine:
+    return msgspec.structs.replace(of, event="outcome", outcome=word, detail=detail)
+
+
+def written(path: Path, *lines: AuditLine) -> str:
+    AuditLog(path).append(lines)
+    return str(path)
+
+
+def objects(text: str) -> list[dict[str, Any]]:
+    return [json.loads(each) for each in text.splitlines()]
+
+
+def rows(text: str) -> dict[int, str]:
+    """The table's rows by pid."""
+    found = {}
+    for each in text.splitlines():
+        pid = next((word for word in each.split() if word.isdigit()), None)
+        if pid is not None and each[:4].isdigit():
+            found[int(pid)] = each
+    return found
+
+
+def test_people_read_who_was_ended_when_why_and_by_whom(tmp_path: Path) -> None:
+    one, two = attempt(4001, reason="idle for 12m", idle_seconds=740.0), attempt(4002)
+    log = written(tmp_path / "log", one, two, attempt(4003), outcome(one), outcome(two, "changed", "it left"))
+    variables = {"TZ": "XYZ-05:30"}
+    done = run(tmp_path, "audit", "--audit-log", log, variables=variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    local = datetime.fromisoformat(one.time) + timedelta(hours=5, minutes=30)
+    table = rows(done.stdout)
+    assert list(table) == [4001, 4002, 4003]
+    for told in (f"{local:%Y-%m-%d %H:%M:%S}", "ann as op@jump", "web", "12m", "idle for 12m", "terminated"):
+        assert told in table[4001]
+    assert "changed: it left" in table[4002]
+    assert "no outcome written" in table[4003]
+    assert "times in XYZ" in done.stdout
+    assert "\n1 terminated, 1 changed, 1 without an outcome\n" in done.stdout
+
+
+def test_eighty_columns_keep_what_counts(tmp_path: Path) -> None:
+    one = attempt(4001, application_name="a" * 60, usename="u" * 60, reason="r" * 90)
+    written(tmp_path / "log", one, outcome(one, "survived", "d" * 90), attempt(4002))
+    with start_on_terminal(tmp_path, "audit", "--audit-log", "log", columns=80) as (process, ours):
+        shown = b""
+        while chunk := _chunk(ours):
+            shown += chunk
+        assert process.wait(timeout=60) == 0
+    lines = shown.decode().splitlines()
+    assert max(map(len, lines)) <= 80
+    (row,) = (each for each in lines if " 4001 " in each)
+    for told in (one.time[:10], "aaaa", "survived: ddd"):
+        assert told in row
+
+
+def _chunk(descriptor: int) -> bytes:
+    try:
+        return os.read(descriptor, 65_536)
+    except OSError:  # the other end is closed
+        return b""
+
+
+def test_scripts_read_one_object_for_each_victim(tmp_path: Path) -> None:
+    one, two = attempt(1), attempt(2)
+    ended = outcome(one, "denied", "no")
+    log = written(tmp_path / "log", one, two, ended)
+    done = run(tmp_path, "audit", "--json", "--audit-log", log)
+    assert (done.returncode, done.stderr) == (0, "")
+    expected = msgspec.to_builtins(one)
+    del expected["event"]
+    first, second = objects(done.stdout)
+    assert first == {**expected, "outcome": "denied", "detail": "no", "outcome_time": ended.time}
+    assert (second["outcome"], second["detail"], second["outcome_time"]) == (None, None, None)
+
+
+def test_since_and_application_choose(tmp_path: Path) -> None:
+    hour = timedelta(hours=1)
+    log = written(
+        tmp_path / "log",
+        attempt(1, age=3 * hour),
+        attempt(2, age=hour / 2),
+        attempt(3, application_name="Leaky-worker"),
+        attempt(4, application_name=None),
+    )
+
+    def chosen(*options: str) -> list[int]:
+        done = run(tmp_path, "audit", "--json", "--audit-log", log, *options)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [each["pid"] for each in objects(done.stdout)]
+
+    assert chosen() == [1, 2, 3, 4]
+    assert chosen("--since", "1h") == [2, 3, 4]
+    assert chosen("--application", "leaky*") == [3]
+    assert chosen("--application", "WEB", "--since", "1h") == [2]
+    assert chosen("--application", "") == [4]
+    assert chosen("--application", "none") == []
+    done = run(tmp_path, "audit", "--audit-log", log, "--application", "none", "--since", "1h")
+    assert done.stdout.startswith(f"nothing of none was ended in the last 1h 00m, says {log[:20]}")
+    assert_one_line(run(tmp_path, "audit", "--since", "soon"), 2, "--since", "soon")
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_hostile_text_reaches_no_terminal(tmp_path: Path, options: list[str]) -> None:
+    one = attempt(
+        1,
+        application_name=HOSTILE,
+        usename=HOSTILE,
+        datname=HOSTILE,
+        reason=HOSTILE,
+        face=HOSTILE,
+        operator=Operator(HOSTILE, HOSTILE, HOSTILE),
+        query=HOSTILE,
+    )
+    log = tmp_path / f"log{HOSTILE}"
+    written(log, one, outcome(one, HOSTILE, HOSTILE))
+    with log.open("ab") as file:
+        file.write(b"torn")
+    done = run(tmp_path, "audit", *options, "--audit-log", str(log))
+    assert done.returncode == 0
+    assert all(each.isprintable() for each in (done.stdout + done.stderr).split("\n"))
+    assert "evil" in done.stdout
+    if options:
+        assert [each["application_name"] for each in objects(done.stdout)] == [HOSTILE]
+
+
+def test_lines_that_cannot_be_read_are_one_warning_and_no_failure(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.with_name("log.1").write_bytes(b"torn by a crash\n")
+    log.write_bytes(b"x\n" * 4)
+    written(log, attempt(7))
+    for options in ([], ["--json"]):
+        done = run(tmp_path, "audit", "--audit-log", str(log), *options)
+        assert done.returncode == 0
+        where = f"{log}.1 line 1, {log} line 1, {log} line 2 and 2 more"
+        assert done.stderr == f"pgtop: passed over 5 lines of the audit log that cannot be read: {where}\n"
+        assert "7" in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_files_of_others_beside_the_log_are_one_warning_and_no_failure(tmp_path: Path) -> None:
+    place = tmp_path / "shared"
+    place.mkdir()
+    place.chmod(0o1777)
+    log = written(place / "log", attempt(4001))
+    os.chown(written(place / "log.1", attempt(4002)), 64_321, -1)
+    for options in ((), ("--json",)):
+        done = run(tmp_path, "audit", "--audit-log", log, *options)
+        assert done.returncode == 0
+        assert done.stderr.count("passed over 1 file beside the audit log") == 1
+        assert f"{log}.1 of #64321" in done.stderr
+        assert "4001" in done.stdout
+        assert "4002" not in done.stdout
+
+
+def test_without_a_log_nothing_was_ended(tmp_path: Path) -> None:
+    """One plain line for people; nothing on standard output for scripts."""
+    people, scripts = run(tmp_path, "audit"), run(tmp_path, "audit", "--json")
+    assert (people.returncode, people.stderr) == (0, "")
+    assert people.stdout.startswith("nothing was ended: there is no audit log ")
+    assert people.stdout.count("\n") == 1
+    assert (scripts.returncode, scripts.stdout) == (0, "")
+    assert "nothing was ended" in scripts.stderr
+
+
+def test_a_log_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+    assert_one_line(run(tmp_path, "audit", "--audit-log", missing), 2, "no audit log", missing)
+    done = run(tmp_path, "audit", "--json", variables={"PGTOP_AUDIT_LOG": missing})
+    assert_one_line(done, 2, "no audit log", missing)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "pipe", ".", "log/below", "loop"])
+def test_a_log_that_cannot_be_read_is_one_line_with_the_mend(tmp_path: Path, path: str) -> None:
+    """And never hangs, as the reader of a pipe could."""
+    (tmp_path / "log").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    assert_one_line(
+        run(tmp_path, "audit", "--audit-log", path), 2, "cannot read the audit log", "--audit-log"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_log_of_another_user_is_one_line_with_the_mend(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    written(log, attempt(1))
+    log.chmod(0)
+    done = run(tmp_path, "audit", "--audit-log", str(log))
+    assert_one_line(done, 2, "Permission denied", str(log), "the user who wrote it")
+
+
+def test_standard_error_cannot_be_read_back(tmp_path: Path) -> None:
+    assert_one_line(run(tmp_path, "audit", "--audit-log", "-"), 2, "cannot be read back", "--audit-log PATH")
+
+
+REAPER = """
+import asyncio, sys
+from pathlib import Path
+import pgtop.reaping.reaper
+from pgtop.core.activity import BackendId
+from pgtop.core.policy import ReapPolicy
+from pgtop.postgres.conninfo.resolve import resolve
+from tests.support.reaping import face_on
+
+pgtop.reaping.reaper.CONFIRM_SECONDS = 600.0
+
+async def main(uri, pid, log):
+    async with face_on(None, Path(log), target=resolve(uri, {}, {})) as face:
+        snapshot = await face.snapshot()
+        chosen = [each.id for each in snapshot.backends if each.pid == int(pid)]
+        plan = await face.reaper.plan_terminate(snapshot, ReapPolicy(), chosen)
+        await face.reaper.run(plan)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+"""The real reaper on one session, which for once waits long for it to go."""
+
+
+async def test_a_reaper_killed_between_attempt_and_outcome_has_left_the_attempt(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """The victim is stopped, so that the reaper waits for it to go; kill -9 takes the reaper meanwhile."""
+    log = tmp_path / "log"
+    async with session(server, application_name="victim") as one:
+        await one.fetchval("SELECT 1")
+        pid = one.get_server_pid()
+        with stopped(pid):
+            reaper = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                REAPER,
+                server.uri(),
+                str(pid),
+                str(log),
+                cwd=ROOT,
+                env=environment(tmp_path),
+            )
+            try:
+                await wait_until(lambda: log.exists() and log.read_bytes().endswith(b"\n"), limit=30)
+            finally:
+                reaper.kill()
+            assert await reaper.wait() == -signal.SIGKILL
+    done = await asyncio.to_thread(run, tmp_path, "audit", "--audit-log", str(log))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "victim" in rows(done.stdout)[pid]
+    assert "no outcome written" in rows(done.stdout)[pid]
+    assert "\n1 without an outcome\n" in done.stdout

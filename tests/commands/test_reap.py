@@ -1,0 +1,321 @@
+"""`pgtop reap` as a script sees it: what it does, prints and returns, on real servers."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from pgtop.demo.server import ThrowawayServer
+from tests.conftest import ServerFactory
+from tests.servers import create_role, session, sessions, wait_until
+from tests.support.running import assert_one_line, run
+from tests.support.targets import stopped
+
+VICTIM_KEYS = [
+    "pid", "backend_start", "state_change", "application_name", "usename", "datname", "client_addr", "state",
+    "idle_seconds", "reason", "outcome",
+]  # fmt: skip
+STALE = ("--idle-after", "1s", "--emergency-idle-after", "1s")
+
+
+@pytest.fixture
+def small(server_factory: ServerFactory) -> ThrowawayServer:
+    """A server of 20 slots: 16 of them are the line."""
+    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+@asynccontextmanager
+async def stale(
+    server: ThrowawayServer, count: int, **options: Any
+) -> AsyncIterator[list[asyncpg.Connection]]:
+    """So many sessions, idle for longer than a second."""
+    async with sessions(server, count, **options) as opened, session(server) as clock:
+        pids = [each.get_server_pid() for each in opened]
+        enough = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1) AND now() - state_change > '1.1s'"
+
+        async def is_enough() -> bool:
+            return bool(await clock.fetchval(enough, pids) == len(pids))
+
+        await wait_until(is_enough)
+        await clock.close()
+        yield opened
+
+
+async def reap(place: Path, server: ThrowawayServer, *arguments: str, uri: str = "") -> Any:
+    """Runs the command, while this loop keeps its sessions alive."""
+    audit = ("--audit-log", str(place / "audit.jsonl"))
+    return await asyncio.to_thread(run, place, "reap", uri or server.uri(), *audit, *arguments)
+
+
+async def answer(place: Path, server: ThrowawayServer, *arguments: str, uri: str = "") -> dict[str, Any]:
+    """What it prints as JSON; its exit status as `status`."""
+    done = await reap(place, server, "--json", *arguments, uri=uri)
+    assert done.stderr == ""
+    return {**json.loads(done.stdout), "status": done.returncode}
+
+
+def lines(place: Path) -> list[dict[str, Any]]:
+    path = place / "audit.jsonl"
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+async def alive(opened: list[asyncpg.Connection]) -> list[bool]:
+    async def one(connection: asyncpg.Connection) -> bool:
+        try:
+            return await connection.fetchval("SELECT 1") == 1
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            return False
+
+    return [await one(each) for each in opened]
+
+
+async def test_up_to_the_line_it_does_nothing_and_says_so(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Status 0, trigger none, no line in the audit log; 15 and its own are 16 of 20: on the line."""
+    async with stale(small, 15) as opened:
+        told = await answer(tmp_path, small, *STALE)
+        assert told["trigger"] == "none"
+        assert told["usage_before"] == told["usage_after"] == 0.8
+        assert (told["victims"], told["spared"], told["status"]) == ([], [], 0)
+        done = await reap(tmp_path, small, *STALE)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "nothing to do: 16 of 20 slots, 80%, not above the 80% line" in done.stdout
+        assert all(await alive(opened))
+    assert not lines(tmp_path)
+
+
+async def test_above_the_line_it_ends_the_stale(every_server: ThrowawayServer, tmp_path: Path) -> None:
+    """And nobody else; the JSON is that of the contract, on every version."""
+    async with stale(every_server, 4, application_name="leaky") as old, session(every_server) as fresh:
+        await execute_now(fresh)
+        told = await answer(tmp_path, every_server, *STALE, "--warn-at", "0.01", "--application", "leaky")
+        assert list(told) == [
+            "schema", "trigger", "usage_before", "usage_after", "dry_run", "victims", "spared", "status"
+        ]  # fmt: skip
+        assert (told["schema"], told["trigger"], told["dry_run"], told["status"]) == (1, "usage", False, 0)
+        assert [list(victim) for victim in told["victims"]] == [VICTIM_KEYS] * 4
+        assert {victim["pid"] for victim in told["victims"]} == {each.get_server_pid() for each in old}
+        assert {victim["outcome"] for victim in told["victims"]} == {"terminated"}
+        assert all(
+            victim["idle_seconds"] > 1 and "idle for" in victim["reason"] for victim in told["victims"]
+        )
+        assert told["usage_after"] < told["usage_before"]
+        assert await alive(old) == [False] * 4
+        assert await alive([fresh]) == [True]
+    events = [(line["event"], line.get("outcome")) for line in lines(tmp_path)]
+    assert events == [("attempt", None)] * 4 + [("outcome", "terminated")] * 4
+
+
+async def execute_now(connection: asyncpg.Connection) -> None:
+    assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_dry_run_ends_nobody_and_means_the_same_sessions(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """No signal and no line in the audit log; the plan's usage_after, outcome null; then the real run."""
+    async with stale(small, 17) as opened:
+        dry = await answer(tmp_path, small, *STALE, "--dry-run")
+        assert dry["dry_run"] is True
+        assert dry["usage_after"] == pytest.approx(1 / 20)
+        assert {victim["outcome"] for victim in dry["victims"]} == {None}
+        assert not lines(tmp_path)
+        pids = {each.get_server_pid() for each in opened}
+        real = await answer(tmp_path, small, *STALE, "--dry-run")
+        assert {victim["pid"] for victim in dry["victims"]} == {v["pid"] for v in real["victims"]} == pids
+        real = await answer(tmp_path, small, *STALE)
+        assert {victim["pid"] for victim in real["victims"]} == pids
+        assert real["usage_after"] == pytest.approx(1 / 20)
+        assert not any(await alive(opened))
+
+
+async def test_always_sweeps_whatever_the_usage(small: ThrowawayServer, tmp_path: Path) -> None:
+    async with stale(small, 2):
+        told = await answer(tmp_path, small, *STALE, "--always")
+    assert told["trigger"] == "always"
+    assert len(told["victims"]) == 2
+
+
+async def test_on_a_full_server_it_makes_just_enough_room(small: ThrowawayServer, tmp_path: Path) -> None:
+    """The emergency: the longest idle first, until the usage is below the line."""
+    async with stale(small, 10, application_name="older") as older, stale(small, 10) as younger:
+        told = await answer(tmp_path, small, "--idle-after", "300", "--emergency-idle-after", "1s")
+        assert told["trigger"] == "emergency"
+        assert told["usage_before"] == pytest.approx(21 / 20)
+        assert told["usage_after"] == pytest.approx(15 / 20)
+        assert len(told["victims"]) == 6
+        assert {victim["pid"] for victim in told["victims"]} <= {each.get_server_pid() for each in older}
+        assert all(await alive(younger))
+
+
+@pytest.mark.parametrize(
+    ("rules", "ended"),
+    [
+        ((), {"web", "job"}),
+        (("--application", "we?"), {"web"}),
+        (("--application", "x", "--application", "job"), {"job"}),
+        (("--user", "other_*"), set()),
+        (("--user", "postgres", "--database", "post*"), {"web", "job"}),
+        (("--address", "127.0.0.0/8"), {"web", "job"}),
+        (("--address", "local"), set()),
+        (("--protect-application", "WEB"), {"job"}),
+        (("--protect-user", "postgres"), set()),
+        (("--protect-database", "postgres"), set()),
+        (("--protect-address", "127.0.0.1"), set()),
+        (("--max-per-sweep", "1"), {"web"}),
+    ],
+)
+async def test_filters_and_protections(
+    server: ThrowawayServer, tmp_path: Path, rules: tuple[str, ...], ended: set[str]
+) -> None:
+    """Each by its option, on sessions over TCP; the protected are told as spared, the filtered are not."""
+    async with stale(server, 1, application_name="web"), stale(server, 1, application_name="job"):
+        told = await answer(tmp_path, server, *STALE, "--always", "--dry-run", *rules)
+    of_ours = {"web", "job"}
+    assert {victim["application_name"] for victim in told["victims"]} & of_ours == ended
+    spared = {each["application_name"] for each in told["spared"]} & of_ours
+    assert spared == (of_ours - ended if any(r.startswith(("--protect", "--max")) for r in rules) else set())
+    assert all("outcome" not in each for each in told["spared"])
+
+
+async def test_the_protected_unless_asked_for(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Advisory locks, LISTEN, idle in transaction and Patroni: spared with a reason, ended if asked for."""
+    async with AsyncExitStack() as stack:
+        named = [
+            await stack.enter_async_context(session(server, application_name=name))
+            for name in ("holder", "listener", "in_txn", "Patroni x")
+        ]
+        await named[0].execute("SELECT pg_advisory_lock(7)")
+        await named[1].execute("LISTEN jobs")
+        await named[2].execute("BEGIN")
+        await stack.enter_async_context(stale(server, 1, application_name="plain"))
+        arguments = (*STALE, "--always", "--dry-run")
+        told = await answer(tmp_path, server, *arguments)
+        reasons = {each["application_name"]: each["reason"] for each in told["spared"]}
+        assert reasons["holder"] == "holds an advisory lock"
+        assert reasons["listener"] == "was seen with LISTEN"
+        assert reasons["in_txn"].startswith("idle in transaction for")
+        assert reasons["Patroni x"] == "protected by its name: Patroni*"
+        asked = await answer(
+            tmp_path, server, *arguments, "--include-advisory-locks", "--include-listeners",
+            "--include-idle-in-transaction", "1s", "--no-default-protections",
+        )  # fmt: skip
+        ended = {victim["application_name"] for victim in asked["victims"]}
+        assert {"holder", "listener", "in_txn", "Patroni x", "plain"} <= ended
+        older = await answer(tmp_path, server, *arguments, "--include-idle-in-transaction", "1h")
+        assert "in_txn" not in {each["application_name"] for each in older["victims"] + older["spared"]}
+
+
+async def test_a_role_that_may_end_nobody(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Without pg_signal_backend each is denied: status 5 and nobody ended; 6 where its own session went."""
+    monitor = await create_role(small, "monitor")
+    other = await create_role(small)
+    async with stale(small, 2, user=other.name, password=other.password) as opened:
+        told = await answer(tmp_path, small, *STALE, "--always", uri=monitor.uri())
+        assert {victim["outcome"] for victim in told["victims"]} == {"denied"}
+        assert told["status"] == 5
+        async with stale(small, 1, user=monitor.name, password=monitor.password):
+            told = await answer(tmp_path, small, *STALE, "--always", uri=monitor.uri())
+            assert sorted(victim["outcome"] for victim in told["victims"]) == [
+                "denied",
+                "denied",
+                "terminated",
+            ]
+            assert told["status"] == 6
+        assert all(await alive(opened))
+
+
+async def test_superusers_are_spared_by_who_is_none(small: ThrowawayServer, tmp_path: Path) -> None:
+    operator = await create_role(small, "operator")
+    async with stale(small, 1) as opened:
+        told = await answer(tmp_path, small, *STALE, "--always", uri=operator.uri())
+        assert not told["victims"]
+        assert "of a superuser, and pgtop's role is none" in {each["reason"] for each in told["spared"]}
+        assert all(await alive(opened))
+
+
+async def test_a_role_that_does_not_see_states_reaps_nothing(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Status 5 with the GRANT that mends it, also where nothing would be done."""
+    plain = await create_role(small)
+    async with session(small):
+        done = await reap(tmp_path, small, "--always", uri=plain.uri())
+    assert_one_line(done, 5, "hidden from role", f"GRANT pg_monitor TO {plain.name}")
+
+
+async def test_who_does_not_die_is_told(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Survived: status 6."""
+    async with stale(server, 1, application_name="stuck") as opened:
+        with stopped(opened[0].get_server_pid()):
+            told = await answer(tmp_path, server, *STALE, "--always", "--application", "stuck")
+    assert [victim["outcome"] for victim in told["victims"]] == ["survived"]
+    assert told["status"] == 6
+
+
+async def test_without_an_audit_log_nobody_is_ended(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with stale(server, 1, application_name="lucky") as opened:
+        only = ("--always", "--application", "lucky", "--audit-log", str(tmp_path))
+        done = await asyncio.to_thread(run, tmp_path, "reap", server.uri(), *STALE, *only)
+        assert_one_line(done, 2, "audit log", "--audit-log")
+        assert all(await alive(opened))
+
+
+async def test_the_table_tells_who_and_why_and_the_room(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Hostile names included; no line is wider than a file's table."""
+    name = "[@click=app.quit]\x1b[2J" + "x" * 30
+    async with stale(small, 17, application_name=name) as opened:
+        dry = await reap(tmp_path, small, *STALE, "--dry-run")
+        done = await reap(tmp_path, small, *STALE)
+    assert (dry.returncode, done.returncode, dry.stderr, done.stderr) == (0, 0, "", "")
+    assert "dry run: End 17 sessions idle for more than 1s: 90% → 5%" in dry.stdout
+    assert "ended 17 sessions: 90% → 5%" in done.stdout
+    assert done.stdout.count("terminated") == len(opened)
+    for line in (dry.stdout + done.stdout).splitlines():
+        assert len(line) <= 120
+        assert line.isprintable()
+
+
+async def test_read_only_ends_nobody(server: ThrowawayServer, tmp_path: Path) -> None:
+    done = await reap(tmp_path, server, "--always", "--read-only")
+    assert_one_line(done, 2, "read_only")
+    dry = await reap(tmp_path, server, "--always", "--read-only", "--dry-run")
+    assert dry.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--include-idle-in-transaction", "requires an argument"),
+        ("--include-idle-in-transaction never", "--include-idle-in-transaction|is no duration"),
+        ("--address 10.0.0.300", '--address cannot be "10.0.0.300"|networks'),
+        ("--protect-address db1", '--protect-address cannot be "db1"'),
+        ("--max-per-sweep 0", '--max-per-sweep cannot be "0"'),
+        ("--max-per-sweep some", "--max-per-sweep|is no whole number"),
+        ("--emergency-idle-after 0", "--emergency-idle-after cannot be"),
+        ("--every 0", '--every cannot be "0"|1s to 1d'),
+        ("--login-probe 10ms", "--login-probe cannot be|0 for none"),
+        ("--log-format xml", '--log-format cannot be "xml"|text or json'),
+        ("--metrics-listen 9432", '--metrics-listen cannot be "9432"|HOST:PORT'),
+        ("--audit-max-size 1kB", "--audit-max-size cannot be|64KiB"),
+        ("--audit-keep 0", "--audit-keep cannot be"),
+        ("--watch --json", "--json|--watch|--log-format json"),
+        ("--watch --always", "--always|--watch"),
+    ],
+)
+def test_bad_rules_are_named(tmp_path: Path, arguments: str, words: str) -> None:
+    """Status 2, before any server is asked."""
+    assert_one_line(run(tmp_path, "reap", *arguments.split()), 2, *words.split("|"))
+
+
+def test_rules_come_by_variables_too(tmp_path: Path) -> None:
+    """Several are separated by commas; a bad one is named as the variable."""
+    done = run(tmp_path, "reap", variables={"PGTOP_PROTECT_ADDRESS": "10.0.0.0/8, nowhere"})
+    assert_one_line(done, 2, 'PGTOP_PROTECT_ADDRESS cannot be "10.0.0.0/8, nowhere"')

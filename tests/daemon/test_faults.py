@@ -1,0 +1,107 @@
+"""`pgtop reap --watch` through the faults of weeks: none ends it, each is told, and then it reaps again."""
+
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from pgtop.demo.server import ThrowawayServer
+from tests.conftest import ServerFactory
+from tests.daemon.test_daemon import FAST, Watch, watching
+from tests.servers import execute, fetch_value, session, sessions, wait_until
+from tests.support.relay import Relay, relay
+from tests.support.running import LIMIT_SECONDS
+from tests.support.targets import stopped
+
+DAEMON = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop daemon@%'"
+Fault = Callable[[ThrowawayServer, Relay, Watch], Awaitable[None]]
+
+
+async def end_daemon_backend(server: ThrowawayServer) -> None:
+    await fetch_value(server, f"SELECT count(pg_terminate_backend(pid)) FROM ({DAEMON}) found")
+
+
+async def backend_ended(server: ThrowawayServer, way: Relay, daemon: Watch) -> None:
+    """Its own backend, between two polls."""
+    await end_daemon_backend(server)
+
+
+async def backend_hangs(server: ThrowawayServer, way: Relay, daemon: Watch) -> None:
+    """Its own backend, for longer than a poll is waited for."""
+    pid = await fetch_value(server, DAEMON)
+    assert isinstance(pid, int)
+    with stopped(pid):
+        await daemon.says("WARNING no data", "did not answer within")
+
+
+async def data_lost(server: ThrowawayServer, way: Relay, daemon: Watch) -> None:
+    """A network that loses all data for a while, and the memory of its connections with them."""
+    way.swallow()
+    await daemon.says("WARNING no data", "did not answer within")
+    await way.listen()
+
+
+async def database_dropped(server: ThrowawayServer, way: Relay, daemon: Watch) -> None:
+    await execute(server, "DROP DATABASE watched WITH (FORCE)")
+    await daemon.says("WARNING no data", 'database "watched" does not exist')
+    await execute(server, "CREATE DATABASE watched")
+
+
+async def password_changed(server: ThrowawayServer, way: Relay, daemon: Watch) -> None:
+    await execute(server, "ALTER ROLE watcher PASSWORD 'another'")
+    await end_daemon_backend(server)
+    await daemon.says("WARNING no data", 'does not accept the password of "watcher"')
+    await execute(server, "ALTER ROLE watcher PASSWORD 'known'")
+
+
+async def crashed(server: ThrowawayServer, way: Relay, daemon: Watch) -> None:
+    """All sessions go at once, and the server comes back without a restart of its postmaster."""
+    async with session(server, password=server.password) as one:
+        os.kill(one.get_server_pid(), signal.SIGKILL)
+
+
+@asynccontextmanager
+async def watched(server: ThrowawayServer, home: Path) -> AsyncIterator[tuple[Relay, Watch]]:
+    """A daemon that came in through a relay, as a role that may."""
+    await execute(
+        server,
+        "CREATE DATABASE watched",
+        "CREATE ROLE watcher LOGIN PASSWORD 'known'",
+        "GRANT pg_monitor, pg_signal_backend TO watcher",
+        "CREATE ROLE app LOGIN PASSWORD 'app'",
+        "CHECKPOINT",  # a crash takes along what is not written yet
+    )
+    async with relay(server) as way:
+        conninfo = f"postgresql://watcher:known@127.0.0.1:{way.port}/watched?connect_timeout=2"
+        with watching(home, conninfo, *FAST, PGTOP_LOGIN_PROBE="0") as daemon:
+            await daemon.says("active: this daemon reaps")
+            yield way, daemon
+
+
+@pytest.mark.parametrize(
+    "fault", [backend_ended, backend_hangs, data_lost, database_dropped, password_changed, crashed]
+)
+async def test_it_reaps_again_after_the_fault(
+    server_factory: ServerFactory, tmp_path: Path, fault: Fault
+) -> None:
+    server = server_factory(
+        {"max_connections": "23", "superuser_reserved_connections": "3"}, auth="scram-sha-256"
+    )
+    async with watched(server, tmp_path) as (way, daemon):
+        await fault(server, way, daemon)
+        await daemon.says("connected to ", times=2)
+        await daemon.says("active: this daemon reaps", times=2)
+        async with sessions(server, 3, user="app", password="app"):  # noqa: S106
+            await daemon.says("terminated ", times=3)
+
+        async def one_seat() -> bool:
+            count = await fetch_value(server, f"SELECT count(*) FROM ({DAEMON}) found")
+            return count == 1
+
+        await wait_until(one_seat, LIMIT_SECONDS)
+        assert daemon.end() == 0
+        assert "Traceback" not in daemon.log
+        assert "never retrieved" not in daemon.log

@@ -1,0 +1,125 @@
+"""`pgtop reap --watch` where logins are refused and the view shows slots that are free."""
+
+import asyncio
+import re
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.commands.test_reap import STALE, answer, reap, stale
+from tests.conftest import ServerFactory
+from tests.daemon.test_daemon import free_port, watching
+from tests.servers import Role, create_role, fetch_value, wait_until
+from tests.support.filling import stalled_in_authentication, stalled_login
+
+ROOM = {"max_connections": "23", "superuser_reserved_connections": "3"}
+"""Twenty ordinary slots."""
+RULES = ("--login-probe", "1s", "--idle-after", "1h", "--emergency-idle-after", "1s", "--interval", "200ms")
+LEFT = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'good'"
+
+
+@contextmanager
+def strangers(port: int, role: Role, number: int) -> Iterator[None]:
+    """Clients that stop in the middle of the login, and come back where they are refused or ended."""
+    done = threading.Event()
+    threads = [threading.Thread(target=_stranger, args=(port, role, done)) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
+def _stranger(port: int, role: Role, done: threading.Event) -> None:
+    while not done.wait(0.02):
+        with suppress(OSError), stalled_login(port, user=role.name) as client:
+            client.settimeout(0.05)
+            while not done.is_set():
+                with suppress(TimeoutError):
+                    if client.recv(1024)[:1] in (b"", b"E"):
+                        break
+
+
+def measured(port: int, name: str) -> float:
+    """One of the daemon's metrics."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+        found = re.search(rf"^{name} (\S+)$", response.read().decode(), re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+@pytest.mark.parametrize("version", [14, 15, 16, 17, 18])
+async def test_stalled_logins_of_strangers_end_one_session_at_most(
+    server_factory: ServerFactory, tmp_path: Path, version: int
+) -> None:
+    """Healthy idle sessions live while strangers hold the slots; once they leave, all is as before."""
+    server = server_factory(ROOM, version=version, auth="scram-sha-256")
+    role, other = await create_role(server, "operator"), await create_role(server)
+    with free_port() as port:
+        pass
+    with watching(tmp_path, role.uri(), *RULES, "--metrics-listen", f"127.0.0.1:{port}") as daemon:
+        await daemon.says("active")
+        async with stale(server, 8, application_name="good", user=other.name, password=other.password):
+            with strangers(server.port, other, 20):
+                await daemon.says("LOGINS ARE STALLED: ", "pgtop break-glass --stalled-logins 10s")
+                await daemon.says("emergency: ended 1 of 1 session")
+
+                async def refused_five_times() -> bool:
+                    number = await asyncio.to_thread(measured, port, "pgtop_refused_logins_total")
+                    return number >= 5
+
+                await wait_until(refused_five_times, 60)
+                assert await asyncio.to_thread(measured, port, "pgtop_login_stall") == 1
+            await daemon.says("logins are no longer refused")
+            assert await fetch_value(server, LEFT) == 7
+            assert daemon.log.count("LOGINS ARE STALLED") == 1
+            async with stale(server, 12, application_name="leak", user=other.name, password=other.password):
+                await daemon.says("→ 75%")
+        assert daemon.end() == 0
+
+
+@pytest.mark.parametrize("version", [15, 18])
+async def test_a_mixture_ends_what_the_sessions_have_over_the_line(
+    server_factory: ServerFactory, tmp_path: Path, version: int
+) -> None:
+    """18 of 20 slots are sessions', the rest of clients still connecting: 3 and one as a try are ended."""
+    server = server_factory(ROOM, version=version, auth="scram-sha-256")
+    role, other = await create_role(server, "operator"), await create_role(server)
+    with watching(tmp_path, role.uri(), *RULES) as daemon:
+        await daemon.says("active")
+        async with stale(server, 17, application_name="good", user=other.name, password=other.password):
+            with strangers(server.port, other, 20):
+                await daemon.says("emergency: ended 3 of 3 sessions", "emergency: ended 1 of 1 session")
+            assert daemon.end() == 0
+            ended = [line for line in daemon.audited() if line["event"] == "outcome"]
+            assert len(ended) == 4
+
+
+@pytest.mark.parametrize("version", [15, 18])
+async def test_a_one_shot_reap_ends_nobody_for_stalled_logins(
+    server_factory: ServerFactory, tmp_path: Path, version: int
+) -> None:
+    """In by the rescue role: it says who holds the slots and what helps; `--always` ends what it is told."""
+    server = server_factory(ROOM, version=version, auth="scram-sha-256")
+    role, other = await create_role(server, "operator"), await create_role(server)
+    rescue = ("--rescue", server.uri())
+    async with stale(server, 8, application_name="good", user=other.name, password=other.password):
+        with stalled_in_authentication(server.port, other, 12):
+            done = await reap(tmp_path, server, *STALE, *rescue, uri=role.uri())
+            assert done.returncode == 0
+            said = " ".join(done.stdout.split())
+            assert "still connecting" in said
+            assert ": ending idle sessions will not help for long" in said
+            assert "a shorter authentication_timeout; pg_hba.conf or a firewall" in said
+            told = await answer(tmp_path, server, *STALE, *rescue, uri=role.uri())
+            assert (told["trigger"], told["victims"]) == ("none", [])
+            assert told["connecting"] >= 11
+            done = await reap(tmp_path, server, *STALE, "--always", *rescue, uri=role.uri())
+            assert "ended 8 sessions" in done.stdout
+            assert "will not help for long" in " ".join(done.stdout.split())

@@ -1,0 +1,109 @@
+"""TLS is used where it is offered, and checked exactly as far as asked."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pgtop.demo.server import HOST, ThrowawayServer
+from pgtop.errors import ConnectError
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors import REFUSED
+from pgtop.postgres.session.login_probe import LoginProbe, probe_login
+from tests.servers import available
+from tests.support.targets import is_told, refusal, resolving, seat_on, target_of
+
+NEW_CERTIFICATE = (
+    *("req", "-new", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
+    *("-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "2"),
+)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for localhost; its key lies beside it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl on this machine to make a certificate")
+    path = tmp_path_factory.mktemp("tls") / "server.crt"
+    subprocess.run(
+        [openssl, *NEW_CERTIFICATE, "-keyout", str(path.with_suffix(".key")), "-out", str(path)],
+        check=True,
+        capture_output=True,
+    )
+    return path
+
+
+def knows_tls(program: Path) -> bool:
+    return b"libssl" in program.resolve().read_bytes()
+
+
+@pytest.fixture(scope="module")
+def with_tls(module_server_factory: object, certificate: Path) -> ThrowawayServer:
+    """A server with that certificate."""
+    assert callable(module_server_factory)
+    able = [version for version, path in available().items() if knows_tls(path / "postgres")]
+    if not able:
+        pytest.skip("no PostgreSQL at hand is built with TLS")
+    server: ThrowawayServer = module_server_factory(version=able[-1])
+    owner = server.data_dir.stat()
+    for name in (certificate, certificate.with_suffix(".key")):
+        there = server.data_dir / name.name
+        shutil.copy(name, there)
+        there.chmod(0o600)
+        os.chown(there, owner.st_uid, owner.st_gid)
+    server.settings["ssl"] = "on"
+    server.restart()
+    return server
+
+
+async def is_encrypted(target: Target) -> bool:
+    async with seat_on(target) as seat:
+        row = await seat.fetchrow("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        return row is not None and bool(row[0])
+
+
+async def test_tls_is_used_where_it_is_offered_and_checked_as_far_as_asked(
+    with_tls: ThrowawayServer, certificate: Path
+) -> None:
+    assert await is_encrypted(target_of(with_tls))
+    assert not await is_encrypted(target_of(with_tls, "sslmode=disable"))
+    assert await is_encrypted(target_of(with_tls, "sslmode=require"))
+    root = f"sslrootcert={certificate}"
+    assert await is_encrypted(target_of(with_tls, f"sslmode=verify-ca&{root}"))
+    assert await is_encrypted(target_of(with_tls, f"sslmode=verify-full&{root}", host="localhost"))
+
+
+async def test_a_certificate_is_checked_by_the_hosts_name_wherever_that_leads(
+    with_tls: ThrowawayServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first login, at a knock at the one address where the seat is, and where TLS comes first."""
+    checked = f"sslmode=verify-full&sslrootcert={certificate}"
+    ways = ["postgres", "direct"] if with_tls.version >= 17 else ["postgres"]
+    for way in ways:
+        async with seat_on(target_of(with_tls, f"{checked}&sslnegotiation={way}", host="localhost")) as seat:
+            assert await probe_login(seat) == LoginProbe(None)
+        resolving(monkeypatch, HOST)
+        other_name = target_of(with_tls, f"{checked}&sslnegotiation={way}", host="db1")
+        is_told(await refusal(other_name), REFUSED, "is not trusted", "db1")
+        monkeypatch.undo()
+
+
+async def test_a_certificate_that_is_not_trusted(with_tls: ThrowawayServer, certificate: Path) -> None:
+    other_name = target_of(with_tls, f"sslmode=verify-full&sslrootcert={certificate}")
+    is_told(await refusal(other_name), REFUSED, "is not trusted", "sslrootcert")
+    unknown = target_of(with_tls, "sslrootcert=system", host="localhost")
+    is_told(await refusal(unknown), REFUSED, "is not trusted")
+
+
+async def test_a_certificate_file_that_is_not_there(server: ThrowawayServer) -> None:
+    error = await refusal(target_of(server, "sslmode=verify-full&sslrootcert=/no/root.crt"))
+    assert isinstance(error, ConnectError)
+    assert "sslrootcert /no/root.crt cannot be read" in str(error)
+
+
+async def test_tls_that_the_server_does_not_offer(server: ThrowawayServer) -> None:
+    error = await refusal(target_of(server, "sslmode=require"))
+    is_told(error, REFUSED, "does not offer TLS", "sslmode=require")

@@ -1,0 +1,478 @@
+"""A full server: how a seat is asked for again, who takes it meanwhile, and when it is given back."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import Any
+
+import msgspec
+import pytest
+from rich.pretty import pretty_repr
+
+from pgtop import poller as polling
+from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Limit, Outage
+from pgtop.demo.server import ThrowawayServer
+from pgtop.errors import ExitCode, PgtopError, UsageError
+from pgtop.poller import Poller
+from pgtop.postgres import probe as probing
+from pgtop.postgres.conninfo.rescue import with_rescue
+from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors import FullError, LimitReachedError
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.session.enter import enter
+from pgtop.postgres.session.retry import LoginRetry
+from pgtop.postgres.session.seat import Seat
+from pgtop.settings.config import Given, in_force
+from tests.conftest import ServerFactory
+from tests.postgres.conninfo.test_tls import certificate as certificate
+from tests.postgres.conninfo.test_tls import with_tls as with_tls
+from tests.servers import close, execute, fetch_value, session, wait_until
+from tests.support.filling import SMALL, full, leave
+from tests.support.targets import seat_on, target_of
+
+
+@pytest.fixture(params=[15, 18], ids=["pg15", "pg18"])
+async def small(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
+    """A server with three ordinary slots and the role `app`."""
+    server = server_factory(SMALL, version=request.param)
+    await execute(server, "CREATE ROLE app LOGIN", "CREATE ROLE watcher LOGIN", "GRANT pg_monitor TO watcher")
+    return server
+
+
+def rescued(server: ThrowawayServer, user: str = "watcher", rescue: str = "user=postgres") -> Target:
+    return with_rescue(target_of(server, user=user), rescue, "--rescue", {"HOME": "/nonexistent"})
+
+
+# Asking again
+
+
+def test_the_second_try_follows_at_once_and_each_later_one_after_a_drawn_pause() -> None:
+    now = 100.0
+    drawn: list[tuple[float, float]] = []
+
+    def draw(least: float, most: float) -> float:
+        drawn.append((least, most))
+        return 0.25
+
+    tries = LoginRetry(lambda: now, draw)
+    assert (tries.seconds, tries.count) == (0.0, 0)
+    assert tries.refused() == 0.0
+    assert tries.refused() == 0.25
+    now = 103.0
+    assert tries.refused(2) == 0.5  # two logins, twice the pause: the server's load stays the same
+    assert (tries.seconds, tries.count) == (3.0, 4)
+    assert set(drawn) == {(0.15, 0.4)}
+    tries.clear()
+    assert (tries.seconds, tries.count, tries.refused()) == (0.0, 0, 0.0)
+
+
+@pytest.mark.parametrize("mode", ["prefer", "allow", "disable"])
+async def test_one_try_is_one_attempt_at_a_server_without_tls(
+    server_factory: ServerFactory, mode: str
+) -> None:
+    server = server_factory(SMALL | {"log_connections": "on"})
+    await execute(server, "CREATE ROLE app LOGIN")
+    await one_attempt_each(server, f"sslmode={mode}", extra=2)
+
+
+@pytest.mark.parametrize("mode", ["prefer", "allow", "require"])
+async def test_one_try_is_one_attempt_at_a_server_with_tls(with_tls: ThrowawayServer, mode: str) -> None:
+    with_tls.settings.update(SMALL | {"log_connections": "on"})
+    with_tls.restart()
+    try:
+        await execute(with_tls, "DROP ROLE IF EXISTS app", "CREATE ROLE app LOGIN")
+        await one_attempt_each(with_tls, f"sslmode={mode}", extra=2)
+    finally:
+        for name in (*SMALL, "log_connections"):
+            with_tls.settings.pop(name)
+        with_tls.restart()
+
+
+async def one_attempt_each(server: ThrowawayServer, options: str, extra: int) -> None:
+    """After the first two tries have found out, each is one attempt; those two are at most `extra` more.
+
+    Every slot is taken: only such a refusal comes before the authentication, where the driver tries twice.
+    """
+    async with full(server), AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(session(server))
+        seat = Seat(target_of(server, options, user="app"), "test")
+        begun = attempts(server)
+        for tried in range(1, 6):
+            with pytest.raises(FullError):
+                await seat.take()
+            assert seat.tries.count == tried
+        assert 5 <= attempts(server) - begun <= 5 + extra
+        begun = attempts(server)
+        for _ in range(5):
+            with pytest.raises(FullError):
+                await seat.take()
+        assert attempts(server) - begun == 5
+
+
+def attempts(server: ThrowawayServer) -> int:
+    """How many connections the server has had."""
+    return server.log_path.read_text().count("connection received")
+
+
+async def test_a_pin_that_no_longer_holds_is_dropped(with_tls: ThrowawayServer) -> None:
+    """A server whose TLS is turned off, or on, while pgtop tries is not shut out by what it was before."""
+    target = target_of(with_tls)
+    seat = Seat(target, "test")
+    for pin in ("encrypted", "plain"):
+        seat._pins[target.endpoints[0]] = pin
+        await seat.take()
+        assert not seat._pins
+        await seat.release()
+
+
+@pytest.mark.parametrize(("pin", "refused"), [("encrypted", "hostssl"), ("plain", "hostnossl")])
+async def test_a_pin_does_not_shut_out_a_role_that_is_let_in_the_other_way_alone(
+    with_tls: ThrowawayServer, pin: str, refused: str
+) -> None:
+    """A server of which every slot is taken refuses before it looks into pg_hba.conf."""
+    hba = with_tls.data_dir / "pg_hba.conf"
+    before = hba.read_text()
+    hba.write_text(f"{refused} all all all reject\n{before}")
+    try:
+        with_tls.restart()
+        target = target_of(with_tls, f"sslmode={'prefer' if pin == 'encrypted' else 'allow'}")
+        seat = Seat(target, "test")
+        seat._pins[target.endpoints[0]] = pin
+        await seat.take()
+        await seat.release()
+    finally:
+        hba.write_text(before)
+        with_tls.restart()
+
+
+async def test_a_pin_is_never_less_than_sslmode_asks_for(server: ThrowawayServer) -> None:
+    """A server without TLS, and a pin from when that was good enough: no password may go there any more."""
+    await execute(server, "DROP ROLE IF EXISTS pinned", "CREATE ROLE pinned LOGIN CONNECTION LIMIT 0")
+    target = target_of(server, user="pinned")
+    rescue = msgspec.structs.replace(target, user="postgres", password="hush")  # noqa: S106 - nobody's
+    seat = Seat(
+        msgspec.structs.replace(target, rescue=msgspec.structs.replace(rescue, user="pinned")), "test"
+    )
+    for _ in range(2):
+        with pytest.raises(LimitReachedError):
+            await seat.take()
+    assert seat._pins
+    pins = seat._rescue_pins
+    assert set(pins.values()) == {"plain"}
+    stricter = target_of(server, "sslmode=require", user="postgres")
+    seat.target = msgspec.structs.replace(target, rescue=stricter)
+    assert not seat._pins
+    assert not seat._rescue_pins
+    seat._rescue_pins |= pins
+    with pytest.raises(LimitReachedError, match="does not offer TLS"):
+        await seat.take()
+
+
+async def test_a_longer_interval_does_not_keep_a_seat_from_being_asked_for(small: ThrowawayServer) -> None:
+    async with full(small):
+        poller = Poller(Probe(Seat(target_of(small, user="watcher"), "test")), 2.0)
+        for _ in range(2):
+            assert isinstance(await poller.next(), Outage)
+        poller.interval_seconds = 3600.0
+        assert told_of(await asyncio.wait_for(poller.next(), 60))[2] == 3
+
+
+async def test_waiting_gets_the_slot_that_somebody_leaves(small: ThrowawayServer) -> None:
+    said: list[str] = []
+    async with full(small) as sessions:
+        seat = Seat(target_of(small, user="watcher"), "test")
+        entering = asyncio.create_task(enter(seat, 30, said.append))
+        await wait_until(lambda: seat.tries.count >= 3, complaint="it does not go on trying")
+        assert not entering.done()
+        await close(sessions.pop())
+        await asyncio.wait_for(entering, 10)
+        assert seat.is_held
+        assert seat.tries.count == 0
+        await seat.release()
+    assert len(said) == 1
+    assert "trying again for 30s" in said[0]
+
+
+async def test_waiting_ends_and_says_how_often_it_tried(small: ThrowawayServer) -> None:
+    async with full(small):
+        seat = Seat(target_of(small, user="watcher"), "test")
+        with pytest.raises(FullError, match=r"; \d+ logins refused in "):
+            await enter(seat, 0.5)
+        with pytest.raises(FullError) as once:
+            await enter(seat, 0)
+        assert "logins refused" not in str(once.value)
+        assert once.value.exit_code == ExitCode.FULL
+
+
+async def test_an_outage_counts_the_tries_and_names_the_limit(small: ThrowawayServer) -> None:
+    await execute(small, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
+    async with full(small):
+        probe = Probe(Seat(target_of(small, user="watcher"), "test"))
+        outages = [await probe.poll() for _ in range(3)]
+        assert [told_of(each) for each in outages] == [("full", only(small), n) for n in (1, 2, 3)]
+        first, second, third = outages
+        assert isinstance(first, Outage)
+        assert isinstance(second, Outage)
+        assert isinstance(third, Outage)
+        assert first.retry_after_seconds == 0.0
+        assert 0.15 <= second.retry_after_seconds <= 0.4
+        assert third.seconds >= second.seconds > 0.0
+    limited = Probe(Seat(target_of(small, user="limited"), "test"))
+    assert told_of(await limited.poll()) == ("limit", Limit.ROLE, 1)
+
+
+def only(server: ThrowawayServer) -> Limit:
+    """What refuses an ordinary role where only the superusers' slots are left: the words changed with 16."""
+    return Limit.RESERVED if server.version >= 16 else Limit.ORDINARY
+
+
+def told_of(result: Snapshot | Outage) -> tuple[str, str | None, int]:
+    assert isinstance(result, Outage)
+    return result.kind, result.limit, result.tries
+
+
+# The rescue role
+
+
+async def test_the_rescue_role_takes_the_seat_and_gives_it_back(
+    small: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first attempt, and the ordinary role has it again with the first poll after there is room."""
+    monkeypatch.setattr(probing, "GIVE_BACK_SECONDS", 0.0)
+    async with full(small) as sessions:
+        seat = Seat(rescued(small), "test")
+        probe = Probe(seat)
+        first = await polled(probe)
+        assert (first.is_rescue, first.privileges.role, seat.role) == (True, "postgres", "postgres")
+        assert seat.refused is only(small)
+        again = await polled(probe)
+        assert again.is_rescue
+        assert again.own_pid == first.own_pid
+        await leave(sessions)  # the rescue role's own session counts as well, wherever it sits
+        back = await wait_until(lambda: ordinary(probe), complaint="the seat is not given back")
+        assert (back.privileges.role, seat.role, seat.refused) == ("watcher", "watcher", None)
+        assert back.server.identity.postmaster_start == first.server.identity.postmaster_start
+        await wait_until(lambda: left(small, first.own_pid), complaint="the rescue role's session stayed")
+        await seat.release()
+
+
+async def polled(probe: Probe) -> Snapshot:
+    result = await probe.poll()
+    assert isinstance(result, Snapshot), result
+    return result
+
+
+async def ordinary(probe: Probe) -> Snapshot | None:
+    snapshot = await polled(probe)
+    return None if snapshot.is_rescue else snapshot
+
+
+async def left(server: ThrowawayServer, pid: int) -> bool:
+    return await fetch_value(server, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid) == 0
+
+
+async def test_a_seat_that_is_to_be_steady_is_not_given_back(small: ThrowawayServer) -> None:
+    """What was planned as the one role is not to be done as the other."""
+    async with full(small) as sessions:
+        seat = Seat(rescued(small), "test")
+        await seat.take()
+        pid = seat.own_pid
+        await leave(sessions)
+        with seat.steady():
+            await seat.give_back()
+            assert (seat.is_rescue, seat.own_pid) == (True, pid)
+        await wait_until(lambda: given_back(seat), complaint="not given back afterwards")
+        assert seat.own_pid != pid
+        await seat.release()
+
+
+async def test_a_long_interval_does_not_keep_the_seat_from_being_given_back(
+    small: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the poll that shows it follows at once."""
+    monkeypatch.setattr(polling, "GIVE_BACK_SECONDS", 0.05)
+    monkeypatch.setattr(probing, "GIVE_BACK_SECONDS", 0.05)
+    async with full(small) as sessions:
+        seat = Seat(rescued(small), "test")
+        poller = Poller(Probe(seat), 3600)
+        first = await poller.next()
+        assert isinstance(first, Snapshot)
+        assert first.is_rescue
+        waiting = asyncio.create_task(poller.next())
+        await leave(sessions)
+        second = await asyncio.wait_for(waiting, 20)
+        assert isinstance(second, Snapshot)
+        assert not second.is_rescue
+        await seat.release()
+
+
+async def test_a_giving_back_that_is_broken_off_leaves_no_session(small: ThrowawayServer) -> None:
+    """As by q, while a statement of the rescue role's session goes on."""
+    async with full(small) as sessions:
+        seat = Seat(rescued(small), "test")
+        await seat.take()
+        await leave(sessions, 3)
+        gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"
+        await wait_until(lambda: is_number(small, gone, 0))
+        asking = asyncio.create_task(seat.fetch("SELECT pg_sleep(8)", limit_seconds=60))
+        query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'watcher' AND state = 'idle'"
+        await wait_until(seat._lock.locked)
+        giving = asyncio.create_task(seat.give_back())
+        try:
+            await wait_until(lambda: is_number(small, query, 1), complaint="the ordinary role did not log in")
+            giving.cancel()
+            await wait_until(lambda: is_number(small, query, 0), complaint="its session stayed")
+        finally:
+            asking.cancel()
+            await seat.release()
+
+
+async def is_number(server: ThrowawayServer, query: str, number: int) -> bool:
+    return bool(await fetch_value(server, query) == number)
+
+
+async def given_back(seat: Seat) -> bool:
+    await seat.give_back()
+    return not seat.is_rescue
+
+
+async def test_whose_session_it_is_does_not_change_with_what_is_configured_meanwhile(
+    small: ThrowawayServer,
+) -> None:
+    """The audit log says as whom somebody was ended; another rescue role counts from the next login."""
+    async with full(small), seat_on(rescued(small)) as seat:
+        for rescue in (None, msgspec.structs.replace(seat.target, user="somebody")):
+            seat.target = msgspec.structs.replace(seat.target, rescue=rescue)
+            assert (seat.is_rescue, seat.role) == (True, "postgres")
+
+
+async def test_the_rescue_role_is_not_used_where_the_ordinary_one_gets_in(server: ThrowawayServer) -> None:
+    async with seat_on(rescued(server, user="postgres", rescue="user=nobody")) as seat:
+        assert not seat.is_rescue
+        assert seat.role == "postgres"
+
+
+async def test_the_rescue_role_is_not_used_where_the_ordinary_one_is_refused_for_something_else(
+    server: ThrowawayServer,
+) -> None:
+    with pytest.raises(PgtopError, match="does not exist"):
+        await Seat(rescued(server, user="no_such_role"), "test").take()
+
+
+async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(small: ThrowawayServer) -> None:
+    await execute(small, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
+    async with seat_on(rescued(small, user="limited")) as seat:
+        assert seat.is_rescue
+        assert seat.refused is Limit.ROLE
+
+
+@pytest.mark.parametrize(
+    ("rescue", "said", "refused"),
+    [
+        ("user=nobody", 'the rescue role does not get in: role "nobody"', 1),
+        ("user=app", "is full: the ordinary slots are taken", 2),
+    ],
+)
+async def test_a_rescue_role_that_does_not_get_in_either_is_told_of(
+    small: ThrowawayServer, rescue: str, said: str, refused: int
+) -> None:
+    """Only what was refused for want of a slot counts."""
+    async with full(small):
+        seat = Seat(rescued(small, rescue=rescue), "test")
+        with pytest.raises(FullError) as caught:
+            await seat.take()
+        assert said.split(":")[0] in str(caught.value) or small.version < 16
+        assert seat.tries.count == refused
+        assert not seat.is_held
+
+
+async def test_a_rescue_role_that_is_refused_for_something_else_is_not_tried_each_time(
+    small: ThrowawayServer,
+) -> None:
+    """It is told of all the same, and the ordinary role goes on at its pace."""
+    async with full(small):
+        probe = Probe(Seat(rescued(small, rescue="user=nobody"), "test"))
+        for number in range(1, 6):
+            result = await probe.poll()
+            assert told_of(result) == ("full", only(small), number)
+            assert isinstance(result, Outage)
+            assert "nobody" in result.rescue_problem
+            assert "-U" not in result.rescue_problem + result.message  # that is the ordinary role's
+        assert small.log_path.read_text().count('role "nobody" does not exist') == 1
+
+
+@pytest.mark.parametrize("version", [15, 18])
+async def test_a_full_server_stays_full_where_the_rescue_role_has_reached_a_limit_of_its_own(
+    server_factory: ServerFactory, version: int
+) -> None:
+    server = server_factory(SMALL, version=version)
+    await execute(
+        server,
+        "CREATE ROLE app LOGIN",
+        "CREATE ROLE watcher LOGIN",
+        "CREATE ROLE limited LOGIN CONNECTION LIMIT 0",
+    )
+    async with full(server):
+        seat = Seat(rescued(server, rescue="user=limited"), "test")
+        with pytest.raises(FullError, match='does not get in: role "limited" has reached its own') as caught:
+            await seat.take()
+        assert caught.value.limit == only(server)
+        assert seat.tries.count == 2
+
+
+async def test_a_limit_stays_a_limit_where_the_rescue_role_does_not_get_in(small: ThrowawayServer) -> None:
+    await execute(small, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
+    with pytest.raises(LimitReachedError, match="does not get in"):
+        await Seat(rescued(small, user="limited", rescue="user=nobody"), "test").take()
+
+
+ORDINARY = resolve(
+    "postgresql://app:secret@db1:5433/shop?sslmode=verify-full&connect_timeout=3",
+    {},
+    {"HOME": "/nonexistent"},
+)
+
+
+@pytest.mark.parametrize(
+    ("rescue", "changed"),
+    [
+        ("user=postgres", {}),
+        ("postgresql://postgres:other@/", {"password": "other"}),
+        ("user=postgres dbname=postgres", {"database": "postgres"}),
+        ("user=postgres host=/run/postgresql", {"hosts": ("/run/postgresql",)}),
+        ("user=postgres host=a,b", {"hosts": ("a", "b"), "ports": (5433, 5433)}),
+        ("user=postgres port=6000", {"ports": (6000,)}),
+        ("user=postgres sslmode=disable", {"tls": msgspec.structs.replace(ORDINARY.tls, sslmode="disable")}),
+    ],
+)
+def test_the_rescue_conninfo_takes_from_the_ordinary_one_what_it_leaves_out(
+    rescue: str, changed: dict[str, Any]
+) -> None:
+    """But never its password."""
+    environ = {"HOME": "/nonexistent", "PGUSER": "x", "PGPASSWORD": "x", "PGHOST": "x", "PGDATABASE": "x"}
+    found = with_rescue(ORDINARY, rescue, "--rescue", environ).rescue
+    expected = msgspec.structs.replace(ORDINARY, user="postgres", password=None)
+    assert found == msgspec.structs.replace(expected, **changed)
+
+
+def test_a_rescue_role_that_is_the_ordinary_one_is_none() -> None:
+    assert with_rescue(ORDINARY, "user=app", "--rescue", {"HOME": "/nonexistent"}).rescue is None
+
+
+@pytest.mark.parametrize("rescue", ["dbname=postgres", "postgres", "host=db1", "user='a", "colour=red"])
+def test_a_rescue_conninfo_that_is_bad_is_named(rescue: str) -> None:
+    with pytest.raises(UsageError, match=r"^PGTOP_RESCUE"):
+        with_rescue(ORDINARY, rescue, "PGTOP_RESCUE", {"HOME": "/nonexistent"})
+
+
+def test_no_password_of_a_rescue_role_is_in_a_repr() -> None:
+    """Nor in what a crash of the screen shows of its variables."""
+    target = with_rescue(ORDINARY, "user=postgres password=hush", "--rescue", {"HOME": "/nonexistent"})
+    given = Given("user=postgres password=hush", "user=postgres password=hush", "--rescue")
+    held = (target, given, in_force({"rescue": given}))
+    for shown in (*map(repr, held), *map(pretty_repr, held)):
+        assert "hush" not in shown
+        assert "secret" not in shown
+    assert "--rescue" in repr(given)

@@ -1,0 +1,179 @@
+"""Several servers behind one target: what one of them refuses says nothing about the others."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import pytest
+
+from pgtop.core.outage import Limit
+from pgtop.demo.server import HOST, ThrowawayServer
+from pgtop.login_watch import LoginWatch
+from pgtop.poller import Poller
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.session import login_probe
+from pgtop.postgres.session.login_probe import LoginProbe, probe_login
+from tests.conftest import ServerFactory
+from tests.servers import execute, wait_until
+from tests.support.filling import SMALL, full, leave
+from tests.support.hostile import message, startup
+from tests.support.relay import Relay, relay
+from tests.support.targets import resolving, seat_on, target_of
+
+OTHER_ADDRESS = "127.0.0.2"
+FULL = message("E", b"SFATAL\0VFATAL\0C53300\0Msorry, too many clients already\0RInitProcess\0\0")
+
+
+@pytest.fixture
+async def small(server_factory: ServerFactory) -> ThrowawayServer:
+    """A server with three ordinary slots and the role `app`."""
+    server = server_factory(SMALL)
+    await execute(server, "CREATE ROLE app LOGIN")
+    return server
+
+
+@pytest.fixture
+async def roomy(server: ThrowawayServer) -> ThrowawayServer:
+    """Another one, which is not full, with the same role."""
+    await execute(server, "DROP ROLE IF EXISTS app", "CREATE ROLE app LOGIN")
+    return server
+
+
+def both(first: Relay, second: ThrowawayServer) -> Target:
+    """A target of two hosts."""
+    target = target_of(second, user="app")
+    return msgspec.structs.replace(target, hosts=(HOST, HOST), ports=(first.port, second.port))
+
+
+async def test_a_full_host_is_not_knocked_at_by_whoever_sits_at_the_next(
+    small: ThrowawayServer, roomy: ThrowawayServer
+) -> None:
+    """It was down when the seat was taken, and is the first of the target."""
+    async with full(small), relay(small) as first:
+        target = both(first, roomy)
+        first.refuse()
+        async with seat_on(target) as seat:
+            assert seat.address[1] == roomy.port
+            await first.listen()
+            assert await probe_login(seat) == LoginProbe(None)
+            assert first.connections == 0
+
+
+async def test_a_knock_tells_nothing_of_the_server_that_the_seat_went_to_meanwhile(
+    small: ThrowawayServer, roomy: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log_in = login_probe.log_in
+    async with relay(small) as first, seat_on(both(first, roomy)) as seat:
+
+        async def moving(*arguments: Any, **rest: Any) -> Any:
+            session = await log_in(*arguments, **rest)
+            first.refuse()
+            await wait_until(lambda: not seat.is_held)
+            await seat.take()
+            return session
+
+        monkeypatch.setattr(login_probe, "log_in", moving)
+        assert await probe_login(seat) == LoginProbe(None, is_known=False)
+        assert seat.address[1] == roomy.port
+
+
+async def test_what_is_known_of_one_host_is_forgotten_at_the_next(
+    small: ThrowawayServer, roomy: ThrowawayServer
+) -> None:
+    """A seat that was moved by a failover would else end sessions of the one for what the other refused."""
+    async with relay(small) as first, seat_on(both(first, roomy)) as seat:
+        probe = Probe(seat)
+        watch = LoginWatch(Poller(probe, 3600), 0)
+        async with full(small, 2):
+            await watch._knock()
+            assert watch.limit is not None
+            first.refuse()
+            await wait_until(lambda: not seat.is_held)
+            await seat.take()
+            assert seat.address[1] == roomy.port
+            assert not await watch.settle(await probe.snapshot())
+            assert watch.limit is None
+
+
+async def test_a_rescue_role_at_another_server_is_not_told_what_refused_the_ordinary_one(
+    small: ThrowawayServer, roomy: ThrowawayServer
+) -> None:
+    """Nor while the ordinary role asks for its seat back; where that gets in, all is seen anew."""
+    rescue = target_of(roomy)
+    target = msgspec.structs.replace(target_of(small, user="app"), rescue=rescue)
+    async with full(small) as sessions, seat_on(target) as seat:
+        assert seat.is_rescue
+        assert (seat.address[1], seat.refused) == (roomy.port, None)
+        assert await probe_login(seat) == LoginProbe(None, is_known=False)
+        await seat.give_back()
+        assert (seat.is_rescue, seat.refused) == (True, None)
+        interruptions = seat.interruptions
+        await leave(sessions)
+
+        async def given_back() -> bool:
+            await seat.give_back()
+            return not seat.is_rescue
+
+        await wait_until(given_back)
+        assert seat.address[1] == small.port
+        assert seat.interruptions > interruptions
+
+
+async def test_a_rescue_role_at_the_same_server_is_told_what_refused_the_ordinary_one(
+    small: ThrowawayServer,
+) -> None:
+    """Over TCP and over a Unix socket, by whatever name that is called."""
+    link = small.socket_dir / "link"
+    link.symlink_to(small.socket_dir)
+    tcp = target_of(small, user="app")
+    places = [(tcp, ("localhost",)), (tcp, (HOST,))]
+    places += [(msgspec.structs.replace(tcp, hosts=(str(small.socket_dir),)), (str(link),))]
+    async with full(small):
+        for ordinary, hosts in places:
+            rescue = msgspec.structs.replace(ordinary, user="postgres", hosts=hosts)
+            async with seat_on(msgspec.structs.replace(ordinary, rescue=rescue)) as seat:
+                assert seat.refused in (Limit.ORDINARY, Limit.RESERVED)
+                assert await probe_login(seat) == LoginProbe(seat.refused)
+                await seat.give_back()
+                assert seat.refused is not None
+
+
+@asynccontextmanager
+async def full_at_another_address(port: int) -> AsyncIterator[None]:
+    """A server at the same port of another address, that refuses each login for want of a slot."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await startup(reader)
+        writer.write(FULL)
+        await writer.drain()
+        writer.close()
+
+    listener = await asyncio.start_server(refuse, OTHER_ADDRESS, port)
+    async with listener:
+        yield
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="its loopback has one address")
+async def test_a_full_address_is_not_knocked_at_by_whoever_sits_at_another_of_that_name(
+    server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolving(monkeypatch, OTHER_ADDRESS, HOST)
+    target = msgspec.structs.replace(target_of(server, "sslmode=disable"), hosts=("db1",))
+    async with seat_on(target) as seat, full_at_another_address(server.port):
+        assert await probe_login(seat) == LoginProbe(None)
+
+
+async def test_a_name_is_looked_up_once_and_never_in_a_thread_that_the_end_waits_for(
+    server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name server that answers once and no more would else keep a command from ending."""
+    asked = resolving(monkeypatch, OTHER_ADDRESS, HOST)
+    for mode in ("disable", "prefer", "allow"):
+        target = msgspec.structs.replace(target_of(server, f"sslmode={mode}"), hosts=("db1",))
+        async with seat_on(target) as seat:
+            assert seat.is_held
+            assert await probe_login(seat) == LoginProbe(None)
+    assert asked == ["db1"] * 3

@@ -1,0 +1,156 @@
+"""What the reaper says became of a victim, where it is hard to tell, and what it writes down."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+
+from pgtop.core.policy import ReapPolicy
+from pgtop.demo.server import ThrowawayServer
+from pgtop.errors import ExitCode
+from pgtop.postgres import queries
+from pgtop.postgres.conninfo.rescue import with_rescue
+from pgtop.reaping.reaper import Outcome
+from tests.conftest import ServerFactory
+from tests.servers import execute, session, sessions, wait_until
+from tests.support.filling import SMALL, full
+from tests.support.reaping import face_on, found
+from tests.support.targets import target_of
+
+
+async def test_a_plan_that_was_refused_or_is_empty_does_nothing(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        plan = await face.plan_for(one)
+        for nothing in (
+            msgspec.structs.replace(plan, refusal="hidden"),
+            msgspec.structs.replace(plan, victims=()),
+        ):
+            report = await face.reaper.run(nothing)
+            assert report.results == ()
+            assert report.exit_code == ExitCode.DONE
+        assert await one.fetchval("SELECT 1") == 1
+        assert not (tmp_path / "a").exists()
+
+
+async def test_a_victim_that_left_between_look_and_signal_is_changed(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As pg_terminate_backend says where the process is gone by then."""
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        await one.fetchval("SELECT 1")
+        plan = await face.plan_for(one)
+        ask = face.seat.fetchrow
+        monkeypatch.setattr(face.seat, "fetchrow", lambda *_: ask("SELECT false AS signalled"))
+        assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.CHANGED]
+
+
+async def test_a_pid_that_is_another_session_after_the_signal_is_terminated(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the pid had been reused at once: same pid, another backend_start."""
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        await one.fetchval("SELECT 1")
+        plan = await face.plan_for(one)
+        ask = face.seat.fetch
+
+        async def reused(query: str, *arguments: object, **limits: Any) -> list[Any]:
+            rows: list[Any] = await ask(query, *arguments, **limits)
+            if query != queries.STILL_THERE:
+                return rows
+            pid = one.get_server_pid()
+            return [{"pid": pid, "backend_start": 1, "state": "idle", "query_start": 1}]
+
+        monkeypatch.setattr(face.seat, "fetch", reused)
+        assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.TERMINATED]
+
+
+async def test_a_seat_that_was_taken_again_confirms_nothing_and_ends_nobody(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poll beside the run takes a lost seat again, after a failover on another host."""
+    async with face_on(server, tmp_path / "a") as face, sessions(server, 2) as opened:
+        for each in opened:
+            await each.fetchval("SELECT 1")
+        plan = await face.plan_for(*opened)
+        ask = face.seat.fetchrow
+
+        async def ask_and_fail_over(query: str, *arguments: object) -> asyncpg.Record | None:
+            row = await ask(query, *arguments)
+            face.seat.drop()
+            await face.seat.take()
+            return row
+
+        monkeypatch.setattr(face.seat, "fetchrow", ask_and_fail_over)
+        report = await face.reaper.run(plan)
+        assert [result.outcome for result in report.results] == [Outcome.UNKNOWN, Outcome.FAILED]
+        assert await opened[1].fetchval("SELECT 1") == 1
+
+
+async def test_a_client_that_asks_again_at_once_was_cancelled_all_the_same(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        cancelled = 0
+
+        async def insist() -> None:
+            nonlocal cancelled
+            while True:
+                try:
+                    await one.fetchval("SELECT pg_sleep(60)")
+                except asyncpg.QueryCanceledError:
+                    cancelled += 1
+
+        insisting = asyncio.ensure_future(insist())
+
+        async def runs() -> bool:
+            return found(await face.snapshot(), one).state == "active"
+
+        await wait_until(runs)
+        snapshot = await face.snapshot()
+        plan = await face.reaper.plan_cancel(snapshot, ReapPolicy(), [found(snapshot, one).id])
+        assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.CANCELLED]
+        assert cancelled == 1
+        one.terminate()
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+            await insisting
+
+
+async def test_outcomes_that_cannot_be_written_are_told(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log becomes a directory in the middle of the run."""
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        await one.fetchval("SELECT 1")
+        plan = await face.plan_for(one)
+        ask = face.seat.fetchrow
+
+        async def ask_and_spoil(query: str, *arguments: object) -> asyncpg.Record | None:
+            face.audit.rename(tmp_path / "attempts")
+            face.audit.mkdir()
+            return await ask(query, *arguments)
+
+        monkeypatch.setattr(face.seat, "fetchrow", ask_and_spoil)
+        report = await face.reaper.run(plan)
+        assert [result.outcome for result in report.results] == [Outcome.TERMINATED]
+        assert str(face.audit) in report.audit_problem
+        assert (tmp_path / "attempts").read_bytes().count(b"\n") == 1
+
+
+async def test_both_lines_say_that_the_rescue_role_acted(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """The outcome's as well as the attempt's: as whom, and with which statement last."""
+    small = server_factory(SMALL)
+    await execute(small, "CREATE ROLE app LOGIN", "CREATE ROLE watcher LOGIN")
+    target = with_rescue(target_of(small, user="watcher"), "user=postgres", "--rescue", {"HOME": "/none"})
+    async with full(small) as filling, face_on(small, tmp_path / "a", target=target) as face:
+        await filling[0].fetchval("SELECT 'mine'")
+        report = await face.reaper.run(await face.plan_for(filling[0]))
+        assert [result.outcome for result in report.results] == [Outcome.TERMINATED]
+    told = [(line["event"], line["role"], line["rescue"], line["query"]) for line in face.lines()]
+    assert told == [(event, "postgres", True, "SELECT 'mine'") for event in ("attempt", "outcome")]

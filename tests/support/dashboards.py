@@ -1,0 +1,165 @@
+"""The dashboard on a real server, driven through Textual's pilot."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from textual.pilot import Pilot
+
+from pgtop.audit.log import AuditLog
+from pgtop.core.activity import Snapshot
+from pgtop.demo.server import ThrowawayServer
+from pgtop.history.store import HistoryStore
+from pgtop.poller import Poller
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.reaping.reaper import Reaper
+from pgtop.settings.config import Config
+from pgtop.tui.app import PgtopApp
+from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.screens.plan_dialog import PlanDialog
+from pgtop.tui.state.host_watch import HostWatch
+from pgtop.tui.widgets.sessions_table import SessionsTable
+from tests.servers import wait_until
+from tests.support.reaping import OPERATOR
+from tests.support.targets import seat_on, target_of
+
+
+@dataclass
+class Driven:
+    """A dashboard under test."""
+
+    app: PgtopApp
+    pilot: Pilot[None]
+    audit: Path
+
+    @property
+    def dashboard(self) -> DashboardScreen:
+        """The dashboard, also while a dialog is over it."""
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, DashboardScreen)
+        return screen
+
+    @property
+    def shown(self) -> Snapshot | None:
+        """The snapshot on the screen."""
+        return self.dashboard.state.shown
+
+    @property
+    def backends(self) -> SessionsTable:
+        """The list of backends."""
+        return self.dashboard.query_one(SessionsTable)
+
+    @property
+    def listed(self) -> list[int]:
+        """The pids in the list, as they stand."""
+        return [row.pid for row in self.backends.rows]
+
+    @property
+    def text(self) -> str:
+        """What stands on the screen, line by line."""
+        svg = self.app.export_screenshot()
+        lines: dict[float, list[tuple[float, str]]] = {}
+        for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):  # noqa: S314 - our own
+            place = lines.setdefault(float(element.get("y", "0")), [])
+            place.append((float(element.get("x", "0")), element.text or ""))
+        joined = ("".join(text for _, text in sorted(lines[y])) for y in sorted(lines))
+        return "\n".join(joined).replace("\xa0", " ")
+
+    async def shows(self, *words: str) -> None:
+        """Waits until all words stand on the screen."""
+        await wait_until(lambda: all(word in self.text for word in words), 15, f"no {words} on the screen")
+
+    async def press(self, *keys: str) -> None:
+        """Presses keys, one after the other."""
+        await self.pilot.press(*keys)
+
+    async def select(self, pid: int) -> None:
+        """Waits until a session is listed and puts the cursor on it."""
+        await wait_until(lambda: pid in self.listed, 15, f"{pid} is not listed")
+        row = next(row for row in self.backends.rows if row.pid == pid)
+        assert self.backends.move_to(row.id)
+
+    async def dialog(self) -> PlanDialog:
+        """Waits for the dialog, until it takes a yes."""
+
+        def armed() -> Any:
+            screen = self.app.screen
+            return screen if isinstance(screen, PlanDialog) and screen.is_armed else None
+
+        found: PlanDialog = await wait_until(armed, 15, "no dialog that is armed")
+        return found
+
+    def audited(self) -> list[dict[str, Any]]:
+        """The audit log's lines; none where there is no log."""
+        return [msgspec.json.decode(line) for line in self.audit.read_bytes().splitlines()]
+
+
+@asynccontextmanager
+async def dashboard(
+    server: ThrowawayServer,
+    audit: Path,
+    *,
+    size: tuple[int, int] = (120, 40),
+    idle_after_seconds: float = 1.0,
+    interval_seconds: float = 0.2,
+    user: str = "postgres",
+    password: str | None = None,
+    history: HistoryStore | None = None,
+    **settings: Any,
+) -> AsyncIterator[Driven]:
+    """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's.
+
+    Its past is kept where `history` is given.
+    """
+    target = target_of(server, user=user)
+    if password is not None:
+        target = msgspec.structs.replace(target, password=password)
+    async with seat_on(target, "dashboard") as seat:
+        config = Config(
+            interval_seconds=interval_seconds,
+            idle_after_seconds=idle_after_seconds,
+            audit_log=audit,
+            **settings,
+        )
+        async with _running(seat, config, audit, size, history) as driven:
+            yield driven
+
+
+@asynccontextmanager
+async def waiting_dashboard(
+    target: Target, audit: Path, *, size: tuple[int, int] = (120, 40), **settings: Any
+) -> AsyncIterator[Driven]:
+    """A dashboard that has no seat yet."""
+    seat = Seat(target, "dashboard")
+    try:
+        config = Config(audit_log=audit, **{"interval_seconds": 0.2, **settings})
+        async with _running(seat, config, audit, size) as driven:
+            yield driven
+    finally:
+        await seat.release()
+
+
+@asynccontextmanager
+async def _running(
+    seat: Seat, config: Config, audit: Path, size: tuple[int, int], history: HistoryStore | None = None
+) -> AsyncIterator[Driven]:
+    seat.hides_queries = config.hide_queries
+    poller = Poller(Probe(seat), config.interval_seconds)
+    log = AuditLog(audit)
+    reaper = Reaper(SqlTerminator(seat), log, "dashboard", OPERATOR, read_only=config.read_only)
+    host_watch = HostWatch(seat.target, config.policy, log, "dashboard", OPERATOR, read_only=config.read_only)
+    first = await poller.next()
+    app = PgtopApp(
+        poller=poller, reaper=reaper, config=config, first=first, host_watch=host_watch, history=history
+    )
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield Driven(app, pilot, audit)
+    await app.dashboard.finish()

@@ -1,0 +1,83 @@
+"""A server as its own host sees it, for tests: the watcher, and a reaper that works by its hand."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import msgspec
+
+from pgtop.audit.log import AuditLog
+from pgtop.core.activity import Backend
+from pgtop.core.host_policy import Ask, plan_break_glass
+from pgtop.core.plan import Plan, ReapPolicy, Victim
+from pgtop.demo.server import ThrowawayServer
+from pgtop.postgres.host import proc
+from pgtop.postgres.host.proc import Process
+from pgtop.postgres.host.servers import HostServer, Wanted, choose, find_servers
+from pgtop.postgres.host.settings import ask_settings
+from pgtop.postgres.host.terminate import HostTerminator
+from pgtop.postgres.host.watcher import HostView, HostWatcher
+from pgtop.reaping.reaper import Reaper
+from tests.servers import wait_until
+from tests.support.reaping import OPERATOR
+
+EVERYBODY = Ask(count=1000, older_than_seconds=0.0)
+"""Whoever is idle, for however short."""
+
+
+def host_server(server: ThrowawayServer) -> HostServer:
+    """A server of the suite as it is found on this host."""
+    return choose(find_servers(), Wanted(data_dir=str(server.data_dir)))
+
+
+def process_of(pid: int) -> Process | None:
+    """A process, whoever's it is: none of a test's keeps anybody waiting."""
+    return proc.read_process(pid, proc.users(pid))
+
+
+@dataclass
+class HostFace:
+    """What a face on the server's host has in hand."""
+
+    watcher: HostWatcher
+    reaper: Reaper
+
+    async def look(self) -> HostView:
+        """One look."""
+        return await asyncio.to_thread(self.watcher.look)
+
+    async def plan(self, ask: Ask = EVERYBODY, policy: ReapPolicy | None = None) -> Plan:
+        """The plan of break-glass over one look."""
+        return plan_break_glass((await self.look()).snapshot, policy or ReapPolicy(), ask)
+
+    async def plan_for(self, *connections: asyncpg.Connection) -> Plan:
+        """The plan that ends just these sessions, once all of them are idle."""
+        pids = {connection.get_server_pid() for connection in connections}
+
+        async def meant() -> Plan | None:
+            plan = await self.plan()
+            victims = tuple(each for each in plan.victims if each.backend.pid in pids)
+            return replaced(plan, victims) if len(victims) == len(pids) else None
+
+        plan = await wait_until(meant)
+        assert isinstance(plan, Plan)
+        return plan
+
+
+def replaced(plan: Plan, victims: tuple[Victim, ...]) -> Plan:
+    """The plan with other victims."""
+    return msgspec.structs.replace(plan, victims=victims)
+
+
+def face_on_host(server: ThrowawayServer, audit: Path) -> HostFace:
+    """A face on the host of a server."""
+    found = host_server(server)
+    watcher = HostWatcher(found, ask_settings(found).answers())
+    return HostFace(watcher, Reaper(HostTerminator(watcher), AuditLog(audit), "test", OPERATOR))
+
+
+def seen(view: HostView, connection: asyncpg.Connection) -> Backend:
+    """A session's backend in a view."""
+    pid = connection.get_server_pid()
+    return next(backend for backend in view.snapshot.backends if backend.pid == pid)

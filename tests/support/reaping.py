@@ -1,0 +1,86 @@
+"""A face for tests: a seat, its probe and its reaper on a real server, with an audit log of its own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from pgtop.audit.log import AuditLog, Operator
+from pgtop.core.activity import Backend, BackendId, Snapshot
+from pgtop.core.policy import Plan, ReapPolicy
+from pgtop.demo.server import ThrowawayServer
+from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed
+from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.reaping.reaper import Reaper
+from tests.servers import Role
+from tests.support.targets import seat_on, target_of
+
+OPERATOR = Operator("tester", None, "here")
+
+
+@dataclass
+class Face:
+    """What a face has in hand."""
+
+    seat: Seat
+    probe: Probe
+    reaper: Reaper
+    audit: Path
+
+    async def snapshot(self) -> Snapshot:
+        """One poll."""
+        return await self.probe.snapshot()
+
+    async def plan_for(self, *connections: asyncpg.Connection) -> Plan:
+        """The plan of K over these sessions."""
+        snapshot = await self.snapshot()
+        identities = [found(snapshot, each).id for each in connections]
+        return await self.reaper.plan_terminate(snapshot, ReapPolicy(), identities)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The audit log."""
+        return [msgspec.json.decode(line) for line in self.audit.read_bytes().splitlines()]
+
+
+def found(snapshot: Snapshot, connection: asyncpg.Connection) -> Backend:
+    """A session's backend in a snapshot."""
+    pid = connection.get_server_pid()
+    return next(backend for backend in snapshot.backends if backend.pid == pid)
+
+
+def identities(plan: Plan) -> set[BackendId]:
+    """Whom a plan would end."""
+    return {victim.backend.id for victim in plan.victims}
+
+
+def as_role(role: Role) -> Target:
+    """A target as a role of its server's."""
+    return resolve(role.uri(), {}, {"HOME": "/nonexistent"})
+
+
+async def hold_key(
+    connection: asyncpg.Connection, promise_seconds: int = LONGEST_PROMISE_SECONDS, *, shared: bool = True
+) -> int:
+    """Lets a session hold a key to reaping that was drawn as pgtop draws it; gives its second integer."""
+    number = signed(drawn(promise_seconds))
+    kind = "_shared" if shared else ""
+    await connection.execute(f"SELECT pg_advisory_lock{kind}({REAPER_CLASS}, {number})")
+    return number
+
+
+@asynccontextmanager
+async def face_on(
+    server: ThrowawayServer, audit: Path, *, target: Target | None = None
+) -> AsyncIterator[Face]:
+    """A face on a server, as the superuser unless a target says otherwise."""
+    async with seat_on(target or target_of(server), "test") as seat:
+        yield Face(seat, Probe(seat), Reaper(SqlTerminator(seat), AuditLog(audit), "test", OPERATOR), audit)

@@ -1,0 +1,412 @@
+"""Automatic reaping in the dashboard: asked for, said, one turn after the other, and given up in order."""
+
+import asyncio
+import math
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual import events
+
+from pgtop.core.patterns import Patterns
+from pgtop.core.plan import ReapPolicy
+from pgtop.core.rebound import Patience
+from pgtop.core.text import cell_width
+from pgtop.demo.server import ThrowawayServer
+from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.tui.lines.automatic import AutomaticState, auto_lines, rules
+from pgtop.tui.screens import plan_dialog
+from pgtop.tui.screens.automatic_dialog import AutomaticDialog
+from pgtop.tui.screens.plan_dialog import ReportDialog
+from tests.conftest import ServerFactory
+from tests.core.test_policy import backend, snapshot
+from tests.servers import create_role, session, sessions, wait_until
+from tests.support.dashboards import Driven, dashboard
+from tests.support.reaping import hold_key
+from tests.tui.screens.test_plan_dialog import stale
+
+REAPING: dict[str, Any] = {"warn_at": 0.5, "every_seconds": 3600.0}
+
+
+@pytest.fixture
+async def small(server_factory: ServerFactory) -> ThrowawayServer:
+    """A server of 20 slots."""
+    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
+
+
+async def asked(driven: Driven) -> AutomaticDialog:
+    """Presses A and waits for the question, until it takes a yes."""
+    await driven.press("A")
+
+    def armed() -> Any:
+        screen = driven.app.screen
+        return screen if isinstance(screen, AutomaticDialog) and screen.is_armed else None
+
+    dialog: AutomaticDialog = await wait_until(armed, 15, "no dialog that is armed")
+    return dialog
+
+
+async def turned_on(driven: Driven) -> None:
+    await asked(driven)
+    await driven.press("y")
+    await driven.shows("AUTO on")
+
+
+async def stale_now(driven: Driven, number: int) -> None:
+    """Waits until so many sessions are idle for long enough."""
+
+    def are() -> bool:
+        seen = driven.dashboard.state.snapshot
+        return seen is not None and stale(seen) >= number
+
+    await wait_until(are, 15, f"no {number} stale sessions")
+
+
+async def holders(server: ThrowawayServer) -> list[int]:
+    """Who holds the key."""
+    async with session(server, application_name="test admin") as one:
+        rows = await one.fetch(
+            f"SELECT DISTINCT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = {REAPER_CLASS}"
+        )
+        return [row["pid"] for row in rows]
+
+
+@asynccontextmanager
+async def reaping_already(server: ThrowawayServer, name: str) -> AsyncIterator[None]:
+    """Another pgtop's session that holds the key, for as long as the block lasts."""
+    async with session(server, application_name=name) as one:
+        await hold_key(one)
+        yield
+
+
+async def test_a_says_what_it_will_do_before_it_does_anything(small: ThrowawayServer, tmp_path: Path) -> None:
+    """With Cancel focused; n leaves all as it is."""
+    async with sessions(small, 12), dashboard(small, tmp_path / "a", max_per_sweep=7, **REAPING) as driven:
+        dialog = await asked(driven)
+        assert dialog.focused is not None
+        assert dialog.focused.id == "leave"
+        await driven.shows("Above 50%", "for more than 1s", "at most every 1h 00m", "7 sessions", "Patroni*")
+        await driven.press("n")
+        await wait_until(lambda: driven.app.screen is driven.dashboard)
+        assert not driven.dashboard.automatic.is_on
+        assert not driven.audit.exists()
+
+
+async def test_a_yes_before_the_question_was_seen_is_dropped(
+    small: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan_dialog, "ARM_SECONDS", 3600.0)
+    async with dashboard(small, tmp_path / "a") as driven:
+        for key in ("A", "y"):
+            driven.app.post_message(events.Key(key, key))
+        await wait_until(lambda: isinstance(driven.app.screen, AutomaticDialog))
+        dialog = driven.app.screen
+        assert isinstance(dialog, AutomaticDialog)
+        await wait_until(lambda: math.isfinite(dialog._armed_at))
+        await driven.press("y", "tab", "enter")
+        await driven.pilot.click("#confirm")
+        assert driven.app.screen is dialog
+        assert not driven.dashboard.automatic.is_on
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (80, 12), (40, 9), (10, 3)])
+async def test_the_question_has_its_buttons_at_every_size(
+    small: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """What does not fit can be scrolled to."""
+    async with dashboard(small, tmp_path / "a", size=size) as driven:
+        await asked(driven)
+        if size[0] >= 40:
+            await driven.shows("n  Cancel", "y  Turn it on")
+            await driven.press(*["down"] * 20)
+            await driven.shows("A turns it off")
+        await driven.press("n")
+        await wait_until(lambda: driven.app.screen is driven.dashboard)
+
+
+async def test_it_sweeps_by_itself_and_leaves_a_notice_and_audit_lines(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Also while paused; then the line says when the next sweep may come."""
+    async with (
+        sessions(small, 4, application_name="keep", user="postgres", database="template1"),
+        sessions(small, 9, application_name="leak"),
+        dashboard(small, tmp_path / "a", protect_databases=("template1",), **REAPING) as driven,
+    ):
+        await stale_now(driven, 13)
+        await driven.press("p")
+        await turned_on(driven)
+        await driven.shows("auto ended 9 sessions", "% → ", "o each session", "goes on while paused")
+        await driven.shows("under the 50% line", "at the earliest")
+        await driven.press("o")
+        await wait_until(lambda: isinstance(driven.app.screen, ReportDialog))
+        await driven.shows("terminated")
+        assert {(line["face"], line["trigger"], line["event"]) for line in driven.audited()} == {
+            ("dashboard", "usage", "attempt"),
+            ("dashboard", "usage", "outcome"),
+        }
+        assert len(driven.audited()) == 18
+
+
+async def test_an_emergency_is_acted_on_in_the_poll_that_shows_it(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with dashboard(small, tmp_path / "a", **REAPING) as driven:
+        await turned_on(driven)
+        async with sessions(small, 19, application_name="leak"):
+            await driven.shows("auto ended")
+        assert {line["trigger"] for line in driven.audited()} == {"emergency"}
+
+
+async def test_over_the_line_it_counts_down_to_the_next_sweep(small: ThrowawayServer, tmp_path: Path) -> None:
+    async with dashboard(small, tmp_path / "a", warn_at=0.5, every_seconds=40.0) as driven:
+        async with sessions(small, 12, application_name="leak"):
+            await stale_now(driven, 12)
+            await turned_on(driven)
+            await driven.shows("auto ended 12 sessions")
+        async with sessions(small, 12, application_name="leak"):
+            await driven.shows("over the 50% line, next sweep in ")
+            first = driven.dashboard.automatic.standing(False).seconds_to_sweep
+            assert 0 < first <= 40
+            await wait_until(lambda: driven.dashboard.automatic.standing(False).seconds_to_sweep < first)
+            assert {line["event"] for line in driven.audited()} == {"attempt", "outcome"}
+            assert len(driven.audited()) == 24
+
+
+async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Without a question, and without a poll; from then on nobody is ended."""
+    async with dashboard(small, tmp_path / "a", interval_seconds=3600.0, **REAPING) as driven:
+        await turned_on(driven)
+        own = driven.dashboard.poller.probe.seat.own_pid
+
+        async def held(pids: list[int]) -> bool:
+            return await holders(small) == pids
+
+        await wait_until(lambda: held([own]))
+        await driven.press("A")
+        assert driven.app.screen is driven.dashboard
+        await driven.shows("automatic reaping is off")
+        assert "AUTO on" not in driven.text
+        await wait_until(lambda: held([]))
+        driven.dashboard.poller.interval_seconds = 0.2
+        async with sessions(small, 12, application_name="leak"):
+            await stale_now(driven, 12)
+            shown = driven.shown
+            await wait_until(lambda: driven.shown is not shown)
+            assert not driven.audit.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("pgtop daemon@host-a", "daemon on host-a"), ("pgtop dashboard@b", "dashboard on b")],
+)
+async def test_where_another_reaps_already_a_says_so(
+    small: ThrowawayServer, tmp_path: Path, name: str, said: str
+) -> None:
+    async with reaping_already(small, name), dashboard(small, tmp_path / "a") as driven:
+        await driven.press("A")
+        await driven.shows(f"{said} reaps already")
+        assert driven.app.screen is driven.dashboard
+        assert not driven.dashboard.automatic.is_on
+
+
+async def test_another_that_begins_while_the_question_is_open_is_not_doubled(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with dashboard(small, tmp_path / "a") as driven:
+        await asked(driven)
+        async with reaping_already(small, "pgtop daemon@host-a"):
+            await driven.press("y")
+            await driven.shows("daemon on host-a reaps already")
+        assert not driven.dashboard.automatic.is_on
+
+
+async def test_an_older_one_reaps_and_this_one_stands_by(small: ThrowawayServer, tmp_path: Path) -> None:
+    """And takes over when that one has gone."""
+    async with (
+        session(small, application_name="pgtop daemon@host-a") as older,
+        sessions(small, 12, application_name="leak"),
+        dashboard(small, tmp_path / "a", **REAPING) as driven,
+    ):
+        await hold_key(older)
+        await stale_now(driven, 12)
+        driven.dashboard.automatic.is_on = True
+        await driven.shows("standing by, daemon on host-a reaps")
+        assert not driven.audit.exists()
+        await older.execute("SELECT pg_advisory_unlock_all()")
+        await driven.shows("auto ended 12 sessions")
+
+
+async def test_it_goes_on_by_itself_after_an_outage(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
+    async with dashboard(server, tmp_path / "a", **REAPING) as driven:
+        await turned_on(driven)
+        server.stop()
+        await driven.shows("✗", "AUTO on · no answer")
+        server.start()
+        async with sessions(server, 12, application_name="leak"):
+            await wait_until(lambda: driven.dashboard.state.outage is None, 30)
+            await driven.shows("auto ended")
+
+
+async def test_no_turn_begins_while_a_persons_plan_is_open(small: ThrowawayServer, tmp_path: Path) -> None:
+    async with (
+        dashboard(small, tmp_path / "a", **REAPING) as driven,
+        sessions(small, 2, application_name="keep") as kept,
+    ):
+        await turned_on(driven)
+        await driven.select(kept[0].get_server_pid())
+        await driven.press("K")
+        await driven.dialog()
+        async with sessions(small, 12, application_name="leak"):
+            await stale_now(driven, 12)
+            await driven.shows("waits while your own plan is open")
+
+            async def nobody_holds_the_key() -> bool:
+                return await holders(small) == []
+
+            await wait_until(nobody_holds_the_key, complaint="it keeps others from reaping meanwhile")
+            assert not driven.audit.exists()
+            await driven.press("n")
+            await driven.shows("auto ended")
+
+
+async def test_two_runs_are_never_at_once(small: ThrowawayServer, tmp_path: Path) -> None:
+    """A person's yes while a sweep goes on waits for its end."""
+    async with sessions(small, 12) as some, dashboard(small, tmp_path / "a", **REAPING) as driven:
+        plan_actions = driven.dashboard.plan_actions
+        await wait_until(lambda: some[0].get_server_pid() in driven.listed)
+        async with plan_actions.one_run:
+            await driven.select(some[0].get_server_pid())
+            await driven.press("K")
+            await driven.dialog()
+            await driven.press("y")
+            await driven.shows("ending 1 session")
+            assert not driven.audit.exists()
+        await driven.shows("ended 1 session")
+
+
+async def test_what_cannot_be_remembered_is_not_done_and_said(small: ThrowawayServer, tmp_path: Path) -> None:
+    """No audit line, nobody ended; that is said until the next sweep, which goes on once the log is there."""
+    async with (
+        sessions(small, 12, application_name="leak"),
+        dashboard(small, tmp_path / "there" / "a", **REAPING) as driven,
+    ):
+        (tmp_path / "there").write_text("in the way")
+        await stale_now(driven, 12)
+        await turned_on(driven)
+        await driven.shows("nobody is ended · again in ", "audit log")
+        auto = driven.dashboard.automatic
+        last = auto._turn
+        await wait_until(lambda: auto._turn is not last)
+        assert "audit log" in auto.standing(paused=False).problem
+        (tmp_path / "there").unlink()
+        auto.engine.every_seconds = 0.0
+        await driven.shows("auto ended 12 sessions")
+        assert "nobody is ended" not in driven.text
+
+
+async def test_a_role_that_does_not_see_states_is_refused(server: ThrowawayServer, tmp_path: Path) -> None:
+    role = await create_role(server, "plain")
+    async with session(server), dashboard(server, tmp_path / "a", user=role.name) as driven:
+        await driven.press("A")
+        await driven.shows("hidden from role", "GRANT pg_monitor")
+        assert driven.app.screen is driven.dashboard
+
+
+async def test_quitting_waits_for_what_is_being_ended(small: ThrowawayServer, tmp_path: Path) -> None:
+    """The victims hang: their outcome is written before the seat is released, and the key goes with it."""
+    async with (
+        sessions(small, 12, application_name="leak") as leak,
+        dashboard(small, tmp_path / "a", **REAPING) as driven,
+    ):
+        await stale_now(driven, 12)
+        hung = [each.get_server_pid() for each in leak]
+        for pid in hung:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            await turned_on(driven)
+            await wait_until(driven.audit.exists)
+            await driven.press("q")
+            await driven.dashboard.finish()
+        finally:
+            for pid in hung:
+                os.kill(pid, signal.SIGCONT)
+        lines = driven.audited()
+        assert [line["event"] for line in lines] == ["attempt"] * 12 + ["outcome"] * 12
+        await driven.dashboard.poller.probe.seat.release()
+        assert await holders(small) == []
+
+
+async def test_quitting_does_not_wait_for_a_silent_server(small: ThrowawayServer, tmp_path: Path) -> None:
+    """A turn that has ended nobody yet is broken off."""
+    async with dashboard(small, tmp_path / "a", **REAPING) as driven:
+        await turned_on(driven)
+        auto = driven.dashboard.automatic
+        block = asyncio.Event()
+
+        async def silent() -> Any:
+            await block.wait()
+
+        auto.engine._keys.seen = silent  # type: ignore[method-assign]
+        await wait_until(lambda: auto._task is not None and not auto._task.done())
+        task = auto._task
+        assert task is not None
+        await driven.press("q")
+        async with asyncio.timeout(15):
+            await driven.dashboard.finish()
+            await asyncio.wait({task})
+        assert task.cancelled()
+
+
+async def test_a_rest_is_said_with_the_name_of_who_takes_the_room(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with sessions(small, 12), dashboard(small, tmp_path / "a", **REAPING) as driven:
+        await stale_now(driven, 12)
+        await turned_on(driven)
+        await driven.shows("auto ended 12 sessions")
+        engine = driven.dashboard.automatic.engine
+        engine.patience = Patience(3, 600.0, time.monotonic() + 570.0, "pool\x1b[2J")
+        await driven.shows("rests for 9m", "takes its slots again at once")
+        assert "\x1b" not in driven.text
+
+
+async def test_the_interval_still_changes(small: ThrowawayServer, tmp_path: Path) -> None:
+    async with dashboard(small, tmp_path / "a", interval_seconds=1.0) as driven:
+        await turned_on(driven)
+        await driven.press("plus")
+        await driven.shows("every 2s", "AUTO on")
+
+
+def test_all_rules_are_told() -> None:
+    policy = ReapPolicy(
+        only=Patterns(applications=("web*", "")),
+        protected=Patterns(users=("etl",), addresses=("10.0.0.0/8",)),
+        include_idle_in_transaction_seconds=600.0,
+        include_advisory_locks=True,
+        include_listeners=True,
+        max_per_sweep=3,
+    )
+    told = " ".join(said for said, _ in rules(policy, 90.0))
+    for word in ("80%", "5m 00s", "1m 30s", "30s", "web*", "etl", "10.0.0.0/8", "10m", "3 sessions"):
+        assert word in told
+    assert "listeners" not in told
+    assert "listeners" in " ".join(said for said, _ in rules(ReapPolicy(), 60.0))
+
+
+@pytest.mark.parametrize("width", [24, 40, 80, 120])
+@pytest.mark.parametrize("most", [1, 2])
+def test_its_line_has_exactly_the_width(width: int, most: int) -> None:
+    seen = snapshot(backend())
+    standing = AutomaticState(ReapPolicy(), seen, None, 0.0, 0.0, False, False, True, "")
+    for each in (standing, standing._replace(out=True), standing._replace(problem="a 長い word " * 30)):
+        for line in auto_lines(each, width, most):
+            assert sum(cell_width(cell.text) for cell in line) == width

@@ -1,0 +1,146 @@
+"""The wall's lines: right for every state there is, at every size, and as many of them in each."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pgtop.core.activity import Snapshot
+from pgtop.core.groups import GroupBy, group
+from pgtop.core.outage import Limit, Outage
+from pgtop.core.text import cell_width
+from pgtop.demo.server import ThrowawayServer
+from pgtop.tui.lines.big_digits import big, width
+from pgtop.tui.lines.panels import Standing
+from pgtop.tui.lines.wall import LOW, figure_lines, state_of, top_count, top_lines
+from tests.servers import create_role
+from tests.tui.lines.test_panels import holding, said, snapshot_of
+
+OUTAGES = [
+    Outage("unreachable", "no server listens at db1:5432 (connection refused): check that it runs", 1.0),
+    *(Outage("limit", "refused", 0.1, limit=limit, tries=7, seconds=3.0) for limit in Limit),
+]
+sizes = st.tuples(st.integers(1, 260), st.integers(1, 120))
+
+
+@pytest.fixture
+async def snapshot(server: ThrowawayServer, tmp_path: Path) -> Snapshot:
+    """One real snapshot, to be changed."""
+    return await snapshot_of(server, tmp_path / "a")
+
+
+def standings(snapshot: Snapshot, slots: int) -> list[tuple[Standing | None, Outage | None]]:
+    """A standing for every state that there is."""
+
+    def standing(total: int, **known: object) -> Standing:
+        held = holding(snapshot, total, slots)
+        return Standing(held, 0.8, 2.0, held.taken_at if total / slots >= 0.8 else None)._replace(**known)  # type: ignore[arg-type]
+
+    over = -(-slots * 8 // 10)
+    live = [
+        standing(0),
+        standing(over),
+        standing(slots),
+        standing(slots + 3),
+        standing(0, refusing=Limit.CLIENTS),
+    ]
+    old = [standing(over, paused=True, age_seconds=9.0), standing(0, late=True, age_seconds=3.0)]
+    out = [(standing(over, outage=outage, age_seconds=90_000.0), outage) for outage in OUTAGES]
+    return [*((each, None) for each in [*live, *old]), *out]
+
+
+async def test_every_state_is_drawn_at_every_size_and_never_moves_the_rest(snapshot: Snapshot) -> None:
+    """From the height on at which there is more than plain text."""
+    by_slots = {slots: standings(snapshot, slots) for slots in (3, 97, 1_000, 12_345)}
+
+    @settings(deadline=None)
+    @given(sizes, st.sampled_from(sorted(by_slots)))
+    def draws(size: tuple[int, int], slots: int) -> None:
+        across, down = size
+        heights = set()
+        for standing, outage in by_slots[slots]:
+            lines = said(figure_lines(standing, outage, across, down))
+            assert lines
+            assert len(lines) <= max(2, down)
+            heights.add(len(lines))
+            for line in lines:
+                assert cell_width(line) <= across or down < LOW or across < 12, (line, size)
+        if down >= LOW and across >= 80:
+            assert len(heights) == 1, (size, slots, heights)
+
+    draws()
+
+
+async def test_what_waits_for_its_first_seat_is_drawn_at_every_size() -> None:
+    @given(sizes, st.sampled_from(OUTAGES))
+    def draws(size: tuple[int, int], outage: Outage) -> None:
+        assert all(cell_width(line) <= max(size[0], 12) for line in said(figure_lines(None, outage, *size)))
+
+    draws()
+
+
+async def test_every_word_can_be_drawn_and_has_a_shape_of_its_own(snapshot: Snapshot) -> None:
+    shapes: dict[str, set[str]] = {}
+    for standing, outage in standings(snapshot, 97):
+        state = state_of(standing, outage)
+        shapes.setdefault(state.word, set()).add(state.shape)
+        for letter in state.word.replace(" ", ""):
+            assert "█" in "".join(big(letter, 2)), letter
+    assert shapes == {
+        "CALM": {"●"},
+        "OVER": {"▲"},
+        "FULL": {"■"},
+        "PAUSED": {"‖"},
+        "LATE": {"◌"},
+        "OUTAGE": {"✗"},
+        "NO SEAT": {"■"},
+    }
+
+
+async def test_figures_that_are_not_those_of_now_say_how_old_they_are(snapshot: Snapshot) -> None:
+    for standing, outage in standings(snapshot, 97):
+        assert standing is not None
+        state = state_of(standing, outage)
+        is_old = outage is not None or standing.paused or standing.late
+        assert state.is_old == is_old
+        for size in ((20, 5), (40, 12), (80, 24), (120, 40), (200, 60)):
+            text = " ".join(" ".join(said(figure_lines(standing, outage, *size))).split())
+            assert ("figures " in text and " old" in text) == is_old, (state, size)
+
+
+async def test_an_upper_bound_is_said_to_be_one(server: ThrowawayServer, tmp_path: Path) -> None:
+    role = await create_role(server, "plain")
+    hidden = await snapshot_of(server, tmp_path / "a", role.name)
+    assert not hidden.counts.exact
+    total, slots = hidden.counts.total, hidden.slots
+    standing = Standing(hidden, 0.8, 2.0, None)
+    assert said(figure_lines(standing, None, 20, 5))[0].startswith(f" ≤{total} of {slots}  ≤")
+    for size in ((80, 24), (120, 40)):
+        text = " ".join(said(figure_lines(standing, None, *size)))
+        assert "GRANT pg_monitor" in text
+        assert "idle" not in text
+
+
+async def test_the_largest_groups_are_named_and_the_others_counted(snapshot: Snapshot) -> None:
+    backends = [
+        msgspec.structs.replace(snapshot.backends[0], application_name=f"app {name}")
+        for name in "aaaabbbccd\x1b\u4eac"
+    ]
+    groups = group(backends, GroupBy.APPLICATION, snapshot.taken_at, 97)
+    for across in (20, 40, 80, 200):
+        lines = said(top_lines(groups, GroupBy.APPLICATION, across, 3))
+        assert len(lines) == 4
+        assert all(cell_width(line) <= max(across, 26) for line in lines)
+    assert lines[0].strip() == "applications, 3 in 3 more"
+    assert [line.split()[0] for line in lines[1:]] == ["4", "3", "2"]
+    assert len(top_lines(groups[:1], GroupBy.APPLICATION, 80, 3)) == 4
+    assert top_lines(groups, GroupBy.APPLICATION, 80, top_count(5)) == []
+
+
+@given(st.text("0123456789/%≤ ACDEFGLMNOPRSTUV", min_size=1, max_size=9), st.integers(1, 5))
+def test_a_text_is_as_wide_as_it_is_said_to_be(text: str, scale: int) -> None:
+    rows = big(text, scale)
+    assert {len(row) for row in rows} == {width(text, scale)}
+    assert len(rows) == -(-5 * scale // 2)

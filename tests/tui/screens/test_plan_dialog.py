@@ -1,0 +1,151 @@
+"""The dialogs at every size: what is asked is never cut off, and the buttons are always there."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pgtop.core.activity import Privileges, Snapshot
+from pgtop.core.policy import ReapPolicy, plan_emergency, plan_sweep, plan_terminate
+from pgtop.core.text import cell_width
+from pgtop.demo.server import ThrowawayServer
+from pgtop.reaping.reaper import Outcome, Report, Result
+from pgtop.reaping.wording import headline
+from pgtop.tui.lines.notice import of_report
+from pgtop.tui.lines.plan_summary import plan_lines
+from pgtop.tui.screens.automatic_dialog import AutomaticDialog
+from tests.core.test_policy import backend, snapshot
+from tests.servers import create_role, session, sessions, wait_until
+from tests.support.dashboards import dashboard
+from tests.support.reaping import face_on
+from tests.support.targets import target_of
+
+
+async def test_a_dialog_fits_the_screen_after_it_changed_its_size(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with sessions(server, 30, application_name="leak"), dashboard(server, tmp_path / "a") as driven:
+        await wait_until(lambda: stale(driven.shown) >= 30)
+        await driven.press("S")
+        await driven.dialog()
+        await driven.shows("n  Cancel", "y  End")
+        for size in ((80, 24), (80, 12), (120, 40), (60, 9)):
+            await driven.pilot.resize_terminal(*size)
+            await driven.shows("n  Cancel", "y  End")
+        for size in ((20, 5), (10, 3), (80, 24)):
+            await driven.pilot.resize_terminal(*size)
+            await driven.pilot.pause()
+        await driven.shows("n  Cancel", "y  End")
+        await driven.press("y")
+        await driven.shows("ended")
+        await driven.press("o")
+        await driven.shows("Close", "terminated")
+        await driven.pilot.resize_terminal(80, 12)
+        await driven.shows("Close", "terminated")
+
+
+@pytest.mark.parametrize("size", [(20, 5), (10, 3)])
+async def test_no_yes_counts_where_it_cannot_be_read(
+    server: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    """Neither to a plan nor to automatic reaping; a larger terminal shows the same plan."""
+    async with sessions(server, 3, application_name="leak"), dashboard(server, tmp_path / "a") as driven:
+        await wait_until(lambda: stale(driven.shown) >= 3)
+        await driven.press("S")
+        dialog = await driven.dialog()
+        await driven.pilot.resize_terminal(*size)
+        await driven.press("y")
+        await driven.pilot.pause()
+        assert driven.app.screen is dialog
+        assert "too" in driven.text
+        assert not driven.audit.exists()
+        await driven.pilot.resize_terminal(80, 24)
+        await driven.shows("y  End")
+        await driven.press("n", "A")
+        question = await wait_until(
+            lambda: (
+                isinstance(driven.app.screen, AutomaticDialog)
+                and driven.app.screen.is_armed
+                and driven.app.screen
+            )
+        )
+        await driven.pilot.resize_terminal(*size)
+        await driven.press("y")
+        await driven.pilot.pause()
+        assert driven.app.screen is question
+        assert not driven.dashboard.automatic.is_on
+
+
+def stale(shown: Snapshot | None) -> int:
+    assert shown is not None
+    return sum((row.idle_seconds(shown.taken_at) or 0) > 1 for row in shown.backends)
+
+
+@pytest.mark.parametrize("width", [24, 52, 71])
+async def test_what_a_dialog_says_is_folded_and_not_cut(
+    server: ThrowawayServer, tmp_path: Path, width: int
+) -> None:
+    """Also why no plan can be made, which is a long sentence with the mend at its end."""
+    role = await create_role(server, "plain")
+    target = target_of(server, user=role.name)
+    async with session(server), face_on(server, tmp_path / "a", target=target) as face:
+        plan = plan_emergency(await face.snapshot(), ReapPolicy())
+        assert plan.refusal
+        lines = ["".join(cell.text for cell in line) for line in plan_lines(plan, width, "a caution " * 20)]
+        assert all(cell_width(line) <= width for line in lines)
+        assert plan.refusal in " ".join(line.strip() for line in lines)
+
+
+async def test_an_emergency_below_the_line_says_that_nobody_needs_to_go(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with session(server), face_on(server, tmp_path / "a") as face:
+        policy = ReapPolicy(emergency_idle_after_seconds=0.0)
+        plan = plan_emergency(await face.snapshot(), policy)
+        assert not plan.victims
+        assert plan.spared
+        assert "is below the line already" in headline(plan)
+
+
+async def test_where_nobody_is_left_to_end_the_headline_says_so(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """pgtop's own session is never ended, and has no statement that could be cancelled meanwhile."""
+    async with face_on(server, tmp_path / "a") as face:
+        snapshot = await face.snapshot()
+        own = [backend.id for backend in snapshot.backends if backend.pid == snapshot.own_pid]
+        ending = await face.reaper.plan_terminate(snapshot, ReapPolicy(), own)
+        assert headline(ending) == "Nobody to end: all of the selected are spared, or gone"
+        cancelling = await face.reaper.plan_cancel(snapshot, ReapPolicy(), own)
+        assert headline(cancelling) == "Nothing to cancel: all of the selected are spared, or gone"
+
+
+def test_a_refusal_and_a_problem_are_read_to_their_end_in_80_columns() -> None:
+    """The mend stands at the end of each; a role's name is whatever its maker liked."""
+    seen = snapshot(backend(state=None, backend_start=None, state_change=None))
+    nobody = Privileges("x" * 40 + "\x1b[2J", is_superuser=False, sees_all=False, may_signal=False)
+    refused = plan_sweep(msgspec.structs.replace(seen, privileges=nobody), ReapPolicy())
+    selected = plan_terminate(snapshot(backend()), ReapPolicy(), [backend().id])
+    for lines, mend in (
+        (plan_lines(refused, 70), "GRANT pg_monitor TO the role"),
+        (plan_lines(selected, 70, problem="the server " + "did not answer " * 9 + "try again"), "try again"),
+    ):
+        texts = ["".join(cell.text for cell in line) for line in lines]
+        assert mend in " ".join(text.strip() for text in texts)
+        assert all(text.isprintable() and cell_width(text) <= 70 for text in texts)
+
+
+def test_what_was_left_undone_or_unwritten_is_told_in_red() -> None:
+    plan = plan_terminate(snapshot(backend()), ReapPolicy(), [backend().id])
+    for outcome, style in (
+        (Outcome.TERMINATED, "note"),
+        (Outcome.CHANGED, "note"),
+        (Outcome.DENIED, "alarm"),
+        (Outcome.SURVIVED, "alarm"),
+        (Outcome.FAILED, "alarm"),
+        (Outcome.UNKNOWN, "alarm"),
+    ):
+        assert of_report(Report(plan, (Result(plan.victims[0], outcome),))).style == style
+    unwritten = of_report(Report(plan, (Result(plan.victims[0], Outcome.TERMINATED),), "disk full"))
+    assert unwritten.style == "alarm"
+    assert "NOT in the audit log" in unwritten.said

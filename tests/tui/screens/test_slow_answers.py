@@ -1,0 +1,66 @@
+"""What is asked on demand neither costs the seat nor makes a screen deaf while the server is silent."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pgtop.demo.server import ThrowawayServer
+from pgtop.tui.screens.detail import DetailScreen
+from tests.servers import session, wait_until
+from tests.support.dashboards import Driven, dashboard
+
+SELDOM = 3_600.0
+"""An interval in which no poll comes in between."""
+
+
+@contextmanager
+def silent_seat(driven: Driven) -> Iterator[None]:
+    """The seat's backend answers nothing meanwhile."""
+    pid = driven.dashboard.poller.probe.seat.own_pid
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def assert_seat_is_kept(driven: Driven, own_pid: int) -> None:
+    seat = driven.dashboard.poller.probe.seat
+    await wait_until(lambda: not seat._lock.locked())
+    assert seat.is_held
+    assert seat.own_pid == own_pid
+    assert await seat.fetchrow("SELECT 1") is not None
+
+
+async def test_a_detail_closed_before_its_answer_does_not_cost_the_seat(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    async with session(server), dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
+        seat = driven.dashboard.poller.probe.seat
+        own_pid = seat.own_pid
+        with silent_seat(driven):
+            await driven.press("enter")
+            await wait_until(lambda: isinstance(driven.app.screen, DetailScreen) and seat._lock.locked())
+            await driven.press("escape")
+            await wait_until(lambda: driven.app.screen is driven.dashboard)
+        await assert_seat_is_kept(driven, own_pid)
+
+
+async def test_a_dialog_can_be_left_while_another_plan_is_asked_for(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """And an answer that comes after it is left does no harm."""
+    async with session(server), dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
+        seat = driven.dashboard.poller.probe.seat
+        own_pid = seat.own_pid
+        await driven.press("S")
+        await driven.dialog()
+        with silent_seat(driven):
+            await driven.press("e")
+            await wait_until(seat._lock.locked)
+            await driven.press("escape")
+            await wait_until(lambda: driven.app.screen is driven.dashboard)
+            assert seat._lock.locked()
+        await assert_seat_is_kept(driven, own_pid)

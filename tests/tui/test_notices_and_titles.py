@@ -1,0 +1,110 @@
+"""What the dashboard says of what it shows: notices, the list's title, and the keys that count now."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pgtop.core.filter_sort import Column
+from pgtop.core.groups import GroupBy
+from pgtop.core.text import cell_width
+from pgtop.demo.server import ThrowawayServer
+from pgtop.tui.lines import notice
+from pgtop.tui.screens.help import help_lines
+from pgtop.tui.widgets.groups_table import GroupsTable
+from tests.servers import session, sessions, wait_until
+from tests.support.dashboards import dashboard
+from tests.support.reaping import face_on
+
+
+async def test_a_notice_is_folded_and_not_cut() -> None:
+    long = "the server could not be asked who holds advisory locks: the connection to db1:5432 was lost: "
+    said = notice.Notice(long + "nothing was ended; try again")
+    lines = ["".join(cell.text for cell in line) for line in notice.lines(said, 80, 3)]
+    assert all(cell_width(line) == 80 for line in lines)
+    assert lines[0].endswith("Esc read ")
+    assert lines[-1].rstrip().endswith("try again")
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+async def test_the_title_keeps_the_tags_whole(server: ThrowawayServer, tmp_path: Path, width: int) -> None:
+    async with sessions(server, 3), face_on(server, tmp_path / "a") as face:
+        snapshot = await face.snapshot()
+        rows = snapshot.backends[:1]
+        listed = notice.Listed(
+            chosen="an-application-with-a-long-name",
+            filter="-state:idle and-more-words-than-one",
+            column=Column.SESSION_AGE,
+            tagged=frozenset(backend.id for backend in snapshot.backends),
+            idle_after_seconds=0.0,
+        )
+        title = "".join(cell.text for cell in notice.backends_title(snapshot, rows, listed, width))
+        assert cell_width(title) <= width
+        assert f"{len(snapshot.backends)} tagged, {len(snapshot.backends) - 1} of them not listed" in title
+
+
+async def test_while_a_filter_is_typed_the_keys_are_its_own(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
+        await driven.press("slash", *"app")
+        await driven.shows("Enter keep the filter", "Esc clear it")
+        assert "K terminate" not in driven.text
+        await driven.press("enter")
+        await driven.shows("K terminate")
+
+
+async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServer, tmp_path: Path) -> None:
+    """And the filter's line goes when there is nothing in it."""
+    async with session(server, application_name="one"), dashboard(server, tmp_path / "a") as driven:
+        await driven.press("slash", *"app:one", "enter")
+        table = driven.dashboard.query_one(GroupsTable)
+        for expected in (table, driven.backends, table):
+            await driven.press("tab")
+            assert driven.dashboard.focused is expected
+        await driven.press("g")
+        assert table.by is GroupBy.USER
+        assert driven.dashboard.panels.filter.value == "app:one"
+        await driven.press("slash", "ctrl+u")
+        await wait_until(lambda: driven.dashboard.focused is driven.dashboard.panels.filter)
+        driven.dashboard.set_focus(table)
+        await wait_until(lambda: not driven.dashboard.panels.filter.display)
+
+
+async def test_between_the_yes_and_the_outcome_it_says_what_goes_on(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """A session that takes no signal; and `o` tells of it also after another notice took the line."""
+    async with session(server) as one:
+        pid = one.get_server_pid()
+        async with dashboard(server, tmp_path / "a") as driven:
+            await driven.press("o")
+            assert driven.app.screen is driven.dashboard
+            await driven.select(pid)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                await driven.press("K")
+                await driven.dialog()
+                await driven.press("y")
+                await driven.shows("ending 1 session …")
+                await driven.shows("ended 0 of 1 session: 1 survived")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            await driven.press("c", "o")
+            await driven.shows("survived", str(pid))
+
+
+def test_the_help_fits_into_80_columns() -> None:
+    """Beside its border, its padding and its scroll bar."""
+    for line in help_lines():
+        assert cell_width("".join(cell.text for cell in line)) <= 69
+
+
+async def test_the_tag_of_a_session_that_left_goes_with_it(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with session(server) as staying, dashboard(server, tmp_path / "a") as driven:
+        async with session(server) as leaving:
+            for each in (staying, leaving):
+                await driven.select(each.get_server_pid())
+                await driven.press("space")
+            await driven.shows("K terminate 2 tagged")
+        await driven.shows("K terminate 1 tagged")
+        assert {identity.pid for identity in driven.backends.tagged} == {staying.get_server_pid()}
