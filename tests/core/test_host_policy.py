@@ -1,4 +1,4 @@
-"""Whom break-glass ends: the longest idle first, just enough, and never on a guess."""
+"""The victims of break-glass: the longest idle first, just enough, and never on a guess."""
 
 import msgspec
 import pytest
@@ -21,7 +21,7 @@ from pgtop.reaping.wording import headline
 NOW = 1_700_000_000 * MICROSECONDS
 
 BOTH = (("my", "app shop"), ("my app", "shop"))
-"""What a title `my app shop` may mean."""
+"""The pairs of user and database that a title `my app shop` may mean."""
 
 
 def session(pid: int, age: float | None = 60.0, *, at_least: bool = False, **fields: object) -> Backend:

@@ -1,4 +1,4 @@
-"""What the reaper says became of a victim, where it is hard to tell, and what it writes down."""
+"""The outcomes that the reaper reports and logs for victims where they are hard to tell."""
 
 import asyncio
 from pathlib import Path

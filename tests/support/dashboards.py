@@ -63,7 +63,7 @@ class Driven:
 
     @property
     def text(self) -> str:
-        """What stands on the screen, line by line."""
+        """Return the text on the screen, line by line."""
         svg = self.app.export_screenshot()
         lines: dict[float, list[tuple[float, str]]] = {}
         for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):  # noqa: S314 - our own
@@ -73,7 +73,7 @@ class Driven:
         return "\n".join(joined).replace("\xa0", " ")
 
     async def shows(self, *words: str) -> None:
-        """Waits until all words stand on the screen."""
+        """Wait until all words are on the screen."""
         await wait_until(lambda: all(word in self.text for word in words), 15, f"no {words} on the screen")
 
     async def press(self, *keys: str) -> None:
@@ -81,13 +81,13 @@ class Driven:
         await self.pilot.press(*keys)
 
     async def select(self, pid: int) -> None:
-        """Waits until a session is listed and puts the cursor on it."""
+        """Wait until a session is listed, and put the cursor on it."""
         await wait_until(lambda: pid in self.listed, 15, f"{pid} is not listed")
         row = next(row for row in self.backends.rows if row.pid == pid)
         assert self.backends.move_to(row.id)
 
     async def dialog(self) -> PlanDialog:
-        """Waits for the dialog, until it takes a yes."""
+        """Wait for the dialog, until it accepts a yes."""
 
         def armed() -> Any:
             screen = self.app.screen

@@ -29,7 +29,7 @@ OPERATOR = Operator("tester", None, "here")
 
 @dataclass
 class Face:
-    """What a face has in hand."""
+    """The parts of a face."""
 
     seat: Seat
     probe: Probe
@@ -58,7 +58,7 @@ def found(snapshot: Snapshot, connection: asyncpg.Connection) -> Backend:
 
 
 def identities(plan: Plan) -> set[BackendId]:
-    """Whom a plan would end."""
+    """Return the sessions that a plan would terminate."""
     return {victim.backend.id for victim in plan.victims}
 
 

@@ -1,4 +1,4 @@
-"""What can befall the way to the server, for real: silence, loss, refusal, another server, a lost name."""
+"""Faults on the way to the server, for real: silence, loss, refusal, another server, a lost name."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What the dashboard says of what it shows: notices, the list's title, and the keys that count now."""
+"""The dashboard's words about its data: notices, the list's title, and the keys that work now."""
 
 import os
 import signal

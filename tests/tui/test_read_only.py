@@ -1,4 +1,4 @@
-"""Where read_only is in force no way leads to an act: no key, no click, no name in the palette."""
+"""The dashboard with read_only: no key, no click and no command of the palette leads to an action."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""What can befall a server under the dashboard, for real: it says so, keeps its last data, and comes back."""
+"""Faults of the server, for real: the dashboard says so, keeps its last data, and comes back."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What others lay in the way of who looks at a server from its host: files, programs, names, settings."""
+"""Traps that others lay for break-glass on the server's host: files, programs, names, settings."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What may happen to a terminal: it goes, stands still, is resized, sends rubbish, is left for a while."""
+"""Faults of the terminal: it goes away, stands still, is resized, sends rubbish, is left for a while."""
 
 import fcntl
 import os
