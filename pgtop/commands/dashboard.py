@@ -17,15 +17,14 @@ from pgtop.commands.terminal import (
 )
 from pgtop.settings.config import Config
 from pgtop.settings.options import SCREENING, setting_options
-from pgtop.settings.resolve import config_of, target_of
+from pgtop.settings.resolve import config_and_target
 
 if TYPE_CHECKING:
     from pgtop.postgres.conninfo.target import Target
 
 
 def _dashboard(context: click.Context, /, **_: Any) -> int:
-    config = config_of(context)
-    target = target_of(context)
+    config, target = config_and_target(context)
     need_screen(config, "use pgtop snapshot")
     return open_dashboard(context, target, config)
 

@@ -15,22 +15,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import IDLE, Backend
-from pgtop.core.groups import Group, GroupBy, GroupKey, applications, group
 from pgtop.core.labels import LOCAL, NO_APPLICATION, STATE_WORDS, address, client, state, wait
-
-__all__ = [
-    "Column",
-    "Filter",
-    "Group",
-    "GroupBy",
-    "GroupKey",
-    "Term",
-    "applications",
-    "group",
-    "parse_filter",
-    "sort_backends",
-    "stale",
-]
 
 
 def stale(backend: Backend, now: int, idle_after_seconds: float) -> bool:

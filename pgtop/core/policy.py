@@ -12,7 +12,6 @@ import msgspec
 from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
 from pgtop.core.outage import Limit
 from pgtop.core.plan import (
-    DEFAULT_PROTECTED_APPLICATIONS,
     NO_LOCKS,
     Act,
     Context,
@@ -28,34 +27,6 @@ from pgtop.core.plan import (
 )
 from pgtop.core.stalled_logins import Stall, session_count, stall_of
 from pgtop.core.text import duration, printable
-
-__all__ = [
-    "DEFAULT_PROTECTED_APPLICATIONS",
-    "Act",
-    "Context",
-    "Guard",
-    "HeldLocks",
-    "Plan",
-    "ReapPolicy",
-    "Spared",
-    "SparedFor",
-    "Trigger",
-    "Verdict",
-    "Victim",
-    "at_most",
-    "is_emergency",
-    "is_over_line",
-    "judge",
-    "just_enough",
-    "make_plan",
-    "never",
-    "plan_cancel",
-    "plan_emergency",
-    "plan_reap",
-    "plan_sweep",
-    "plan_terminate",
-]
-
 
 _NO_TEXT: Final = "its user or database is no text here, so nobody can say {}"
 

@@ -17,7 +17,7 @@ import msgspec
 from pgtop.core.activity import MICROSECONDS, BackendId, ServerIdentity, Snapshot
 from pgtop.core.leadership import Key, PassedOver, Ranking, is_outdated, ranked
 from pgtop.core.outage import Limit
-from pgtop.core.plan import Plan, ReapPolicy
+from pgtop.core.plan import Outcome, Plan, ReapPolicy
 from pgtop.core.policy import is_emergency, is_over_line
 from pgtop.core.rebound import (
     BURST_SECONDS,
@@ -35,7 +35,7 @@ from pgtop.core.stalled_logins import Episode, Stall, stall_of
 from pgtop.errors import AuditError
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, ReaperKeys, Seen
 from pgtop.postgres.session.seat import Seat
-from pgtop.reaping.reaper import Outcome, Reaper, Report
+from pgtop.reaping.reaper import Reaper, Report
 
 EVERY_SECONDS: Final = 60.0
 INTERVAL_SECONDS: Final = 2.0

@@ -8,10 +8,10 @@ from typing import Final
 
 from pgtop.core.activity import Backend
 from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, idle_age, label
-from pgtop.core.policy import Act, Plan, SparedFor, Trigger
+from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger
 from pgtop.core.stalled_logins import NO_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
-from pgtop.reaping.reaper import Outcome, Report
+from pgtop.reaping.reaper import Report
 
 _SPARED_PHRASES: Final = {
     SparedFor.OWN: ("is pgtop's own", "are pgtop's own"),

@@ -1,7 +1,7 @@
 """The settings in force and the target, from the command line, the environment and the file."""
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -22,20 +22,37 @@ They protect a server from anyone who opens it in a hurry.
 """
 
 
+class Settings(NamedTuple):
+    """The settings in force, and where they come from."""
+
+    config: Config
+    given: dict[str, Given]
+    """The values given in place of the defaults, by field of Config."""
+    file: ConfigFile
+
+
+def settings_of(context: click.Context) -> Settings:
+    """Return the settings in force. The file is read once, and anew at each call. It raises UsageError."""
+    file = read_config_file(context.params["config"])
+    given = given_of(context, file)
+    return Settings(in_force(given), given, file)
+
+
 def config_of(context: click.Context) -> Config:
-    """Return the settings in force. The file is read again at each call. It raises UsageError."""
-    return in_force(given_of(context, file_of(context)))
+    """Return the settings in force, for a command that connects to no server. It raises UsageError."""
+    return settings_of(context).config
+
+
+def config_and_target(context: click.Context) -> "tuple[Config, Target]":
+    """Return the settings in force and the target, from one reading of the file. It raises UsageError."""
+    settings = settings_of(context)
+    return settings.config, target_of(context, settings)
 
 
 def refuse_read_only(config: Config) -> None:
     """Raise ReadOnlyError if the configuration is read-only."""
     if config.read_only:
         raise ReadOnlyError
-
-
-def file_of(context: click.Context) -> ConfigFile:
-    """Return the configuration file. It raises UsageError."""
-    return read_config_file(context.params["config"])
 
 
 def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
@@ -90,7 +107,7 @@ _LIBPQ: Final = (
 """The parameters of libpq, each with the option that sets it and with libpq's variable for it."""
 
 
-def target_of(context: click.Context) -> "Target":
+def target_of(context: click.Context, settings: Settings) -> "Target":
     """Return the target to connect to, with the rescue role if one is given.
 
     A PGTOP_ variable takes precedence over libpq's own, and the command line over both.
@@ -99,8 +116,8 @@ def target_of(context: click.Context) -> "Target":
     """
     from pgtop.postgres.conninfo.resolve import resolve
 
-    name, file = _server_name(context), file_of(context)
-    conninfo: str | None = context.params["conninfo"] if name is None else file.conninfo_of(name)
+    name = _server_name(context)
+    conninfo: str | None = context.params["conninfo"] if name is None else settings.file.conninfo_of(name)
     flags: dict[str, str | None] = {}
     environ = dict(os.environ)
     for parameter, option, variable in _LIBPQ:
@@ -112,7 +129,7 @@ def target_of(context: click.Context) -> "Target":
         else:
             environ[variable] = value
     target = resolve(conninfo, flags, environ)
-    rescue = given_of(context, file).get("rescue")
+    rescue = settings.given.get("rescue")
     if rescue is None or not rescue.written:
         return target
     from pgtop.postgres.conninfo.rescue import with_rescue

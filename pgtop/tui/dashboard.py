@@ -15,9 +15,7 @@ from pgtop.core.outage import Limit, Outage
 from pgtop.core.plan import Plan
 from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
-from pgtop.poller import Poller
 from pgtop.postgres.errors import FULL, SILENT
-from pgtop.reaping.automatic import AutomaticReaper
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.reaping.wording import begun_sentence
 from pgtop.settings.config import Config
@@ -42,6 +40,7 @@ from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.state.notice_board import NoticeBoard
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.tui.widgets.panels import SHORT_LINES, DashboardView, Panels
+from pgtop.wiring import Wiring
 
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 """The intervals between two polls that `+` and `-` choose from, in seconds."""
@@ -86,8 +85,7 @@ class DashboardScreen(Screen[None]):
     def __init__(
         self,
         *,
-        poller: Poller,
-        reaper: Reaper,
+        wiring: Wiring,
         config: Config,
         first: Snapshot | Outage,
         host_watch: HostWatch | None = None,
@@ -100,7 +98,7 @@ class DashboardScreen(Screen[None]):
         `history` for where the past is kept.
         """
         super().__init__()
-        seat = poller.probe.seat
+        seat, poller, reaper = wiring
         self.poller = poller
         self.state = DashboardState(config.warn_at)
         self.panels = Panels(config, ascii_only=ascii_only)
@@ -110,10 +108,7 @@ class DashboardScreen(Screen[None]):
         self.history_keeper = HistoryKeeper(history, self.state, seat.target) if history is not None else None
         self.plan_expiry = PlanExpiry(self, seat)
         self.plan_actions = PlanActions(self, seat, reaper, config.policy, self.plan_expiry.beat)
-        engine = AutomaticReaper(
-            reaper, seat, config.policy, config.every_seconds, interval_seconds=config.interval_seconds
-        )
-        self.automatic = AutomaticSweeps(self, engine, poller, self.plan_actions)
+        self.automatic = AutomaticSweeps(self, wiring.automatic(config), poller, self.plan_actions)
         self.refusing: Limit | None = None
         """The limit of the server's that refuses other logins, where that is known."""
         self.wall = config.wall

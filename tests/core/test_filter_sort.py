@@ -9,16 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.activity import Backend, Limits, Privileges, Server, ServerIdentity, Snapshot
-from pgtop.core.filter_sort import (
-    Column,
-    GroupBy,
-    GroupKey,
-    applications,
-    group,
-    parse_filter,
-    sort_backends,
-    stale,
-)
+from pgtop.core.filter_sort import Column, parse_filter, sort_backends, stale
+from pgtop.core.groups import GroupBy, GroupKey, applications, group
 from pgtop.core.labels import NO_APPLICATION, NO_USER, address, client, label, state, wait
 
 NOW = 1_700_000_000_000_000

@@ -24,7 +24,7 @@ from pgtop.core.activity import (
 )
 from pgtop.core.outage import Limit
 from pgtop.core.patterns import Patterns
-from pgtop.core.policy import (
+from pgtop.core.plan import (
     DEFAULT_PROTECTED_APPLICATIONS,
     Act,
     Guard,
@@ -33,12 +33,8 @@ from pgtop.core.policy import (
     ReapPolicy,
     SparedFor,
     Trigger,
-    plan_cancel,
-    plan_emergency,
-    plan_reap,
-    plan_sweep,
-    plan_terminate,
 )
+from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
 
 NOW = 1_700_000_000 * MICROSECONDS
 OWN_PID = 1

@@ -26,6 +26,7 @@ from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.widgets.sessions_table import SessionsTable
+from pgtop.wiring import Wiring
 from tests.servers import wait_until
 from tests.support.reaping import OPERATOR
 from tests.support.targets import seat_on, target_of
@@ -152,13 +153,11 @@ async def _running(
 ) -> AsyncIterator[Driven]:
     seat.hides_queries = config.hide_queries
     poller = Poller(Probe(seat), config.interval_seconds)
-    log = AuditLog(audit)
-    reaper = Reaper(SqlTerminator(seat), log, "dashboard", OPERATOR, read_only=config.read_only)
-    host_watch = HostWatch(seat.target, config.policy, log, "dashboard", OPERATOR, read_only=config.read_only)
+    reaper = Reaper(SqlTerminator(seat), AuditLog(audit), "dashboard", OPERATOR, read_only=config.read_only)
+    wiring = Wiring(seat, poller, reaper)
+    host_watch = HostWatch(seat.target, config.policy, reaper)
     first = await poller.next()
-    app = PgtopApp(
-        poller=poller, reaper=reaper, config=config, first=first, host_watch=host_watch, history=history
-    )
+    app = PgtopApp(wiring=wiring, config=config, first=first, host_watch=host_watch, history=history)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield Driven(app, pilot, audit)

@@ -11,7 +11,7 @@ import msgspec
 
 from pgtop.audit.log import AuditLog, Operator
 from pgtop.core.activity import Backend, BackendId, Snapshot
-from pgtop.core.policy import Plan, ReapPolicy
+from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed

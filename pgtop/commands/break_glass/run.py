@@ -5,7 +5,6 @@ must, and makes the plan. The shared reaper carries the plan out through a HostT
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from pgtop.audit.log import AuditLog, operator
 from pgtop.core.activity import IDLE
 from pgtop.core.host_policy import Ask, is_enough, plan_break_glass, plan_stalled_logins
 from pgtop.core.plan import Plan, ReapPolicy
@@ -91,9 +89,7 @@ async def carry_out(prepared: Prepared, config: Config) -> Answer:
 
     It raises AuditError if the audit log cannot be written. No session was terminated then.
     """
-    audit = AuditLog.configured(config)
-    person = operator(os.environ)
-    reaper = Reaper(HostTerminator(prepared.watcher), audit, FACE, person, read_only=config.read_only)
+    reaper = Reaper.configured(HostTerminator(prepared.watcher), config, FACE)
     report = await reaper.run(prepared.plan)
     try:
         usage = (await asyncio.to_thread(prepared.watcher.look)).snapshot.usage

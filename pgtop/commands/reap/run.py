@@ -1,10 +1,8 @@
 """The face of `pgtop reap`: one plan from one poll, carried out or only shown."""
 
-import os
 from collections.abc import Callable
 from typing import Final
 
-from pgtop.audit.log import AuditLog, operator
 from pgtop.core.activity import Snapshot
 from pgtop.core.text import printable
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
@@ -12,10 +10,10 @@ from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.enter import enter
 from pgtop.postgres.session.seat import Seat
-from pgtop.postgres.terminate import SqlTerminator
-from pgtop.reaping.reaper import Reaper, Report
+from pgtop.reaping.reaper import Report
 from pgtop.reaping.report import Answer
 from pgtop.settings.config import Config
+from pgtop.wiring import wire
 
 FACE: Final = "reap"
 
@@ -35,12 +33,10 @@ async def reap(
     It raises PgtopError: ConnectError also for a connection through a pooler, NotPermittedError if states are
     hidden, AuditError if the audit log cannot be written. No session was terminated then.
     """
-    seat = Seat(target, FACE, hides_queries=config.hide_queries)
-    audit = AuditLog.configured(config)
-    reaper = Reaper(SqlTerminator(seat), audit, FACE, operator(os.environ), read_only=config.read_only)
+    seat, poller, reaper = wire(target, config, FACE)
     await enter(seat, config.wait_seconds, tell)
     try:
-        probe = Probe(seat)
+        probe = poller.probe
         snapshot = await _look(probe)
         _refuse_unsure(seat, snapshot)
         plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=seat.refused)

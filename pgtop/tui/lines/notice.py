@@ -7,9 +7,9 @@ from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.filter_sort import Column as SortColumn
 from pgtop.core.filter_sort import stale
 from pgtop.core.labels import NO_APPLICATION, client, label, state
-from pgtop.core.policy import Act
+from pgtop.core.plan import Act, Outcome
 from pgtop.core.text import cell_width, clip, duration, fit, percent, printable
-from pgtop.reaping.reaper import Outcome, Report
+from pgtop.reaping.reaper import Report
 from pgtop.reaping.wording import outcome_sentence
 from pgtop.tui.lines.columns import Cell
 from pgtop.tui.lines.panels import Key

@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pgtop.core.policy import ReapPolicy
+from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import PgtopError
 from pgtop.postgres.session.settings import SETTINGS

@@ -16,7 +16,8 @@ import pytest
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.servers import sessions, wait_until, wait_until_sync
-from tests.tui.test_app import Terminal, leave, terminal
+from tests.support.terminals import Terminal, terminal
+from tests.tui.test_app import leave
 
 TWENTY = {"max_connections": "20", "superuser_reserved_connections": "3"}
 """Seventeen ordinary slots: over the line from 14 on."""

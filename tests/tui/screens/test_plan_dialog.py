@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import Privileges, Snapshot
-from pgtop.core.policy import ReapPolicy, plan_emergency, plan_sweep, plan_terminate
+from pgtop.core.plan import Outcome, ReapPolicy, Result
+from pgtop.core.policy import plan_emergency, plan_sweep, plan_terminate
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.reaping.reaper import Outcome, Report, Result
+from pgtop.reaping.reaper import Report
 from pgtop.reaping.wording import headline
 from pgtop.tui.lines.notice import of_report
 from pgtop.tui.lines.plan_summary import plan_lines
