@@ -11,7 +11,8 @@ does not run.
 import os
 import pwd
 import re
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,7 @@ from pgtop.postgres.host.lock_files import (
     read_plain_file,
 )
 from pgtop.postgres.host.proc import Sketch
+from pgtop.safe_files import place_of
 
 _PORT_LINE: Final = 3
 _NUMBER: Final = re.compile("[0-9]{1,12}")
@@ -39,7 +41,10 @@ _LONGEST_LOCK_FILE: Final = 16_384
 _PROGRAMS: Final = ("postgres", "postmaster")
 """Parts of the name of a server's program, whoever packaged it."""
 _UNHEARD: Final = "whose directories do not answer"
+_SOCKET: Final = re.compile(r"\.s\.PGSQL\.([0-9]{1,5})")
 _LAST_PORT: Final = 65_535
+_MOST_NAMED: Final = 3
+"""Users in a message: one user may have tens of thousands of numbers (/etc/subuid)."""
 
 
 class HostServer(msgspec.Struct, frozen=True):
@@ -271,7 +276,7 @@ def choose(found: HostServers, wanted: Wanted) -> HostServer:
         listed = "; ".join([server.label for server in meant] + others)
         raise UsageError(f"several servers run on this host ({listed})", "name one with --port or --data-dir")
     if found.closed:
-        raise ClosedError(found.closed[0])
+        raise _closed_to_us(found.closed, wanted)
     if found.unheard:
         whose = ", ".join(_names(found.unheard))
         problem = f"no such server was found on this host, but perhaps there is one of {whose}, {_UNHEARD}"
@@ -301,14 +306,66 @@ class ClosedError(NotPermittedError):
         """That user."""
 
 
+class UnsureOwnerError(ClosedError):
+    """A server that another user may look into, whose name is not certain enough to run anything as them.
+
+    Anybody may start a process that looks like a server's, or lay a file of its name in /tmp. What is run as
+    such a user is theirs to change, with the terminal that it runs on. Root needs nobody's name.
+    """
+
+    def __init__(self, uids: Sequence[int]) -> None:
+        super().__init__(0)
+        named = " or ".join(_names(uids[:_MOST_NAMED]) + ["others"] * (len(uids) > _MOST_NAMED))
+        whose = f"what looks like a server is of {named}" if uids else "another user's server is not seen"
+        self.problem = f"{whose}, and only its owner and root may look into it, and end its sessions"
+        self.mend = "sudo pgtop break-glass"
+
+
+def _closed_to_us(closed: Sequence[int], wanted: Wanted) -> ClosedError:
+    """The error for servers that are closed to this user, or that may be."""
+    sure = _vouched_for(wanted)
+    return ClosedError(*sure) if len(sure) == 1 and sure <= {*closed} else UnsureOwnerError(closed)
+
+
+def _vouched_for(wanted: Wanted) -> frozenset[int]:
+    """The owners of the data directory, or else of the sockets, that nobody else can have laid there."""
+    if wanted.data_dir is not None:
+        paths = [wanted.data_dir]
+    else:
+        places = [wanted.socket_dir] if wanted.socket_dir else SOCKET_DIRECTORIES
+        paths = [path for place in places for path in _sockets_in(place, wanted.port)]
+    return frozenset(filter(None, map(_safe_owner, paths)))
+
+
+def _sockets_in(directory: str, port: int | None) -> list[str]:
+    """The sockets of servers in a directory; none where it cannot be read."""
+    if port is not None:
+        return [_socket_in(directory, port)]
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - may hold any byte
+    except (OSError, ValueError):
+        return []
+    return [_socket_in(directory, int(found[1])) for each in names if (found := _SOCKET.fullmatch(each))]
+
+
+def _safe_owner(path: str) -> int | None:
+    """The owner of a directory or a socket that nobody else can have laid there; None for others."""
+    try:
+        owner = os.lstat(path).st_uid
+        with place_of(Path(path), to_read=True, owner=owner) as place:
+            status = place.status
+    except (OSError, ValueError):
+        return None
+    is_meant = status is not None and (stat.S_ISDIR(status.st_mode) or stat.S_ISSOCK(status.st_mode))
+    return owner if status and is_meant and status.st_uid == owner and not place.may_be_planted else None
+
+
 def _refuse_hidden(wanted: Wanted) -> None:
     """Raise ClosedError where /proc is mounted so that this user does not see others' processes."""
     try:
         Path("/proc/1/status").read_bytes()
     except OSError:
-        places = [wanted.socket_dir] if wanted.socket_dir else SOCKET_DIRECTORIES
-        locks = [lock for place in places for lock in sorted(Path(place).glob(".s.PGSQL.*.lock"))]
-        raise ClosedError(locks[0].stat().st_uid if locks else 0) from None
+        raise _closed_to_us(sorted(_vouched_for(wanted)), wanted) from None
 
 
 def system_identifier(server: HostServer) -> str | None:
