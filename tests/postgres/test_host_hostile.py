@@ -327,6 +327,22 @@ def test_another_users_lock_file_does_not_make_a_directory_the_servers(
     assert Wanted(socket_dir=str(tmp_path)).admits(found)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_a_strangers_link_to_another_server_is_not_this_ones_socket(
+    server: ThrowawayServer, server_factory: ServerFactory
+) -> None:
+    """In /tmp anybody may lay one where a socket was tidied away: the sessions seen there are the other's."""
+    other = server_factory()
+    path = other.socket_dir / f".s.PGSQL.{other.port}"
+    place = str(other.socket_dir)
+    assert server_at(Endpoint(place, other.port, place)) == host_server(other)
+    path.unlink()
+    path.symlink_to(server.socket_dir / f".s.PGSQL.{server.port}")
+    os.chown(path, MALLORY, -1, follow_symlinks=False)
+    assert server_at(Endpoint(place, other.port, place)) is None
+    assert not Wanted(other.port, place).admits(host_server(other))
+
+
 def lay(place: Path, lines: tuple[str, ...], owner: int = MALLORY) -> None:
     """A lock file, of mallory's where root can give it away."""
     laid = place / "postmaster.pid"

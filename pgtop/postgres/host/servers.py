@@ -96,7 +96,7 @@ class Wanted(msgspec.Struct, frozen=True):
         if self.data_dir is not None:
             return _owner(self.data_dir)
         if self.socket_dir is not None and self.port is not None:
-            return _owner(_socket_in(self.socket_dir, self.port))
+            return _socket_owner(_socket_in(self.socket_dir, self.port))
         return None
 
     def admits(self, server: HostServer) -> bool:
@@ -227,6 +227,14 @@ def _owner(path: str) -> int | None:
         return None
 
 
+def _socket_owner(path: str) -> int | None:
+    """The owner of a socket, or of a link in its place: in /tmp anybody may lay one to another server's."""
+    try:
+        return os.lstat(path).st_uid
+    except (OSError, ValueError):
+        return None
+
+
 def _socket_in(directory: str, port: int) -> str:
     return f"{directory}/.s.PGSQL.{port}"
 
@@ -237,7 +245,7 @@ def _has_socket_in(server: HostServer, directory: str) -> bool:
     A socket there belongs to the user that listens on it, whatever another process says of itself.
     """
     path = _socket_in(directory, server.port)
-    if _owner(path) not in (None, server.uid):
+    if _socket_owner(path) not in (None, server.uid):
         return False
     if _is_named(directory, server.socket_dir):
         return True
