@@ -140,6 +140,7 @@ async def test_the_plan_says_what_runs_who_goes_and_what_is_not_seen(
                 f"port {server.port}",
                 str(server.data_dir),
                 "4 of 7 slots held",
+                f"of user {user_name(host_server(server).uid)} · data directory {server.data_dir}",
                 "1 slot held by clients that are still connecting, 1 more silent so far",
                 "authentication",
                 "dry run: End 2 sessions, idle for",

@@ -425,6 +425,22 @@ def test_a_program_that_prints_without_end_is_ended(tmp_path: Path) -> None:
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
+def test_no_server_hides_or_counterfeits_another_in_the_list(server: ThrowawayServer) -> None:
+    """Anybody may start hundreds, and choose what each says of its directory."""
+    found = host_server(server)
+    said = f"/x, of #{MALLORY}; port 1, {found.data_dir}"
+    false = [
+        msgspec.structs.replace(found, uid=MALLORY, port=port, data_dir=said + "x" * 4000)
+        for port in range(1, 200)
+    ]
+    with pytest.raises(UsageError) as told:
+        choose(HostServers((*false, found)), Wanted())
+    assert found.label in told.value.problem
+    assert f"196 more of #{MALLORY}" in told.value.problem
+    assert f"'{said}xx" in told.value.problem
+    assert len(told.value.problem) < 1500
+
+
 async def test_a_role_named_as_recovery_makes_no_standby(server: ThrowawayServer, tmp_path: Path) -> None:
     await execute(server, 'CREATE ROLE "startup recovering" LOGIN SUPERUSER')
     face = face_on_host(server, tmp_path / "a")

@@ -11,6 +11,7 @@ does not run.
 import os
 import pwd
 import re
+import shlex
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import MICROSECONDS
-from pgtop.core.text import printable
+from pgtop.core.text import clip, printable
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
 from pgtop.postgres.conninfo.target import SOCKET_DIRECTORIES
 from pgtop.postgres.host import proc
@@ -44,7 +45,9 @@ _UNHEARD: Final = "whose directories do not answer"
 _SOCKET: Final = re.compile(r"\.s\.PGSQL\.([0-9]{1,5})")
 _LAST_PORT: Final = 65_535
 _MOST_NAMED: Final = 3
-"""Users in a message: one user may have tens of thousands of numbers (/etc/subuid)."""
+"""Users in a message, and servers of one user: anybody may start many, under many numbers (/etc/subuid)."""
+_LONGEST_SHOWN: Final = 200
+"""Cells of a data directory in a message."""
 
 
 class HostServer(msgspec.Struct, frozen=True):
@@ -69,7 +72,9 @@ class HostServer(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """`port 5432, /var/lib/postgresql/16/main, of postgres`, safe to print."""
-        return f"port {self.port}, {printable(self.data_dir)}, of {printable(user_name(self.uid))}"
+        # Anybody may run one and choose this text, which is not to look like the labels of others.
+        place = shlex.quote(clip(printable(self.data_dir), _LONGEST_SHOWN))
+        return f"port {self.port}, {place}, of {printable(user_name(self.uid))}"
 
 
 class HostServers(msgspec.Struct, frozen=True):
@@ -279,10 +284,11 @@ def choose(found: HostServers, wanted: Wanted) -> HostServer:
     if len(meant) == 1 and is_sure:
         return meant[0]
     if meant:
+        listed = _listed(meant)
         others = [f"another of {each}" for each in _names(found.closed)]
         others += [f"perhaps one of {each}, {_UNHEARD}" for each in _names(found.unheard)]
-        listed = "; ".join([server.label for server in meant] + others)
-        raise UsageError(f"several servers run on this host ({listed})", "name one with --port or --data-dir")
+        several = f"several servers run on this host ({'; '.join([*listed, *others])})"
+        raise UsageError(several, "name one with --port or --data-dir")
     if found.closed:
         raise _closed_to_us(found.closed, wanted)
     if found.unheard:
@@ -290,12 +296,23 @@ def choose(found: HostServers, wanted: Wanted) -> HostServer:
         problem = f"no such server was found on this host, but perhaps there is one of {whose}, {_UNHEARD}"
         raise ConnectError(problem, "name it with --data-dir")
     if found.servers:
-        listed = "; ".join(server.label for server in found.servers)
-        raise ConnectError("no server of this host is the one that is named", f"there is {listed}")
+        there = "; ".join(_listed(found.servers))
+        raise ConnectError("no server of this host is the one that is named", f"there is {there}")
     _refuse_hidden(wanted)
     raise ConnectError(
         "no PostgreSQL server runs on this host", "run pgtop break-glass on the host that the server runs on"
     )
+
+
+def _listed(servers: Sequence[HostServer]) -> list[str]:
+    """The labels of the first few servers of each user, and how many more there are of theirs."""
+    listed = []
+    for uid in dict.fromkeys(server.uid for server in servers):
+        theirs = [server.label for server in servers if server.uid == uid]
+        listed += theirs[:_MOST_NAMED]
+        if len(theirs) > _MOST_NAMED:
+            listed.append(f"{len(theirs) - _MOST_NAMED} more of {printable(user_name(uid))}")
+    return listed
 
 
 def _names(uids: Iterable[int]) -> list[str]:
