@@ -279,3 +279,14 @@ def test_more_strangers_files_than_can_be_open_hide_no_entry(tmp_path: Path) -> 
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert passed_over.files == number
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_a_time_beyond_the_calendar_is_passed_over(tmp_path: Path, time: str) -> None:
+    """No other zone has a year for it, so that such a line would end the program that shows it."""
+    AuditLog(tmp_path / "log").append([msgspec.structs.replace(attempt(1), time=time), attempt(2)])
+    for since in (None, NOON):
+        passed_over = PassedOver()
+        (found,) = entries(tmp_path / "log", since, passed_over)
+        assert found.line.pid == 2
+        assert passed_over.count == 1
