@@ -45,7 +45,9 @@ _UNHEARD: Final = "whose directories do not answer"
 _SOCKET: Final = re.compile(r"\.s\.PGSQL\.([0-9]{1,5})")
 _LAST_PORT: Final = 65_535
 _MOST_NAMED: Final = 3
-"""Users in a message, and servers of one user: anybody may start many, under many numbers (/etc/subuid)."""
+"""Users in a message: one user may have tens of thousands of numbers (/etc/subuid)."""
+_MOST_LISTED: Final = 10
+"""Servers of one user in a message."""
 _LONGEST_SHOWN: Final = 200
 """Cells of a data directory in a message."""
 
@@ -309,9 +311,9 @@ def _listed(servers: Sequence[HostServer]) -> list[str]:
     listed = []
     for uid in dict.fromkeys(server.uid for server in servers):
         theirs = [server.label for server in servers if server.uid == uid]
-        listed += theirs[:_MOST_NAMED]
-        if len(theirs) > _MOST_NAMED:
-            listed.append(f"{len(theirs) - _MOST_NAMED} more of {printable(user_name(uid))}")
+        listed += theirs[:_MOST_LISTED]
+        if len(theirs) > _MOST_LISTED:
+            listed.append(f"{len(theirs) - _MOST_LISTED} more of {printable(user_name(uid))}")
     return listed
 
 
