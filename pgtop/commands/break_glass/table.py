@@ -10,6 +10,7 @@ from pgtop.core.host_policy import UNSEEN
 from pgtop.core.labels import LOCAL, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.plan import Spared, SparedFor, Victim
 from pgtop.core.text import clip, duration, folded, percent, plural, printable
+from pgtop.postgres.host.servers import user_name
 from pgtop.postgres.host.watcher import Connecting, HostView, logins_hint
 from pgtop.reaping.report import Answer
 from pgtop.reaping.wording import by_user_and_database, headline, outcome_sentence, spared_sentence
@@ -57,10 +58,11 @@ def _server(prepared: Prepared) -> list[str]:
     snapshot, server = prepared.view.snapshot, prepared.server
     number = snapshot.server.version_num
     version = f" · PostgreSQL {snapshot.server.version}" if number else ""
+    directory = os.fsencode(server.data_dir).decode("utf-8", "replace")
     standby = " · standby" if snapshot.server.identity.in_recovery else ""
     return [
         f"port {server.port} · pid {server.pid}{version}{standby} · {moment(snapshot.taken_at)} UTC",
-        f"data directory {printable(os.fsencode(server.data_dir).decode('utf-8', 'replace'))}",
+        f"of user {printable(user_name(server.uid))} · data directory {printable(directory)}",
     ]
 
 

@@ -637,7 +637,7 @@ async def test_which_server_is_meant_is_asked_rather_than_guessed(server_factory
         choose(pair, Wanted(port=1))
     with pytest.raises(ConnectError, match="no PostgreSQL server"):
         choose(HostServers(()), Wanted())
-    with pytest.raises(NotPermittedError, match="sudo -u"):
+    with pytest.raises(NotPermittedError, match="sudo pgtop"):
         choose(HostServers((), closed=(os.getuid(),)), Wanted(port=1))
     with pytest.raises(UsageError, match="several"):
         choose(HostServers((host_server(one),), closed=(12345,)), Wanted())
