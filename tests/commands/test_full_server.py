@@ -17,6 +17,7 @@ from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.daemon.test_daemon import watching
 from tests.servers import Role, create_role, execute, wait_until
+from tests.support.audit_logs import audited
 from tests.support.filling import SMALL, full, leave, stalled_in_authentication
 from tests.support.hostile import hostile_relay, message
 from tests.support.running import assert_one_line, run, start_on_terminal
@@ -180,7 +181,7 @@ async def test_the_audit_log_says_that_the_rescue_role_ended_them(
 
 def as_whom(audit: Path) -> set[tuple[str | None, bool]]:
     """The roles in an audit log, and whether each was the rescue role."""
-    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    lines = audited(audit)
     return {(line["role"], line["rescue"]) for line in lines}
 
 

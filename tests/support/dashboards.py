@@ -26,6 +26,7 @@ from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.widgets.sessions_table import SessionsTable
 from tests.servers import wait_until
+from tests.support.audit_logs import audited
 from tests.support.reaping import OPERATOR
 from tests.support.targets import seat_on, target_of
 
@@ -92,7 +93,7 @@ class Driven:
 
     def audited(self) -> list[dict[str, Any]]:
         """The audit log's lines; none where there is no log."""
-        return [msgspec.json.decode(line) for line in self.audit.read_bytes().splitlines()]
+        return audited(self.audit)
 
 
 @asynccontextmanager

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import msgspec
 
 from pgtop.audit.log import AuditLog, Operator
 from pgtop.core.activity import Backend, BackendId, Snapshot
@@ -22,6 +21,7 @@ from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper
 from tests.servers import Role
+from tests.support.audit_logs import audited
 from tests.support.targets import seat_on, target_of
 
 OPERATOR = Operator("tester", None, "here")
@@ -48,7 +48,7 @@ class Face:
 
     def lines(self) -> list[dict[str, Any]]:
         """The audit log."""
-        return [msgspec.json.decode(line) for line in self.audit.read_bytes().splitlines()]
+        return audited(self.audit)
 
 
 def found(snapshot: Snapshot, connection: asyncpg.Connection) -> Backend:

@@ -6,13 +6,13 @@ import sys
 import termios
 from pathlib import Path
 
-import msgspec
 import psutil
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.servers import execute, session
+from tests.support.audit_logs import audited
 from tests.support.filling import SMALL, full
 from tests.support.targets import silent_port, stopped
 from tests.support.terminals import Terminal, environment_of, no_seat_left, terminal
@@ -63,7 +63,7 @@ async def test_a_run_that_has_begun_is_carried_through(
                 opened.hang_up()
             opened.ends()
             assert b"Traceback" not in opened.raw
-    lines = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
+    lines = audited(log)
     assert [(line["event"], line["pid"]) for line in lines] == [
         ("attempt", one.get_server_pid()),
         ("outcome", one.get_server_pid()),

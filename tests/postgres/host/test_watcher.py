@@ -34,6 +34,7 @@ from pgtop.postgres.host.watcher import HostView, HostWatcher
 from pgtop.reaping.reaper import Outcome, Report
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, sessions, wait_until, wait_until_sync
+from tests.support.audit_logs import audited
 from tests.support.filling import (
     FIRST_PACKET,
     connect_silently,
@@ -187,7 +188,7 @@ async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, t
         assert await lives(bystander)
         left = {backend.pid for backend in (await face.look()).snapshot.backends}
         assert not left & {one.get_server_pid(), local.get_server_pid()}
-    lines = [msgspec.json.decode(line) for line in audit.read_bytes().splitlines()]
+    lines = audited(audit)
     assert [line["outcome"] for line in lines] == [None, None, "terminated", "terminated"]
     assert {line["face"] for line in lines} == {"test"}
 

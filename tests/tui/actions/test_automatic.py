@@ -23,8 +23,8 @@ from pgtop.tui.lines.automatic import AutomaticState, auto_lines, rules
 from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.plan_dialog import ReportDialog
+from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
-from tests.core.test_policy import backend, snapshot
 from tests.servers import create_role, session, sessions, wait_until
 from tests.support.dashboards import Driven, dashboard
 from tests.support.reaping import hold_key

@@ -14,7 +14,7 @@ from pgtop.reaping.wording import headline
 from pgtop.tui.lines.notice import of_report
 from pgtop.tui.lines.plan_summary import plan_lines
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
-from tests.core.test_policy import backend, snapshot
+from tests.builders import backend, snapshot
 from tests.servers import create_role, session, sessions, wait_until
 from tests.support.dashboards import dashboard
 from tests.support.reaping import face_on
