@@ -22,10 +22,10 @@ from pgtop.history.store import HistoryStore
 from pgtop.safe_files import UnsafeFileError, check_readable, place_of, read_regular, read_trusted
 from pgtop.settings.file import read_config_file
 from tests.builders import SERIES, audit_line, past_of
-from tests.commands.test_reap import STALE, stale
 from tests.servers import wait_until_sync
-from tests.settings.test_file import in_force
 from tests.support.audit_logs import audited_pids
+from tests.support.config_files import settings_in_force
+from tests.support.reap_command import STALE, stale
 from tests.support.running import assert_one_line, run
 
 OTHER = 65534
@@ -365,7 +365,7 @@ def test_sudo_with_the_users_home_takes_roots_own_files(tmp_path: Path) -> None:
     """Where sudo keeps HOME, the log and the settings are root's all the same."""
     give_away(tmp_path)
     home = pwd.getpwuid(0).pw_dir
-    settings = in_force(tmp_path)
+    settings = settings_in_force(tmp_path)
     assert settings["file"].startswith(home)
     for key in ("audit_log", "history"):
         assert settings["settings"][key]["value"].startswith(home)
@@ -416,7 +416,10 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
 def test_an_open_file_may_be_the_configuration(tmp_path: Path) -> None:
     """`--config /dev/stdin < file` names a file that the shell opened."""
     with write(tmp_path / "config.toml").open("rb") as file:
-        assert in_force(tmp_path, "--config", "/dev/stdin", stdin=file)["settings"]["warn_at"]["value"] == 0.5
+        assert (
+            settings_in_force(tmp_path, "--config", "/dev/stdin", stdin=file)["settings"]["warn_at"]["value"]
+            == 0.5
+        )
 
 
 def test_an_unsafe_path_is_an_os_error_that_says_what_is_wrong(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper
-from tests.servers import Role
+from tests.servers import Role, session
 from tests.support.audit_logs import audited
 from tests.support.targets import seat_on, target_of
 
@@ -84,3 +84,9 @@ async def face_on(
     """A face on a server, as the superuser unless a target says otherwise."""
     async with seat_on(target or target_of(server), "test") as seat:
         yield Face(seat, Probe(seat), Reaper(SqlTerminator(seat), AuditLog(audit), "test", OPERATOR), audit)
+
+
+async def real_snapshot(server: ThrowawayServer, audit: Path, user: str = "postgres") -> Snapshot:
+    """One real snapshot of a server, with at least two sessions in it."""
+    async with session(server), face_on(server, audit, target=target_of(server, user=user)) as face:
+        return await face.snapshot()

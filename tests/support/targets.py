@@ -13,6 +13,7 @@ import pytest
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, ExitCode, PgtopError
 from pgtop.postgres.connect_errors import outage
+from pgtop.postgres.conninfo.rescue import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FULL, FullError
@@ -96,3 +97,8 @@ def is_told(error: PgtopError, kind: str, *said: str) -> None:
     assert value.kind == kind
     assert value.message == str(error)
     assert value.retry_after_seconds > 0
+
+
+def rescued(server: ThrowawayServer, user: str = "watcher", rescue: str = "user=postgres") -> Target:
+    """A target of one role on a server, with a rescue role beside it."""
+    return with_rescue(target_of(server, user=user), rescue, "--rescue", {"HOME": "/nonexistent"})

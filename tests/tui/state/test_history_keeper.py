@@ -28,7 +28,7 @@ from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, fetch_value, wait_until
 from tests.support.dashboards import Driven, dashboard
 from tests.support.targets import seat_on, target_of
-from tests.tui.test_app import terminal
+from tests.support.terminals import terminal
 
 
 @pytest.fixture
