@@ -155,3 +155,9 @@ def module_server_factory(_templates: ClusterTemplates) -> Iterator[ServerFactor
 def small(server_factory: ServerFactory) -> ThrowawayServer:
     """A server of 20 slots of the test's own: 16 sessions are on the line."""
     return server_factory(TWENTY_SLOTS)
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Path:
+    """Where the test's audit log is kept."""
+    return tmp_path / "audit.jsonl"

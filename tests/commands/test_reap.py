@@ -20,11 +20,6 @@ VICTIM_KEYS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def audit(tmp_path: Path) -> Path:
-    return tmp_path / "audit.jsonl"
-
-
 async def test_up_to_the_line_it_does_nothing_and_says_so(small: ThrowawayServer, tmp_path: Path) -> None:
     """Status 0, trigger none, no line in the audit log; 15 and its own are 16 of 20: on the line."""
     async with stale(small, 15) as opened:

@@ -19,7 +19,7 @@ from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.terminate import SqlTerminator
-from pgtop.reaping.reaper import Reaper
+from pgtop.reaping.reaper import Outcome, Reaper, Report
 from tests.servers import Role, session
 from tests.support.audit_logs import audited
 from tests.support.targets import seat_on, target_of
@@ -90,3 +90,13 @@ async def real_snapshot(server: ThrowawayServer, audit: Path, user: str = "postg
     """One real snapshot of a server, with at least two sessions in it."""
     async with session(server), face_on(server, audit, target=target_of(server, user=user)) as face:
         return await face.snapshot()
+
+
+def outcomes(report: Report) -> list[Outcome]:
+    """Return what became of each session of a plan."""
+    return [result.outcome for result in report.results]
+
+
+async def lives(connection: asyncpg.Connection) -> bool:
+    """Return whether a session still answers; an error where it does not."""
+    return await connection.fetchval("SELECT 1") == 1
