@@ -15,6 +15,7 @@ import pytest
 from pgtop.demo.server import Auth, ThrowawayServer
 from tests.servers import ServerPool, available, default_binaries, wait_until_sync
 from tests.support.clusters import ClusterTemplates, CopiedServer
+from tests.support.filling import TWENTY_SLOTS
 
 # pytest-xdist says how large its terminal is, and a program that a test starts on one of its own would
 # believe that.
@@ -148,3 +149,15 @@ def server_factory(_templates: ClusterTemplates) -> Iterator[ServerFactory]:
 def module_server_factory(_templates: ClusterTemplates) -> Iterator[ServerFactory]:
     """Start special servers that end with the module."""
     yield from _factory(_templates)
+
+
+@pytest.fixture
+def small(server_factory: ServerFactory) -> ThrowawayServer:
+    """A server of 20 slots of the test's own: 16 sessions are on the line."""
+    return server_factory(TWENTY_SLOTS)
+
+
+@pytest.fixture
+def audit(tmp_path: Path) -> Path:
+    """Where the test's audit log is kept."""
+    return tmp_path / "audit.jsonl"

@@ -56,9 +56,9 @@ class Photographer:
     @property
     def snapshot(self) -> Snapshot:
         """What is on the screen."""
-        if self._dashboard.shown is None:
+        if self._dashboard.state.shown is None:
             raise RuntimeError("the dashboard shows no snapshot")
-        return self._dashboard.shown
+        return self._dashboard.state.shown
 
     @property
     def stale(self) -> int:
@@ -88,7 +88,7 @@ class Photographer:
         svg = portable(self._pilot.app.export_screenshot(title="pgtop"))
         (self._place / f"{name}.svg").write_text(svg, encoding="utf-8")
         (self._place / f"{name}.png").write_bytes(to_png(svg))
-        shown = self._dashboard.shown
+        shown = self._dashboard.state.shown
         standing = "no seat" if shown is None else f"{shown.counts.total} of {shown.slots} slots"
         sys.stderr.write(f"{name}: {standing}\n")
 

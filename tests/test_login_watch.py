@@ -17,7 +17,7 @@ from pgtop.postgres.session.login_probe import LoginProbe
 from pgtop.postgres.session.seat import Seat
 from tests.conftest import ServerFactory
 from tests.servers import available, close, execute, wait_until
-from tests.support.filling import SMALL, full
+from tests.support.filling import THREE_SLOTS, full
 from tests.support.targets import seat_on, target_of
 
 
@@ -49,9 +49,9 @@ class Watched:
 
 
 @pytest.fixture(params=list(available()) or [0], ids=lambda version: f"pg{version}")
-def small(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
+def tiny(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
     """A server of each version in turn, with three ordinary slots."""
-    return server_factory(SMALL, version=request.param)
+    return server_factory(THREE_SLOTS, version=request.param)
 
 
 @asynccontextmanager
@@ -76,17 +76,17 @@ async def refused(server: ThrowawayServer, kind: str) -> AsyncIterator[Watched]:
                 await running
 
 
-async def test_a_login_that_the_databases_own_limit_refuses_had_found_a_slot(small: ThrowawayServer) -> None:
+async def test_a_login_that_the_databases_own_limit_refuses_had_found_a_slot(tiny: ThrowawayServer) -> None:
     """The slots are looked at first."""
-    async with refused(small, "database") as watched:
+    async with refused(tiny, "database") as watched:
         await watched.comes_to(LoginProbe(None))
         assert watched.logins.limit is None
         assert not await watched.settled()
 
 
-async def test_a_login_that_the_roles_own_limit_refuses_tells_nothing(small: ThrowawayServer) -> None:
+async def test_a_login_that_the_roles_own_limit_refuses_tells_nothing(tiny: ThrowawayServer) -> None:
     """It is no refusal to act on, and an older one is believed in for a while only."""
-    async with refused(small, "role") as watched:
+    async with refused(tiny, "role") as watched:
         await watched.comes_to(LoginProbe(None, is_known=False))
         await watched.settled()  # takes what came before
         await watched.comes_to(LoginProbe(None, is_known=False))

@@ -21,11 +21,11 @@ from pgtop.errors import AuditError, HistoryError, UsageError
 from pgtop.history.store import HistoryStore
 from pgtop.safe_files import UnsafeFileError, check_readable, place_of, read_regular, read_trusted
 from pgtop.settings.file import read_config_file
-from tests.audit.test_log import line, pids
-from tests.commands.test_reap import STALE, stale
-from tests.history.test_store import SERIES, past_of
+from tests.builders import SERIES, audit_line, past_of
 from tests.servers import wait_until_sync
-from tests.settings.test_file import in_force
+from tests.support.audit_logs import audited_pids
+from tests.support.config_files import settings_in_force
+from tests.support.reap_command import STALE, stale
 from tests.support.running import assert_one_line, run
 
 OTHER = 65534
@@ -47,7 +47,7 @@ def directory(path: Path, mode: int) -> Path:
 def refused(path: Path) -> str:
     """What is said of a log that is not written."""
     with pytest.raises(AuditError) as caught:
-        AuditLog(path).append([line()])
+        AuditLog(path).append([audit_line()])
     return str(caught.value)
 
 
@@ -105,7 +105,7 @@ def test_a_link_that_another_planted_leads_nowhere(tmp_path: Path) -> None:
     assert victim.read_bytes() == b"mine"
     assert not (tmp_path / "new").exists()
     link.symlink_to(victim)
-    AuditLog(link).append([line(1)])  # one of root's own is what root wants
+    AuditLog(link).append([audit_line(1)])  # one of root's own is what root wants
 
 
 @as_root
@@ -149,13 +149,13 @@ def test_no_name_that_another_takes_stops_the_log(tmp_path: Path) -> None:
     """A directory among the rotated files keeps the log from being rotated, not from being written."""
     shared = directory(tmp_path / "shared", 0o1777)
     path = shared / "audit.jsonl"
-    AuditLog(path).append([line(1)])
+    AuditLog(path).append([audit_line(1)])
     for number in (1, 2):
         planted = directory(shared / f"audit.jsonl.{number}", 0o755)
         (planted / "full").touch()
         give_away(planted)
-    AuditLog(path, max_bytes=1, keep=2).append([line(2)])
-    assert pids(path) == [1, 2]
+    AuditLog(path, max_bytes=1, keep=2).append([audit_line(2)])
+    assert audited_pids(path) == [1, 2]
 
 
 WRITE = 7
@@ -189,7 +189,7 @@ def test_an_access_control_list_counts_as_the_mode_does(
         assert f"may be changed by {said} " in refused(logs / "audit.jsonl")
         assert list(logs.iterdir()) == []
         logs.chmod(0o750)  # the mend that was told
-    AuditLog(logs / "audit.jsonl").append([line(1)])
+    AuditLog(logs / "audit.jsonl").append([audit_line(1)])
 
 
 @as_root
@@ -201,11 +201,11 @@ def test_a_shared_directory_gives_no_file_away(tmp_path: Path) -> None:
     planted.write_bytes(b"")
     planted.chmod(0o660)
     give_away(planted, OTHER, OTHER)
-    AuditLog(path).append([line(1)])
+    AuditLog(path).append([audit_line(1)])
     status = path.stat()
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (0, 0, 0o600)
-    AuditLog(path, max_bytes=1).append([line(2)])
-    assert pids(path) == [2]
+    AuditLog(path, max_bytes=1).append([audit_line(2)])
+    assert audited_pids(path) == [2]
     assert path.stat().st_uid == 0
 
 
@@ -216,8 +216,8 @@ def test_a_group_may_write_where_it_has_no_other_member(tmp_path: Path, gid: int
     place = directory(tmp_path / "place", 0o775)
     give_away(place, 0, gid)
     if is_taken:
-        AuditLog(place / "audit.jsonl").append([line(1)])
-        assert pids(place / "audit.jsonl") == [1]
+        AuditLog(place / "audit.jsonl").append([audit_line(1)])
+        assert audited_pids(place / "audit.jsonl") == [1]
     else:
         assert "may be changed by group" in refused(place / "audit.jsonl")
 
@@ -271,7 +271,7 @@ def test_nobody_wins_a_race_against_the_log() -> None:
                     if number >= 2000 and all(done[won] for won in (True, False)):
                         break
                     try:
-                        AuditLog(shared / "audit.jsonl", max_bytes=2000, keep=2).append([line(number)])
+                        AuditLog(shared / "audit.jsonl", max_bytes=2000, keep=2).append([audit_line(number)])
                     except AuditError:
                         done[False] += 1
                     else:
@@ -304,8 +304,8 @@ def test_a_way_back_and_a_relative_path_lead_where_they_should(
     monkeypatch.chdir(tmp_path)
     with place_of(Path("link/../here.jsonl")) as place:
         assert (place.path, place.status) == (tmp_path / "deep" / "here.jsonl", None)
-    AuditLog(Path("link/../new/log")).append([line(1)])
-    assert pids(tmp_path / "deep" / "new" / "log") == [1]
+    AuditLog(Path("link/../new/log")).append([audit_line(1)])
+    assert audited_pids(tmp_path / "deep" / "new" / "log") == [1]
     assert stat.S_IMODE((tmp_path / "deep" / "new").stat().st_mode) == 0o700
 
 
@@ -378,7 +378,7 @@ def test_sudo_with_the_users_home_takes_roots_own_files(tmp_path: Path) -> None:
     """Where sudo keeps HOME, the log and the settings are root's all the same."""
     give_away(tmp_path)
     home = pwd.getpwuid(0).pw_dir
-    settings = in_force(tmp_path)
+    settings = settings_in_force(tmp_path)
     assert settings["file"].startswith(home)
     for key in ("audit_log", "history"):
         assert settings["settings"][key]["value"].startswith(home)
@@ -429,7 +429,10 @@ def test_a_file_that_is_far_too_large_is_not_read(tmp_path: Path) -> None:
 def test_an_open_file_may_be_the_configuration(tmp_path: Path) -> None:
     """`--config /dev/stdin < file` names a file that the shell opened."""
     with write(tmp_path / "config.toml").open("rb") as file:
-        assert in_force(tmp_path, "--config", "/dev/stdin", stdin=file)["settings"]["warn_at"]["value"] == 0.5
+        assert (
+            settings_in_force(tmp_path, "--config", "/dev/stdin", stdin=file)["settings"]["warn_at"]["value"]
+            == 0.5
+        )
 
 
 def test_an_unsafe_path_is_an_os_error_that_says_what_is_wrong(tmp_path: Path) -> None:

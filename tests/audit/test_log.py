@@ -3,94 +3,35 @@
 import errno
 import os
 import pwd
-import signal
 import stat
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, operator
+from pgtop.audit.log import AuditLine, AuditLog, operator
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper
-from tests.servers import session
+from tests.builders import HOSTILE, audit_line
+from tests.servers import REPOSITORY, session
+from tests.support.audit_logs import audit_lines, audited_pids, held_by_a_stopped_process
 from tests.support.reaping import OPERATOR, face_on
-
-ROOT = Path(__file__).parents[2]
-
-
-def line(pid: int = 1, query: str = "SELECT 1") -> AuditLine:
-    return AuditLine(
-        event="attempt",
-        plan="p",
-        time="t",
-        operator=Operator("u", None, "h"),
-        face="test",
-        server=AuditedServer("h", 5432, 160000),
-        act="terminate",
-        trigger="selected",
-        pid=pid,
-        backend_start=None,
-        state="idle",
-        state_change=None,
-        xact_start=None,
-        query_start=None,
-        application_name="a\nb\x1b",
-        usename="u",
-        datname="d",
-        client_addr=None,
-        idle_seconds=1.0,
-        query=query,
-        reason="r",
-    )
-
-
-def read(path: Path) -> list[AuditLine]:
-    return [msgspec.json.decode(each, type=AuditLine) for each in path.read_bytes().split(b"\n") if each]
-
-
-def pids(path: Path) -> list[int]:
-    return [each.pid for each in read(path)]
-
-
-@contextmanager
-def held_by_a_stopped_process(path: Path) -> Iterator[None]:
-    """Another process has the log's lock, and does nothing more."""
-    program = (
-        "import fcntl, sys; log = open(sys.argv[1], 'a'); fcntl.flock(log, fcntl.LOCK_EX); "
-        "print('held', flush=True); input()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        try:
-            assert holder.stdout is not None
-            assert holder.stdout.readline() == b"held\n"
-            holder.send_signal(signal.SIGSTOP)
-            yield
-        finally:
-            holder.kill()
 
 
 def test_the_file_is_the_owners_alone_and_each_line_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "state" / "audit.jsonl"
-    AuditLog(path).append([line(1), line(2, "x\ny")])
-    AuditLog(path).append([line(3)])
+    AuditLog(path).append([audit_line(1), audit_line(2, "x\ny")])
+    AuditLog(path).append([audit_line(3)])
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert pids(path) == [1, 2, 3]
-    assert read(path)[0].application_name == "a\nb\x1b"
+    assert audited_pids(path) == [1, 2, 3]
+    assert audit_lines(path)[0].application_name == "a\nb\x1b"
     assert b"\x1b" not in path.read_bytes()
-
-
-HOSTILE = "a\x9b2J\x9d52;c;aGk=\x9c\x1b]0;x\x07\u202e\u2066\u2028\u200b\x7f\U000e0001é日"
 
 
 def test_a_terminal_that_shows_the_log_obeys_none_of_it(
@@ -98,7 +39,7 @@ def test_a_terminal_that_shows_the_log_obeys_none_of_it(
 ) -> None:
     """In the file and on standard error: each line is printable, and read back the text is the same."""
     hostile = msgspec.structs.replace(
-        line(query=HOSTILE), application_name=HOSTILE, usename=HOSTILE, datname=HOSTILE, detail=HOSTILE
+        audit_line(query=HOSTILE), application_name=HOSTILE, usename=HOSTILE, datname=HOSTILE, detail=HOSTILE
     )
     path = tmp_path / "audit.jsonl"
     AuditLog(path).append([hostile])
@@ -111,7 +52,7 @@ def test_a_terminal_that_shows_the_log_obeys_none_of_it(
 def test_a_torn_last_line_takes_no_other_with_it(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     path.write_bytes(b'{"torn')
-    AuditLog(path).append([line()])
+    AuditLog(path).append([audit_line()])
     assert path.read_bytes().startswith(b'{"torn\n{')
 
 
@@ -120,19 +61,23 @@ def test_a_file_is_rotated_before_it_grows_too_large_and_the_oldest_go(tmp_path:
     path = tmp_path / "audit.jsonl"
     log = AuditLog(path, max_bytes=1000, keep=2)
     for number in range(0, 10, 2):
-        log.append([line(number), line(number + 1, "q" * 2000)])
+        log.append([audit_line(number), audit_line(number + 1, "q" * 2000)])
     assert {each.name for each in tmp_path.iterdir()} == {"audit.jsonl", "audit.jsonl.1", "audit.jsonl.2"}
-    assert [pids(tmp_path / f"audit.jsonl{end}") for end in (".2", ".1", "")] == [[4, 5], [6, 7], [8, 9]]
+    assert [audited_pids(tmp_path / f"audit.jsonl{end}") for end in (".2", ".1", "")] == [
+        [4, 5],
+        [6, 7],
+        [8, 9],
+    ]
     assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
 
 
 def test_what_still_fits_is_not_rotated(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    size = len(msgspec.json.encode(line())) + 1
+    size = len(msgspec.json.encode(audit_line())) + 1
     log = AuditLog(path, max_bytes=3 * size)
     for _ in range(4):
-        log.append([line()])
-    assert [len(read(each)) for each in sorted(tmp_path.iterdir())] == [1, 3]
+        log.append([audit_line()])
+    assert [len(audit_lines(each)) for each in sorted(tmp_path.iterdir())] == [1, 3]
 
 
 def test_a_rotation_that_was_cut_short_loses_nothing(tmp_path: Path) -> None:
@@ -140,10 +85,15 @@ def test_a_rotation_that_was_cut_short_loses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     log = AuditLog(path, max_bytes=1, keep=3)
     for number in range(4):
-        log.append([line(number)])
+        log.append([audit_line(number)])
     (tmp_path / "audit.jsonl.1").rename(tmp_path / "moved")
-    log.append([line(4)])
-    assert [pids(tmp_path / f"audit.jsonl{end}") for end in (".3", ".2", ".1", "")] == [[0], [1], [3], [4]]
+    log.append([audit_line(4)])
+    assert [audited_pids(tmp_path / f"audit.jsonl{end}") for end in (".3", ".2", ".1", "")] == [
+        [0],
+        [1],
+        [3],
+        [4],
+    ]
 
 
 def test_a_log_that_may_not_be_rotated_is_still_written(
@@ -157,18 +107,18 @@ def test_a_log_that_may_not_be_rotated_is_still_written(
     path = tmp_path / "audit.jsonl"
     monkeypatch.setattr(os, "rename", refuse)
     for number in range(3):
-        AuditLog(path, max_bytes=1).append([line(number)])
-    assert pids(path) == [0, 1, 2]
+        AuditLog(path, max_bytes=1).append([audit_line(number)])
+    assert audited_pids(path) == [0, 1, 2]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_daemons_log_that_root_rotates_stays_the_daemons(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    AuditLog(path).append([line()])
+    AuditLog(path).append([audit_line()])
     os.chown(path, 65534, 65534)
     path.chmod(0o644)
-    AuditLog(path, max_bytes=1).append([line()])
-    assert pids(path) == [1]
+    AuditLog(path, max_bytes=1).append([audit_line()])
+    assert audited_pids(path) == [1]
     status = path.stat()
     assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (65534, 65534, 0o640)
 
@@ -178,23 +128,23 @@ def test_a_symbolic_link_is_rotated_where_it_leads(tmp_path: Path, dangling: boo
     target, link = tmp_path / "there" / "log", tmp_path / "audit.jsonl"
     link.symlink_to("there/log")
     if not dangling:
-        AuditLog(target).append([line(1)])
-    AuditLog(link).append([line(2)])
-    AuditLog(link, max_bytes=1).append([line(3)])
+        AuditLog(target).append([audit_line(1)])
+    AuditLog(link).append([audit_line(2)])
+    AuditLog(link, max_bytes=1).append([audit_line(3)])
     assert link.is_symlink()
-    assert pids(target) == [3]
-    assert pids(tmp_path / "there" / "log.1") == ([2] if dangling else [1, 2])
+    assert audited_pids(target) == [3]
+    assert audited_pids(tmp_path / "there" / "log.1") == ([2] if dangling else [1, 2])
 
 
 WRITER = """
 import sys
 from pathlib import Path
 from pgtop.audit.log import AuditLog
-from tests.audit.test_log import line
+from tests.builders import audit_line
 first = int(sys.argv[2])
 log = AuditLog(Path(sys.argv[1]), max_bytes=8000, keep=1000, lock_seconds=60)
 for number in range(first, first + 120, 2):
-    log.append([line(number, "q" * 3000), line(number + 1)])
+    log.append([audit_line(number, "q" * 3000), audit_line(number + 1)])
 """
 
 
@@ -202,17 +152,17 @@ def test_several_writers_at_once_lose_and_tear_no_line_while_they_rotate(tmp_pat
     """Each line is there exactly once, with those of the same append, in a file that is not too large."""
     path = tmp_path / "audit.jsonl"
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(first)], cwd=ROOT)
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(first)], cwd=REPOSITORY)
         for first in (0, 1000, 2000, 3000)
     ]
     assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0, 0]
     files = list(tmp_path.iterdir())
     assert len(files) > 100
     assert max(each.stat().st_size for each in files) <= 8000
-    found = Counter(pid for each in files for pid in pids(each))
+    found = Counter(pid for each in files for pid in audited_pids(each))
     assert found == Counter(first + number for first in (0, 1000, 2000, 3000) for number in range(120))
     for each in files:
-        there = pids(each)
+        there = audited_pids(each)
         assert [pid + 1 for pid in there[::2]] == there[1::2]
 
 
@@ -223,29 +173,29 @@ def test_who_opened_the_file_before_it_was_rotated_writes_the_new_one(
     import fcntl
 
     path = tmp_path / "audit.jsonl"
-    AuditLog(path).append([line(1)])
+    AuditLog(path).append([audit_line(1)])
     lock, rotated = fcntl.flock, []
 
     def lock_late(descriptor: int, operation: int) -> None:
         if not rotated:
             rotated.append(True)
-            AuditLog(path, max_bytes=1).append([line(2)])
+            AuditLog(path, max_bytes=1).append([audit_line(2)])
         lock(descriptor, operation)
 
     monkeypatch.setattr(fcntl, "flock", lock_late)
-    AuditLog(path).append([line(3)])
-    assert (pids(tmp_path / "audit.jsonl.1"), pids(path)) == ([1], [2, 3])
+    AuditLog(path).append([audit_line(3)])
+    assert (audited_pids(tmp_path / "audit.jsonl.1"), audited_pids(path)) == ([1], [2, 3])
 
 
 def test_a_lock_that_is_never_let_go_is_told_and_nothing_is_written(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    AuditLog(path).append([line(1)])
+    AuditLog(path).append([audit_line(1)])
     with held_by_a_stopped_process(path):
         with pytest.raises(AuditError, match=r"holds its lock.*fuser.*--audit-log") as refused:
-            AuditLog(path, lock_seconds=0.1).append([line(2)])
+            AuditLog(path, lock_seconds=0.1).append([audit_line(2)])
         assert str(path) in str(refused.value)
-    AuditLog(path).append([line(3)])
-    assert pids(path) == [1, 3]
+    AuditLog(path).append([audit_line(3)])
+    assert audited_pids(path) == [1, 3]
 
 
 async def test_while_the_lock_is_held_nobody_is_ended(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -262,7 +212,7 @@ async def test_while_the_lock_is_held_nobody_is_ended(server: ThrowawayServer, t
 
 def test_a_log_that_cannot_be_written_names_the_file_and_the_mend() -> None:
     with pytest.raises(AuditError, match=r"/dev/full.*No space.*--audit-log"):
-        AuditLog(Path("/dev/full")).append([line()])
+        AuditLog(Path("/dev/full")).append([audit_line()])
 
 
 @pytest.mark.parametrize("by_link", [False, True])
@@ -272,7 +222,7 @@ def test_a_device_takes_any_amount_and_is_not_rotated(tmp_path: Path, by_link: b
         path = tmp_path / "audit.jsonl"
         path.symlink_to("/dev/null")
     for _ in range(3):
-        AuditLog(path, max_bytes=1).append([line()])
+        AuditLog(path, max_bytes=1).append([audit_line()])
     assert stat.S_ISCHR(path.stat().st_mode)
     assert not Path("/dev/null.1").exists()
 
@@ -280,15 +230,17 @@ def test_a_device_takes_any_amount_and_is_not_rotated(tmp_path: Path, by_link: b
 def test_dev_stderr_is_written_and_the_file_behind_it_is_not_rotated(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path; from pgtop.audit.log import AuditLog; "
-        "from tests.audit.test_log import line; "
-        "[AuditLog(Path('/dev/stderr'), max_bytes=1).append([line(n)]) for n in range(3)]"
+        "from tests.builders import audit_line; "
+        "[AuditLog(Path('/dev/stderr'), max_bytes=1).append([audit_line(n)]) for n in range(3)]"
     )
     behind = tmp_path / "errors"
     with behind.open("ab") as errors:
-        subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=errors, check=True)
-    assert pids(behind) == [0, 1, 2]
+        subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, stderr=errors, check=True)
+    assert audited_pids(behind) == [0, 1, 2]
     assert list(tmp_path.iterdir()) == [behind]
-    piped = subprocess.run([sys.executable, "-c", program], cwd=ROOT, stderr=subprocess.PIPE, check=True)
+    piped = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, stderr=subprocess.PIPE, check=True
+    )
     assert [msgspec.json.decode(each)["pid"] for each in piped.stderr.splitlines()] == [0, 1, 2]
 
 
@@ -297,13 +249,13 @@ def test_a_pipe_is_written_whole_and_never_hangs(tmp_path: Path) -> None:
     path = tmp_path / "pipe"
     os.mkfifo(path)
     with pytest.raises(AuditError, match="No such device"):
-        AuditLog(path).append([line()])
+        AuditLog(path).append([audit_line()])
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        AuditLog(path, max_bytes=1).append([line(5)])
+        AuditLog(path, max_bytes=1).append([audit_line(5)])
         assert msgspec.json.decode(os.read(reader, 65_536))["pid"] == 5
         with pytest.raises(AuditError, match="nobody reads"):
-            AuditLog(path, lock_seconds=0.1).append([line(6, "q" * 1_000_000)])
+            AuditLog(path, lock_seconds=0.1).append([audit_line(6, "q" * 1_000_000)])
     finally:
         os.close(reader)
 
@@ -312,12 +264,12 @@ def test_a_log_whose_name_is_no_text_is_named_all_the_same(tmp_path: Path) -> No
     """A path comes as bytes from the command line, and a lone surrogate ends a program that prints it."""
     (tmp_path / "file").touch()
     with pytest.raises(AuditError) as refused:
-        AuditLog(tmp_path / "file" / "\x1b[2J\udce9").append([line()])
+        AuditLog(tmp_path / "file" / "\x1b[2J\udce9").append([audit_line()])
     assert str(refused.value).isprintable()
 
 
 def test_standard_error_takes_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
-    AuditLog(None).append([line(7)])
+    AuditLog(None).append([audit_line(7)])
     assert msgspec.json.decode(capsys.readouterr().err, type=AuditLine).pid == 7
 
 
@@ -334,8 +286,8 @@ def test_the_operator_is_who_the_process_runs_as_whatever_the_environment_says(
 def test_an_operator_whose_name_is_no_text_can_be_written_down(tmp_path: Path) -> None:
     """As a name arrives in the environment in bytes that are no UTF-8."""
     who = operator({"SUDO_USER": b"jos\xe9".decode("utf-8", "surrogateescape")})
-    AuditLog(tmp_path / "a").append([msgspec.structs.replace(line(), operator=who)])
-    assert read(tmp_path / "a")[0].operator.sudo_user == "jos\ufffd"
+    AuditLog(tmp_path / "a").append([msgspec.structs.replace(audit_line(), operator=who)])
+    assert audit_lines(tmp_path / "a")[0].operator.sudo_user == "jos\ufffd"
 
 
 def test_a_disk_that_does_not_keep_the_lines_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +296,7 @@ def test_a_disk_that_does_not_keep_the_lines_is_told(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(os, "fsync", broken)
     with pytest.raises(AuditError, match=os.strerror(errno.EIO)):
-        AuditLog(tmp_path / "a").append([line()])
+        AuditLog(tmp_path / "a").append([audit_line()])
 
 
 LIMITED = """
@@ -352,18 +304,18 @@ import resource, signal, sys
 from pathlib import Path
 from pgtop.audit.log import AuditLog
 from pgtop.errors import AuditError
-from tests.audit.test_log import line
+from tests.builders import audit_line
 log = AuditLog(Path(sys.argv[1]))
-log.append([line(1)])
+log.append([audit_line(1)])
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 100, hard))
 try:
-    log.append([line(2)])
+    log.append([audit_line(2)])
 except AuditError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-log.append([line(3)])
+log.append([audit_line(3)])
 """
 
 
@@ -372,7 +324,7 @@ def test_all_lines_of_a_plan_are_on_the_disk_after_one_flush(
 ) -> None:
     """Nothing is ended before: what a crash of the host leaves must name whoever was meant."""
     log = AuditLog(tmp_path / "audit.jsonl")
-    log.append([line(0)])
+    log.append([audit_line(0)])
     flush, flushed = os.fsync, []
 
     def recorded(descriptor: int) -> None:
@@ -381,16 +333,15 @@ def test_all_lines_of_a_plan_are_on_the_disk_after_one_flush(
         flush(descriptor)
 
     monkeypatch.setattr(os, "fsync", recorded)
-    log.append([line(1), line(2)])
+    log.append([audit_line(1), audit_line(2)])
     found = (tmp_path / "audit.jsonl").stat()
     assert flushed == [(found.st_ino, found.st_size)]
 
 
 def test_a_line_that_was_written_in_part_is_told_and_takes_no_other_with_it(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
-    root = Path(__file__).parents[2]
     said = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path)], cwd=root, check=True, capture_output=True, text=True
+        [sys.executable, "-c", LIMITED, str(path)], cwd=REPOSITORY, check=True, capture_output=True, text=True
     )
     assert os.strerror(errno.EFBIG) in said.stdout
     first, torn, third = path.read_bytes().splitlines()

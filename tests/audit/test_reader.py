@@ -4,28 +4,19 @@ import os
 import resource
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from pgtop.audit import files
-from pgtop.audit.log import AuditLine, AuditLog
+from pgtop.audit.log import AuditLog
 from pgtop.audit.reader import AuditEntry, PassedOver, Unreadable, read_entries
 from pgtop.safe_files import Place, UnsafeFileError
-from tests.audit.test_log import ROOT, held_by_a_stopped_process, line
-
-NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-
-
-def attempt(pid: int, at: datetime = NOON, plan: str = "p") -> AuditLine:
-    return msgspec.structs.replace(line(pid), plan=plan, time=at.isoformat(), backend_start="2026-01-02")
-
-
-def outcome(of: AuditLine, word: str = "terminated", after_seconds: float = 1.0) -> AuditLine:
-    time = (datetime.fromisoformat(of.time) + timedelta(seconds=after_seconds)).isoformat()
-    return msgspec.structs.replace(of, event="outcome", outcome=word, detail="it was told", time=time)
+from tests.builders import NOON, attempt, outcome
+from tests.servers import REPOSITORY
+from tests.support.audit_logs import held_by_a_stopped_process
 
 
 def entries(
@@ -230,7 +221,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from pgtop.audit.log import AuditLog
-from tests.audit.test_reader import attempt, outcome
+from tests.builders import attempt, outcome
 log = AuditLog(Path(sys.argv[1]), max_bytes=5000, keep=1000, lock_seconds=60)
 for pid in range(int(sys.argv[2]), int(sys.argv[2]) + 100):
     log.append([attempt(pid)])
@@ -242,7 +233,7 @@ def test_reading_while_others_write_and_rotate(tmp_path: Path) -> None:
     """Whatever moment is read: no line torn, nothing twice, and all that an earlier reading saw."""
     path = tmp_path / "log"
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(first)], cwd=ROOT)
+        subprocess.Popen([sys.executable, "-c", WRITER, str(path), str(first)], cwd=REPOSITORY)
         for first in (0, 1000)
     ]
     before: dict[int, str | None] = {}

@@ -14,8 +14,8 @@ import pytest
 
 from pgtop.audit.log import AuditLine, AuditLog, Operator
 from pgtop.demo.server import ThrowawayServer
-from tests.audit.test_log import ROOT, line
-from tests.servers import session, wait_until
+from tests import builders
+from tests.servers import REPOSITORY, session, wait_until
 from tests.support.running import assert_one_line, environment, run, start_on_terminal
 from tests.support.targets import stopped
 
@@ -23,18 +23,14 @@ HOSTILE = "\x1b[2J\x9b31m\u202e evil\nname"
 
 
 def attempt(pid: int, age: timedelta = timedelta(), **fields: Any) -> AuditLine:
-    time = (datetime.now(UTC) - age).isoformat()
-    known = {
-        "application_name": "web",
-        "plan": f"p{pid}",
-        "time": time,
-        "operator": Operator("op", "ann", "jump"),
-    }
-    return msgspec.structs.replace(line(pid), **{**known, **fields})
+    """An attempt of as long ago."""
+    known = {"application_name": "web", "plan": f"p{pid}", "operator": Operator("op", "ann", "jump")}
+    return builders.attempt(pid, datetime.now(UTC) - age, **{"backend_start": None, **known, **fields})
 
 
 def outcome(of: AuditLine, word: str = "terminated", detail: str | None = None) -> AuditLine:
-    return msgspec.structs.replace(of, event="outcome", outcome=word, detail=detail)
+    """What became of it at once."""
+    return builders.outcome(of, word, 0.0, detail)
 
 
 def written(path: Path, *lines: AuditLine) -> str:
@@ -267,7 +263,7 @@ async def test_a_reaper_killed_between_attempt_and_outcome_has_left_the_attempt(
                 server.uri(),
                 str(pid),
                 str(log),
-                cwd=ROOT,
+                cwd=REPOSITORY,
                 env=environment(tmp_path),
             )
             try:

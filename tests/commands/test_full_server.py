@@ -15,17 +15,18 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
-from tests.daemon.test_daemon import watching
 from tests.servers import Role, create_role, execute, wait_until
-from tests.support.filling import SMALL, full, leave, stalled_in_authentication
+from tests.support.audit_logs import audited
+from tests.support.daemons import watching
+from tests.support.filling import THREE_SLOTS, full, leave, stalled_in_authentication
 from tests.support.hostile import hostile_relay, message
 from tests.support.running import assert_one_line, run, start_on_terminal
 
 
 @pytest.fixture(params=[15, 18], ids=["pg15", "pg18"])
-async def small(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
+async def tiny(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
     """A server with three ordinary slots and the role `app`."""
-    server = server_factory(SMALL, version=request.param)
+    server = server_factory(THREE_SLOTS, version=request.param)
     await execute(server, "CREATE ROLE app LOGIN")
     return server
 
@@ -37,10 +38,10 @@ async def run_beside(home: Path, *arguments: str, **variables: str) -> "subproce
 
 @pytest.mark.parametrize("command", [("snapshot",), ("reap", "--dry-run"), ("reap",)])
 async def test_a_command_tries_once_or_for_as_long_as_it_is_told_and_exits_with_4(
-    small: ThrowawayServer, tmp_path: Path, command: tuple[str, ...]
+    tiny: ThrowawayServer, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
-    role = await create_role(small, "operator")
-    async with full(small):
+    role = await create_role(tiny, "operator")
+    async with full(tiny):
         once = await run_beside(tmp_path, *command, role.uri())
         assert_one_line(once, 4, "is full")
         assert "refused in" not in once.stderr
@@ -60,22 +61,22 @@ def in_latin_1(kind: int, body: bytes) -> bytes:
 
 
 async def test_a_server_that_speaks_another_encoding_is_full_all_the_same(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     """Without its SQLSTATE nobody would know, and the rescue role would not be tried."""
-    role = await create_role(small, "operator")
-    async with full(small), hostile_relay(small, in_latin_1) as relay:
+    role = await create_role(tiny, "operator")
+    async with full(tiny), hostile_relay(tiny, in_latin_1) as relay:
         uri = relay.uri.replace("postgres@", f"{role.name}@")
         assert_one_line(await run_beside(tmp_path, "snapshot", uri), 4, "is full", "d?sol?, trop de clients")
         done = await run_beside(tmp_path, "snapshot", uri, "--rescue", "user=postgres")
         assert (done.returncode, done.stderr) == (0, "")
 
 
-async def test_waiting_gets_in_when_somebody_leaves(small: ThrowawayServer, tmp_path: Path) -> None:
-    role = await create_role(small, "operator")
-    async with full(small) as taken:
+async def test_waiting_gets_in_when_somebody_leaves(tiny: ThrowawayServer, tmp_path: Path) -> None:
+    role = await create_role(tiny, "operator")
+    async with full(tiny) as taken:
         asking = asyncio.create_task(run_beside(tmp_path, "snapshot", "--json", role.uri(), PGTOP_WAIT="60s"))
-        text = small.log_path.read_text
+        text = tiny.log_path.read_text
         await wait_until(lambda: text().count("remaining connection slots") > 3, 30, "it does not try")
         await leave(taken, 1)
         done = await asking
@@ -83,8 +84,8 @@ async def test_waiting_gets_in_when_somebody_leaves(small: ThrowawayServer, tmp_
         assert json.loads(done.stdout)["counts"]["total"] == 3
 
 
-async def test_a_limit_of_ones_own_exits_with_3(small: ThrowawayServer, tmp_path: Path) -> None:
-    limited = await create_role(small, "operator", connection_limit=0)
+async def test_a_limit_of_ones_own_exits_with_3(tiny: ThrowawayServer, tmp_path: Path) -> None:
+    limited = await create_role(tiny, "operator", connection_limit=0)
     assert_one_line(run(tmp_path, "snapshot", limited.uri()), 3, "CONNECTION LIMIT")
     waited = await run_beside(tmp_path, "snapshot", limited.uri(), "--wait", "300ms")
     assert waited.returncode == 3
@@ -93,10 +94,10 @@ async def test_a_limit_of_ones_own_exits_with_3(small: ThrowawayServer, tmp_path
 
 @pytest.mark.parametrize("given", ["flag", "variable", "file", "server"])
 async def test_the_rescue_role_gets_in_at_the_first_attempt(
-    small: ThrowawayServer, tmp_path: Path, given: str
+    tiny: ThrowawayServer, tmp_path: Path, given: str
 ) -> None:
     """However it is given: as a flag, a variable, in the file, or for a named server of the file."""
-    role = await create_role(small, "operator")
+    role = await create_role(tiny, "operator")
     options: tuple[str, ...] = (role.uri(),)
     variables = {}
     file = tmp_path / "config.toml"
@@ -108,10 +109,10 @@ async def test_the_rescue_role_gets_in_at_the_first_attempt(
         file.write_text('rescue = "user=postgres"\n')
         options = (role.uri(), "--config", str(file))
     else:
-        file.write_text(f'[servers.small]\nconninfo = "{role.uri()}"\nrescue = "user=postgres"\n')
+        file.write_text(f'[servers.tiny]\nconninfo = "{role.uri()}"\nrescue = "user=postgres"\n')
         file.chmod(0o600)
-        options = ("@small", "--config", str(file))
-    async with full(small):
+        options = ("@tiny", "--config", str(file))
+    async with full(tiny):
         seen = await run_beside(tmp_path, "snapshot", "--json", *options, **variables)
         assert seen.returncode == 0, seen.stderr
         found = json.loads(seen.stdout)
@@ -124,13 +125,13 @@ async def test_the_rescue_role_gets_in_at_the_first_attempt(
 
 
 async def test_the_dashboard_opens_while_the_rescue_roles_login_is_not_answered(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
-    role = await create_role(small, "operator")
+    role = await create_role(tiny, "operator")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         where = f"host=127.0.0.1 port={silent.getsockname()[1]}"
         rescue = f"user=postgres connect_timeout=60 {where}"
-        async with full(small):
+        async with full(tiny):
             with start_on_terminal(tmp_path, role.uri(), "--rescue", rescue) as (process, terminal):
                 screen = Screen(terminal)
                 await screen.shows("no slot is left", "does not get in: no answer yet", "quit")
@@ -165,12 +166,12 @@ class Screen:
 
 
 async def test_the_audit_log_says_that_the_rescue_role_ended_them(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
-    role = await create_role(small, "operator")
+    role = await create_role(tiny, "operator")
     audit = tmp_path / "audit.jsonl"
     fast = ("--emergency-idle-after", "1s", "--idle-after", "1s", "--audit-log", str(audit))
-    async with full(small):
+    async with full(tiny):
         command = ("reap", role.uri(), "--rescue", "user=postgres", *fast)
         await wait_until(lambda: ended(tmp_path, audit, command), 30, "nobody was ended")
     assert as_whom(audit) == {("postgres", True)}
@@ -180,7 +181,7 @@ async def test_the_audit_log_says_that_the_rescue_role_ended_them(
 
 def as_whom(audit: Path) -> set[tuple[str | None, bool]]:
     """The roles in an audit log, and whether each was the rescue role."""
-    lines = [json.loads(line) for line in audit.read_text().splitlines()]
+    lines = audited(audit)
     return {(line["role"], line["rescue"]) for line in lines}
 
 
@@ -194,7 +195,7 @@ async def ended(home: Path, audit: Path, command: tuple[str, ...]) -> bool:
 async def test_a_snapshot_by_the_rescue_role_counts_the_slots_that_no_list_shows(
     server_factory: ServerFactory, tmp_path: Path, version: int
 ) -> None:
-    server = server_factory(SMALL, version=version, auth="scram-sha-256")
+    server = server_factory(THREE_SLOTS, version=version, auth="scram-sha-256")
     role, app = await create_role(server, "operator"), await create_role(server)
     boss = await create_role(server, "superuser")
     rescue = f"user={boss.name} password={boss.password}"
@@ -244,12 +245,12 @@ def test_a_file_with_a_rescue_password_is_for_its_owner_alone(
 
 
 async def test_the_daemon_begins_on_a_full_server_as_the_rescue_role_and_gives_it_back(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     """What it ends makes the room for the ordinary role."""
-    role = await create_role(small, "operator")
+    role = await create_role(tiny, "operator")
     fast = ("--interval", "200ms", "--emergency-idle-after", "1s", "--rescue", "user=postgres")
-    async with full(small):
+    async with full(tiny):
         with watching(tmp_path, role.uri(), *fast) as daemon:
             await daemon.says("as postgres, the rescue role")
             await daemon.says("emergency: ended ")
@@ -264,24 +265,24 @@ def count(text: Any, words: str) -> int:
 
 
 async def test_the_daemon_goes_on_trying_where_its_roles_own_limit_is_reached(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
-    limited: Role = await create_role(small, "operator", connection_limit=0)
+    limited: Role = await create_role(tiny, "operator", connection_limit=0)
     with watching(tmp_path, limited.uri(), "--interval", "200ms") as daemon:
         await daemon.says("has reached its own CONNECTION LIMIT")
-        await execute(small, f'ALTER ROLE "{limited.name}" CONNECTION LIMIT 1')
+        await execute(tiny, f'ALTER ROLE "{limited.name}" CONNECTION LIMIT 1')
         await daemon.says("connected to")
         assert daemon.end() == 0
 
 
 async def test_a_rescue_role_that_is_configured_later_gets_the_daemon_in(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     """SIGHUP is enough."""
-    role = await create_role(small, "operator")
+    role = await create_role(tiny, "operator")
     file = tmp_path / "config.toml"
     await asyncio.to_thread(file.write_text, "")
-    async with full(small):
+    async with full(tiny):
         with watching(tmp_path, role.uri(), "--interval", "200ms", "--config", str(file)) as daemon:
             await daemon.says("is full")
             await asyncio.to_thread(file.write_text, 'rescue = "user=postgres"\n')

@@ -8,19 +8,13 @@ from pathlib import Path
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.commands.test_reap import STALE, reap, stale
-from tests.conftest import ServerFactory
-from tests.daemon.test_daemon import FAST, watching
-from tests.settings.test_file import in_force, write
+from tests.support.config_files import settings_in_force, write_config
+from tests.support.daemons import FAST, watching
+from tests.support.reap_command import STALE, reap, stale
 from tests.support.running import run
-from tests.tui.test_hide_queries import SECRET, secretive
+from tests.support.secret_statements import SECRET, secretive
 
 HIDING = [["--hide-queries"], []]
-
-
-@pytest.fixture
-def small(server_factory: ServerFactory) -> ThrowawayServer:
-    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
 
 
 @pytest.mark.parametrize("flags", HIDING)
@@ -72,7 +66,7 @@ async def test_the_daemon_logs_none_though_asked_to(
     small: ThrowawayServer, tmp_path: Path, log_format: str
 ) -> None:
     """Nor after it has read of hide_queries while it runs."""
-    config = write(tmp_path, "log_queries = true\n", "pgtop.toml")
+    config = write_config(tmp_path, "log_queries = true\n", "pgtop.toml")
     options = (*FAST, "--config", str(config), "--log-format", log_format)
     with watching(tmp_path / "a", small.uri(), *options) as daemon:
         async with secretive(small):
@@ -102,11 +96,13 @@ async def test_the_daemon_begins_so(small: ThrowawayServer, tmp_path: Path) -> N
 
 
 def test_hide_queries_in_the_file_wins_over_all(tmp_path: Path) -> None:
-    write(tmp_path, '[servers.prod]\nconninfo = "host=db1"\nhide_queries = true\n')
+    write_config(tmp_path, '[servers.prod]\nconninfo = "host=db1"\nhide_queries = true\n')
     no = {"PGTOP_HIDE_QUERIES": "0"}
 
     def hidden(*arguments: str, **variables: str) -> object:
-        return in_force(tmp_path, *arguments, variables=variables)["settings"]["hide_queries"]["value"]
+        return settings_in_force(tmp_path, *arguments, variables=variables)["settings"]["hide_queries"][
+            "value"
+        ]
 
     assert hidden("@prod", **no) is True
     assert [hidden(), hidden("--hide-queries"), hidden(PGTOP_HIDE_QUERIES="1")] == [False, True, True]

@@ -9,19 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.daemon.test_daemon import watching
+from tests.support.daemons import watching
 from tests.support.hostile import (
     AUTHENTICATED,
+    LONG_ROW,
+    POLLS,
     READY,
     data_row,
     fields,
     for_ever,
     honest,
     hostile_relay,
+    lengthened,
     listening,
     message,
     parameter,
@@ -36,71 +38,7 @@ MEMORY_BYTES = 200 * 1024 * 1024
 connections that there can be."""
 
 
-def spoilt(**changes: Any) -> Callable[[bytes], bytes]:
-    """Changes the poll's answer: its own fields, or by `row` the first backend's by index."""
-    row: dict[int, Any] = changes.pop("row", {})
-
-    def change(raw: bytes) -> bytes:
-        poll = msgspec.json.decode(raw)
-        poll |= changes
-        for index, value in row.items():
-            poll["backends"][0][index] = value
-        return msgspec.json.encode(poll)
-
-    return change
-
-
-def lengthened(rows: int) -> Callable[[bytes], bytes]:
-    """The poll's answer with that many backends."""
-
-    def change(raw: bytes) -> bytes:
-        poll = msgspec.json.decode(raw)
-        row = msgspec.json.encode(poll["backends"][0])
-        rest = row.partition(b",")[2]
-        many = b",".join(b"[%d,%s" % (number + 1, rest) for number in range(rows))
-        poll["backends"] = []
-        return msgspec.json.encode(poll).replace(b'"backends":[]', b'"backends":[%s]' % many)
-
-    return change
-
-
 BACKENDS = b'"backends" : ['
-LONG_ROW = b'[1,1,1,1,1,"idle","app","app","shop",null,-1,null,null,false,"%s"],' % (b"x" * 200)
-
-POLLS: dict[str, Callable[[bytes], bytes]] = {
-    "float pid": spoilt(row={0: 1.5}),
-    "negative pid": spoilt(row={0: -4711}),
-    "zero pid": spoilt(row={0: 0}),
-    "huge pid": spoilt(row={0: 10**30}),
-    "text pid": spoilt(row={0: "1"}),
-    "time beyond dates": spoilt(row={1: 10**18}),
-    "infinite time": spoilt(row={2: 2**63 - 1}),
-    "time before dates": spoilt(row={2: -(2**63)}),
-    "list as name": spoilt(row={6: ["app"]}),
-    "long name": spoilt(row={6: "a" * 100_000}),
-    "NUL in a name": spoilt(row={6: "a\0b"}),
-    "clock of the year 50000": spoilt(now=2**60),
-    "no clock": spoilt(now=None),
-    "number as role": spoilt(privileges={"role": 1, "is_superuser": 1, "sees_all": 1, "may_signal": 1}),
-    "no privileges": spoilt(privileges={}),
-    "no backends": spoilt(backends=None),
-    "short row": spoilt(backends=[[1]]),
-    "pid twice": lambda raw: lengthened(2)(raw).replace(b"[2,", b"[1,"),
-    "NaN": lambda raw: raw.replace(b'"now" : ', b'"now" : NaN, "then" : '),
-    "infinity": lambda raw: raw.replace(b'"now" : ', b'"now" : Infinity, "then" : '),
-    "beyond floats": lambda raw: raw.replace(b'"now" : ', b'"now" : 1e400, "then" : '),
-    "lone surrogate": lambda raw: raw.replace(b'"role" : "', b'"role" : "\\ud800'),
-    "half": lambda raw: raw[: len(raw) // 2],
-    "nothing": lambda raw: raw[:0],
-    "no JSON": lambda raw: b"\xff\xfe" + raw,
-    "nested without end": lambda raw: b"[" * 4000 + raw,
-    "rows beyond max_connections": lengthened(1200),
-    "a million short rows": lambda raw: raw.replace(
-        b'"backends" : [', b'"backends" : [' + b"[1]," * 1_000_000
-    ),
-    "a million rows": lambda raw: raw.replace(b'"backends" : [', b'"backends" : [' + LONG_ROW * 1_000_000),
-}
-
 
 _MEASURED = """
 import resource, subprocess, sys

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.commands.test_reap import STALE, alive, lines, stale
 from tests.servers import sessions, wait_until
+from tests.support.audit_logs import audited
+from tests.support.reap_command import STALE, alive, stale
 from tests.support.running import LIMIT_SECONDS, command, environment, redirected
 
 NAME = "untold"
@@ -36,7 +37,7 @@ async def test_with_standard_output_closed_nobody_is_ended(
                 assert "/dev/null" in done.stderr
                 assert done.stderr.count("\n") == 1
         assert await alive(kept) == [True, True]
-    assert not lines(tmp_path)
+    assert not audited(tmp_path / "audit.jsonl")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -56,7 +57,12 @@ async def test_an_outcome_that_cannot_be_written_is_status_6(
             assert "audit log" in done.stderr
             assert done.stderr.count("\n") == 1
         assert await alive(ended) == [False, False]
-    assert [each.get("outcome") for each in lines(tmp_path)] == [None, None, "terminated", "terminated"]
+    assert [each.get("outcome") for each in audited(tmp_path / "audit.jsonl")] == [
+        None,
+        None,
+        "terminated",
+        "terminated",
+    ]
 
 
 @pytest.mark.parametrize("redirections", ["| true", "2>&-", "2>/dev/null", ">/dev/null", "0<&-", "0<&- 2>&-"])
@@ -117,7 +123,7 @@ async def test_no_socket_and_no_log_takes_a_standard_descriptor(
     )
     try:
         async with sessions(server, 2, application_name=NAME) as ended:
-            await wait_until(lambda: len(lines(tmp_path)) == 4, LIMIT_SECONDS)
+            await wait_until(lambda: len(audited(tmp_path / "audit.jsonl")) == 4, LIMIT_SECONDS)
             assert held_by(process.pid) in (["/dev/null"] * 3, [])
             assert await alive(ended) == [False, False]
         process.send_signal(signal.SIGTERM)

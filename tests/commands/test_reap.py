@@ -1,18 +1,16 @@
 """`pgtop reap` as a script sees it: what it does, prints and returns, on real servers."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.conftest import ServerFactory
-from tests.servers import create_role, session, sessions, wait_until
+from tests.servers import create_role, session
+from tests.support.audit_logs import audited
+from tests.support.reap_command import STALE, alive, answer, reap, stale
 from tests.support.running import assert_one_line, run
 from tests.support.targets import stopped
 
@@ -20,63 +18,6 @@ VICTIM_KEYS = [
     "pid", "backend_start", "state_change", "application_name", "usename", "datname", "client_addr", "state",
     "idle_seconds", "reason", "outcome",
 ]  # fmt: skip
-STALE = ("--idle-after", "1s", "--emergency-idle-after", "1s")
-
-
-@pytest.fixture
-def small(server_factory: ServerFactory) -> ThrowawayServer:
-    """A server of 20 slots: 16 of them are the line."""
-    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
-
-
-@pytest.fixture
-def audit(tmp_path: Path) -> Path:
-    return tmp_path / "audit.jsonl"
-
-
-@asynccontextmanager
-async def stale(
-    server: ThrowawayServer, count: int, **options: Any
-) -> AsyncIterator[list[asyncpg.Connection]]:
-    """So many sessions, idle for longer than a second."""
-    async with sessions(server, count, **options) as opened, session(server) as clock:
-        pids = [each.get_server_pid() for each in opened]
-        enough = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1) AND now() - state_change > '1.1s'"
-
-        async def is_enough() -> bool:
-            return bool(await clock.fetchval(enough, pids) == len(pids))
-
-        await wait_until(is_enough)
-        await clock.close()
-        yield opened
-
-
-async def reap(place: Path, server: ThrowawayServer, *arguments: str, uri: str = "") -> Any:
-    """Runs the command, while this loop keeps its sessions alive."""
-    audit = ("--audit-log", str(place / "audit.jsonl"))
-    return await asyncio.to_thread(run, place, "reap", uri or server.uri(), *audit, *arguments)
-
-
-async def answer(place: Path, server: ThrowawayServer, *arguments: str, uri: str = "") -> dict[str, Any]:
-    """What it prints as JSON; its exit status as `status`."""
-    done = await reap(place, server, "--json", *arguments, uri=uri)
-    assert done.stderr == ""
-    return {**json.loads(done.stdout), "status": done.returncode}
-
-
-def lines(place: Path) -> list[dict[str, Any]]:
-    path = place / "audit.jsonl"
-    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
-
-
-async def alive(opened: list[asyncpg.Connection]) -> list[bool]:
-    async def one(connection: asyncpg.Connection) -> bool:
-        try:
-            return await connection.fetchval("SELECT 1") == 1
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            return False
-
-    return [await one(each) for each in opened]
 
 
 async def test_up_to_the_line_it_does_nothing_and_says_so(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -90,7 +31,7 @@ async def test_up_to_the_line_it_does_nothing_and_says_so(small: ThrowawayServer
         assert (done.returncode, done.stderr) == (0, "")
         assert "nothing to do: 16 of 20 slots, 80%, not above the 80% line" in done.stdout
         assert all(await alive(opened))
-    assert not lines(tmp_path)
+    assert not audited(tmp_path / "audit.jsonl")
 
 
 async def test_above_the_line_it_ends_the_stale(every_server: ThrowawayServer, tmp_path: Path) -> None:
@@ -111,7 +52,7 @@ async def test_above_the_line_it_ends_the_stale(every_server: ThrowawayServer, t
         assert told["usage_after"] < told["usage_before"]
         assert await alive(old) == [False] * 4
         assert await alive([fresh]) == [True]
-    events = [(line["event"], line.get("outcome")) for line in lines(tmp_path)]
+    events = [(line["event"], line.get("outcome")) for line in audited(tmp_path / "audit.jsonl")]
     assert events == [("attempt", None)] * 4 + [("outcome", "terminated")] * 4
 
 
@@ -128,7 +69,7 @@ async def test_a_dry_run_ends_nobody_and_means_the_same_sessions(
         assert dry["dry_run"] is True
         assert dry["usage_after"] == pytest.approx(1 / 20)
         assert {victim["outcome"] for victim in dry["victims"]} == {None}
-        assert not lines(tmp_path)
+        assert not audited(tmp_path / "audit.jsonl")
         pids = {each.get_server_pid() for each in opened}
         real = await answer(tmp_path, small, *STALE, "--dry-run")
         assert {victim["pid"] for victim in dry["victims"]} == {v["pid"] for v in real["victims"]} == pids

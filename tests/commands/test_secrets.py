@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pgtop.commands.main import run as run_here
-from tests.settings.test_file import write
+from tests.support.config_files import write_config
 from tests.support.running import assert_one_line, run
 
 NOWHERE = "/no/such/directory"
@@ -128,11 +128,11 @@ def test_a_conninfo_in_the_wrong_place_is_named_as_one(tmp_path: Path, flag: str
 def test_a_key_and_a_servers_name_hide_a_password(tmp_path: Path) -> None:
     uri = f"postgresql://app:{SECRET}@db1/shop"
     for text in (f'"{uri}" = 1\n', f'[servers."{uri}"]\nnonsense = 1\n', f'interval = "{uri}"\n'):
-        write(tmp_path, text)
+        write_config(tmp_path, text)
         done = run(tmp_path, "config")
         assert_one_line(done, 2, "postgresql://app:***")
         assert "hunter2" not in done.stderr
-    write(tmp_path, "")
+    write_config(tmp_path, "")
     done = run(tmp_path, "config", f"@{uri}")
     assert_one_line(done, 2, "no server is named")
     assert "hunter2" not in done.stderr

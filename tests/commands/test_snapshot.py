@@ -16,6 +16,7 @@ import pytest
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.servers import create_role, session, sessions, wait_until
+from tests.support.filling import TWENTY_SLOTS
 from tests.support.running import LIMIT_SECONDS, assert_one_line, run, start_on_terminal
 
 KEYS = [
@@ -45,7 +46,7 @@ HOSTILE = "[@click=app.quit]x[/] \x1b[2J\x1b]52;c;aGk=\x07 \x9b1m \u202e \U0001f
 @pytest.fixture
 def still(server_factory: ServerFactory) -> ThrowawayServer:
     """A server of 20 slots that nobody else uses."""
-    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
+    return server_factory(TWENTY_SLOTS)
 
 
 async def snapshot(

@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtop.core.activity import Backend, Limits, Privileges, Server, ServerIdentity, Snapshot
-from pgtop.core.filter_sort import Column, parse_filter, sort_backends, stale
+from pgtop.core.activity import Backend
+from pgtop.core.filter_sort import (
+    Column,
+    parse_filter,
+    sort_backends,
+    stale,
+)
 from pgtop.core.groups import GroupBy, GroupKey, applications, group
 from pgtop.core.labels import NO_APPLICATION, NO_USER, address, client, label, state, wait
+from tests.builders import NOW, snapshot
 
-NOW = 1_700_000_000_000_000
 SECOND = 1_000_000
 SLOTS = 97
 
@@ -40,11 +45,6 @@ MASKED = Backend(12, None, None, None, None, None, "x", "bob", "shop", None, Non
 def like(**fields: Any) -> Backend:
     """The idler, but for these fields."""
     return msgspec.structs.replace(IDLER, **fields)
-
-
-def snapshot(*backends: Backend) -> Snapshot:
-    server = Server("db1", 5432, 160_004, ServerIdentity(None, 0, False), Limits(100, 3))
-    return Snapshot(server, Privileges("ops", False, True, True), NOW, 0.001, 1, backends)
 
 
 names = st.one_of(st.none(), st.sampled_from(["", "web", "WEB", "(no name)", "leaky-worker"]))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtop.core.activity import MICROSECONDS, Limits, Privileges, Server, ServerIdentity, Snapshot
+from pgtop.core.activity import MICROSECONDS, Limits
 from pgtop.core.groups import GROUP_KEYS, GroupHistory
 from pgtop.core.history import (
     DISTINCT_LOWS,
@@ -14,14 +14,14 @@ from pgtop.core.history import (
     column_width,
     sample_of,
 )
+from tests.builders import NOW, server_of, snapshot
 
-START = 1_700_000_000 * MICROSECONDS
 WINDOWS = [300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400]
 
 
 def sample(seconds: float, total: int, slots: int = 100) -> Sample:
     """A sample that many seconds after the start."""
-    return Sample(START + int(seconds * MICROSECONDS), total, total // 2, total - total // 2, slots)
+    return Sample(NOW + int(seconds * MICROSECONDS), total, total // 2, total - total // 2, slots)
 
 
 def filled(totals: list[int], every: float = 2.0) -> History:
@@ -37,9 +37,8 @@ totals_lists = st.lists(st.integers(0, 200), min_size=1, max_size=400)
 
 def test_a_snapshot_becomes_a_sample_with_its_counts_and_slots() -> None:
     """Nothing is counted twice: the sample carries what the snapshot says."""
-    server = Server("db1", 5432, 160004, ServerIdentity(None, 0, False), Limits(100, 3))
-    snapshot = Snapshot(server, Privileges("monitor", False, True, True), START, 0.01, 1, ())
-    assert sample_of(snapshot) == Sample(START, 0, 0, 0, 97, 0)
+    seen = snapshot(server=server_of(Limits(100, 3)))
+    assert sample_of(seen) == Sample(NOW, 0, 0, 0, 97, 0)
 
 
 @given(totals_lists, st.sampled_from(WINDOWS), st.integers(1, 400), st.floats(0.1, 60))
@@ -55,7 +54,7 @@ def test_a_peak_is_in_every_window_that_reaches_back_to_it(
     first_shown = (now // step - columns + 1) * step
     given_samples = [sample(n * every, total) for n, total in enumerate(totals)]
     widest = max(width for width, _ in TIERS)
-    inside = [s.total for s in given_samples if s.at >= first_shown + widest or first_shown <= START]
+    inside = [s.total for s in given_samples if s.at >= first_shown + widest or first_shown <= NOW]
     assert not inside or max(p.sample.total for p in points) >= max(inside)
     assert all(p.sample in given_samples for p in points)
 
@@ -66,7 +65,7 @@ def test_a_window_has_at_most_one_point_a_column_in_order(
 ) -> None:
     """Columns rise, stay within the window, and no time decreases, wherever now is."""
     history = filled(totals)
-    points = history.window(seconds, START + later * MICROSECONDS, columns)
+    points = history.window(seconds, NOW + later * MICROSECONDS, columns)
     assert len(points) <= columns
     assert [p.column for p in points] == sorted({p.column for p in points})
     assert all(0 <= p.column < columns for p in points)
@@ -85,7 +84,7 @@ def test_the_latest_sample_lies_in_the_last_column_when_it_is_of_now() -> None:
 def test_what_came_after_now_is_not_shown(totals: list[int], now: int, seconds: int) -> None:
     """A screen that is paused shows what was known then, and the last sample of then."""
     history = filled(totals)
-    moment = START + now * MICROSECONDS
+    moment = NOW + now * MICROSECONDS
     known = [sample(n * 2.0, total) for n, total in enumerate(totals) if n * 2 <= now]
     assert all(p.at <= moment for p in history.window(seconds, moment, 100, edge=moment + 10**9))
     assert history.sample_at(moment) == (known[-1] if known else None)
@@ -94,7 +93,7 @@ def test_what_came_after_now_is_not_shown(totals: list[int], now: int, seconds: 
 def test_a_screen_paused_for_hours_still_has_its_sample() -> None:
     """When the detail of that moment is gone, the nearest kept before it stands for it."""
     history = filled([7] * 600 + [9] * 7_000)
-    found = history.sample_at(START + 1_100 * MICROSECONDS)
+    found = history.sample_at(NOW + 1_100 * MICROSECONDS)
     assert found is not None
     assert found.total == 7
 
@@ -186,7 +185,7 @@ def test_samples_of_one_moment_are_taken_in_the_order_they_came() -> None:
     for total in (3, 9, 4):
         history.add(sample(0, total))
     assert history.latest == sample(0, 4)
-    assert [p.sample.total for p in history.window(300, START, 10)] == [9]
+    assert [p.sample.total for p in history.window(300, NOW, 10)] == [9]
 
 
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=300), st.integers(1, 13))
@@ -199,7 +198,7 @@ def test_over_the_line_since_the_first_sample_of_the_unbroken_stretch(totals: li
     for number in reversed(range(len(totals))):
         if totals[number] < line:
             break
-        expected = START + number * MICROSECONDS
+        expected = NOW + number * MICROSECONDS
     assert history.over_line_since(line / 10) == expected
 
 
@@ -208,23 +207,23 @@ def test_a_short_outage_does_not_reset_since_when_and_a_long_one_does() -> None:
     history = filled([10, 90, 90])
     history.add_gap()
     history.add(sample(200, 90), 2)
-    assert history.over_line_since(0.8) == START + 2 * MICROSECONDS
+    assert history.over_line_since(0.8) == NOW + 2 * MICROSECONDS
     history.add_gap()
     history.add(sample(501, 90), 2)
-    assert history.over_line_since(0.8) == START + 501 * MICROSECONDS
+    assert history.over_line_since(0.8) == NOW + 501 * MICROSECONDS
 
 
 def test_since_when_follows_a_clock_set_back() -> None:
     """It is told by the clock as it stands now."""
     history = filled([10, 90, 90])
     history.add(sample(4 - 3_600, 90), 2)
-    assert history.over_line_since(0.8) == START + (2 - 3_600) * MICROSECONDS
+    assert history.over_line_since(0.8) == NOW + (2 - 3_600) * MICROSECONDS
 
 
 def test_since_when_survives_the_loss_of_detail() -> None:
     """A day later it is still the exact sample."""
     history = filled([10, 10, 90] + [85] * 20_000, every=5.0)
-    assert history.over_line_since(0.8) == START + 10 * MICROSECONDS
+    assert history.over_line_since(0.8) == NOW + 10 * MICROSECONDS
 
 
 def test_levels_of_usage_are_bounded() -> None:
@@ -232,7 +231,7 @@ def test_levels_of_usage_are_bounded() -> None:
     history = History()
     for number in range(DISTINCT_LOWS + 500):
         history.add(sample(number, number, slots=1_000_000), 1)
-    assert history.over_line_since(0.0) == START
+    assert history.over_line_since(0.0) == NOW
     assert len(history._lows) == DISTINCT_LOWS
 
 
@@ -240,7 +239,7 @@ def test_levels_of_usage_are_bounded() -> None:
 def test_a_copy_stands_still(window: int) -> None:
     """A fuller sample of the same bucket, and a day of others, change nothing in it."""
     history = filled([10, 20, 30])
-    now = START + 4 * MICROSECONDS
+    now = NOW + 4 * MICROSECONDS
     copied = history.copy()
     before = copied.window(window, now, 100)
     for second in (5, 6, 7, *range(10, 90_000, 30)):
@@ -253,7 +252,7 @@ def test_a_copy_stands_still(window: int) -> None:
 def test_an_empty_history_has_nothing_to_show() -> None:
     """No sample: no point, no latest, nothing over any line."""
     history = History()
-    assert history.window(300, START, 10) == []
+    assert history.window(300, NOW, 10) == []
     assert history.latest is None
     assert history.over_line_since(0.0) is None
 
@@ -264,9 +263,9 @@ def test_the_change_of_a_group_is_over_the_minutes_asked_for() -> None:
     for second in range(0, 1_802, 2):
         leaked = 13 if second < 960 else 44
         groups.add(
-            START + second * MICROSECONDS, {"leaky-worker": leaked, **({"web": 5} if second < 1_000 else {})}
+            NOW + second * MICROSECONDS, {"leaky-worker": leaked, **({"web": 5} if second < 1_000 else {})}
         )
-    now = START + 1_800 * MICROSECONDS
+    now = NOW + 1_800 * MICROSECONDS
     assert groups.change("leaky-worker", 44, now) == 31
     assert groups.change("leaky-worker", 44, now, 60) == 0
     assert groups.change("web", 0, now) == -5
@@ -282,14 +281,14 @@ def test_the_change_of_a_moment_stands_still_while_more_is_seen() -> None:
     """What a paused screen shows is not touched by what comes after it, a quarter of an hour included."""
     groups: GroupHistory[str] = GroupHistory()
     for second in range(0, 62, 2):
-        groups.add(START + second * MICROSECONDS, {"web": second})
-    paused_at = START + 60 * MICROSECONDS
+        groups.add(NOW + second * MICROSECONDS, {"web": second})
+    paused_at = NOW + 60 * MICROSECONDS
     assert groups.change("web", 60, paused_at) == 60
     for second in range(62, 300, 2):
-        groups.add(START + second * MICROSECONDS, {"web": 500})
+        groups.add(NOW + second * MICROSECONDS, {"web": 500})
     assert groups.change("web", 60, paused_at) == 60
     for second in range(300, 1_200, 2):
-        groups.add(START + second * MICROSECONDS, {"web": 500})
+        groups.add(NOW + second * MICROSECONDS, {"web": 500})
     assert groups.change("web", 60, paused_at) is None
 
 
@@ -297,21 +296,21 @@ def test_the_change_is_unknown_until_there_is_something_to_compare_with() -> Non
     """One sample tells no change; the second does, however young the history."""
     groups: GroupHistory[tuple[str, str]] = GroupHistory()
     key = ("leaky-worker", "app")
-    assert groups.change(key, 3, START) is None
-    groups.add(START, {key: 3})
-    assert groups.change(key, 3, START) is None
-    assert groups.compared_with(START) is None
-    groups.add(START + 2 * MICROSECONDS, {key: 5})
-    assert groups.change(key, 5, START + 2 * MICROSECONDS) == 2
-    assert groups.compared_with(START + 2 * MICROSECONDS) == START
+    assert groups.change(key, 3, NOW) is None
+    groups.add(NOW, {key: 3})
+    assert groups.change(key, 3, NOW) is None
+    assert groups.compared_with(NOW) is None
+    groups.add(NOW + 2 * MICROSECONDS, {key: 5})
+    assert groups.change(key, 5, NOW + 2 * MICROSECONDS) == 2
+    assert groups.compared_with(NOW + 2 * MICROSECONDS) == NOW
 
 
 def test_groups_beyond_the_biggest_are_not_kept_and_their_change_is_unknown() -> None:
     """It never says +30 of a group that was merely left out before."""
     groups: GroupHistory[int] = GroupHistory()
     for second in (0, 20):
-        groups.add(START + second * MICROSECONDS, {key: key for key in range(10_000)})
-    now = START + 20 * MICROSECONDS
+        groups.add(NOW + second * MICROSECONDS, {key: key for key in range(10_000)})
+    now = NOW + 20 * MICROSECONDS
     assert groups.change(9_999, 9_999, now) == 0
     assert groups.change(3, 3, now) is None
     assert all(len(s.totals) <= GROUP_KEYS for s in groups._samples)
@@ -321,7 +320,7 @@ def test_groups_beyond_the_biggest_are_not_kept_and_their_change_is_unknown() ->
 def test_group_samples_are_bounded_and_in_order_whatever_the_clock_does(steps: list[int]) -> None:
     """A clock that jumps both ways leaves at most 61 samples, in order."""
     groups: GroupHistory[str] = GroupHistory()
-    at = START
+    at = NOW
     for step in steps:
         at += step * MICROSECONDS
         groups.add(at, {"web": 1})
@@ -370,10 +369,10 @@ def test_the_time_without_pgtop_is_a_gap_and_ends_what_was_unbroken() -> None:
     past = early.past()
     assert past is not None
     late.put_before(past)
-    points = late.window(10_800, START + 3_602 * MICROSECONDS, 1_080)
+    points = late.window(10_800, NOW + 3_602 * MICROSECONDS, 1_080)
     assert [p.starts for p in points] == [True, True]
-    assert points[1].at >= START + 3_600 * MICROSECONDS
-    assert late.over_line_since(0.8) == START + 3_600 * MICROSECONDS
+    assert points[1].at >= NOW + 3_600 * MICROSECONDS
+    assert late.over_line_since(0.8) == NOW + 3_600 * MICROSECONDS
 
 
 def test_what_is_from_the_future_is_left_out() -> None:
@@ -385,13 +384,13 @@ def test_what_is_from_the_future_is_left_out() -> None:
     assert past is not None
     late.put_before(past)
     late.add(sample(300, 95))
-    points = late.window(600, START + 300 * MICROSECONDS, 1_200)
-    assert [p.at - START for p in points if p.at >= START + 100 * MICROSECONDS] == [
+    points = late.window(600, NOW + 300 * MICROSECONDS, 1_200)
+    assert [p.at - NOW for p in points if p.at >= NOW + 100 * MICROSECONDS] == [
         100 * MICROSECONDS,
         300 * MICROSECONDS,
     ]
     assert [p.sample.total for p in points] == [90] * 50 + [95] * 2
-    assert late.over_line_since(0.8) == START + 100 * MICROSECONDS
+    assert late.over_line_since(0.8) == NOW + 100 * MICROSECONDS
 
 
 def test_what_is_taken_up_moves_with_a_clock_that_is_set_back_later() -> None:
@@ -401,16 +400,16 @@ def test_what_is_taken_up_moves_with_a_clock_that_is_set_back_later() -> None:
     past = filled([30, 30]).past()
     assert past is not None
     history.put_before(past)
-    points = history.window(300, START + 4 * MICROSECONDS, 300)
-    assert points[-1].at == START + 4 * MICROSECONDS
+    points = history.window(300, NOW + 4 * MICROSECONDS, 300)
+    assert points[-1].at == NOW + 4 * MICROSECONDS
     assert {p.sample.total for p in points} == {20, 30}
 
 
 def test_only_what_came_after_a_moment_is_given_again() -> None:
     """What is written each time is little: a bucket is new where its sample is."""
     history = filled([10] * 1_000)
-    past = history.past(after=START + 1_990 * MICROSECONDS)
+    past = history.past(after=NOW + 1_990 * MICROSECONDS)
     assert past is not None
     assert [len(tier) for tier in past.tiers] == [4, 1, 1]
-    assert past.latest_at == START + 1_998 * MICROSECONDS
+    assert past.latest_at == NOW + 1_998 * MICROSECONDS
     assert History().past() is None

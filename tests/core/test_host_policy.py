@@ -1,89 +1,49 @@
 """The victims of break-glass: the longest idle first, just enough, and never on a guess."""
 
-import msgspec
 import pytest
 
 from pgtop.core.activity import (
-    MICROSECONDS,
     Backend,
-    Limits,
-    Privileges,
-    Server,
-    ServerIdentity,
-    Snapshot,
 )
 from pgtop.core.host_policy import Ask, is_enough, plan_break_glass, plan_stalled_logins
 from pgtop.core.patterns import Patterns
-from pgtop.core.plan import Plan, ReapPolicy, SparedFor, Trigger
+from pgtop.core.plan import ReapPolicy, SparedFor, Trigger
 from pgtop.postgres.host.titles import Title
 from pgtop.reaping.wording import headline
-
-NOW = 1_700_000_000 * MICROSECONDS
+from tests.builders import ended, host_backend, host_snapshot, spared
 
 BOTH = (("my", "app shop"), ("my app", "shop"))
 """The pairs of user and database that a title `my app shop` may mean."""
 
 
-def session(pid: int, age: float | None = 60.0, *, at_least: bool = False, **fields: object) -> Backend:
-    """One as a host sees it: over TCP, or with a lower bound over a Unix socket."""
-    one = Backend(
-        pid=pid,
-        backend_start=NOW - 3600 * MICROSECONDS,
-        state_change=None if age is None else NOW - round(age * MICROSECONDS),
-        xact_start=None,
-        query_start=None,
-        state="idle",
-        application_name=None,
-        usename="app",
-        datname="shop",
-        client_addr=None if at_least else "10.0.4.7",
-        client_port=-1 if at_least else 40_000 + pid,
-        wait_event_type=None,
-        wait_event=None,
-        is_superuser=False,
-        query=None,
-        idle_at_least=at_least,
-    )
-    return msgspec.structs.replace(one, **fields)
-
-
-def snapshot(*backends: Backend, slots: int = 10, known: bool = True) -> Snapshot:
-    """What a host shows of a server."""
-    limits = Limits(slots, 0) if known else Limits(0, 0)
-    server = Server("/run/postgresql", 5432, 160_004, ServerIdentity("1", 0, False), limits)
-    return Snapshot(server, Privileges("root", True, True, True), NOW, 0.0, 0, backends)
-
-
-def victims(plan: Plan) -> list[int]:
-    return [victim.backend.pid for victim in plan.victims]
-
-
-def spared(plan: Plan) -> dict[int, SparedFor]:
-    return {each.backend.pid: each.spared_for for each in plan.spared}
-
-
 def test_the_longest_idle_go_first_and_bounds_behind_all_that_is_known() -> None:
     """Even a bound that is higher than an age that is known."""
-    seen = snapshot(session(1, 40), session(2, 400), session(3, 5000, at_least=True), session(4, 90), slots=4)
+    seen = host_snapshot(
+        host_backend(1, 40),
+        host_backend(2, 400),
+        host_backend(3, 5000, at_least=True),
+        host_backend(4, 90),
+        slots=4,
+    )
     plan = plan_break_glass(seen, ReapPolicy(warn_at=0.25), Ask())
     assert plan.trigger is Trigger.BREAK_GLASS
-    assert victims(plan) == [2, 4, 1, 3]
+    assert ended(plan) == [2, 4, 1, 3]
 
 
 def test_ends_just_enough_to_get_below_the_line() -> None:
-    seen = snapshot(*(session(pid, 100 + pid) for pid in range(1, 11)))
+    seen = host_snapshot(*(host_backend(pid, 100 + pid) for pid in range(1, 11)))
     plan = plan_break_glass(seen, ReapPolicy(warn_at=0.8), Ask())
-    assert victims(plan) == [10, 9, 8]
+    assert ended(plan) == [10, 9, 8]
     assert plan.usage_after < 0.8
     assert is_enough(plan, Ask())
     assert set(spared(plan).values()) == {SparedFor.ENOUGH}
 
 
 def test_a_number_ends_just_so_many_also_where_slots_are_not_known() -> None:
-    seen = snapshot(*(session(pid, 100 + pid) for pid in range(1, 11)), known=False)
+    seen = host_snapshot(*(host_backend(pid, 100 + pid) for pid in range(1, 11)), known=False)
     ask = Ask(count=2)
     plan = plan_break_glass(seen, ReapPolicy(), ask)
-    assert victims(plan) == [10, 9]
+    assert ended(plan) == [10, 9]
     assert is_enough(plan, ask)
     assert set(spared(plan).values()) == {SparedFor.BEYOND_COUNT}
     assert not is_enough(plan_break_glass(seen, ReapPolicy(), Ask(count=11)), Ask(count=11))
@@ -92,52 +52,52 @@ def test_a_number_ends_just_so_many_also_where_slots_are_not_known() -> None:
 @pytest.mark.parametrize(
     ("one", "is_victim"),
     [
-        (session(1, 29), False),
-        (session(1, 31), True),
-        (session(1, 2, at_least=True), False),
-        (session(1, 3, at_least=True), True),
+        (host_backend(1, 29), False),
+        (host_backend(1, 31), True),
+        (host_backend(1, 2, at_least=True), False),
+        (host_backend(1, 3, at_least=True), True),
     ],
 )
 def test_without_an_age_tcp_has_its_limit_and_unix_sockets_have_the_watch(
     one: Backend, is_victim: bool
 ) -> None:
-    plan = plan_break_glass(snapshot(one, slots=1), ReapPolicy(), Ask(watched_seconds=3.0))
+    plan = plan_break_glass(host_snapshot(one, slots=1), ReapPolicy(), Ask(watched_seconds=3.0))
     assert bool(plan.victims) is is_victim
 
 
 @pytest.mark.parametrize("at_least", [False, True])
 def test_an_age_that_is_asked_for_counts_for_every_kind_of_socket(at_least: bool) -> None:
-    seen = snapshot(session(1, 9, at_least=at_least), session(2, 11, at_least=at_least))
-    assert victims(plan_break_glass(seen, ReapPolicy(), Ask(count=5, older_than_seconds=10.0))) == [2]
+    seen = host_snapshot(host_backend(1, 9, at_least=at_least), host_backend(2, 11, at_least=at_least))
+    assert ended(plan_break_glass(seen, ReapPolicy(), Ask(count=5, older_than_seconds=10.0))) == [2]
 
 
 @pytest.mark.parametrize(
     "state", ["active", "idle in transaction", "starting", "disabled", "fastpath function call", None]
 )
 def test_nothing_but_idle_is_ended(state: str | None) -> None:
-    plan = plan_break_glass(snapshot(session(1, 5000, state=state)), ReapPolicy(), Ask(count=1))
+    plan = plan_break_glass(host_snapshot(host_backend(1, 5000, state=state)), ReapPolicy(), Ask(count=1))
     assert not plan.victims
 
 
 def test_a_session_that_may_have_logged_in_is_no_stalled_login() -> None:
     """Its title stands still at `startup`, or is cut off."""
     state = Title("app shop", "10.0.4.7", 40_000, "startup").state
-    seen = snapshot(session(1, None, state=state), session(2, None, state="starting"))
+    seen = host_snapshot(host_backend(1, None, state=state), host_backend(2, None, state="starting"))
     plan = plan_stalled_logins(seen, (), ReapPolicy(), Ask(stalled_logins_seconds=10.0))
-    assert victims(plan) == [2]
+    assert ended(plan) == [2]
     assert spared(plan) == {1: SparedFor.UNTOLD}
     assert seen.counts.starting == 1
     assert not plan_break_glass(seen, ReapPolicy(), Ask(count=2)).victims
 
 
 def test_a_session_of_unknown_age_is_spared_and_said() -> None:
-    plan = plan_break_glass(snapshot(session(1, None)), ReapPolicy(), Ask(count=1))
+    plan = plan_break_glass(host_snapshot(host_backend(1, None)), ReapPolicy(), Ask(count=1))
     assert spared(plan) == {1: SparedFor.AGE_UNKNOWN}
 
 
 def test_a_pgtop_is_spared() -> None:
-    one = session(1, 5000, application_name="pgtop (on this host)")
-    assert spared(plan_break_glass(snapshot(one), ReapPolicy(), Ask(count=1))) == {1: SparedFor.OWN}
+    one = host_backend(1, 5000, application_name="pgtop (on this host)")
+    assert spared(plan_break_glass(host_snapshot(one), ReapPolicy(), Ask(count=1))) == {1: SparedFor.OWN}
 
 
 @pytest.mark.parametrize(
@@ -151,8 +111,8 @@ def test_a_pgtop_is_spared() -> None:
     ],
 )
 def test_a_protection_counts_by_any_reading_of_the_names(protected: Patterns) -> None:
-    one = session(1, 5000, usename="my app shop", datname=None, readings=BOTH)
-    plan = plan_break_glass(snapshot(one), ReapPolicy(protected=protected), Ask(count=1))
+    one = host_backend(1, 5000, usename="my app shop", datname=None, readings=BOTH)
+    plan = plan_break_glass(host_snapshot(one), ReapPolicy(protected=protected), Ask(count=1))
     assert spared(plan) == {1: SparedFor.PROTECTED}
 
 
@@ -173,38 +133,42 @@ def test_a_protection_counts_by_any_reading_of_the_names(protected: Patterns) ->
 def test_a_filter_means_ambiguous_names_only_where_every_reading_does_or_both_are_named(
     only: Patterns, fate: SparedFor | str | None
 ) -> None:
-    one = session(1, 5000, usename="my app shop", datname=None, readings=BOTH)
-    plan = plan_break_glass(snapshot(one), ReapPolicy(only=only), Ask(count=1))
+    one = host_backend(1, 5000, usename="my app shop", datname=None, readings=BOTH)
+    plan = plan_break_glass(host_snapshot(one), ReapPolicy(only=only), Ask(count=1))
     if fate is None:
-        assert victims(plan) == [1]
+        assert ended(plan) == [1]
     else:
         assert spared(plan) == ({} if fate == "not meant" else {1: fate})
         assert not plan.victims
 
 
 def test_the_most_of_one_sweep_holds_here_too() -> None:
-    seen = snapshot(*(session(pid) for pid in range(5)))
+    seen = host_snapshot(*(host_backend(pid) for pid in range(5)))
     assert len(plan_break_glass(seen, ReapPolicy(max_per_sweep=2), Ask(count=4)).victims) == 2
 
 
 def test_the_headline_says_how_long_they_are_idle_and_the_room_it_makes() -> None:
     """A bound is shown as a bound, and no percentage where slots are not known."""
-    both = (session(1, 725), session(2, 3, at_least=True))
-    plan = plan_break_glass(snapshot(*both, slots=2), ReapPolicy(warn_at=0.1), Ask())
+    both = (host_backend(1, 725), host_backend(2, 3, at_least=True))
+    plan = plan_break_glass(host_snapshot(*both, slots=2), ReapPolicy(warn_at=0.1), Ask())
     assert headline(plan) == "End 2 sessions, idle for 12m to ≥ 3s: 100% → 0%"
-    unknown = plan_break_glass(snapshot(*both, known=False), ReapPolicy(), Ask(count=1))
+    unknown = plan_break_glass(host_snapshot(*both, known=False), ReapPolicy(), Ask(count=1))
     assert headline(unknown) == "End 1 session, idle for 12m"
-    few = plan_break_glass(snapshot(*both), ReapPolicy(), Ask())
+    few = plan_break_glass(host_snapshot(*both), ReapPolicy(), Ask())
     assert headline(few) == "Nobody to end: the usage, 20%, is below 80% already"
-    nobody = plan_break_glass(snapshot(session(1, 1)), ReapPolicy(), Ask(count=1))
+    nobody = plan_break_glass(host_snapshot(host_backend(1, 1)), ReapPolicy(), Ask(count=1))
     assert headline(nobody).startswith("Nobody to end: no session that may be ended is idle for long enough")
 
 
 def test_a_name_that_is_no_text_is_spared_where_names_are_protected() -> None:
     """Its bytes cannot be compared with what was written."""
-    there = snapshot(session(1, usename="m\ufffdller"), session(2, datname="\ufffd", readings=()), session(3))
+    there = host_snapshot(
+        host_backend(1, usename="m\ufffdller"),
+        host_backend(2, datname="\ufffd", readings=()),
+        host_backend(3),
+    )
     for protected in (Patterns(users=("müller",)), Patterns(databases=("x",))):
         plan = plan_break_glass(there, ReapPolicy(protected=protected), Ask(count=9))
-        assert victims(plan) == [3]
+        assert ended(plan) == [3]
         assert spared(plan) == {1: SparedFor.UNSURE, 2: SparedFor.UNSURE}
-    assert victims(plan_break_glass(there, ReapPolicy(), Ask(count=9))) == [1, 2, 3]
+    assert ended(plan_break_glass(there, ReapPolicy(), Ask(count=9))) == [1, 2, 3]

@@ -4,7 +4,6 @@ import fnmatch
 import ipaddress
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,13 +12,8 @@ from pgtop.core.activity import (
     ACTIVE,
     IDLE,
     IDLE_IN_TRANSACTION,
-    MICROSECONDS,
     STARTING,
     Backend,
-    Limits,
-    Privileges,
-    Server,
-    ServerIdentity,
     Snapshot,
 )
 from pgtop.core.outage import Limit
@@ -29,46 +23,14 @@ from pgtop.core.plan import (
     Act,
     Guard,
     HeldLocks,
-    Plan,
     ReapPolicy,
     SparedFor,
     Trigger,
 )
 from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
+from tests.builders import NOW, OWN_PID, backend, ended, policy, snapshot, spared
 
-NOW = 1_700_000_000 * MICROSECONDS
-OWN_PID = 1
 HELD = HeldLocks(advisory=frozenset({77}), own=frozenset({79}))
-SERVER = Server("db1", 5432, 160004, ServerIdentity("7", 1, False), Limits(100, 3, 2))
-
-
-def backend(pid: int = 10, *, state: str | None = IDLE, age: float = 600, **fields: Any) -> Backend:
-    """A session that has been in its state for `age` seconds."""
-    since = NOW - int(age * MICROSECONDS)
-    plain = Backend(
-        pid, since, since, None, since, state, "app", "app", "shop", None, -1, None, None, False, "SELECT 1"
-    )
-    return msgspec.structs.replace(plain, **fields)
-
-
-def snapshot(*backends: Backend, superuser: bool = False, **fields: Any) -> Snapshot:
-    return Snapshot(
-        server=SERVER,
-        privileges=Privileges("pgtop", superuser, True, True),
-        taken_at=NOW,
-        poll_seconds=0.0,
-        own_pid=OWN_PID,
-        backends=backends,
-        **fields,
-    )
-
-
-def spared(plan: Plan) -> dict[int, SparedFor]:
-    return {each.backend.pid: each.spared_for for each in plan.spared}
-
-
-def ended(plan: Plan) -> list[int]:
-    return [victim.backend.pid for victim in plan.victims]
 
 
 CASES = [
@@ -98,12 +60,6 @@ def test_what_a_sweep_does_to(one: Backend, verdict: str | SparedFor | None) -> 
     assert ended(plan) == ([one.pid] if verdict == "end" else [])
     assert spared(plan) == ({one.pid: verdict} if isinstance(verdict, SparedFor) else {})
     assert all(each.reason for each in (*plan.victims, *plan.spared))
-
-
-def policy(**fields: Any) -> ReapPolicy:
-    """A policy; `only` and `protected` as dictionaries of patterns."""
-    patterns = {name: Patterns(**fields.pop(name)) for name in ("only", "protected") if name in fields}
-    return ReapPolicy(**patterns, **fields)
 
 
 TCP = backend(client_addr="10.1.2.3", client_port=5000)

@@ -1,6 +1,5 @@
 """A login stall: clients still connecting hold the slots, and how that is told from a full server."""
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +9,7 @@ from pgtop.core.outage import Limit
 from pgtop.core.plan import ReapPolicy, SparedFor, Trigger
 from pgtop.core.policy import plan_emergency, plan_reap
 from pgtop.core.stalled_logins import CALM_SECONDS, Episode, stall_of
-from tests.core.test_policy import SERVER, backend, snapshot
+from tests.builders import backend, server_of, snapshot
 
 SLOTS = 20
 POLICY = ReapPolicy()
@@ -18,7 +17,6 @@ POLICY = ReapPolicy()
 
 def seen(sessions: int, starting: int = 0) -> Snapshot:
     """A server of 20 slots with that many idle sessions and clients still connecting."""
-    server = msgspec.structs.replace(SERVER, limits=Limits(23, 3))
     rows = [backend(100 + number, age=1000 + number) for number in range(sessions)]
     rows += [
         backend(
@@ -26,7 +24,7 @@ def seen(sessions: int, starting: int = 0) -> Snapshot:
         )
         for number in range(starting)
     ]
-    return msgspec.structs.replace(snapshot(*rows), server=server)
+    return snapshot(*rows, server=server_of(Limits(23, 3)))
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """`pgtop reap --watch` as a process: what it does by itself, and what it tells of it."""
 
 import asyncio
-import json
 import os
 import resource
 import signal
@@ -14,7 +13,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,92 +21,15 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
-from tests.commands.test_reap import stale
 from tests.conftest import ServerFactory
 from tests.servers import create_role, fetch_value, session, sessions, wait_until
+from tests.support.daemons import FAST, free_port, gone, watching
+from tests.support.reap_command import stale
 from tests.support.relay import relay
-from tests.support.running import LIMIT_SECONDS, assert_one_line, command, environment, run, start
+from tests.support.running import LIMIT_SECONDS, assert_one_line, run, start
 from tests.support.targets import silent_port, stopped
 
-FAST = ("--interval", "200ms", "--every", "1s", "--idle-after", "1s", "--warn-at", "0.05")
-"""The line is at one of 20 slots, which is the daemon's own: whoever else goes stale is ended."""
 EMERGENCY = ("--idle-after", "1h", "--emergency-idle-after", "1s", "--warn-at", "0.8")
-
-
-@dataclass
-class Watch:
-    """A daemon at work."""
-
-    process: "subprocess.Popen[bytes]"
-    home: Path
-
-    @property
-    def log(self) -> str:
-        """All it has said so far."""
-        return (self.home / "log").read_text(encoding="utf-8")
-
-    async def says(self, *words: str, times: int = 1) -> None:
-        """Waits until it has said all the words, one of them so many times."""
-
-        def said() -> bool:
-            return all(self.log.count(word) >= times for word in words)
-
-        try:
-            await wait_until(said, LIMIT_SECONDS)
-        except AssertionError as error:
-            raise AssertionError(f"no {words} in:\n{self.log}") from error
-
-    def events(self) -> list[dict[str, Any]]:
-        """Its log as JSON lines."""
-        return [json.loads(line) for line in self.log.splitlines()]
-
-    def audited(self) -> list[dict[str, Any]]:
-        """The audit log's lines."""
-        path = self.home / "audit.jsonl"
-        return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Sends a signal and waits; gives the exit status."""
-        self.process.send_signal(number)
-        return self.process.wait(LIMIT_SECONDS)
-
-
-@contextmanager
-def watching(home: Path, conninfo: str, *arguments: str, **variables: str) -> Iterator[Watch]:
-    """A daemon that is killed at the end of the block, whatever became of it."""
-    home.mkdir(exist_ok=True)
-    line = command("reap", conninfo, "--watch", "--audit-log", str(home / "audit.jsonl"), *arguments)
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            line,
-            env=environment(home, **variables),
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log,
-            start_new_session=True,
-        )
-    with process:
-        try:
-            yield Watch(process, home)
-        finally:
-            process.kill()
-
-
-@pytest.fixture
-def small(server_factory: ServerFactory) -> ThrowawayServer:
-    """A server of 20 slots."""
-    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
-
-
-async def gone(server: ThrowawayServer, name: str) -> None:
-    """Waits until no session of that application is left."""
-
-    async def none() -> bool:
-        query = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
-        return await fetch_value(server, query, name) == 0
-
-    await wait_until(none, LIMIT_SECONDS, f"{name} is still there")
 
 
 async def busy(connection: asyncpg.Connection, until: asyncio.Event) -> int:
@@ -351,13 +272,6 @@ async def test_an_audit_log_that_nobody_reads_ends_nobody(small: ThrowawayServer
             assert await fetch_value(small, count) == 3
             process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(process.wait, LIMIT_SECONDS) == 0
-
-
-@contextmanager
-def free_port() -> Iterator[int]:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        yield one.getsockname()[1]
 
 
 def body(url: str) -> str:

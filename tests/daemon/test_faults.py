@@ -10,8 +10,9 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
-from tests.daemon.test_daemon import FAST, Watch, watching
 from tests.servers import execute, fetch_value, session, sessions, wait_until
+from tests.support.daemons import FAST, Watch, watching
+from tests.support.filling import TWENTY_SLOTS
 from tests.support.relay import Relay, relay
 from tests.support.running import LIMIT_SECONDS
 from tests.support.targets import stopped
@@ -87,9 +88,7 @@ async def watched(server: ThrowawayServer, home: Path) -> AsyncIterator[tuple[Re
 async def test_it_reaps_again_after_the_fault(
     server_factory: ServerFactory, tmp_path: Path, fault: Fault
 ) -> None:
-    server = server_factory(
-        {"max_connections": "23", "superuser_reserved_connections": "3"}, auth="scram-sha-256"
-    )
+    server = server_factory(TWENTY_SLOTS, auth="scram-sha-256")
     async with watched(server, tmp_path) as (way, daemon):
         await fault(server, way, daemon)
         await daemon.says("connected to ", times=2)

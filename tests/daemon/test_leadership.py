@@ -10,8 +10,9 @@ import pytest
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from tests.conftest import ServerFactory
-from tests.daemon.test_daemon import FAST, Watch, gone, watching
 from tests.servers import Role, available, create_role, execute, fetch_value, session, sessions, wait_until
+from tests.support.daemons import FAST, Watch, gone, watching
+from tests.support.filling import TWENTY_SLOTS
 from tests.support.reaping import hold_key
 from tests.support.running import LIMIT_SECONDS
 
@@ -24,7 +25,7 @@ LINE = ("--warn-at", "0.05")
 @pytest.fixture(params=list(available()) or [0], ids=lambda version: f"pg{version}")
 def small(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
     """A server of 20 slots, of each version at hand."""
-    settings = {"max_connections": "23", "superuser_reserved_connections": "3"}
+    settings = TWENTY_SLOTS
     return server_factory(settings, version=request.param)
 
 
@@ -137,7 +138,7 @@ async def test_an_older_one_whose_victims_are_all_superusers_resigns(
 
 async def test_a_leader_that_is_stopped_is_passed_over(server_factory: ServerFactory, tmp_path: Path) -> None:
     """By SIGSTOP. When it goes on, it looks before it acts, and leads again, since it is the oldest."""
-    small = server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
+    small = server_factory(TWENTY_SLOTS)
     with ExitStack() as stack:
         first = stack.enter_context(watching(tmp_path / "a", small.uri(), *FAST))
         await first.says("active: this daemon reaps")

@@ -10,8 +10,7 @@ from pgtop.core.plan import HeldLocks, Outcome, ReapPolicy, Result
 from pgtop.core.policy import plan_sweep
 from pgtop.daemon.log import DaemonLog
 from pgtop.reaping.reaper import Report
-from tests.audit.test_log import HOSTILE
-from tests.core.test_policy import backend, snapshot
+from tests.builders import HOSTILE, backend, snapshot
 
 
 @pytest.mark.parametrize("as_json", [False, True])

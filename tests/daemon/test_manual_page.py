@@ -14,7 +14,7 @@ from pgtop.commands.index import COMMANDS
 from pgtop.core.plan import Trigger
 from pgtop.core.rebound import Rebound
 from pgtop.daemon.metrics import FiguresCollector
-from tests.daemon.test_metrics import seen
+from tests.builders import figures_of
 from tests.servers import REPOSITORY
 
 PAGE = (REPOSITORY / "pgtop" / "docs" / "daemon.md").read_text(encoding="utf-8")
@@ -52,7 +52,7 @@ def test_the_scrape_configuration_loads_in_prometheus(tmp_path: Path) -> None:
 
 def test_the_alerts_ask_for_metrics_that_there_are() -> None:
     """With or without Prometheus's checker at hand."""
-    figures = seen("web")
+    figures = figures_of("web")
     figures.sweeps[Trigger.USAGE] = 1
     figures.rebound[10.0] = Rebound(10.0, 1, {}, 0)
     told = {sample.name for family in FiguresCollector(figures).collect() for sample in family.samples}

@@ -22,7 +22,7 @@ from pgtop.daemon import scrape_server
 from pgtop.daemon.metrics import Figures, by_application, serving
 from pgtop.daemon.scrape_server import MOST_CONNECTIONS
 from pgtop.errors import UsageError
-from tests.core.test_policy import backend, snapshot
+from tests.builders import backend, figures_of, snapshot
 from tests.servers import REPOSITORY, wait_until_sync
 
 OPEN = "application/openmetrics-text; version=1.0.0"
@@ -48,17 +48,9 @@ def values(body: str) -> dict[tuple[str, tuple[str, ...]], float]:
     }
 
 
-def seen(*applications: str) -> Figures:
-    """Figures after one poll."""
-    figures = Figures()
-    figures.snapshot = snapshot(*(backend(10 + n, application_name=a) for n, a in enumerate(applications)))
-    figures.polled_at = time.monotonic()
-    return figures
-
-
 def test_what_is_told_after_a_poll() -> None:
     """Every figure that the issue of a scrape is for, in OpenMetrics, by its own parser."""
-    figures = seen("web", "web", "leaky")
+    figures = figures_of("web", "web", "leaky")
     figures.is_leader = figures.is_unfit = True
     figures.sweeps[Trigger.USAGE] = 2
     figures.outcomes[Outcome.TERMINATED, Trigger.USAGE] = 7
@@ -94,7 +86,7 @@ def test_what_is_told_after_a_poll() -> None:
 
 def test_without_a_poll_no_old_figure_is_told() -> None:
     """While polls fail, and when the loop hangs: up is 0, health is 503, counters stay."""
-    figures = seen("web")
+    figures = figures_of("web")
     with serving(figures, "127.0.0.1:0") as place:
         assert get(place, "/healthz")[0] == 200
         figures.polled_at = time.monotonic() - figures.fresh_seconds - 1
@@ -111,7 +103,7 @@ def test_without_a_poll_no_old_figure_is_told() -> None:
 
 
 def test_the_plain_format_is_for_who_asks_for_it() -> None:
-    with serving(seen("web"), "127.0.0.1:0") as place:
+    with serving(figures_of("web"), "127.0.0.1:0") as place:
         _, kind, body = get(place, "/metrics")
         assert get(place, "/")[0] == 404
     assert kind.startswith("text/plain")
@@ -121,7 +113,7 @@ def test_the_plain_format_is_for_who_asks_for_it() -> None:
 def test_label_values_are_bounded_and_none_stands_twice() -> None:
     """The 20 largest, the rest as `other`; one really named so is told apart, hostile ones are safe."""
     names = [f"app{n}" for n in range(30) for _ in range(2)] + ["other"] * 3 + ["\x1b[2J", "\x1b[2J", "a\x00"]
-    figures = seen(*names)
+    figures = figures_of(*names)
     assert figures.snapshot is not None
     told = by_application(figures.snapshot)
     assert len(told) == 21
@@ -135,7 +127,7 @@ def test_label_values_are_bounded_and_none_stands_twice() -> None:
 
 
 def test_a_hidden_state_is_counted_as_hidden() -> None:
-    figures = seen()
+    figures = figures_of()
     hidden = backend(11, state=None, backend_start=None, state_change=None)
     figures.snapshot = snapshot(hidden)
     with serving(figures, "127.0.0.1:0") as place:
@@ -156,7 +148,7 @@ def test_an_address_that_is_taken_is_named() -> None:
 
 def test_a_scrape_while_polls_come_in_is_whole() -> None:
     """Figures that change meanwhile break no answer."""
-    figures = seen("web")
+    figures = figures_of("web")
     with serving(figures, "127.0.0.1:0") as place:
         for number in range(50):
             figures.outages[f"kind{number}"] += 1
@@ -216,7 +208,7 @@ def test_a_client_that_does_not_read_is_left_in_time(monkeypatch: pytest.MonkeyP
     """Nor does one that never takes its answer keep its place, or anybody else waiting."""
     monkeypatch.setattr(scrape_server, "LIMIT_SECONDS", 0.5)
     monkeypatch.setattr(scrape_server, "connections_at_once", lambda: 1)
-    figures = seen()
+    figures = figures_of()
     figures.outages = Counter({"k" * 1000 + str(n): 1 for n in range(20_000)})
     with serving(figures, "127.0.0.1:0") as place, socket.create_connection(place) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -246,7 +238,7 @@ def test_any_request_gets_one_answer(sent: bytes, status: bytes) -> None:
 
 def test_figures_that_cannot_be_told_are_a_failed_scrape() -> None:
     """A fault there ends neither the thread nor the next scrape."""
-    figures = seen("web")
+    figures = figures_of("web")
     with serving(figures, "127.0.0.1:0") as place:
         figures.outages = None  # type: ignore[assignment]
         assert get(place, "/metrics")[0] == 500

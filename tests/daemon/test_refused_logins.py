@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.test_reap import STALE, answer, reap, stale
 from tests.conftest import ServerFactory
-from tests.daemon.test_daemon import free_port, watching
 from tests.servers import Role, create_role, fetch_value, wait_until
-from tests.support.filling import stalled_in_authentication, stalled_login
+from tests.support.daemons import free_port, watching
+from tests.support.filling import TWENTY_SLOTS, stalled_in_authentication, stalled_login
+from tests.support.reap_command import STALE, answer, reap, stale
 
-ROOM = {"max_connections": "23", "superuser_reserved_connections": "3"}
-"""Twenty ordinary slots."""
 RULES = ("--login-probe", "1s", "--idle-after", "1h", "--emergency-idle-after", "1s", "--interval", "200ms")
 LEFT = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'good'"
 
@@ -59,7 +57,7 @@ async def test_stalled_logins_of_strangers_end_one_session_at_most(
     server_factory: ServerFactory, tmp_path: Path, version: int
 ) -> None:
     """Healthy idle sessions live while strangers hold the slots; once they leave, all is as before."""
-    server = server_factory(ROOM, version=version, auth="scram-sha-256")
+    server = server_factory(TWENTY_SLOTS, version=version, auth="scram-sha-256")
     role, other = await create_role(server, "operator"), await create_role(server)
     with free_port() as port:
         pass
@@ -89,7 +87,7 @@ async def test_a_mixture_ends_what_the_sessions_have_over_the_line(
     server_factory: ServerFactory, tmp_path: Path, version: int
 ) -> None:
     """18 of 20 slots are sessions', the rest of clients still connecting: 3 and one as a try are ended."""
-    server = server_factory(ROOM, version=version, auth="scram-sha-256")
+    server = server_factory(TWENTY_SLOTS, version=version, auth="scram-sha-256")
     role, other = await create_role(server, "operator"), await create_role(server)
     with watching(tmp_path, role.uri(), *RULES) as daemon:
         await daemon.says("active")
@@ -106,7 +104,7 @@ async def test_a_one_shot_reap_ends_nobody_for_stalled_logins(
     server_factory: ServerFactory, tmp_path: Path, version: int
 ) -> None:
     """In by the rescue role: it says who holds the slots and what helps; `--always` ends what it is told."""
-    server = server_factory(ROOM, version=version, auth="scram-sha-256")
+    server = server_factory(TWENTY_SLOTS, version=version, auth="scram-sha-256")
     role, other = await create_role(server, "operator"), await create_role(server)
     rescue = ("--rescue", server.uri())
     async with stale(server, 8, application_name="good", user=other.name, password=other.password):

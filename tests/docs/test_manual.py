@@ -38,7 +38,7 @@ from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.widgets.line_table import LineTable
-from tests.daemon.test_metrics import seen
+from tests.builders import figures_of
 from tests.servers import REPOSITORY
 from tests.support.manual_pages import (
     AROUND,
@@ -247,7 +247,7 @@ def test_each_json_key_is_on_its_page(name: str, structs: tuple[type[msgspec.Str
 
 
 def test_each_metric_has_its_row() -> None:
-    figures = seen("web")
+    figures = figures_of("web")
     figures.sweeps[Trigger.USAGE] = 1
     figures.outages["lost"] = 1
     figures.rebound[10.0] = Rebound(10.0, 1, {}, 0)

@@ -19,22 +19,20 @@ from pgtop.errors import HistoryBusyError, HistoryDamagedError, HistoryError
 from pgtop.history import store as history_store
 from pgtop.history.files import DAMAGED_KEPT
 from pgtop.history.store import CLUSTERS_KEPT, SERIES_KEPT, SERIES_SECONDS, HistoryStore, Series
+from tests.builders import NOW, SERIES, past_of
 from tests.servers import REPOSITORY, wait_until_sync
-
-START = 1_700_000_000 * MICROSECONDS
-SERIES = Series(-1234567890123456789, "7712089951942820711")
 
 WRITER = """
 import sys
 from pathlib import Path
-from tests.history.test_store import SERIES, history
+from tests.builders import SERIES, history_of
 from pgtop.history import store as history_store
 from pgtop.errors import HistoryBusyError
 from pgtop.history.store import HistoryStore
 store, offset, rounds = HistoryStore(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
 for number in range(rounds):
-    past = history([offset + number % 7] * 40, 2.0, number * 80).past()
+    past = history_of([offset + number % 7] * 40, 2.0, number * 80).past()
     while True:
         try:
             store.save(SERIES, past, "begin")
@@ -52,21 +50,6 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path) -> HistoryStore:
     return HistoryStore(path)
-
-
-def history(totals: list[int], every: float = 2.0, begin: float = 0.0) -> History:
-    """One sample each so many seconds."""
-    made = History()
-    for number, total in enumerate(totals):
-        at = START + int((begin + number * every) * MICROSECONDS)
-        made.add(Sample(at, total, total // 2, total // 3, 97, total // 5, total % 11 == 0), every)
-    return made
-
-
-def past_of(totals: list[int], every: float = 2.0, begin: float = 0.0) -> Past:
-    past = history(totals, every, begin).past()
-    assert past is not None
-    return past
 
 
 def loaded(store: HistoryStore, series: Series = SERIES) -> Past:
@@ -112,7 +95,7 @@ def test_what_is_added_later_makes_the_same_series(store: HistoryStore) -> None:
     growing = History()
     until = None
     for number, total in enumerate(totals):
-        at = START + number * 2 * MICROSECONDS
+        at = NOW + number * 2 * MICROSECONDS
         growing.add(Sample(at, total, total // 2, total // 3, 97, total // 5, total % 11 == 0))
         if number % 37 == 5 or number == len(totals) - 1:
             past = growing.past(until)
@@ -144,7 +127,7 @@ def test_it_is_bounded_at_every_interval(store: HistoryStore, path: Path, every:
     growing = History()
     until = None
     for number in range(50_000):
-        growing.add(Sample(START + int(number * every * MICROSECONDS), number % 90, 3, 4, 97), every)
+        growing.add(Sample(NOW + int(number * every * MICROSECONDS), number % 90, 3, 4, 97), every)
         if number % 5_000 == 4_999:
             past = growing.past(until)
             assert past is not None
@@ -231,7 +214,7 @@ def test_two_processes_write_at_once(store: HistoryStore, path: Path) -> None:
     past = loaded(store)
     assert set_aside(path) == []
     assert all(30 <= each.sample.total <= 36 for tier in past.tiers for each in tier)
-    assert past.latest_at == START + (59 * 80 + 78) * MICROSECONDS
+    assert past.latest_at == NOW + (59 * 80 + 78) * MICROSECONDS
 
 
 def test_a_writer_that_is_killed_leaves_a_sound_file(store: HistoryStore, path: Path) -> None:

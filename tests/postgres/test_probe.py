@@ -1,9 +1,6 @@
 """One poll: every client backend as it is, on every version, for roles that see all and others."""
 
 import asyncio
-import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -20,6 +17,7 @@ from pgtop.postgres.probe import Probe, decode
 from pgtop.postgres.session.seat import Seat
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, sessions, wait_until
+from tests.support.raw_statements import ENCODINGS, speaking_raw
 from tests.support.reaping import face_on, found
 from tests.support.targets import seat_on, stopped, target_of
 
@@ -89,9 +87,6 @@ async def test_hostile_text_arrives_as_it_is(every_server: ThrowawayServer) -> N
         assert detail.query.startswith(f"SELECT $q${text}"[:900])
 
 
-ENCODINGS = {"postgres": "UTF8", "raw": "SQL_ASCII", "euc": "EUC_JP", "western": "WIN1252"}
-
-
 async def test_bytes_that_are_no_text_blind_neither_the_poll_nor_the_reaper(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
@@ -121,22 +116,6 @@ async def test_bytes_that_are_no_text_blind_neither_the_poll_nor_the_reaper(
             row = await face.seat.fetchrow("SHOW client_encoding")
             assert row is not None
             assert row[0] == "UTF8"
-
-
-@asynccontextmanager
-async def speaking_raw(server: ThrowawayServer, statement: bytes) -> AsyncIterator[int]:
-    """A session that sent a statement in bytes which the driver would not send; gives its pid."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    try:
-        start = struct.pack("!i", 196608) + b"user\0postgres\0database\0raw\0\0"
-        writer.write(struct.pack("!i", len(start) + 4) + start)
-        said = await reader.readuntil(b"Z\0\0\0\x05I")
-        at = said.index(b"K\0\0\0\x0c") + 5
-        writer.write(b"Q" + struct.pack("!i", len(statement) + 5) + statement + b"\0")
-        await reader.readuntil(b"Z\0\0\0\x05I")
-        yield struct.unpack("!i", said[at : at + 4])[0]
-    finally:
-        writer.close()
 
 
 def test_an_answer_that_is_no_text_is_read_all_the_same() -> None:

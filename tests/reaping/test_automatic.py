@@ -22,7 +22,6 @@ from pgtop.postgres import advisory_keys
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS, SEAT_CLASS
 from pgtop.postgres.advisory_keys import drawn, signed
 from pgtop.reaping.automatic import STUCK_SECONDS, AutomaticReaper, Turn, Unfit
-from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.reaping import Face, as_role, face_on, hold_key
 from tests.support.targets import stopped, target_of
@@ -49,12 +48,6 @@ class AutomaticSweeps:
         snapshot = await self.face.probe.poll()
         assert isinstance(snapshot, Snapshot)
         return await self.reaper.turn(snapshot, refused=refused)
-
-
-@pytest.fixture
-async def small(server_factory: ServerFactory) -> ThrowawayServer:
-    """A server of 20 slots."""
-    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
 
 
 @asynccontextmanager

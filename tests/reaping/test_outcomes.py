@@ -15,7 +15,7 @@ from pgtop.postgres import queries
 from pgtop.postgres.conninfo.rescue import with_rescue
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
-from tests.support.filling import SMALL, full
+from tests.support.filling import THREE_SLOTS, full
 from tests.support.reaping import face_on, found
 from tests.support.targets import target_of
 
@@ -144,7 +144,7 @@ async def test_both_lines_say_that_the_rescue_role_acted(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """The outcome's as well as the attempt's: as whom, and with which statement last."""
-    small = server_factory(SMALL)
+    small = server_factory(THREE_SLOTS)
     await execute(small, "CREATE ROLE app LOGIN", "CREATE ROLE watcher LOGIN")
     target = with_rescue(target_of(small, user="watcher"), "user=postgres", "--rescue", {"HOME": "/none"})
     async with full(small) as filling, face_on(small, tmp_path / "a", target=target) as face:

@@ -14,20 +14,11 @@ from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS, SEAT_CLASS
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.reaping.reaper import Report
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
-from tests.support.reaping import Face, as_role, face_on, found, identities
+from tests.support.reaping import Face, as_role, face_on, found, identities, lives, outcomes
 from tests.support.targets import seat_on, stopped
 
 STALE = ReapPolicy(idle_after_seconds=0.0)
-
-
-def outcomes(report: Report) -> list[Outcome]:
-    return [result.outcome for result in report.results]
-
-
-async def lives(connection: asyncpg.Connection) -> bool:
-    return await connection.fetchval("SELECT 1") == 1
 
 
 async def idle(face: Face, connection: asyncpg.Connection) -> Snapshot:

@@ -1,11 +1,11 @@
 """The configuration file through the real command: its values, what beats them, how a bad one is named."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.config_files import settings_in_force, write_config
 from tests.support.running import assert_one_line, run
 
 CONFIG = """
@@ -25,34 +25,18 @@ every = 90
 """
 
 
-def write(home: Path, text: str, name: str = ".config/pgtop/config.toml") -> Path:
-    path = home / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o600)
-    return path
-
-
-def in_force(home: Path, *arguments: str, **rest: Any) -> dict[str, Any]:
-    """What `pgtop config --json` answers."""
-    done = run(home, "config", "--json", *arguments, **rest)
-    assert (done.returncode, done.stderr) == (0, "")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
 def test_without_a_file_all_are_defaults(tmp_path: Path) -> None:
-    settings = in_force(tmp_path)["settings"]
+    settings = settings_in_force(tmp_path)["settings"]
     assert {each["source"] for each in settings.values()} == {"default"}
     assert settings["warn_at"]["value"] == 0.8
 
 
 def test_sources_rise_in_order(tmp_path: Path) -> None:
     """Default, file, section, variable, flag; each value tells where it came from."""
-    path = write(tmp_path, CONFIG)
+    path = write_config(tmp_path, CONFIG)
 
     def warn_at(*arguments: str, **rest: Any) -> tuple[float, str]:
-        found = in_force(tmp_path, *arguments, **rest)["settings"]["warn_at"]
+        found = settings_in_force(tmp_path, *arguments, **rest)["settings"]["warn_at"]
         return found["value"], found["source"]
 
     variables = {"PGTOP_WARN_AT": "0.5"}
@@ -63,38 +47,40 @@ def test_sources_rise_in_order(tmp_path: Path) -> None:
 
 
 def test_values_of_every_kind(tmp_path: Path) -> None:
-    write(
+    write_config(
         tmp_path,
         CONFIG + 'conninfo = "host=db3"\naudit_max_size = "1MB"\nmax_per_sweep = 3\nlogin_probe = 0\n',
     )
-    found = in_force(tmp_path, "@empty")["settings"]
+    found = settings_in_force(tmp_path, "@empty")["settings"]
     keys = ("idle_after", "protect_application", "default_protections", "every", "audit_max_size")
     assert [found[key]["value"] for key in keys] == [600.0, ["etl*", "billing"], False, 90.0, 2**20]
     assert (found["max_per_sweep"]["value"], found["login_probe"]["value"]) == (3, 0)
 
 
 def test_the_dashboards_own_settings(tmp_path: Path) -> None:
-    write(tmp_path, 'wall = true\nbell = false\ntheme = "light"\non_alert = "true \'on call\'"\n')
-    found = in_force(tmp_path)["settings"]
+    write_config(tmp_path, 'wall = true\nbell = false\ntheme = "light"\non_alert = "true \'on call\'"\n')
+    found = settings_in_force(tmp_path)["settings"]
     keys = ("wall", "bell", "theme", "on_alert")
     assert [found[key]["value"] for key in keys] == [True, False, "light", "true 'on call'"]
 
 
 def test_a_named_server_is_where_it_connects(tmp_path: Path) -> None:
     """Flags win over the section's conninfo."""
-    write(tmp_path, CONFIG)
-    assert in_force(tmp_path, "@prod")["server"] == "db1:5433/shop as ops"
-    assert in_force(tmp_path, "@prod", "-U", "me", "-d", "y", "-h", "h")["server"] == "h:5433/y as me"
+    write_config(tmp_path, CONFIG)
+    assert settings_in_force(tmp_path, "@prod")["server"] == "db1:5433/shop as ops"
+    assert (
+        settings_in_force(tmp_path, "@prod", "-U", "me", "-d", "y", "-h", "h")["server"] == "h:5433/y as me"
+    )
     assert_one_line(run(tmp_path, "snapshot", "@prodd"), 2, "no server is named prodd", "did you mean prod?")
     assert_one_line(run(tmp_path, "reap", "@empty"), 2, "servers.empty has no conninfo")
 
 
 def test_read_only_in_the_file_wins_over_all(tmp_path: Path) -> None:
-    write(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
     no = {"PGTOP_READ_ONLY": "0"}
-    assert in_force(tmp_path, "@locked", variables=no)["settings"]["read_only"]["value"] is True
+    assert settings_in_force(tmp_path, "@locked", variables=no)["settings"]["read_only"]["value"] is True
     assert_one_line(run(tmp_path, "reap", "@locked", "--always", variables=no), 2, "read_only")
-    assert in_force(tmp_path, "@prod")["settings"]["read_only"]["value"] is False
+    assert settings_in_force(tmp_path, "@prod")["settings"]["read_only"]["value"] is False
 
 
 @pytest.mark.parametrize(
@@ -116,19 +102,19 @@ def test_read_only_in_the_file_wins_over_all(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, text: str, words: str) -> None:
-    write(tmp_path, text)
+    write_config(tmp_path, text)
     assert_one_line(run(tmp_path, "config"), 2, *words.split("|"))
 
 
 def test_a_file_that_was_asked_for_has_to_be_there(tmp_path: Path) -> None:
     assert_one_line(run(tmp_path, "snapshot", "--config", "none.toml"), 2, "none.toml", "no such file")
     assert_one_line(run(tmp_path, "snapshot", variables={"PGTOP_CONFIG": str(tmp_path)}), 2, "cannot be read")
-    write(tmp_path, "warn_at = 0.3", "own.toml")
-    assert in_force(tmp_path, "--config", "own.toml")["settings"]["warn_at"]["value"] == 0.3
+    write_config(tmp_path, "warn_at = 0.3", "own.toml")
+    assert settings_in_force(tmp_path, "--config", "own.toml")["settings"]["warn_at"]["value"] == 0.3
 
 
 def test_a_password_is_never_shown_nor_left_open(tmp_path: Path) -> None:
-    path = write(tmp_path, '[servers.p]\nconninfo = "postgresql://u:hunter2@db1/x"\n')
+    path = write_config(tmp_path, '[servers.p]\nconninfo = "postgresql://u:hunter2@db1/x"\n')
     done = run(tmp_path, "config", "@p")
     assert done.returncode == 0
     assert "db1:5432/x as u" in done.stdout
@@ -140,7 +126,7 @@ def test_a_password_is_never_shown_nor_left_open(tmp_path: Path) -> None:
 
 
 def test_the_table_tells_value_and_source(tmp_path: Path) -> None:
-    write(tmp_path, CONFIG)
+    write_config(tmp_path, CONFIG)
     lines = [line.split() for line in run(tmp_path, "config", "@prod").stdout.splitlines()]
     assert [
         "application",
@@ -153,7 +139,7 @@ def test_the_table_tells_value_and_source(tmp_path: Path) -> None:
 
 def test_the_demo_takes_no_file_that_nobody_asked_for(tmp_path: Path) -> None:
     """What is wrong in it is no matter of the demo's; one that is named counts."""
-    path = write(tmp_path, "nonsense = 1\n")
+    path = write_config(tmp_path, "nonsense = 1\n")
     arguments = ("demo", "--no-dashboard", "--max-connections", "3")
     assert_one_line(run(tmp_path, *arguments), 2, "--max-connections")
     assert_one_line(run(tmp_path, *arguments, "--config", str(path)), 2, "nonsense")
@@ -163,14 +149,16 @@ def test_where_the_history_is_kept_and_that_none_is(tmp_path: Path) -> None:
     """A path or false in the file; --history and --no-history; a flag beats a variable, either a file."""
 
     def history(*arguments: str, **rest: Any) -> tuple[Any, str]:
-        found = in_force(tmp_path, *arguments, **rest)["settings"]["history"]
+        found = settings_in_force(tmp_path, *arguments, **rest)["settings"]["history"]
         return found["value"], found["source"]
 
     default = str(tmp_path / ".local/state/pgtop/history.sqlite3")
     assert history() == (default, "default")
     assert history("--history", "~/h.sqlite3") == (str(tmp_path / "h.sqlite3"), "--history")
     assert history("--no-history") == (False, "--no-history")
-    path = write(tmp_path, 'history = false\n[servers.wall]\nconninfo = "host=db1"\nhistory = "/var/h"\n')
+    path = write_config(
+        tmp_path, 'history = false\n[servers.wall]\nconninfo = "host=db1"\nhistory = "/var/h"\n'
+    )
     assert history() == (False, f"{path}: history")
     assert history("@wall") == ("/var/h", f"{path}: servers.wall.history")
     assert history("@wall", "--no-history") == (False, "--no-history")
@@ -189,5 +177,5 @@ def test_where_the_history_is_kept_and_that_none_is(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["true", "1", "[]", '""'])
 def test_a_history_is_a_path_or_false(tmp_path: Path, value: str) -> None:
-    write(tmp_path, f"history = {value}\n")
+    write_config(tmp_path, f"history = {value}\n")
     assert_one_line(run(tmp_path, "config"), 2, "config.toml: history")

@@ -1,7 +1,7 @@
 """The dashboard on a real server, driven through Textual's pilot."""
 
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +23,13 @@ from pgtop.reaping.reaper import Reaper
 from pgtop.settings.config import Config
 from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.lines.columns import Cell
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.widgets.sessions_table import SessionsTable
 from pgtop.wiring import Wiring
 from tests.servers import wait_until
+from tests.support.audit_logs import audited
 from tests.support.reaping import OPERATOR
 from tests.support.targets import seat_on, target_of
 
@@ -99,7 +101,7 @@ class Driven:
 
     def audited(self) -> list[dict[str, Any]]:
         """The audit log's lines; none where there is no log."""
-        return [msgspec.json.decode(line) for line in self.audit.read_bytes().splitlines()]
+        return audited(self.audit)
 
 
 @asynccontextmanager
@@ -162,3 +164,14 @@ async def _running(
         await pilot.pause()
         yield Driven(app, pilot, audit)
     await app.dashboard.finish()
+
+
+def count_stale(shown: Snapshot | None) -> int:
+    """Return how many sessions of a snapshot have been idle for more than a second."""
+    assert shown is not None
+    return sum((row.idle_seconds(shown.taken_at) or 0) > 1 for row in shown.backends)
+
+
+def as_text(lines: Sequence[Sequence[Cell]]) -> list[str]:
+    """Return lines of cells as plain text."""
+    return ["".join(cell.text for cell in line) for line in lines]

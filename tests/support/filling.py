@@ -20,8 +20,11 @@ PROTOCOL_3 = 196_608
 FIRST_PACKET = struct.pack("!ii", 41, PROTOCOL_3) + b"user\0postgres\0database\0postgres\0\0"
 """The superuser's."""
 
-SMALL = {"max_connections": "6", "superuser_reserved_connections": "3"}
-"""Three ordinary slots."""
+THREE_SLOTS = {"max_connections": "6", "superuser_reserved_connections": "3"}
+SEVENTEEN_SLOTS = {"max_connections": "20", "superuser_reserved_connections": "3"}
+"""Over the line from 14 sessions on."""
+TWENTY_SLOTS = {"max_connections": "23", "superuser_reserved_connections": "3"}
+"""On the line with 16 sessions."""
 
 
 @asynccontextmanager

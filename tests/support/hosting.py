@@ -81,3 +81,9 @@ def seen(view: HostView, connection: asyncpg.Connection) -> Backend:
     """A session's backend in a view."""
     pid = connection.get_server_pid()
     return next(backend for backend in view.snapshot.backends if backend.pid == pid)
+
+
+def title_of(pid: int) -> str:
+    """Return the title of a process; empty where it is gone."""
+    process = process_of(pid)
+    return process.title if process else ""

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import msgspec
 
 from pgtop.audit.log import AuditLog, Operator
 from pgtop.core.activity import Backend, BackendId, Snapshot
-from pgtop.core.plan import Plan, ReapPolicy
+from pgtop.core.plan import Outcome, Plan, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed
@@ -20,8 +19,9 @@ from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.terminate import SqlTerminator
-from pgtop.reaping.reaper import Reaper
-from tests.servers import Role
+from pgtop.reaping.reaper import Reaper, Report
+from tests.servers import Role, session
+from tests.support.audit_logs import audited
 from tests.support.targets import seat_on, target_of
 
 OPERATOR = Operator("tester", None, "here")
@@ -48,7 +48,7 @@ class Face:
 
     def lines(self) -> list[dict[str, Any]]:
         """The audit log."""
-        return [msgspec.json.decode(line) for line in self.audit.read_bytes().splitlines()]
+        return audited(self.audit)
 
 
 def found(snapshot: Snapshot, connection: asyncpg.Connection) -> Backend:
@@ -84,3 +84,19 @@ async def face_on(
     """A face on a server, as the superuser unless a target says otherwise."""
     async with seat_on(target or target_of(server), "test") as seat:
         yield Face(seat, Probe(seat), Reaper(SqlTerminator(seat), AuditLog(audit), "test", OPERATOR), audit)
+
+
+async def real_snapshot(server: ThrowawayServer, audit: Path, user: str = "postgres") -> Snapshot:
+    """One real snapshot of a server, with at least two sessions in it."""
+    async with session(server), face_on(server, audit, target=target_of(server, user=user)) as face:
+        return await face.snapshot()
+
+
+def outcomes(report: Report) -> list[Outcome]:
+    """Return what became of each session of a plan."""
+    return [result.outcome for result in report.results]
+
+
+async def lives(connection: asyncpg.Connection) -> bool:
+    """Return whether a session still answers; an error where it does not."""
+    return await connection.fetchval("SELECT 1") == 1

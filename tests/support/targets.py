@@ -12,6 +12,7 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, ExitCode, PgtopError
+from pgtop.postgres.conninfo.rescue import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FULL, FullError, outage
@@ -95,3 +96,8 @@ def is_told(error: PgtopError, kind: str, *said: str) -> None:
     assert value.kind == kind
     assert value.message == str(error)
     assert value.retry_after_seconds > 0
+
+
+def rescued(server: ThrowawayServer, user: str = "watcher", rescue: str = "user=postgres") -> Target:
+    """A target of one role on a server, with a rescue role beside it."""
+    return with_rescue(target_of(server, user=user), rescue, "--rescue", {"HOME": "/nonexistent"})

@@ -217,3 +217,18 @@ async def no_seat_left(server: ThrowawayServer) -> None:
         return await fetch_value(server, query) == 0
 
     await wait_until(none, 15, "a seat is left on the server")
+
+
+def default_audit_log_below(home: Path) -> Path:
+    """Return where the audit log of a home is unless something else is asked for."""
+    return home / ".local" / "state" / "pgtop" / "audit.jsonl"
+
+
+def leave(opened: Terminal, by: str) -> None:
+    """Ends the program by `q` or by SIGTERM; it must end well."""
+    if by == "q":
+        os.write(opened.master, b"q")
+    else:
+        opened.process.send_signal(signal.SIGTERM)
+    assert opened.ends() == 0
+    assert b"Traceback" not in opened.raw

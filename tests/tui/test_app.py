@@ -6,16 +6,23 @@ import sys
 import termios
 from pathlib import Path
 
-import msgspec
 import psutil
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.servers import execute, session
-from tests.support.filling import SMALL, full
+from tests.support.audit_logs import audited
+from tests.support.filling import THREE_SLOTS, full
 from tests.support.targets import silent_port, stopped
-from tests.support.terminals import Terminal, environment_of, no_seat_left, terminal
+from tests.support.terminals import (
+    Terminal,
+    default_audit_log_below,
+    environment_of,
+    leave,
+    no_seat_left,
+    terminal,
+)
 
 
 async def test_it_starts_quits_and_restores_the_terminal(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -63,7 +70,7 @@ async def test_a_run_that_has_begun_is_carried_through(
                 opened.hang_up()
             opened.ends()
             assert b"Traceback" not in opened.raw
-    lines = [msgspec.json.decode(line) for line in log.read_bytes().splitlines()]
+    lines = audited(log)
     assert [(line["event"], line["pid"]) for line in lines] == [
         ("attempt", one.get_server_pid()),
         ("outcome", one.get_server_pid()),
@@ -72,15 +79,11 @@ async def test_a_run_that_has_begun_is_carried_through(
     await no_seat_left(server)
 
 
-def default_audit_log_below(home: Path) -> Path:
-    return home / ".local" / "state" / "pgtop" / "audit.jsonl"
-
-
 @pytest.mark.parametrize("by", ["q", "SIGTERM"])
 async def test_it_opens_on_a_full_server_and_leaves_in_order(
     server_factory: ServerFactory, tmp_path: Path, by: str
 ) -> None:
-    server = server_factory(SMALL)
+    server = server_factory(THREE_SLOTS)
     await execute(server, "CREATE ROLE app LOGIN")
     async with full(server):
         with terminal(server, tmp_path, user="app") as opened:
@@ -97,7 +100,7 @@ async def test_a_rescue_role_that_gets_no_answer_keeps_nobody_from_the_screen(
     server_factory: ServerFactory, tmp_path: Path, by: str
 ) -> None:
     """It opens while that is waited for, and does not wait for it to leave."""
-    server = server_factory(SMALL)
+    server = server_factory(THREE_SLOTS)
     await execute(server, "CREATE ROLE app LOGIN")
     with silent_port() as silent:
         rescue = f"user=postgres host=127.0.0.1 port={silent} connect_timeout=300"
@@ -105,15 +108,6 @@ async def test_a_rescue_role_that_gets_no_answer_keeps_nobody_from_the_screen(
             with terminal(server, tmp_path, "--rescue", rescue, user="app") as opened:
                 opened.shows("no slot is left")
                 leave(opened, by)
-
-
-def leave(opened: Terminal, by: str) -> None:
-    if by == "q":
-        os.write(opened.master, b"q")
-    else:
-        opened.process.send_signal(signal.SIGTERM)
-    assert opened.ends() == 0
-    assert b"Traceback" not in opened.raw
 
 
 async def test_a_fault_of_its_own_ends_it_in_one_line_without_a_traceback(

@@ -21,24 +21,23 @@ from pgtop.postgres.session import login_probe
 from pgtop.postgres.session.login_probe import LoginProbe
 from pgtop.postgres.session.seat import Seat
 from tests.conftest import ServerFactory
-from tests.postgres.session.test_retry import rescued
 from tests.servers import Role, create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.dashboards import Driven, dashboard, waiting_dashboard
 from tests.support.filling import (
-    SMALL,
+    THREE_SLOTS,
     connect_silently,
     full,
     leave,
     silent_clients,
     stalled_in_authentication,
 )
-from tests.support.targets import target_of
+from tests.support.targets import rescued, target_of
 
 
 @pytest.fixture(params=[15, 18], ids=["pg15", "pg18"])
-async def small(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
+async def tiny(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
     """A server with three ordinary slots, and the roles `app` and `watcher`."""
-    server = server_factory(SMALL, version=request.param)
+    server = server_factory(THREE_SLOTS, version=request.param)
     await execute(
         server,
         "CREATE ROLE app LOGIN",
@@ -54,9 +53,9 @@ def watcher(server: ThrowawayServer, **flags: str) -> Target:
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (40, 10)])
 async def test_it_opens_says_what_refuses_it_and_gets_in_when_there_is_room(
-    small: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
+    tiny: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    async with full(small) as taken, waiting_dashboard(watcher(small), tmp_path / "a", size=size) as driven:
+    async with full(tiny) as taken, waiting_dashboard(watcher(tiny), tmp_path / "a", size=size) as driven:
         await driven.shows("FULL: no slot is left", "logins refused in", "still trying")
         await driven.shows("reserved"[: size[0]], "F1 help", "q quit")
         assert "K terminate" not in driven.text
@@ -75,11 +74,11 @@ async def test_it_opens_says_what_refuses_it_and_gets_in_when_there_is_room(
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
 async def test_it_says_why_the_rescue_role_does_not_get_in(
-    small: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
+    tiny: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     """It was not refused for want of a slot, as the ordinary one was."""
-    target = rescued(small, rescue="user=nobody")
-    async with full(small), waiting_dashboard(target, tmp_path / "a", size=size) as driven:
+    target = rescued(tiny, rescue="user=nobody")
+    async with full(tiny), waiting_dashboard(target, tmp_path / "a", size=size) as driven:
         await driven.shows("no slot is left", "the rescue role does not get in", "nobody")
         assert "either role" not in driven.text
 
@@ -110,9 +109,9 @@ def counted(driven: Driven) -> int:
 
 
 async def test_keys_that_act_or_look_mean_nothing_before_there_is_anything_to_see(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
-    async with full(small), waiting_dashboard(watcher(small), tmp_path / "a") as driven:
+    async with full(tiny), waiting_dashboard(watcher(tiny), tmp_path / "a") as driven:
         await driven.shows("no slot is left")
         await driven.press(*"KCSAUsrgpbocj/+-[]", "space", "enter", "tab", "escape")
         await driven.shows("no slot is left", "q quit")
@@ -139,35 +138,35 @@ async def test_keys_that_act_or_look_mean_nothing_before_there_is_anything_to_se
     ],
 )
 async def test_a_limit_of_ones_own_is_told_apart_from_a_full_server(
-    small: ThrowawayServer, tmp_path: Path, statement: str, role: str, said: str
+    tiny: ThrowawayServer, tmp_path: Path, statement: str, role: str, said: str
 ) -> None:
-    await execute(small, statement)
-    async with waiting_dashboard(target_of(small, user=role), tmp_path / "a") as driven:
+    await execute(tiny, statement)
+    async with waiting_dashboard(target_of(tiny, user=role), tmp_path / "a") as driven:
         await driven.shows(said, "still trying", "CONNECTION LIMIT raises it")
         assert "break" not in driven.text
         raised = "ALTER ROLE limited CONNECTION LIMIT 5" if role == "limited" else statement[:-1] + "-1"
-        await execute(small, raised)
+        await execute(tiny, raised)
         await wait_until(lambda: driven.shown is not None, 15, "it did not get in")
 
 
 async def test_a_seat_that_is_lost_on_a_full_server_leaves_the_last_data_and_the_tries(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
-    async with full(small, 2) as taken, dashboard(small, tmp_path / "a", user="watcher") as driven:
+    async with full(tiny, 2) as taken, dashboard(tiny, tmp_path / "a", user="watcher") as driven:
         await driven.shows("of 3 slots")
         own = driven.dashboard.poller.probe.seat.own_pid
-        await execute(small, "ALTER ROLE watcher CONNECTION LIMIT 0", f"SELECT pg_terminate_backend({own})")
+        await execute(tiny, "ALTER ROLE watcher CONNECTION LIMIT 0", f"SELECT pg_terminate_backend({own})")
         await driven.shows("CONNECTION LIMIT is reached", "still trying", "old")
         assert len(driven.listed) >= len(taken)
-        await execute(small, "ALTER ROLE watcher CONNECTION LIMIT -1")
+        await execute(tiny, "ALTER ROLE watcher CONNECTION LIMIT -1")
         await driven.shows("live")
 
 
 async def test_the_head_says_that_the_rescue_role_has_the_seat_and_so_does_the_audit_log(
-    small: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "GIVE_BACK_SECONDS", 0.05)
-    async with full(small) as taken, waiting_dashboard(rescued(small), tmp_path / "a") as driven:
+    async with full(tiny) as taken, waiting_dashboard(rescued(tiny), tmp_path / "a") as driven:
         await driven.shows("rescue: postgres", "4 of 3 slots")
         await driven.select(taken[0].get_server_pid())
         await driven.press("K")
@@ -241,7 +240,7 @@ async def test_clients_that_say_nothing_are_named_for_what_they_are(
     server_factory: ServerFactory, tmp_path: Path, version: int
 ) -> None:
     """They hold no slot: what they use up is what the postmaster lets try at once. Their host lists them."""
-    server = server_factory(SMALL, version=version)
+    server = server_factory(THREE_SLOTS, version=version)
     async with dashboard(server, tmp_path / "a", login_probe_seconds=1.0) as driven:
         dashboard_of = driven.dashboard
         with silent_clients() as silent:
@@ -286,13 +285,13 @@ async def is_one(server: ThrowawayServer, query: str, name: str) -> bool:
 
 
 async def test_the_probe_is_quiet_where_the_roles_own_limit_refuses(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     """Its second session is one too many for the role: that says nothing of the server."""
-    await execute(small, "ALTER ROLE watcher CONNECTION LIMIT 1")
+    await execute(tiny, "ALTER ROLE watcher CONNECTION LIMIT 1")
     async with (
-        session(small, user="app"),
-        dashboard(small, tmp_path / "a", user="watcher", login_probe_seconds=1.0) as driven,
+        session(tiny, user="app"),
+        dashboard(tiny, tmp_path / "a", user="watcher", login_probe_seconds=1.0) as driven,
     ):
         heard: list[Any] = []
         driven.dashboard.logins._tell = heard.append

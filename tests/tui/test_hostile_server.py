@@ -7,9 +7,8 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres import probe
-from tests.commands.test_hostile_server import POLLS
 from tests.support.dashboards import Driven
-from tests.support.hostile import Rewrite, honest, hostile_relay, message, rewriting
+from tests.support.hostile import POLLS, Rewrite, honest, hostile_relay, message, rewriting
 from tests.support.outages import dashboard_on, is_live
 from tests.support.targets import target_of
 

@@ -27,10 +27,9 @@ from pgtop.tui.actions.permitted import ACTING
 from pgtop.tui.state.host_watch import HostWatch
 from tests.conftest import ServerFactory
 from tests.servers import fetch_value, session, sessions, wait_until
-from tests.support.dashboards import Driven, dashboard
+from tests.support.dashboards import Driven, count_stale, dashboard
 from tests.support.reaping import face_on
 from tests.support.targets import target_of
-from tests.tui.screens.test_plan_dialog import stale
 
 QUITTING = frozenset({"q", "ctrl+c", "ctrl+q"})
 ALL_KEYS = [
@@ -116,7 +115,7 @@ async def test_no_key_asks_anybody_to_end_anything(
         dashboard(server, tmp_path / "a", read_only=True) as driven,
     ):
         await driven.select(some.idle[0].get_server_pid())
-        await wait_until(lambda: driven.shown and stale(driven.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         bound = {key for key in driven.app.active_bindings if key not in QUITTING}
         assert {"space", "p"} <= bound
         for table, keys in (("backends", bound | set(ALL_KEYS)), ("applications", bound)):
@@ -143,7 +142,7 @@ async def test_no_click_asks_anybody_to_end_anything(
         dashboard(server, tmp_path / "a", size=size, read_only=True) as driven,
     ):
         await driven.select(some.idle[0].get_server_pid())
-        await wait_until(lambda: driven.shown and stale(driven.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         everywhere = [(x, y) for y in range(height - 1) for x in (1, width // 2, width - 2)]
         at_keys = [
             (x, height - 1)
@@ -169,7 +168,7 @@ async def test_no_command_of_the_palette_asks_anybody_to_end_anything(
         dashboard(server, tmp_path / "a", read_only=True) as driven,
     ):
         await driven.select(some.idle[0].get_server_pid())
-        await wait_until(lambda: driven.shown and stale(driven.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         offered = [each for each in driven.app.get_system_commands(driven.dashboard) if each.title != "Quit"]
         assert len(offered) > 10
         for command in offered:
@@ -231,7 +230,7 @@ async def test_where_a_question_gets_through_the_reaper_refuses_the_yes(
         dashboard(server, tmp_path / "a", read_only=True) as driven,
     ):
         pid = await fetch_value(server, "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)'")
-        await wait_until(lambda: driven.shown and stale(driven.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         await driven.select(int(str(pid)) if act == "cancel" else some.idle[0].get_server_pid())
         getattr(driven.dashboard, f"action_{act}")()
         dialog = await driven.dialog()

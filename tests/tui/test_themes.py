@@ -16,11 +16,9 @@ from pgtop.settings.config import Config
 from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
-from tests.support.dashboards import Driven, dashboard, waiting_dashboard
-from tests.support.filling import SMALL, full
+from tests.support.dashboards import Driven, count_stale, dashboard, waiting_dashboard
+from tests.support.filling import SEVENTEEN_SLOTS, THREE_SLOTS, full
 from tests.support.targets import target_of
-from tests.tui.screens.test_plan_dialog import stale
-from tests.tui.test_wall import TWENTY
 
 pytestmark = pytest.mark.usefixtures("_colour_is_wanted")
 
@@ -208,7 +206,7 @@ async def test_every_letter_on_every_screen_is_legible(
     server_factory: ServerFactory, tmp_path: Path, theme: Theme
 ) -> None:
     """In the terminal's own colours, that is the terminal's affair, and nothing else than those is sent."""
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with (
         session(server, application_name="txn") as one,
         dashboard(server, tmp_path / "a", theme=theme.name, wall=True) as driven,
@@ -222,12 +220,12 @@ async def test_every_letter_on_every_screen_is_legible(
                 check(driven, f"{theme.name}, {word}")
                 if word.startswith("over"):
                     await driven.press("w")
-                    await wait_until(lambda: driven.shown and stale(driven.shown) >= 12)
+                    await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 12)
                     await look_around(driven, server, theme)
 
 
 async def test_waiting_for_a_seat_is_legible(server_factory: ServerFactory, tmp_path: Path) -> None:
-    server = server_factory(SMALL)
+    server = server_factory(THREE_SLOTS)
     await execute(server, "CREATE ROLE app LOGIN")
     for theme in THEMES.values():
         check = check_ansi if theme is ANSI else check_contrast

@@ -13,13 +13,9 @@ from pgtop.tui.state.notice_board import WALL_NOTE_SECONDS
 from pgtop.tui.widgets.connection_graph import WINDOWS
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
-from tests.support.dashboards import Driven, dashboard, waiting_dashboard
-from tests.support.filling import SMALL, full
+from tests.support.dashboards import Driven, count_stale, dashboard, waiting_dashboard
+from tests.support.filling import SEVENTEEN_SLOTS, THREE_SLOTS, full
 from tests.support.targets import stopped, target_of
-from tests.tui.screens.test_plan_dialog import stale
-
-TWENTY = {"max_connections": "20", "superuser_reserved_connections": "3"}
-"""Seventeen ordinary slots: over the line from 14 on."""
 
 
 def has(text: str, rows: tuple[str, ...]) -> bool:
@@ -53,7 +49,7 @@ SIZES = {
 async def test_the_figures_and_the_state_grow_with_the_terminal(
     server_factory: ServerFactory, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with (
         sessions(server, 13, application_name="leaky-worker"),
         dashboard(server, tmp_path / "a", size=size, wall=True) as driven,
@@ -72,7 +68,7 @@ async def test_the_figures_and_the_state_grow_with_the_terminal(
 async def test_a_tiny_terminal_has_the_figures_and_the_word_first(
     server_factory: ServerFactory, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with (
         sessions(server, 16, application_name="leaky-worker"),
         dashboard(server, tmp_path / "a", size=size, wall=True) as driven,
@@ -87,7 +83,7 @@ async def test_a_tiny_terminal_has_the_figures_and_the_word_first(
 async def test_each_state_has_its_word_and_its_shape_and_nothing_moves_when_it_changes(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with dashboard(server, tmp_path / "a", wall=True) as driven:
         places = []
 
@@ -132,7 +128,7 @@ async def test_a_note_that_nobody_clears_leaves_the_wall_by_itself(
 
 
 async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactory, tmp_path: Path) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with session(server), dashboard(server, tmp_path / "a", wall=True, theme="light") as driven:
         await wait_until(lambda: driven.shown and driven.shown.counts.total == 2)
 
@@ -217,7 +213,7 @@ async def test_the_sweep_is_asked_for_over_the_wall_and_says_what_became_of_it(
         sessions(server, 3, application_name="web"),
         dashboard(server, tmp_path / "a", wall=True) as driven,
     ):
-        await wait_until(lambda: driven.shown and stale(driven.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         await driven.press("S")
         dialog = await driven.dialog()
         assert isinstance(dialog, PlanDialog)
@@ -245,7 +241,7 @@ async def test_read_only_shows_no_key_that_acts_and_leads_nowhere_by_one(
 async def test_while_no_seat_can_be_had_the_wall_says_so(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
-    server = server_factory(SMALL)
+    server = server_factory(THREE_SLOTS)
     await execute(server, "CREATE ROLE app LOGIN")
     async with waiting_dashboard(target_of(server, user="app"), tmp_path / "a", wall=True) as driven:
         await driven.shows("w the tables")
@@ -280,7 +276,7 @@ async def test_the_graph_reaches_back_as_far_as_anything_is_known_until_a_window
 
 
 async def test_what_is_paused_says_that_an_alert_came(server_factory: ServerFactory, tmp_path: Path) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with dashboard(server, tmp_path / "a") as driven:
         await driven.shows("live")
         await driven.press("p")
@@ -292,7 +288,7 @@ async def test_an_alert_on_what_is_paused_takes_no_word_away_of_who_answers_now(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """A server that was full and is empty since it was restarted: one word does not hide the other."""
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with dashboard(server, tmp_path / "a", login_probe_seconds=0.0) as driven, sessions(server, 16):
         await driven.shows("FULL")
         await driven.press("p")
@@ -308,7 +304,7 @@ def test_alerts_have_the_words_that_scripts_compare_with() -> None:
 async def test_a_terminal_that_changes_its_size_keeps_the_wall_right(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with sessions(server, 13), dashboard(server, tmp_path / "a", wall=True) as driven:
         await driven.shows("over the 80% line")
         pilot: Pilot[None] = driven.pilot

@@ -13,11 +13,11 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.host import sockets
 from pgtop.postgres.host.titles import read_title
 from pgtop.postgres.host.watcher import HostWatcher, Mark
-from pgtop.reaping.reaper import Report
 from tests.conftest import ServerFactory
 from tests.servers import available, execute, session, wait_until
 from tests.support.filling import walsender
-from tests.support.hosting import face_on_host, process_of, replaced
+from tests.support.hosting import face_on_host, process_of, replaced, title_of
+from tests.support.reaping import outcomes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 
@@ -91,15 +91,6 @@ async def test_a_walsender_is_never_signalled(server: ThrowawayServer, tmp_path:
             assert [each.outcome for each in report.results] == [Outcome.CHANGED]
             assert process_of(physical)
         assert outcomes(await face.reaper.run(plan)) == [Outcome.TERMINATED]
-
-
-def outcomes(report: Report) -> list[Outcome]:
-    return [result.outcome for result in report.results]
-
-
-def title_of(pid: int) -> str:
-    process = process_of(pid)
-    return process.title if process else ""
 
 
 def taken_for_a_session(watcher: HostWatcher, model: Victim, pid: int) -> Victim:

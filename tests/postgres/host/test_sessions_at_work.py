@@ -16,7 +16,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.host import sockets
 from tests.servers import execute, session, wait_until
 from tests.support.filling import stalled_login
-from tests.support.hosting import HostFace, face_on_host, process_of, replaced
+from tests.support.hosting import HostFace, face_on_host, process_of, replaced, title_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 
@@ -49,11 +49,6 @@ async def test_a_session_whose_statement_is_being_parsed_lives(
             assert [each.outcome for each in report.results] == [Outcome.CHANGED]
             assert await writing == f"INSERT 0 {ROWS}"
     assert seen_idle > 1, "no moment of the parsing was hit"
-
-
-def title_of(pid: int) -> str:
-    process = process_of(pid)
-    return process.title if process else ""
 
 
 async def test_a_session_that_has_sent_half_a_statement_lives(

@@ -31,9 +31,9 @@ from pgtop.postgres.host.settings import ask_settings, limits_of
 from pgtop.postgres.host.terminate import HostTerminator
 from pgtop.postgres.host.titles import read_title
 from pgtop.postgres.host.watcher import HostView, HostWatcher
-from pgtop.reaping.reaper import Report
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, sessions, wait_until, wait_until_sync
+from tests.support.audit_logs import audited
 from tests.support.filling import (
     FIRST_PACKET,
     connect_silently,
@@ -49,19 +49,13 @@ from tests.support.hosting import (
     process_of,
     replaced,
     seen,
+    title_of,
 )
+from tests.support.reaping import lives, outcomes
 from tests.support.running import environment, start_on_terminal
 from tests.support.targets import stopped
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="reads Linux's /proc")
-
-
-def outcomes(report: Report) -> list[Outcome]:
-    return [result.outcome for result in report.results]
-
-
-async def lives(connection: asyncpg.Connection) -> bool:
-    return await connection.fetchval("SELECT 1") == 1
 
 
 async def test_shows_what_the_server_itself_shows(every_server: ThrowawayServer, tmp_path: Path) -> None:
@@ -187,7 +181,7 @@ async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, t
         assert await lives(bystander)
         left = {backend.pid for backend in (await face.look()).snapshot.backends}
         assert not left & {one.get_server_pid(), local.get_server_pid()}
-    lines = [msgspec.json.decode(line) for line in audit.read_bytes().splitlines()]
+    lines = audited(audit)
     assert [line["outcome"] for line in lines] == [None, None, "terminated", "terminated"]
     assert {line["face"] for line in lines} == {"test"}
 
@@ -386,11 +380,6 @@ async def test_walsenders_are_no_clients_and_names_of_hosts_are_read(
             assert [backend.pid for backend in view.snapshot.backends] == [one.get_server_pid()]
             assert seen(view, one).client_addr == "127.0.0.1"
             assert view.connecting == ()
-
-
-def title_of(pid: int) -> str:
-    process = process_of(pid)
-    return process.title if process else ""
 
 
 @pytest.mark.parametrize(

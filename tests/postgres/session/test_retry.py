@@ -17,7 +17,6 @@ from pgtop.poller import Poller
 from pgtop.postgres import probe as probing
 from pgtop.postgres.conninfo.rescue import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FullError, LimitReachedError
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.enter import enter
@@ -25,23 +24,17 @@ from pgtop.postgres.session.retry import LoginRetry
 from pgtop.postgres.session.seat import Seat
 from pgtop.settings.config import Given, in_force
 from tests.conftest import ServerFactory
-from tests.postgres.conninfo.test_tls import certificate as certificate
-from tests.postgres.conninfo.test_tls import with_tls as with_tls
 from tests.servers import close, execute, fetch_value, session, wait_until
-from tests.support.filling import SMALL, full, leave
-from tests.support.targets import seat_on, target_of
+from tests.support.filling import THREE_SLOTS, full, leave
+from tests.support.targets import rescued, seat_on, target_of
 
 
 @pytest.fixture(params=[15, 18], ids=["pg15", "pg18"])
-async def small(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
+async def tiny(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
     """A server with three ordinary slots and the role `app`."""
-    server = server_factory(SMALL, version=request.param)
+    server = server_factory(THREE_SLOTS, version=request.param)
     await execute(server, "CREATE ROLE app LOGIN", "CREATE ROLE watcher LOGIN", "GRANT pg_monitor TO watcher")
     return server
-
-
-def rescued(server: ThrowawayServer, user: str = "watcher", rescue: str = "user=postgres") -> Target:
-    return with_rescue(target_of(server, user=user), rescue, "--rescue", {"HOME": "/nonexistent"})
 
 
 # Asking again
@@ -71,20 +64,20 @@ def test_the_second_try_follows_at_once_and_each_later_one_after_a_drawn_pause()
 async def test_one_try_is_one_attempt_at_a_server_without_tls(
     server_factory: ServerFactory, mode: str
 ) -> None:
-    server = server_factory(SMALL | {"log_connections": "on"})
+    server = server_factory(THREE_SLOTS | {"log_connections": "on"})
     await execute(server, "CREATE ROLE app LOGIN")
     await one_attempt_each(server, f"sslmode={mode}", extra=2)
 
 
 @pytest.mark.parametrize("mode", ["prefer", "allow", "require"])
 async def test_one_try_is_one_attempt_at_a_server_with_tls(with_tls: ThrowawayServer, mode: str) -> None:
-    with_tls.settings.update(SMALL | {"log_connections": "on"})
+    with_tls.settings.update(THREE_SLOTS | {"log_connections": "on"})
     with_tls.restart()
     try:
         await execute(with_tls, "DROP ROLE IF EXISTS app", "CREATE ROLE app LOGIN")
         await one_attempt_each(with_tls, f"sslmode={mode}", extra=2)
     finally:
-        for name in (*SMALL, "log_connections"):
+        for name in (*THREE_SLOTS, "log_connections"):
             with_tls.settings.pop(name)
         with_tls.restart()
 
@@ -170,19 +163,19 @@ async def test_a_pin_is_never_less_than_sslmode_asks_for(server: ThrowawayServer
         await seat.take()
 
 
-async def test_a_longer_interval_does_not_keep_a_seat_from_being_asked_for(small: ThrowawayServer) -> None:
-    async with full(small):
-        poller = Poller(Probe(Seat(target_of(small, user="watcher"), "test")), 2.0)
+async def test_a_longer_interval_does_not_keep_a_seat_from_being_asked_for(tiny: ThrowawayServer) -> None:
+    async with full(tiny):
+        poller = Poller(Probe(Seat(target_of(tiny, user="watcher"), "test")), 2.0)
         for _ in range(2):
             assert isinstance(await poller.next(), Outage)
         poller.interval_seconds = 3600.0
         assert told_of(await asyncio.wait_for(poller.next(), 60))[2] == 3
 
 
-async def test_waiting_gets_the_slot_that_somebody_leaves(small: ThrowawayServer) -> None:
+async def test_waiting_gets_the_slot_that_somebody_leaves(tiny: ThrowawayServer) -> None:
     said: list[str] = []
-    async with full(small) as sessions:
-        seat = Seat(target_of(small, user="watcher"), "test")
+    async with full(tiny) as sessions:
+        seat = Seat(target_of(tiny, user="watcher"), "test")
         entering = asyncio.create_task(enter(seat, 30, said.append))
         await wait_until(lambda: seat.tries.count >= 3, complaint="it does not go on trying")
         assert not entering.done()
@@ -195,9 +188,9 @@ async def test_waiting_gets_the_slot_that_somebody_leaves(small: ThrowawayServer
     assert "trying again for 30s" in said[0]
 
 
-async def test_waiting_ends_and_says_how_often_it_tried(small: ThrowawayServer) -> None:
-    async with full(small):
-        seat = Seat(target_of(small, user="watcher"), "test")
+async def test_waiting_ends_and_says_how_often_it_tried(tiny: ThrowawayServer) -> None:
+    async with full(tiny):
+        seat = Seat(target_of(tiny, user="watcher"), "test")
         with pytest.raises(FullError, match=r"; \d+ logins refused in "):
             await enter(seat, 0.5)
         with pytest.raises(FullError) as once:
@@ -206,12 +199,12 @@ async def test_waiting_ends_and_says_how_often_it_tried(small: ThrowawayServer) 
         assert once.value.exit_code == ExitCode.FULL
 
 
-async def test_an_outage_counts_the_tries_and_names_the_limit(small: ThrowawayServer) -> None:
-    await execute(small, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
-    async with full(small):
-        probe = Probe(Seat(target_of(small, user="watcher"), "test"))
+async def test_an_outage_counts_the_tries_and_names_the_limit(tiny: ThrowawayServer) -> None:
+    await execute(tiny, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
+    async with full(tiny):
+        probe = Probe(Seat(target_of(tiny, user="watcher"), "test"))
         outages = [await probe.poll() for _ in range(3)]
-        assert [told_of(each) for each in outages] == [("full", only(small), n) for n in (1, 2, 3)]
+        assert [told_of(each) for each in outages] == [("full", only(tiny), n) for n in (1, 2, 3)]
         first, second, third = outages
         assert isinstance(first, Outage)
         assert isinstance(second, Outage)
@@ -219,7 +212,7 @@ async def test_an_outage_counts_the_tries_and_names_the_limit(small: ThrowawaySe
         assert first.retry_after_seconds == 0.0
         assert 0.15 <= second.retry_after_seconds <= 0.4
         assert third.seconds >= second.seconds > 0.0
-    limited = Probe(Seat(target_of(small, user="limited"), "test"))
+    limited = Probe(Seat(target_of(tiny, user="limited"), "test"))
     assert told_of(await limited.poll()) == ("limit", Limit.ROLE, 1)
 
 
@@ -237,16 +230,16 @@ def told_of(result: Snapshot | Outage) -> tuple[str, str | None, int]:
 
 
 async def test_the_rescue_role_takes_the_seat_and_gives_it_back(
-    small: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+    tiny: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the first attempt, and the ordinary role has it again with the first poll after there is room."""
     monkeypatch.setattr(probing, "GIVE_BACK_SECONDS", 0.0)
-    async with full(small) as sessions:
-        seat = Seat(rescued(small), "test")
+    async with full(tiny) as sessions:
+        seat = Seat(rescued(tiny), "test")
         probe = Probe(seat)
         first = await polled(probe)
         assert (first.is_rescue, first.privileges.role, seat.role) == (True, "postgres", "postgres")
-        assert seat.refused is only(small)
+        assert seat.refused is only(tiny)
         again = await polled(probe)
         assert again.is_rescue
         assert again.own_pid == first.own_pid
@@ -254,7 +247,7 @@ async def test_the_rescue_role_takes_the_seat_and_gives_it_back(
         back = await wait_until(lambda: ordinary(probe), complaint="the seat is not given back")
         assert (back.privileges.role, seat.role, seat.refused) == ("watcher", "watcher", None)
         assert back.server.identity.postmaster_start == first.server.identity.postmaster_start
-        await wait_until(lambda: left(small, first.own_pid), complaint="the rescue role's session stayed")
+        await wait_until(lambda: left(tiny, first.own_pid), complaint="the rescue role's session stayed")
         await seat.release()
 
 
@@ -273,10 +266,10 @@ async def left(server: ThrowawayServer, pid: int) -> bool:
     return await fetch_value(server, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid) == 0
 
 
-async def test_a_seat_that_is_to_be_steady_is_not_given_back(small: ThrowawayServer) -> None:
+async def test_a_seat_that_is_to_be_steady_is_not_given_back(tiny: ThrowawayServer) -> None:
     """What was planned as the one role is not to be done as the other."""
-    async with full(small) as sessions:
-        seat = Seat(rescued(small), "test")
+    async with full(tiny) as sessions:
+        seat = Seat(rescued(tiny), "test")
         await seat.take()
         pid = seat.own_pid
         await leave(sessions)
@@ -289,13 +282,13 @@ async def test_a_seat_that_is_to_be_steady_is_not_given_back(small: ThrowawaySer
 
 
 async def test_a_long_interval_does_not_keep_the_seat_from_being_given_back(
-    small: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+    tiny: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the poll that shows it follows at once."""
     monkeypatch.setattr(polling, "GIVE_BACK_SECONDS", 0.05)
     monkeypatch.setattr(probing, "GIVE_BACK_SECONDS", 0.05)
-    async with full(small) as sessions:
-        seat = Seat(rescued(small), "test")
+    async with full(tiny) as sessions:
+        seat = Seat(rescued(tiny), "test")
         poller = Poller(Probe(seat), 3600)
         first = await poller.next()
         assert isinstance(first, Snapshot)
@@ -308,22 +301,22 @@ async def test_a_long_interval_does_not_keep_the_seat_from_being_given_back(
         await seat.release()
 
 
-async def test_a_giving_back_that_is_broken_off_leaves_no_session(small: ThrowawayServer) -> None:
+async def test_a_giving_back_that_is_broken_off_leaves_no_session(tiny: ThrowawayServer) -> None:
     """As by q, while a statement of the rescue role's session goes on."""
-    async with full(small) as sessions:
-        seat = Seat(rescued(small), "test")
+    async with full(tiny) as sessions:
+        seat = Seat(rescued(tiny), "test")
         await seat.take()
         await leave(sessions, 3)
         gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"
-        await wait_until(lambda: is_number(small, gone, 0))
+        await wait_until(lambda: is_number(tiny, gone, 0))
         asking = asyncio.create_task(seat.fetch("SELECT pg_sleep(8)", limit_seconds=60))
         query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'watcher' AND state = 'idle'"
         await wait_until(seat._lock.locked)
         giving = asyncio.create_task(seat.give_back())
         try:
-            await wait_until(lambda: is_number(small, query, 1), complaint="the ordinary role did not log in")
+            await wait_until(lambda: is_number(tiny, query, 1), complaint="the ordinary role did not log in")
             giving.cancel()
-            await wait_until(lambda: is_number(small, query, 0), complaint="its session stayed")
+            await wait_until(lambda: is_number(tiny, query, 0), complaint="its session stayed")
         finally:
             asking.cancel()
             await seat.release()
@@ -339,10 +332,10 @@ async def given_back(seat: Seat) -> bool:
 
 
 async def test_whose_session_it_is_does_not_change_with_what_is_configured_meanwhile(
-    small: ThrowawayServer,
+    tiny: ThrowawayServer,
 ) -> None:
     """The audit log says as whom somebody was ended; another rescue role counts from the next login."""
-    async with full(small), seat_on(rescued(small)) as seat:
+    async with full(tiny), seat_on(rescued(tiny)) as seat:
         for rescue in (None, msgspec.structs.replace(seat.target, user="somebody")):
             seat.target = msgspec.structs.replace(seat.target, rescue=rescue)
             assert (seat.is_rescue, seat.role) == (True, "postgres")
@@ -361,9 +354,9 @@ async def test_the_rescue_role_is_not_used_where_the_ordinary_one_is_refused_for
         await Seat(rescued(server, user="no_such_role"), "test").take()
 
 
-async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(small: ThrowawayServer) -> None:
-    await execute(small, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
-    async with seat_on(rescued(small, user="limited")) as seat:
+async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(tiny: ThrowawayServer) -> None:
+    await execute(tiny, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
+    async with seat_on(rescued(tiny, user="limited")) as seat:
         assert seat.is_rescue
         assert seat.refused is Limit.ROLE
 
@@ -376,38 +369,38 @@ async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(small:
     ],
 )
 async def test_a_rescue_role_that_does_not_get_in_either_is_told_of(
-    small: ThrowawayServer, rescue: str, said: str, refused: int
+    tiny: ThrowawayServer, rescue: str, said: str, refused: int
 ) -> None:
     """Only what was refused for want of a slot counts."""
-    async with full(small):
-        seat = Seat(rescued(small, rescue=rescue), "test")
+    async with full(tiny):
+        seat = Seat(rescued(tiny, rescue=rescue), "test")
         with pytest.raises(FullError) as caught:
             await seat.take()
-        assert said.split(":")[0] in str(caught.value) or small.version < 16
+        assert said.split(":")[0] in str(caught.value) or tiny.version < 16
         assert seat.tries.count == refused
         assert not seat.is_held
 
 
 async def test_a_rescue_role_that_is_refused_for_something_else_is_not_tried_each_time(
-    small: ThrowawayServer,
+    tiny: ThrowawayServer,
 ) -> None:
     """It is told of all the same, and the ordinary role goes on at its pace."""
-    async with full(small):
-        probe = Probe(Seat(rescued(small, rescue="user=nobody"), "test"))
+    async with full(tiny):
+        probe = Probe(Seat(rescued(tiny, rescue="user=nobody"), "test"))
         for number in range(1, 6):
             result = await probe.poll()
-            assert told_of(result) == ("full", only(small), number)
+            assert told_of(result) == ("full", only(tiny), number)
             assert isinstance(result, Outage)
             assert "nobody" in result.rescue_problem
             assert "-U" not in result.rescue_problem + result.message  # that is the ordinary role's
-        assert small.log_path.read_text().count('role "nobody" does not exist') == 1
+        assert tiny.log_path.read_text().count('role "nobody" does not exist') == 1
 
 
 @pytest.mark.parametrize("version", [15, 18])
 async def test_a_full_server_stays_full_where_the_rescue_role_has_reached_a_limit_of_its_own(
     server_factory: ServerFactory, version: int
 ) -> None:
-    server = server_factory(SMALL, version=version)
+    server = server_factory(THREE_SLOTS, version=version)
     await execute(
         server,
         "CREATE ROLE app LOGIN",
@@ -422,10 +415,10 @@ async def test_a_full_server_stays_full_where_the_rescue_role_has_reached_a_limi
         assert seat.tries.count == 2
 
 
-async def test_a_limit_stays_a_limit_where_the_rescue_role_does_not_get_in(small: ThrowawayServer) -> None:
-    await execute(small, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
+async def test_a_limit_stays_a_limit_where_the_rescue_role_does_not_get_in(tiny: ThrowawayServer) -> None:
+    await execute(tiny, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
     with pytest.raises(LimitReachedError, match="does not get in"):
-        await Seat(rescued(small, user="limited", rescue="user=nobody"), "test").take()
+        await Seat(rescued(tiny, user="limited", rescue="user=nobody"), "test").take()
 
 
 ORDINARY = resolve(

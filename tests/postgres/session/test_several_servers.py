@@ -18,7 +18,7 @@ from pgtop.postgres.session import login_probe
 from pgtop.postgres.session.login_probe import LoginProbe, probe_login
 from tests.conftest import ServerFactory
 from tests.servers import execute, wait_until
-from tests.support.filling import SMALL, full, leave
+from tests.support.filling import THREE_SLOTS, full, leave
 from tests.support.hostile import message, startup
 from tests.support.relay import Relay, relay
 from tests.support.targets import resolving, seat_on, target_of
@@ -28,9 +28,9 @@ FULL = message("E", b"SFATAL\0VFATAL\0C53300\0Msorry, too many clients already\0
 
 
 @pytest.fixture
-async def small(server_factory: ServerFactory) -> ThrowawayServer:
+async def tiny(server_factory: ServerFactory) -> ThrowawayServer:
     """A server with three ordinary slots and the role `app`."""
-    server = server_factory(SMALL)
+    server = server_factory(THREE_SLOTS)
     await execute(server, "CREATE ROLE app LOGIN")
     return server
 
@@ -49,10 +49,10 @@ def both(first: Relay, second: ThrowawayServer) -> Target:
 
 
 async def test_a_full_host_is_not_knocked_at_by_whoever_sits_at_the_next(
-    small: ThrowawayServer, roomy: ThrowawayServer
+    tiny: ThrowawayServer, roomy: ThrowawayServer
 ) -> None:
     """It was down when the seat was taken, and is the first of the target."""
-    async with full(small), relay(small) as first:
+    async with full(tiny), relay(tiny) as first:
         target = both(first, roomy)
         first.refuse()
         async with seat_on(target) as seat:
@@ -63,10 +63,10 @@ async def test_a_full_host_is_not_knocked_at_by_whoever_sits_at_the_next(
 
 
 async def test_a_knock_tells_nothing_of_the_server_that_the_seat_went_to_meanwhile(
-    small: ThrowawayServer, roomy: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+    tiny: ThrowawayServer, roomy: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log_in = login_probe.log_in
-    async with relay(small) as first, seat_on(both(first, roomy)) as seat:
+    async with relay(tiny) as first, seat_on(both(first, roomy)) as seat:
 
         async def moving(*arguments: Any, **rest: Any) -> Any:
             session = await log_in(*arguments, **rest)
@@ -81,13 +81,13 @@ async def test_a_knock_tells_nothing_of_the_server_that_the_seat_went_to_meanwhi
 
 
 async def test_what_is_known_of_one_host_is_forgotten_at_the_next(
-    small: ThrowawayServer, roomy: ThrowawayServer
+    tiny: ThrowawayServer, roomy: ThrowawayServer
 ) -> None:
     """A seat that was moved by a failover would else end sessions of the one for what the other refused."""
-    async with relay(small) as first, seat_on(both(first, roomy)) as seat:
+    async with relay(tiny) as first, seat_on(both(first, roomy)) as seat:
         probe = Probe(seat)
         watch = LoginWatch(Poller(probe, 3600), 0)
-        async with full(small, 2):
+        async with full(tiny, 2):
             await watch._knock()
             assert watch.limit is not None
             first.refuse()
@@ -99,12 +99,12 @@ async def test_what_is_known_of_one_host_is_forgotten_at_the_next(
 
 
 async def test_a_rescue_role_at_another_server_is_not_told_what_refused_the_ordinary_one(
-    small: ThrowawayServer, roomy: ThrowawayServer
+    tiny: ThrowawayServer, roomy: ThrowawayServer
 ) -> None:
     """Nor while the ordinary role asks for its seat back; where that gets in, all is seen anew."""
     rescue = target_of(roomy)
-    target = msgspec.structs.replace(target_of(small, user="app"), rescue=rescue)
-    async with full(small) as sessions, seat_on(target) as seat:
+    target = msgspec.structs.replace(target_of(tiny, user="app"), rescue=rescue)
+    async with full(tiny) as sessions, seat_on(target) as seat:
         assert seat.is_rescue
         assert (seat.address[1], seat.refused) == (roomy.port, None)
         assert await probe_login(seat) == LoginProbe(None, is_known=False)
@@ -118,20 +118,20 @@ async def test_a_rescue_role_at_another_server_is_not_told_what_refused_the_ordi
             return not seat.is_rescue
 
         await wait_until(given_back)
-        assert seat.address[1] == small.port
+        assert seat.address[1] == tiny.port
         assert seat.interruptions > interruptions
 
 
 async def test_a_rescue_role_at_the_same_server_is_told_what_refused_the_ordinary_one(
-    small: ThrowawayServer,
+    tiny: ThrowawayServer,
 ) -> None:
     """Over TCP and over a Unix socket, by whatever name that is called."""
-    link = small.socket_dir / "link"
-    link.symlink_to(small.socket_dir)
-    tcp = target_of(small, user="app")
+    link = tiny.socket_dir / "link"
+    link.symlink_to(tiny.socket_dir)
+    tcp = target_of(tiny, user="app")
     places = [(tcp, ("localhost",)), (tcp, (HOST,))]
-    places += [(msgspec.structs.replace(tcp, hosts=(str(small.socket_dir),)), (str(link),))]
-    async with full(small):
+    places += [(msgspec.structs.replace(tcp, hosts=(str(tiny.socket_dir),)), (str(link),))]
+    async with full(tiny):
         for ordinary, hosts in places:
             rescue = msgspec.structs.replace(ordinary, user="postgres", hosts=hosts)
             async with seat_on(msgspec.structs.replace(ordinary, rescue=rescue)) as seat:

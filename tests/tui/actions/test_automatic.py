@@ -23,20 +23,14 @@ from pgtop.tui.lines.automatic import AutomaticState, auto_lines, rules
 from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.plan_dialog import ReportDialog
+from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
-from tests.core.test_policy import backend, snapshot
 from tests.servers import create_role, session, sessions, wait_until
-from tests.support.dashboards import Driven, dashboard
+from tests.support.dashboards import Driven, count_stale, dashboard
+from tests.support.filling import TWENTY_SLOTS
 from tests.support.reaping import hold_key
-from tests.tui.screens.test_plan_dialog import stale
 
 REAPING: dict[str, Any] = {"warn_at": 0.5, "every_seconds": 3600.0}
-
-
-@pytest.fixture
-async def small(server_factory: ServerFactory) -> ThrowawayServer:
-    """A server of 20 slots."""
-    return server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
 
 
 async def asked(driven: Driven) -> AutomaticDialog:
@@ -62,7 +56,7 @@ async def stale_now(driven: Driven, number: int) -> None:
 
     def are() -> bool:
         seen = driven.dashboard.state.snapshot
-        return seen is not None and stale(seen) >= number
+        return seen is not None and count_stale(seen) >= number
 
     await wait_until(are, 15, f"no {number} stale sessions")
 
@@ -245,7 +239,7 @@ async def test_an_older_one_reaps_and_this_one_stands_by(small: ThrowawayServer,
 
 
 async def test_it_goes_on_by_itself_after_an_outage(server_factory: ServerFactory, tmp_path: Path) -> None:
-    server = server_factory({"max_connections": "23", "superuser_reserved_connections": "3"})
+    server = server_factory(TWENTY_SLOTS)
     async with dashboard(server, tmp_path / "a", **REAPING) as driven:
         await turned_on(driven)
         server.stop()

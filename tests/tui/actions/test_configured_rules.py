@@ -13,9 +13,8 @@ from pgtop.reaping.wording import spared_sentence
 from pgtop.settings.config import Config
 from pgtop.tui import app
 from tests.servers import session, sessions, wait_until
-from tests.support.dashboards import dashboard
+from tests.support.dashboards import count_stale, dashboard
 from tests.support.targets import target_of
-from tests.tui.screens.test_plan_dialog import stale
 
 
 async def test_a_sweep_by_key_follows_all_rules_of_the_configuration(
@@ -29,7 +28,7 @@ async def test_a_sweep_by_key_follows_all_rules_of_the_configuration(
         session(server, application_name="other"),
         dashboard(server, tmp_path / "a", max_per_sweep=2, **rules) as driven,
     ):
-        await wait_until(lambda: stale(driven.shown) >= 5)
+        await wait_until(lambda: count_stale(driven.shown) >= 5)
         await driven.press("S")
         dialog = await driven.dialog()
         assert [victim.backend.application_name for victim in dialog.plan.victims] == ["web", "web"]

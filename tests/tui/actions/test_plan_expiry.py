@@ -18,13 +18,13 @@ from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, sessions, wait_until
 from tests.support.dashboards import Driven
+from tests.support.filling import TWENTY_SLOTS
 from tests.support.outages import dashboard_on, is_back, is_live, unfolded
 from tests.support.reaping import face_on, found
 from tests.support.relay import Relay, relay
 from tests.support.targets import target_of
 
 Outage = Callable[[Driven, ThrowawayServer], Awaitable[None]]
-SMALL = {"max_connections": "23", "superuser_reserved_connections": "3"}
 
 
 async def seat_is_ended(driven: Driven, server: ThrowawayServer) -> None:
@@ -196,7 +196,7 @@ async def question(driven: Driven) -> None:
 @asynccontextmanager
 async def two_servers(server_factory: ServerFactory) -> AsyncIterator[tuple[Relay, ThrowawayServer]]:
     """A way that leads to an empty server, and another server with a dozen idle sessions."""
-    first, other = server_factory(SMALL), server_factory(SMALL)
+    first, other = server_factory(TWENTY_SLOTS), server_factory(TWENTY_SLOTS)
     async with relay(first) as way:
         yield way, other
 
@@ -238,7 +238,7 @@ async def test_automatic_reaping_is_not_turned_on_where_nobody_can_be_asked(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """A yes in the middle of an outage; and none of the old data is acted on when it is over."""
-    server = server_factory(SMALL)
+    server = server_factory(TWENTY_SLOTS)
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
         await driven.press("A")

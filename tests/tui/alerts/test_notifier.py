@@ -16,11 +16,9 @@ import pytest
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.servers import sessions, wait_until, wait_until_sync
-from tests.support.terminals import Terminal, terminal
-from tests.tui.test_app import leave
+from tests.support.filling import SEVENTEEN_SLOTS
+from tests.support.terminals import Terminal, leave, terminal
 
-TWENTY = {"max_connections": "20", "superuser_reserved_connections": "3"}
-"""Seventeen ordinary slots: over the line from 14 on."""
 HOSTILE = "$(touch owned)`touch owned`;\"'"
 """An application's name, as long and as bad as PostgreSQL takes it."""
 
@@ -69,7 +67,7 @@ async def until(opened: Terminal, holds: Callable[[], object], what: str) -> Non
 async def test_each_alert_rings_once(
     server_factory: ServerFactory, tmp_path: Path, options: tuple[str, ...], rings: bool
 ) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     with terminal(server, tmp_path, "--wall", *options) as opened:
         opened.shows("under the 80% line")
         assert bells(opened) == 0
@@ -87,7 +85,7 @@ async def test_each_alert_rings_once(
 async def test_an_outage_that_lasts_rings_and_so_does_its_end(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     with terminal(server, tmp_path) as opened:
         opened.shows("live")
         server.stop()
@@ -131,7 +129,7 @@ def is_owned(home: Path) -> bool:
 async def test_the_command_hears_the_snapshot_as_json_and_hostile_names_stay_inside_it(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     with terminal(server, tmp_path, "--on-alert", hearing(tmp_path)) as opened:
         opened.shows("live")
         async with held(server, 13, application_name=HOSTILE):
@@ -152,7 +150,7 @@ async def test_the_command_hears_the_snapshot_as_json_and_hostile_names_stay_ins
 async def test_one_that_hangs_holds_nothing_up_and_is_not_left_behind(
     server_factory: ServerFactory, tmp_path: Path, by: str
 ) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     with terminal(server, tmp_path, "--on-alert", hearing(tmp_path, "time.sleep(600)")) as opened:
         opened.shows("live")
         async with held(server, 13):
@@ -168,7 +166,7 @@ async def test_one_that_hangs_holds_nothing_up_and_is_not_left_behind(
 async def test_one_that_fails_is_told_of_and_nothing_else_happens(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     with terminal(server, tmp_path, "--on-alert", hearing(tmp_path, "sys.exit(7)")) as opened:
         opened.shows("live")
         async with held(server, 13):
@@ -182,7 +180,7 @@ async def test_the_ansi_theme_sends_no_colour_but_the_terminals_own(
     server_factory: ServerFactory, tmp_path: Path, wall: bool
 ) -> None:
     environment = {"COLORTERM": "truecolor"}
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with held(server, 13):
         with terminal(
             server, tmp_path, "--theme", "ansi", *(["--wall"] if wall else []), environment=environment
@@ -207,7 +205,7 @@ async def test_who_wants_no_colour_gets_none_and_still_sees_the_state_and_the_cu
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     environment = {"COLORTERM": "truecolor", "NO_COLOR": "1"}
-    server = server_factory(TWENTY)
+    server = server_factory(SEVENTEEN_SLOTS)
     async with held(server, 13):
         with terminal(server, tmp_path, "--theme", "light", "--wall", environment=environment) as opened:
             opened.shows("over the 80% line")

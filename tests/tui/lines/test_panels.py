@@ -2,14 +2,12 @@
 
 import os
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
 import msgspec
 import pytest
 
-from pgtop.core.activity import Limits, Snapshot
 from pgtop.core.filter_sort import Column
 from pgtop.core.leadership import Key
 from pgtop.core.outage import Outage
@@ -17,27 +15,11 @@ from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from pgtop.tui.lines.automatic import daemons
-from pgtop.tui.lines.columns import Cell
 from pgtop.tui.lines.panels import Standing, head_lines, outage_lines
+from tests.builders import holding
 from tests.servers import create_role, session, wait_until
-from tests.support.dashboards import dashboard
-from tests.support.reaping import face_on
-from tests.support.targets import target_of
-
-
-async def snapshot_of(server: ThrowawayServer, audit: Path, user: str = "postgres") -> Snapshot:
-    async with session(server), face_on(server, audit, target=target_of(server, user=user)) as face:
-        return await face.snapshot()
-
-
-def holding(snapshot: Snapshot, total: int, slots: int) -> Snapshot:
-    """The snapshot with so many sessions on a server of so many slots."""
-    server = msgspec.structs.replace(snapshot.server, limits=Limits(slots + 3, 3, 0, 0))
-    return msgspec.structs.replace(snapshot, server=server, backends=snapshot.backends[:1] * total)
-
-
-def said(lines: Sequence[Sequence[Cell]]) -> list[str]:
-    return ["".join(cell.text for cell in line) for line in lines]
+from tests.support.dashboards import as_text, dashboard
+from tests.support.reaping import real_snapshot
 
 
 async def test_a_server_that_does_not_answer_is_not_called_live(
@@ -61,10 +43,10 @@ async def test_a_server_that_does_not_answer_is_not_called_live(
 async def test_a_full_server_is_said_in_whole_words_at_80_columns(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
-    full = holding(await snapshot_of(server, tmp_path / "a"), 97, 97)
+    full = holding(await real_snapshot(server, tmp_path / "a"), 97, 97)
     standing = Standing(full, 0.8, 2.0, full.taken_at)
     for width in (80, 120):
-        line = said(head_lines(standing, width))[1]
+        line = as_text(head_lines(standing, width))[1]
         assert "FULL: ordinary logins are refused" in line
         assert "…" not in line
         assert cell_width(line) <= width
@@ -73,31 +55,31 @@ async def test_a_full_server_is_said_in_whole_words_at_80_columns(
 async def test_a_line_crossed_days_ago_is_not_told_by_the_time_of_day(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
-    full = holding(await snapshot_of(server, tmp_path / "a"), 90, 97)
+    full = holding(await real_snapshot(server, tmp_path / "a"), 90, 97)
     day = 86_400 * 1_000_000
     for since, words in (
         (full.taken_at - day + 1, "line since "),
         (full.taken_at - 2 * day, "line for 2d 00h"),
     ):
-        assert words in said(head_lines(Standing(full, 0.8, 2.0, since), 80))[1]
+        assert words in as_text(head_lines(Standing(full, 0.8, 2.0, since), 80))[1]
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 async def test_the_bar_stands_still_while_figures_grow(
     server: ThrowawayServer, tmp_path: Path, width: int
 ) -> None:
-    snapshot = await snapshot_of(server, tmp_path / "a")
+    snapshot = await real_snapshot(server, tmp_path / "a")
     bars = set()
     for total in (1, 9, 10, 99, 100, 700):
-        line = said(head_lines(Standing(holding(snapshot, total, 1_000), 0.8, 2.0, None), width))[1]
+        line = as_text(head_lines(Standing(holding(snapshot, total, 1_000), 0.8, 2.0, None), width))[1]
         bars.add(line.index("▕"))
     assert len(bars) == 1
 
 
 async def test_hidden_states_are_not_counted_as_none(server: ThrowawayServer, tmp_path: Path) -> None:
     role = await create_role(server, "plain")
-    snapshot = await snapshot_of(server, tmp_path / "a", role.name)
-    line = said(head_lines(Standing(snapshot, 0.8, 2.0, None), 80))[2]
+    snapshot = await real_snapshot(server, tmp_path / "a", role.name)
+    line = as_text(head_lines(Standing(snapshot, 0.8, 2.0, None), 80))[2]
     assert "idle ≥ 0" in line
     assert "GRANT pg_monitor" in line
     assert cell_width(line) <= 80
@@ -106,24 +88,24 @@ async def test_hidden_states_are_not_counted_as_none(server: ThrowawayServer, tm
 async def test_an_interval_that_was_changed_is_seen_at_80_columns(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
-    snapshot = await snapshot_of(server, tmp_path / "a")
+    snapshot = await real_snapshot(server, tmp_path / "a")
     since = snapshot.taken_at - 200 * 86_400 * 1_000_000
     identity = msgspec.structs.replace(snapshot.server.identity, postmaster_start=since)
     aged = msgspec.structs.replace(
         snapshot, server=msgspec.structs.replace(snapshot.server, identity=identity)
     )
-    assert "every 0.5s" in said(head_lines(Standing(aged, 0.8, 0.5, None, paused=True), 80))[0]
+    assert "every 0.5s" in as_text(head_lines(Standing(aged, 0.8, 0.5, None, paused=True), 80))[0]
 
 
 def test_an_outage_keeps_its_mend_and_its_age() -> None:
     outage = Outage(
         "unreachable", "no server listens at db1:5432 (refused): check " + "that " * 12 + "it runs", 1.0
     )
-    lines = said(outage_lines(outage, 72.0, 80, 3))
+    lines = as_text(outage_lines(outage, 72.0, 80, 3))
     assert all(cell_width(line) <= 80 for line in lines)
     assert "it runs · trying again · data 1m 12s old" in " ".join(line.strip() for line in lines)
-    assert said(outage_lines(outage, 72.0, 80, 1))[0].rstrip().endswith("…")
-    cut = " ".join(line.strip() for line in said(outage_lines(outage, 72.0, 76, 2)))
+    assert as_text(outage_lines(outage, 72.0, 80, 1))[0].rstrip().endswith("…")
+    cut = " ".join(line.strip() for line in as_text(outage_lines(outage, 72.0, 76, 2)))
     assert cut.endswith("it runs · trying again"), "an age in half is none, and the head has it whole"
 
 
@@ -196,11 +178,11 @@ DAEMON = Key(
 async def test_the_reaper_gives_way_to_what_is_counted(
     server: ThrowawayServer, tmp_path: Path, width: int
 ) -> None:
-    snapshot = await snapshot_of(server, tmp_path / "a")
+    snapshot = await real_snapshot(server, tmp_path / "a")
     stuck = msgspec.structs.replace(snapshot.backends[0], state="active", wait_event_type="Lock")
     for backends in (snapshot.backends, (*snapshot.backends, *[stuck] * 12_345)):
         crowded = msgspec.structs.replace(snapshot, backends=backends)
-        line = said(head_lines(Standing(crowded, 0.8, 2.0, None, reapers=(DAEMON,)), width))[2]
+        line = as_text(head_lines(Standing(crowded, 0.8, 2.0, None, reapers=(DAEMON,)), width))[2]
         assert cell_width(line) <= width
         assert "in transaction" in line
         assert ("wait on locks (b)" in line) is (len(backends) > 99)
@@ -212,7 +194,7 @@ async def test_a_daemons_own_login_is_not_taken_for_another_daemon(
 ) -> None:
     """It tries each minute whether a login is refused, under its own name, for a few milliseconds."""
     async with session(server, application_name="pgtop daemon@host-a"):
-        snapshot = await snapshot_of(server, tmp_path / "a")
+        snapshot = await real_snapshot(server, tmp_path / "a")
     daemon = next(each for each in snapshot.backends if each.application_name == "pgtop daemon@host-a")
     settled = msgspec.structs.replace(daemon, backend_start=snapshot.taken_at - 5_000_000)
     for start in (snapshot.taken_at + 1, snapshot.taken_at, snapshot.taken_at - 100_000):
@@ -227,5 +209,5 @@ async def test_a_daemons_own_login_is_not_taken_for_another_daemon(
 async def test_20_cells_hold_the_figures_and_the_word(
     server: ThrowawayServer, tmp_path: Path, total: int, slots: int, line: str
 ) -> None:
-    standing = Standing(holding(await snapshot_of(server, tmp_path / "a"), total, slots), 0.8, 2.0, None)
-    assert said(head_lines(standing, 20))[1] == line
+    standing = Standing(holding(await real_snapshot(server, tmp_path / "a"), total, slots), 0.8, 2.0, None)
+    assert as_text(head_lines(standing, 20))[1] == line

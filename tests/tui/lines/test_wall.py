@@ -15,8 +15,10 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.lines.big_digits import big, width
 from pgtop.tui.lines.panels import Standing
 from pgtop.tui.lines.wall import LOW, figure_lines, state_of, top_count, top_lines
+from tests.builders import holding
 from tests.servers import create_role
-from tests.tui.lines.test_panels import holding, said, snapshot_of
+from tests.support.dashboards import as_text
+from tests.support.reaping import real_snapshot
 
 OUTAGES = [
     Outage("unreachable", "no server listens at db1:5432 (connection refused): check that it runs", 1.0),
@@ -28,7 +30,7 @@ sizes = st.tuples(st.integers(1, 260), st.integers(1, 120))
 @pytest.fixture
 async def snapshot(server: ThrowawayServer, tmp_path: Path) -> Snapshot:
     """One real snapshot, to be changed."""
-    return await snapshot_of(server, tmp_path / "a")
+    return await real_snapshot(server, tmp_path / "a")
 
 
 def standings(snapshot: Snapshot, slots: int) -> list[tuple[Standing | None, Outage | None]]:
@@ -61,7 +63,7 @@ async def test_every_state_is_drawn_at_every_size_and_never_moves_the_rest(snaps
         across, down = size
         heights = set()
         for standing, outage in by_slots[slots]:
-            lines = said(figure_lines(standing, outage, across, down))
+            lines = as_text(figure_lines(standing, outage, across, down))
             assert lines
             assert len(lines) <= max(2, down)
             heights.add(len(lines))
@@ -76,7 +78,9 @@ async def test_every_state_is_drawn_at_every_size_and_never_moves_the_rest(snaps
 async def test_what_waits_for_its_first_seat_is_drawn_at_every_size() -> None:
     @given(sizes, st.sampled_from(OUTAGES))
     def draws(size: tuple[int, int], outage: Outage) -> None:
-        assert all(cell_width(line) <= max(size[0], 12) for line in said(figure_lines(None, outage, *size)))
+        assert all(
+            cell_width(line) <= max(size[0], 12) for line in as_text(figure_lines(None, outage, *size))
+        )
 
     draws()
 
@@ -106,19 +110,19 @@ async def test_figures_that_are_not_those_of_now_say_how_old_they_are(snapshot: 
         is_old = outage is not None or standing.paused or standing.late
         assert state.is_old == is_old
         for size in ((20, 5), (40, 12), (80, 24), (120, 40), (200, 60)):
-            text = " ".join(" ".join(said(figure_lines(standing, outage, *size))).split())
+            text = " ".join(" ".join(as_text(figure_lines(standing, outage, *size))).split())
             assert ("figures " in text and " old" in text) == is_old, (state, size)
 
 
 async def test_an_upper_bound_is_said_to_be_one(server: ThrowawayServer, tmp_path: Path) -> None:
     role = await create_role(server, "plain")
-    hidden = await snapshot_of(server, tmp_path / "a", role.name)
+    hidden = await real_snapshot(server, tmp_path / "a", role.name)
     assert not hidden.counts.exact
     total, slots = hidden.counts.total, hidden.slots
     standing = Standing(hidden, 0.8, 2.0, None)
-    assert said(figure_lines(standing, None, 20, 5))[0].startswith(f" ≤{total} of {slots}  ≤")
+    assert as_text(figure_lines(standing, None, 20, 5))[0].startswith(f" ≤{total} of {slots}  ≤")
     for size in ((80, 24), (120, 40)):
-        text = " ".join(said(figure_lines(standing, None, *size)))
+        text = " ".join(as_text(figure_lines(standing, None, *size)))
         assert "GRANT pg_monitor" in text
         assert "idle" not in text
 
@@ -130,7 +134,7 @@ async def test_the_largest_groups_are_named_and_the_others_counted(snapshot: Sna
     ]
     groups = group(backends, GroupBy.APPLICATION, snapshot.taken_at, 97)
     for across in (20, 40, 80, 200):
-        lines = said(top_lines(groups, GroupBy.APPLICATION, across, 3))
+        lines = as_text(top_lines(groups, GroupBy.APPLICATION, across, 3))
         assert len(lines) == 4
         assert all(cell_width(line) <= max(across, 26) for line in lines)
     assert lines[0].strip() == "applications, 3 in 3 more"

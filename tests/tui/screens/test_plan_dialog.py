@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgtop.core.activity import Privileges, Snapshot
+from pgtop.core.activity import Privileges
 from pgtop.core.plan import Outcome, ReapPolicy, Result
 from pgtop.core.policy import plan_emergency, plan_sweep, plan_terminate
 from pgtop.core.text import cell_width
@@ -15,9 +15,9 @@ from pgtop.reaping.wording import headline
 from pgtop.tui.lines.notice import of_report
 from pgtop.tui.lines.plan_summary import plan_lines
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
-from tests.core.test_policy import backend, snapshot
+from tests.builders import backend, snapshot
 from tests.servers import create_role, session, sessions, wait_until
-from tests.support.dashboards import dashboard
+from tests.support.dashboards import count_stale, dashboard
 from tests.support.reaping import face_on
 from tests.support.targets import target_of
 
@@ -26,7 +26,7 @@ async def test_a_dialog_fits_the_screen_after_it_changed_its_size(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with sessions(server, 30, application_name="leak"), dashboard(server, tmp_path / "a") as driven:
-        await wait_until(lambda: stale(driven.shown) >= 30)
+        await wait_until(lambda: count_stale(driven.shown) >= 30)
         await driven.press("S")
         await driven.dialog()
         await driven.shows("n  Cancel", "y  End")
@@ -51,7 +51,7 @@ async def test_no_yes_counts_where_it_cannot_be_read(
 ) -> None:
     """Neither to a plan nor to automatic reaping; a larger terminal shows the same plan."""
     async with sessions(server, 3, application_name="leak"), dashboard(server, tmp_path / "a") as driven:
-        await wait_until(lambda: stale(driven.shown) >= 3)
+        await wait_until(lambda: count_stale(driven.shown) >= 3)
         await driven.press("S")
         dialog = await driven.dialog()
         await driven.pilot.resize_terminal(*size)
@@ -75,11 +75,6 @@ async def test_no_yes_counts_where_it_cannot_be_read(
         await driven.pilot.pause()
         assert driven.app.screen is question
         assert not driven.dashboard.automatic.is_on
-
-
-def stale(shown: Snapshot | None) -> int:
-    assert shown is not None
-    return sum((row.idle_seconds(shown.taken_at) or 0) > 1 for row in shown.backends)
 
 
 @pytest.mark.parametrize("width", [24, 52, 71])

@@ -31,7 +31,7 @@ SETTINGS = {"max_connections": "8", "superuser_reserved_connections": "2"}
 
 
 @pytest.fixture(params=[15, 17, 18], ids=["pg15", "pg17", "pg18"])
-async def small(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
+async def tiny(request: pytest.FixtureRequest, server_factory: ServerFactory) -> ThrowawayServer:
     """A server with six ordinary slots, and the roles `app` and `watcher`."""
     server = server_factory(SETTINGS, version=request.param)
     await execute(server, "CREATE ROLE app LOGIN", "CREATE ROLE watcher LOGIN", "GRANT pg_monitor TO watcher")
@@ -57,11 +57,11 @@ async def no_slot_left(server: ThrowawayServer) -> AsyncIterator[list[asyncpg.Co
 
 @pytest.mark.parametrize("over_socket", [False, True], ids=["tcp", "socket"])
 async def test_one_b_and_y_get_it_in_and_nothing_but_idle_sessions_is_ended(
-    small: ThrowawayServer, tmp_path: Path, over_socket: bool
+    tiny: ThrowawayServer, tmp_path: Path, over_socket: bool
 ) -> None:
-    flags = {"host": str(small.socket_dir)} if over_socket else {}
-    async with no_slot_left(small) as taken:
-        target = target_of(small, user="watcher", **flags)
+    flags = {"host": str(tiny.socket_dir)} if over_socket else {}
+    async with no_slot_left(tiny) as taken:
+        target = target_of(tiny, user="watcher", **flags)
         async with glass_dashboard(target, tmp_path / "a") as driven:
             await driven.shows("the superusers' too", "break the glass")
             dialog = await broken(driven, 3)
@@ -75,7 +75,7 @@ async def test_one_b_and_y_get_it_in_and_nothing_but_idle_sessions_is_ended(
         assert {(line["trigger"], line["role"], line["face"]) for line in ended} == {
             ("break-glass", None, "dashboard")
         }
-    log = small.log_path.read_text()
+    log = tiny.log_path.read_text()
     assert "crash of another server process" not in log
     assert "terminated by signal" not in log
 
@@ -101,11 +101,11 @@ async def broken(driven: Driven, least: int) -> PlanDialog:
 
 
 async def test_a_session_that_turns_active_under_the_dialog_lives(
-    small: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with (
-        no_slot_left(small) as taken,
-        glass_dashboard(target_of(small, user="watcher"), tmp_path / "a") as driven,
+        no_slot_left(tiny) as taken,
+        glass_dashboard(target_of(tiny, user="watcher"), tmp_path / "a") as driven,
     ):
         dialog = await broken(driven, 3)
         victims = {victim.backend.pid for victim in dialog.plan.victims}
@@ -118,10 +118,10 @@ async def test_a_session_that_turns_active_under_the_dialog_lives(
         assert [await each.fetchval("SELECT 1") for each in awake] == [1, 1]
 
 
-async def test_esc_ends_nobody(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_esc_ends_nobody(tiny: ThrowawayServer, tmp_path: Path) -> None:
     async with (
-        no_slot_left(small) as taken,
-        glass_dashboard(target_of(small, user="watcher"), tmp_path / "a") as driven,
+        no_slot_left(tiny) as taken,
+        glass_dashboard(target_of(tiny, user="watcher"), tmp_path / "a") as driven,
     ):
         await broken(driven, 3)
         await driven.press("escape")
@@ -130,9 +130,9 @@ async def test_esc_ends_nobody(small: ThrowawayServer, tmp_path: Path) -> None:
         assert [await each.fetchval("SELECT 1") for each in taken[1:]] == [1] * 7
 
 
-async def test_read_only_offers_no_b(small: ThrowawayServer, tmp_path: Path) -> None:
-    async with full(small, 6):
-        target = target_of(small, user="watcher")
+async def test_read_only_offers_no_b(tiny: ThrowawayServer, tmp_path: Path) -> None:
+    async with full(tiny, 6):
+        target = target_of(tiny, user="watcher")
         async with glass_dashboard(target, tmp_path / "a", read_only=True) as driven:
             await driven.shows("no slot is left")
             await wait_until(
@@ -144,7 +144,7 @@ async def test_read_only_offers_no_b(small: ThrowawayServer, tmp_path: Path) -> 
             assert driven.app.screen is driven.dashboard
 
 
-async def test_a_tunnel_on_this_host_is_not_the_servers_host(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_a_tunnel_on_this_host_is_not_the_servers_host(tiny: ThrowawayServer, tmp_path: Path) -> None:
     """Its other end may be anywhere: whoever would be ended here need not be of that server."""
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -157,12 +157,12 @@ async def test_a_tunnel_on_this_host_is_not_the_servers_host(small: ThrowawaySer
             writer.close()
 
     async def tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(HOST, small.port)
+        there, back = await asyncio.open_connection(HOST, tiny.port)
         await asyncio.gather(pipe(reader, back), pipe(there, writer))
 
-    async with full(small, 6), await asyncio.start_server(tunnel, HOST) as listening:
+    async with full(tiny, 6), await asyncio.start_server(tunnel, HOST) as listening:
         port = listening.sockets[0].getsockname()[1]
-        target = target_of(small, user="watcher", port=str(port))
+        target = target_of(tiny, user="watcher", port=str(port))
         async with glass_dashboard(target, tmp_path / "a") as driven:
             await driven.shows("no slot is left", "on the server's own host: pgtop break-glass")
             host_watch = driven.dashboard.host_watch

@@ -20,8 +20,7 @@ from tests.conftest import ServerFactory
 from tests.servers import fetch_value, session, wait_until
 from tests.support.relay import relay
 from tests.support.targets import stopped
-from tests.support.terminals import Terminal, environment_of, no_seat_left
-from tests.tui.test_app import default_audit_log_below
+from tests.support.terminals import Terminal, default_audit_log_below, environment_of, no_seat_left
 
 LONGER_THAN_STILL_SECONDS = 5.0
 SEAT = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard@%'"
