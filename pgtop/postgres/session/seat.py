@@ -21,21 +21,13 @@ from msgspec.structs import replace
 
 from pgtop.concurrency import forget
 from pgtop.core.activity import PGTOP_PREFIX
-from pgtop.core.outage import Limit
+from pgtop.core.outage import Limit, OutageKind
 from pgtop.errors import Peer, PgtopError
 from pgtop.postgres.advisory_key_queries import SEAT_CLASS, TAKE_KEY
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.conninfo.tls import Pins
-from pgtop.postgres.errors import (
-    REFUSED,
-    STARTING,
-    FullError,
-    LimitReachedError,
-    SeatLostError,
-    limit_at,
-    refusing_limit,
-)
+from pgtop.postgres.errors import FullError, LimitReachedError, SeatLostError, limit_at, refusing_limit
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooled_statements import in_transaction
 from pgtop.postgres.session.retry import LoginRetry
@@ -55,7 +47,7 @@ _RESCUE_RESTS_SECONDS: Final = 5.0
 """A wrong password, or a host that does not answer, is not tried as often as a full server is."""
 _RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue names"
 _LONGEST_NAME: Final = 63
-_ANSWERS: Final = frozenset({REFUSED, STARTING})
+_ANSWERS: Final = frozenset({OutageKind.REFUSED, OutageKind.STARTING})
 """Kinds of outages in which the server says something, if only no."""
 
 T = TypeVar("T")
