@@ -135,14 +135,26 @@ def reading(
 
 
 def _files_to_read(place: Place) -> Iterator[tuple[int, BinaryIO]]:
-    """The log's files with their numbers, each opened when it is asked for; the newest, 0, is locked."""
-    newest = _open_newest_to_read(place)
-    if newest is not None:
-        yield 0, newest
-    for number in range(1, _highest(place) + 1):
-        file = _open_rotated_to_read(place, number)
+    """Yield the log's files with their numbers, each opened when it is asked for; the newest, 0, is locked.
+
+    Each comes once, and none is left out, even if the lock was not to be had in time, as beside writers that
+    hand it to each other: a rotation moves a file to the next number, so that it is still ahead, or comes
+    again.
+    """
+    seen: set[tuple[int, int]] = set()
+    number, highest = 0, 0
+    while number <= highest:
+        file = _open_rotated_to_read(place, number) if number else _open_newest_to_read(place)
         if file is not None:
-            yield number, file
+            status = os.fstat(file.fileno())
+            if (status.st_dev, status.st_ino) in seen:
+                file.close()
+            else:
+                seen.add((status.st_dev, status.st_ino))
+                yield number, file
+        number += 1
+        if number > highest:
+            highest = _highest(place)
 
 
 def exists(path: Path) -> bool:
@@ -369,7 +381,7 @@ def _open_rotated_to_read(place: Place, number: int) -> BinaryIO | None:
 def _open_newest_to_read(place: Place) -> BinaryIO | None:
     """The newest file, locked against writing and rotating where that can be had in time; None for none.
 
-    Who holds the lock for longer hangs, and rotates nothing either.
+    It comes without the lock where one writer hangs, or several never leave a moment in between.
     """
     deadline = time.monotonic() + _READER_LOCK_SECONDS
     while (file := _open_to_read(place)) is not None:
