@@ -14,7 +14,8 @@ from tests.cli.test_reap import STALE, answer, reap, stale
 from tests.cli.test_watch import free_port, watching
 from tests.conftest import ServerFactory
 from tests.filling import stalled_in_authentication, stalled_login
-from tests.servers import Role, create_role, fetch_value, wait_until
+from tests.relay import relay
+from tests.servers import Role, create_role, execute, fetch_value, sessions, wait_until
 
 ROOM = {"max_connections": "23", "superuser_reserved_connections": "3"}
 """Twenty ordinary slots."""
@@ -123,3 +124,26 @@ async def test_a_one_shot_reap_ends_nobody_for_stalled_logins(
             done = await reap(tmp_path, server, *STALE, "--always", *rescue, uri=role.uri())
             assert "ended 8 sessions" in done.stdout
             assert "will not help for long" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("number", [8, 15, 17])
+async def test_a_refusal_by_another_server_behind_a_balancer_ends_nobody(
+    server_factory: ServerFactory, tmp_path: Path, number: int
+) -> None:
+    """One address may be several servers': the full one's words are told, and are not acted on."""
+    server, full = server_factory(ROOM), server_factory(ROOM)
+    for each in (server, full):
+        await execute(
+            each, "CREATE ROLE operator LOGIN IN ROLE pg_monitor, pg_signal_backend", "CREATE ROLE app LOGIN"
+        )
+    async with relay(server) as balancer:
+        uri = server.uri(user="operator").replace(f":{server.port}", f":{balancer.port}")
+        with watching(tmp_path, uri, *RULES) as daemon:
+            await daemon.says("active")
+            async with stale(server, number, application_name="good", user="app"), sessions(full, 20):
+                balancer.balance(full)
+                before = balancer.connections
+                await daemon.says("a login was refused: ")
+                await wait_until(lambda: balancer.connections >= before + 20, 60)
+                assert await fetch_value(server, LEFT) == number
+            assert daemon.end() == 0
