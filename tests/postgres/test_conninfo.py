@@ -121,6 +121,28 @@ def test_without_a_host_a_socket_that_is_there_is_used_and_localhost_otherwise(
     assert resolved("host=''", {"PGHOST": "db1"}, port="6544").hosts == ("localhost",)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user's")
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_without_a_host_no_strangers_socket_in_a_shared_directory_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """In /tmp anybody may listen where a server could, and would be sent the password."""
+    socket = tmp_path / ".s.PGSQL.6543"
+    monkeypatch.setattr("pgtop.postgres.conninfo.resolve.SOCKET_DIRECTORIES", (str(tmp_path),))
+    tmp_path.chmod(mode)
+    users = {account.pw_name: account.pw_uid for account in pwd.getpwall()}
+    for uid, is_used in ((64_321, mode == 0o755), (0, True), (users.get("postgres", 0), True)):
+        socket.touch()
+        os.chown(socket, uid, -1)
+        assert resolved(port="6543").hosts == ((str(tmp_path),) if is_used else ("localhost",))
+        socket.unlink()
+        socket.symlink_to("/dev/null")
+        os.chown(socket, uid, -1, follow_symlinks=False)
+        assert resolved(port="6543").hosts == ((str(tmp_path),) if is_used else ("localhost",))
+        socket.unlink()
+    assert resolved(f"host={tmp_path}", port="6543").hosts == (str(tmp_path),)
+
+
 def test_what_a_driver_would_send_to_the_server_is_honoured_or_ignored() -> None:
     target = resolved(
         "postgresql://u@a,b/d?connect_timeout=3&keepalives=0&keepalives_idle=7&tcp_user_timeout=900"
