@@ -10,7 +10,7 @@ import pytest
 from pgtop.errors import UsageError
 from pgtop.postgres.conninfo.passfile import stored_password
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.conninfo.target import SOCKET_DIRECTORIES, Target
 
 NOTHING: dict[str, str] = {}
 SECRET = "s3cr3t-Zw9"  # noqa: S105 (it opens nothing)
@@ -260,6 +260,7 @@ PASSWORDS = """\
 db1:5432:shop:app:first
 db1:*:*:app:any\\:port\\\\
 localhost:*:*:app:local
+/srv/socket:*:*:app:elsewhere
 *:*:*:*:last
 """
 
@@ -275,7 +276,10 @@ def test_the_password_file_is_read_by_libpqs_rules(tmp_path: Path) -> None:
 
     assert stored("host=db1 user=app dbname=shop") == "first"
     assert stored("host=db1 port=7 user=app dbname=shop") == "any:port\\"
-    assert stored("host=/tmp user=app") == "local"
+    for directory in ("/run/postgresql", *SOCKET_DIRECTORIES):
+        assert stored(f"host={directory} user=app") == "local"
+    assert stored("host=/srv/socket user=app") == "elsewhere"
+    assert stored("host=/home/mallory user=app") == "last"
     assert stored("host=other,db1 user=app dbname=shop") == "first"
     assert stored("host=other hostaddr=10.0.0.1 user=x") == "last"
     passfile.chmod(0o640)
