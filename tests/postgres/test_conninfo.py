@@ -255,6 +255,20 @@ def test_a_label_is_safe_to_print() -> None:
     assert target.label.isprintable()
 
 
+_NO_LINE_END = "a\x0b\x0c\x1c\x85\u2028b"
+"""Python ends a line at each of these, and libpq at none."""
+
+
+def test_only_a_line_feed_ends_a_line_of_the_password_and_the_service_file(tmp_path: Path) -> None:
+    passfile, services = tmp_path / "passwords", tmp_path / "services"
+    passfile.write_bytes(f"db1:*:*:*:{_NO_LINE_END}\r\n".encode())
+    passfile.chmod(0o600)
+    services.write_bytes(f"[a]\r\nhost=db1\r\nuser={_NO_LINE_END}\r\n".encode())
+    target = resolved("service=a", {"PGPASSFILE": str(passfile), "PGSERVICEFILE": str(services)})
+    assert target.user == _NO_LINE_END
+    assert stored_password(target, target.endpoints[0]) == _NO_LINE_END
+
+
 PASSWORDS = """\
 # a comment:*:*:*:no
 db1:5432:shop:app:first

@@ -107,6 +107,15 @@ def laid_socket(place: Path, mode: int) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_processs_name_ends_no_line_of_what_the_kernel_tells(tmp_path: Path) -> None:
+    """Anybody may put there what Python takes for the end of a line, and a field of their choice after it."""
+    with false_postmaster(tmp_path, name="a\x0bpostgres:\x1c1") as pid:
+        told = proc.status(pid)
+        assert told["Name"] == "a\x0bpostgres:\x1c1"
+        assert "postgres" not in told
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 @pytest.mark.parametrize("is_hidden", [False, True])
 def test_no_stranger_is_recommended_to_run_pgtop_as(tmp_path: Path, is_hidden: bool) -> None:
     """Neither for a process named as a server, nor for a socket's lock file in a place like /tmp."""

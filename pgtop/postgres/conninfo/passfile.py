@@ -19,7 +19,7 @@ def stored_password(target: Target, endpoint: Endpoint) -> str | None:
     host = "localhost" if endpoint.host in _DEFAULT_DIRECTORIES else endpoint.host
     wanted = (host, str(endpoint.port), target.database, target.user)
     try:
-        lines = read_regular(path).decode("utf-8", "surrogateescape").splitlines()
+        lines = read_regular(path).decode("utf-8", "surrogateescape").split("\n")
     except OSError:
         return None
     for line in lines:

@@ -211,7 +211,8 @@ def _look_into(postmaster: Sketch, lock: LockFile) -> HostServer | None:
 
 def _lines_of(said: bytes) -> list[str]:
     """Those of a lock file."""
-    return said.decode("utf-8", "surrogateescape").splitlines()
+    # Not splitlines(): a path may hold what it takes for the end of a line.
+    return said.decode("utf-8", "surrogateescape").split("\n")
 
 
 def _is_named(path: str, said: str) -> bool:
