@@ -188,7 +188,8 @@ def status(pid: int) -> dict[str, str]:
     """Return the fields of /proc/<pid>/status by name; empty if the process is gone."""
     text = (_read(f"/proc/{pid}/status") or b"").decode("utf-8", "replace")
     # Not splitlines(): a process may put what it takes for the end of a line into its name.
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.split("\n"))}
+    lines = (line.partition(":") for line in text.split("\n") if line)
+    return {name: value.strip() for name, _, value in lines}
 
 
 def network_namespace(pid: int | str = "self") -> str | None:
