@@ -113,6 +113,7 @@ def test_a_processs_name_ends_no_line_of_what_the_kernel_tells(tmp_path: Path) -
         told = proc.status(pid)
         assert told["Name"] == "a\x0bpostgres:\x1c1"
         assert "postgres" not in told
+    assert proc.status(pid) == {}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
@@ -394,6 +395,8 @@ def test_a_data_directory_means_the_server_that_runs_in_it(server: ThrowawayServ
         lay(tmp_path, lines)
         servers = find_servers()
         assert {each.pid for each in servers.servers if each.port == found.port} == {pid, found.pid}
+        with pytest.raises(UsageError, match=r"name one with --data-dir$"):
+            choose(servers, Wanted(port=found.port))
         assert choose(servers, Wanted(data_dir=found.data_dir)).pid == found.pid
         assert choose(servers, Wanted(port=found.port, data_dir=found.data_dir)).pid == found.pid
 
