@@ -327,7 +327,7 @@ def _after_torn_line(descriptor: int, size: int) -> bytes:
     return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
 
 
-def _open_to_read(place: Place, number: int = 0) -> BinaryIO | None:
+def open_to_read(place: Place, number: int = 0) -> BinaryIO | None:
     """Return the file; None if there is none. Raises OSError also if it is not a file, which could hang."""
     # Looked at before it is opened: to open some devices is to do something.
     status = _status(place, number)
@@ -350,7 +350,7 @@ def _open_rotated_to_read(place: Place, number: int) -> BinaryIO | None:
     """The file; None for a link, a pipe or the like: the log never made one."""
     status = _status(place, number)
     is_file = status is not None and stat.S_ISREG(status.st_mode)
-    return _open_to_read(place, number) if is_file else None
+    return open_to_read(place, number) if is_file else None
 
 
 def _open_newest_to_read(place: Place) -> BinaryIO | None:
@@ -359,7 +359,7 @@ def _open_newest_to_read(place: Place) -> BinaryIO | None:
     Who holds the lock for longer hangs, and rotates nothing either.
     """
     deadline = time.monotonic() + _READER_LOCK_SECONDS
-    while (file := _open_to_read(place)) is not None:
+    while (file := open_to_read(place)) is not None:
         while not _locked_to_read(file) and time.monotonic() < deadline:
             time.sleep(_RETRY_SECONDS)
         if _is_named(file.fileno(), place) or time.monotonic() >= deadline:

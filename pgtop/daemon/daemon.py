@@ -74,11 +74,9 @@ class Daemon:
         self._seat = Seat(target, self._face, hides_queries=config.hide_queries)
         audit = AuditLog.configured(config, log.audit_stream)
         person = operator(os.environ)
-        self._reaper = Reaper(
-            SqlTerminator(self._seat), audit, self._face, person, read_only=config.read_only
-        )
+        self.reaper = Reaper(SqlTerminator(self._seat), audit, self._face, person, read_only=config.read_only)
         self._auto = AutomaticReaper(
-            self._reaper,
+            self.reaper,
             self._seat,
             config.policy,
             config.every_seconds,
@@ -105,7 +103,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._end, ExitCode.DONE)
         loop.add_signal_handler(signal.SIGINT, self._end, 128 + signal.SIGINT)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(self._leave)
@@ -155,7 +153,8 @@ class Daemon:
         await self._seat.release()  # the key goes with the session
         self._log.tell("stop", "ended")
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Read the configuration again and put it in force; the old one stays where the new one is bad."""
         self._systemd.reloading()
         try:
             config, target = self._read_config()
@@ -174,7 +173,7 @@ class Daemon:
             # A password that was typed stays, and no other is looked up while the daemon runs.
             self._seat.target = msgspec.structs.replace(self._seat.target, rescue=target.rescue)
         self._config = config
-        self._reaper.read_only = config.read_only
+        self.reaper.read_only = config.read_only
         self._auto.policy = config.policy
         self._auto.every_seconds = config.every_seconds
         self._auto.interval_seconds = self._poller.interval_seconds = config.interval_seconds

@@ -135,7 +135,7 @@ def test_a_rotation_while_it_is_opened_loses_nothing_and_shows_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process rotates between the opening of the newest file and the reader's lock on it."""
-    path, opened, rotations = tmp_path / "log", files._open_to_read, 2
+    path, opened, rotations = tmp_path / "log", files.open_to_read, 2
     for pid in range(4):
         AuditLog(path, max_bytes=1).append([attempt(pid)])
 
@@ -147,7 +147,7 @@ def test_a_rotation_while_it_is_opened_loses_nothing_and_shows_nothing_twice(
             rotations -= 1
         return file
 
-    monkeypatch.setattr(files, "_open_to_read", open_and_rotate)
+    monkeypatch.setattr(files, "open_to_read", open_and_rotate)
     assert told(entries(path)) == [(pid, None) for pid in (0, 1, 2, 3, 100, 99)]
 
 

@@ -232,7 +232,9 @@ def test_levels_of_usage_are_bounded() -> None:
     for number in range(DISTINCT_LOWS + 500):
         history.add(sample(number, number, slots=1_000_000), 1)
     assert history.over_line_since(0.0) == NOW
-    assert len(history._lows) == DISTINCT_LOWS
+    past = history.past()
+    assert past is not None
+    assert len(past.lows) == DISTINCT_LOWS
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -313,7 +315,7 @@ def test_groups_beyond_the_biggest_are_not_kept_and_their_change_is_unknown() ->
     now = NOW + 20 * MICROSECONDS
     assert groups.change(9_999, 9_999, now) == 0
     assert groups.change(3, 3, now) is None
-    assert all(len(s.totals) <= GROUP_KEYS for s in groups._samples)
+    assert all(len(s.totals) <= GROUP_KEYS for s in groups.samples)
 
 
 @given(st.lists(st.integers(-2_000, 2_000), min_size=1, max_size=200))
@@ -324,8 +326,8 @@ def test_group_samples_are_bounded_and_in_order_whatever_the_clock_does(steps: l
     for step in steps:
         at += step * MICROSECONDS
         groups.add(at, {"web": 1})
-    assert len(groups._samples) <= 61
-    assert [s.at for s in groups._samples] == sorted(s.at for s in groups._samples)
+    assert len(groups.samples) <= 61
+    assert [s.at for s in groups.samples] == sorted(s.at for s in groups.samples)
     assert groups.change("web", 1, at) in (0, None)
 
 

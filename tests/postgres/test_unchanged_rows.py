@@ -3,6 +3,7 @@
 import random
 import struct
 
+import pytest
 from msgspec.structs import replace
 
 from pgtop.core.activity import ACTIVE, IDLE, Backend, Snapshot
@@ -126,7 +127,9 @@ async def test_one_poll_is_one_statement(server: ThrowawayServer) -> None:
             assert len(asked) == 1
 
 
-async def test_a_renamed_role_shows_with_the_next_whole_poll(server: ThrowawayServer) -> None:
+async def test_a_renamed_role_shows_with_the_next_whole_poll(
+    server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await execute(server, "CREATE ROLE called_before LOGIN")
     try:
         async with (
@@ -136,7 +139,7 @@ async def test_a_renamed_role_shows_with_the_next_whole_poll(server: ThrowawaySe
             probe = Probe(seat)
             await probe.snapshot()
             await execute(server, "ALTER ROLE called_before RENAME TO called_after")
-            probe._resting._whole_at -= WHOLE_EVERY_SECONDS
+            monkeypatch.setattr(unchanged_rows, "WHOLE_EVERY_SECONDS", 0.0)
             row = others(await probe.snapshot())[one.get_server_pid()]
             assert row.usename == "called_after"
     finally:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,10 +37,12 @@ class AutomaticSweeps:
     face: Face
     now: float = 1000.0
     reaper: AutomaticReaper = field(init=False)
+    clock: Callable[[], float] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.clock = lambda: self.now
         self.reaper = AutomaticReaper(
-            self.face.reaper, self.face.seat, POLICY, every_seconds=60.0, clock=lambda: self.now
+            self.face.reaper, self.face.seat, POLICY, every_seconds=60.0, clock=lambda: self.clock()
         )
 
     async def turn(self, after: float = 0.0, *, refused: bool = False) -> Turn:
@@ -329,8 +331,8 @@ async def test_a_poll_from_before_a_standstill_is_not_acted_on(
         assert turn.plan is None
         assert ended(await auto.turn()) == 12
     async with auto_on(small, tmp_path / "b") as auto, sessions(small, 12):
-        clock = iter([1000.0, 1000.0 + auto.reaper.promise_seconds + 1])
-        auto.reaper._clock = lambda: next(clock)
+        moments = iter([1000.0, 1000.0 + auto.reaper.promise_seconds + 1])
+        auto.clock = lambda: next(moments)
         assert (await auto.turn()).report is None
 
 

@@ -1,5 +1,6 @@
 """The dashboard on a real server, driven through Textual's pilot."""
 
+import asyncio
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,6 +10,9 @@ from typing import Any
 
 import msgspec
 from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.strip import Strip
+from textual.widgets import Input
 
 from pgtop.audit.log import AuditLog
 from pgtop.core.activity import Snapshot
@@ -21,11 +25,17 @@ from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper
 from pgtop.settings.config import Config
+from pgtop.tui.actions.automatic import AutomaticSweeps
+from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.lines.columns import Cell
 from pgtop.tui.screens.plan_dialog import PlanDialog
+from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
+from pgtop.tui.widgets.connection_graph import ConnectionGraph
+from pgtop.tui.widgets.groups_table import GroupsTable
+from pgtop.tui.widgets.painted import Lines
 from pgtop.tui.widgets.sessions_table import SessionsTable
 from tests.servers import wait_until
 from tests.support.audit_logs import audited
@@ -40,6 +50,7 @@ class Driven:
     app: PgtopApp
     pilot: Pilot[None]
     audit: Path
+    poller: Poller
 
     @property
     def dashboard(self) -> DashboardScreen:
@@ -47,6 +58,67 @@ class Driven:
         screen = self.app.screen_stack[0]
         assert isinstance(screen, DashboardScreen)
         return screen
+
+    @property
+    def seat(self) -> Seat:
+        """The dashboard's seat."""
+        return self.poller.probe.seat
+
+    @property
+    def graph(self) -> ConnectionGraph:
+        """The graph above the tables."""
+        return self.dashboard.query_one(ConnectionGraph)
+
+    @property
+    def groups(self) -> GroupsTable:
+        """The table of groups."""
+        return self.dashboard.query_one(GroupsTable)
+
+    @property
+    def filter(self) -> Input:
+        """The line in which a filter is typed."""
+        return self.dashboard.query_one("#filter", Input)
+
+    @property
+    def head(self) -> Lines:
+        """The lines at the top."""
+        return self.dashboard.query_one("#head", Lines)
+
+    # The dashboard's own parts. It has no public names for them: these are the only lines that reach in.
+
+    @property
+    def auto(self) -> AutomaticSweeps:
+        """The dashboard's automatic reaping."""
+        return self.dashboard._auto
+
+    @property
+    def plan_actions(self) -> PlanActions:
+        """What the keys that act set in motion."""
+        return self.dashboard._plan_actions
+
+    @property
+    def past_is_taken_up(self) -> bool:
+        """True once the file's history was read, and what is seen is kept in it."""
+        return self._history_keeper._kept is not None
+
+    @property
+    def history_notice(self) -> str:
+        """What is yet to be said about the history's file."""
+        return self._history_keeper.notice
+
+    @property
+    def _history_keeper(self) -> HistoryKeeper:
+        keeper = self.dashboard._history_keeper
+        assert keeper is not None
+        return keeper
+
+    def take(self, result: Snapshot) -> None:
+        """Takes in a poll at once."""
+        self.dashboard._take(result)
+
+    def tick(self) -> None:
+        """Does at once what is done each second."""
+        self.dashboard._tick()
 
     @property
     def backends(self) -> SessionsTable:
@@ -68,6 +140,11 @@ class Driven:
             place.append((float(element.get("x", "0")), element.text or ""))
         joined = ("".join(text for _, text in sorted(lines[y])) for y in sorted(lines))
         return "\n".join(joined).replace("\xa0", " ")
+
+    @property
+    def strips(self) -> list[Strip]:
+        """The lines of the screen as they go to the terminal. Textual has no public name for them."""
+        return self.app.screen._compositor.render_strips()
 
     async def shows(self, *words: str) -> None:
         """Waits until all words stand on the screen."""
@@ -158,7 +235,7 @@ async def _running(
     )
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        yield Driven(app, pilot, audit)
+        yield Driven(app, pilot, audit, poller)
     await app.dashboard.finish()
 
 
@@ -171,3 +248,10 @@ def count_stale(shown: Snapshot | None) -> int:
 def as_text(lines: Sequence[Sequence[Cell]]) -> list[str]:
     """Return lines of cells as plain text."""
     return ["".join(cell.text for cell in line) for line in lines]
+
+
+async def is_painted(screen: Screen[Any]) -> None:
+    """Waits until a screen has been painted with what it shows by now."""
+    painted = asyncio.Event()
+    screen.call_after_refresh(painted.set)
+    await painted.wait()

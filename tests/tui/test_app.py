@@ -117,13 +117,13 @@ async def test_a_fault_of_its_own_ends_it_in_one_line_without_a_traceback(
     faulty = f"""
 import sys
 from pgtop.commands.main import main
-from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.alerts.notifier import AlertNotifier
 
 def fails(self):
     statement = "SELECT secret"
     raise RuntimeError("out of order\\x1b[2J")
 
-DashboardScreen._tick = fails
+AlertNotifier.tick = fails
 sys.argv = ["pgtop", {server.uri()!r}]
 main()
 """

@@ -99,7 +99,7 @@ async def test_two_knocks_are_never_made_at_once(
 
     monkeypatch.setattr(login_watch, "probe_login", slow)
     watch = LoginWatch(Poller(probe.Probe(Seat(target_of(server), "test")), 1.0), 30.0)
-    await asyncio.gather(watch._knock(), watch._knock())
+    await asyncio.gather(watch.knock(), watch.knock())
     assert ended == 2
 
 
@@ -154,7 +154,7 @@ async def test_a_seat_that_is_lost_on_a_full_server_leaves_the_last_data_and_the
 ) -> None:
     async with full(tiny, 2) as taken, dashboard(tiny, tmp_path / "a", user="watcher") as driven:
         await driven.shows("of 3 slots")
-        own = driven.dashboard._poller.probe.seat.own_pid
+        own = driven.seat.own_pid
         await execute(tiny, "ALTER ROLE watcher CONNECTION LIMIT 0", f"SELECT pg_terminate_backend({own})")
         await driven.shows("CONNECTION LIMIT is reached", "still trying", "old")
         assert len(driven.listed) >= len(taken)
@@ -285,7 +285,7 @@ async def is_one(server: ThrowawayServer, query: str, name: str) -> bool:
 
 
 async def test_the_probe_is_quiet_where_the_roles_own_limit_refuses(
-    tiny: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its second session is one too many for the role: that says nothing of the server."""
     await execute(tiny, "ALTER ROLE watcher CONNECTION LIMIT 1")
@@ -293,8 +293,13 @@ async def test_the_probe_is_quiet_where_the_roles_own_limit_refuses(
         session(tiny, user="app"),
         dashboard(tiny, tmp_path / "a", user="watcher", login_probe_seconds=1.0) as driven,
     ):
-        heard: list[Any] = []
-        driven.dashboard._logins._tell = heard.append
+        heard: list[LoginProbe] = []
+
+        async def recorded(seat: Seat) -> LoginProbe:
+            heard.append(await login_probe.probe_login(seat))
+            return heard[-1]
+
+        monkeypatch.setattr(login_watch, "probe_login", recorded)
         await wait_until(lambda: heard, 15, "it does not knock")
         assert not heard[0].is_known
         assert driven.dashboard.refusing is None

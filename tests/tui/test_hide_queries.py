@@ -213,7 +213,7 @@ async def test_the_detail_says_that_it_is_hidden(server: ThrowawayServer, tmp_pa
         await driven.shows("last query", "hidden (hide_queries)")
         row = driven.backends.cursor_row
         assert row is not None
-        detail = await backend_detail(driven.dashboard._poller.probe.seat, row.id)
+        detail = await backend_detail(driven.seat, row.id)
         assert detail is not None
         assert (detail.query, detail.backend.query) == (None, None)
 

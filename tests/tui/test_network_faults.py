@@ -29,7 +29,7 @@ async def test_a_stall_shorter_than_a_polls_limit_costs_no_seat(
 ) -> None:
     async with relay(server) as way, dashboard_on(way.target(), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.dashboard._poller.probe.seat
+        seat = driven.seat
         pid = seat.own_pid
         way.stall()
         await is_late(driven)
@@ -43,7 +43,7 @@ async def is_late(driven: Driven) -> None:
     await driven.shows("does not answer · waiting for it", "no answer, ", " old")
     assert "● live" not in driven.text
     assert driven.backends.has_class("-greyed")
-    assert driven.dashboard._graph.greyed
+    assert driven.graph.greyed
     before = driven.backends.sort_column
     await driven.press("s")
     assert driven.backends.sort_column is not before
@@ -119,12 +119,12 @@ async def test_no_second_seat_is_left_behind_by_many_outages(server: ThrowawaySe
         for _ in range(5):
             await is_live(driven)
             way.switch(server)
-            seat = driven.dashboard._poller.probe.seat
+            seat = driven.seat
             await wait_until(lambda seat=seat: not seat.is_held)
             await is_back(driven, server)
         tasks = len(asyncio.all_tasks())
         way.switch(server)
-        await wait_until(lambda: not driven.dashboard._poller.probe.seat.is_held)
+        await wait_until(lambda: not driven.seat.is_held)
         await is_back(driven, server)
         await wait_until(lambda: len(asyncio.all_tasks()) <= tasks + 2)
 

@@ -32,8 +32,7 @@ def has(text: str, rows: tuple[str, ...]) -> bool:
 
 def bare(driven: Driven) -> str:
     """The screen without what stands behind the letters, line by line as the terminal has it."""
-    strips = driven.app.screen._compositor.render_strips()
-    return "\n".join(strip.text for strip in strips)
+    return "\n".join(strip.text for strip in driven.strips)
 
 
 SIZES = {
@@ -122,7 +121,7 @@ async def test_a_note_that_nobody_clears_leaves_the_wall_by_itself(
         await wait_until(lambda: "the server restarted" not in bare(driven))
         driven.dashboard.say("what needs somebody", "alarm")
         driven.dashboard.said_at -= NOTE_SECONDS
-        driven.dashboard._tick()
+        driven.tick()
         await driven.pilot.pause()
         assert "what needs somebody" in bare(driven)
 
@@ -137,7 +136,7 @@ async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactor
             return {str(each.style.color) for each in lines if each.text.strip() and each.style}
 
         live, held = colours(), colours("top", 1)
-        with stopped(driven.dashboard._poller.probe.seat.own_pid):
+        with stopped(driven.seat.own_pid):
             await driven.shows("no answer yet")
             assert live.isdisjoint(colours())
             assert held.isdisjoint(colours("top", 1))
@@ -185,7 +184,7 @@ async def test_a_key_that_means_a_session_leads_to_the_list_and_does_no_more(
         assert not driven.dashboard.wall
         assert not driven.backends.tagged
         assert (driven.backends.sort_column, driven.backends.sort_reversed) == (column, reverse)
-        assert not driven.dashboard._plan_actions.is_busy
+        assert not driven.plan_actions.is_busy
         assert not driven.audit.exists()
         await driven.press("w")
         assert driven.dashboard.notice is None, "there is no list on the wall"
@@ -260,12 +259,12 @@ async def test_the_graph_reaches_back_as_far_as_anything_is_known_until_a_window
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(server, tmp_path / "a") as driven:
-        graph = driven.dashboard._graph
+        graph = driven.graph
         await driven.press("right_square_bracket")
         assert graph.window_seconds == WINDOWS[1]
         await driven.press("w")
         assert graph.window_seconds == WINDOWS[0]
-        driven.dashboard._history.span_seconds = lambda _: 7_000.0  # type: ignore[method-assign]
+        driven.dashboard.seen.history.span_seconds = lambda _: 7_000.0  # type: ignore[method-assign]
         await wait_until(lambda: graph.window_seconds == 10_800)
         await driven.press("left_square_bracket")
         assert graph.window_seconds == 3_600

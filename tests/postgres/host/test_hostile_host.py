@@ -26,7 +26,6 @@ from pgtop.postgres.host.lookup import server_at
 from pgtop.postgres.host.own_sessions import trusted_users
 from pgtop.postgres.host.servers import HostServers, Wanted, choose, find_server, find_servers
 from pgtop.postgres.host.settings import Asked, ask_settings, limits_of
-from pgtop.postgres.host.sockets import ClientSockets
 from pgtop.postgres.host.watcher import HostView, HostWatcher
 from pgtop.settings.config import Config
 from tests.conftest import ServerFactory
@@ -464,14 +463,19 @@ async def test_a_silent_client_from_another_network_is_listed(
         assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
 
 
-async def test_a_process_that_has_just_begun_is_no_client(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_a_process_that_has_just_begun_is_no_client(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has the postmaster's command line still, and the sockets that the postmaster listens on."""
     watcher = face_on_host(server, tmp_path / "a").watcher
-    watcher.look()
-    postmaster, children = watcher._family(proc.processes(frozenset({watcher.server.uid})))
+    postmaster = proc.read_process(watcher.server.pid, frozenset({watcher.server.uid}))
+    assert postmaster is not None
     assert proc.socket_inodes(postmaster.pid)
-    clients, silent, _ = watcher._parted(postmaster, [postmaster, *children], ClientSockets(server.port))
-    assert (clients, silent) == ([], [])
+    just_begun = msgspec.structs.replace(postmaster, parent=postmaster.pid)
+    processes = proc.processes
+    monkeypatch.setattr(proc, "processes", lambda users: [*processes(users), just_begun])
+    view = watcher.look()
+    assert (view.snapshot.backends, view.silent) == ((), ())
 
 
 async def test_a_twin_of_its_connection_keeps_no_session_alive(
@@ -527,7 +531,7 @@ def in_a_namespace(server: ThrowawayServer) -> Iterator[None]:
     """The server with process numbers of its own, as in a container: its own is 1 there."""
     server.stop()
     arguments = [
-        *(str(server._bin_dir / "postgres"), "-D", str(server.data_dir), "-p", str(server.port)),
+        *(str(server.program_dir / "postgres"), "-D", str(server.data_dir), "-p", str(server.port)),
         *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={server.socket_dir}"),
         *(part for name, value in server.settings.items() for part in ("-c", f"{name}={value}")),
     ]

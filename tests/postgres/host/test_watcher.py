@@ -46,6 +46,7 @@ from tests.support.filling import (
 from tests.support.hosting import (
     HostFace,
     face_on_host,
+    forge_mark,
     host_server,
     process_of,
     replaced,
@@ -287,7 +288,7 @@ async def test_a_victim_whose_process_is_another_ones_by_now_lives(
             msgspec.structs.replace(mark, who=("other shop", *mark.who[1:])),
             msgspec.structs.replace(mark, who=(mark.who[0], None, None)),
         ):
-            face.watcher._marks[identity] = other
+            forge_mark(face.watcher, identity, other)
             assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
         assert await lives(one)
 
@@ -315,15 +316,19 @@ async def test_a_backend_that_does_not_die_survived_and_is_never_killed(
             assert process_of(one.get_server_pid())
 
 
-async def test_a_pid_that_another_process_has_by_now_is_gone(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_a_pid_that_another_process_has_by_now_is_gone(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As if it had been reused between the signal and the confirmation."""
     async with planned(server, tmp_path / "a") as (face, one, plan):
         termination = await HostTerminator(face.watcher).termination(plan)
         with stopped(one.get_server_pid()):
             assert await termination.signal(plan.victims[0]) is None
-            identity = plan.victims[0].backend.id
-            assert await termination.remaining(plan.victims) == {identity}
-            termination._signalled[identity] -= 1
+            process = process_of(one.get_server_pid())
+            assert process is not None
+            assert await termination.remaining(plan.victims) == {plan.victims[0].backend.id}
+            later = msgspec.structs.replace(process, started_ticks=process.started_ticks + 1)
+            monkeypatch.setattr(face.watcher, "read_process", lambda _: later)
             assert await termination.remaining(plan.victims) == frozenset()
 
 
@@ -443,7 +448,7 @@ def taken_for_idle(watcher: HostWatcher, backend: Backend) -> Victim:
     assert mark is not None
     title = read_title(process.title, watcher.prefix)
     who = ("", None, None) if title is None else (title.names, title.host, title.port)
-    watcher._marks[backend.id] = msgspec.structs.replace(mark, who=who)
+    forge_mark(watcher, backend.id, msgspec.structs.replace(mark, who=who))
     idle = msgspec.structs.replace(backend, state="idle", state_change=mark.state_change, idle_at_least=True)
     return Victim(idle, "forged", Guard.STATE)
 
@@ -461,7 +466,7 @@ def little_room_for_titles(server: ThrowawayServer) -> Iterator[int]:
     arguments = ["./postgres", "-D", str(server.data_dir)]
     with server.log_path.open("ab") as log:
         process = subprocess.Popen(
-            arguments, cwd=server._bin_dir, env={}, stdout=log, stderr=log, **server_account().popen
+            arguments, cwd=server.program_dir, env={}, stdout=log, stderr=log, **server_account().popen
         )
     try:
         ready = server.data_dir / "postmaster.pid"

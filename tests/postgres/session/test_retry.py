@@ -114,9 +114,9 @@ async def test_a_pin_that_no_longer_holds_is_dropped(with_tls: ThrowawayServer) 
     target = target_of(with_tls)
     seat = Seat(target, "test")
     for pin in ("encrypted", "plain"):
-        seat._pins[target.endpoints[0]] = pin
+        seat.pins[target.endpoints[0]] = pin
         await seat.take()
-        assert not seat._pins
+        assert not seat.pins
         await seat.release()
 
 
@@ -132,7 +132,7 @@ async def test_a_pin_does_not_shut_out_a_role_that_is_let_in_the_other_way_alone
         with_tls.restart()
         target = target_of(with_tls, f"sslmode={'prefer' if pin == 'encrypted' else 'allow'}")
         seat = Seat(target, "test")
-        seat._pins[target.endpoints[0]] = pin
+        seat.pins[target.endpoints[0]] = pin
         await seat.take()
         await seat.release()
     finally:
@@ -151,14 +151,14 @@ async def test_a_pin_is_never_less_than_sslmode_asks_for(server: ThrowawayServer
     for _ in range(2):
         with pytest.raises(LimitReachedError):
             await seat.take()
-    assert seat._pins
-    pins = seat._rescue_pins
+    assert seat.pins
+    pins = seat.rescue_pins
     assert set(pins.values()) == {"plain"}
     stricter = target_of(server, "sslmode=require", user="postgres")
     seat.target = msgspec.structs.replace(target, rescue=stricter)
-    assert not seat._pins
-    assert not seat._rescue_pins
-    seat._rescue_pins |= pins
+    assert not seat.pins
+    assert not seat.rescue_pins
+    seat.rescue_pins |= pins
     with pytest.raises(LimitReachedError, match="does not offer TLS"):
         await seat.take()
 
@@ -311,7 +311,7 @@ async def test_a_giving_back_that_is_broken_off_leaves_no_session(tiny: Throwawa
         await wait_until(lambda: is_number(tiny, gone, 0))
         asking = asyncio.create_task(seat.fetch("SELECT pg_sleep(8)", limit_seconds=60))
         query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'watcher' AND state = 'idle'"
-        await wait_until(seat._lock.locked)
+        await wait_until(lambda: seat.is_busy)
         giving = asyncio.create_task(seat.give_back())
         try:
             await wait_until(lambda: is_number(tiny, query, 1), complaint="the ordinary role did not log in")

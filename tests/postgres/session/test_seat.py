@@ -1,6 +1,7 @@
 """The seat: one session, one statement at a time, bounded in time, and gone without a trace."""
 
 import asyncio
+import os
 import socket
 from typing import Any
 
@@ -210,7 +211,7 @@ async def test_releasing_a_busy_seat_does_not_wait_for_its_statement(server: Thr
 async def test_the_socket_notices_a_dead_peer(server: ThrowawayServer) -> None:
     options = "keepalives_idle=31&keepalives_count=4&tcp_user_timeout=4321"
     async with seat_on(target_of(server, options)) as seat:
-        peer = peer_of(seat)
+        peer = await socket_of(seat)
         assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
         assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 4
         if hasattr(socket, "TCP_USER_TIMEOUT"):
@@ -218,11 +219,17 @@ async def test_the_socket_notices_a_dead_peer(server: ThrowawayServer) -> None:
             assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 4321
 
 
-def peer_of(seat: Seat) -> socket.socket:
-    assert seat._session is not None
-    transport = seat._session.connection._transport  # type: ignore[attr-defined]  # the driver's own
-    peer: socket.socket = transport.get_extra_info("socket")
-    return peer
+async def socket_of(seat: Seat) -> socket.socket:
+    """Return another descriptor of the socket that the seat speaks through."""
+    row = await seat.fetchrow("SELECT client_port FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+    assert row is not None
+    there = seat.address[1]
+    (descriptor,) = [
+        each.fd
+        for each in psutil.Process().net_connections("tcp")
+        if each.laddr.port == row["client_port"] and each.raddr and each.raddr.port == there
+    ]
+    return socket.socket(fileno=os.dup(descriptor))
 
 
 async def test_a_seat_over_a_unix_socket_ignores_tls(server: ThrowawayServer) -> None:

@@ -88,7 +88,7 @@ async def test_what_is_known_of_one_host_is_forgotten_at_the_next(
         probe = Probe(seat)
         watch = LoginWatch(Poller(probe, 3600), 0)
         async with full(tiny, 2):
-            await watch._knock()
+            await watch.knock()
             assert watch.limit is not None
             first.refuse()
             await wait_until(lambda: not seat.is_held)

@@ -1,7 +1,6 @@
 """Automatic reaping in the dashboard: asked for, said, one turn after the other, and given up in order."""
 
 import asyncio
-import math
 import os
 import signal
 import time
@@ -19,6 +18,7 @@ from pgtop.core.rebound import Patience
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.postgres.advisory_keys import ReaperKeys
 from pgtop.tui.lines.automatic import AutomaticState, auto_lines, rules
 from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
@@ -26,7 +26,7 @@ from pgtop.tui.screens.plan_dialog import ReportDialog
 from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
 from tests.servers import create_role, session, sessions, wait_until
-from tests.support.dashboards import Driven, count_stale, dashboard
+from tests.support.dashboards import Driven, count_stale, dashboard, is_painted
 from tests.support.filling import TWENTY_SLOTS
 from tests.support.reaping import hold_key
 
@@ -87,7 +87,7 @@ async def test_a_says_what_it_will_do_before_it_does_anything(small: ThrowawaySe
         await driven.shows("Above 50%", "for more than 1s", "at most every 1h 00m", "7 sessions", "Patroni*")
         await driven.press("n")
         await wait_until(lambda: driven.app.screen is driven.dashboard)
-        assert not driven.dashboard._auto.is_on
+        assert not driven.auto.is_on
         assert not driven.audit.exists()
 
 
@@ -101,11 +101,11 @@ async def test_a_yes_before_the_question_was_seen_is_dropped(
         await wait_until(lambda: isinstance(driven.app.screen, AutomaticDialog))
         dialog = driven.app.screen
         assert isinstance(dialog, AutomaticDialog)
-        await wait_until(lambda: math.isfinite(dialog._armed_at))
+        await is_painted(dialog)
         await driven.press("y", "tab", "enter")
         await driven.pilot.click("#confirm")
         assert driven.app.screen is dialog
-        assert not driven.dashboard._auto.is_on
+        assert not driven.auto.is_on
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (80, 12), (40, 9), (10, 3)])
@@ -165,9 +165,9 @@ async def test_over_the_line_it_counts_down_to_the_next_sweep(small: ThrowawaySe
             await driven.shows("auto ended 12 sessions")
         async with sessions(small, 12, application_name="leak"):
             await driven.shows("over the 50% line, next sweep in ")
-            first = driven.dashboard._auto.standing(False).seconds_to_sweep
+            first = driven.auto.standing(False).seconds_to_sweep
             assert 0 < first <= 40
-            await wait_until(lambda: driven.dashboard._auto.standing(False).seconds_to_sweep < first)
+            await wait_until(lambda: driven.auto.standing(False).seconds_to_sweep < first)
             assert {line["event"] for line in driven.audited()} == {"attempt", "outcome"}
             assert len(driven.audited()) == 24
 
@@ -178,7 +178,7 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
     """Without a question, and without a poll; from then on nobody is ended."""
     async with dashboard(small, tmp_path / "a", interval_seconds=3600.0, **REAPING) as driven:
         await turned_on(driven)
-        own = driven.dashboard._poller.probe.seat.own_pid
+        own = driven.seat.own_pid
 
         async def held(pids: list[int]) -> bool:
             return await holders(small) == pids
@@ -189,7 +189,7 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
         await driven.shows("automatic reaping is off")
         assert "AUTO on" not in driven.text
         await wait_until(lambda: held([]))
-        driven.dashboard._poller.interval_seconds = 0.2
+        driven.poller.interval_seconds = 0.2
         async with sessions(small, 12, application_name="leak"):
             await stale_now(driven, 12)
             shown = driven.dashboard.shown
@@ -208,7 +208,7 @@ async def test_where_another_reaps_already_a_says_so(
         await driven.press("A")
         await driven.shows(f"{said} reaps already")
         assert driven.app.screen is driven.dashboard
-        assert not driven.dashboard._auto.is_on
+        assert not driven.auto.is_on
 
 
 async def test_another_that_begins_while_the_question_is_open_is_not_doubled(
@@ -219,7 +219,7 @@ async def test_another_that_begins_while_the_question_is_open_is_not_doubled(
         async with reaping_already(small, "pgtop daemon@host-a"):
             await driven.press("y")
             await driven.shows("daemon on host-a reaps already")
-        assert not driven.dashboard._auto.is_on
+        assert not driven.auto.is_on
 
 
 async def test_an_older_one_reaps_and_this_one_stands_by(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ async def test_an_older_one_reaps_and_this_one_stands_by(small: ThrowawayServer,
     ):
         await hold_key(older)
         await stale_now(driven, 12)
-        driven.dashboard._auto.is_on = True
+        driven.auto.is_on = True
         await driven.shows("standing by, daemon on host-a reaps")
         assert not driven.audit.exists()
         await older.execute("SELECT pg_advisory_unlock_all()")
@@ -275,7 +275,7 @@ async def test_no_turn_begins_while_a_persons_plan_is_open(small: ThrowawayServe
 async def test_two_runs_are_never_at_once(small: ThrowawayServer, tmp_path: Path) -> None:
     """A person's yes while a sweep goes on waits for its end."""
     async with sessions(small, 12) as some, dashboard(small, tmp_path / "a", **REAPING) as driven:
-        plan_actions = driven.dashboard._plan_actions
+        plan_actions = driven.plan_actions
         await wait_until(lambda: some[0].get_server_pid() in driven.listed)
         async with plan_actions.one_run:
             await driven.select(some[0].get_server_pid())
@@ -297,9 +297,9 @@ async def test_what_cannot_be_remembered_is_not_done_and_said(small: ThrowawaySe
         await stale_now(driven, 12)
         await turned_on(driven)
         await driven.shows("nobody is ended · again in ", "audit log")
-        auto = driven.dashboard._auto
-        last = auto._turn
-        await wait_until(lambda: auto._turn is not last)
+        auto = driven.auto
+        last = auto.standing(paused=False).turn
+        await wait_until(lambda: auto.standing(paused=False).turn is not last)
         assert "audit log" in auto.standing(paused=False).problem
         (tmp_path / "there").unlink()
         auto.engine.every_seconds = 0.0
@@ -335,24 +335,27 @@ async def test_quitting_waits_for_what_is_being_ended(small: ThrowawayServer, tm
                 os.kill(pid, signal.SIGCONT)
         lines = driven.audited()
         assert [line["event"] for line in lines] == ["attempt"] * 12 + ["outcome"] * 12
-        await driven.dashboard._poller.probe.seat.release()
+        await driven.seat.release()
         assert await holders(small) == []
 
 
-async def test_quitting_does_not_wait_for_a_silent_server(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_quitting_does_not_wait_for_a_silent_server(
+    small: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A turn that has ended nobody yet is broken off."""
     async with dashboard(small, tmp_path / "a", **REAPING) as driven:
         await turned_on(driven)
-        auto = driven.dashboard._auto
-        block = asyncio.Event()
+        turns: list[asyncio.Task[Any]] = []
 
-        async def silent() -> Any:
-            await block.wait()
+        async def silent(_: ReaperKeys) -> Any:
+            turn = asyncio.current_task()
+            assert turn is not None
+            turns.append(turn)
+            await asyncio.Event().wait()
 
-        auto.engine._keys.seen = silent  # type: ignore[method-assign]
-        await wait_until(lambda: auto._task is not None and not auto._task.done())
-        task = auto._task
-        assert task is not None
+        monkeypatch.setattr(ReaperKeys, "seen", silent)
+        await wait_until(lambda: turns)
+        (task,) = turns
         await driven.press("q")
         async with asyncio.timeout(15):
             await driven.dashboard.finish()
@@ -367,7 +370,7 @@ async def test_a_rest_is_said_with_the_name_of_who_takes_the_room(
         await stale_now(driven, 12)
         await turned_on(driven)
         await driven.shows("auto ended 12 sessions")
-        engine = driven.dashboard._auto.engine
+        engine = driven.auto.engine
         engine.patience = Patience(3, 600.0, time.monotonic() + 570.0, "pool\x1b[2J")
         await driven.shows("rests for 9m", "takes its slots again at once")
         assert "\x1b" not in driven.text

@@ -29,7 +29,7 @@ Outage = Callable[[Driven, ThrowawayServer], Awaitable[None]]
 
 async def seat_is_ended(driven: Driven, server: ThrowawayServer) -> None:
     """An outage so short that no poll failed: the next one took the seat again."""
-    seat = driven.dashboard._poller.probe.seat
+    seat = driven.seat
     before = seat.own_pid
     await fetch_value(server, "SELECT pg_terminate_backend($1)", before)
     await wait_until(lambda: seat.is_held and seat.own_pid != before, 30)
@@ -212,7 +212,7 @@ async def test_automatic_reaping_ends_with_the_cluster_it_was_asked_for(
             way.switch(other)
             await wait_until(lambda: "automatic reaping is off" in str(driven.dashboard.notice), 30)
             await is_back(driven, other)
-            assert not driven.dashboard._auto.is_on
+            assert not driven.auto.is_on
             assert [await each.fetchval("SELECT 1") for each in theirs] == [1] * 18
             assert not driven.audit.exists()
 
@@ -231,7 +231,7 @@ async def test_the_question_about_automatic_reaping_goes_with_its_server(
         await wait_until(lambda: driven.app.screen is driven.dashboard, 30)
         await driven.press("y")
         await is_back(driven, other)
-        assert not driven.dashboard._auto.is_on
+        assert not driven.auto.is_on
 
 
 async def test_automatic_reaping_is_not_turned_on_where_nobody_can_be_asked(
@@ -247,7 +247,7 @@ async def test_automatic_reaping_is_not_turned_on_where_nobody_can_be_asked(
         await wait_until(lambda: driven.dashboard.seen.outage is not None, 30)
         await driven.press("y")
         await driven.shows("was lost")
-        assert not driven.dashboard._auto.is_on
+        assert not driven.auto.is_on
         server.start()
         await is_back(driven, server)
-        assert not driven.dashboard._auto.is_on
+        assert not driven.auto.is_on

@@ -150,10 +150,9 @@ async def test_how_it_ended_is_told_where_it_did_not_succeed(
 ) -> None:
     told: list[str] = []
     command = AlertCommand(script(tmp_path, body), told.append)
+    before = asyncio.all_tasks()
     command.hear(occasion())
-    task = command._task
-    assert task is not None
-    await task
+    await asyncio.wait(asyncio.all_tasks() - before)
     assert told == ([said] if said else [])
 
 
@@ -219,11 +218,10 @@ def test_a_program_that_is_not_there_is_refused(written: str) -> None:
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
     async def run() -> None:
-        command = AlertCommand(script(tmp_path, ""), print)
+        command, before = AlertCommand(script(tmp_path, ""), print), asyncio.all_tasks()
         for _ in range(3):
             command.hear(occasion())
-        assert command._task is not None
-        await command._task
+        await asyncio.wait(asyncio.all_tasks() - before)
 
     before = psutil.Process().num_fds()
     asyncio.run(run())

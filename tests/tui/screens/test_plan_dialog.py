@@ -73,7 +73,7 @@ async def test_no_yes_counts_where_it_cannot_be_read(
         await driven.press("y")
         await driven.pilot.pause()
         assert driven.app.screen is question
-        assert not driven.dashboard._auto.is_on
+        assert not driven.auto.is_on
 
 
 @pytest.mark.parametrize("width", [24, 52, 71])

@@ -14,6 +14,7 @@ import pytest
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.history import History, Past, Point, Sample
 from pgtop.core.outage import Outage
+from pgtop.core.text import clock
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import HistoryBusyError, HistoryError
 from pgtop.history.store import HistoryStore, Mode, Series
@@ -93,7 +94,7 @@ async def test_a_restart_shows_the_earlier_curve_and_a_gap(
         first_now = next(point for point in found if point.sample.total < 60)
         assert first_now.starts
         await driven.press(*"]]]]")
-        assert driven.dashboard._graph.window_seconds == 10_800
+        assert driven.graph.window_seconds == 10_800
         # Between the lines of 78 and of 50, where this server's few sessions are not.
         between = re.compile(r"80% 78\s[^┄]*[\u2801-\u28ff]{8}.* 50\s", re.DOTALL)
         await wait_until(lambda: between.search(driven.text), 15, "the earlier curve is not drawn")
@@ -104,9 +105,7 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
 ) -> None:
     """What the first saw until it was closed is in the second's graph, and in its 'since'."""
     async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
-        await wait_until(
-            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
-        )
+        await wait_until(lambda: driven.past_is_taken_up)
         history = driven.dashboard.seen.history
         await wait_until(lambda: len(history) > 6)
         began, last = history.began_at, history.latest
@@ -117,7 +116,8 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
     async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
         await taken_up(driven)
         assert [point.starts for point in points(driven, 300)].count(True) == 1
-        await wait_until(lambda: driven.dashboard._over_since == began, 15, "'since' is not the first's")
+        await wait_until(lambda: driven.dashboard.seen.over_since == began, 15, "'since' is not the first's")
+        await driven.shows(f"since {clock(began, seconds=False)}")
 
 
 async def test_another_cluster_behind_the_address_shows_no_past(
@@ -128,9 +128,7 @@ async def test_another_cluster_behind_the_address_shows_no_past(
     other = msgspec.structs.replace(mine, cluster="7000000000000000001")
     store.save(other, an_hour_ago(), "begin")
     async with dashboard(server, audit, history=store) as driven:
-        await wait_until(
-            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
-        )
+        await wait_until(lambda: driven.past_is_taken_up)
         assert points(driven)[0].at >= driven.dashboard.seen.history.began_at
     await saved(store, mine)
     kept = store.load(other)
@@ -266,10 +264,8 @@ async def test_where_nothing_can_be_written_that_is_told_once_and_all_else_works
         seen = driven.dashboard.seen.history
         before = seen.latest
         await wait_until(lambda: seen.latest is not before)
-        kept = driven.dashboard._history_keeper
-        assert kept is not None
-        assert kept.notice == ""
-        assert kept._is_told
+        assert driven.history_notice == ""
+        assert driven.dashboard.notice is None
 
 
 async def test_a_notice_waits_until_another_is_read(
@@ -279,13 +275,9 @@ async def test_a_notice_waits_until_another_is_read(
     store.path.write_text("garbage")
     async with dashboard(server, audit, history=store) as driven:
         driven.dashboard.say("something else")
-        await wait_until(
-            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
-        )
-        kept = driven.dashboard._history_keeper
-        assert kept is not None
-        driven.dashboard._tick()
-        assert kept.notice
+        await wait_until(lambda: driven.past_is_taken_up)
+        driven.tick()
+        assert driven.history_notice
         await driven.shows("something else")
         await driven.press("escape")
         await driven.shows("the graph's past is lost")
@@ -298,9 +290,7 @@ async def test_a_clock_that_was_set_back_while_pgtop_was_closed_is_overcome(
     series = await series_on(server)
     store.save(series, an_hour_ago(seconds=-86_400.0), "begin")
     async with dashboard(server, audit, history=store) as driven:
-        await wait_until(
-            lambda: driven.dashboard._history_keeper is not None and driven.dashboard._history_keeper._kept
-        )
+        await wait_until(lambda: driven.past_is_taken_up)
         assert max(point.sample.total for point in points(driven)) < 60
     past = store.load(series)
     assert past is not None
