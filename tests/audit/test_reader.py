@@ -131,7 +131,7 @@ def test_no_log_and_no_directory_is_no_entry(tmp_path: Path) -> None:
     assert not files.exists(tmp_path / "no" / "audit.jsonl")
 
 
-def test_a_rotation_while_it_is_opened_loses_nothing_and_shows_nothing_twice(
+def test_a_rotation_while_opening_loses_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process rotates between the opening of the newest file and the reader's lock on it."""

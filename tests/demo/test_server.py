@@ -79,7 +79,7 @@ async def test_a_stopped_server_comes_back_on_its_port_with_its_data(server_fact
     assert await fetch_value(server, "SHOW max_connections") == "33"
 
 
-def test_a_normal_end_leaves_no_process_no_directory_and_no_shared_memory() -> None:
+def test_a_normal_end_leaves_no_trace_of_the_server() -> None:
     with ThrowawayServer(default_binaries()) as server:
         segment = segment_of(server.data_dir)
         assert traces(server.directory)
@@ -189,7 +189,7 @@ def test_the_server_is_given_no_variable_that_it_does_not_need() -> None:
         wait_until_no_trace(directory, sockets)
 
 
-def test_what_stands_in_the_place_of_the_lock_file_keeps_nobody_waiting(
+def test_a_false_lock_file_keeps_nobody_waiting(
     server_factory: ServerFactory,
 ) -> None:
     """As root it is another user's to lay."""

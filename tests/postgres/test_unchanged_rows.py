@@ -55,7 +55,7 @@ def test_what_is_not_known_as_it_is_makes_all_rows_be_asked_for() -> None:
     assert known.joined((), *sent(backend(3, NOW - 10**8)), NOW, 0.01) is None
 
 
-def test_all_rows_are_asked_for_at_first_after_a_while_and_when_forgotten() -> None:
+def test_all_rows_are_fetched_first_after_a_while_and_when_forgotten() -> None:
     known = UnchangedRows()
     assert known.since(100.0) is None
     known.know_all((), NOW, 0.0, 100.0)
@@ -93,7 +93,7 @@ def others(snapshot: Snapshot) -> dict[int, Backend]:
     return {each.pid: each for each in snapshot.backends if not each.is_pgtop}
 
 
-async def test_sessions_that_change_come_and_go_are_shown_as_a_whole_poll_shows_them(
+async def test_changes_are_shown_just_as_a_whole_poll_shows_them(
     every_server: ThrowawayServer,
 ) -> None:
     chance = random.Random(1)  # noqa: S311 - a workload, not a secret
@@ -169,4 +169,4 @@ async def test_a_seat_whose_prepared_statements_are_gone_polls_on(server: Throwa
 def test_the_margin_covers_what_is_written_while_the_rows_are_read() -> None:
     known = UnchangedRows()
     known.know_all((), NOW, 2.5, 0.0)
-    assert known.since(0.0) == NOW - unchanged_rows._MARGIN - 2_500_000
+    assert known.since(0.0) == NOW - unchanged_rows.MARGIN_MICROSECONDS - 2_500_000

@@ -442,9 +442,7 @@ async def test_one_whose_audit_log_cannot_be_written_leaves_it_to_another(
             assert ended(await young.turn(2)) == 12
 
 
-async def test_a_log_that_can_be_written_again_brings_it_back_where_it_is_needed(
-    small: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_log_that_is_writable_again_brings_it_back(small: ThrowawayServer, tmp_path: Path) -> None:
     """Not while the other does the work; nothing is left in the log by the trial."""
     file = tmp_path / "file"
     file.touch()
@@ -489,7 +487,7 @@ async def test_one_that_is_denied_everything_leaves_it_to_another(
         assert ended(await young.turn(2)) == 12
 
 
-async def test_a_role_that_may_end_nobody_is_not_a_leader_beside_one_that_may(
+async def test_a_role_without_rights_does_not_lead_beside_one_with_them(
     every_server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """Neither in its own eyes nor in the other's, though its session is older."""
@@ -506,7 +504,7 @@ async def test_a_role_that_may_end_nobody_is_not_a_leader_beside_one_that_may(
         assert not (await old.turn()).is_active
 
 
-async def test_one_whose_victims_are_all_superusers_leaves_it_to_a_superuser(
+async def test_with_only_superusers_to_end_a_superuser_takes_over(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:
     role = await create_role(small, "operator")

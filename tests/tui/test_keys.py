@@ -374,7 +374,7 @@ async def test_b_jumps_to_the_root_blocker(server: ThrowawayServer, tmp_path: Pa
         await root.execute("DROP TABLE blocked")
 
 
-async def test_a_root_blocker_newer_than_what_is_paused_on_is_not_called_something_else(
+async def test_a_root_blocker_newer_than_the_pause_is_named_as_one(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(server, tmp_path / "a") as driven:
@@ -506,7 +506,7 @@ async def test_every_size_is_drawn(server: ThrowawayServer, tmp_path: Path, size
         assert driven.app.is_running
 
 
-async def test_eighty_columns_leave_out_wait_database_client_and_transaction_age(
+async def test_eighty_columns_leave_out_the_least_needed_columns(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:

@@ -132,7 +132,7 @@ async def test_no_second_seat_is_left_behind_by_many_outages(server: ThrowawaySe
 # Another server at the address
 
 
-async def test_after_a_failover_to_another_cluster_nothing_of_the_old_is_left(
+async def test_a_failover_to_another_cluster_drops_all_of_the_old_one(
     server: ThrowawayServer, server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """It says so; tags, the open detail, and the past are those of the old one, and gone."""

@@ -129,7 +129,7 @@ def test_a_directory_that_never_answers_keeps_nobody_waiting(server: ThrowawaySe
         assert find_server(Wanted(data_dir=str(server.data_dir))).pid == server.pid
 
 
-def test_users_who_did_not_answer_are_named_where_their_server_may_be_meant(server: ThrowawayServer) -> None:
+def test_users_who_did_not_answer_are_named(server: ThrowawayServer) -> None:
     found = HostServers((host_server(server),), unheard=(MALLORY,))
     with pytest.raises(UsageError, match=f"perhaps one of user #{MALLORY}, whose directories do not answer"):
         choose(found, Wanted())
@@ -243,9 +243,7 @@ def test_a_false_postmaster_does_not_hide_the_server_behind_a_socket(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_another_users_lock_file_does_not_make_a_directory_the_servers(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+def test_a_lock_file_of_another_user_proves_no_directory(server: ThrowawayServer, tmp_path: Path) -> None:
     """In /tmp anybody may lay one for a server that does not listen there, beside a socket of their own."""
     found = host_server(server)
     laid = tmp_path / f".s.PGSQL.{found.port}.lock"
@@ -311,7 +309,7 @@ def test_a_servers_program_is_out_of_reach_of_this_terminal(server: ThrowawaySer
     assert os.getsid(0) not in groups
 
 
-def test_a_program_that_hangs_is_ended_with_what_it_started_and_the_rest_is_answered(tmp_path: Path) -> None:
+def test_a_hanging_program_is_ended_with_all_it_started(tmp_path: Path) -> None:
     """What it started holds its output open."""
 
     def started(script: str) -> "subprocess.Popen[bytes]":

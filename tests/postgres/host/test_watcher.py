@@ -119,9 +119,7 @@ async def test_knows_the_servers_limits_and_which_cluster_it_is(every_server: Th
     assert abs(found.postmaster_start / 1e6 - began) < 2
 
 
-async def test_a_bound_grows_while_a_session_does_not_run_and_falls_back_when_it_did(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_lower_bound_grows_until_the_session_runs(server: ThrowawayServer, tmp_path: Path) -> None:
     face = face_on_host(server, tmp_path / "a")
     async with session(server, over_socket=True) as local:
         await local.fetchval("SELECT 1")
@@ -216,9 +214,7 @@ async def test_a_session_that_turned_active_is_spared_and_lives(
         assert await sleeping == 7
 
 
-async def test_a_session_that_was_sent_a_statement_which_it_has_not_read_is_changed(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_session_with_an_unread_statement_is_changed(server: ThrowawayServer, tmp_path: Path) -> None:
     """Its title and its last data still say idle: a hung backend shows a slow one's instant."""
     async with planned(server, tmp_path / "a") as (face, one, plan):
         with stopped(one.get_server_pid()):
@@ -503,7 +499,7 @@ print([each.pid for each in view.snapshot.backends if each.is_pgtop], view.notes
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-async def test_of_a_pgtop_that_may_not_be_looked_into_all_sessions_of_its_user_are_spared(
+async def test_a_hidden_pgtop_spares_all_sessions_of_its_user(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """As the server's user sees one of root's: over TCP, and over a Unix socket."""
@@ -570,7 +566,7 @@ async def test_an_endpoint_on_this_host_is_found_and_another_is_not(server: Thro
     assert not await asyncio.to_thread(found, "127.0.0.1", 1)
 
 
-async def test_a_tunnel_beside_a_server_that_listens_on_the_other_protocol_is_not_that_server(
+async def test_a_tunnel_on_the_other_ip_protocol_is_not_the_server(
     server_factory: ServerFactory,
 ) -> None:
     """PostgreSQL takes IPv6 alone on `::`: what listens at 0.0.0.0, as Docker does, may lead anywhere."""
@@ -638,7 +634,7 @@ async def test_which_server_is_meant_is_asked_rather_than_guessed(server_factory
         choose(HostServers((host_server(one),), closed=(12345,)), Wanted())
 
 
-async def test_a_lock_file_is_believed_only_where_a_server_of_that_very_place_runs(
+async def test_a_lock_file_counts_only_where_its_server_runs(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """A server may have several socket directories, and its own file names only the first of them."""

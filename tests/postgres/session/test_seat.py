@@ -96,7 +96,7 @@ async def gone(server: ThrowawayServer, pid: int) -> None:
     await wait_until(has_left, complaint=f"backend {pid} is still there")
 
 
-async def test_a_statement_over_its_limit_costs_the_seat_and_leaves_no_backend(
+async def test_a_statement_over_its_limit_drops_the_seat_and_its_backend(
     every_server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And never by a cancel, which would open a second connection."""
@@ -116,7 +116,7 @@ async def forbidden(**_: Any) -> None:
     raise AssertionError("a statement was cancelled")
 
 
-async def test_a_slow_statement_is_ended_by_the_server_before_it_costs_the_seat(
+async def test_the_server_ends_a_slow_statement_before_the_seat_is_lost(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SETTINGS, "statement_timeout", "100ms")
@@ -127,7 +127,7 @@ async def test_a_slow_statement_is_ended_by_the_server_before_it_costs_the_seat(
         assert await seat.fetchrow("SELECT 1") is not None
 
 
-async def test_an_asker_that_goes_away_costs_neither_the_seat_nor_the_next_one_its_answer(
+async def test_a_cancelled_question_costs_neither_seat_nor_next_answer(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a window is closed before its answer came, on a server that would let nobody in again."""

@@ -211,7 +211,7 @@ async def test_where_another_reaps_already_a_says_so(
         assert not driven.auto.is_on
 
 
-async def test_another_that_begins_while_the_question_is_open_is_not_doubled(
+async def test_another_reaper_that_begins_meanwhile_is_not_doubled(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(small, tmp_path / "a") as driven:

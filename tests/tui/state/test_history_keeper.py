@@ -136,7 +136,7 @@ async def test_another_cluster_behind_the_address_shows_no_past(
     assert max(bucket.sample.total for bucket in kept.tiers[2]) == 60
 
 
-async def test_a_role_that_may_not_read_the_system_identifier_has_its_past_by_address(
+async def test_without_the_system_identifier_the_past_is_by_address(
     server_factory: ServerFactory, audit: Path, store: HistoryStore
 ) -> None:
     server = server_factory()
@@ -157,7 +157,7 @@ def at_another_time(snapshot: Snapshot, seconds: float, cluster: str | None) -> 
     return replace(snapshot, server=server, taken_at=snapshot.taken_at + int(seconds * MICROSECONDS))
 
 
-async def test_a_failover_to_another_cluster_while_it_runs_keeps_the_two_apart(
+async def test_a_failover_to_another_cluster_keeps_the_pasts_apart(
     server: ThrowawayServer, store: HistoryStore
 ) -> None:
     """Also where a role that cannot read the identifier looked in between."""
@@ -250,7 +250,7 @@ async def test_a_file_that_is_removed_is_written_anew(
     assert max(bucket.sample.total for bucket in past.tiers[2]) == 60
 
 
-async def test_where_nothing_can_be_written_that_is_told_once_and_all_else_works(
+async def test_an_unwritable_history_is_told_once_and_all_else_works(
     server: ThrowawayServer, audit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history_keeper, "SAVE_SECONDS", 0.1)
