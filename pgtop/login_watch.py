@@ -1,4 +1,4 @@
-"""LoginWatch: whether others get in, learnt by knocking now and then, for a face that has its seat."""
+"""LoginWatch: a test login now and then, which shows a connected face whether others can still log in."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ class LoginWatch:
         `clock` gives seconds and only runs forward.
         """
         self.limit: Limit | None = None
-        """Which of the server's limits refuses logins, as far as is known; None where none does."""
+        """The limit of the server that refuses logins, as far as known; None if none does."""
         self._poller = poller
         self._seconds = seconds
         self._tell = tell

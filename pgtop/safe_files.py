@@ -70,6 +70,12 @@ class Place(msgspec.Struct, frozen=True):
     """The file's own as it was found, never a symbolic link's; None if the file does not exist."""
     is_shared: bool
     """True where others may make files beside it, as in /tmp."""
+    may_be_planted: bool = False
+    """True if anybody could have put here what belongs to a stranger, or to the additional owner.
+
+    It, or a directory on the way, is theirs, and lies where everybody makes files, as in /tmp: who owns it is
+    not a reason to believe them.
+    """
     is_descriptor: bool = False
     """True for a name of an open file of this process, such as /dev/stderr: opened by its path."""
 
@@ -132,7 +138,7 @@ def read_trusted(path: Path) -> tuple[bytes, int]:
             data = _content(descriptor)
             status = os.fstat(descriptor)
             if not _is_read_only(descriptor):
-                _refuse_others(descriptor, status, place.path, os.geteuid())
+                _refuse_others(descriptor, status, place.path, os.geteuid(), place.may_be_planted)
             return data, status.st_mode
         finally:
             os.close(descriptor)
@@ -184,6 +190,7 @@ class _Walk:
         self._owner = owner
         self._at = Path("/")
         self._is_shared = False
+        self._may_be_planted = False
         self._links = 0
         self._rest: list[str] = []
         """The parts still to go, the next one last."""
@@ -202,10 +209,12 @@ class _Walk:
             if not self._rest and _is_descriptor(path):
                 return Place(self.descriptor, path, None, is_shared=False, is_descriptor=True)
             status = self._status(name)
+            if status is not None and self._is_shared and not is_trusted(status.st_uid):
+                self._may_be_planted = True
             if status is not None and stat.S_ISLNK(status.st_mode):
                 self._follow(name, status)
             elif not self._rest:
-                return Place(self.descriptor, path, status, self._is_shared)
+                return Place(self.descriptor, path, status, self._is_shared, self._may_be_planted)
             else:
                 self._enter(name, path)
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -266,17 +275,22 @@ class _Walk:
         is_own = is_trusted(status.st_uid, self._owner)
         if self._is_shared and status.st_mode & stat.S_ISVTX and is_own:
             return
-        _refuse_others(self.descriptor, status, self._at, self._owner)
+        _refuse_others(self.descriptor, status, self._at, self._owner, self._may_be_planted)
 
 
-def _refuse_others(descriptor: int, status: os.stat_result, path: Path, own: int) -> None:
+def _refuse_others(
+    descriptor: int, status: os.stat_result, path: Path, own: int, may_be_planted: bool
+) -> None:
     """Raise UnsafeFileError for a directory or file that others may change."""
     me = user_name(os.geteuid())
     if not is_trusted(status.st_uid, own):
         owner = user_name(status.st_uid)
         raise UnsafeFileError(
             f"{path} belongs to {owner}, who may change it, and pgtop runs as {me}",
-            f"run pgtop as {owner} (sudo -u {owner} pgtop …)",
+            # What runs as a user is theirs to change, and so is the terminal that it runs on.
+            "put it into a directory of your own"
+            if may_be_planted
+            else f"run pgtop as {owner} (sudo -u {owner} pgtop …)",
         )
     if _others_may_write(descriptor, status, path, own):
         others = "everybody" if status.st_mode & stat.S_IWOTH else _who_else_writes(descriptor, status, own)

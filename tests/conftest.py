@@ -27,7 +27,7 @@ _ROOM_IN_MEMORY = 6 * 1024**3
 
 
 class ServerFactory(Protocol):
-    """Starts a server with settings of its own; the newest version at hand unless one is named."""
+    """A factory of servers with settings of their own: the newest version at hand unless one is named."""
 
     def __call__(
         self,
@@ -39,7 +39,7 @@ class ServerFactory(Protocol):
 
 
 def pytest_report_header() -> str:
-    """Says which versions the tests that want each of them will get."""
+    """Report the server versions that the tests for every version will get."""
     return "PostgreSQL: " + ", ".join(f"{version} ({path})" for version, path in available().items())
 
 
@@ -53,7 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Gives this run a directory for temporary files of its own, and looks at the end what is left in it."""
+    """Give this run its own directory for temporary files, and check at the end what is left in it."""
     tmp_path_factory.getbasetemp()  # stays where pytest keeps the last few
     before, cached = os.environ.get("TMPDIR"), tempfile.tempdir
     # Short, for the sockets in it, and open to the user that servers run as when the suite runs as root.
@@ -141,13 +141,13 @@ def _factory(templates: ClusterTemplates) -> Iterator[ServerFactory]:
 
 @pytest.fixture
 def server_factory(_templates: ClusterTemplates) -> Iterator[ServerFactory]:
-    """Starts special servers that end with the test."""
+    """Start special servers that end with the test."""
     yield from _factory(_templates)
 
 
 @pytest.fixture(scope="module")
 def module_server_factory(_templates: ClusterTemplates) -> Iterator[ServerFactory]:
-    """Starts special servers that end with the module."""
+    """Start special servers that end with the module."""
     yield from _factory(_templates)
 
 

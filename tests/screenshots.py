@@ -17,22 +17,17 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from pgtop.audit.log import AuditLog, operator
 from pgtop.core.activity import Snapshot
 from pgtop.core.filter_sort import stale
 from pgtop.demo.run import running_demo
 from pgtop.demo.server import ThrowawayServer
-from pgtop.poller import Poller
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.probe import Probe
-from pgtop.postgres.session.seat import Seat
-from pgtop.postgres.terminate import SqlTerminator
-from pgtop.reaping.reaper import Reaper
 from pgtop.settings.config import Config
 from pgtop.tui.app import FACE, PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.host_watch import HostWatch
+from pgtop.wiring import wire
 from tests.servers import REPOSITORY, default_binaries, execute, sessions, wait_until
 from tests.support.pictures import BLANK_PICTURE, portable, to_png
 
@@ -61,9 +56,9 @@ class Photographer:
     @property
     def snapshot(self) -> Snapshot:
         """What is on the screen."""
-        if self._dashboard.shown is None:
+        if self._dashboard.state.shown is None:
             raise RuntimeError("the dashboard shows no snapshot")
-        return self._dashboard.shown
+        return self._dashboard.state.shown
 
     @property
     def stale(self) -> int:
@@ -93,7 +88,7 @@ class Photographer:
         svg = portable(self._pilot.app.export_screenshot(title="pgtop"))
         (self._place / f"{name}.svg").write_text(svg, encoding="utf-8")
         (self._place / f"{name}.png").write_bytes(to_png(svg))
-        shown = self._dashboard.shown
+        shown = self._dashboard.state.shown
         standing = "no seat" if shown is None else f"{shown.counts.total} of {shown.slots} slots"
         sys.stderr.write(f"{name}: {standing}\n")
 
@@ -137,7 +132,7 @@ async def tell_of_no_slot(photographer: Photographer, pilot: Pilot[None]) -> Non
         raise RuntimeError(f"{dashboard} is not the dashboard")
 
     def seen() -> bool:
-        outage, plan = dashboard.seen.outage, dashboard.host_watch and dashboard.host_watch.plan()
+        outage, plan = dashboard.state.outage, dashboard.host_watch and dashboard.host_watch.plan()
         return bool(outage and outage.tries >= TRIES_WANTED and plan and len(plan.victims) >= ENDED_WANTED)
 
     await photographer.until(seen, "a plan for the full server")
@@ -153,14 +148,11 @@ Story = Callable[[Photographer, Pilot[None]], Coroutine[Any, Any, None]]
 
 async def run(uri: str, config: Config, place: Path, size: tuple[int, int], story: Story) -> None:
     """Opens the dashboard as `pgtop` does, but on no terminal, and photographs it."""
-    seat = Seat(resolve(uri, {}, {}), FACE)
+    wiring = wire(resolve(uri, {}, {}), config, FACE)
     try:
-        poller = Poller(Probe(seat), config.interval_seconds)
-        first = await poller.next()
-        audit, person = AuditLog(config.audit_log), operator(os.environ)
-        reaper = Reaper(SqlTerminator(seat), audit, FACE, person)
-        host_watch = HostWatch(seat.target, config.policy, audit, FACE, person)
-        app = PgtopApp(poller=poller, reaper=reaper, config=config, first=first, host_watch=host_watch)
+        first = await wiring.poller.next()
+        host_watch = HostWatch(wiring.seat.target, config.policy, wiring.reaper)
+        app = PgtopApp(wiring=wiring, config=config, first=first, host_watch=host_watch)
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
             dashboard = app.screen
@@ -168,7 +160,7 @@ async def run(uri: str, config: Config, place: Path, size: tuple[int, int], stor
                 raise RuntimeError(f"{dashboard} is not the dashboard")
             await story(Photographer(pilot, dashboard, place), pilot)
     finally:
-        await seat.release()
+        await wiring.seat.release()
 
 
 async def run_without_slot(audit_log: Path, place: Path) -> None:

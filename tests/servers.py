@@ -22,7 +22,7 @@ from pgtop.postgres.connect_errors import DRIVER_ERRORS
 
 REPOSITORY = Path(__file__).parent.parent
 FETCHED = REPOSITORY / ".servers"
-"""Where `fetch` puts a version: `.servers/<major>/bin`."""
+"""The place where `fetch` puts a version: `.servers/<major>/bin`."""
 
 SERVERS_VARIABLE = "PGTOP_TEST_SERVERS"
 """Bin directories, separated as PATH is, that beat what else is found of the same version."""
@@ -63,7 +63,7 @@ def default_binaries() -> Path:
 
 
 class ServerPool:
-    """Starts one server a version when it is first asked for, and keeps it until the end."""
+    """Start one server a version when it is first asked for, and keep it until the end."""
 
     def __init__(self) -> None:
         self._servers: dict[Path, ThrowawayServer] = {}
@@ -137,7 +137,7 @@ async def fetch_value(server: ThrowawayServer, query: str, *arguments: object) -
 
 
 async def execute(server: ThrowawayServer, *statements: str, database: str = "postgres") -> None:
-    """Runs statements as the superuser, each on its own, in a session of their own."""
+    """Run statements as the superuser, each on its own, in a session of their own."""
     async with session(server, application_name="test admin", database=database) as connection:
         for statement in statements:
             await connection.execute(statement)
@@ -193,7 +193,7 @@ KINDS: dict[str, Sequence[str]] = {
 async def create_role(
     server: ThrowawayServer, kind: str = "plain", *, name: str | None = None, connection_limit: int = -1
 ) -> Role:
-    """Makes a login role of a kind in KINDS, with a password and a name of its own unless one is given."""
+    """Create a login role of a kind in KINDS, with a password and a name of its own unless one is given."""
     role = Role(name or f"{kind}_{secrets.token_hex(4)}", secrets.token_hex(8), server)
     quoted = '"' + role.name.replace('"', '""') + '"'
     rank = "SUPERUSER" if kind == "superuser" else "NOSUPERUSER"

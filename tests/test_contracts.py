@@ -1,5 +1,6 @@
 """The import contracts of pyproject.toml notice what would break the house."""
 
+import ast
 import os
 import shutil
 import subprocess
@@ -72,3 +73,42 @@ def test_a_module_that_stands_in_no_layer_is_red(copy: Path, path: str) -> None:
     done = lint(copy)
     assert done.returncode == 1
     assert "new_room" in done.stdout
+
+
+def defined_names(module: ast.Module) -> set[str]:
+    """Return the names that a module defines itself, inside `if` and `try` too."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = list(module.body)
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                names.add(node.name)
+            case ast.Assign() | ast.AnnAssign():
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names |= {
+                    each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)
+                }
+            case ast.If() | ast.Try():
+                waiting += ast.iter_child_nodes(node)
+            case ast.ExceptHandler():
+                waiting += node.body
+    return names
+
+
+def test_a_name_is_imported_from_where_it_is_defined() -> None:
+    trees = {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts): ast.parse(path.read_text())
+        for folder in ("pgtop", "tests")
+        for path in Path(REPOSITORY, folder).rglob("*.py")
+    }
+    modules = {name.removesuffix(".__init__"): defined_names(tree) for name, tree in trees.items()}
+    borrowed = [
+        f"{name}: {node.module}.{alias.name}"
+        for name, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in modules
+        for alias in node.names
+        if alias.name not in modules[node.module] and f"{node.module}.{alias.name}" not in modules
+    ]
+    assert not borrowed

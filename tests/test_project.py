@@ -1,4 +1,4 @@
-"""What the project promises on paper: README's commands, the extras, the contracts of the house."""
+"""The project's promises on paper: README's commands, the extras, the import contracts."""
 
 import ast
 import os

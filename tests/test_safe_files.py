@@ -69,6 +69,19 @@ def test_root_writes_nothing_where_another_owns_the_way(tmp_path: Path) -> None:
     assert [each.name for each in mine.rglob("*")] == ["below"]
 
 
+@as_root
+def test_no_stranger_is_recommended_to_run_pgtop_as(tmp_path: Path) -> None:
+    """Anybody may make a directory in /tmp before root does, and what runs as them is theirs to change."""
+    planted = directory(directory(tmp_path / "tmp", 0o1777) / "pgtop", 0o755)
+    below = directory(planted / "log", 0o755)
+    for path in (below, planted):
+        give_away(path)
+    for path in (planted / "audit.jsonl", below / "audit.jsonl"):
+        said = refused(path)
+        assert f"{planted} belongs to" in said
+        assert "sudo" not in said
+
+
 @pytest.mark.parametrize("mode", [0o777, 0o757])
 def test_a_directory_that_everybody_may_write_is_refused(tmp_path: Path, mode: int) -> None:
     path = directory(tmp_path / "open", mode)

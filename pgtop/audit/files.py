@@ -114,26 +114,39 @@ def reading(
         except FileNotFoundError:
             yield parts
             return
-        newest = _open_newest_to_read(place)
-        files = [] if newest is None else [(place.path, stack.enter_context(newest))]
-        for number in range(1, _highest(place) + 1):
-            file = _open_rotated_to_read(place, number)
-            if file is not None:
-                files.append((_rotated(place.path, number), stack.enter_context(file)))
-        for name, file in reversed(files):
-            status = os.fstat(file.fileno())
+        locked: BinaryIO | None = None
+        for number, file in _files_to_read(place):
+            name, status = _rotated(place.path, number), os.fstat(file.fileno())
             if place.is_shared and not is_trusted(status.st_uid, owner):
+                # Closed at once: anybody could lay more of them than files can be open.
+                file.close()
                 tell(name, status.st_uid)
-            elif status.st_mtime >= not_before:
+                continue
+            stack.enter_context(file)
+            if number == 0:
+                locked = file
+            if status.st_mtime >= not_before:
                 parts.append(LogPart(name, file, status.st_size))
-        if newest is not None:
+        parts.reverse()
+        if locked is not None:
             with suppress(OSError):
-                fcntl.flock(newest, fcntl.LOCK_UN)
+                fcntl.flock(locked, fcntl.LOCK_UN)
         yield parts
 
 
+def _files_to_read(place: Place) -> Iterator[tuple[int, BinaryIO]]:
+    """The log's files with their numbers, each opened when it is asked for; the newest, 0, is locked."""
+    newest = _open_newest_to_read(place)
+    if newest is not None:
+        yield 0, newest
+    for number in range(1, _highest(place) + 1):
+        file = _open_rotated_to_read(place, number)
+        if file is not None:
+            yield number, file
+
+
 def exists(path: Path) -> bool:
-    """True where the log, or a rotated file of it, is there. Raises OSError where that cannot be seen."""
+    """Return whether the log or a rotated file of it exists. It raises OSError if that cannot be seen."""
     try:
         with place_of(path, to_read=True, owner=_owner(path)) as place:
             return place.is_descriptor or place.status is not None or _highest(place) > 0
@@ -142,7 +155,7 @@ def exists(path: Path) -> bool:
 
 
 def _owner(path: Path) -> int | None:
-    """Whose the log's directory is; None where it is a link, which may be somebody else's."""
+    """Return the owner of the log's directory; None if it is a link, which may be somebody else's."""
     try:
         status = path.parent.lstat()
     except OSError:

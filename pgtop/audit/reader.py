@@ -5,7 +5,7 @@ of which then knows its outcome.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal, TypeAlias, TypeVar
 
@@ -17,6 +17,9 @@ from pgtop.audit.log import AuditLine
 ATTEMPT: Final = "attempt"
 OUTCOME: Final = "outcome"
 
+_FIRST: Final = datetime(1, 1, 3, tzinfo=UTC)
+_LAST: Final = datetime(9999, 12, 29, tzinfo=UTC)
+"""Two days, as no zone is further from UTC than one, and a line's own may be another than the reader's."""
 _LONGEST_RUN_SECONDS: Final = 3600.0
 """A victim's two lines are never further apart than this."""
 
@@ -30,7 +33,7 @@ class AuditEntry(msgspec.Struct, frozen=True):
     line: AuditLine
     """Its attempt; its outcome where the attempt's line is lost."""
     at: datetime
-    """When, by the clock of the host that pgtop ran on."""
+    """The time of the line, by the clock of the host that pgtop ran on."""
     outcome: str | None
     """None where none was written: pgtop was killed in between, could not write, or is at it still."""
     detail: str | None
@@ -135,9 +138,10 @@ def _decoded(decoder: "msgspec.json.Decoder[_Line]", raw: bytes) -> _Line | None
 
 
 def _moment(text: str) -> datetime | None:
-    """A time with its zone; None for anything else."""
+    """A time with its zone; None for anything else, and where no zone has a year for it."""
     try:
         moment = datetime.fromisoformat(text)
+        # Asked of it later, to be compared and shown: beyond the years 1 to 9999 that cannot be answered.
+        return moment if moment.tzinfo and _FIRST <= moment <= _LAST else None
     except ValueError:
         return None
-    return moment if moment.tzinfo else None

@@ -1,4 +1,4 @@
-"""What is typed and what is printed: the command line, its options, and a file or folder for each command.
+"""The command line: its options, its output, and a file or folder for each command.
 
-The only package that knows all others. It imports what a command runs inside the command.
+It is the only package that knows all others. A command imports what it runs inside its own function.
 """

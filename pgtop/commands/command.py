@@ -1,4 +1,4 @@
-"""The shape of a command: its help in sections with examples, and its name found among the arguments."""
+"""The form of a command: a help with sections and examples, and a name that is found among the arguments."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -22,7 +22,7 @@ USUAL_NOTES: Final = (
 
 
 class Command(click.Command):
-    """A command whose help has sections and examples, and whose errors name the mend."""
+    """A command whose help has sections and examples, and whose errors name the remedy."""
 
     def __init__(
         self,
@@ -35,18 +35,18 @@ class Command(click.Command):
     ) -> None:
         super().__init__(name, add_help_option=False, **rest)
         self.commands = commands
-        """All commands with what they do, for the help of the first of them."""
+        """All commands, each with a description, for the help of `pgtop` itself."""
         self.examples = examples
-        """Command lines with what they do."""
+        """Example command lines, each with a description."""
         self.notes = notes
-        """Paragraphs at the end of the help."""
+        """The paragraphs at the end of the help."""
         self.allow_extra_args = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's, but for what is said of an argument too many."""
+        """Parse the arguments as click does, with a better error for an unexpected argument."""
         rest = super().parse_args(ctx, args)
         if rest:
-            # Not repeated: an unquoted CONNINFO may have a password in any of its words.
+            # The argument is not repeated: an unquoted CONNINFO may have a password in any of its words.
             if "conninfo" not in ctx.params:
                 raise UsageError("an argument too many", f"{ctx.command_path} takes none")
             mend = 'quote a CONNINFO with blanks ("host=db1 dbname=shop"), and name the role with -U'
@@ -54,7 +54,7 @@ class Command(click.Command):
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The commands and examples, then the options by section."""
+        """Write the commands and examples, then the options by section."""
         for title, lines in (("Commands", self.commands), ("Examples", self.examples)):
             if lines:
                 with formatter.section(title):
@@ -69,7 +69,7 @@ class Command(click.Command):
                 formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The notes."""
+        """Write the notes."""
         for note in self.notes:
             formatter.write_paragraph()
             formatter.write_text(note)
@@ -78,10 +78,10 @@ class Command(click.Command):
 def split_command(
     arguments: Sequence[str], commands: Mapping[str, click.Command], otherwise: click.Command
 ) -> tuple[click.Command, list[str]]:
-    """The command that is named, wherever its name stands, and the arguments without the name.
+    """Return the named command, wherever its name stands, and the arguments without the name.
 
-    The first argument that is neither an option nor an option's value is the command's name, if it is one;
-    after `--` nothing is. Which options take a value is the commands' own knowledge.
+    The first argument that is neither an option nor an option's value is the name, if a command has that
+    name. After `--` no argument is a name. The commands themselves tell which options take a value.
 
     >>> snapshot = click.Command("snapshot", params=[click.Option(["-h", "--host"])])
     >>> command, rest = split_command(["-h", "db1", "snapshot", "shop"], {"snapshot": snapshot}, snapshot)
@@ -109,7 +109,7 @@ def split_command(
 
 
 def _takes_the_next(argument: str, with_value: set[str]) -> bool:
-    """True where an option's value is the argument after it.
+    """Return whether the value of an option is the argument after it.
 
     >>> flags = {"-h", "--host"}
     >>> [_takes_the_next(a, flags) for a in ("-h", "--host", "-wh", "-hdb1", "--host=db1", "-w")]

@@ -17,21 +17,20 @@ from pgtop.commands.terminal import (
 )
 from pgtop.settings.config import Config
 from pgtop.settings.options import SCREENING, setting_options
-from pgtop.settings.resolve import config_of, target_of
+from pgtop.settings.resolve import config_and_target
 
 if TYPE_CHECKING:
     from pgtop.postgres.conninfo.target import Target
 
 
 def _dashboard(context: click.Context, /, **_: Any) -> int:
-    config = config_of(context)
-    target = target_of(context)
+    config, target = config_and_target(context)
     need_screen(config, "use pgtop snapshot")
     return open_dashboard(context, target, config)
 
 
 def need_screen(config: Config, instead: str) -> None:
-    """Raises UsageError where the dashboard cannot be opened, before anything else is begun."""
+    """Raise UsageError, before anything else is begun, if the dashboard cannot be opened."""
     if config.on_alert is not None:
         from pgtop.tui.alerts.command_hook import command_words
 
@@ -40,7 +39,7 @@ def need_screen(config: Config, instead: str) -> None:
 
 
 def open_dashboard(context: click.Context, target: "Target", config: Config) -> int:
-    gc.disable()  # until the first frame is painted: what is imported for it is no garbage
+    gc.disable()  # until the first frame is painted: collecting during the imports would find no garbage
     from pgtop.tui.app import run_dashboard
 
     return with_password(context, target, lambda known: run_dashboard(known, config))

@@ -23,7 +23,7 @@ from pgtop.settings.resolve import config_of, given_of
 
 
 def _demo(context: click.Context, /, **_: Any) -> int:
-    # The file is about real servers: its idle_after or read_only would keep the demo from showing anything.
+    # The file is meant for real servers: its idle_after or read_only could leave the demo nothing to show.
     asked_for = context.params["config"] is not None
     config = config_of(context) if asked_for else in_force(given_of(context, ConfigFile(Path())))
     on_screen = not context.params["no_dashboard"]
@@ -40,8 +40,8 @@ def _demo(context: click.Context, /, **_: Any) -> int:
         if not on_screen:
             wait_for_signal(demo)
             return ExitCode.DONE
-        # Without the environment: PGPASSWORD and PGSERVICE are for other servers than this one.
-        unkept = msgspec.structs.replace(config, history=None)  # its server is gone with it
+        # The environment is left out: PGPASSWORD and PGSERVICE are meant for other servers.
+        unkept = msgspec.structs.replace(config, history=None)  # the server is gone after the demo
         return open_dashboard(context, resolve(demo.uri, {}, {}), unkept)
 
 

@@ -19,7 +19,7 @@ from pgtop.settings.options import setting_options
 PAGES: Final = Path(__file__).parents[1] / "docs"
 """The directory of the manual's pages, shipped with the package."""
 FIRST_PAGE: Final = "index"
-"""The page that is shown when none is named."""
+"""The page that is shown if none is named."""
 
 
 def page_names() -> list[str]:
@@ -39,7 +39,7 @@ def _docs(context: click.Context, /, **_: Any) -> int:
 
 
 def _page_of(context: click.Context) -> str:
-    """Return the name of the page that was asked for. Raises UsageError, which lists the pages there are."""
+    """Return the name of the page that was asked for. It raises UsageError, which lists all pages."""
     asked_for: tuple[str, ...] = context.params["pages"]
     if len(asked_for) > 1:
         raise UsageError("pgtop docs shows one page at a time", "name one, such as pgtop docs reap")
@@ -62,7 +62,7 @@ def _text_of(page: str) -> str:
 
 
 def _has_terminal() -> bool:
-    """Return True where a viewer can be drawn: it reads standard input and draws on standard error."""
+    """Return whether a viewer can be drawn. It reads standard input and draws on standard error."""
     streams = (sys.stdin, sys.stdout, sys.stderr)
     return os.environ.get("TERM") != "dumb" and all(
         stream is not None and stream.isatty() for stream in streams
@@ -72,8 +72,8 @@ def _has_terminal() -> bool:
 def _settings_without_effect() -> list[click.Parameter]:
     """Return the options of all settings, hidden and without their variables.
 
-    They may stand before any command's name, as in `alias pgtop='pgtop --interval 5'`; a bad variable must
-    not keep anybody from the manual.
+    They may stand before any command's name, as in `alias pgtop='pgtop --interval 5'`. A bad variable must
+    not keep a person from reading the manual.
     """
     options = setting_options(frozenset())
     for option in options:

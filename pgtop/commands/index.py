@@ -1,7 +1,7 @@
 """All commands by name.
 
-The one place that knows them all. What a command runs is imported inside it, so that `pgtop --version` is
-quick, and `pgtop snapshot` needs no screen.
+This is the one place that knows them all. A command imports what it runs inside its own function, so that
+`pgtop --version` is quick and `pgtop snapshot` does not import the screen.
 """
 
 from typing import Final

@@ -1,6 +1,6 @@
-"""Reads a command line, hands over to the command it names, and tells what went wrong in one line.
+"""The entry point: it reads the command line, runs the command, and prints an error in one line.
 
-The one place that prints errors.
+This is the one place that prints errors.
 """
 
 import logging
@@ -23,20 +23,20 @@ from pgtop.settings.option_types import Option
 DEBUG_VARIABLE: Final = "PGTOP_DEBUG"
 
 INTERRUPTED: Final = 128 + signal.SIGINT
-"""What shells make of a program ended by Ctrl-C; SIGTERM, which is sent on purpose, is 0."""
+"""The exit status after Ctrl-C, as shells have it. After SIGTERM, which is sent on purpose, it is 0."""
 
 
 def main() -> NoReturn:
-    """Runs the command line of this process, and exits."""
+    """Run the command line of this process, and exit."""
     hold_standard_descriptors()
     if not os.environ.get(DEBUG_VARIABLE):
-        # asyncio tells of a connection that broke when nobody waited for it any more.
+        # asyncio logs connections that broke when nothing was waiting for them any more.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Runs one command line; gives the exit status, with every error told on standard error."""
+    """Run one command line and return the exit status. Every error is printed on standard error."""
     leave_on_sigterm()
     try:
         return _run(arguments)
@@ -48,7 +48,7 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.DONE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the one place where a fault of our own becomes a line
+    except Exception as error:  # noqa: BLE001 - the one place where a bug of ours becomes a line
         _trace()
         warn(f"unexpected error: {type(error).__name__}: {error} (set {DEBUG_VARIABLE}=1 for the traceback)")
         return ExitCode.UNEXPECTED
@@ -67,21 +67,21 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _trace() -> None:
-    """The traceback, for who asked for it: its text may come from a server, too."""
+    """Print the traceback if it was asked for, through `warn`, since its text may come from a server."""
     if os.environ.get(DEBUG_VARIABLE):
         for line in traceback.format_exc().splitlines():
             warn(line.replace("    ", "  "))
 
 
 def _usage_error(error: click.ClickException, path: str) -> UsageError:
-    """What click refuses, in one line with the mend."""
+    """Return an error of click's as a UsageError of one line, with the remedy."""
     problem = error.format_message()
     option = getattr(error, "param", None)
     if isinstance(error, click.NoSuchOption):
         close = error.possibilities
         problem = f"no such option: {error.option_name}" + (f" (did you mean {close[0]}?)" if close else "")
     elif isinstance(error, click.BadParameter) and isinstance(option, Option):
-        # What was given for a yes or no is not repeated: PGTOP_PASSWORD may hold a password by mistake.
+        # The value of a flag is not repeated: PGTOP_PASSWORD may hold a password by mistake.
         said = "takes 1 for yes or 0 for no" if option.is_flag else error.message
         problem = f"{option.source(error.ctx)}: {said}"
     else:

@@ -10,7 +10,7 @@ from pgtop.settings.option_types import CONNECTION, OTHER, OUTPUT, SERVER, Durat
 
 
 def connection_options() -> list[click.Parameter]:
-    """CONNINFO and the options that say which server to reach and as whom, as psql has them."""
+    """Return CONNINFO and the options for the server and the role, named as psql names them."""
 
     def option(*flags: str, help: str, **rest: Any) -> click.Parameter:  # noqa: A002 - click's own word
         return Option(flags, section=CONNECTION, help=help, **rest)
@@ -28,7 +28,7 @@ def connection_options() -> list[click.Parameter]:
 
 
 def reap_options() -> list[click.Parameter]:
-    """What `pgtop reap` does with its plan."""
+    """Return the options that decide what `pgtop reap` does with its plan."""
 
     def flag(name: str, help: str) -> click.Parameter:  # noqa: A002 - click's own word
         return Option([name], section=OUTPUT, is_flag=True, help=help)
@@ -42,12 +42,12 @@ def reap_options() -> list[click.Parameter]:
 
 
 def json_option() -> click.Parameter:
-    """--json."""
+    """Return the option --json."""
     return Option(["--json"], section=OUTPUT, is_flag=True, help="one JSON object instead of a table")
 
 
 def audit_options() -> list[click.Parameter]:
-    """What of the audit log is shown."""
+    """Return the options that select entries of the audit log and their format."""
     return [
         Option(["--json"], section=OUTPUT, is_flag=True, help="JSON lines, one for each session"),
         Option(
@@ -61,7 +61,7 @@ def audit_options() -> list[click.Parameter]:
 
 
 def demo_options() -> list[click.Parameter]:
-    """What the demo's server and workload are like."""
+    """Return the options for the demo's server and workload."""
     return [
         Option(
             ["--max-connections"],
@@ -89,7 +89,7 @@ def demo_options() -> list[click.Parameter]:
 
 
 def other_options(show: Callable[[str], None]) -> list[click.Parameter]:
-    """--help and --version; `show` prints what they have to say."""
+    """Return the options --help and --version; `show` prints their text."""
 
     def tell(text: Callable[[click.Context], str]) -> Callable[[click.Context, click.Parameter, bool], None]:
         def callback(context: click.Context, _: click.Parameter, asked: bool) -> None:

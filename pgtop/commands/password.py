@@ -1,4 +1,4 @@
-"""Runs a command that connects, and asks for a password where one is needed."""
+"""The run of a command that connects, with the question for a password if one is needed."""
 
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +20,10 @@ _Answer = TypeVar("_Answer")
 def with_password(
     context: click.Context, target: "Target", face: Callable[["Target"], Coroutine[Any, Any, _Answer]]
 ) -> _Answer:
-    """Runs a face that connects; asks for the password before (-W), or once when the server asks for it."""
+    """Run a face that connects.
+
+    The password is asked for beforehand with -W, or once if the server demands it.
+    """
     never, first = _password_flags(context)
     if first:
         target = replace(target, password=ask_password(target.user))
@@ -35,7 +38,10 @@ def with_password(
 
 
 def _password_flags(context: click.Context) -> tuple[bool, bool]:
-    """Whether -w and whether -W holds; a flag beats a variable. Raises UsageError where both do."""
+    """Return whether -w and whether -W is set. A flag takes precedence over a variable.
+
+    It raises UsageError if both are set in the same way.
+    """
     never, first = context.params.get("no_password", False), context.params.get("password", False)
     if never and first:
         by_flag = ParameterSource.COMMANDLINE

@@ -1,4 +1,4 @@
-"""The process's own ends: its standard streams, its signals, and the password that a person is asked for."""
+"""The process's standard streams and signals, and the questions to a person on the terminal."""
 
 import os
 import shutil
@@ -16,19 +16,19 @@ from pgtop.errors import ExitCode, PgtopError, UsageError
 _Answer = TypeVar("_Answer")
 
 WIDTH_OF_A_FILE: Final = 120
-"""Cells of a table that goes to no terminal."""
+"""The width, in cells, of a table that does not go to a terminal."""
 
 _CONTROLLING_TERMINAL: Final = "/dev/tty"
 
 
 class ReaderGoneError(Exception):
-    """Who reads standard output has left, as `head` does: nobody is there to be told anything."""
+    """The reader of standard output has closed it, as `head` does: there is nothing more to print."""
 
 
 def show(text: str) -> None:
-    """Writes to standard output, whole; what its encoding lacks becomes `?`.
+    """Write the whole text to standard output. Characters that its encoding lacks become `?`.
 
-    Raises ReaderGoneError where nobody reads any more, PgtopError where it cannot be written.
+    It raises ReaderGoneError if the reader is gone, and PgtopError if the text cannot be written.
     """
     stream = sys.stdout
     if stream is None:
@@ -38,7 +38,7 @@ def show(text: str) -> None:
         stream.buffer.write(text.encode(stream.encoding, "replace"))
         stream.buffer.flush()
     except OSError as error:
-        # What is left in the buffer is written again when Python ends, and would fail again.
+        # Python writes the rest of the buffer again at its end, and that would fail again.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if isinstance(error, BrokenPipeError):
@@ -47,27 +47,27 @@ def show(text: str) -> None:
 
 
 def show_if_read(text: str) -> None:
-    """As `show`, where the exit status tells the same: it counts, though nobody reads any more."""
+    """Show a text, and ignore a reader that is gone: the exit status, which tells the same, still counts."""
     with suppress(ReaderGoneError):
         show(text)
 
 
 def hold_standard_descriptors() -> None:
-    """Put /dev/null on each of the descriptors 0, 1 and 2 that is closed, before anything else is opened.
+    """Open /dev/null on each of the descriptors 0, 1 and 2 that is closed, before anything else is opened.
 
-    A file or a socket takes the lowest descriptor that is free: what is meant for standard error would then
-    be written to the server or into the audit log. Python's own streams stay None.
+    A file or a socket takes the lowest free descriptor. Output meant for standard error would then be written
+    to the server or into the audit log. Python's own streams stay None.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
             with suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)  # the lowest one that is free: this one
+                os.open(os.devnull, os.O_RDWR)  # it takes the lowest free descriptor, which is this one
 
 
 def need_output() -> None:
-    """Raise UsageError where standard output is closed: for what must not be done and then not be told."""
+    """Raise UsageError if standard output is closed, before an action whose outcome must be reported."""
     if sys.stdout is None:
         raise UsageError(
             "standard output is closed, and the outcome could not be told; nobody was ended",
@@ -76,42 +76,42 @@ def need_output() -> None:
 
 
 def show_outcome(text: Callable[[], str], code: ExitCode) -> ExitCode:
-    """Tell what became of sessions that were signalled; gives the exit status, `code` where that was told.
+    """Show the outcome of an action and return the exit status: `code`, if the outcome could be shown.
 
-    Nothing that goes wrong here may look like a failure before the act: the status is PARTLY then.
+    A failure here must not look like one before the action: the status is then PARTLY in place of DONE.
     """
     try:
         show_if_read(text())
-    except Exception as error:  # noqa: BLE001 - the act is done, whatever keeps it from being told
+    except Exception as error:  # noqa: BLE001 - the action is done, whatever goes wrong while showing it
         warn(f"{error or type(error).__name__}; what was done stands in the audit log")
         return ExitCode.PARTLY if code is ExitCode.DONE else code
     return code
 
 
 def warn(line: str) -> None:
-    """Tells something on standard error, in one printable line that begins with `pgtop: `.
+    """Print a message on standard error, as one printable line that begins with `pgtop: `.
 
     Passwords are masked.
     """
     stream = sys.stderr
-    if stream is None:  # print() would take standard output then
+    if stream is None:  # print() would use standard output instead
         return
     try:
         stream.write(f"pgtop: {printable(masked(line))}\n")
         stream.flush()
-    except (OSError, ValueError):  # nobody can be told; the exit status still can
+    except (OSError, ValueError):  # the message is lost, the exit status is not
         return
 
 
 def table_width() -> int:
-    """Cells that a table on standard output may take."""
+    """Return the cells that a table on standard output may take."""
     if sys.stdout is None or not sys.stdout.isatty():
         return WIDTH_OF_A_FILE
     return shutil.get_terminal_size((80, 24)).columns
 
 
 def need_terminal(face: str, mend: str) -> None:
-    """Raises UsageError unless standard input, output and error are terminals: Textual draws on the last."""
+    """Raise UsageError unless standard input, output and error are terminals. Textual draws on the last."""
     streams = (("input", sys.stdin), ("output", sys.stdout), ("error", sys.stderr))
     for name, stream in streams:
         if stream is None or not stream.isatty():
@@ -119,7 +119,7 @@ def need_terminal(face: str, mend: str) -> None:
 
 
 def leave_on_sigterm() -> None:
-    """From now on SIGTERM ends the program with status 0, and what it holds is given back on the way."""
+    """Make SIGTERM end the program with status 0, with all its resources released."""
     signal.signal(signal.SIGTERM, _leave)
 
 
@@ -128,7 +128,7 @@ def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def run_until_sigterm(work: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """Runs a coroutine on a loop of its own; SIGTERM cancels it and then ends the program with status 0."""
+    """Run a coroutine on a loop of its own. SIGTERM cancels it and then ends the program with status 0."""
     import asyncio
 
     told = False
@@ -156,9 +156,9 @@ def run_until_sigterm(work: Coroutine[Any, Any, _Answer]) -> _Answer:
 
 
 def confirm(question: str) -> bool | None:
-    """Whether a person says yes on the terminal; None where standard input or error is none.
+    """Ask for a yes or no on the terminal; None if standard input or standard error is not a terminal.
 
-    What was typed before the question stood there is no answer to it.
+    Input typed before the question was shown is discarded, since it cannot be the answer.
     """
     if sys.stdin is None or sys.stderr is None or not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
@@ -171,7 +171,7 @@ def confirm(question: str) -> bool | None:
 
 
 def can_ask() -> bool:
-    """True where a person can be asked, also while standard input and output are redirected."""
+    """Return whether there is a terminal to ask on, even if standard input and output are redirected."""
     try:
         os.close(os.open(_CONTROLLING_TERMINAL, os.O_RDWR | os.O_NOCTTY))
     except OSError:
@@ -180,7 +180,7 @@ def can_ask() -> bool:
 
 
 def ask_password(user: str) -> str:
-    """The password that a person types, unseen. Raises UsageError where there is nobody to ask."""
+    """Ask for a password, which is not shown. It raises UsageError if there is no terminal or no input."""
     from getpass import getpass
 
     if not can_ask():

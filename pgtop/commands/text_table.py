@@ -1,4 +1,4 @@
-"""Tables as plain text, no wider than asked for, safe in any terminal."""
+"""Tables as plain text, of a given width at most and safe in any terminal."""
 
 from typing import Final, Literal
 
@@ -9,42 +9,42 @@ from pgtop.core.text import cell_width, fit, printable
 
 _GAP: Final = "  "
 _LEAST_LAST: Final = 20
-"""Cells that the last column keeps before a column is dropped for it."""
+"""The cells that the last column keeps: for less, another column is dropped."""
 
 
 class TextColumn(msgspec.Struct, frozen=True):
-    """One column of a table: its head and its cells, each printable."""
+    """One column of a table: its heading and its cells, all printable."""
 
     title: str
     cells: list[str]
     align: Literal["left", "right"] = "left"
     widest: int = 24
-    """Cells that it takes at most."""
+    """The most cells that it takes."""
     drop: int = 0
-    """Dropped where there is no room, the lowest first; 0 for never."""
+    """The order in which columns are dropped if there is no room, lowest first; 0 for never."""
 
     @property
     def width(self) -> int:
-        """Cells that it takes."""
+        """The cells that it takes."""
         return min(self.widest, max(map(cell_width, (self.title, *self.cells))))
 
 
 def server_line(server: Server, taken_at: int) -> str:
-    """Which server this is, and when it was looked at."""
+    """Return a line with the server, its version and role, and the time of the snapshot."""
     role = "standby" if server.identity.in_recovery else "primary"
     at = moment(taken_at)
     return f"{printable(server.address)} · PostgreSQL {server.version} · {role} · {at} UTC"
 
 
 def moment(microseconds: int) -> str:
-    """A time to the second, in UTC."""
+    """Return a time to the second, in UTC."""
     from datetime import UTC, datetime
 
     return f"{datetime.fromtimestamp(microseconds // 1_000_000, tz=UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def table_lines(columns: list[TextColumn], width: int) -> list[str]:
-    """Head and rows; columns are dropped, the lowest `drop` first, until the last one has room."""
+    """Return heading and rows. Columns are dropped, lowest `drop` first, until the last one has room."""
     kept = list(columns)
     while _taken(kept) > width:
         droppable = [column for column in kept if column.drop]
@@ -65,6 +65,6 @@ def table_lines(columns: list[TextColumn], width: int) -> list[str]:
 
 
 def _taken(columns: list[TextColumn]) -> int:
-    """Cells that the columns need, the last one no more than it must keep."""
+    """Return the cells that the columns need, counting the last one with no more than it must keep."""
     widths = [column.width for column in columns]
     return sum(widths[:-1]) + min(widths[-1], _LEAST_LAST) + len(_GAP) * (len(columns) - 1)

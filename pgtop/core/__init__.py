@@ -1,4 +1,4 @@
-"""Facts and judgement: frozen values and pure functions.
+"""The facts of pgtop and its decisions: frozen values and pure functions.
 
-Does no I/O and reads no clock. Imports nothing but msgspec and itself.
+The package does no I/O and reads no clock. It imports nothing but msgspec and itself.
 """

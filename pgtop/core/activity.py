@@ -1,7 +1,7 @@
-"""What one poll says of a server: frozen values, as PostgreSQL names them.
+"""The values that one poll reads from a server, frozen and named as PostgreSQL names them.
 
-Every time is an integer of microseconds since the Unix epoch by the server's clock, so that it goes back to
-the server in a guard exactly as it came; every age is derived from such a time and the server's own `now`.
+Every time is an integer: microseconds since the Unix epoch by the server's clock. A guard can therefore send
+it back to the server exactly as it came. Every age is the server's own `now` minus such a time.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -19,11 +19,11 @@ MOST_CONNECTIONS: Final = 262_143
 Pid = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 """A process id."""
 Moment = Annotated[int, Meta(ge=0, le=253_370_764_800 * MICROSECONDS)]
-"""Microseconds since the Unix epoch, before the year 9999, so that every one is a date in every time zone."""
+"""Microseconds since the Unix epoch, before the year 9999: each is then a valid date in every time zone."""
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-"""An int8."""
+"""A number in the range of PostgreSQL's int8."""
 Name = Annotated[str, Meta(max_length=1024)]
-"""A name or a short word of the server's: identifiers have 63 bytes unless it was built otherwise."""
+"""A name or a short word from the server. Identifiers have at most 63 bytes in a standard build."""
 Port = Annotated[int, Meta(ge=-1, le=65_535)]
 Connections = Annotated[int, Meta(ge=0, le=MOST_CONNECTIONS)]
 """A number of connections."""
@@ -39,19 +39,19 @@ STARTING: Final = "starting"
 IN_TRANSACTION: Final = frozenset({IDLE_IN_TRANSACTION, IDLE_IN_TRANSACTION_ABORTED})
 
 PGTOP_PREFIX: Final = "pgtop "
-"""How the application_name of every pgtop session begins (`pgtop <face>@<host>`)."""
+"""The beginning of every pgtop session's application_name (`pgtop <face>@<host>`)."""
 
 
 class BackendId(msgspec.Struct, frozen=True, order=True):
-    """One session for as long as it lives: a pid alone is reused within minutes in a busy incident."""
+    """The identity of one session. A pid alone is not enough: a busy server reuses pids within minutes."""
 
     pid: int
     backend_start: int
-    """Microseconds since the Unix epoch; 0 where this role cannot see it."""
+    """Microseconds since the Unix epoch; 0 if this role cannot see it."""
 
 
 class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One client backend. The fields' order is that of the rows `postgres/queries.py` asks for."""
+    """One client backend. The fields have the order of the columns that `postgres/queries.py` selects."""
 
     pid: Pid
     backend_start: Moment | None
@@ -59,25 +59,28 @@ class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
     xact_start: Moment | None
     query_start: Moment | None
     state: Name | None
-    """PostgreSQL's word for it; None where this role cannot see it."""
+    """The state in PostgreSQL's own words; None if this role cannot see it."""
     application_name: Name | None
     usename: Name | None
     datname: Name | None
     client_addr: Name | None
-    """None over a Unix socket, or where this role cannot see it."""
+    """The client's address; None over a Unix socket, or if this role cannot see it."""
     client_port: Port | None
-    """-1 over a Unix socket."""
+    """The client's TCP port; -1 over a Unix socket."""
     wait_event_type: Name | None
     wait_event: Name | None
     is_superuser: bool
     query: str | None
     """The first 200 characters of the current or last statement."""
     idle_at_least: bool = False
-    """True where `state_change` is only known to lie no later: the idle age is then a lower bound."""
+    """True if the state began at `state_change` or earlier: the idle age is then a lower bound."""
     readings: tuple[tuple[str, str], ...] = ()
-    """Every user and database that it may be of, where they cannot be told apart; `usename` has both then."""
+    """Every pair of user and database that the session may have, if the two cannot be told apart.
+
+    `usename` then holds both names, as the process title has them.
+    """
     holds_slot: bool = True
-    """False for a client that has connected and sent nothing yet, as only the server's own host shows it."""
+    """False for a client that has connected and sent nothing yet; seen only from the server's own host."""
 
     @property
     def id(self) -> BackendId:
@@ -86,45 +89,46 @@ class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     @property
     def is_hidden(self) -> bool:
-        """True where this role cannot see the session's state."""
+        """True if this role cannot see the session's state."""
         return self.backend_start is None
 
     @property
     def is_no_text(self) -> bool:
-        """True where its user's or database's name holds bytes that were no text where pgtop looks."""
+        """True if the name of its user or database holds bytes that pgtop could not decode as text."""
         return "\ufffd" in f"{self.usename}{self.datname}"
 
     @property
     def is_pgtop(self) -> bool:
-        """True for a session that is named as pgtop's are; any client can give itself that name."""
+        """True if the session's name is one of pgtop's. Any client can give itself such a name."""
         return (self.application_name or "").startswith(PGTOP_PREFIX)
 
     @property
     def waits_on_lock(self) -> bool:
-        """True for an active session that waits for a heavyweight lock."""
+        """True if the session is active and waits for a heavyweight lock."""
         return self.state == ACTIVE and self.wait_event_type == "Lock"
 
     def idle_seconds(self, now: int) -> float | None:
-        """Seconds since `state_change` at `now` (microseconds), for state `idle`; None for every other."""
+        """Return the seconds from `state_change` to `now` (microseconds); None if the state is not `idle`."""
         return seconds_between(self.state_change, now) if self.state == IDLE else None
 
     def xact_seconds(self, now: int) -> float | None:
-        """Seconds since `xact_start` at `now` (microseconds); None outside a transaction."""
+        """Return the seconds from `xact_start` to `now` (microseconds); None outside a transaction."""
         return seconds_between(self.xact_start, now)
 
     def session_seconds(self, now: int) -> float | None:
-        """Seconds since `backend_start` at `now` (microseconds); None where hidden."""
+        """Return the seconds from `backend_start` to `now` (microseconds); None if hidden."""
         return seconds_between(self.backend_start, now)
 
     def state_seconds(self, now: int) -> float | None:
-        """Seconds in the present state at `now` (microseconds); None where hidden."""
+        """Return the seconds that the present state has lasted at `now` (microseconds); None if hidden."""
         return seconds_between(self.state_change, now)
 
 
 def seconds_between(start: int | None, now: int) -> float | None:
-    """Seconds from `start` to `now`, both microseconds; never negative; None without a start.
+    """Return the seconds from `start` to `now` (both microseconds), at least 0; None without a start.
 
-    A statement that began while the poll was being read lies a little after the poll's own clock.
+    Clamping is needed: a statement that begins while the poll is read starts a little after the poll's own
+    time.
     """
     return None if start is None else max(0.0, (now - start) / MICROSECONDS)
 
@@ -133,12 +137,12 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def instant(microseconds: int | None) -> datetime | None:
-    """A server's time as a datetime in UTC, exact to the microsecond; None for None."""
+    """Return a server's time as a datetime in UTC, exact to the microsecond; None for None."""
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
 
 def iso8601(microseconds: int | None) -> str | None:
-    """A server's time in ISO 8601, UTC, with microseconds; None for None.
+    """Return a server's time in ISO 8601, UTC, with microseconds; None for None.
 
     >>> iso8601(1_700_000_000_000_001)
     '2023-11-14T22:13:20.000001+00:00'
@@ -148,18 +152,18 @@ def iso8601(microseconds: int | None) -> str | None:
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """How many connections the server takes. All are fixed until it restarts."""
+    """The server's connection limits. All of them stay the same until it restarts."""
 
     max_connections: Connections
     superuser_reserved_connections: Connections
     reserved_connections: Connections = 0
-    """From PostgreSQL 16 on."""
+    """Slots for members of pg_use_reserved_connections, from PostgreSQL 16 on."""
     provider_reserved_connections: Connections = 0
-    """A managed service's own, such as `rds.rds_superuser_reserved_connections`."""
+    """Slots that a managed service reserves, such as `rds.rds_superuser_reserved_connections`."""
 
     @property
     def slots(self) -> int:
-        """What ordinary roles can use: 100% is this number."""
+        """The connections that ordinary roles can use. A usage of 100% is this number."""
         reserved = (
             self.superuser_reserved_connections
             + self.reserved_connections
@@ -169,35 +173,35 @@ class Limits(msgspec.Struct, frozen=True):
 
     @property
     def are_known(self) -> bool:
-        """False where nobody could be asked: there is then no usage either."""
+        """False if the limits could not be read: there is then no usage either."""
         return self.max_connections > 0
 
 
 class Privileges(msgspec.Struct, frozen=True):
-    """What the role of the seat may see and end."""
+    """The rights of pgtop's role to see sessions and to terminate them."""
 
     role: Name
     is_superuser: bool
     sees_all: bool
-    """Superuser, or a member of pg_read_all_stats (pg_monitor)."""
+    """True for a superuser and for a member of pg_read_all_stats (pg_monitor)."""
     may_signal: bool
-    """Superuser, or a member of pg_signal_backend."""
+    """True for a superuser and for a member of pg_signal_backend."""
 
 
 class ServerIdentity(msgspec.Struct, frozen=True):
-    """The same server means all three are equal; a restart or a failover makes it another."""
+    """The identity of a server; the same server has all three equal. A restart or a failover changes it."""
 
     system_identifier: str | None
-    """None where the role may not read it."""
+    """The cluster's identifier; None if the role may not read it."""
     postmaster_start: int
     in_recovery: bool
 
 
 class Server(msgspec.Struct, frozen=True):
-    """Which server this is and how it is reached."""
+    """A server and the address it is reached at."""
 
     host: str
-    """As asked for: a host name, an address, or a socket directory."""
+    """The host as it was asked for: a host name, an address, or a socket directory."""
     port: int
     version_num: int
     identity: ServerIdentity
@@ -205,7 +209,7 @@ class Server(msgspec.Struct, frozen=True):
 
     @property
     def version(self) -> str:
-        """The version as people write it.
+        """The version in its usual form.
 
         >>> identity = ServerIdentity(None, 0, False)
         >>> Server("db1", 5432, 160004, identity, Limits(100, 3)).version
@@ -215,12 +219,12 @@ class Server(msgspec.Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        """`host:port`, as a head line shows it."""
+        """`host:port`, as the screen's header shows it."""
         return f"{self.host}:{self.port}"
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """How many client backends are in each state; pgtop's own session counts too."""
+    """The number of client backends in each state. pgtop's own session is included."""
 
     total: int = 0
     idle: int = 0
@@ -231,13 +235,13 @@ class Counts(msgspec.Struct, frozen=True):
     disabled: int = 0
     starting: int = 0
     hidden: int = 0
-    """Sessions whose state this role cannot see."""
+    """The number of sessions whose state this role cannot see."""
     exact: bool = True
-    """False where backend types are hidden: `total` is then an upper bound."""
+    """False if backend types are hidden: `total` is then an upper bound."""
 
     @property
     def in_transaction(self) -> int:
-        """Idle in transaction, aborted ones included."""
+        """The number of sessions idle in transaction, aborted ones included."""
         return self.idle_in_transaction + self.idle_in_transaction_aborted
 
 
@@ -253,7 +257,7 @@ _COUNTED: Final = {
 
 
 def count(backends: tuple[Backend, ...]) -> Counts:
-    """Counts the backends by state. A state PostgreSQL adds one day counts in the total alone."""
+    """Count the backends by state. A state that a later PostgreSQL adds counts in the total alone."""
     seen: dict[str, int] = {}
     hidden = 0
     for backend in backends:
@@ -273,19 +277,19 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     taken_at: int
     """Microseconds since the Unix epoch, the server's clock."""
     poll_seconds: float
-    """From asking to having the answer decoded."""
+    """Seconds from sending the query until its answer was decoded."""
     own_pid: int
     backends: tuple[Backend, ...]
     listeners: frozenset[BackendId] = frozenset()
-    """Sessions once seen with LISTEN as their statement: a hint, kept for the rest of their life."""
+    """Sessions that were once seen with LISTEN as their statement: a hint, kept for as long as they live."""
     is_rescue: bool = False
-    """True where the rescue role asked, since the ordinary one is refused."""
+    """True if the rescue role made the poll because the ordinary role was refused."""
     interruptions: int = 0
-    """How often the seat had lost sight of the server when this was taken."""
+    """The number of times the seat had lost sight of the server before this was taken."""
 
     @cached_property
     def counts(self) -> Counts:
-        """The backends by state."""
+        """The number of backends in each state."""
         return count(self.backends)
 
     @cached_property
@@ -295,15 +299,15 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def slots(self) -> int:
-        """What ordinary roles can use."""
+        """The connections that ordinary roles can use."""
         return self.server.limits.slots
 
     @property
     def usage(self) -> float:
-        """Client backends over slots; passes 1.0 when privileged roles sit in reserved slots."""
+        """Client backends divided by slots. It exceeds 1.0 when privileged roles use reserved connections."""
         return self.counts.total / self.slots
 
     @cached_property
     def waiting_on_locks(self) -> int:
-        """How many active sessions wait for a heavyweight lock."""
+        """The number of active sessions that wait for a heavyweight lock."""
         return sum(backend.waits_on_lock for backend in self.backends)

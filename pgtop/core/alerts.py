@@ -1,9 +1,10 @@
-"""When a change of how it stands is an alert: at once for the worse, and never twice for one that hovers.
+"""The rules that decide which change of the server's condition is an alert.
 
-What is worse rings in the poll that shows it. Back under the line rings at once where the usage is clearly
-below it, and otherwise when it has stayed below for a while; not before the last alert is as old as that
-either, so that a usage that swings around the line every poll gives two alerts in that time and not two a
-poll. Seconds are by whatever clock the caller has, as long as it only grows.
+A change for the worse is an alert in the poll that shows it. A usage that falls back under the line is an
+alert at once if it is clearly below, and otherwise after it has stayed below for HOLD_SECONDS. In both cases
+the last alert must be HOLD_SECONDS old, so that a usage that swings around the line at every poll gives at
+most two alerts in that time, not two a poll. Times are seconds by any clock of the caller that only runs
+forward.
 """
 
 from enum import StrEnum
@@ -15,18 +16,18 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit, Outage
 
 Level = Literal["calm", "over", "full"]
-"""How it stands: below the line, on it or over it, logins refused."""
+"""The server's condition: below the line, on or over it, or full."""
 
 HOLD_SECONDS: Final = 10.0
-"""How long what is better has to last to be believed, and an outage to be more than a moment."""
+"""Seconds that an improvement must last before it counts, and an outage before it is an alert."""
 CLEARLY: Final = 0.05
-"""So far below the line (a fraction of the slots) is no hovering at it."""
+"""The distance below the line (a fraction of the slots) from which a usage no longer hovers at it."""
 
 _SEVERITY: Final[dict[Level, int]] = {"calm": 0, "over": 1, "full": 2}
 
 
 class Alert(StrEnum):
-    """What has changed."""
+    """A change that people are told of."""
 
     OVER = "over"
     """The usage has crossed the line."""
@@ -35,45 +36,45 @@ class Alert(StrEnum):
     RECOVERED = "recovered"
     """The usage is back under the line, or the server answers again."""
     OUTAGE = "outage"
-    """The server has given no answer for longer than a moment."""
+    """The server has not answered for HOLD_SECONDS."""
 
 
 _ALERTS: Final[dict[Level, Alert]] = {"calm": Alert.RECOVERED, "over": Alert.OVER, "full": Alert.FULL}
 
 
 class Watch(msgspec.Struct, frozen=True):
-    """What has been told so far, and since when it looks better or out."""
+    """The last alert told, and the start of an improvement or outage that has not been told yet."""
 
     told: Level | None = None
-    """The last level that was told, or that it began with; None before anything was seen."""
+    """The last level told, or the one at the start; None before the first poll that shows a level."""
     out: bool = False
-    """True where an outage was told last."""
+    """True if the last alert was an outage."""
     told_at: float = 0.0
-    """When an alert was last told."""
+    """The time of the last alert, in seconds."""
     better_since: float | None = None
-    """Since when the level is lower than `told` without a break."""
+    """The time since which the level has been lower than `told` without a break; None if it is not."""
     out_since: float | None = None
-    """Since when there is no answer."""
+    """The time since which the server has not answered; None if it answers."""
 
 
 class Observation(msgspec.Struct, frozen=True):
-    """What one poll came to."""
+    """The level that one poll shows."""
 
     level: Level | None
-    """None for an outage that says nothing about the slots."""
+    """The level; None for an outage that says nothing about the slots."""
     below: float = 0.0
-    """How far the usage is below the line, a fraction of the slots."""
+    """The distance of the usage below the line, as a fraction of the slots."""
 
 
 def level(snapshot: Snapshot, warn_at: float, *, refused: bool = False) -> Level:
-    """`calm` below the line, `over` on and above it, `full` where no slot is left or logins are `refused`."""
+    """Return `full` if no slot is left or logins are `refused`, `over` on or above the line, else `calm`."""
     if refused or snapshot.counts.total >= snapshot.slots:
         return "full"
     return "over" if snapshot.usage >= warn_at else "calm"
 
 
 def observe(result: Snapshot | Outage, warn_at: float, *, refused: bool = False) -> Observation:
-    """What a poll says of the level; one that finds no seat because the server is full says `full`."""
+    """Return the level that a poll shows: `full` if it could not log in because the server is full."""
     if isinstance(result, Outage):
         is_full = result.limit is not None and Limit(result.limit).is_the_servers
         return Observation("full" if is_full else None)
@@ -81,7 +82,7 @@ def observe(result: Snapshot | Outage, warn_at: float, *, refused: bool = False)
 
 
 def watched(watch: Watch, seen: Observation, now: float) -> tuple[Watch, Alert | None]:
-    """What is known after a poll at `now` (seconds), and its alert; what it began with gives none."""
+    """Return the watch after a poll at `now` (seconds), and its alert; the first level seen gives none."""
     if seen.level is None:
         return _out(watch, now)
     if watch.out:
@@ -102,7 +103,7 @@ def _told(level: Level, now: float) -> Watch:
 
 def _out(watch: Watch, now: float) -> tuple[Watch, Alert | None]:
     since = now if watch.out_since is None else watch.out_since
-    # Where nothing was seen before, the outage is what it began with.
+    # An outage before the first answer is not a change, so it is not an alert.
     is_long = now - since >= HOLD_SECONDS and not watch.out and watch.told is not None
     known = msgspec.structs.replace(watch, out_since=since, better_since=None, out=watch.out or is_long)
     return known, Alert.OUTAGE if is_long else None
@@ -116,5 +117,5 @@ def _better(watch: Watch, level: Level, below: float, now: float) -> tuple[Watch
         return msgspec.structs.replace(watch, better_since=since, out_since=None), None
     if level == "calm":
         return _told(level, now), Alert.RECOVERED
-    # From full to merely over is nothing to ring for; full again is.
+    # From full to merely over is not an alert, but it is remembered, so that the next `full` is one.
     return msgspec.structs.replace(watch, told=level, better_since=None, out_since=None), None

@@ -1,4 +1,4 @@
-"""Who blocks whom: from the pids that each waiting session is blocked by to the roots of the queue."""
+"""The root blockers of lock queues, found from the pids that block each waiting session."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,34 +6,34 @@ from typing import Final
 import msgspec
 
 PREPARED: Final = 0
-"""`pg_blocking_pids` gives 0 where a prepared transaction blocks."""
+"""The pid that `pg_blocking_pids` gives for a prepared transaction."""
 
 
 class PreparedTransaction(msgspec.Struct, frozen=True):
-    """A prepared transaction that holds what somebody waits for: no session, so nothing to terminate."""
+    """A prepared transaction that others wait for. It is not a session, so it cannot be terminated."""
 
     gid: str
     owner: str
     database: str
     prepared: int
-    """Microseconds since the Unix epoch, the server's clock."""
+    """The time of PREPARE TRANSACTION: microseconds since the Unix epoch by the server's clock."""
     waiting_pids: frozenset[int]
 
 
 class RootBlocker(msgspec.Struct, frozen=True):
-    """A session that blocks others and waits for nobody, or a prepared transaction."""
+    """A session that blocks others and waits for none itself, or all prepared transactions together."""
 
     pid: int
-    """PREPARED for prepared transactions."""
+    """The session's pid; PREPARED for prepared transactions."""
     blocked: int
-    """How many sessions wait for it, directly or behind others."""
+    """The number of sessions that wait for it, directly or behind others."""
 
 
 def root_blockers(blocked_by: Mapping[int, frozenset[int]]) -> list[RootBlocker]:
-    """The roots of the queues, the one with most waiting behind it first.
+    """Return the root blockers, the one with the most sessions behind it first.
 
-    Sessions that wait for one another in a ring (until the server's deadlock check ends one) count as a root
-    each where no other root is behind the ring.
+    Sessions in a deadlock wait for one another in a ring until the server's deadlock check ends one. If no
+    other root is behind the ring, each of them counts as a root.
 
     >>> root_blockers({2: frozenset({1}), 3: frozenset({2}), 5: frozenset({4})})
     [RootBlocker(pid=1, blocked=2), RootBlocker(pid=4, blocked=1)]

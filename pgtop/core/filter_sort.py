@@ -1,7 +1,7 @@
-"""Which backends the lower table lists, and in which order.
+"""The filter and the sort order of the session list.
 
-Pure functions from a poll's backends. Two orders of the same backends give the same list, so that no row
-jumps unless something about it changed. The upper table's groups are handed on from `groups.py`.
+The list does not depend on the order in which the backends come, so that a row moves only if something about
+it changed.
 """
 
 import re
@@ -15,26 +15,11 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import IDLE, Backend
-from pgtop.core.groups import Group, GroupBy, GroupKey, applications, group
 from pgtop.core.labels import LOCAL, NO_APPLICATION, STATE_WORDS, address, client, state, wait
-
-__all__ = [
-    "Column",
-    "Filter",
-    "Group",
-    "GroupBy",
-    "GroupKey",
-    "Term",
-    "applications",
-    "group",
-    "parse_filter",
-    "sort_backends",
-    "stale",
-]
 
 
 def stale(backend: Backend, now: int, idle_after_seconds: float) -> bool:
-    """True for a session that is `idle` for longer than `idle_after_seconds` at `now` (microseconds)."""
+    """Return whether a session is `idle` for longer than `idle_after_seconds` at `now` (microseconds)."""
     idle = backend.idle_seconds(now)
     return idle is not None and idle > idle_after_seconds
 
@@ -43,13 +28,13 @@ class Term(msgspec.Struct, frozen=True):
     """One word of a filter."""
 
     word: str
-    """Case-folded."""
+    """The word to look for, case-folded."""
     field: str = ""
-    """One of the values of `FIELDS`; "" looks at all of them."""
+    """The field to look in, one of the values of `FIELDS`; "" for all of them."""
     negated: bool = False
 
     def matches(self, backend: Backend, everything: str) -> bool:
-        """True where the word is found, or a negated one is not; `everything` is all fields, folded."""
+        """Return whether the word is found (absent if negated); `everything` is all fields, case-folded."""
         return self._found(backend, everything) != self.negated
 
     def _found(self, backend: Backend, everything: str) -> bool:
@@ -63,12 +48,12 @@ class Term(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """What `/` keeps of the list: every term must match; without terms, everything does."""
+    """The filter that `/` sets on the list. A session must match every term; without terms, all match."""
 
     terms: tuple[Term, ...] = ()
 
     def matches(self, backend: Backend) -> bool:
-        """True for a session that the list keeps."""
+        """Return whether the list shows the session."""
         everything = _everything(backend) if any(not term.field for term in self.terms) else ""
         return all(term.matches(backend, everything) for term in self.terms)
 
@@ -86,7 +71,7 @@ FIELDS: Final = {
     "pid": "pid",
     "query": "query",
 }
-"""What may stand before a colon in a filter, and the field it looks at."""
+"""The field names that a filter may have before a colon, with the field each one stands for."""
 
 _ALL_FIELDS: Final = tuple(dict.fromkeys(FIELDS.values()))
 _WHOLE_STATES: Final = frozenset({*STATE_WORDS, *STATE_WORDS.values()})
@@ -94,13 +79,13 @@ _TERM: Final = re.compile(rf'([-!])?(?:({"|".join(FIELDS)}):)?(?:"([^"]*)(?:"|$)
 
 
 def parse_filter(text: str) -> Filter:
-    """The filter that a person typed. Never raises.
+    """Return the filter that a person typed. It never raises.
 
-    Words between blanks must all be found, in upper or lower case, anywhere in application, user, database,
-    address, state, pid or query. `app:`, `user:`, `db:`, `addr:`, `state:`, `pid:` and `query:` before a word
-    look at one of them: `pid:` at the whole number, `state:idle` and the other states at the whole state.
-    `"` quotes blanks, up to the end where it is not closed. `-` or `!` in front negates. A word that is still
-    empty, as while it is being typed, asks nothing.
+    Words are separated by blanks. Each one must be found, in upper or lower case, in application, user,
+    database, address, state, pid or query. `app:`, `user:`, `db:`, `addr:`, `state:`, `pid:` or `query:`
+    before a word looks in that field alone. `pid:` compares the whole number; `state:idle` and the other
+    states compare the whole state. `"` quotes blanks, up to the end of the text if it is not closed. `-` or
+    `!` in front negates. A word that is still empty, as while it is being typed, matches everything.
 
     >>> parse_filter('app:web -state:idle "order by"').terms
     (Term(word='web', field='application', negated=False), Term(word='idle', field='state', negated=True), \
@@ -137,7 +122,7 @@ def _searched(backend: Backend, field: str) -> str:
 
 
 class Column(StrEnum):
-    """What the list can be sorted by; the value is the column's head."""
+    """A column that the list can be sorted by. The value is the column's heading."""
 
     PID = "PID"
     APPLICATION = "application"
@@ -158,10 +143,11 @@ _Value = int | str | tuple[int, bytes, int]
 def sort_backends(
     backends: Iterable[Backend], column: Column = Column.IDLE_AGE, reverse: bool = False
 ) -> list[Backend]:
-    """The backends in the order of a column: the longest age first, names from a to z; or in `reverse`.
+    """Return the backends in the order of a column: longest age first, names from a to z; or in `reverse`.
 
-    By idle age the idle come first, and the rest follow by the age of their state. What has no value comes
-    last whatever the direction. Equal ones stand by backend_start and pid, so that there is only one order.
+    By idle age, idle sessions come first, and the rest follow by the age of their state. Backends without a
+    value come last in both directions. Equal ones are ordered by backend_start and pid, so that there is only
+    one order.
     """
     value_of = _VALUES[column]
     first: list[tuple[_Value, Backend]] = []
@@ -175,7 +161,7 @@ def sort_backends(
             second.append((value, backend))
         else:
             first.append((value, backend))
-    # A sort keeps the order of equals in both directions, and never compares two backends.
+    # The sort is stable, reversed too, and compares values only: equals keep the order of `_by_start`.
     first.sort(key=itemgetter(0), reverse=reverse)
     second.sort(key=itemgetter(0), reverse=reverse)
     return [backend for _, backend in first] + [backend for _, backend in second] + last
@@ -192,7 +178,7 @@ def _client_value(backend: Backend) -> _Value | None:
 
 @lru_cache(maxsize=4096)
 def _address_value(host: str) -> tuple[int, bytes]:
-    """An address as a number: 10.0.4.7 stands before 10.0.10.1, sockets first, unreadable ones last."""
+    """Return a sort key for an address: 10.0.4.7 before 10.0.10.1, sockets first, unreadable ones last."""
     if host == LOCAL:
         return 0, b""
     try:

@@ -1,6 +1,6 @@
-"""The groups that backends form, counted: the rows of the upper table, and of the JSON.
+"""Backends counted by group: the rows of the upper table and of the JSON, and their history.
 
-A group's key stays the same from poll to poll, so that its history can be kept by it.
+A group's key stays the same from poll to poll, so that its history is kept under it.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from pgtop.core.timeline import Timeline
 
 
 class GroupBy(StrEnum):
-    """What the upper table has a row for."""
+    """The property by which the upper table groups sessions."""
 
     APPLICATION = "application"
     USER = "user"
@@ -28,20 +28,21 @@ class GroupBy(StrEnum):
 
 
 class GroupKey(msgspec.Struct, frozen=True):
-    """What all sessions of a group have in common: hashable, and the same from poll to poll.
+    """The values that all sessions of a group have in common. It is hashable and the same from poll to poll.
 
-    UNSET is what the grouping leaves open; None is a value, such as that of a session without a user.
+    UNSET means that the grouping ignores the field. None is a value, such as that of a session without a
+    user.
     """
 
     application_name: str | UnsetType = UNSET
-    """Empty for the sessions that gave none."""
+    """The shared application_name; empty for sessions that gave none."""
     usename: str | UnsetType | None = UNSET
     datname: str | UnsetType | None = UNSET
     client_addr: str | UnsetType | None = UNSET
-    """As `address()` has it."""
+    """The shared address in the form that `address()` returns."""
 
     def matches(self, backend: Backend) -> bool:
-        """True for a session of this group; an empty key matches all."""
+        """Return whether a session belongs to the group; a key with no field set matches all."""
         return (
             self.application_name in (UNSET, backend.application_name or "")
             and self.usename in (UNSET, backend.usename)
@@ -51,7 +52,7 @@ class GroupKey(msgspec.Struct, frozen=True):
 
 
 class Group(msgspec.Struct, frozen=True):
-    """Sessions that have something in common, counted."""
+    """The sessions of one group, counted."""
 
     key: GroupKey
     counts: Counts
@@ -60,48 +61,48 @@ class Group(msgspec.Struct, frozen=True):
     databases: frozenset[str | None]
     addresses: frozenset[str | None]
     oldest_idle_seconds: float | None
-    """The longest idle age in the group; None where nobody is idle."""
+    """The longest idle age in the group, in seconds; None if no session is idle."""
     share: float
-    """Of the slots, not of the sessions: the rows add up to the usage, which passes 1.0 at times."""
+    """The group's fraction of the slots (not of the sessions); the rows add up to the usage."""
 
     @property
     def total(self) -> int:
-        """All sessions of the group, hidden ones too."""
+        """The number of sessions in the group, hidden ones included."""
         return self.counts.total
 
     @property
     def idle(self) -> int:
-        """Those in state `idle`."""
+        """The number of sessions in state `idle`."""
         return self.counts.idle
 
     @property
     def active(self) -> int:
-        """Those in state `active`."""
+        """The number of sessions in state `active`."""
         return self.counts.active
 
     @property
     def in_transaction(self) -> int:
-        """Those idle in transaction, aborted ones included."""
+        """The number of sessions idle in transaction, aborted ones included."""
         return self.counts.in_transaction
 
     @property
     def application(self) -> str:
-        """The one name all share, or how many there are, such as `3 applications`; printable."""
+        """The one name that all share, or their number, such as `3 applications`; printable."""
         return _one_or_many(self.applications, "application", NO_APPLICATION)
 
     @property
     def user(self) -> str:
-        """The one user all share, or how many there are, such as `3 users`; printable."""
+        """The one user that all share, or their number, such as `3 users`; printable."""
         return _one_or_many(self.users, "user", NO_USER)
 
     @property
     def database(self) -> str:
-        """The one database all share, or how many there are, such as `3 databases`; printable."""
+        """The one database that all share, or their number, such as `3 databases`; printable."""
         return _one_or_many(self.databases, "database", NO_DATABASE)
 
     @property
     def client(self) -> str:
-        """The one address all share, or how many there are, such as `3 addresses`; printable."""
+        """The one address that all share, or their number, such as `3 addresses`; printable."""
         return _one_or_many(self.addresses, "address", HIDDEN, "addresses")
 
 
@@ -112,7 +113,7 @@ def _one_or_many(
 
 
 def group(backends: Iterable[Backend], by: GroupBy, now: int, slots: int) -> tuple[Group, ...]:
-    """The rows of the upper table at `now` (microseconds): the largest group first, then by name."""
+    """Return the rows of the upper table at `now` (microseconds): the largest group first, then by name."""
     members: dict[GroupKey, list[Backend]] = {}
     keys: dict[str | None, GroupKey] = {}
     for backend in backends:
@@ -124,7 +125,7 @@ def group(backends: Iterable[Backend], by: GroupBy, now: int, slots: int) -> tup
 
 
 def applications(snapshot: Snapshot) -> tuple[Group, ...]:
-    """The snapshot's sessions by application_name, usename and datname at once; the largest group first."""
+    """Group a snapshot's sessions by application_name, usename and datname together, largest group first."""
     rows: dict[tuple[str, str | None, str | None], list[Backend]] = {}
     for backend in snapshot.backends:
         row = (backend.application_name or "", backend.usename, backend.datname)
@@ -191,7 +192,7 @@ HEADS: Final = {
 
 
 def key_name(key: GroupKey, by: GroupBy) -> str:
-    """What a group is called by its key, also when it has no session any more; printable."""
+    """Return a group's name, printable. It needs the key alone, so a group without sessions has one too."""
     values = {
         GroupBy.APPLICATION: (key.application_name, NO_APPLICATION),
         GroupBy.USER: (key.usename, NO_USER),
@@ -209,7 +210,7 @@ GROUP_SPAN_SECONDS: Final = 15 * 60
 
 
 GROUP_KEYS: Final = 500
-"""How many groups of one moment are kept, the biggest."""
+"""The most groups kept of one moment: the largest ones."""
 
 
 Key = TypeVar("Key", bound=Hashable)
@@ -219,13 +220,14 @@ class _GroupSample(msgspec.Struct, Generic[Key], frozen=True):
     at: int
     totals: dict[Key, int]
     whole: bool
-    """False where groups beyond the biggest were left out: one that is missing was small, not absent."""
+    """False if smaller groups were left out: a missing group was then small, not absent."""
 
 
 class GroupHistory(Generic[Key]):
-    """How many client backends each group had over the last 15 minutes.
+    """The number of client backends in each group over the last 15 minutes.
 
-    One sample each 15 s, and the latest: at most 62 samples of at most 500 groups, the biggest.
+    It keeps one sample every 15 s, and the latest: at most 62 samples of at most 500 groups, the largest
+    ones.
     """
 
     def __init__(self) -> None:
@@ -235,7 +237,7 @@ class GroupHistory(Generic[Key]):
         self._current: _GroupSample[Key] | None = None
 
     def add(self, at: int, totals: Mapping[Key, int]) -> None:
-        """Adds each group's total at `at` (microseconds, the server's clock)."""
+        """Add each group's total at `at` (microseconds by the server's clock)."""
         moment = self._clock.take(at)
         if len(totals) <= GROUP_KEYS:
             self._current = _GroupSample(moment, dict(totals), True)
@@ -247,25 +249,26 @@ class GroupHistory(Generic[Key]):
             self.samples.append(self._current)
 
     def compared_with(self, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
-        """The moment `change` compares with, in microseconds; None while there is nothing to compare.
+        """Return the time that `change` compares with, in microseconds; None if there is none yet.
 
-        The oldest sample of the last `seconds`: pgtop may have been opened a minute ago.
+        It is the time of the oldest sample in the last `seconds`: pgtop may have been opened a minute ago.
         """
         base = self._base(now, seconds)
         return None if base is None else self._clock.shown(base.at)
 
     def change(self, key: Key, total: int, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
-        """How many more client backends (or fewer, below 0) `total`, the group's at `now`, is than before.
+        """Return how many client backends a group has gained; below 0 if it has lost some.
 
-        None where that is unknown: nothing to compare with yet, or the group was too small then to be kept.
-        What came after `now` does not count, as while paused.
+        The gain is `total`, the group's number at `now`, minus an earlier number. It is None if there is
+        nothing to compare with yet, or if the group was too small to be kept then. Samples after `now` are
+        ignored: `now` stands still while the display is paused.
         """
         base = self._base(now, seconds)
         before = _total(base, key) if base is not None else None
         return None if before is None else total - before
 
     def series(self, key: Key) -> list[int]:
-        """The group's totals over the last 15 minutes, oldest first, the latest last."""
+        """Return the group's totals over the last 15 minutes, the oldest first."""
         samples = list(self.samples)
         if self._current is not None and (not samples or samples[-1] is not self._current):
             samples.append(self._current)

@@ -1,7 +1,8 @@
-"""What was seen over time: the series behind the graph.
+"""The history of the counts: the series behind the graph.
 
-Bounded, and without a clock: time comes with each sample, by the server's clock. Detail fades with age, peaks
-do not: a bucket keeps its fullest sample, all of it, so that the values of one point belong to one moment.
+It is bounded and reads no clock: each sample brings its time, by the server's clock. Older samples are
+thinned out, but peaks stay: a bucket keeps its fullest sample as a whole, so that all values of a point
+belong to one moment.
 """
 
 from collections import deque
@@ -16,11 +17,11 @@ from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.timeline import Timeline
 
 TIERS: Final = ((500_000, 3_600), (10 * MICROSECONDS, 1_080), (60 * MICROSECONDS, 1_440))
-"""Width of a bucket in microseconds, and how many are kept: 30 minutes, 3 hours, 24 hours."""
+"""The width of a bucket in microseconds, and the number kept: 30 minutes, 3 hours, 24 hours."""
 DISTINCT_LOWS: Final = 10_000
-"""How many levels of usage `over_line_since` tells apart."""
+"""The number of levels of usage that `over_line_since` tells apart."""
 LONG_GAP_SECONDS: Final = 300.0
-"""A gap longer than this is not taken for a short outage."""
+"""The longest gap, in seconds, that is taken for a short outage."""
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
@@ -32,15 +33,15 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
     idle: int
     active: int
     slots: int
-    """What ordinary roles could use at that moment."""
+    """The connections that ordinary roles could use at that moment."""
     in_transaction: int = 0
-    """Idle in transaction, aborted ones included."""
+    """The number of sessions idle in transaction, aborted ones included."""
     hidden: bool = False
-    """True where this role cannot see all states: `idle` and `active` say nothing then."""
+    """True if this role cannot see all states: `idle` and `active` then mean nothing."""
 
     @property
     def usage(self) -> float:
-        """Client backends over slots; passes 1.0 when privileged roles sit in reserved slots."""
+        """Client backends divided by slots. It exceeds 1.0 when privileged roles use reserved connections."""
         return self.total / max(1, self.slots)
 
 
@@ -48,39 +49,42 @@ class Point(msgspec.Struct, frozen=True, gc=False):
     """The fullest sample of one column of a window."""
 
     column: int
-    """Counted from 0, the oldest, to the window's columns less 1, which holds now."""
+    """The column's number: 0 is the oldest, the number of columns less 1 holds the present."""
     at: int
-    """Microseconds since the Unix epoch, by the clock as it stands now."""
+    """Microseconds since the Unix epoch by the server's clock as it is set now."""
     sample: Sample
     starts: bool
-    """True where no line leads here from the point before: the first of all, or the first after a gap."""
+    """True if no line is drawn to it from the previous point: it is the first, or the first after a gap."""
 
 
 class Bucket(msgspec.Struct, frozen=True, gc=False):
-    """What a tier keeps of one stretch of time: its fullest sample."""
+    """The fullest sample of one stretch of time: all that a tier keeps of it."""
 
     at: int
-    """Microseconds, of that sample."""
+    """The time of that sample, in microseconds."""
     sample: Sample
     starts: bool
-    """True where no line leads here from the bucket before."""
+    """True if no line is drawn to it from the previous bucket."""
 
 
 class Past(msgspec.Struct, frozen=True):
-    """What a history holds, for one that begins later. Times are microseconds by the server's clock."""
+    """The contents of a history, for a later one to take over; times in microseconds, the server's clock."""
 
     tiers: tuple[tuple[Bucket, ...], ...]
-    """Oldest first, one for each of TIERS."""
+    """The buckets of each of TIERS, oldest first."""
     latest_at: int
-    """When the latest sample was taken, kept in a bucket or not."""
+    """The time of the latest sample, even if no bucket keeps it."""
     lows: tuple[tuple[float, int | None], ...]
-    """Levels of usage, rising, each with the moment of the sample that followed the last one so low."""
+    """Levels of usage, rising; each with the time of the sample that followed the last one at that level.
+
+    The time is None if no sample has followed yet.
+    """
     unbroken_since: int
-    """No longer gap lies after this moment."""
+    """The time after which there is no gap longer than LONG_GAP_SECONDS."""
 
 
 def sample_of(snapshot: Snapshot) -> Sample:
-    """The counts of a snapshot, as the history keeps them."""
+    """Return the counts of a snapshot, as the history keeps them."""
     counts = snapshot.counts
     return Sample(
         at=snapshot.taken_at,
@@ -96,8 +100,8 @@ def sample_of(snapshot: Snapshot) -> Sample:
 class History:
     """The counts over the last 24 hours.
 
-    At most 6,120 buckets (3,600 of half a second, 1,080 of 10 s, 1,440 of a minute) and 10,000 levels of
-    usage are held, whatever the interval: about 3 MB when all are full.
+    It holds at most 6,120 buckets (3,600 of half a second, 1,080 of 10 s, 1,440 of a minute) and 10,000
+    levels of usage, whatever the interval: about 3 MB when all are full.
     """
 
     def __init__(self) -> None:
@@ -112,11 +116,11 @@ class History:
         self._gap = False
 
     def __len__(self) -> int:
-        """How many buckets are held."""
+        """Return the number of buckets held."""
         return sum(map(len, self._tiers))
 
     def copy(self) -> "History":
-        """This history as it stands, which nothing is added to any more when this one goes on."""
+        """Return a copy of this history. Samples added to this one later are not added to the copy."""
         copied = copy(self)
         copied._clock = copy(self._clock)
         copied._tiers = [tier.copy() for tier in self._tiers]
@@ -124,13 +128,13 @@ class History:
         return copied
 
     def add_gap(self) -> None:
-        """Says that a poll gave nothing (an outage): no line will lead to the next sample."""
+        """Note that a poll gave no data (an outage): no line is drawn to the next sample."""
         self._gap = True
 
     def add(self, sample: Sample, interval_seconds: float = 2.0) -> None:
-        """Adds what one poll saw.
+        """Add the sample of one poll.
 
-        `interval_seconds` is what was meant to lie between two polls: well over that is a gap.
+        `interval_seconds` is the intended time between two polls: a time well above it is a gap.
         """
         moment = self._clock.take(sample.at)
         seconds = (moment - self._last) / MICROSECONDS
@@ -148,16 +152,16 @@ class History:
 
     @property
     def clock_shift(self) -> int:
-        """By how many microseconds the server's clock was set back so far: the past moved with it."""
+        """The microseconds by which the server's clock was set back so far; the past is moved by as much."""
         return self._clock.shift
 
     @property
     def began_at(self) -> int:
-        """When the first sample that was added here was taken, by the clock as it stands now."""
+        """The time of the first sample added here, in microseconds by the server's clock as it is set now."""
         return self._clock.shown(self._first)
 
     def past(self, after: int | None = None) -> Past | None:
-        """What is held, or what came `after` that moment (microseconds); None before the first sample."""
+        """Return the contents, or only those `after` a time (microseconds); None before the first sample."""
         if self.latest is None:
             return None
         shown = self._clock.shown
@@ -169,10 +173,11 @@ class History:
         )
 
     def put_before(self, past: Past, interval_seconds: float = 2.0) -> None:
-        """Puts what was seen before the first sample in front of it.
+        """Put an earlier history in front of this one's first sample.
 
-        What is no older than that is left out: it would be from the future. Between the two lies a gap, as
-        between two polls; `interval_seconds` is as for `add`.
+        Buckets that are not older than the first sample are left out. The time between the two histories is
+        judged to be a gap or not as between two polls; `interval_seconds` is as for `add`. Nothing is done
+        before the first sample.
         """
         if self.latest is None:
             return
@@ -204,7 +209,7 @@ class History:
             self._unbroken_since = moment(past.unbroken_since)
 
     def sample_at(self, now: int) -> Sample | None:
-        """The last sample kept of `now` (microseconds) or before."""
+        """Return the last sample kept at or before `now` (microseconds); None if there is none."""
         if self.latest is None or self.latest.at <= now:
             return self.latest
         moment = self._clock.moment(now)
@@ -212,11 +217,12 @@ class History:
         return next((bucket.sample for bucket in kept if bucket.at <= moment), None)
 
     def window(self, seconds: float, now: int, columns: int, *, edge: int | None = None) -> list[Point]:
-        """The last `seconds` up to `now` (microseconds), at most one point a column, oldest first.
+        """Return the points of the last `seconds` up to `now` (microseconds), oldest first.
 
-        A point is its column's fullest sample, the latest of equals; what came after `now` is left out. The
-        columns lie on whole multiples of their width, so that a point stays in its column while time passes;
-        the last one holds `edge`, a moment from `now` on where it is not now itself.
+        Each column has at most one point: its fullest sample, the latest of equal ones. Samples after `now`
+        are left out. The columns begin at whole multiples of their width, so that samples which share a
+        column go on sharing it while time passes. The last column holds `edge`, a time not before `now`, or
+        `now` itself without `edge`.
         """
         if columns < 1 or self.latest is None:
             return []
@@ -236,11 +242,11 @@ class History:
         return points
 
     def over_line_since(self, warn_at: float) -> int | None:
-        """Since when usage has been at `warn_at` or over without a break; None while it is below.
+        """Return the time since which usage has been at or above `warn_at` without a break; None if below.
 
-        In microseconds, to the exact sample, however old. Nothing seen is no break: an outage of up to
-        5 minutes does not reset it if usage is over the line after it as it was before; after a longer one
-        it counts anew.
+        The time is in microseconds and exact to the sample, however old. An outage of up to 5 minutes is not
+        a break if usage was at or above `warn_at` before it and is after it. After a longer one, the time
+        counts from its end.
         """
         if self.latest is None or self.latest.usage < warn_at:
             return None
@@ -250,15 +256,15 @@ class History:
         return self._clock.shown(self._unbroken_since)
 
     def span_seconds(self, now: int) -> float:
-        """How far back from `now` (microseconds) it reaches; 0 where nothing was seen."""
+        """Return the seconds from the oldest sample to `now` (microseconds); 0 if there is none."""
         oldest = [tier[0].at for tier in self._tiers if tier]
         return max(0, now - self._clock.shown(min(oldest))) / MICROSECONDS if oldest else 0.0
 
     def _remember_usage(self, usage: float, moment: int) -> None:
-        """Keeps, for every level, the last sample below it and the moment of the one that followed.
+        """Keep, for every level, the last sample below it and the time of the one that followed.
 
-        A sample makes all earlier ones that were no lower than itself irrelevant; what stays rises from left
-        to right.
+        A sample makes all earlier ones irrelevant that were not lower than itself; the rest rise from left to
+        right.
         """
         if self._lows and self._lows[-1][1] is None:
             self._lows[-1] = (self._lows[-1][0], moment)
@@ -274,7 +280,7 @@ class History:
 
 
 def column_width(seconds: float, columns: int) -> int:
-    """How many microseconds one of a window's columns spans, at least 1."""
+    """Return the microseconds that one column of a window spans, at least 1."""
     return max(1, -(-int(seconds * MICROSECONDS) // max(1, columns)))
 
 
@@ -283,7 +289,7 @@ def _is_gap(seconds: float, interval_seconds: float) -> bool:
 
 
 def _later(tier: deque[Bucket], after: int | None, shift: int) -> Iterator[Bucket]:
-    """A tier's buckets with the clock's times, those `after` that time where one is given."""
+    """Yield a tier's buckets with the clock's times; only those `after` that time if one is given."""
     new = tier if after is None else reversed(list(takewhile(lambda b: b.at - shift > after, reversed(tier))))
     for bucket in new:
         yield Bucket(bucket.at - shift, bucket.sample, bucket.starts)
@@ -298,6 +304,6 @@ def _put(tier: deque[Bucket], width: int, bucket: Bucket) -> None:
 
 
 def _fuller(earlier: Point, later: Point) -> Point:
-    """The fuller of two points of one column, which starts where the earlier does."""
+    """Return the fuller of two points of one column, with the `starts` of the earlier one."""
     fullest = later if later.sample.total >= earlier.sample.total else earlier
     return Point(fullest.column, fullest.at, fullest.sample, earlier.starts)

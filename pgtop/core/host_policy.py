@@ -1,7 +1,7 @@
-"""Whom `pgtop break-glass` would end, and why: judgement over what a server's own host shows of it.
+"""The plans of `pgtop break-glass`, made from what a server's own host shows of its sessions.
 
-The host tells less than the server: no application, no advisory lock, no LISTEN, and over Unix sockets an
-idle age that is only a lower bound. What it cannot tell for sure is spared.
+The host shows less than the server: no application, no advisory lock, no LISTEN, and over Unix sockets only a
+lower bound of the idle age. Sessions that cannot be judged for sure are skipped.
 """
 
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ from pgtop.core.policy import Verdict, at_most, just_enough, make_plan, never
 from pgtop.core.text import duration, plural
 
 UNSEEN: Final = "not seen from here: applications, advisory locks, LISTEN, pgtops on other hosts"
-"""What no plan of this kind can take into account."""
+"""The facts that no plan of this kind can take into account."""
 
 
 _MANY_LOGINS: Final = 5
@@ -36,33 +36,33 @@ _MANY_LOGINS_FRACTION: Final = 0.2
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What was asked for beside the policy. Ages are seconds."""
+    """The request that a plan answers, in addition to the policy. Ages are seconds."""
 
     count: int | None = None
-    """How many to end; None: until the usage is below the policy's `warn_at`."""
+    """The number of sessions to terminate; None for just enough to bring the usage below `warn_at`."""
     older_than_seconds: float | None = None
-    """How long idle is enough, on sockets of any kind.
+    """The idle age that is enough, over sockets of any kind.
 
-    None: over TCP longer than the policy's `emergency_idle_after_seconds`, and over Unix sockets all that
-    did not run while they were watched.
+    None means: over TCP the policy's `emergency_idle_after_seconds`; over Unix sockets every session that did
+    not run while it was watched.
     """
     watched_seconds: float = 3.0
-    """How long Unix sockets have to be watched where `older_than_seconds` is None."""
+    """The seconds that sessions over Unix sockets must be watched if `older_than_seconds` is None."""
     stalled_logins_seconds: float | None = None
-    """Where set, clients that have been logging in for longer than this are meant, and no session is."""
+    """The age above which a login is stalled, in a plan for stalled logins; None in a plan for sessions."""
 
     def least_seconds(self, backend: Backend, policy: ReapPolicy) -> float:
-        """How long this backend has to be idle."""
+        """Return the seconds that this backend must have been idle."""
         if self.older_than_seconds is not None:
             return self.older_than_seconds
         return self.watched_seconds if backend.idle_at_least else policy.emergency_idle_after_seconds
 
 
 def plan_break_glass(snapshot: Snapshot, policy: ReapPolicy, ask: Ask) -> Plan:
-    """A plan that makes just enough room, or ends just so many: the longest idle first.
+    """Plan to terminate just enough sessions, or `ask.count` of them, the longest idle first.
 
-    Ages that are lower bounds stand behind all that are known. The policy's applications cannot be applied,
-    neither as a filter nor as a protection.
+    Sessions whose age is only a lower bound come after all whose age is known. The policy's patterns for
+    applications do not apply, neither as a filter nor as a protection.
     """
     context = _context(snapshot, snapshot.backends)
     verdicts = [
@@ -77,9 +77,9 @@ def plan_break_glass(snapshot: Snapshot, policy: ReapPolicy, ask: Ask) -> Plan:
 
 
 def _context(snapshot: Snapshot, backends: Iterable[Backend]) -> Context:
-    """Return the context of judgements in which pgtop's own sessions are those that the watcher names so.
+    """Return the context of the judgements. pgtop's own sessions are those that the watcher names as such.
 
-    It tells them by their processes: here a client has no say in its name.
+    The watcher knows them by their processes, so a client cannot pass for one by its name.
     """
     own = frozenset(each.pid for each in backends if each.is_pgtop)
     return context_of(snapshot, HeldLocks(own=own))
@@ -88,11 +88,11 @@ def _context(snapshot: Snapshot, backends: Iterable[Backend]) -> Context:
 def plan_stalled_logins(
     snapshot: Snapshot, silent: tuple[Backend, ...], policy: ReapPolicy, ask: Ask
 ) -> Plan:
-    """Plan to end the clients that have been logging in for too long, the longest first.
+    """Plan to terminate the clients that have been logging in for too long, the longest first.
 
-    `silent` are those that have sent nothing yet (`HostView.silent`). User and database are known once the
-    client has told them: a filter by name means no other, and a protection by name protects no other.
-    Sessions whose title does not tell whether they have logged in are spared.
+    `silent` are the clients that have sent nothing yet (`HostView.silent`). A client's user and database are
+    unknown until it has sent them: before that, neither a filter nor a protection by these names matches it.
+    Sessions are skipped if their process title does not show whether they have logged in.
     """
     limit = ask.stalled_logins_seconds or 0.0
     clients = [each for each in snapshot.backends if each.state in (STARTING, DISABLED)] + list(silent)
@@ -106,9 +106,9 @@ def plan_stalled_logins(
 
 
 def stalled_logins_hint(clients: int, longest_seconds: float, slots: int | None) -> str:
-    """Return a line for where many clients are logging in, which a plan over idle sessions spares; "" else.
+    """Return a line that tells of many clients logging in, which a plan for idle sessions skips; "" for few.
 
-    Many are a fifth of the slots, or five where the number of slots is not known.
+    Many means a fifth of the slots, or five if the number of slots is unknown.
 
     >>> stalled_logins_hint(12, 42.0, 17)
     '12 clients are logging in, for up to 42s: pgtop break-glass --stalled-logins 10s ends the stalled'
@@ -125,7 +125,7 @@ def stalled_logins_hint(clients: int, longest_seconds: float, slots: int | None)
 
 
 def is_enough(plan: Plan, ask: Ask) -> bool:
-    """Whether the plan does all that was asked for."""
+    """Return whether the plan does all that was asked for."""
     if ask.count is not None:
         return len(plan.victims) >= ask.count
     return plan.usage_after < plan.warn_at
@@ -136,7 +136,7 @@ def _longest_idle_first(backend: Backend) -> tuple[bool, int, int, int]:
 
 
 def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> Verdict:
-    """Judges one backend; only one that is `idle` can be a victim."""
+    """Judge one backend. Only one that is `idle` can be a victim."""
     if backend.state not in (IDLE, DISABLED) and backend.state not in IN_TRANSACTION:
         return None
     age = backend.state_seconds(context.now)

@@ -1,4 +1,4 @@
-"""JSON that is safe to show in a terminal, and times in it: what every `--json` prints and every log has."""
+"""JSON that is safe to show in a terminal, and its times: for every `--json` and every log."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp(microseconds: int) -> str:
-    """ISO 8601 in UTC, always with microseconds, so that two of them compare as text.
+    """Return a time in ISO 8601, UTC, always with microseconds, so that two times compare as text.
 
     >>> timestamp(1_700_000_000_000_000)
     '2023-11-14T22:13:20.000000Z'
@@ -25,28 +25,29 @@ def timestamp(microseconds: int) -> str:
 
 
 def optional_timestamp(microseconds: int | None) -> str | None:
-    """The same for a time that may be missing."""
+    """Return the same for a time that may be missing; None for None."""
     return None if microseconds is None else timestamp(microseconds)
 
 
 def json_line(value: object) -> str:
-    r"""A value as one line of JSON.
+    r"""Return a value as one line of JSON.
 
-    JSON leaves C1 bytes, DEL and bidi overrides as they are, and a terminal obeys them: whatever is not
-    printable is written as its escape, which every reader of JSON turns back into the same text.
+    JSON leaves C1 control characters, DEL and bidi overrides as they are, and a terminal obeys them. Every
+    character that is not printable is therefore escaped; every JSON parser turns the escape back into the
+    same text.
 
     >>> json_line({"usename": "a\x9b"})
     '{"usename":"a\\u009b"}\n'
     """
     encoded = msgspec.json.encode(value).decode("utf-8")
     if not encoded.isprintable():
-        # In one pass: whoever writes a statement also chooses how many different characters are in it.
+        # One pass, not one a character: the author of a statement chooses how many different ones it holds.
         encoded = _UNSURE.sub(lambda found: _escape(found[0]), encoded)
     return encoded + "\n"
 
 
 def _escape(character: str) -> str:
-    r"""A character as it may stand in JSON that is shown: as it is, or by its UTF-16 units.
+    r"""Return a character if it is printable, else its JSON escape in UTF-16 units.
 
     >>> _escape("\x9b"), _escape("\U000e0001"), _escape("é")
     ('\\u009b', '\\udb40\\udc01', 'é')
@@ -58,7 +59,7 @@ def _escape(character: str) -> str:
 
 
 def cut(text: str, most_bytes: int) -> str:
-    r"""A text that takes at most so many bytes in a line of JSON, escapes and all; `…` ends one that was cut.
+    r"""Return a text cut to at most `most_bytes` in a line of JSON, escapes included; `…` marks a cut.
 
     >>> cut("abcdef", 6), cut("abcdefg", 6), cut("a\x01b", 8), cut("a\x01b", 7)
     ('abcdef', 'abc…', 'a\x01b', 'a…')
@@ -70,9 +71,9 @@ def cut(text: str, most_bytes: int) -> str:
 
 
 def _size(text: str) -> int:
-    """How many bytes a text takes in a line of JSON, without its quotes."""
+    """Return the bytes that a text takes in a line of JSON, without its quotes."""
     return len(json_line(text).encode()) - len('""\n')
 
 
 _size_of_one: Final = lru_cache(maxsize=4096)(_size)
-"""The same for one character."""
+"""`_size` of one character, cached."""

@@ -1,4 +1,7 @@
-"""How a backend's names, address and wait are called on the screen and in a filter, none at all included."""
+"""The words for a backend's names, state, address and wait, on the screen and in a filter.
+
+A name that is missing or hidden has a word too.
+"""
 
 from typing import Final
 
@@ -15,14 +18,14 @@ from pgtop.core.activity import (
 from pgtop.core.text import clip, duration, printable
 
 LOCAL: Final = "local"
-"""Stands for the address of a session over a Unix socket, which has none."""
+"""The word for the address of a session over a Unix socket, which has none."""
 
 NO_APPLICATION: Final = "(no name)"
-"""Shown for a session that gave no application_name; one that is really named so is shown in quotes."""
+"""The word for a missing application_name. A session that is really named so is shown in quotes."""
 NO_USER: Final = "(no user)"
 NO_DATABASE: Final = "(no database)"
 HIDDEN: Final = "hidden"
-"""Shown for what this role cannot see."""
+"""The word for a value that this role cannot see."""
 
 STATE_WORDS: Final = {
     IDLE: "idle",
@@ -39,7 +42,7 @@ _EMPTY: Final = frozenset({NO_APPLICATION, NO_USER, NO_DATABASE, HIDDEN})
 
 
 def label(value: str | None, empty: str) -> str:
-    """A name as it is shown: printable, `empty` for none at all, in quotes where it could be taken for that.
+    """Return a name as it is shown: printable, `empty` for none, in quotes if it is such a word itself.
 
     >>> label("", NO_APPLICATION), label("(no name)", NO_APPLICATION), label(" ", NO_APPLICATION)
     ('(no name)', '"(no name)"', '" "')
@@ -53,21 +56,21 @@ def label(value: str | None, empty: str) -> str:
 
 
 def state(backend: Backend) -> str:
-    """The session's state in at most eleven cells: `idle`, `idle in txn`, `aborted`, `hidden` and so on."""
+    """Return the session's state in at most eleven cells: `idle`, `idle in txn`, `aborted`, `hidden` …"""
     if backend.is_hidden:
         return HIDDEN
     return STATE_WORDS.get(backend.state or "") or clip(printable(backend.state), 11)
 
 
 def address(backend: Backend) -> str | None:
-    """The session's client_addr, `LOCAL` over a Unix socket, None where hidden."""
+    """Return the session's client_addr: `LOCAL` over a Unix socket, None if hidden."""
     if backend.client_addr is not None:
         return backend.client_addr
     return LOCAL if backend.client_port == -1 else None
 
 
 def client(backend: Backend) -> str:
-    """Where a session comes from: `10.0.4.7:511`, `[::1]:5432`, `local`, `hidden`, "" for unknown."""
+    """Return the client of a session: `10.0.4.7:511`, `[::1]:5432`, `local`, `hidden`, or "" if unknown."""
     host, port = address(backend), backend.client_port
     if host is None:
         return HIDDEN if backend.is_hidden else ""
@@ -78,11 +81,11 @@ def client(backend: Backend) -> str:
 
 
 def idle_age(backend: Backend, now: int) -> str:
-    """How long a session is idle at `now` (microseconds): `12m`, `≥ 3s` for a lower bound, "" for unknown."""
+    """Return a session's idle age at `now` (microseconds): `12m`, `≥ 3s` for a lower bound, "" if unknown."""
     age = duration(backend.idle_seconds(now))
     return f"≥ {age}" if age and backend.idle_at_least else age
 
 
 def wait(backend: Backend) -> str:
-    """What a session waits for, such as `Lock/transactionid`; "" for nothing."""
+    """Return a session's wait event, such as `Lock/transactionid`; "" for none."""
     return printable("/".join(part for part in (backend.wait_event_type, backend.wait_event) if part))

@@ -1,8 +1,9 @@
-"""Which of several pgtops on one server reaps by itself: pure judgement over the keys that sessions hold.
+"""The choice of the one pgtop, of several on a server, that sweeps automatically.
 
-The key is taken in a shared mode, so that several hold it at once and nobody has to wait. Whoever may end
-sessions comes before whoever may not, and then the oldest session first. A session counts only by what no
-client can fake: its role. Its name is asked for beside that, since a role may do other work, too.
+Each candidate holds an advisory lock, called the key. It is taken in shared mode, so that several sessions
+hold it at once and none has to wait. Sessions whose role may terminate others come first, and of these the
+oldest. A session counts only by its role, which no client can fake. Its name is checked in addition, since
+the role may do other work too.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,43 +16,43 @@ from pgtop.core.text import duration
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A session that holds pgtop's key to reaping."""
+    """A session that holds pgtop's key to automatic sweeps."""
 
     pid: int
     backend_start: int
-    """Microseconds since the Unix epoch, as all times here."""
+    """Microseconds since the Unix epoch, as are all times here."""
     state_change: int | None
-    """When the session was last heard of: its last statement began or ended then."""
+    """The time at which the session's last statement began or ended: the last sign of life."""
     application_name: str
     usename: str | None
     is_shared: bool
-    """False where it holds the key exclusively, which no pgtop does."""
+    """False if it holds the key exclusively, which no pgtop does."""
     promise_seconds: int
-    """Within which its holder says it will be heard of again."""
+    """The seconds within which its holder promises the next sign of life."""
     rules: int | None
-    """The digest of its rules; None where it tells none."""
+    """The digest of its rules; None if it gives none."""
     may_signal: bool
-    """Whether its role may end the sessions of others: a superuser, or a member of pg_signal_backend."""
+    """True if its role may terminate others' sessions: a superuser, or a member of pg_signal_backend."""
     is_same_role: bool
-    """Whether its role is that of this session."""
+    """True if its role is that of this session."""
 
     @property
     def host(self) -> str:
-        """The host that pgtop runs on, as its application_name says after the @."""
+        """The host that pgtop runs on: the part of its application_name after the @."""
         return self.application_name.partition("@")[2]
 
 
 class PassedOver(msgspec.Struct, frozen=True):
-    """A holder of the key that does not count."""
+    """A holder of the key that does not count, and the reason."""
 
     key: Key
     reason: str
-    """Without the numbers that change, so that it can be told apart from another one."""
+    """The reason without changing numbers, so that the same reason stays equal from poll to poll."""
     detail: str = ""
 
     @property
     def said(self) -> str:
-        """The session and why it does not count, printable.
+        """The session and the reason it does not count, printable.
 
         `pid 4711 (mallory, pgtop daemon@x): its role may not end the sessions of others`.
         """
@@ -60,17 +61,18 @@ class PassedOver(msgspec.Struct, frozen=True):
 
 
 class Ranking(msgspec.Struct, frozen=True):
-    """The holders of the key."""
+    """The holders of the key, in order."""
 
     holders: tuple[Key, ...] = ()
-    """Those that count, the one that reaps first."""
+    """Those that count. The first one sweeps."""
     passed_over: tuple[PassedOver, ...] = ()
 
 
 def ranked(keys: Iterable[Key], own_pid: int, now: int) -> Ranking:
-    """Those of the holders that count, in their order. `now` is the server's, microseconds.
+    """Rank the holders of the key. `now` is in microseconds by the server's clock.
 
-    The session that asks counts whatever its role: it is at work, and may at least end those of its own role.
+    The session that asks counts whatever its role: it is alive, and may at least terminate sessions of its
+    own role.
     """
     holders: list[Key] = []
     passed_over: list[PassedOver] = []
@@ -85,7 +87,7 @@ def ranked(keys: Iterable[Key], own_pid: int, now: int) -> Ranking:
 
 
 def _fault(key: Key, now: int) -> PassedOver | None:
-    """Why a session does not count; None where it does."""
+    """Return the reason a session does not count; None if it does."""
     if not key.is_shared:
         return PassedOver(key, "holds pgtop's key exclusively")
     if not key.application_name.startswith(PGTOP_PREFIX):
@@ -100,7 +102,7 @@ def _fault(key: Key, now: int) -> PassedOver | None:
 
 
 def passed_over_sentence(passed_over: Sequence[PassedOver], most: int = 3) -> str:
-    """The sessions that do not count, printable; "" for none.
+    """Return a sentence with the sessions that do not count, printable; "" for none.
 
     `passed over: pid 7 (mallory, psql): holds pgtop's key exclusively; and 2 more`.
     """
@@ -112,8 +114,8 @@ def passed_over_sentence(passed_over: Sequence[PassedOver], most: int = 3) -> st
 
 
 def is_outdated(seen_at: int, now: int, promise_seconds: int) -> bool:
-    """Whether what was seen is too old to act on: the program did not run for longer than it promised.
+    """Return whether a reading is too old to act on: pgtop did not run for longer than it promised.
 
-    Both are the server's times in microseconds.
+    `seen_at` and `now` are microseconds by the server's clock.
     """
     return now - seen_at > promise_seconds * MICROSECONDS

@@ -1,8 +1,8 @@
-r"""Takes passwords out of text that is shown: a conninfo given by mistake as a host comes back in an error.
+r"""The masking of passwords in text that is shown.
 
-A password is known by where it stands: behind the user in a URI, behind `password=` and its like, as
-`PASSWORD '…'` in SQL, or as the fifth field of a line of ~/.pgpass. One that stands alone looks like any
-other word, and is not known.
+It is needed because a conninfo that is given as a host by mistake comes back in an error message. A password
+is found by its place: after the user in a URI, after `password=` and the like, as `PASSWORD '…'` in SQL, or
+as the fifth field of a line of ~/.pgpass. A password on its own looks like any other word and is not found.
 """
 
 import re
@@ -11,17 +11,18 @@ from typing import Final
 from urllib.parse import unquote
 
 MASK: Final = "***"
-"""Stands for one secret, whatever its length."""
+"""The text shown in place of one secret, whatever its length."""
 
 _KEY: Final = r"(?:passw(?:or)?d|\bpass(?:phrase)?|\bpwd|secret|scram_(?:client|server)_key)"
-# A text may be a hostile server's. What is looked for from each of many places is therefore bounded in length
-# and never taken back (`+` behind a quantifier): a text takes time as it has characters, and no more.
+# The text may come from a hostile server. Repeats that are tried from many places are therefore bounded in
+# length and possessive (`+` after a quantifier), so that the time grows with the length of the text and no
+# faster.
 _PORT: Final = r"[0-9]{1,5}+(?:[/?,][^\s@]{0,1000}+)?+(?:[\s\"'),:;]|$)"
-"""A port and no password: nothing of the same word has an @ behind it."""
+"""A port rather than a password: no @ follows it in the same word."""
 
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,20}:/+", re.IGNORECASE)
 _USER: Final = re.compile(r"[^\s:\"']*:")
-"""Of a URI; it may hold an @ (some clouds' do)."""
+"""The user of a URI. It may hold an @, as it does at some cloud services."""
 _NO_PASSWORD: Final = re.compile(rf"{re.escape(MASK)}@|{_PORT}")
 _URI_WITHOUT_HOST: Final = re.compile(
     rf"([a-z][a-z0-9+.-]{{0,20}}:/+[^\s:/?#@\"']*:)(?!{re.escape(MASK)})(?!{_PORT})[^\s\"'/@]+", re.IGNORECASE
@@ -44,10 +45,10 @@ _PASSFILE: Final = re.compile(
 _ADDRESS: Final = re.compile(r"[\[\]0-9a-fA-F:.%/]*")
 
 _WHOLE_URI: Final = re.compile(r"(\s*[a-z][a-z0-9+.-]{0,20}:/++[^:]*+:)(?=.*@)", re.IGNORECASE | re.DOTALL)
-"""As a value of its own: whatever stands before an @ may be a password then, a port as well."""
+"""A URI that is the whole value: all text before an @ may then be a password, even what looks like a port."""
 
 LONGEST: Final = 16_384
-"""Characters of a text that are looked at; what is beyond is cut off."""
+"""The number of characters of a text that are searched. The rest is cut off."""
 
 _KINDS: Final = (_URI_WITHOUT_HOST, _QUERY, _PAIR, _JSON, _SQL)
 
@@ -73,10 +74,10 @@ def masked(text: str) -> str:
 
 
 def masked_value(value: str) -> str:
-    """Return one whole value that a person gave, cut off where its first password begins.
+    """Return one whole value that a person gave, cut off at the beginning of its first password.
 
-    Its end is known, unlike that of a value within a sentence: a password with blanks or quotes in it goes
-    with all of them.
+    The end of the value is known, unlike that of a value within a sentence, so a password with blanks or
+    quotes in it is removed entirely.
 
     >>> masked_value("postgresql://app:my secret@db1/shop"), masked_value("db1")
     ('postgresql://app:***', 'db1')
@@ -86,7 +87,7 @@ def masked_value(value: str) -> str:
     value = value[:LONGEST]
     known = masked(value)
     if known == value:
-        # A name of a parameter may be percent-encoded in a URI, too.
+        # The name of a parameter may be percent-encoded in a URI.
         return value if masked(decoded := unquote(value)) == decoded else MASK
     same = takewhile(lambda pair: pair[0] == pair[1], zip(value, known, strict=False))
     return "".join(character for character, _ in same).rstrip("*") + MASK
@@ -98,9 +99,9 @@ def holds_password(value: str) -> bool:
 
 
 def _mask_uris(text: str) -> str:
-    """Mask from behind each URI's user to the last @ before the next URI of PostgreSQL's.
+    """Mask each URI from the end of its user to the last @ before the next PostgreSQL URI.
 
-    No pattern does it, since one that looks for the last @ from each of many places takes far too long.
+    This is done without a pattern: one that looks for the last @ from many places takes far too long.
     """
     schemes = list(_SCHEME.finditer(text))
     parts: list[str] = []

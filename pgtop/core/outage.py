@@ -1,4 +1,4 @@
-"""Why a login is refused for want of a slot, and what follows for what no view shows."""
+"""The limits that refuse a login for want of a slot, the slots that no view shows, and a failed poll."""
 
 from enum import StrEnum
 from typing import Final
@@ -9,21 +9,21 @@ from pgtop.core.activity import Limits
 
 
 class Limit(StrEnum):
-    """Which limit refuses a login; the value is the phrase people read."""
+    """A limit that refuses a login. The value is the phrase that people read."""
 
     ORDINARY = "the ordinary slots are taken, reserved ones are left"
     RESERVED = "only slots reserved for superusers are left"
     EVERY = "every slot is taken, the superusers' too"
     CLIENTS = "more clients are connecting than the server lets try at once"
-    """The postmaster's own limit of children: clients that hold no slot yet count in it."""
+    """The postmaster's own limit of child processes. Clients that hold no slot yet count towards it."""
     ROLE = "the role's own CONNECTION LIMIT is reached"
     DATABASE = "the database's own CONNECTION LIMIT is reached"
     UNKNOWN = "no slot is left"
-    """The server's words were taken away on the way here."""
+    """The limit is not known, for example because a pooler or a provider stripped the error text."""
 
     @property
     def is_the_servers(self) -> bool:
-        """False for a role's or a database's: the server itself is not full then."""
+        """False for the limit of a role or a database: the server itself is then not full."""
         return self not in _OF_ONE
 
 
@@ -31,7 +31,7 @@ _OF_ONE: Final = frozenset({Limit.ROLE, Limit.DATABASE})
 
 
 def connecting_words(number: int) -> str:
-    """So many slots, as a person reads of them.
+    """Return a sentence that gives the number of slots held by clients still connecting.
 
     >>> connecting_words(1), connecting_words(12)
     ('1 slot is held by clients still connecting', '12 slots are held by clients still connecting')
@@ -41,11 +41,11 @@ def connecting_words(number: int) -> str:
 
 
 def held_by_connecting(limit: Limit | None, limits: Limits, total: int) -> int:
-    """How many slots clients hold that are still connecting, while a view counts `total` client backends.
+    """Return the number of slots held by clients still connecting, if a view counts `total` client backends.
 
-    What refuses a login tells how many slots are taken at least; up to PostgreSQL 17 pg_stat_activity does
-    not show those whose authentication is not over. 0 where the limit says nothing about slots, or none
-    refuses.
+    The limit that refuses a login implies how many slots are taken at least. Up to PostgreSQL 17,
+    pg_stat_activity does not show clients before the end of their authentication. The number is 0 if no limit
+    refuses logins, or if the limit says nothing about slots.
 
     >>> held_by_connecting(Limit.ORDINARY, Limits(100, 3), 85)
     12
@@ -62,19 +62,19 @@ def held_by_connecting(limit: Limit | None, limits: Limits, total: int) -> int:
 
 
 class Outage(msgspec.Struct, frozen=True):
-    """A poll that gave no data: what is wrong, as a value."""
+    """The result of a poll that gave no data."""
 
     kind: str
-    """`full`, `limit`, `starting`, `unreachable`, `refused`, `lost`, `timeout` or `failed`."""
+    """The kind: `full`, `limit`, `starting`, `unreachable`, `refused`, `lost`, `timeout` or `failed`."""
     message: str
     """One plain sentence, safe to print."""
     retry_after_seconds: float
-    """How long the poller waits before it tries again."""
+    """The seconds that the poller waits before it tries again."""
     limit: str | None = None
-    """What refuses the login (a `core.outage.Limit`), where it is refused for want of a slot."""
+    """The `Limit` that refuses the login, if it is refused for want of a slot."""
     tries: int = 0
-    """How many logins were refused so far for that."""
+    """The number of logins refused so far for want of a slot."""
     seconds: float = 0.0
-    """Since the first of them."""
+    """The seconds since the first of these refused logins."""
     rescue_problem: str = ""
-    """Why the rescue role does not get in, where that is not for want of a slot; printable."""
+    """The reason the rescue role cannot log in, if that is not want of a slot; printable."""

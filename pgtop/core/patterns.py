@@ -1,4 +1,4 @@
-"""Which sessions a pattern means: globs for names, networks for addresses."""
+"""Patterns that select sessions: globs for names, networks for addresses."""
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
@@ -15,30 +15,30 @@ _GLOB: Final = frozenset("*?[")
 
 
 class Patterns(msgspec.Struct, frozen=True):
-    """Patterns by kind. Globs know `*`, `?` and `[a-z]`; addresses are single ones, networks, or `local`."""
+    """Patterns by kind. Globs may use `*`, `?` and `[a-z]`."""
 
     applications: tuple[str, ...] = ()
     """"" means the sessions that gave no name."""
     users: tuple[str, ...] = ()
     databases: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
-    """`10.0.0.0/8`, `::1`, or `local` for sessions over a Unix socket."""
+    """Networks such as `10.0.0.0/8`, single addresses such as `::1`, or `local` for Unix sockets."""
 
     @property
     def is_empty(self) -> bool:
-        """True where there is no pattern at all."""
+        """True if there is no pattern at all."""
         return not (self.applications or self.users or self.databases or self.addresses)
 
     @property
     def name_anybody(self) -> bool:
-        """Whether there is a pattern of a user's or a database's name."""
+        """True if there is a pattern for the names of users or databases."""
         return bool(self.users or self.databases)
 
     def admit(self, backend: Backend) -> bool:
-        """Whether the backend matches one pattern of each kind that has any, names exactly as written.
+        """Return whether the backend matches one pattern of each kind that has any. Names are case-sensitive.
 
-        Where its user and database cannot be told apart, every reading has to match, or one of them by a
-        user and a database that are both written in full.
+        If its user and database cannot be told apart, every reading must match; or one of them must match a
+        user and a database that are both written without wildcards.
         """
         return self._admits_beside_names(backend) and (
             all(self._admits_names(*names) for names in _readings(backend))
@@ -46,7 +46,7 @@ class Patterns(msgspec.Struct, frozen=True):
         )
 
     def is_unsure_of(self, backend: Backend) -> bool:
-        """Whether it is not admitted, and might be, were its user and database known apart."""
+        """Return whether it is not admitted, but would be by one reading of its user and database."""
         return (
             not self.admit(backend)
             and self._admits_beside_names(backend)
@@ -62,17 +62,17 @@ class Patterns(msgspec.Struct, frozen=True):
         return _any_kind(self.users, user) and _any_kind(self.databases, database)
 
     def _pairs_in_full(self) -> list[tuple[str, str]]:
-        """The users and databases that are written without a pattern, in every pairing."""
+        """Return every pair of a user and a database that are written without wildcards."""
         users, databases = (
             [name for name in names if not _GLOB & set(name)] for names in (self.users, self.databases)
         )
         return [(user, database) for user in users for database in databases]
 
     def protecting(self, backend: Backend) -> "Protection | None":
-        """The first pattern that the backend matches; None if none does.
+        """Return the protection by the first pattern that the backend matches; None if it matches none.
 
-        Applications come last: their names are the only ones that a client chooses for itself. The case of a
-        name does not count: a protection that is written carelessly shall protect.
+        Applications come last, because a client chooses their names itself. Names are compared without regard
+        to case, so that a carelessly written pattern still protects.
         """
         users, databases = zip(*_readings(backend), strict=True)
         for kind, globs, names in (("user", self.users, users), ("database", self.databases, databases)):
@@ -90,13 +90,13 @@ class Protection(msgspec.Struct, frozen=True):
     """The pattern that protects a session."""
 
     pattern: str
-    """With its kind, such as `user etl*`; an application's stands alone."""
+    """The pattern with its kind, such as `user etl*`; an application's pattern has no kind before it."""
     is_by_name: bool = False
-    """Whether it is of the application's name, which any client can give itself."""
+    """True if the pattern is for the application's name, which any client can give itself."""
 
     @property
     def reason(self) -> str:
-        """Why the session is spared.
+        """The reason that the session is skipped.
 
         >>> Protection("user etl*").reason, Protection("Patroni*", is_by_name=True).reason
         ('protected: user etl*', 'protected by its name: Patroni*')
@@ -105,12 +105,12 @@ class Protection(msgspec.Struct, frozen=True):
 
 
 def _readings(backend: Backend) -> tuple[tuple[str | None, str | None], ...]:
-    """Each user with its database that the backend may be of."""
+    """Return each pair of user and database that the backend may have."""
     return backend.readings or ((backend.usename, backend.datname),)
 
 
 def _first_glob(globs: tuple[str, ...], names: Iterable[str | None]) -> str | None:
-    """The first glob that one of the names matches, whatever its case."""
+    """Return the first glob that one of the names matches, without regard to case; None if there is none."""
     folded = [(name or "").lower() for name in names]
     return next((glob for glob in globs if any(fnmatchcase(name, glob.lower()) for name in folded)), None)
 
@@ -120,7 +120,7 @@ def _any_kind(globs: tuple[str, ...], name: str | None) -> bool:
 
 
 def _network_of(backend: Backend, networks: tuple[str, ...]) -> str | None:
-    """The first network that the backend's address lies in."""
+    """Return the first network that contains the backend's address; None if there is none."""
     where = address(backend)
     if where is None:
         return None
@@ -129,7 +129,7 @@ def _network_of(backend: Backend, networks: tuple[str, ...]) -> str | None:
 
 @lru_cache(maxsize=16_384)
 def _contains(network: str, where: str) -> bool:
-    """Whether an address lies in a network; an IPv4 address that came over IPv6 counts as what it is.
+    """Return whether a network contains an address. An IPv4 address mapped to IPv6 counts as IPv4.
 
     >>> _contains("10.0.0.0/8", "10.1.2.3"), _contains("10.0.0.0/8", "::ffff:10.1.2.3")
     (True, True)
@@ -149,7 +149,7 @@ def _contains(network: str, where: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def parse_network(text: str) -> IPv4Network | IPv6Network:
-    """A network as it was written; bits of the host part are no fault. Raises ValueError.
+    """Return the network that a text gives. Bits set in its host part are allowed. It raises ValueError.
 
     >>> parse_network("10.1.2.3/8"), parse_network("::ffff:10.1.2.3/104")
     (IPv4Network('10.0.0.0/8'), IPv4Network('10.0.0.0/8'))

@@ -1,4 +1,4 @@
-"""What a plan is made of: the rules it follows, its victims and spared with a reason each."""
+"""Plans and their parts: the rules, the victims, the skipped sessions, and the outcomes."""
 
 from enum import StrEnum
 from typing import Final
@@ -10,57 +10,57 @@ from pgtop.core.patterns import Patterns
 from pgtop.core.stalled_logins import Stall
 
 DEFAULT_PROTECTED_APPLICATIONS: Final = ("Patroni*", "pgBackRest*", "barman*", "wal-g*", "repmgr*")
-"""Applications whose idle session is at work: a backup holds one for hours."""
+"""Applications whose idle sessions are in use: a backup holds one for hours."""
 
 
 class Act(StrEnum):
-    """What is done to a victim."""
+    """The action on a victim."""
 
     TERMINATE = "terminate"
-    """pg_terminate_backend: the session ends."""
+    """Call pg_terminate_backend: the session ends."""
     CANCEL = "cancel"
-    """pg_cancel_backend: its statement ends, the session stays."""
+    """Call pg_cancel_backend: its statement ends, the session stays."""
 
 
 class Trigger(StrEnum):
-    """What a plan was made for."""
+    """The reason a plan was made."""
 
     SELECTED = "selected"
     """A person selected the sessions."""
     ALWAYS = "always"
-    """A sweep whatever the usage."""
+    """A sweep was asked for, whatever the usage."""
     USAGE = "usage"
-    """A sweep because the usage is above the line."""
+    """The usage is above the line."""
     EMERGENCY = "emergency"
     """No ordinary slot is left, or a login was refused for want of one."""
     BREAK_GLASS = "break-glass"
-    """A person on the server's own host, without a slot."""
+    """A person on the server's own host asked for it, without a connection."""
     NONE = "none"
-    """Nothing to do."""
+    """There is nothing to do."""
 
 
 class Guard(StrEnum):
-    """What must still be true of a victim when the signal is sent, beside its pid and backend_start."""
+    """The facts of a victim that must still hold at the signal, in addition to its pid and backend_start."""
 
     STATE = "state"
-    """Its state and state_change."""
+    """Its state and state_change must be the same."""
     TRANSACTION = "transaction"
-    """Its xact_start."""
+    """Its xact_start must be the same."""
     SESSION = "session"
-    """Nothing more."""
+    """Nothing else is compared."""
     STATEMENT = "statement"
-    """It is active, and its query_start."""
+    """It must be active, and its query_start the same."""
 
 
 class SparedFor(StrEnum):
-    """Why a session that was otherwise meant is spared; the value is the phrase people read."""
+    """The reason for skipping a session that a plan would otherwise act on; the value is what people read."""
 
     OWN = "pgtop's own"
     HIDDEN = "hidden from this role"
     SUPERUSER = "of a superuser"
     PROTECTED = "protected"
     NAMED = "protected by their names"
-    """By the application's name, which every client chooses for itself."""
+    """Protected by the application's name, which every client chooses for itself."""
     ADVISORY_LOCK = "holding an advisory lock"
     LISTENING = "listening (LISTEN)"
     IN_TRANSACTION = "idle in transaction"
@@ -76,41 +76,44 @@ class SparedFor(StrEnum):
 
 
 class ReapPolicy(msgspec.Struct, frozen=True):
-    """The rules of a sweep. Ages are seconds by the server's clock, `warn_at` is a fraction of the slots."""
+    """The rules of a sweep. Ages are seconds by the server's clock; `warn_at` is a fraction of the slots."""
 
     warn_at: float = 0.8
     idle_after_seconds: float = 300.0
     emergency_idle_after_seconds: float = 30.0
     only: Patterns = Patterns()
-    """Whom a sweep means at all; everybody where it is empty."""
+    """The only sessions that a sweep considers; all of them if it is empty."""
     protected: Patterns = Patterns(applications=DEFAULT_PROTECTED_APPLICATIONS)
-    """Who is never ended, neither by a sweep nor by a person's choice."""
+    """Sessions that are never terminated, neither by a sweep nor by a person's choice."""
     include_idle_in_transaction_seconds: float | None = None
-    """Ends sessions idle in transaction for longer than this too; None spares them all."""
+    """The age above which a sweep also terminates sessions idle in transaction; None to skip them all."""
     include_advisory_locks: bool = False
-    """Ends holders of session-level advisory locks too."""
+    """True to terminate also sessions that hold session-level advisory locks."""
     include_listeners: bool = False
-    """Ends sessions seen with LISTEN too."""
+    """True to terminate also sessions that were seen with LISTEN."""
     max_per_sweep: int | None = None
-    """The most that one sweep ends, the longest idle first; None for no such limit."""
+    """The most sessions that one sweep terminates, the longest idle first; None for no such limit."""
 
 
 class HeldLocks(msgspec.Struct, frozen=True):
-    """The sessions that hold advisory locks, by pid; read when a plan is made, not in each poll."""
+    """The sessions that hold advisory locks, by pid. They are read when a plan is made, not in each poll."""
 
     advisory: frozenset[int] = frozenset()
-    """Sessions that hold an advisory lock of an application's; keys of pgtop's own classes do not count."""
+    """Sessions that hold an application's advisory lock. Keys of pgtop's own classes do not count."""
     own: frozenset[int] = frozenset()
-    """Sessions of pgtop: named so, with a key of pgtop's, and of a role that may end others or is this one's.
-    The name alone proves nothing, since every client chooses its own."""
+    """Sessions of pgtop, told by three signs together: such a name, a key of pgtop's, and a trusted role.
+
+    A role is trusted if it may terminate others or is this session's own. The name alone proves nothing,
+    since every client chooses its own.
+    """
 
 
 NO_LOCKS: Final = HeldLocks()
-"""No session holds an advisory lock, as far as anybody asked."""
+"""No session is known to hold an advisory lock: none was asked for, or none was found."""
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What a judgement needs beside the backend."""
+    """The facts that a judgement needs beside the backend."""
 
     now: int
     own_pid: int
@@ -118,13 +121,13 @@ class Context(msgspec.Struct, frozen=True):
     listeners: frozenset[BackendId]
     held: HeldLocks = NO_LOCKS
     stuck: frozenset[BackendId] = frozenset()
-    """Sessions that could not be ended a short while ago."""
+    """Sessions that could not be terminated a short while ago."""
 
 
 def context_of(
     snapshot: Snapshot, held: HeldLocks = NO_LOCKS, stuck: frozenset[BackendId] = frozenset()
 ) -> Context:
-    """The context of all judgements over one snapshot."""
+    """Return the context of all judgements on one snapshot."""
     return Context(
         now=snapshot.taken_at,
         own_pid=snapshot.own_pid,
@@ -136,17 +139,17 @@ def context_of(
 
 
 class Victim(msgspec.Struct, frozen=True):
-    """One session that a plan would end, or whose statement it would cancel."""
+    """A session that a plan would terminate, or whose statement it would cancel."""
 
     backend: Backend
     reason: str
     guard: Guard
     warning: str = ""
-    """What a person should know before saying yes."""
+    """The warning that a person should read before confirming; "" for none."""
 
 
 class Spared(msgspec.Struct, frozen=True):
-    """One session that was meant and is spared."""
+    """A session that a plan would act on but skips, with the reason."""
 
     backend: Backend
     spared_for: SparedFor
@@ -154,13 +157,13 @@ class Spared(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a reap would do, frozen: what is shown is what is ended, and nothing else."""
+    """The action to take, decided beforehand and frozen: nothing is done that was not shown."""
 
     act: Act
     trigger: Trigger
     server: Server
     taken_at: int
-    """The snapshot's time, microseconds by the server's clock."""
+    """The time of the snapshot, in microseconds by the server's clock."""
     total: int
     slots: int
     warn_at: float
@@ -168,43 +171,46 @@ class Plan(msgspec.Struct, frozen=True):
     spared: tuple[Spared, ...]
     policy: ReapPolicy
     refusal: str = ""
-    """Why no plan can be made at all, with the mend, printable; "" where one can."""
+    """The reason no plan can be made at all, with the remedy, printable; "" if one can."""
     interruptions: int = 0
-    """The snapshot's: after one more interruption the plan is not carried out."""
+    """The snapshot's number of interruptions. After one more, the plan is not carried out."""
     stalled_logins_seconds: float | None = None
-    """Set where the plan ends clients that have been logging in for longer than this, and nothing else."""
+    """Set in a plan for stalled logins alone: the seconds above which a client's login is stalled."""
     stall: Stall | None = None
-    """The login stall in which it was made, where sessions are not what keeps logins out."""
+    """The login stall in which the plan was made; None if there is none."""
 
     @property
     def usage_before(self) -> float:
-        """Client backends over slots in the snapshot."""
+        """Client backends divided by slots in the snapshot."""
         return self.total / self.slots
 
     @property
     def usage_after(self) -> float:
-        """What the usage would be were all victims gone and nobody new had come."""
+        """The usage if all victims were gone and no new session had come."""
         leaving = sum(victim.backend.holds_slot for victim in self.victims)
         return (self.total - (leaving if self.act is Act.TERMINATE else 0)) / self.slots
 
 
 LONGEST_QUERY_BYTES: Final = 8192
-"""Of a victim's statement in the audit log, as it is written there. What a server keeps by default (1 kB)
-fits, whatever is in it; who has longer ones can neither fill the log nor rotate the older lines away."""
+"""The most bytes of a victim's statement in the audit log, escapes included.
+
+The 1 kB that a server keeps by default always fits, whatever characters it holds. A client with longer
+statements can neither fill the log nor push older lines out of it by rotation.
+"""
 
 
 class Outcome(StrEnum):
-    """What became of one victim."""
+    """The outcome for one victim."""
 
     TERMINATED = "terminated"
     CANCELLED = "cancelled"
-    """Its statement ended; the session lives."""
+    """Its statement was cancelled; the session stays."""
     CHANGED = "changed"
-    """It turned active, left, or is another session now: nothing was done to it."""
+    """It became active, ended, or is another session now: nothing was done to it."""
     DENIED = "denied"
-    """The server does not let this role end it, or the host this user."""
+    """The server does not allow it to this role, or the host does not allow it to this user."""
     SURVIVED = "survived"
-    """It was signalled and still there at the limit."""
+    """It was signalled and was still there at the time limit."""
     FAILED = "failed"
     """It was not signalled."""
     UNKNOWN = "unknown"
@@ -212,7 +218,7 @@ class Outcome(StrEnum):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """The outcome of one victim, with what the server said where it said something."""
+    """The outcome for one victim, with the server's message if there was one."""
 
     victim: Victim
     outcome: Outcome

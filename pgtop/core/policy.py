@@ -1,7 +1,7 @@
-"""Who would be ended, who is spared, and why: pure judgement over one snapshot.
+"""The making of plans from one snapshot: which sessions to terminate, which to skip, and why.
 
-Nothing here ends anything: `reaper.py` carries a plan out, and only while each victim is still what it was
-when the plan was made.
+Nothing here terminates a session. `reaping/reaper.py` carries a plan out, and acts on a victim only if it is
+unchanged since the plan was made.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,7 +12,6 @@ import msgspec
 from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
 from pgtop.core.outage import Limit
 from pgtop.core.plan import (
-    DEFAULT_PROTECTED_APPLICATIONS,
     NO_LOCKS,
     Act,
     Context,
@@ -29,42 +28,14 @@ from pgtop.core.plan import (
 from pgtop.core.stalled_logins import Stall, session_count, stall_of
 from pgtop.core.text import duration, printable
 
-__all__ = [
-    "DEFAULT_PROTECTED_APPLICATIONS",
-    "Act",
-    "Context",
-    "Guard",
-    "HeldLocks",
-    "Plan",
-    "ReapPolicy",
-    "Spared",
-    "SparedFor",
-    "Trigger",
-    "Verdict",
-    "Victim",
-    "at_most",
-    "is_emergency",
-    "is_over_line",
-    "judge",
-    "just_enough",
-    "make_plan",
-    "never",
-    "plan_cancel",
-    "plan_emergency",
-    "plan_reap",
-    "plan_sweep",
-    "plan_terminate",
-]
-
-
 _NO_TEXT: Final = "its user or database is no text here, so nobody can say {}"
 
 Verdict = Victim | Spared | None
-"""What is judged of one backend; None: the plan does not mean it at all."""
+"""The judgement of one backend; None if the plan does not concern it."""
 
 
 def never(backend: Backend, policy: ReapPolicy, context: Context) -> Spared | None:
-    """Why this backend may never be ended: by nature, or because somebody protects it."""
+    """Return the reason that forbids terminating this backend in any plan; None if there is none."""
     if backend.pid == context.own_pid or backend.pid in context.held.own:
         return Spared(backend, SparedFor.OWN, "a session of pgtop")
     if backend.is_hidden:
@@ -81,7 +52,7 @@ def never(backend: Backend, policy: ReapPolicy, context: Context) -> Spared | No
 
 
 def caution(backend: Backend, context: Context) -> Spared | None:
-    """Why a session that is idle may be at work all the same: as a leader, a lock or a queue."""
+    """Return the reason an idle session may be in use all the same, a lock or a LISTEN; None for none."""
     if backend.pid in context.held.advisory:
         return Spared(backend, SparedFor.ADVISORY_LOCK, "holds an advisory lock")
     if backend.id in context.listeners:
@@ -90,7 +61,7 @@ def caution(backend: Backend, context: Context) -> Spared | None:
 
 
 def _asked_for(policy: ReapPolicy, context: Context) -> Context:
-    """The context without what the policy includes: nothing then speaks against those sessions."""
+    """Return the context without the lock holders and listeners that the policy includes in a sweep."""
     held = context.held
     if policy.include_advisory_locks:
         held = msgspec.structs.replace(held, advisory=frozenset())
@@ -100,7 +71,7 @@ def _asked_for(policy: ReapPolicy, context: Context) -> Context:
 
 
 def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_seconds: float) -> Verdict:
-    """Judges one backend for a sweep of sessions idle for longer than `older_than_seconds`."""
+    """Judge one backend for a sweep of sessions idle for longer than `older_than_seconds`."""
     age = backend.state_seconds(context.now)
     limit = older_than_seconds
     asked = policy.include_idle_in_transaction_seconds
@@ -130,7 +101,7 @@ _REFUSAL: Final = (
 
 
 def is_emergency(snapshot: Snapshot, refused: bool = False) -> bool:
-    """Whether no ordinary slot is left, or a login was just refused for want of one."""
+    """Return whether no ordinary slot is left, or a login was just refused for want of one."""
     return refused or snapshot.counts.total >= snapshot.slots
 
 
@@ -144,14 +115,14 @@ def plan_reap(
     stuck: frozenset[BackendId] = frozenset(),
     may_try: bool = False,
 ) -> Plan:
-    """The plan that the usage asks for, with its trigger; one of trigger `none` has no victims.
+    """Make the plan that the usage asks for, with its trigger. A plan with trigger `none` has no victims.
 
-    `refused` is what refused a login. `always` asks for a sweep whatever the usage; on a full server the
-    emergency's plan takes its place where the sweep would not bring the usage below the line: it ends the
-    same sessions and some more.
+    `refused` is the limit that refused a login. `always` asks for a sweep whatever the usage. On a full
+    server, the emergency's plan replaces a sweep that would not bring the usage below the line: it
+    terminates the same sessions and more.
 
-    In a login stall (`core.stall`) the plan has no victims: one where `may_try`, and the sweep that `always`
-    asks for.
+    In a login stall (`core.stalled_logins`) the plan has no victims; with `may_try` it has at most one, and
+    with `always` it is the full sweep.
     """
     if not snapshot.counts.exact:
         return plan_sweep(snapshot, policy, held, Trigger.NONE)
@@ -172,7 +143,7 @@ def plan_reap(
 
 
 def is_over_line(snapshot: Snapshot, policy: ReapPolicy) -> bool:
-    """Whether the sessions alone are above the line: clients that are still connecting are not swept."""
+    """Return whether the sessions alone are above the line: a sweep does not end clients still connecting."""
     return session_count(snapshot) / snapshot.slots > policy.warn_at
 
 
@@ -186,7 +157,7 @@ def _in_a_stall(
     may_try: bool,
     stuck: frozenset[BackendId],
 ) -> Plan:
-    """The plan of a login stall: one session's room tells whether it goes to whoever keeps connecting."""
+    """Make the plan for a login stall. One session is a test: does its slot go to a connecting client?"""
     if always:
         plan = plan_sweep(snapshot, policy, held, stuck=stuck)
     elif may_try:
@@ -206,7 +177,7 @@ def plan_sweep(
     trigger: Trigger = Trigger.ALWAYS,
     stuck: frozenset[BackendId] = frozenset(),
 ) -> Plan:
-    """A plan over all stale sessions, whatever the usage; the longest idle first."""
+    """Plan to terminate all stale sessions, whatever the usage, the longest idle first."""
     context = context_of(snapshot, held, stuck)
     plan = _sweep(snapshot, policy, context, policy.idle_after_seconds, trigger)
     return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
@@ -220,11 +191,11 @@ def plan_emergency(
     refused: Limit | None = None,
     stuck: frozenset[BackendId] = frozenset(),
 ) -> Plan:
-    """A plan that makes just enough room: the longest idle first, until the sessions are below the line.
+    """Plan to terminate just enough sessions, the longest idle first, until the rest are below the line.
 
-    Slots of clients that are still connecting are left out of that: ending sessions does not free them, and
-    whatever is ended beyond the line goes to them. `refused` is what refuses logins: the plan then tells of a
-    login stall.
+    Slots of clients still connecting are not counted: terminating sessions does not free them, and slots
+    freed beyond the line would go to those clients. `refused` is the limit that refuses logins; with it the
+    plan can tell of a login stall.
     """
     older_than = policy.emergency_idle_after_seconds
     context = context_of(snapshot, held, stuck)
@@ -235,7 +206,7 @@ def plan_emergency(
 
 
 def just_enough(plan: Plan, taken: int) -> int:
-    """How many of the plan's victims bring the usage below its line, where `taken` slots are taken."""
+    """Return how many of the plan's victims bring the usage below its line if `taken` slots are taken."""
     needed = 0
     while needed < len(plan.victims) and (taken - needed) / plan.slots >= plan.warn_at:
         needed += 1
@@ -243,7 +214,7 @@ def just_enough(plan: Plan, taken: int) -> int:
 
 
 def at_most(plan: Plan, number: int | None, spared_for: SparedFor) -> Plan:
-    """The plan with its first victims alone; the rest is spared for the reason given."""
+    """Return the plan with its first `number` victims (None: all); the others are skipped as `spared_for`."""
     if number is None or len(plan.victims) <= number:
         return plan
     rest = tuple(Spared(victim.backend, spared_for, spared_for.value) for victim in plan.victims[number:])
@@ -273,7 +244,7 @@ def plan_terminate(
     selected: Iterable[BackendId],
     held: HeldLocks = NO_LOCKS,
 ) -> Plan:
-    """A plan to end the selected sessions, whatever they do; sessions no longer listed are left out."""
+    """Plan to terminate the selected sessions, whatever they do. Sessions no longer listed are left out."""
     context = context_of(snapshot, held)
 
     def verdict(backend: Backend) -> Verdict:
@@ -286,7 +257,7 @@ def plan_terminate(
 def plan_cancel(
     snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId], held: HeldLocks = NO_LOCKS
 ) -> Plan:
-    """A plan to cancel the statements of the selected sessions; those that run none are spared."""
+    """Plan to cancel the statements of the selected sessions. Those that run none are skipped."""
 
     def verdict(backend: Backend) -> Verdict:
         if backend.state != ACTIVE or backend.query_start is None:
@@ -311,10 +282,10 @@ def _selected(
 
 
 def guard_of(backend: Backend) -> Guard:
-    """What must still be true of a session that a person selected, when it is ended.
+    """Return the guard for terminating a session that a person selected.
 
-    An active one may have begun its next statement by then: it was chosen for what it is, not for that
-    statement, and could otherwise never be ended.
+    An active session may have begun its next statement by then. It was selected as a session, not for one
+    statement; if its statement were compared, a busy session could never be terminated.
     """
     if backend.state in IN_TRANSACTION and backend.xact_start is not None:
         return Guard.TRANSACTION
@@ -331,7 +302,7 @@ def make_plan(
     verdicts: Iterable[Verdict],
     refusal: str = "",
 ) -> Plan:
-    """The plan over one snapshot, with the verdicts in the order of the acts."""
+    """Make a plan from one snapshot. The order of the verdicts is the order of the actions."""
     verdicts = list(verdicts)
     return Plan(
         act=act,

@@ -1,8 +1,8 @@
-"""What became of the room that a sweep made: who took it again, and when sweeping is no use.
+"""The measure of how much of a sweep's freed slots is taken again, and of when sweeping is futile.
 
-A pool opens again what is ended, at once: sweeping it is a fight that nobody wins. A leak goes on as fast as
-before, which is no reason to stop. The two are told apart by how fast the application grew before the sweep.
-Times are seconds by a clock that only runs forward; nothing here reads one.
+A connection pool reopens terminated sessions at once, so sweeping it gains nothing. A leak goes on as fast as
+before, which is not a reason to stop. The two are told apart by the growth of the application before the
+sweep. Times are seconds by a clock that only runs forward; nothing here reads one.
 """
 
 from collections import Counter, deque
@@ -14,76 +14,79 @@ import msgspec
 from pgtop.core.activity import Snapshot
 
 SOON_SECONDS: Final = 10.0
-"""When it is first measured how much of the room is taken again, and over which time growth is measured."""
+"""The seconds after a sweep at its first measurement, and those over which growth is measured."""
 LATER_SECONDS: Final = 60.0
 FUTILE_SHARE: Final = 0.9
-"""A sweep was futile when the same applications hold this share of its room again SOON_SECONDS later."""
+"""The fraction of a sweep's freed slots from which it was futile.
+
+It counts the slots that the same applications took again, beyond their growth, SOON_SECONDS later.
+"""
 FUTILE_SWEEPS: Final = 3
 FIRST_REST_SECONDS: Final = 600.0
 LONGEST_REST_SECONDS: Final = 3600.0
 BURST_SECONDS: Final = 2.0
-"""A pool opens what it lost within this, where nothing else tells it from a leak."""
+"""The seconds within which a pool reopens its sessions, used if growth is unknown."""
 REMEMBERED_SECONDS: Final = 600.0
-"""How long a growth counts that cannot be measured anew."""
+"""The seconds for which a measured growth is used if none can be measured since."""
 
 
 class Freed(msgspec.Struct, frozen=True):
-    """The room that one sweep made."""
+    """The slots that one sweep freed."""
 
     at: float
-    """When the sweep was over."""
+    """The time at which the sweep ended."""
     freed: Mapping[str, int]
-    """Sessions ended, by application."""
+    """The number of sessions terminated, by application."""
     left: Mapping[str, int]
-    """Sessions that each of these applications had left."""
+    """The number of sessions that each of these applications had left."""
     growth: Mapping[str, int] | None
-    """By how many sessions each of these applications grew in SOON_SECONDS; None where that is not known."""
+    """The sessions that each of these applications gained in SOON_SECONDS; None if unknown."""
 
     @property
     def total(self) -> int:
-        """Sessions ended."""
+        """The number of sessions terminated."""
         return sum(self.freed.values())
 
 
 class Rebound(msgspec.Struct, frozen=True):
-    """How much of a sweep's room was taken again."""
+    """The slots freed by a sweep that were taken again."""
 
     after_seconds: float
-    """SOON_SECONDS or LATER_SECONDS."""
+    """The seconds from the sweep to the measurement: SOON_SECONDS or LATER_SECONDS."""
     freed: int
     again: Mapping[str, int]
-    """Slots that are held again, by application: what it gained beyond what it has left, whatever for."""
+    """The slots taken again, by application: its gain since the sweep, for whatever reason."""
     beyond_growth: int
-    """Of these, what is more than those applications would have grown by anyway."""
+    """The part of these slots that exceeds the applications' expected growth."""
 
     @property
     def taken(self) -> int:
-        """Slots that are held again, in all."""
+        """The number of slots taken again."""
         return sum(self.again.values())
 
     @property
     def share(self) -> float:
-        """The part of the room that is taken again, 0 to 1."""
+        """The fraction of the freed slots that is taken again, 0 to 1."""
         return self.taken / self.freed if self.freed else 0.0
 
     @property
     def is_futile(self) -> bool:
-        """Whether the sweep was no use."""
+        """True if the sweep was futile."""
         return self.freed > 0 and self.beyond_growth >= FUTILE_SHARE * self.freed
 
     @property
     def application(self) -> str:
-        """The application that took most; "" where nobody took any."""
+        """The application that took most of the slots again; "" if none were taken."""
         return max(self.again, key=lambda name: (self.again[name], name), default="")
 
 
 def totals(snapshot: Snapshot) -> Counter[str]:
-    """How many sessions each application has."""
+    """Count the sessions of each application."""
     return Counter(backend.application_name or "" for backend in snapshot.backends)
 
 
 def begun_after(snapshot: Snapshot, moment: int) -> Counter[str]:
-    """How many sessions of each application began after a moment (microseconds by the server's clock)."""
+    """Count each application's sessions that began after a moment (microseconds, the server's clock)."""
     return Counter(
         backend.application_name or ""
         for backend in snapshot.backends
@@ -98,10 +101,10 @@ def rebound(
     after_seconds: float,
     late: Mapping[str, int] | None = None,
 ) -> Rebound:
-    """Measures what became of a sweep's room at `now`.
+    """Measure how much of a sweep's freed slots is taken again at `now`.
 
-    `late` are the sessions of each application that began more than BURST_SECONDS after the sweep: where
-    growth is not known, as on a server that has been full for long, they count as growth.
+    `late` counts the sessions of each application that began more than BURST_SECONDS after the sweep. If
+    growth is unknown, as on a server that has been full for a long time, they count as growth.
 
     >>> pool = Freed(at=0.0, freed={"pool": 10}, left={"pool": 2}, growth={"pool": 0})
     >>> rebound(pool, {"pool": 12}, 10.0, 10.0).is_futile
@@ -125,10 +128,10 @@ def rebound(
 
 
 class Growth:
-    """By how many sessions each application grows of its own accord.
+    """The number of sessions that each application gains when no sweep disturbs it.
 
-    Measured only where growth can show: not on a full server, and not right after a sweep, when a pool takes
-    its slots back. What was last measured holds until then, for REMEMBERED_SECONDS at most.
+    It is measured only while growth can show: not on a full server, and not right after a sweep, when a pool
+    takes its slots back. Meanwhile the last measurement is used, for at most REMEMBERED_SECONDS.
     """
 
     def __init__(self) -> None:
@@ -138,7 +141,7 @@ class Growth:
         self._quiet_until: float | None = None
 
     def add(self, now: float, has: Counter[str], *, full: bool = False) -> None:
-        """Takes note of a poll's totals."""
+        """Add a poll's totals by application. `full` tells that the server was full."""
         if full or (self._quiet_until is not None and now < self._quiet_until):
             self._seen.clear()
             return
@@ -153,38 +156,36 @@ class Growth:
             self._measured_at = now
 
     def swept(self, now: float) -> None:
-        """Lets a while pass after a sweep."""
+        """Note a sweep: nothing is measured for SOON_SECONDS after it."""
         self._seen.clear()
         self._quiet_until = now + SOON_SECONDS
 
     def of(self, names: Iterable[str], now: float) -> dict[str, int] | None:
-        """Sessions that each of the applications gains in SOON_SECONDS, 0 where it shrinks.
-
-        None where that is not known.
-        """
+        """Return each application's gain in sessions in SOON_SECONDS, 0 if it shrinks; None if unknown."""
         if self._measured_at is None or now - self._measured_at > REMEMBERED_SECONDS:
             return None
         return {name: max(0, self._measured.get(name, 0)) for name in names}
 
 
 class Patience(msgspec.Struct, frozen=True):
-    """How often in a row a sweep was futile, and whether sweeping for usage rests for that."""
+    """The number of futile sweeps in a row, and the pause in sweeping for usage that follows from it."""
 
     futile: int = 0
     rest_seconds: float = 0.0
-    """The last rest; 0 where there was none since a sweep was last of use."""
+    """The length of the last pause; 0 if there was none since the last useful sweep."""
     until: float = 0.0
     application: str = ""
-    """Who took the room again."""
+    """The application that took the slots again."""
 
     def is_resting(self, now: float) -> bool:
-        """True while nobody is swept for usage."""
+        """Return whether sweeping for usage is paused."""
         return now < self.until
 
     def after(self, measured: Rebound, now: float) -> "Patience":
-        """What follows from a sweep's rebound.
+        """Return the patience after a sweep's rebound was measured.
 
-        The first rest comes after FUTILE_SWEEPS, each next one after a single try, and is twice as long.
+        The first pause comes after FUTILE_SWEEPS sweeps and lasts FIRST_REST_SECONDS. Each further pause
+        comes after a single futile sweep and is twice as long, up to LONGEST_REST_SECONDS.
         """
         if self.is_resting(now):
             return self

@@ -1,4 +1,4 @@
-"""Structs that hold secrets, and show none: neither in a log nor in what a crash prints."""
+"""Structs that hold secrets and do not show them, neither in a log nor in the output of a crash."""
 
 from typing import Any, ClassVar
 
@@ -6,10 +6,10 @@ import msgspec
 
 
 class Redacted(msgspec.Struct, frozen=True):
-    """A struct whose secrets are not in its repr, nor in that of a traceback on the screen."""
+    """A struct whose repr, plain or as rich prints it in a traceback, leaves its secrets out."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset()
-    """The fields that are shown as `***` where they are not None."""
+    """The fields that are shown as `***` if they are not None."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self.__rich_repr__())})"

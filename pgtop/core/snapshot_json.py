@@ -1,6 +1,6 @@
-"""What a snapshot is as JSON: for `pgtop snapshot --json`, and for the command that hears of alerts.
+"""A snapshot as JSON, for `pgtop snapshot --json` and for the alert command.
 
-The structs are the JSON's schema: their fields and the order of them are a contract.
+The structs are the schema of the JSON: their fields and the order of these are a contract.
 """
 
 from typing import Final
@@ -28,11 +28,11 @@ class ServerReport(msgspec.Struct, frozen=True):
     slots: int
     in_recovery: bool
     system_identifier: str | UnsetType
-    """A string, since it passes what a JSON number holds; left out where the role may not read it."""
+    """A string, since a JSON number may not hold it exactly; left out if the role may not read it."""
 
 
 class ApplicationReport(msgspec.Struct, frozen=True):
-    """The sessions of one application, user and database. Each count means what it means in `counts`."""
+    """The sessions of one application, user and database. Each count has the same meaning as in `counts`."""
 
     application_name: str
     usename: str | None
@@ -45,7 +45,7 @@ class ApplicationReport(msgspec.Struct, frozen=True):
 
 
 class BackendReport(msgspec.Struct, frozen=True):
-    """One client backend; null is what the server has no value for, or hides from this role."""
+    """One client backend. null means that the server has no value, or hides it from this role."""
 
     pid: int
     backend_start: str | None
@@ -61,12 +61,11 @@ class BackendReport(msgspec.Struct, frozen=True):
     wait_event_type: str | None
     wait_event: str | None
     query: str | None
-    """The first 200 characters; null for all with --hide-queries."""
-    """The first 200 characters."""
+    """The first 200 characters; null for all backends with --hide-queries."""
 
 
 class SnapshotReport(msgspec.Struct, frozen=True):
-    """One look. Ages are seconds, times ISO 8601 in UTC, both by the server's clock."""
+    """One snapshot. Ages are seconds, times are ISO 8601 in UTC, both by the server's clock."""
 
     schema: int
     server: ServerReport
@@ -76,19 +75,19 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     usage: float
     warn_at: float
     rescue: bool | UnsetType
-    """true where the rescue role asked; left out where the ordinary one did."""
+    """True if the rescue role made the poll; left out if the ordinary role did."""
     connecting: int | UnsetType
-    """Slots held by clients that are still connecting; left out where nothing tells of them."""
+    """The number of slots held by clients still connecting; left out if none are known of."""
     applications: tuple[ApplicationReport, ...]
-    """The largest first."""
+    """The applications, the largest first."""
     backends: tuple[BackendReport, ...]
-    """The longest idle first, then those in other states by the age of it."""
+    """The backends: the longest idle first, then those in other states by the age of their state."""
 
 
 def snapshot_report(snapshot: Snapshot, warn_at: float, connecting: int = 0) -> SnapshotReport:
-    """What a snapshot says, in the words of the JSON.
+    """Return the report of a snapshot.
 
-    `connecting` is how many slots clients hold that are still connecting.
+    `connecting` is the number of slots held by clients still connecting.
     """
     limits = snapshot.server.limits
     identity = snapshot.server.identity

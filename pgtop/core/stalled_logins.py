@@ -1,8 +1,8 @@
-"""A login stall: clients that are still connecting hold the slots, and ending sessions makes no lasting room.
+"""Login stalls: clients still connecting hold the slots, so that terminating sessions frees none for long.
 
-Whoever stops in the middle of a login holds a slot and is not a session: a slot that is freed goes to the
-next of them. Ending idle sessions then costs good sessions and mends nothing. Times are seconds by a clock
-that only runs forward; nothing here reads one.
+A client that stops in the middle of its login holds a slot and is not a session. A slot that is freed goes to
+the next such client. Terminating idle sessions then loses good sessions and solves nothing. Times are seconds
+by a clock that only runs forward; nothing here reads one.
 """
 
 from collections import Counter
@@ -15,29 +15,29 @@ from pgtop.core.labels import label
 from pgtop.core.outage import Limit, connecting_words, held_by_connecting
 
 CALM_SECONDS: Final = 600.0
-"""How long logins must have succeeded again before a stall is over, and the next one gets its own try.
+"""Seconds without a sign of a stall after which it is over; the next stall then gets a try of its own.
 
-Longer than the 60 s after which `authentication_timeout` ends stalled logins by default: those who come back
-at once leave a gap in which a login gets in.
+This is longer than the 60 s after which `authentication_timeout` ends stalled logins by default: clients that
+come back at once leave a gap in which a login succeeds.
 """
 
 _ADDRESSES_NAMED: Final = 3
 
 
 class Stall(msgspec.Struct, frozen=True):
-    """Logins are refused, and clients that are still connecting are the reason."""
+    """A state in which logins are refused because of clients still connecting."""
 
     connecting: int
-    """Slots that they hold, as far as is known; 0 where they hold none and are too many all the same."""
+    """The number of slots they hold, as far as known; 0 if they hold none and are too many all the same."""
     sessions: int
-    """Client backends that have logged in."""
+    """The number of client backends that have logged in."""
     slots: int
     addresses: tuple[tuple[str, int], ...] = ()
-    """Where they connect from, the most first; known from PostgreSQL 18 on."""
+    """The addresses they connect from, each with its number, largest first; known from PostgreSQL 18 on."""
 
     @property
     def words(self) -> str:
-        """Who holds the slots.
+        """A sentence that says what holds the slots.
 
         >>> Stall(12, 8, 20).words
         '12 slots are held by clients still connecting'
@@ -48,7 +48,7 @@ class Stall(msgspec.Struct, frozen=True):
 
     @property
     def origin(self) -> str:
-        """Where they connect from, printable; "" where that is not known.
+        """The addresses they connect from, printable; "" if unknown.
 
         >>> Stall(12, 8, 20, (("192.0.2.7", 9), ("192.0.2.8", 3))).origin
         '9 from 192.0.2.7, 3 from 192.0.2.8'
@@ -62,25 +62,28 @@ STALL_HELP: Final = (
     "on the server's host: pgtop break-glass --stalled-logins 10s; "
     "a shorter authentication_timeout; pg_hba.conf or a firewall against their addresses"
 )
-"""What helps against a stall."""
+"""The remedies against a stall."""
 
 
 def session_count(snapshot: Snapshot) -> int:
-    """Client backends that have logged in: from PostgreSQL 18 on the view shows others too, as `starting`."""
+    """Return the number of client backends that have logged in.
+
+    From PostgreSQL 18 on, pg_stat_activity shows others too, in state `starting`.
+    """
     return snapshot.counts.total - snapshot.counts.starting
 
 
 def stall_of(snapshot: Snapshot, warn_at: float, refusing: Limit | None = None) -> Stall | None:
-    """The stall that a snapshot and what `refusing` refuses logins show; None where sessions fill the server.
+    """Return the stall that a snapshot shows, with the limit that refuses logins; None if there is none.
 
-    Logins are refused where `refusing` is one of the server's limits, or the view counts as many client
-    backends as there are slots. The sessions alone then tell which case it is:
+    Logins are refused if `refusing` is one of the server's limits, or if the view counts at least as many
+    client backends as there are slots. The number of sessions then decides the case:
 
-    - they hold every slot: a full server, and an emergency;
-    - they hold `warn_at` of the slots or more, and clients still connecting the rest: an emergency too, since
-      the sessions alone are on the line or over it. It ends sessions until these are below the line, and no
-      more: from there on it is the next case;
-    - they hold less: a stall. What keeps logins out is the clients still connecting.
+    - Sessions hold every slot: the server is full, and it is an emergency.
+    - Sessions hold `warn_at` of the slots or more, and clients still connecting hold the rest: it is an
+     emergency too, since the sessions alone are on or over the line. Sessions are terminated until they are
+     below the line, and no more: from there on it is the next case.
+    - Sessions hold less: it is a stall. The clients still connecting are what keeps logins out.
     """
     sessions, total, slots = session_count(snapshot), snapshot.counts.total, snapshot.slots
     is_refused = (refusing is not None and refusing.is_the_servers) or total >= slots
@@ -93,15 +96,15 @@ def stall_of(snapshot: Snapshot, warn_at: float, refusing: Limit | None = None) 
 
 
 class Episode(msgspec.Struct, frozen=True):
-    """One stall from its first sign until logins have succeeded for CALM_SECONDS."""
+    """One stall, from its first sign until there has been none for CALM_SECONDS."""
 
     last_seen: float | None = None
-    """When a poll last showed it; None where there is none."""
+    """The time of the last poll that showed it; None if there is no stall."""
     is_tried: bool = False
-    """True once a session was ended for it: no other is."""
+    """True once a session was terminated as a try. There is only one try in a stall."""
 
     def after(self, stall: Stall | None, now: float) -> "Episode":
-        """The episode after a poll at `now`.
+        """Return the episode after a poll at `now`.
 
         >>> begun = Episode().after(Stall(12, 8, 20), 100.0)
         >>> begun.after(None, 101.0) == begun, begun.after(None, 100.0 + CALM_SECONDS) == Episode()
@@ -113,5 +116,5 @@ class Episode(msgspec.Struct, frozen=True):
         return Episode() if is_over else self
 
     def tried(self) -> "Episode":
-        """The episode in which a session was ended."""
+        """Return the episode with its try made."""
         return msgspec.structs.replace(self, is_tried=True)

@@ -1,9 +1,10 @@
-"""Text that is safe to show, and numbers as people read them: the one gate between a server and a terminal.
+"""Text that is safe to show in a terminal, and numbers in the form that people read.
 
-Whatever `printable()` returns has a width that `cell_width()`, rich and the terminal agree on. A character on
-which they disagree is replaced by `MARK`, visibly: nothing is dropped, so two names never look alike because
-a difference between them is invisible. Arabic and Hebrew letters are kept, though a terminal that reorders
-right-to-left text by itself may move the figures that stand after them in the same line.
+All text from a server passes through `printable()` on its way to the terminal. Its result has a width on
+which `cell_width()`, rich and the terminal agree. A character on which they disagree is replaced by `MARK`.
+Nothing is dropped, so that two names never look alike because their difference is invisible. Arabic and
+Hebrew letters are kept, although a terminal that reorders right-to-left text may move the figures after them
+in the same line.
 """
 
 import math
@@ -16,14 +17,14 @@ from typing import Final, Literal
 from pgtop.core.masking import masked_value
 
 MARK: Final = "·"
-"""Stands for one character that cannot be shown safely."""
+"""The character shown in place of one that cannot be shown safely."""
 
 ELLIPSIS: Final = "…"
 
 LONGEST_DURATION_SECONDS: Final = 3650 * 86_400.0
-"""What `parse_duration` accepts at most: ten years."""
+"""The longest duration that `parse_duration` accepts: ten years."""
 
-# Vietnamese, Thai and Hebrew need two on one letter; a pile of them paints over other rows.
+# Vietnamese, Thai and Hebrew need two marks on one letter; a pile of them paints over other rows.
 _MARKS_KEPT: Final = 2
 _TAB: Final = 4
 
@@ -55,10 +56,10 @@ _DISPUTED: Final = (
 
 
 def printable(text: str | None, *, newline: str = " ") -> str:
-    """The text as one line that is safe in any terminal; "" for None.
+    """Return a text as one line that is safe in any terminal; "" for None.
 
-    Blanks collapse to one and vanish at both ends; a run of blanks with a line break in it becomes `newline`.
-    Every character that is not printable, or whose width terminals dispute, becomes `MARK`.
+    Runs of blanks become one blank and are removed at both ends; a run that contains a line break becomes
+    `newline`. Every character that is not printable, or on whose width terminals disagree, becomes `MARK`.
 
     >>> printable("SELECT 1\\n\\t  FROM t")
     'SELECT 1 FROM t'
@@ -77,9 +78,9 @@ def printable(text: str | None, *, newline: str = " ") -> str:
 
 
 def printable_lines(text: str | None) -> list[str]:
-    """The text as lines that are safe in any terminal, indentation kept; [] for None and for "".
+    """Return a text as lines that are safe in any terminal, with their indentation; [] for None and for "".
 
-    Tabs widen to four cells, blanks at the end of a line go, as do empty lines at the end.
+    Tabs expand to four cells. Blanks at the end of a line and empty lines at the end of the text are removed.
 
     >>> printable_lines("SELECT\\n\\t1\\x07\\r\\n")
     ['SELECT', '    1·']
@@ -91,14 +92,14 @@ def printable_lines(text: str | None) -> list[str]:
 
 
 def _safe(line: str) -> str:
-    """Replaces what cannot be shown; ASCII passes untouched and unlooked at."""
+    """Replace the characters that cannot be shown. Printable ASCII is returned as it is, which is fast."""
     if line.isascii() and line.isprintable():
         return line
     return _UNSURE.sub(lambda run: _safe_run(run[0]), line)
 
 
 def _safe_run(run: str) -> str:
-    # The pile of marks is bounded first: composing is quadratic in its height.
+    # The marks are limited before composing, which takes time quadratic in their number.
     kept: list[str] = []
     base, marks = False, 0
     for character in run:
@@ -119,15 +120,15 @@ def _kind(character: str) -> Literal["shown", "mark", "replaced"]:
     if not character.isprintable() or any(first <= code <= last for first, last in _DISPUTED):
         return "replaced"
     category = unicodedata.category(character)
-    if category in ("Mc", "Me"):  # beside or around their letter: no two terminals measure them alike
+    if category in ("Mc", "Me"):  # beside or around their letter: terminals disagree on their width
         return "replaced"
     return "mark" if category == "Mn" else "shown"
 
 
 def cell_width(text: str) -> int:
-    """How many cells of a terminal a printable text takes: East Asian wide ones and emoji take two.
+    """Return the terminal cells that a printable text takes. East Asian wide characters and emoji take two.
 
-    Equal to `rich.cells.cell_len` for everything `printable()` returns.
+    The result equals that of `rich.cells.cell_len` for everything that `printable()` returns.
     """
     return len(text) if text.isascii() else sum(map(_width, text))
 
@@ -140,7 +141,7 @@ def _width(character: str) -> int:
 
 
 def clip(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
-    """A printable text in at most `width` cells, ended by `ellipsis` where something was cut off.
+    """Return a printable text in at most `width` cells, ended by `ellipsis` if something was cut off.
 
     >>> clip("leaky-worker", 6)
     'leaky…'
@@ -161,7 +162,7 @@ def clip(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """A printable text in lines of at most `width` cells, broken at blanks; a longer word is cut into pieces.
+    """Break a printable text at blanks into lines of at most `width` cells. Longer words are cut into pieces.
 
     >>> folded("a sweep frees none", 8)
     ['a sweep', 'frees', 'none']
@@ -182,7 +183,7 @@ def folded(text: str, width: int) -> list[str]:
 
 
 def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
-    """A printable text in exactly `width` cells: clipped, or filled up with blanks.
+    """Return a printable text in exactly `width` cells: clipped, or padded with blanks.
 
     >>> fit("44", 5, "right"), fit("web", 5)
     ('   44', 'web  ')
@@ -193,7 +194,7 @@ def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """An age in at most seven cells, rounded down; "" for None.
+    """Return an age in at most seven cells, rounded down; "" for None.
 
     Seconds are shown below ten minutes, minutes below a day, hours below a hundred days.
 
@@ -216,7 +217,7 @@ def duration(seconds: float | None) -> str:
 
 
 def ago(seconds: float | None) -> str:
-    """An age as when it was; "" for None.
+    """Return an age as a time in the past; "" for None.
 
     >>> ago(0.4), ago(65)
     ('just now', '1m 05s ago')
@@ -231,9 +232,9 @@ _DURATION: Final = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?|\.[0-9]{1,15}) ?(
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from what a person typed: a number of seconds, or one with `ms`, `s`, `m`, `min`, `h` or `d`.
+    """Return a typed duration in seconds: a number, alone or with `ms`, `s`, `m`, `min`, `h` or `d`.
 
-    Raises ValueError, saying what is accepted, for anything else and for more than ten years.
+    It raises ValueError for anything else and for more than ten years; the message says what is accepted.
 
     >>> [parse_duration(t) for t in ("300", "5min", "1.5h", "250ms", "2d")]
     [300.0, 300.0, 5400.0, 0.25, 172800.0]
@@ -253,7 +254,9 @@ def parse_duration(text: str) -> float:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as whole percent, rounded down: 100% means no slot is left, 80% that the line is reached.
+    """Return a fraction as whole percent, rounded down.
+
+    So 100% always means that no slot is left, and 80% that a line at 80% is reached.
 
     >>> percent(0.996), percent(0.796), percent(0.29), percent(1.03)
     ('99%', '79%', '29%', '103%')
@@ -263,7 +266,7 @@ def percent(fraction: float) -> str:
 
 
 def plural(number: int, noun: str, many: str | None = None) -> str:
-    """A number with its noun; `many` is the plural where it is not the noun and an s.
+    """Return a number with its noun; `many` is the plural if it is not the noun with an s.
 
     >>> plural(1, "session"), plural(24, "session"), plural(2, "query", "queries")
     ('1 session', '24 sessions', '2 queries')
@@ -272,7 +275,7 @@ def plural(number: int, noun: str, many: str | None = None) -> str:
 
 
 def clock(at: int, zone: tzinfo | None = None, *, seconds: bool = True) -> str:
-    """The time of day of `at` (microseconds since the Unix epoch) in `zone`; None is this machine's own.
+    """Return the time of day of `at` (microseconds since the Unix epoch) in `zone`; None for the local zone.
 
     >>> from datetime import UTC
     >>> clock(43_471_900_000, UTC), clock(43_471_900_000, UTC, seconds=False)

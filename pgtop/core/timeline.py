@@ -1,12 +1,15 @@
-"""Timeline: a server's clock as a line of time that only grows.
+"""A server's clock as a time that only grows.
 
-A server's clock can be set back. What came before then moves back with it: the order of what was seen, and
-the time between, stay true. A clock set forward leaves a gap.
+A server's clock can be set back. Earlier times then move back with it, so that the order of events and the
+time between them stay right. A clock that is set forward leaves a gap.
 """
 
 
 class Timeline:
-    """Turns a clock that may be set back into a line of time that only grows."""
+    """A time that only grows, made from a clock that may be set back.
+
+    The times on it are called moments. They are in the unit of the clock.
+    """
 
     def __init__(self) -> None:
         self._latest: int | None = None
@@ -14,11 +17,11 @@ class Timeline:
 
     @property
     def shift(self) -> int:
-        """By how much the clock was set back so far, in its own unit."""
+        """The amount by which the clock was set back so far, in its own unit."""
         return self._shift
 
     def take(self, at: int) -> int:
-        """Where `at` lies on the line of time; not before what was taken last."""
+        """Return the moment of a new clock time `at`. It is never before the moment returned last."""
         moment = at + self._shift
         if self._latest is not None and moment < self._latest:
             self._shift += self._latest - moment
@@ -27,9 +30,9 @@ class Timeline:
         return moment
 
     def moment(self, at: int) -> int:
-        """Where `at` lies on the line of time, without taking it."""
+        """Return the moment of a clock time `at` without recording it."""
         return at + self._shift
 
     def shown(self, moment: int) -> int:
-        """The clock's time of a moment, by the clock as it stands now."""
+        """Return the clock time of a moment, by the clock as it is set now."""
         return moment - self._shift

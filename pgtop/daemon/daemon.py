@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import msgspec
 
-from pgtop.audit.log import AuditLog, operator
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Outage
 from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
@@ -24,17 +23,12 @@ from pgtop.daemon.reporter import DaemonReport
 from pgtop.daemon.systemd import Systemd
 from pgtop.errors import ConnectError, ExitCode, PgtopError
 from pgtop.login_watch import LoginWatch
-from pgtop.poller import Poller
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, hidden_states_error, pooler_error
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FULL, LIMIT, LOST, STARTING, TIMEOUT, UNREACHABLE, FullError
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.login_probe import LoginProbe
-from pgtop.postgres.session.seat import Seat
-from pgtop.postgres.terminate import SqlTerminator
-from pgtop.reaping.automatic import AutomaticReaper
-from pgtop.reaping.reaper import Reaper
 from pgtop.settings.config import Config
+from pgtop.wiring import wire
 
 FACE: Final = "daemon"
 DRY_FACE: Final = "dry-run"
@@ -70,20 +64,9 @@ class Daemon:
         self._log = log
         self._read_config = read_config
         self._dry_run = dry_run
-        self._face = DRY_FACE if dry_run else FACE
-        self._seat = Seat(target, self._face, hides_queries=config.hide_queries)
-        audit = AuditLog.configured(config, log.audit_stream)
-        person = operator(os.environ)
-        self.reaper = Reaper(SqlTerminator(self._seat), audit, self._face, person, read_only=config.read_only)
-        self._auto = AutomaticReaper(
-            self.reaper,
-            self._seat,
-            config.policy,
-            config.every_seconds,
-            interval_seconds=config.interval_seconds,
-            dry_run=dry_run,
-        )
-        self._poller = Poller(Probe(self._seat), config.interval_seconds)
+        wiring = wire(target, config, DRY_FACE if dry_run else FACE, log.audit_stream)
+        self._seat, self._poller, self.reaper = wiring
+        self._auto = wiring.automatic(config, dry_run=dry_run)
         self._logins = LoginWatch(self._poller, config.login_probe_seconds, self._knocked)
         self._systemd = Systemd(os.environ)
         self._report = DaemonReport(log, self._systemd)

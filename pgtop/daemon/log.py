@@ -16,12 +16,12 @@ from pgtop.core.json_text import json_line
 from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label
 from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
-from pgtop.core.plan import Plan, ReapPolicy, SparedFor, Trigger
+from pgtop.core.plan import Outcome, Plan, ReapPolicy, Result, SparedFor, Trigger
 from pgtop.core.rebound import Patience, Rebound
 from pgtop.core.stalled_logins import STALL_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
 from pgtop.daemon.line_writer import LineWriter
-from pgtop.reaping.reaper import Outcome, Report, Result
+from pgtop.reaping.reaper import Report
 from pgtop.reaping.wording import stall_sentence
 
 _DONE: Final = frozenset({Outcome.TERMINATED, Outcome.CHANGED})

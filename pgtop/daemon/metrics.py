@@ -18,12 +18,11 @@ from prometheus_client.registry import Collector
 from pgtop.core.activity import Snapshot
 from pgtop.core.groups import GroupBy, group
 from pgtop.core.labels import NO_APPLICATION, label
-from pgtop.core.plan import Trigger
+from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.rebound import Rebound
 from pgtop.core.stalled_logins import Stall
 from pgtop.daemon.scrape_server import BACKLOG, Application, StartResponse, serving_in_thread
 from pgtop.errors import UsageError
-from pgtop.reaping.reaper import Outcome
 
 TOP_APPLICATIONS: Final = 20
 OTHER: Final = "other"
@@ -48,7 +47,7 @@ class Figures:
         self.snapshot: Snapshot | None = None
         """The last poll; None while polls fail."""
         self.polled_at = 0.0
-        """When it came, by the monotonic clock."""
+        """The time of the last poll, in seconds by the monotonic clock."""
         self.fresh_seconds = 30.0
         """Seconds for which a poll counts as new."""
         self.is_leader = False

@@ -9,14 +9,13 @@ from pgtop.core.activity import PGTOP_PREFIX, ServerIdentity, Snapshot
 from pgtop.core.leadership import PassedOver, passed_over_sentence
 from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
-from pgtop.core.plan import ReapPolicy, Trigger
+from pgtop.core.plan import Outcome, ReapPolicy, Trigger
 from pgtop.core.rebound import Patience
 from pgtop.core.text import percent, plural, printable
 from pgtop.daemon.log import DaemonLog
 from pgtop.daemon.metrics import Figures
 from pgtop.daemon.systemd import Systemd
 from pgtop.reaping.automatic import Turn, Unfit
-from pgtop.reaping.reaper import Outcome
 from pgtop.reaping.wording import stall_sentence
 
 _NOT_AGAIN_SECONDS: Final = {Trigger.USAGE: 600.0, Trigger.EMERGENCY: 60.0, Trigger.NONE: 600.0}

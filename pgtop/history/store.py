@@ -117,9 +117,10 @@ Answer = TypeVar("Answer")
 
 
 class Series(msgspec.Struct, frozen=True):
-    """Whose counts they are: what was asked for, and the cluster that answered there.
+    """The identity of a series: the target that was asked for, and the cluster that answered there.
 
-    Not the cluster alone: a standby has its primary's system identifier, and sessions of its own.
+    The cluster alone is not enough: a standby has the system identifier of its primary, and sessions of its
+    own.
     """
 
     address: int

@@ -125,7 +125,7 @@ class _Prepared(msgspec.Struct, frozen=True):
 
 
 class Blocking(msgspec.Struct, frozen=True):
-    """Which sessions block which on the whole server, and the prepared transactions among the blockers."""
+    """The sessions that block others on the whole server, and the prepared transactions that do."""
 
     blocked_by: dict[int, frozenset[int]]
     prepared: tuple[PreparedTransaction, ...]

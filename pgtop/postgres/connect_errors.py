@@ -19,25 +19,10 @@ from pgtop.postgres.errors import (
     TIMEOUT,
     UNREACHABLE,
     LoginError,
-    PasswordNeededError,
-    SeatLostError,
     outage,
     text_of,
 )
 from pgtop.postgres.login_refusals import refusal_error
-
-__all__ = [
-    "DRIVER_ERRORS",
-    "NOT_TEXT",
-    "LoginError",
-    "PasswordNeededError",
-    "SeatLostError",
-    "answer_error",
-    "connect_error",
-    "hidden_states_error",
-    "outage",
-    "pooler_error",
-]
 
 DRIVER_ERRORS: Final = (
     OSError,

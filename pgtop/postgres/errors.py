@@ -57,11 +57,11 @@ class LimitReachedError(LoginError):
         super().__init__(problem, mend, LIMIT)
         self.limit = limit
         self.peer: Peer | None = None
-        """Which server it was; None where that is not known for sure."""
+        """The server that refused the login; None if that is not known for sure."""
 
 
 def limit_at(peer: Peer | None, error: BaseException | None) -> Limit | None:
-    """Which limit an error speaks of, where it comes from the server there; None for another server's."""
+    """Return the limit that an error names, if it comes from the server `peer`; None for another server's."""
     refuser = error.peer if isinstance(error, FullError | LimitReachedError) else None
     return refusing_limit(error) if refuser is not None and refuser == peer else None
 
@@ -167,4 +167,4 @@ class FullError(PgtopError):
         super().__init__(problem, mend)
         self.limit = limit
         self.peer: Peer | None = None
-        """Which server it was; None where that is not known for sure."""
+        """The server that refused the login; None if that is not known for sure."""

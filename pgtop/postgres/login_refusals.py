@@ -66,10 +66,10 @@ def source_function(error: BaseException) -> str:
 
 
 def limit_of(error: asyncpg.PostgresError) -> Limit:
-    """Which limit a 53300 comes from.
+    """Return the limit that an error 53300 comes from.
 
-    The function that raised it decides, then names that no translation changes; the English words only where
-    a pooler or a provider has stripped the function.
+    The C function that raised it decides first, then names that no translation changes. The English text
+    decides only if a pooler or a provider has stripped the function.
     """
     function = source_function(error)
     if function in _BY_FUNCTION:

@@ -16,9 +16,9 @@ from pgtop.core.text import printable
 from pgtop.errors import PgtopError
 from pgtop.postgres import advisory_key_queries, queries
 from pgtop.postgres.answers import MARGIN, typed
-from pgtop.postgres.connect_errors import DRIVER_ERRORS, NOT_TEXT, SeatLostError
+from pgtop.postgres.connect_errors import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.encodings import UTF8, as_text
-from pgtop.postgres.errors import text_of
+from pgtop.postgres.errors import SeatLostError, text_of
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.session.traffic_limit import ANSWER_BYTES, LONGEST_ANSWER_BYTES, MEBIBYTE
 

@@ -17,7 +17,7 @@ import msgspec
 from pgtop.core.activity import MICROSECONDS, BackendId, ServerIdentity, Snapshot
 from pgtop.core.leadership import Key, PassedOver, Ranking, is_outdated, ranked
 from pgtop.core.outage import Limit
-from pgtop.core.plan import Plan, ReapPolicy
+from pgtop.core.plan import Outcome, Plan, ReapPolicy
 from pgtop.core.policy import is_emergency, is_over_line
 from pgtop.core.rebound import (
     BURST_SECONDS,
@@ -35,7 +35,7 @@ from pgtop.core.stalled_logins import Episode, Stall, stall_of
 from pgtop.errors import AuditError
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, ReaperKeys, Seen
 from pgtop.postgres.session.seat import Seat
-from pgtop.reaping.reaper import Outcome, Reaper, Report
+from pgtop.reaping.reaper import Reaper, Report
 
 EVERY_SECONDS: Final = 60.0
 INTERVAL_SECONDS: Final = 2.0
@@ -76,7 +76,7 @@ class Turn(msgspec.Struct, frozen=True):
     report: Report | None = None
     """Its outcome; None if it had no victims, and in a dry run."""
     measured: tuple[Rebound, ...] = ()
-    """The measured use of the room that earlier sweeps made, if it was time to measure it."""
+    """The rebounds of earlier sweeps that were due to be measured at this poll; () if none was due."""
     passed_over: tuple[PassedOver, ...] = ()
     """Sessions that hold pgtop's key and do not count."""
     unfit: Unfit | None = None
@@ -109,7 +109,7 @@ class _Asked(msgspec.Struct, frozen=True):
 class _Room(msgspec.Struct):
     freed: Freed
     ended_at: int
-    """When the sweep was over, microseconds by the server's clock."""
+    """The end of the sweep, in microseconds by the server's clock."""
     measured_soon: bool = False
 
 
@@ -120,8 +120,8 @@ class AutomaticReaper:
     and not at all while the last ones were no use. Then emergencies, too, wait for that long, as they do
     after one that could end nobody.
 
-    In a login stall (`core.stall`) ending sessions does not help. One session is ended as a try, and none
-    after it until logins have succeeded again for CALM_SECONDS.
+    In a login stall (`core.stalled_logins`) ending sessions does not help. One session is ended as a try, and
+    none after it until logins have succeeded again for CALM_SECONDS.
 
     One that cannot do what the usage asks for gives the key back where another could do better. It takes it
     again where the sessions that it would end are still there after the other has had its time.

@@ -1,12 +1,13 @@
-"""THE shared reaper: a plan becomes outcomes. Nothing else in the tree ends a session.
+"""THE shared reaper: a plan becomes outcomes. Nothing else in the tree terminates a session.
 
 Every face asks it for a plan, shows that plan, and hands the same plan back to be run. The order is its own:
-audit lines, signals, one wait for all, audit lines. How a session is looked at, signalled and seen to be gone
-is its hand's: `postgres/seat_hand.py` over SQL, `postgres/host_hand.py` on the server's own host. No driver
+audit lines, signals, one wait for all, audit lines. A terminator looks at a session, signals it and sees that
+it is gone: `postgres/terminate.py` over SQL, `postgres/host/terminate.py` on the server's own host. No driver
 is imported here, so that a sick host needs none.
 """
 
 import asyncio
+import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,28 +17,16 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator
+from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, Sink, operator
 from pgtop.core.activity import BackendId, Snapshot, iso8601
 from pgtop.core.json_text import cut
 from pgtop.core.masking import masked
 from pgtop.core.outage import Limit
-from pgtop.core.plan import LONGEST_QUERY_BYTES, Outcome, Result
-from pgtop.core.policy import (
-    Act,
-    HeldLocks,
-    Plan,
-    ReapPolicy,
-    Victim,
-    plan_cancel,
-    plan_emergency,
-    plan_reap,
-    plan_sweep,
-    plan_terminate,
-)
+from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, HeldLocks, Outcome, Plan, ReapPolicy, Result, Victim
+from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
-
-__all__ = ["CONFIRM_SECONDS", "Outcome", "Reaper", "Report", "Result", "Termination", "Terminator"]
+from pgtop.settings.config import Config
 
 CONFIRM_SECONDS: Final = 2.0
 """Seconds within which all signalled sessions have to be gone."""
@@ -68,7 +57,7 @@ class Termination(Protocol):
         """
 
     async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
-        """Which of the signalled ones are not done with yet. Raises PgtopError where nobody knows."""
+        """Return the victims whose signal has not taken effect yet. Raise PgtopError if that is unknown."""
 
 
 class Terminator(Protocol):
@@ -125,11 +114,26 @@ class Reaper:
         read_only: bool = False,
     ) -> None:
         self.read_only = read_only
-        """If True, it plans and does not run: the last guard, whatever an interface lets through."""
+        """True to make plans and never run them: the last guard, whatever an interface lets through."""
         self._terminator = terminator
         self._audit = audit
         self._face = face
         self._operator = operator
+
+    @classmethod
+    def configured(
+        cls, terminator: Terminator, config: Config, face: str, audit_stream: Sink | None = None
+    ) -> "Reaper":
+        """Return the reaper that the settings ask for, on behalf of whoever runs this process.
+
+        `audit_stream` takes the audit log where no file is configured; standard error by default.
+        """
+        audit = AuditLog.configured(config, audit_stream)
+        return cls(terminator, audit, face, operator(os.environ), read_only=config.read_only)
+
+    def through(self, terminator: Terminator) -> "Reaper":
+        """Return a reaper like this one that reaches its sessions through another terminator."""
+        return Reaper(terminator, self._audit, self._face, self._operator, read_only=self.read_only)
 
     async def plan_sweep(self, snapshot: Snapshot, policy: ReapPolicy) -> Plan:
         """A plan over all stale sessions. Raises PgtopError where the server cannot be asked for locks."""

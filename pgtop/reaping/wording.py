@@ -8,10 +8,10 @@ from typing import Final
 
 from pgtop.core.activity import Backend
 from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, idle_age, label
-from pgtop.core.policy import Act, Plan, SparedFor, Trigger
+from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger
 from pgtop.core.stalled_logins import NO_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
-from pgtop.reaping.reaper import Outcome, Report
+from pgtop.reaping.reaper import Report
 
 _SPARED_PHRASES: Final = {
     SparedFor.OWN: ("is pgtop's own", "are pgtop's own"),
@@ -99,7 +99,7 @@ def _broken_glass(plan: Plan, usage: str) -> str:
 
 
 def _meant(age: float, in_transaction_age: float | None) -> str:
-    """Whom a sweep means.
+    """Return a phrase for the sessions that a sweep terminates.
 
     >>> _meant(300.0, None), _meant(300.0, 300.0)
     ('idle for more than 5m 00s', 'idle, or idle in transaction, for more than 5m 00s')
@@ -134,14 +134,14 @@ def by_user_and_database(plan: Plan) -> list[tuple[str, int]]:
 
 
 def user_and_database(backend: Backend) -> str:
-    """Whose session it is, and in which database; both in one where the host cannot tell them apart."""
+    """Return a session's user and database, as one text if the host cannot tell the two apart."""
     if backend.readings:
         return f"{printable(backend.usename)} (user and database)"
     return f"{label(backend.usename, NO_USER)} in {label(backend.datname, NO_DATABASE)}"
 
 
 def spared_sentence(plan: Plan) -> str:
-    """Whom a plan spares and why: `spared: 3 protected, 1 holds an advisory lock`; "" for nobody."""
+    """Return the skipped sessions by reason: `spared: 3 protected, 1 holds an advisory lock`; "" for none."""
     counts = Counter(spared.spared_for for spared in plan.spared)
     said = [f"{counts[each]} {_SPARED_PHRASES[each][counts[each] > 1]}" for each in SparedFor if counts[each]]
     return f"spared: {', '.join(said)}" if said else ""

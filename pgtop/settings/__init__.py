@@ -1,4 +1,4 @@
-"""The configuration: its values, its file, the options that set them, and which of them wins.
+"""The configuration: its values, its file, the options that set them, and their precedence.
 
-May import postgres (where to connect) and what lies below.
+The package may import postgres (for the target to connect to) and the layers below it.
 """

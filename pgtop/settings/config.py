@@ -1,7 +1,8 @@
-"""The settings in force: what may be set, within which bounds, and the one place where they are checked.
+"""The settings in force: their names, their bounds, and the one place where they are checked.
 
-Sources rise in order: the defaults here, the file, its server's section, the environment, the flags. Whoever
-reads a source hands its values over as `Given`s, so that a bad one is named as the person wrote it.
+The sources are, lowest precedence first: the defaults here, the file, its section for the server, the
+environment, the flags. Each source hands over its values as `Given`, so that an error names a bad value as
+the person wrote it.
 """
 
 import os
@@ -25,18 +26,18 @@ from pgtop.core.text import clip, printable
 from pgtop.errors import UsageError
 
 STANDARD_ERROR: Final = "-"
-"""What is given for the audit log where it goes to standard error instead of a file."""
+"""The value of `audit_log` that sends the audit log to standard error."""
 
 
 class Given(msgspec.Struct, frozen=True):
-    """One setting as it was given."""
+    """The value of one setting, with its source."""
 
     value: object
-    """In the setting's own unit."""
+    """The value, in the setting's own unit."""
     written: str
-    """As the person wrote it."""
+    """The value as the person wrote it."""
     source: str
-    """Where it came by: `--warn-at`, `PGTOP_WARN_AT`, `config.toml: servers.prod.warn_at`."""
+    """The source: `--warn-at`, `PGTOP_WARN_AT`, `config.toml: servers.prod.warn_at`."""
 
     def __repr__(self) -> str:
         return f"Given({self.source!r})"  # a conninfo may hold a password
@@ -46,12 +47,12 @@ class Given(msgspec.Struct, frozen=True):
 
 
 def default_audit_log() -> Path:
-    """`audit.jsonl` in the user's state directory."""
+    """Return the path of `audit.jsonl` in the user's state directory."""
     return _state_directory() / "audit.jsonl"
 
 
 def default_history() -> Path:
-    """`history.sqlite3` in the user's state directory."""
+    """Return the path of `history.sqlite3` in the user's state directory."""
     return _state_directory() / "history.sqlite3"
 
 
@@ -63,9 +64,10 @@ def _state_directory() -> Path:
 
 
 def of_own_home(path: Path) -> Path:
-    """Return the same path below root's home, where pgtop runs as root with another user's HOME.
+    """Return the path; if root runs pgtop with another user's HOME, the same path below root's own home.
 
-    Some set-ups of sudo keep HOME; root must not write where that user could put something else.
+    Some set-ups of sudo keep HOME. Root must not write to a place where that user could put a link, for
+    example.
     """
     with suppress(OSError, RuntimeError, KeyError):
         home = Path.home()
@@ -86,83 +88,83 @@ _YesOrNo = Annotated[bool, Meta(description="give true or false")]
 
 
 class Config(Redacted, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is in force for one run. Each bound's description is the mend that people read."""
+    """The settings in force for one run. The description of a bound is the remedy in its error message."""
 
     SECRETS: ClassVar[frozenset[str]] = frozenset({"rescue"})
 
     rescue: str | None = None
-    """The conninfo of a privileged role, for when the ordinary one finds no slot. May hold a password."""
+    """The conninfo of a privileged role, used if the ordinary one finds no slot. It may hold a password."""
     wait_seconds: Annotated[float, Meta(ge=0, le=86_400, description="give 0 to 1d")] = 0.0
-    """How long a command that asks once goes on trying to get into a full server."""
+    """The seconds for which a command that polls once keeps trying to log in to a full server."""
     interval_seconds: Annotated[float, Meta(ge=0.1, le=3600, description="give 100ms to 1h")] = 2.0
-    """From one poll's beginning to the next one's."""
+    """The seconds from the start of one poll to the start of the next."""
     warn_at: Annotated[
         float, Meta(gt=0, le=1, description="give more than 0 and at most 1, or a percentage such as 80%")
     ] = 0.8
     """The line: a fraction of the slots."""
     idle_after_seconds: _Age = 300.0
-    """An idle session is stale after this."""
+    """The idle age in seconds above which a session is stale."""
     emergency_idle_after_seconds: _Age = 30.0
-    """How long a session has to be idle to be ended where no slot is left."""
+    """The idle age in seconds above which a session may be terminated if no slot is left."""
     include_idle_in_transaction_seconds: _Age | None = None
-    """Sessions idle in transaction for longer than this are ended too; None spares them all."""
+    """The age in seconds above which sessions idle in transaction are terminated too; None skips them all."""
     include_advisory_locks: _YesOrNo = False
-    """Holders of session-level advisory locks are ended too."""
+    """True to terminate also sessions that hold session-level advisory locks."""
     include_listeners: _YesOrNo = False
-    """Sessions seen with LISTEN are ended too."""
+    """True to terminate also sessions that were seen with LISTEN."""
     max_per_sweep: Annotated[int, Meta(ge=1, description="give a number from 1 on")] | None = None
-    """The most that one sweep ends; None for no limit."""
+    """The most sessions that one sweep terminates; None for no limit."""
     applications: _Globs = ()
-    """Whom a sweep means, by application; everybody where no filter of any kind is given."""
+    """The applications whose sessions a sweep considers. Without any filter it considers all sessions."""
     users: _Globs = ()
     databases: _Globs = ()
     addresses: _Networks = ()
     protect_applications: _Globs = ()
-    """Who is never ended, beside the default protections."""
+    """The applications that are never terminated, in addition to the default protections."""
     protect_users: _Globs = ()
     protect_databases: _Globs = ()
     protect_addresses: _Networks = ()
     default_protections: _YesOrNo = True
-    """Whether DEFAULT_PROTECTED_APPLICATIONS are protected."""
+    """True to protect DEFAULT_PROTECTED_APPLICATIONS."""
     read_only: _YesOrNo = False
-    """Nothing can be ended or cancelled."""
+    """True to refuse every termination and cancellation."""
     hide_queries: _YesOrNo = False
-    """No statement is asked for, and so none is shown, copied or logged."""
+    """True to fetch no statements, so that none is shown, copied or logged."""
     theme: Annotated[
         Literal["dark", "light", "ansi", "colour-blind"],
         Meta(description="give dark, light, ansi or colour-blind"),
     ] = "dark"
     """The dashboard's colours."""
     wall: _YesOrNo = False
-    """Whether the dashboard opens with the wall view."""
+    """True if the dashboard opens with the wall view."""
     bell: _YesOrNo = True
-    """Whether the dashboard rings the terminal's bell at an alert."""
+    """True if the dashboard rings the terminal's bell at an alert."""
     on_alert: Annotated[str, Meta(description=_COMMAND)] | None = None
-    """The command that the dashboard runs at an alert, as a shell would have it; None for none."""
+    """The command that the dashboard runs at an alert, quoted as for a shell; None for none."""
     every_seconds: Annotated[float, Meta(ge=1, le=86_400, description="give 1s to 1d")] = 60.0
-    """The least time between two automatic sweeps, the daemon's or the dashboard's."""
+    """The least seconds between two automatic sweeps, the daemon's or the dashboard's."""
     login_probe_seconds: Annotated[
         float, Meta(ge=0, le=86_400, description="give 1s to 1d, or 0 for none")
     ] = 60.0
-    """How often daemon and dashboard try a login of their own; 0 for never."""
+    """The seconds between two test logins of the daemon or the dashboard; 0 for none."""
     log_format: Annotated[Literal["text", "json"], Meta(description="give text or json")] = "text"
-    """How the daemon's log is written."""
+    """The format of the daemon's log."""
     log_queries: _YesOrNo = False
-    """Whether the daemon's log repeats victims' statements."""
+    """True if the daemon's log repeats the statements of victims."""
     metrics_listen: Annotated[str, Meta(description="give HOST:PORT, such as 127.0.0.1:9432")] | None = None
-    """Where the daemon answers Prometheus; None for nowhere."""
+    """The address at which the daemon answers Prometheus; None for none."""
     audit_log: Path | None = msgspec.field(default_factory=default_audit_log)
-    """Where acts are remembered; None for standard error."""
+    """The file that records every action; None for standard error."""
     audit_max_size_bytes: Annotated[
         int, Meta(ge=65_536, le=2**30, description="give 64KiB to 1GiB, such as 16MiB")
     ] = 16 * 2**20
-    """The audit log begins a new file where it would grow beyond this."""
+    """The size in bytes beyond which the audit log begins a new file."""
     audit_keep: Annotated[int, Meta(ge=1, le=1000, description="give 1 to 1000")] = 20
-    """How many full files of the audit log are kept."""
+    """The number of full files of the audit log that are kept."""
     history: Annotated[
         Path | None, Meta(description="give the path of a file, or false for none (--no-history)")
     ] = msgspec.field(default_factory=default_history)
-    """Where the dashboard keeps the series behind its graph; None for nowhere."""
+    """The file in which the dashboard keeps the history for its graph; None for none."""
 
     @property
     def policy(self) -> ReapPolicy:
@@ -171,7 +173,7 @@ class Config(Redacted, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return ReapPolicy(
             warn_at=self.warn_at,
             idle_after_seconds=self.idle_after_seconds,
-            # Who calls a session stale sooner than that means it in an emergency too.
+            # A shorter idle_after also applies in an emergency.
             emergency_idle_after_seconds=min(self.emergency_idle_after_seconds, self.idle_after_seconds),
             only=Patterns(self.applications, self.users, self.databases, self.addresses),
             protected=Patterns(
@@ -188,9 +190,9 @@ class Config(Redacted, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def in_force(given: Mapping[str, Given]) -> Config:
-    """The defaults with what was given in their place, checked.
+    """Return the settings in force: the given values, checked, and the defaults for the rest.
 
-    Raises UsageError, naming the flag or variable and what it accepts, for a value out of bounds.
+    It raises UsageError for a value out of bounds, which names the flag, variable or key and what it accepts.
     """
     values = {key: setting.value for key, setting in given.items()}
     if values.get("audit_log") == STANDARD_ERROR:
@@ -219,7 +221,7 @@ _LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]]+):([0-9]{1,5})")
 
 
 def _is_listen_address(address: str | None) -> bool:
-    """Whether a listener can be asked for so.
+    """Return whether the text is an address to listen on, HOST:PORT, or None.
 
     >>> [_is_listen_address(a) for a in ("127.0.0.1:9432", "[::1]:9432", "9432", "::1:9432", "h:0")]
     [True, True, False, False, False]
@@ -229,7 +231,7 @@ def _is_listen_address(address: str | None) -> bool:
 
 
 def _is_command(written: str | None) -> bool:
-    r"""Whether it can be split into a program and its arguments.
+    r"""Return whether the text can be split into a program and its arguments, or is None.
 
     >>> [_is_command(written) for written in ("page 'on call'", "page 'on call", " ", "a\0b")]
     [True, False, False, False]
@@ -247,7 +249,7 @@ _CHECKS: Final[dict[str, Callable[..., bool]]] = {
     "metrics_listen": _is_listen_address,
     "login_probe_seconds": lambda seconds: seconds == 0 or seconds >= 1,
 }
-"""What bounds alone do not say."""
+"""The checks beyond the bounds, by field of Config."""
 
 
 def _decode(kind: type, value: object) -> object:
@@ -262,7 +264,7 @@ def _decode(kind: type, value: object) -> object:
 
 
 def refused(key: str, given: Mapping[str, Given], said: str = "") -> UsageError:
-    """The error for one setting: which it is, as it was written, and what it accepts."""
+    """Return the error for one setting. It names the source, the value as written, and what is accepted."""
     if key not in given:
         return UsageError(f"the settings cannot be read ({said})")
     setting = given[key]
@@ -271,7 +273,7 @@ def refused(key: str, given: Mapping[str, Given], said: str = "") -> UsageError:
 
 
 def _accepted(key: str) -> str:
-    """What a setting accepts, from the description beside its bounds."""
+    """Return what a setting accepts: the description beside its bounds."""
     kind = next(field.type for field in msgspec.structs.fields(Config) if field.name == key)
     for each in (kind, *getattr(kind, "__args__", ())):
         for note in getattr(each, "__metadata__", ()):

@@ -1,4 +1,4 @@
-"""The configuration file: found, read, and every key of it checked, those of servers not asked for too."""
+"""The configuration file: finding it, reading it, and checking every key, even those of unused servers."""
 
 import os
 import tomllib
@@ -26,10 +26,10 @@ _FLAG_MODES: Final = 0o077
 
 
 class Server(msgspec.Struct, frozen=True):
-    """One `[servers.NAME]`."""
+    """One `[servers.NAME]` section."""
 
     settings: Mapping[str, Given]
-    """By the field of Config."""
+    """The settings by field of Config."""
     conninfo: Given | None
 
     def __repr__(self) -> str:
@@ -37,14 +37,14 @@ class Server(msgspec.Struct, frozen=True):
 
 
 class ConfigFile(msgspec.Struct, frozen=True):
-    """What a file gives; empty where there is none."""
+    """The contents of the configuration file; empty if there is none."""
 
     path: Path
     settings: Mapping[str, Given] = {}
     servers: Mapping[str, Server] = {}
 
     def server(self, name: str) -> Server:
-        """The server of that name. Raises UsageError, with the names there are."""
+        """Return the server of that name. It raises UsageError, with the known names, if there is none."""
         if name in self.servers:
             return self.servers[name]
         problem = f"{self.path}: no server is named {_shown(name)}{_near(name, self.servers)}"
@@ -52,11 +52,11 @@ class ConfigFile(msgspec.Struct, frozen=True):
         raise UsageError(problem, f"there are {known}" if known else "add a section such as [servers.prod]")
 
     def settings_for(self, name: str | None) -> dict[str, Given]:
-        """The file's settings, with the server's own in their place."""
+        """Return the file's settings. Those of the named server, if any, take precedence."""
         return {**self.settings, **(self.server(name).settings if name is not None else {})}
 
     def conninfo_of(self, name: str) -> str:
-        """Where the server is. Raises UsageError where its section does not say, or says it badly."""
+        """Return a server's conninfo. It raises UsageError if the conninfo is missing or malformed."""
         given = self.server(name).conninfo
         if given is None:
             where = f"{self.path}: {_SERVERS}.{_shown(name)}"
@@ -69,16 +69,16 @@ class ConfigFile(msgspec.Struct, frozen=True):
 
 
 def default_path() -> Path:
-    """`config.toml` in the user's config directory."""
+    """Return the path of `config.toml` in the user's config directory."""
     from platformdirs import user_config_path
 
     return of_own_home(user_config_path("pgtop", appauthor=False) / "config.toml")
 
 
 def read_config_file(asked_for: str | None) -> ConfigFile:
-    """The file that was asked for, or the default one, which need not be there.
+    """Read the file that was asked for, or the default one, which may be missing.
 
-    Raises UsageError, which names file and key.
+    It raises UsageError, which names the file and the key.
     """
     try:
         path = Path(asked_for).expanduser() if asked_for else default_path()
@@ -101,7 +101,7 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
         raise UsageError(f"{path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text") from error
-    except (ValueError, RecursionError) as error:  # also a number of more digits than Python reads
+    except (ValueError, RecursionError) as error:  # ValueError: also for a number with too many digits
         raise UsageError(f"{path} is no TOML: {error}") from error
     found = _checked(path, document)
     conninfos = [found.settings.get(_RESCUE)]
@@ -114,7 +114,7 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
 
 @cache
 def file_keys() -> dict[str, Option]:
-    """The keys of the file, each with the option that sets the same."""
+    """Return the keys of the file, each with the option that sets the same value."""
     options = (option for option in setting_options(frozenset()) if isinstance(option, Option))
     return {
         option.long_flag.removeprefix("--").removeprefix("no-").replace("-", "_"): option
@@ -157,7 +157,7 @@ def _settings(path: Path, prefix: str, table: Mapping[str, Any], others: tuple[s
 
 
 def _value(option: Option, value: object) -> object:
-    """As the option would have read it. Raises ValueError, saying what is accepted."""
+    """Return a value as its option reads it. It raises ValueError, which says what is accepted."""
     kind = option.type
     if option.is_flag:
         if not isinstance(value, bool):

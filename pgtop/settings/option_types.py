@@ -1,4 +1,4 @@
-"""An option with its section of the help and its variable `PGTOP_<OPTION>`, and the values options take."""
+"""Options with their help section and their variable `PGTOP_<OPTION>`, and the types of their values."""
 
 import re
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _FRACTION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{0,15})?|\.[0-9]{1,15}) ?(%
 
 
 class Option(click.Option):
-    """An option in a section of the help, with its variable named after its long flag."""
+    """An option in a section of the help. Its variable is named after its long flag."""
 
     def __init__(self, flags: Sequence[str], *, section: str, has_variable: bool = True, **rest: Any) -> None:
         self.section = section
@@ -33,12 +33,12 @@ class Option(click.Option):
         super().__init__(flags, envvar=self.variable if has_variable else None, **rest)
 
     def source(self, context: click.Context | None) -> str:
-        """How to name it in an error: as the flag or as the variable, whichever gave the value."""
+        """Return its name for an error message: the flag or the variable, whichever gave the value."""
         origin = context.get_parameter_source(self.name or "") if context else None
         return self.variable if origin is ParameterSource.ENVIRONMENT else self.long_flag
 
 
-if TYPE_CHECKING:  # generic for the checker alone: older ones of click refuse it
+if TYPE_CHECKING:  # generic for the type checker only: older versions of click do not support it
     _SettingType: TypeAlias = click.ParamType[Given]
     _TextType: TypeAlias = click.ParamType[str]
 else:
@@ -50,10 +50,10 @@ def _source(param: click.Parameter | None, ctx: click.Context | None) -> str:
 
 
 class _Setting(_SettingType):
-    """A value of the configuration: read here, checked in `config.in_force`."""
+    """A value of the configuration. It is read here and checked in `config.in_force`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Given:
-        """The value with what was written and where; raises UsageError, which names that."""
+        """Return the value with its text and its source. It raises UsageError, which names the source."""
         if isinstance(value, Given):
             return value
         source = _source(param, ctx)
@@ -63,27 +63,27 @@ class _Setting(_SettingType):
             raise UsageError(source, str(error)) from error
 
     def read(self, text: str) -> object:
-        """The value that was written; raises ValueError, saying what is accepted."""
+        """Return the value of a text. It raises ValueError, which says what is accepted."""
         return text
 
 
 class Duration(_Setting):
-    """Seconds, or a number with a unit."""
+    """A duration: seconds, or a number with a unit."""
 
     name = "duration"
 
     def read(self, text: str) -> object:
-        """Seconds; raises ValueError."""
+        """Return the seconds. It raises ValueError."""
         return parse_duration(text)
 
 
 class Fraction(_Setting):
-    """A fraction, or a percentage."""
+    """A fraction, written as such or as a percentage."""
 
     name = "fraction"
 
     def read(self, text: str) -> object:
-        """The fraction; raises ValueError.
+        """Return the fraction. It raises ValueError.
 
         >>> Fraction().read("80%"), Fraction().read("0.8")
         (0.8, 0.8)
@@ -101,7 +101,7 @@ class Number(_Setting):
     name = "number"
 
     def read(self, text: str) -> object:
-        """The number; raises ValueError."""
+        """Return the number. It raises ValueError."""
         digits = text.strip()
         if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
             raise ValueError(f'"{clip(printable(masked_value(text)), 40)}" is no whole number')
@@ -112,12 +112,12 @@ _SIZE: Final = re.compile(r"([0-9]{1,12}) ?([kKmMgG]?)(i?[bB])?")
 
 
 class Size(_Setting):
-    """Bytes, or a number with a unit."""
+    """A size: bytes, or a number with a unit."""
 
     name = "size"
 
     def read(self, text: str) -> object:
-        """Bytes; raises ValueError.
+        """Return the bytes. It raises ValueError.
 
         >>> Size().read("65536"), Size().read("16MiB"), Size().read("16 MB")
         (65536, 16777216, 16777216)
@@ -130,18 +130,18 @@ class Size(_Setting):
 
 
 class Word(_Setting):
-    """A text as it is; which ones are accepted, the configuration says."""
+    """A text, unchanged. The configuration decides which texts are accepted."""
 
     name = "word"
 
 
 class Words(Word):
-    """One of several texts; the variable has them between commas."""
+    """One of several texts. In the variable they are separated by commas."""
 
     envvar_list_splitter = ","
 
     def split_envvar_value(self, rv: str) -> Sequence[str]:
-        """The texts of a variable, without the blanks around them."""
+        """Return the texts of a variable, without the blanks around them."""
         return [word.strip() for word in rv.split(",") if word.strip()]
 
 
@@ -152,12 +152,12 @@ class FilePath(_Setting):
 
 
 class Port(_TextType):
-    """A port, or one for each of several hosts; as text, since that is how a conninfo has it."""
+    """A port, or one for each of several hosts. It stays a text, as in a conninfo."""
 
     name = "port"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text itself; raises UsageError, which names where it came from."""
+        """Return the text itself. It raises UsageError, which names the source, if a part is not a port."""
         text = str(value)
         for part in text.split(","):
             digits = part.strip()

@@ -1,7 +1,7 @@
-"""The options that set what `config.Config` holds, each named as its field is.
+"""The options that set the fields of `config.Config`, each named after its field.
 
-A command takes all of them, and lists those that count for it: settings that stand before a command's name
-(`alias pgtop='pgtop --interval 5'`) then suit every command.
+Every command accepts all of them and lists in its help those that matter to it. Settings before the command's
+name (`alias pgtop='pgtop --interval 5'`) are therefore valid for every command.
 """
 
 from collections.abc import Set
@@ -28,7 +28,7 @@ DAEMON: Final = "Daemon (--watch)"
 SCREEN: Final = "Dashboard"
 
 LOOKING: Final = frozenset({"rescue", "warn_at", "idle_after_seconds", "hide_queries"})
-"""What counts for a command that shows."""
+"""The settings that matter to a command that shows sessions."""
 
 RULE_KEYS: Final = frozenset(
     {
@@ -50,25 +50,25 @@ RULE_KEYS: Final = frozenset(
         "read_only",
     }
 )
-"""What counts for a command that ends sessions."""
+"""The settings that matter to a command that terminates sessions."""
 
 AUDIT_KEYS: Final = frozenset({"audit_log", "audit_max_size_bytes", "audit_keep"})
 DAEMON_KEYS: Final = frozenset({"log_format", "log_queries", "metrics_listen"})
 SCREEN_KEYS: Final = frozenset({"wall", "theme", "bell", "on_alert"})
 POLLING: Final = LOOKING | RULE_KEYS | AUDIT_KEYS | {"interval_seconds", "login_probe_seconds"}
-"""What counts for everything that polls again and again."""
+"""The settings that matter to everything that polls repeatedly."""
 NO_HISTORY: Final = "no_history"
-"""The option that is the `history = false` of a file."""
+"""The option that corresponds to `history = false` in a file."""
 SCREENING: Final = POLLING | SCREEN_KEYS | {"history", NO_HISTORY}
-"""What counts for the dashboard."""
+"""The settings that matter to the dashboard."""
 REAPING: Final = POLLING | DAEMON_KEYS | {"wait_seconds"}
-"""What counts for `pgtop reap`."""
+"""The settings that matter to `pgtop reap`."""
 
 
 def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = None) -> list[click.Parameter]:
-    """All settings; those in `listed` stand in the help.
+    """Return the options for all settings. Those in `listed` appear in the help.
 
-    `own_defaults` are this command's own, as they would be written.
+    `own_defaults` are the command's own defaults, as a person would write them.
     """
     own = own_defaults or {}
     return [

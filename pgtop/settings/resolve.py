@@ -1,7 +1,7 @@
-"""From what was given on a command line to settings in force, a target."""
+"""The settings in force and the target, from the command line, the environment and the file."""
 
 import os
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 from click.core import ParameterSource
@@ -16,29 +16,50 @@ if TYPE_CHECKING:
 
 
 _FILE_WINS: Final = ("read_only", "hide_queries")
-"""What is true in the file stays so: it guards a server against whoever opens it in a hurry."""
+"""The settings that flags and variables cannot turn off if the file has them on.
+
+They protect a server from anyone who opens it in a hurry.
+"""
+
+
+class Settings(NamedTuple):
+    """The settings in force, and where they come from."""
+
+    config: Config
+    given: dict[str, Given]
+    """The values given in place of the defaults, by field of Config."""
+    file: ConfigFile
+
+
+def settings_of(context: click.Context) -> Settings:
+    """Return the settings in force. The file is read once, and anew at each call. It raises UsageError."""
+    file = read_config_file(context.params["config"])
+    given = given_of(context, file)
+    return Settings(in_force(given), given, file)
 
 
 def config_of(context: click.Context) -> Config:
-    """The settings in force: the file is read again each time. Raises UsageError."""
-    return in_force(given_of(context, file_of(context)))
+    """Return the settings in force, for a command that connects to no server. It raises UsageError."""
+    return settings_of(context).config
+
+
+def config_and_target(context: click.Context) -> "tuple[Config, Target]":
+    """Return the settings in force and the target, from one reading of the file. It raises UsageError."""
+    settings = settings_of(context)
+    return settings.config, target_of(context, settings)
 
 
 def refuse_read_only(config: Config) -> None:
-    """Raises ReadOnlyError where nothing may be ended."""
+    """Raise ReadOnlyError if the configuration is read-only."""
     if config.read_only:
         raise ReadOnlyError
 
 
-def file_of(context: click.Context) -> ConfigFile:
-    """The configuration file. Raises UsageError."""
-    return read_config_file(context.params["config"])
-
-
 def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
-    """What was given in place of the defaults, by field; what _FILE_WINS in the file beats flag and variable.
+    """Return the values given in place of the defaults, by field of Config.
 
-    Raises UsageError for a server that the file does not name.
+    Settings in _FILE_WINS that are true in the file take precedence over flags and variables. It raises
+    UsageError for a server that the file does not name.
     """
     own_defaults: dict[str, Given] = {}
     typed: dict[str, Given] = {}
@@ -57,9 +78,9 @@ def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
 
 
 def _without_history(context: click.Context) -> dict[str, Given]:
-    """What --no-history sets: nothing where --history is a flag and it is a variable.
+    """Return the setting of --no-history; nothing if a --history flag overrides its variable.
 
-    Raises UsageError where both are flags, or variables.
+    It raises UsageError if both are flags, or both are variables.
     """
     without: Given | None = context.params[NO_HISTORY]
     if without is None or without.value is not False:
@@ -71,7 +92,7 @@ def _without_history(context: click.Context) -> dict[str, Given]:
 
 
 def _server_name(context: click.Context) -> str | None:
-    """The name behind the `@`, where CONNINFO names a server of the file."""
+    """Return the name after the `@` if CONNINFO names a server of the file; else None."""
     conninfo = context.params.get("conninfo")
     return conninfo[1:] if conninfo and conninfo.startswith("@") else None
 
@@ -83,20 +104,20 @@ _LIBPQ: Final = (
     ("dbname", "dbname", "PGDATABASE"),
     ("service", "service", "PGSERVICE"),
 )
-"""libpq's parameters, the options that set them, and libpq's variables for them."""
+"""The parameters of libpq, each with the option that sets it and with libpq's variable for it."""
 
 
-def target_of(context: click.Context) -> "Target":
-    """Where to connect, with the rescue role where one is given.
+def target_of(context: click.Context, settings: Settings) -> "Target":
+    """Return the target to connect to, with the rescue role if one is given.
 
-    A PGTOP_ variable beats libpq's own, and whatever is typed beats both.
+    A PGTOP_ variable takes precedence over libpq's own, and the command line over both.
 
-    Raises UsageError.
+    It raises UsageError.
     """
     from pgtop.postgres.conninfo.resolve import resolve
 
-    name, file = _server_name(context), file_of(context)
-    conninfo: str | None = context.params["conninfo"] if name is None else file.conninfo_of(name)
+    name = _server_name(context)
+    conninfo: str | None = context.params["conninfo"] if name is None else settings.file.conninfo_of(name)
     flags: dict[str, str | None] = {}
     environ = dict(os.environ)
     for parameter, option, variable in _LIBPQ:
@@ -108,7 +129,7 @@ def target_of(context: click.Context) -> "Target":
         else:
             environ[variable] = value
     target = resolve(conninfo, flags, environ)
-    rescue = given_of(context, file).get("rescue")
+    rescue = settings.given.get("rescue")
     if rescue is None or not rescue.written:
         return target
     from pgtop.postgres.conninfo.rescue import with_rescue

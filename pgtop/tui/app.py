@@ -18,7 +18,6 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from pgtop.audit.log import AuditLog, operator
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Outage
 from pgtop.core.text import printable
@@ -27,10 +26,7 @@ from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FULL, LIMIT, FullError, LimitReachedError
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
-from pgtop.postgres.terminate import SqlTerminator
-from pgtop.reaping.reaper import Reaper
 from pgtop.settings.config import Config
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.state.host_watch import HostWatch
@@ -38,6 +34,7 @@ from pgtop.tui.terminal.capabilities import Capabilities, hide_dumbness, own_abi
 from pgtop.tui.terminal.driver import driver_for
 from pgtop.tui.terminal.no_color import COLOURLESS
 from pgtop.tui.themes import ANSI, THEMES
+from pgtop.wiring import Wiring, wire
 
 FACE: Final = "dashboard"
 OPENS_AFTER_SECONDS: Final = 1.0
@@ -58,8 +55,7 @@ class PgtopApp(App[None]):
     def __init__(
         self,
         *,
-        poller: Poller,
-        reaper: Reaper,
+        wiring: Wiring,
         config: Config,
         first: Snapshot | Outage,
         host_watch: HostWatch | None = None,
@@ -83,8 +79,7 @@ class PgtopApp(App[None]):
         for name in self.available_themes.keys() - THEMES.keys():
             self.unregister_theme(name)  # nobody has seen to it that those are legible here
         self.dashboard = DashboardScreen(
-            poller=poller,
-            reaper=reaper,
+            wiring=wiring,
             config=config,
             first=first,
             host_watch=host_watch,
@@ -181,21 +176,16 @@ async def run_dashboard(target: Target, config: Config) -> int:
     Raises PgtopError before the screen opens where the server cannot be reached; a server that has no slot
     left is tried again on the screen.
     """
-    seat = Seat(target, FACE, hides_queries=config.hide_queries)
     later = io.StringIO()
-    audit = AuditLog.configured(config, later)
+    wiring = wire(target, config, FACE, later)
     try:
-        poller = Poller(Probe(seat), config.interval_seconds)
-        first = await _first(seat, poller)
-        person = operator(os.environ)
-        reaper = Reaper(SqlTerminator(seat), audit, FACE, person, read_only=config.read_only)
-        host_watch = HostWatch(target, config.policy, audit, FACE, person, read_only=config.read_only)
+        first = await _first(wiring.seat, wiring.poller)
+        host_watch = HostWatch(target, config.policy, wiring.reaper)
         history = HistoryStore(config.history) if config.history is not None else None
         able = own_abilities()
         hide_dumbness()
         app = PgtopApp(
-            poller=poller,
-            reaper=reaper,
+            wiring=wiring,
             config=config,
             first=first,
             host_watch=host_watch,
@@ -207,7 +197,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
         if app.failure is not None:
             raise app.failure
     finally:
-        await seat.release()
+        await wiring.seat.release()
         # The screen owns standard error while it is open. The terminal may be gone since, or stand still:
         # then even writing nothing to it would wait.
         if said := later.getvalue():

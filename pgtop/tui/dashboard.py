@@ -1,46 +1,60 @@
-"""DashboardScreen: the one router of messages between the poll, the panels and the keys that act."""
+"""DashboardScreen: routes messages between the poll, the panels, the notice and the actions of the keys."""
 
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
 from textual import on
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.events import Key, Resize
+from textual.screen import Screen
 
-from pgtop.core.activity import BackendId, Snapshot
-from pgtop.core.outage import Outage
+from pgtop.core.activity import Backend, BackendId, Snapshot
+from pgtop.core.outage import Limit, Outage
 from pgtop.core.plan import Plan
 from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
-from pgtop.poller import Poller
-from pgtop.postgres.errors import FULL
-from pgtop.reaping.automatic import AutomaticReaper
+from pgtop.postgres.errors import FULL, SILENT
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.reaping.wording import begun_sentence
 from pgtop.settings.config import Config
 from pgtop.tui.actions.automatic import AutomaticSweeps
+from pgtop.tui.actions.blockers import RootBlockers
+from pgtop.tui.actions.permitted import is_permitted, leads_to_list
 from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
 from pgtop.tui.lines import notice
-from pgtop.tui.lines.automatic import auto_lines
 from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.panels import Standing
+from pgtop.tui.lines.waiting import Awaited
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
+from pgtop.tui.screens.detail import DetailScreen
+from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.screens.plan_dialog import ReportDialog
+from pgtop.tui.state.daemon_watch import DaemonWatch
+from pgtop.tui.state.dashboard_state import DashboardState
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
-from pgtop.tui.view import SHORT_LINES
-from pgtop.tui.walling import Walling
+from pgtop.tui.state.notice_board import NoticeBoard
+from pgtop.tui.widgets.line_table import LineTable
+from pgtop.tui.widgets.panels import SHORT_LINES, DashboardView, Panels
+from pgtop.wiring import Wiring
 
-ACTING_KEYS: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_glass"})
-"""The actions that end or cancel something: there is none of them where read_only is in force."""
-
-
-WAITING_ACTIONS: Final = frozenset({"break_glass", "clear", "help", "outcomes", "wall"})
-"""The dashboard's own actions that mean something before there is anything to see."""
+INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
+"""The intervals between two polls that `+` and `-` choose from, in seconds."""
 
 
-class DashboardScreen(Walling):
-    """The ordinary view, alive."""
+class DashboardScreen(Screen[None]):
+    """The dashboard: the tables or the wall view, alive."""
+
+    AUTO_FOCUS = "#backends"
+    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
+        (0, "-tiny"),
+        (SHORT_LINES, "-short"),
+        (30, "-tall"),
+    ]
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("K", "terminate", "Terminate the tagged or selected"),
@@ -71,205 +85,322 @@ class DashboardScreen(Walling):
     def __init__(
         self,
         *,
-        poller: Poller,
-        reaper: Reaper,
+        wiring: Wiring,
         config: Config,
         first: Snapshot | Outage,
         host_watch: HostWatch | None = None,
         ascii_only: bool = False,
         history: HistoryStore | None = None,
     ) -> None:
-        """`ascii_only` is for a terminal without UTF-8, `history` for what is kept of it."""
-        super().__init__(poller=poller, config=config, ascii_only=ascii_only)
+        """Set up the dashboard over a first result.
+
+        `host_watch` is for a server that may run on this host, `ascii_only` for a terminal without UTF-8,
+        `history` for where the past is kept.
+        """
+        super().__init__()
+        seat, poller, reaper = wiring
+        self.poller = poller
+        self.state = DashboardState(config.warn_at)
+        self.panels = Panels(config, ascii_only=ascii_only)
+        self.notices = NoticeBoard()
         self.host_watch = host_watch
+        self.logins = LoginWatch(poller, config.login_probe_seconds)
+        self.history_keeper = HistoryKeeper(history, self.state, seat.target) if history is not None else None
+        self.plan_expiry = PlanExpiry(self, seat)
+        self.plan_actions = PlanActions(self, seat, reaper, config.policy, self.plan_expiry.beat)
+        self.automatic = AutomaticSweeps(self, wiring.automatic(config), poller, self.plan_actions)
+        self.refusing: Limit | None = None
+        """The limit of the server's that refuses other logins, where that is known."""
+        self.wall = config.wall
+        """True while the wall view is shown in place of the tables."""
+        self._config = config
         self._first = first
-        seat = poller.probe.seat
-        self._plan_expiry = PlanExpiry(self, seat)
-        self._plan_actions = PlanActions(self, seat, reaper, config.policy, self._plan_expiry.beat)
-        engine = AutomaticReaper(
-            reaper, seat, config.policy, config.every_seconds, interval_seconds=config.interval_seconds
-        )
-        self._history_keeper = HistoryKeeper(history, self.seen, seat.target) if history is not None else None
-        self._logins = LoginWatch(poller, config.login_probe_seconds)
-        self._auto = AutomaticSweeps(self, engine, poller, self._plan_actions)
-        self._alert_notifier = AlertNotifier(config, seat.target.label, self.seen, self._ring)
-        self._blockers_shown = 0
+        self._daemons = DaemonWatch(self, poller)
+        self._alerts = AlertNotifier(config, seat.target.label, self.state, self._ring)
+        self._blockers = RootBlockers(seat, read_only=config.read_only)
         self._report: Report | None = None
+        self._pointer: Notice | None = None
+        """The notice about a key that led from the wall to the list."""
+        self._unpainted = ExitStack()
+
+    def compose(self) -> ComposeResult:
+        yield self.panels
 
     def on_mount(self) -> None:
-        self.hold()
-        self._take(self._first)
+        # Nothing is painted until the screen has its size: on the way there it is laid out more than once.
+        self._unpainted.enter_context(self.app.batch_update())
+        self.take(self._first)
         if self.wall:
             self.set_focus(None)  # the list had it before there was a style to hide it
         self.run_worker(self._poll(), name="poll", group="poll")
-        self.run_worker(self._logins.run(), name="logins", group="logins")
+        self.run_worker(self.logins.run(), name="logins", group="logins")
         if self.host_watch is not None:
-            self.run_worker(self.host_watch.run(self._looked), name="host watch", group="host watch")
-        if self._history_keeper is not None:
-            self.call_after_refresh(self._keep, self._history_keeper)
-        self.set_interval(1.0, self._tick)
+            self.run_worker(self.host_watch.run(self._show), name="host watch", group="host watch")
+        if self.history_keeper is not None:
+            self.call_after_refresh(self._keep, self.history_keeper)
+        self.set_interval(1.0, self.tick)
+
+    def on_resize(self, event: Resize) -> None:
+        if event.size != self.app.size:
+            # The next size is on its way. A screen echoes each that it is laid out for: two that are under
+            # way at once would make it change between them for ever.
+            event.prevent_default()
+            return
+        self.call_later(self._paint)
+        self.call_after_refresh(self._show)
+
+    def _paint(self) -> None:
+        self._unpainted.close()
+        self.call_after_refresh(self.panels.graph.begin)
 
     def _keep(self, history_keeper: HistoryKeeper) -> None:
-        self.run_worker(history_keeper.run(self._past_taken_up), name="history", group="history")
+        self.run_worker(history_keeper.run(self._past_added), name="history", group="history")
 
-    def _past_taken_up(self) -> None:
-        if not self.paused:
-            self.show_latest()
-        self.show_all()
+    def _past_added(self) -> None:
+        self.state.past_added()
+        self._show()
+
+    async def finish(self) -> None:
+        """Wait for what was begun, after the screen is closed."""
+        await self.plan_actions.finish()
+        await self.automatic.finish()
+        await self._daemons.finish()
+        if self.history_keeper is not None:
+            await self.history_keeper.finish()
+        await self._alerts.finish()
+
+    # What is shown
+
+    def _show(self) -> None:
+        """Show everything as it is now."""
+        self.panels.show(self._view())
+
+    def _view(self) -> DashboardView:
+        state, host_watch = self.state, self.host_watch
+        shown, interval = state.shown, self.poller.interval_seconds
+        is_late = state.is_late(interval)
+        outage = state.outage
+        if outage is None and is_late:
+            outage = Outage(SILENT, f"{self.poller.probe.seat.label} does not answer", 0.0)
+        standing = None
+        if shown is not None:
+            standing = Standing(
+                snapshot=shown,
+                warn_at=self._config.warn_at,
+                interval_seconds=interval,
+                over_since=state.over_since,
+                outage=state.outage,
+                age_seconds=state.age_of(shown),
+                paused=state.paused,
+                read_only=self._config.read_only,
+                late=is_late,
+                refusing=self.refusing,
+                reapers=self._daemons.reapers,
+            )
+        return DashboardView(
+            standing=standing,
+            outage=outage,
+            awaited=self._awaited(outage) if outage is not None and shown is None else None,
+            host=host_watch.view if host_watch is not None else None,
+            break_glass=self.may_break_glass,
+            automatic=self.automatic.standing(state.paused) if self.automatic.is_on else None,
+            notice=self.notices.current,
+            wall=self.wall,
+            history=state.shown_history,
+            groups=lambda by: state.groups(by, shown) if shown is not None else (),
+            group_history=state.group_history,
+            revision=state.revision,
+        )
+
+    def _awaited(self, outage: Outage) -> Awaited:
+        target = self.poller.probe.seat.target
+        return Awaited(
+            target=target.label,
+            outage=outage,
+            rescue=target.rescue.label if target.rescue is not None else "",
+            on_host=self._is_on_host,
+            host_problem=self.host_watch.problem if self.host_watch is not None else "",
+            view=self.host_watch.view if self.host_watch is not None else None,
+            read_only=self._config.read_only,
+        )
+
+    @property
+    def _is_on_host(self) -> bool:
+        return self.host_watch is not None and self.host_watch.is_here
+
+    @property
+    def may_break_glass(self) -> bool:
+        """True where the server is full, and this host is the server's own."""
+        outage = self.state.outage
+        is_full = outage is not None and outage.kind == FULL
+        return self._is_on_host and is_full and not self._config.read_only
+
+    def say(self, said: str, style: str = "note", report: Report | None = None) -> None:
+        """Show a notice until it is dismissed (Esc)."""
+        self._post(Notice(said, style, report))
+
+    def _post(self, posted: Notice) -> None:
+        self.notices.post(posted)
+        self._show()
 
     # Polling
 
     async def _poll(self) -> None:
         while True:
-            result = await self._poller.next()
-            refused = isinstance(result, Snapshot) and await self._logins.settle(result)
+            result = await self.poller.next()
+            refused = isinstance(result, Snapshot) and await self.logins.settle(result)
             self.post_message(Polled(result, refused=refused))
 
     @on(Polled)
     def _polled(self, message: Polled) -> None:
-        self._take(message.result, refused=message.refused)
+        self.take(message.result, refused=message.refused)
 
-    def _take(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
-        if self._plan_expiry.beat():
-            self._poller.wake()  # it may have been asked for before
-        self.refusing = self._logins.limit
+    def take(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
+        if self.plan_expiry.beat():
+            self.poller.wake()  # it may have been asked for before
+        self.refusing = self.logins.limit
         if self.host_watch is not None:
             refused_here = result.kind == FULL if isinstance(result, Outage) else self.refusing is not None
             self.host_watch.want(refused_here)
-        before = self.seen.snapshot
-        self.seen.take(result, self._poller.interval_seconds)
-        if self._history_keeper is not None:
-            self._history_keeper.polled()
-        is_first = self.shown is None and isinstance(result, Snapshot)
-        if not self.paused or is_first:
-            self.show_latest()
+        before, is_first = self.state.snapshot, self.state.shown is None and isinstance(result, Snapshot)
+        self.state.take(result, self.poller.interval_seconds)
+        if self.history_keeper is not None:
+            self.history_keeper.polled()
         if is_first:
             self._begin()
-        if said := self._plan_expiry.polled(before, result):
-            self._succeeded(said, is_alien=not self._plan_expiry.is_same_cluster)
-        if isinstance(result, Snapshot) and self.notice is not None:
-            self.notice = notice.with_usage(self.notice, result)
-        self.show_all()
-        self._auto.polled(result, refused=refused, refusing=self.refusing)
-        self._reapers.polled(result)
-        self._alert(self._alert_notifier.polled(result, self.refusing))
+        if said := self.plan_expiry.polled(before, result):
+            self._server_changed(said, is_alien=not self.plan_expiry.is_same_cluster)
+        if isinstance(result, Snapshot):
+            self.notices.add_usage(result)
+        self._show()
+        self.automatic.polled(result, refused=refused, refusing=self.refusing)
+        self._daemons.polled(result)
+        self._show_alert(self._alerts.polled(result, self.refusing))
 
     def _begin(self) -> None:
-        """There is something to see now."""
-        self.remove_class("-waiting")
+        """Show the tables for the first time."""
+        self.panels.remove_class("-waiting")  # what is not displayed cannot have the focus
         if not self.wall:
-            self._backends.focus()
-        if self._poller.probe.seat.pooled:
+            self.panels.sessions.focus()
+        if self.poller.probe.seat.pooled:
             self.say(
                 "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
             )
 
-    def _succeeded(self, said: str, *, is_alien: bool) -> None:
-        """Another server answers now: what was chosen on the old one is dropped.
+    def _server_changed(self, said: str, *, is_alien: bool) -> None:
+        """Drop what was chosen on the old server: another one answers now.
 
-        Whoever asked for automatic reaping asked for it on that database cluster, and not on an alien one.
+        Automatic sweeps were turned on for the old database cluster, and not for an alien one.
         """
-        self._backends.tagged.clear()
-        if is_alien and self._auto.is_on:
-            self._auto.turn_off()
+        self.panels.untag()
+        if is_alien and self.automatic.is_on:
+            self.automatic.turn_off()
             said += " · automatic reaping is off"
-        self.notify_of(Notice(said, "alarm" if is_alien else "note", succession=said))
+        self._post(Notice(said, "alarm" if is_alien else "note", succession=said))
 
-    def _tick(self) -> None:
-        self._alert(self._alert_notifier.tick())
-        if self._plan_expiry.beat():
-            self._poller.wake()
-        self.drop_old_note()
-        self._show_head()
-        if self._history_keeper is not None and self._history_keeper.notice and self.notice is None:
-            self.say(self._history_keeper.notice)
-            self._history_keeper.notice = ""
-        if self._alert_notifier.problem and self.notice is None:
-            self.say(self._alert_notifier.problem, "alarm")
-            self._alert_notifier.problem = ""
+    def tick(self) -> None:
+        """Bring up to date what changes without a poll; runs each second."""
+        self._show_alert(self._alerts.tick())
+        if self.plan_expiry.beat():
+            self.poller.wake()
+        if self.wall:
+            self.notices.dismiss_old_note()
+        keeper, alerts = self.history_keeper, self._alerts
+        if keeper is not None and keeper.notice and self.notices.current is None:
+            self.notices.post(Notice(keeper.notice))
+            keeper.notice = ""
+        if alerts.problem and self.notices.current is None:
+            self.notices.post(Notice(alerts.problem, "alarm"))
+            alerts.problem = ""
+        self._show()
 
     def _ring(self) -> None:
         self.app.bell()
 
-    def _alert(self, alert: Notice | None) -> None:
-        """What is paused does not show it."""
-        if alert is not None and self.paused and (self.notice is None or self.notice.report is None):
-            self.notify_of(notice.with_alert(self.notice, alert))
+    def _show_alert(self, alert: Notice | None) -> None:
+        """Show an alert while paused: the display itself does not show it then."""
+        if alert is not None and self.state.paused:
+            self.notices.post_alert(alert)
+            self._show()
 
     def come_back(self) -> None:
-        """Says how old the data is after the program was stopped, and polls at once."""
-        self._show_head()
-        self._poller.wake()
+        """Show how old the data is after the program was stopped, and poll at once."""
+        self._show()
+        self.poller.wake()
 
-    def _show_head(self) -> None:
-        super()._show_head()
-        line = self._lines("auto")
-        line.display = self._auto.is_on
-        if self._auto.is_on:
-            most = 2 if self.size.height >= SHORT_LINES else 1
-            line.fit(auto_lines(self._auto.standing(self.paused), self.size.width, most))
+    # What the actions tell
 
-    def _looked(self) -> None:
-        self._show_head()
-        self._show_foot()
+    @on(AutoChanged)
+    def _auto_changed(self) -> None:
+        self._show()
 
-    # Acting
+    @on(Begun)
+    def _begun(self, message: Begun) -> None:
+        self.say(begun_sentence(message.plan))
 
-    async def finish(self) -> None:
-        """Waits for what was begun, after the screen is closed."""
-        await self._plan_actions.finish()
-        await self._auto.finish()
-        await self._reapers.finish()
-        if self._history_keeper is not None:
-            await self._history_keeper.finish()
-        await self._alert_notifier.finish()
+    @on(Reaped)
+    def _reaped(self, message: Reaped) -> None:
+        self._report = message.report
+        self.notices.post(notice.of_report(message.report, by_itself=message.by_itself))
+        self.panels.untag(each.victim.backend.id for each in message.report.results)
+        self.poller.wake()
+        self._show()
 
-    def _selected(self) -> list[BackendId]:
-        """The tagged sessions, or the one under the cursor of the list of backends."""
-        table = self._backends
-        if self.shown is None:
-            return []
-        if table.tagged:
-            return [backend.id for backend in self.shown.backends if backend.id in table.tagged]
-        if self._applications.has_focus:
-            self.say("no session is selected: Enter lists this group's sessions, Tab goes to them")
-            return []
-        row = table.cursor_row
-        return [row.id] if row is not None else []
+    @on(Trouble)
+    def _trouble(self, message: Trouble) -> None:
+        self.say(message.said, message.style)
 
-    def _act(self, act: Coroutine[Any, Any, None]) -> None:
-        if self._plan_actions.is_busy:
-            act.close()
-            return
-        self._plan_actions.is_busy = True
-        self.run_worker(act, name="act", group="act")
+    @on(LineTable.Chosen, "#backends")
+    def _session_chosen(self, message: LineTable.Chosen) -> None:
+        if isinstance(message.row, Backend):
+            self.app.push_screen(DetailScreen(self.poller.probe.seat, message.row))
+
+    # Keys that terminate or cancel
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """False for what read_only forbids: then neither a key, the mouse nor the palette gets there."""
-        if self._config.read_only and action in ACTING_KEYS:
-            return False
-        if self.shown is None and action not in WAITING_ACTIONS:
+        """Return False for what means nothing now: no key, click or palette entry runs it then."""
+        if not is_permitted(
+            action,
+            has_data=self.state.shown is not None,
+            wall=self.wall,
+            read_only=self._config.read_only,
+        ):
             return False
         return super().check_action(action, parameters)
 
+    def _selected(self) -> list[BackendId]:
+        """Return the tagged sessions, or the one under the cursor; say so where none is selected."""
+        panels = self.panels
+        if panels.groups.has_focus and not panels.sessions.tagged:
+            self.say("no session is selected: Enter lists this group's sessions, Tab goes to them")
+            return []
+        return panels.selected()
+
+    def _act(self, act: Coroutine[Any, Any, None]) -> None:
+        if self.plan_actions.is_busy:
+            act.close()
+            return
+        self.plan_actions.is_busy = True
+        self.run_worker(act, name="act", group="act")
+
     def action_terminate(self) -> None:
-        """Asks whether to end the tagged sessions, or the selected one."""
-        if self.shown is not None and (selected := self._selected()):
-            self._act(self._plan_actions.terminate(self.shown, selected))
+        """Ask whether to terminate the tagged sessions, or the selected one."""
+        if self.state.shown is not None and (selected := self._selected()):
+            self._act(self.plan_actions.terminate(self.state.shown, selected))
 
     def action_cancel(self) -> None:
-        """Asks whether to cancel what the tagged sessions run, or the selected one."""
-        if self.shown is not None and (selected := self._selected()):
-            self._act(self._plan_actions.cancel(self.shown, selected))
+        """Ask whether to cancel the queries of the tagged sessions, or of the selected one."""
+        if self.state.shown is not None and (selected := self._selected()):
+            self._act(self.plan_actions.cancel(self.state.shown, selected))
 
     def action_sweep(self) -> None:
-        """Asks whether to end the stale sessions."""
-        if self.shown is not None:
-            self._act(self._plan_actions.sweep(self.shown, self.refusing))
+        """Ask whether to terminate the stale sessions."""
+        if self.state.shown is not None:
+            self._act(self.plan_actions.sweep(self.state.shown, self.refusing))
 
     def action_break_glass(self) -> None:
-        """Asks whether to end idle sessions from the server's own host, where no seat can be had."""
-        if not self.may_break_glass or self.host_watch is None or self._plan_actions.is_busy:
+        """Ask whether to terminate idle sessions from the server's own host, where it is full."""
+        if not self.may_break_glass or self.host_watch is None or self.plan_actions.is_busy:
             return
         plan, reaper = self.host_watch.plan(), self.host_watch.reaper
         if plan is not None and reaper is not None:
@@ -278,68 +409,126 @@ class DashboardScreen(Walling):
     async def _break_glass(self, host_watch: HostWatch, plan: Plan, reaper: Reaper) -> None:
         host_watch.is_held = True
         try:
-            await self._plan_actions.break_glass(plan, reaper)
+            await self.plan_actions.break_glass(plan, reaper)
         finally:
             host_watch.is_held = False
 
-    def paced(self) -> None:
-        self._auto.paced()
-
     def action_auto(self) -> None:
-        """Turns automatic reaping off at once, or asks whether to turn it on."""
-        if self._auto.is_on:
-            self._auto.turn_off()
-            self._show_head()
+        """Turn automatic sweeps off at once, or ask whether to turn them on."""
+        if self.automatic.is_on:
+            self.automatic.turn_off()
             self.say("automatic reaping is off")
         else:
-            self._act(self._auto.ask())
+            self._act(self.automatic.ask())
 
-    @on(AutoChanged)
-    def _auto_changed(self) -> None:
-        self._show_head()
-
-    @on(Begun)
-    def _begun(self, message: Begun) -> None:
-        self.say(begun_sentence(message.plan))
-
-    @on(Reaped)
-    def _reaped(self, message: Reaped) -> None:
-        self._backends.tagged -= {each.victim.backend.id for each in message.report.results}
-        self._report = message.report
-        self.notice = notice.of_report(message.report, by_itself=message.by_itself)
-        self._poller.wake()
-        self.show_all()
-
-    @on(Trouble)
-    def _trouble(self, message: Trouble) -> None:
-        self.say(message.said, message.style)
+    # Keys that show something
 
     def action_outcomes(self) -> None:
-        """Shows what became of each session of the last plan."""
+        """Show the result of the last action for each session."""
         if self._report is not None:
             self.app.push_screen(ReportDialog(self._report))
 
     def action_root_blocker(self) -> None:
-        """Jumps to who blocks most; again to the next."""
+        """Jump to the session that blocks most; pressed again, to the next."""
         self.run_worker(self._jump_to_root_blocker(), name="blockers", group="blockers", exclusive=False)
 
     async def _jump_to_root_blocker(self) -> None:
-        snapshot = self.shown
-        if snapshot is None:
+        if self.state.shown is None:
             return
-        found = await notice.find_root_blocker(
-            self._poller.probe.seat,
-            snapshot,
-            self._blockers_shown,
-            tagged=len(self._backends.tagged),
-            read_only=self._config.read_only,
-        )
-        self._blockers_shown += 1
+        found = await self._blockers.next(self.state.shown, tagged=len(self.panels.sessions.tagged))
         if found.identity is not None:
-            if not self._backends.move_to(found.identity):
-                self._applications.chosen = None
-                self.drop_filter()
-                self._show_tables(snapshot)
-                self._backends.move_to(found.identity)
-            self._backends.focus()
+            self.panels.jump_to(found.identity)
         self.say(found.said, found.style)
+
+    def action_tag(self) -> None:
+        """Tag the selected session, or untag it."""
+        self.panels.toggle_tag()
+
+    def action_untag(self) -> None:
+        """Untag all sessions."""
+        self.panels.untag()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self.panels.sort_by_next()
+
+    def action_reverse(self) -> None:
+        """Reverse the order."""
+        self.panels.reverse()
+
+    def action_group(self) -> None:
+        """Group by the next of application, user, database and address."""
+        self.panels.group_by_next()
+
+    def action_filter(self) -> None:
+        """Open the filter's line."""
+        self.panels.open_filter()
+
+    def action_window(self, by: int) -> None:
+        """Show a longer or shorter time in the graph."""
+        self.panels.change_window(by)
+
+    def action_clear(self) -> None:
+        """Take away one thing: the filter being typed, the notice, the filter, the chosen group."""
+        panels = self.panels
+        if self.wall:
+            self.notices.dismiss()  # the filter and the group are not on the wall
+        elif panels.filter.has_focus or (self.notices.current is None and panels.filter.value):
+            panels.drop_filter()
+            panels.sessions.focus()
+        elif self.notices.current is not None:
+            self.notices.dismiss()
+        elif panels.groups.chosen is not None:
+            panels.drop_choice()
+        self._show()
+
+    def action_pause(self) -> None:
+        """Pause the display, or resume it."""
+        self.state.toggle_pause()
+        self._show()
+
+    def action_slower(self, by: int) -> None:
+        """Poll at the next longer or shorter interval."""
+        present = self.poller.interval_seconds
+        if by > 0:
+            self.poller.interval_seconds = next((each for each in INTERVALS if each > present), present)
+        else:
+            shorter = [each for each in INTERVALS if each < present]
+            self.poller.interval_seconds = shorter[-1] if shorter else present
+        self.automatic.paced()
+        self._show()
+
+    def action_copy(self) -> None:
+        """Copy the selected session's line to the clipboard."""
+        row = self.panels.sessions.cursor_row
+        if row is not None and self.state.shown is not None:
+            self.app.copy_to_clipboard(notice.copied(row, self.state.shown))
+            self.say(f"copied: backend {row.pid}")
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.app.push_screen(HelpScreen(read_only=self._config.read_only))
+
+    def action_wall(self) -> None:
+        """Show the wall view, or the tables again."""
+        self.wall = not self.wall
+        if self.notices.current is self._pointer:
+            self.notices.dismiss()
+        self._show()
+        if self.wall:
+            self.set_focus(None)
+        elif self.state.shown is not None:
+            self.panels.sessions.focus()
+
+    def on_key(self, event: Key) -> None:
+        """Lead from the wall to the list where a key means a session of the list, and do no more."""
+        if not self.wall or self.state.shown is None:
+            return
+        bindings = [each for each in self.BINDINGS if isinstance(each, Binding)]
+        action = next((each.action for each in bindings if event.key in each.key.split(",")), "")
+        if leads_to_list(action, read_only=self._config.read_only):
+            event.stop()  # the binding itself counts from the next press on
+            self.action_wall()
+            name = (event.character or "").strip() or event.key
+            self.say(f"{name} means a session of this list: press it again")
+            self._pointer = self.notices.current

@@ -4,7 +4,7 @@ from textual.message import Message
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Outage
-from pgtop.core.policy import Plan
+from pgtop.core.plan import Plan
 from pgtop.reaping.reaper import Report
 
 

@@ -1,6 +1,7 @@
 """The audit log read back: each victim once, whatever rotated, was torn, or died in between."""
 
 import os
+import resource
 import subprocess
 import sys
 from datetime import datetime, timedelta
@@ -249,3 +250,34 @@ def test_reading_while_others_write_and_rotate(tmp_path: Path) -> None:
     assert [writer.returncode for writer in writers] == [0, 0]
     assert before == {first + number: "terminated" for first in (0, 1000) for number in range(100)}
     assert passed_over.count == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user's")
+def test_more_strangers_files_than_can_be_open_hide_no_entry(tmp_path: Path) -> None:
+    """In a directory such as /tmp anybody may lay files beside the log."""
+    tmp_path.chmod(0o1777)
+    AuditLog(tmp_path / "log").append([attempt(1), outcome(attempt(1))])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    number = 300
+    for each in range(1, number + 1):
+        laid = tmp_path / f"log.{each}"
+        laid.touch()
+        os.chown(laid, 64_321, -1)
+    passed_over = PassedOver()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        assert told(entries(tmp_path / "log", passed_over=passed_over)) == [(1, "terminated")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert passed_over.files == number
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"])
+def test_a_time_beyond_the_calendar_is_passed_over(tmp_path: Path, time: str) -> None:
+    """No other zone has a year for it, so that such a line would end the program that shows it."""
+    AuditLog(tmp_path / "log").append([msgspec.structs.replace(attempt(1), time=time), attempt(2)])
+    for since in (None, NOON):
+        passed_over = PassedOver()
+        (found,) = entries(tmp_path / "log", since, passed_over)
+        assert found.line.pid == 2
+        assert passed_over.count == 1

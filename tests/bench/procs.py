@@ -1,4 +1,4 @@
-"""What processes have used, from /proc: CPU to the nanosecond, threads and ended children included.
+"""The CPU time that processes used, from /proc: exact to the nanosecond, threads and ended children included.
 
 Linux only. CPU times are in nanoseconds, memory in bytes.
 """

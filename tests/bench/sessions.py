@@ -39,13 +39,13 @@ async def measure(server: ThrowawayServer, audit: Path) -> tuple[list[float], li
     """Seconds of each poll, and of taking in and painting it."""
     polls, paints = [], []
     async with dashboard(server, audit, interval_seconds=INTERVAL_SECONDS) as driven:
-        probe = driven.poller.probe
+        probe = driven.dashboard.poller.probe
         for _ in range(REFRESHES):
             snapshot = await probe.poll()
             assert isinstance(snapshot, Snapshot)
             polls.append(snapshot.poll_seconds)
             started = time.perf_counter()
-            driven.take(snapshot)
+            driven.dashboard.take(snapshot)
             await driven.pilot.pause()
             paints.append(time.perf_counter() - started)
     return polls, paints

@@ -66,7 +66,7 @@ class Soak:
     @property
     def history(self) -> History | None:
         """The dashboard's, also after its end."""
-        return self.app.dashboard.seen.history if self.app is not None else None
+        return self.app.dashboard.state.history if self.app is not None else None
 
     def count(self, result: Snapshot | Outage) -> None:
         """Takes note of a poll; ends the dashboard after the last."""
@@ -77,7 +77,7 @@ class Soak:
         if self.app is None:
             return
         if self.done == 0 and isinstance(result, Snapshot):
-            fill(self.app.dashboard.seen.history, result)
+            fill(self.app.dashboard.state.history, result)
         self.done += 1
         if self.done % max(1, self.polls // STATES) == 0:
             self.write()
@@ -153,13 +153,13 @@ def watched(soak: Soak) -> None:
         def __init__(self, **options: Any) -> None:
             super().__init__(**options)
             soak.app = self
-            take = self.dashboard.seen.take
+            take = self.dashboard.state.take
 
             def counted(*arguments: Any, **named: Any) -> None:
                 soak.taken += 1
                 take(*arguments, **named)
 
-            self.dashboard.seen.take = counted  # type: ignore[method-assign]
+            self.dashboard.state.take = counted  # type: ignore[method-assign]
 
     poller_module.SHORTEST_PAUSE_SECONDS = 0.0  # type: ignore[misc]
     # A poll stands for 2 s: the groups' history, as many samples as ever, is full after a minute.

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import asyncpg
 
-from pgtop.core.plan import ReapPolicy
+from pgtop.core.plan import Outcome, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
-from pgtop.reaping.reaper import Outcome
 from tests.bench.sessions import open_sessions
 from tests.servers import default_binaries
 from tests.support.reaping import face_on

@@ -1,4 +1,4 @@
-"""Which command an argument list names, and what it leaves of the arguments."""
+"""The command that an argument list names, and the arguments that remain."""
 
 import re
 from pathlib import Path

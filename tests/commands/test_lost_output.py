@@ -1,4 +1,4 @@
-"""Where the outcome cannot be told: known before the first signal, or told by status and audit log."""
+"""Outcomes that cannot be shown: noticed before the first signal, or told by exit status and audit log."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""When a change is an alert: at once for the worse, once and not each poll, and never for what hovers."""
+"""Alerts: at once for the worse, once and not at each poll, and never for a usage that hovers."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Who is at the root of a queue of waiting sessions."""
+"""The root blockers of a queue of waiting sessions."""
 
 import pytest
 

@@ -11,14 +11,11 @@ from hypothesis import strategies as st
 from pgtop.core.activity import Backend
 from pgtop.core.filter_sort import (
     Column,
-    GroupBy,
-    GroupKey,
-    applications,
-    group,
     parse_filter,
     sort_backends,
     stale,
 )
+from pgtop.core.groups import GroupBy, GroupKey, applications, group
 from pgtop.core.labels import NO_APPLICATION, NO_USER, address, client, label, state, wait
 from tests.builders import NOW, snapshot
 

@@ -1,4 +1,4 @@
-"""Whom break-glass ends: the longest idle first, just enough, and never on a guess."""
+"""The victims of break-glass: the longest idle first, just enough, and never on a guess."""
 
 import pytest
 
@@ -13,7 +13,7 @@ from pgtop.reaping.wording import headline
 from tests.builders import ended, host_backend, host_snapshot, spared
 
 BOTH = (("my", "app shop"), ("my app", "shop"))
-"""What a title `my app shop` may mean."""
+"""The pairs of user and database that a title `my app shop` may mean."""
 
 
 def test_the_longest_idle_go_first_and_lower_bounds_last() -> None:

@@ -1,4 +1,4 @@
-"""Which of the holders of the key reaps: the table of who counts, and the order of those that do."""
+"""The choice among holders of the key: a table of those that count, and their order."""
 
 from typing import Any
 

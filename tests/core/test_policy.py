@@ -18,7 +18,7 @@ from pgtop.core.activity import (
 )
 from pgtop.core.outage import Limit
 from pgtop.core.patterns import Patterns
-from pgtop.core.policy import (
+from pgtop.core.plan import (
     DEFAULT_PROTECTED_APPLICATIONS,
     Act,
     Guard,
@@ -26,12 +26,8 @@ from pgtop.core.policy import (
     ReapPolicy,
     SparedFor,
     Trigger,
-    plan_cancel,
-    plan_emergency,
-    plan_reap,
-    plan_sweep,
-    plan_terminate,
 )
+from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
 from tests.builders import NOW, OWN_PID, backend, ended, policy, snapshot, spared
 
 HELD = HeldLocks(advisory=frozenset({77}), own=frozenset({79}))

@@ -1,4 +1,4 @@
-"""When a sweep was futile, and how long sweeping rests for it: pools, leaks, and what lies between."""
+"""Futile sweeps, and the pauses that follow them: for pools, for leaks, and for what lies between."""
 
 from collections import Counter
 

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from pgtop.core.outage import Outage
-from pgtop.core.plan import HeldLocks
-from pgtop.core.policy import ReapPolicy, plan_sweep
+from pgtop.core.plan import HeldLocks, Outcome, ReapPolicy, Result
+from pgtop.core.policy import plan_sweep
 from pgtop.daemon.log import DaemonLog
-from pgtop.reaping.reaper import Outcome, Report, Result
+from pgtop.reaping.reaper import Report
 from tests.builders import HOSTILE, backend, snapshot
 
 

@@ -16,13 +16,12 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from pgtop.core.plan import Trigger
+from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.rebound import Rebound
 from pgtop.daemon import scrape_server
 from pgtop.daemon.metrics import Figures, by_application, serving
 from pgtop.daemon.scrape_server import MOST_CONNECTIONS
 from pgtop.errors import UsageError
-from pgtop.reaping.reaper import Outcome
 from tests.builders import backend, figures_of, snapshot
 from tests.servers import REPOSITORY, wait_until_sync
 

@@ -1,4 +1,4 @@
-"""What systemd is told, over a socket of its kind."""
+"""The messages to systemd, over a socket of its kind."""
 
 import os
 import socket

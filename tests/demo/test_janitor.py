@@ -1,4 +1,4 @@
-"""Whatever ends the program that started a server, nothing of the server stays."""
+"""The clean-up of a server, in whatever way the program that started it ends."""
 
 import contextlib
 import os

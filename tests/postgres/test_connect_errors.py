@@ -17,7 +17,7 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit, Outage
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import PgtopError
-from pgtop.postgres.connect_errors import connect_error, outage
+from pgtop.postgres.connect_errors import connect_error
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import (
     FAILED,
@@ -32,6 +32,7 @@ from pgtop.postgres.errors import (
     LoginError,
     PasswordNeededError,
     SeatLostError,
+    outage,
     refusing_limit,
 )
 from pgtop.postgres.probe import Probe

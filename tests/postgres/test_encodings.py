@@ -1,4 +1,4 @@
-"""What a server sends that converts nothing is read as the server would have converted it."""
+"""Text from a server that converts nothing, read as the server would have converted it."""
 
 import json
 from itertools import product

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.policy import ReapPolicy, plan_terminate
+from pgtop.core.plan import ReapPolicy
+from pgtop.core.policy import plan_terminate
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres import advisory_key_queries, checkup, queries
 from pgtop.postgres.backend_detail import backend_detail, who_blocks

@@ -7,14 +7,14 @@ import asyncpg
 
 from pgtop.core.activity import ACTIVE, IDLE, Snapshot
 from pgtop.core.outage import Outage
-from pgtop.core.policy import ReapPolicy, plan_sweep
+from pgtop.core.plan import Outcome, ReapPolicy
+from pgtop.core.policy import plan_sweep
 from pgtop.demo.server import ThrowawayServer
 from pgtop.poller import Poller
 from pgtop.postgres.backend_detail import backend_detail, who_blocks
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.probe import Probe, decode
 from pgtop.postgres.session.seat import Seat
-from pgtop.reaping.reaper import Outcome
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, sessions, wait_until
 from tests.support.raw_statements import ENCODINGS, speaking_raw

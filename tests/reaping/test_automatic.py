@@ -13,7 +13,7 @@ import pytest
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.patterns import Patterns
-from pgtop.core.plan import ReapPolicy, SparedFor, Trigger
+from pgtop.core.plan import Outcome, ReapPolicy, SparedFor, Trigger
 from pgtop.core.rebound import BURST_SECONDS, FIRST_REST_SECONDS
 from pgtop.core.stalled_logins import CALM_SECONDS
 from pgtop.demo.server import ThrowawayServer
@@ -22,7 +22,6 @@ from pgtop.postgres import advisory_keys
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS, SEAT_CLASS
 from pgtop.postgres.advisory_keys import drawn, signed
 from pgtop.reaping.automatic import STUCK_SECONDS, AutomaticReaper, Turn, Unfit
-from pgtop.reaping.reaper import Outcome
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.reaping import Face, as_role, face_on, hold_key
 from tests.support.targets import stopped, target_of

@@ -1,4 +1,4 @@
-"""What the reaper says became of a victim, where it is hard to tell, and what it writes down."""
+"""The outcomes that the reaper reports and logs for victims where they are hard to tell."""
 
 import asyncio
 from pathlib import Path
@@ -8,12 +8,11 @@ import asyncpg
 import msgspec
 import pytest
 
-from pgtop.core.policy import ReapPolicy
+from pgtop.core.plan import Outcome, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode
 from pgtop.postgres import queries
 from pgtop.postgres.conninfo.rescue import with_rescue
-from pgtop.reaping.reaper import Outcome
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
 from tests.support.filling import THREE_SLOTS, full

@@ -12,7 +12,6 @@ import msgspec
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.strip import Strip
-from textual.widgets import Input
 
 from pgtop.audit.log import AuditLog
 from pgtop.core.activity import Snapshot
@@ -25,18 +24,14 @@ from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper
 from pgtop.settings.config import Config
-from pgtop.tui.actions.automatic import AutomaticSweeps
-from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.lines.columns import Cell
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
-from pgtop.tui.widgets.connection_graph import ConnectionGraph
-from pgtop.tui.widgets.groups_table import GroupsTable
-from pgtop.tui.widgets.painted import Lines
 from pgtop.tui.widgets.sessions_table import SessionsTable
+from pgtop.wiring import Wiring
 from tests.servers import wait_until
 from tests.support.audit_logs import audited
 from tests.support.reaping import OPERATOR
@@ -50,7 +45,6 @@ class Driven:
     app: PgtopApp
     pilot: Pilot[None]
     audit: Path
-    poller: Poller
 
     @property
     def dashboard(self) -> DashboardScreen:
@@ -62,63 +56,19 @@ class Driven:
     @property
     def seat(self) -> Seat:
         """The dashboard's seat."""
-        return self.poller.probe.seat
+        return self.dashboard.poller.probe.seat
 
     @property
-    def graph(self) -> ConnectionGraph:
-        """The graph above the tables."""
-        return self.dashboard.query_one(ConnectionGraph)
+    def shown(self) -> Snapshot | None:
+        """The snapshot on the screen."""
+        return self.dashboard.state.shown
 
     @property
-    def groups(self) -> GroupsTable:
-        """The table of groups."""
-        return self.dashboard.query_one(GroupsTable)
-
-    @property
-    def filter(self) -> Input:
-        """The line in which a filter is typed."""
-        return self.dashboard.query_one("#filter", Input)
-
-    @property
-    def head(self) -> Lines:
-        """The lines at the top."""
-        return self.dashboard.query_one("#head", Lines)
-
-    # The dashboard's own parts. It has no public names for them: these are the only lines that reach in.
-
-    @property
-    def auto(self) -> AutomaticSweeps:
-        """The dashboard's automatic reaping."""
-        return self.dashboard._auto
-
-    @property
-    def plan_actions(self) -> PlanActions:
-        """What the keys that act set in motion."""
-        return self.dashboard._plan_actions
-
-    @property
-    def past_is_taken_up(self) -> bool:
-        """True once the file's history was read, and what is seen is kept in it."""
-        return self._history_keeper._kept is not None
-
-    @property
-    def history_notice(self) -> str:
-        """What is yet to be said about the history's file."""
-        return self._history_keeper.notice
-
-    @property
-    def _history_keeper(self) -> HistoryKeeper:
-        keeper = self.dashboard._history_keeper
+    def history_keeper(self) -> HistoryKeeper:
+        """What keeps the dashboard's past in a file."""
+        keeper = self.dashboard.history_keeper
         assert keeper is not None
         return keeper
-
-    def take(self, result: Snapshot) -> None:
-        """Takes in a poll at once."""
-        self.dashboard._take(result)
-
-    def tick(self) -> None:
-        """Does at once what is done each second."""
-        self.dashboard._tick()
 
     @property
     def backends(self) -> SessionsTable:
@@ -132,7 +82,7 @@ class Driven:
 
     @property
     def text(self) -> str:
-        """What stands on the screen, line by line."""
+        """Return the text on the screen, line by line."""
         svg = self.app.export_screenshot()
         lines: dict[float, list[tuple[float, str]]] = {}
         for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):  # noqa: S314 - our own
@@ -147,7 +97,7 @@ class Driven:
         return self.app.screen._compositor.render_strips()
 
     async def shows(self, *words: str) -> None:
-        """Waits until all words stand on the screen."""
+        """Wait until all words are on the screen."""
         await wait_until(lambda: all(word in self.text for word in words), 15, f"no {words} on the screen")
 
     async def press(self, *keys: str) -> None:
@@ -155,13 +105,13 @@ class Driven:
         await self.pilot.press(*keys)
 
     async def select(self, pid: int) -> None:
-        """Waits until a session is listed and puts the cursor on it."""
+        """Wait until a session is listed, and put the cursor on it."""
         await wait_until(lambda: pid in self.listed, 15, f"{pid} is not listed")
         row = next(row for row in self.backends.rows if row.pid == pid)
         assert self.backends.move_to(row.id)
 
     async def dialog(self) -> PlanDialog:
-        """Waits for the dialog, until it takes a yes."""
+        """Wait for the dialog, until it accepts a yes."""
 
         def armed() -> Any:
             screen = self.app.screen
@@ -226,16 +176,14 @@ async def _running(
 ) -> AsyncIterator[Driven]:
     seat.hides_queries = config.hide_queries
     poller = Poller(Probe(seat), config.interval_seconds)
-    log = AuditLog(audit)
-    reaper = Reaper(SqlTerminator(seat), log, "dashboard", OPERATOR, read_only=config.read_only)
-    host_watch = HostWatch(seat.target, config.policy, log, "dashboard", OPERATOR, read_only=config.read_only)
+    reaper = Reaper(SqlTerminator(seat), AuditLog(audit), "dashboard", OPERATOR, read_only=config.read_only)
+    wiring = Wiring(seat, poller, reaper)
+    host_watch = HostWatch(seat.target, config.policy, reaper)
     first = await poller.next()
-    app = PgtopApp(
-        poller=poller, reaper=reaper, config=config, first=first, host_watch=host_watch, history=history
-    )
+    app = PgtopApp(wiring=wiring, config=config, first=first, host_watch=host_watch, history=history)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
-        yield Driven(app, pilot, audit, poller)
+        yield Driven(app, pilot, audit)
     await app.dashboard.finish()
 
 

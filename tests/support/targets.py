@@ -12,11 +12,10 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, ExitCode, PgtopError
-from pgtop.postgres.connect_errors import outage
 from pgtop.postgres.conninfo.rescue import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors import FULL, FullError
+from pgtop.postgres.errors import FULL, FullError, outage
 from pgtop.postgres.session.seat import Seat
 from tests.servers import wait_until_sync
 

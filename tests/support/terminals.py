@@ -86,7 +86,7 @@ class Terminal:
         )
 
     def resize(self, columns: int, lines: int) -> None:
-        """Gives the terminal another size; the kernel tells the program."""
+        """Give the terminal another size. The kernel tells the program."""
         self.resize_only(columns, lines)
         self._screen.resize(lines, columns)
 
@@ -124,7 +124,7 @@ class Terminal:
         ]
 
     def wipe(self) -> None:
-        """Takes away what the screen shows."""
+        """Clear the recorded screen."""
         self._screen.erase_in_display(2)
 
     def press(self, keys: bytes) -> None:
@@ -132,11 +132,11 @@ class Terminal:
         os.write(self.master, keys)
 
     def shows(self, word: str) -> str:
-        """Waits until a word stands on the screen; gives the screen."""
+        """Wait until a word is on the screen, and return the screen."""
         return self.until(lambda screen: word in screen, f"no {word!r}")
 
     def until(self, predicate: Callable[[str], bool], complaint: str) -> str:
-        """Waits for a screen; gives it."""
+        """Wait for a screen, and return it."""
         deadline = time.monotonic() + LIMIT_SECONDS
         while not predicate(screen := self.read()):
             assert time.monotonic() < deadline, f"{complaint} in {screen}"
@@ -144,7 +144,7 @@ class Terminal:
         return screen
 
     def ends(self, limit: float = LIMIT_SECONDS) -> int:
-        """Waits until the program has ended; its exit code."""
+        """Wait until the program has ended, and return its exit code."""
         deadline = time.monotonic() + limit
         while self.process.poll() is None:
             if self.master >= 0:
@@ -210,7 +210,7 @@ def terminal(
 
 
 async def no_seat_left(server: ThrowawayServer) -> None:
-    """Waits until the server holds no session of pgtop."""
+    """Wait until the server holds no session of pgtop."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgtop %'"
 
     async def none() -> bool:

@@ -59,11 +59,11 @@ async def test_it_opens_says_what_refuses_it_and_gets_in_when_there_is_room(
         await driven.shows("FULL: no slot is left", "logins refused in", "still trying")
         await driven.shows("reserved"[: size[0]], "F1 help", "q quit")
         assert "K terminate" not in driven.text
-        tries = driven.dashboard.seen.outage
+        tries = driven.dashboard.state.outage
         assert tries is not None
         await wait_until(lambda: counted(driven) > tries.tries + 2, complaint="it does not go on")
         await leave(taken, 1)
-        await wait_until(lambda: driven.dashboard.shown is not None, 15, "it did not get in")
+        await wait_until(lambda: driven.shown is not None, 15, "it did not get in")
         await wait_until(lambda: "no slot is left" not in driven.text, 15, "it still says so")
         await driven.shows("of 3 slots")
         await wait_until(lambda: driven.backends.has_focus, 15, "the list has no focus")
@@ -104,7 +104,7 @@ async def test_two_knocks_are_never_made_at_once(
 
 
 def counted(driven: Driven) -> int:
-    outage = driven.dashboard.seen.outage
+    outage = driven.dashboard.state.outage
     return outage.tries if outage is not None else 0
 
 
@@ -144,7 +144,7 @@ async def test_a_limit_of_ones_own_is_told_apart_from_a_full_server(
         assert "break" not in driven.text
         raised = "ALTER ROLE limited CONNECTION LIMIT 5" if role == "limited" else statement[:-1] + "-1"
         await execute(tiny, raised)
-        await wait_until(lambda: driven.dashboard.shown is not None, 15, "it did not get in")
+        await wait_until(lambda: driven.shown is not None, 15, "it did not get in")
 
 
 async def test_a_seat_lost_on_a_full_server_keeps_the_data_on_screen(
@@ -181,7 +181,7 @@ async def test_the_head_and_the_audit_log_name_the_rescue_role(
 
 
 def shown(driven: Driven) -> Snapshot:
-    snapshot = driven.dashboard.shown
+    snapshot = driven.shown
     assert snapshot is not None
     return snapshot
 
@@ -189,7 +189,7 @@ def shown(driven: Driven) -> Snapshot:
 async def polled(driven: Driven) -> Snapshot:
     """The next snapshot."""
     before = shown(driven)
-    await wait_until(lambda: driven.dashboard.shown is not before, 15, "no poll")
+    await wait_until(lambda: driven.shown is not before, 15, "no poll")
     return shown(driven)
 
 

@@ -1,4 +1,4 @@
-"""What no server answers, as the dashboard meets it: it says so, keeps the last data, and its keys live."""
+"""Answers that no honest server gives: the dashboard says so, keeps the last data, and its keys work."""
 
 from pathlib import Path
 

@@ -45,7 +45,7 @@ async def test_k_and_y_end_the_selected_and_nobody_else(server: ThrowawayServer,
             await wait_until(lambda: isinstance(driven.app.screen, ReportDialog))
             await driven.shows("terminated", str(one.get_server_pid()))
             await driven.press("escape", "escape")
-            assert driven.dashboard.notice is None
+            assert driven.dashboard.notices.current is None
             assert [line["event"] for line in driven.audited()] == ["attempt", "outcome"]
         assert await is_gone(one)
         assert not await is_gone(other)
@@ -151,7 +151,7 @@ async def test_there_is_nothing_to_say_yes_to_where_nobody_would_be_ended(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(server, tmp_path / "a") as driven:
-        await driven.select(driven.dashboard.shown.own_pid if driven.dashboard.shown else 0)
+        await driven.select(driven.shown.own_pid if driven.shown else 0)
         await driven.press("K")
         dialog = await driven.dialog()
         await driven.shows("spared: 1 is pgtop's own")
@@ -167,7 +167,7 @@ async def test_lower_case_k_only_moves(server: ThrowawayServer, tmp_path: Path) 
         await driven.press("end", "k", "k")
         await driven.pilot.pause(0.3)
         assert driven.app.screen is driven.dashboard
-        assert driven.plan_actions.is_busy is False
+        assert driven.dashboard.plan_actions.is_busy is False
 
 
 async def test_the_dialogs_plan_is_frozen(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ async def test_s_sweeps_the_stale_and_tags_are_ended_by_k(server: ThrowawayServe
 
 
 def stale_pids(driven: Driven) -> set[int]:
-    shown = driven.dashboard.shown
+    shown = driven.shown
     assert shown is not None
     return {row.pid for row in shown.backends if (row.idle_seconds(shown.taken_at) or 0) > 1}
 
@@ -277,9 +277,9 @@ async def test_keys_that_look(server: ThrowawayServer, tmp_path: Path) -> None:
         await driven.press("left_square_bracket")
         assert graph.window_seconds == before
         await driven.press("plus")
-        assert driven.poller.interval_seconds == 0.5
+        assert screen.poller.interval_seconds == 0.5
         await driven.press("plus", "minus")
-        assert driven.poller.interval_seconds == 0.5
+        assert screen.poller.interval_seconds == 0.5
         await driven.press("f1")
         assert isinstance(driven.app.screen, HelpScreen)
         await driven.press("escape")
@@ -291,12 +291,12 @@ async def test_pause_stands_still(server: ThrowawayServer, tmp_path: Path) -> No
     async with dashboard(server, tmp_path / "a") as driven:
         await driven.press("p")
         await driven.shows("paused")
-        shown, seen = driven.dashboard.shown, driven.dashboard.seen.snapshot
+        shown, seen = driven.shown, driven.dashboard.state.snapshot
         async with session(server) as late:
-            await wait_until(lambda: driven.dashboard.seen.snapshot is not seen)
-            assert driven.dashboard.shown is shown
-            drawn = driven.graph.history
-            assert drawn is not driven.dashboard.seen.history
+            await wait_until(lambda: driven.dashboard.state.snapshot is not seen)
+            assert driven.shown is shown
+            drawn = driven.dashboard.panels.graph.history
+            assert drawn is not driven.dashboard.state.history
             assert drawn.latest is not None
             assert shown is not None
             assert drawn.latest.at == shown.taken_at
@@ -382,7 +382,7 @@ async def test_a_root_blocker_newer_than_the_pause_is_named_as_one(
         async with sessions(server, 2) as (root, waiting):
             await root.execute("BEGIN; CREATE TABLE late (i int); COMMIT; BEGIN; LOCK TABLE late")
             stuck = asyncio.ensure_future(waiting.execute("SELECT * FROM late"))
-            await wait_until(lambda: (seen := driven.dashboard.seen.snapshot) and seen.waiting_on_locks)
+            await wait_until(lambda: (seen := driven.dashboard.state.snapshot) and seen.waiting_on_locks)
             await driven.press("b")
             await driven.shows(f"{root.get_server_pid()} blocks 1 session", "newer than what is shown")
             await root.execute("ROLLBACK")
@@ -414,7 +414,7 @@ async def test_copy_palette_and_quit(server: ThrowawayServer, tmp_path: Path) ->
         await driven.press("escape")
         await wait_until(lambda: driven.app.screen is driven.dashboard)
         await driven.press("ctrl+p", *"pause", "enter")
-        await wait_until(lambda: driven.dashboard.paused)
+        await wait_until(lambda: driven.dashboard.state.paused)
         await driven.press("q")
         await wait_until(lambda: not driven.app.is_running)
 
@@ -430,7 +430,7 @@ async def test_the_buttons_stay_on_a_screen_that_shrinks(server: ThrowawayServer
         for width, height in ((80, 24), (80, 14), (120, 40)):
             await driven.pilot.resize_terminal(width, height)
             await wait_until(lambda: buttons_in_sight(dialog), 10, "the buttons are out of sight")
-        assert dialog.query_one("#dialog-list").region.height > 20
+        await wait_until(lambda: dialog.query_one("#dialog-list").region.height > 20)
         await driven.press("escape")
 
 

@@ -1,4 +1,4 @@
-"""What can befall the way to the server, for real: silence, loss, refusal, another server, a lost name."""
+"""Faults on the way to the server, for real: silence, loss, refusal, another server, a lost name."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ async def is_late(driven: Driven) -> None:
     await driven.shows("does not answer · waiting for it", "no answer, ", " old")
     assert "● live" not in driven.text
     assert driven.backends.has_class("-greyed")
-    assert driven.graph.greyed
+    assert driven.dashboard.panels.graph.greyed
     before = driven.backends.sort_column
     await driven.press("s")
     assert driven.backends.sort_column is not before
@@ -105,8 +105,8 @@ async def test_a_name_that_is_not_known_for_a_while(
         async with dashboard_on(target, tmp_path) as driven:
             await is_live(driven)
             known = False
-            shown = driven.dashboard.seen.snapshot
-            await wait_until(lambda: driven.dashboard.seen.snapshot is not shown)
+            shown = driven.dashboard.state.snapshot
+            await wait_until(lambda: driven.dashboard.state.snapshot is not shown)
             await is_live(driven)
             way.switch(server)
             await is_out(driven, 'host name "db.example" is not known', "trying again")
@@ -149,14 +149,14 @@ async def test_a_failover_to_another_cluster_drops_all_of_the_old_one(
         await driven.select(old.get_server_pid())
         await driven.press("enter")
         await wait_until(lambda: isinstance(driven.app.screen, DetailScreen))
-        past = driven.dashboard.seen.history
+        past = driven.dashboard.state.history
         way.switch(other)
         await driven.shows("ANOTHER DATABASE CLUSTER answers at", "and the graph is its own")
         await is_back(driven, other)
         await wait_until(lambda: driven.app.screen is driven.dashboard)
         await wait_until(lambda: new.get_server_pid() in driven.listed)
         assert not driven.backends.tagged
-        assert driven.dashboard.seen.history is not past
+        assert driven.dashboard.state.history is not past
         assert await fetch_value(server, SEATS) == 0
 
 
@@ -186,11 +186,11 @@ async def test_a_failover_within_a_cluster_is_told_from_a_restart(
     second = await asyncio.to_thread(copy_of, first, server_factory)
     async with relay(first) as way, dashboard_on(way.target(), tmp_path) as driven:
         await is_live(driven)
-        past = driven.dashboard.seen.history
+        past = driven.dashboard.state.history
         way.switch(second)
         await wait_until(lambda: "ANOTHER SERVER answers at" in unfolded(driven), 30)
         await is_back(driven, second)
-        assert driven.dashboard.seen.history is past
+        assert driven.dashboard.state.history is past
 
 
 def copy_of(first: ThrowawayServer, server_factory: ServerFactory) -> ThrowawayServer:

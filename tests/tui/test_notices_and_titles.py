@@ -1,4 +1,4 @@
-"""What the dashboard says of what it shows: notices, the list's title, and the keys that count now."""
+"""The dashboard's words about its data: notices, the list's title, and the keys that work now."""
 
 import os
 import signal
@@ -63,11 +63,11 @@ async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServe
             assert driven.dashboard.focused is expected
         await driven.press("g")
         assert table.by is GroupBy.USER
-        assert driven.filter.value == "app:one"
+        assert driven.dashboard.panels.filter.value == "app:one"
         await driven.press("slash", "ctrl+u")
-        await wait_until(lambda: driven.dashboard.focused is driven.filter)
+        await wait_until(lambda: driven.dashboard.focused is driven.dashboard.panels.filter)
         driven.dashboard.set_focus(table)
-        await wait_until(lambda: not driven.filter.display)
+        await wait_until(lambda: not driven.dashboard.panels.filter.display)
 
 
 async def test_between_the_yes_and_the_outcome_it_says_what_goes_on(

@@ -1,4 +1,4 @@
-"""Where read_only is in force no way leads to an act: no key, no click, no name in the palette."""
+"""The dashboard with read_only: no key, no click and no command of the palette leads to an action."""
 
 import asyncio
 import io
@@ -24,7 +24,7 @@ from pgtop.reaping.automatic import AutomaticReaper
 from pgtop.reaping.reaper import Reaper
 from pgtop.settings.config import Config
 from pgtop.tui import app
-from pgtop.tui.dashboard import ACTING_KEYS
+from pgtop.tui.actions.permitted import ACTING
 from pgtop.tui.state.host_watch import HostWatch
 from tests.conftest import ServerFactory
 from tests.servers import fetch_value, session, sessions, wait_until
@@ -102,7 +102,7 @@ async def is_stale(server: ThrowawayServer) -> bool:
 async def back_to_the_list(driven: Driven) -> None:
     while driven.app.screen is not driven.dashboard:
         await driven.press("escape")
-    driven.dashboard.drop_filter()
+    driven.dashboard.panels.drop_filter()
     driven.backends.focus()
 
 
@@ -116,7 +116,7 @@ async def test_no_key_asks_anybody_to_end_anything(
         dashboard(server, tmp_path / "a", read_only=True) as driven,
     ):
         await driven.select(some.idle[0].get_server_pid())
-        await wait_until(lambda: driven.dashboard.shown and count_stale(driven.dashboard.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         bound = {key for key in driven.app.active_bindings if key not in QUITTING}
         assert {"space", "p"} <= bound
         for table, keys in (("backends", bound | set(ALL_KEYS)), ("applications", bound)):
@@ -143,7 +143,7 @@ async def test_no_click_asks_anybody_to_end_anything(
         dashboard(server, tmp_path / "a", size=size, read_only=True) as driven,
     ):
         await driven.select(some.idle[0].get_server_pid())
-        await wait_until(lambda: driven.dashboard.shown and count_stale(driven.dashboard.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         everywhere = [(x, y) for y in range(height - 1) for x in (1, width // 2, width - 2)]
         at_keys = [
             (x, height - 1)
@@ -169,7 +169,7 @@ async def test_no_command_of_the_palette_asks_anybody_to_end_anything(
         dashboard(server, tmp_path / "a", read_only=True) as driven,
     ):
         await driven.select(some.idle[0].get_server_pid())
-        await wait_until(lambda: driven.dashboard.shown and count_stale(driven.dashboard.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         offered = [each for each in driven.app.get_system_commands(driven.dashboard) if each.title != "Quit"]
         assert len(offered) > 10
         for command in offered:
@@ -194,7 +194,7 @@ async def test_no_action_by_name_asks_anybody_to_end_anything(
         dashboard(server, tmp_path / "a", read_only=True) as driven,
     ):
         await driven.select(some[0].get_server_pid())
-        for action in ACTING_KEYS:
+        for action in ACTING:
             assert not await driven.app.run_action(f"screen.{action}")
             assert driven.app.screen is driven.dashboard
         assert asked == []
@@ -231,7 +231,7 @@ async def test_where_a_question_gets_through_the_reaper_refuses_the_yes(
         dashboard(server, tmp_path / "a", read_only=True) as driven,
     ):
         pid = await fetch_value(server, "SELECT pid FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)'")
-        await wait_until(lambda: driven.dashboard.shown and count_stale(driven.dashboard.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         await driven.select(int(str(pid)) if act == "cancel" else some.idle[0].get_server_pid())
         getattr(driven.dashboard, f"action_{act}")()
         dialog = await driven.dialog()

@@ -1,4 +1,4 @@
-"""What can befall a server under the dashboard, for real: it says so, keeps its last data, and comes back."""
+"""Faults of the server, for real: the dashboard says so, keeps its last data, and comes back."""
 
 import asyncio
 import os
@@ -173,7 +173,7 @@ async def test_the_role_may_not_log_in_any_more(server: ThrowawayServer, tmp_pat
     async with dashboard_on(target_of(server, user=role), tmp_path) as driven:
         await is_live(driven)
         await execute(server, f"ALTER ROLE {role} NOLOGIN")
-        seen = driven.dashboard.seen
+        seen = driven.dashboard.state
         shown = seen.snapshot
         await wait_until(lambda: seen.snapshot is not shown)
         await is_live(driven)
@@ -211,12 +211,12 @@ async def test_the_password_is_changed(server_factory: ServerFactory, tmp_path: 
     async with dashboard_on(target, tmp_path) as driven:
         await is_live(driven)
         await execute(server, f"ALTER ROLE {role} PASSWORD 'new'")
-        shown = driven.dashboard.seen.snapshot
-        await wait_until(lambda: driven.dashboard.seen.snapshot is not shown)
+        shown = driven.dashboard.state.snapshot
+        await wait_until(lambda: driven.dashboard.state.snapshot is not shown)
         await is_live(driven)
         await end_seat(server, role)
         await is_out(driven, f'does not accept the password of "{role}"', "trying again")
-        assert "old" not in driven.dashboard.seen.outage.message  # type: ignore[union-attr]
+        assert "old" not in driven.dashboard.state.outage.message  # type: ignore[union-attr]
         remember("new")
         await is_back(driven, server)
 

@@ -28,7 +28,7 @@ def open_things() -> tuple[int, int, int]:
 
 async def polled(driven: Driven, polls: int) -> None:
     """Waits until the screen has taken in so many more polls."""
-    seen = driven.dashboard.seen
+    seen = driven.dashboard.state
     for _ in range(polls):
         last = seen.snapshot
         await wait_until(lambda last=last: seen.snapshot is not last, 20, "no poll any more")
@@ -46,7 +46,7 @@ async def test_polls_of_a_churning_server_leave_nothing_behind(
     with churning(server.uri(), SESSIONS, wave_seconds=2.0):
         async with dashboard(server, tmp_path / "audit", interval_seconds=0.001) as driven:
             await driven.shows("application-")
-            seen = driven.dashboard.seen
+            seen = driven.dashboard.state
             assert isinstance(seen.snapshot, Snapshot)
             fill(seen.history, seen.snapshot)
             await polled(driven, 3 * POLLS)  # until caches with a bound have found what there is

@@ -193,7 +193,7 @@ async def look_around(driven: Driven, server: ThrowawayServer, theme: Theme) -> 
     await driven.press("escape")
     await wait_until(lambda: driven.app.screen is driven.dashboard)
     server.stop()
-    await wait_until(lambda: driven.dashboard.seen.outage)
+    await wait_until(lambda: driven.dashboard.state.outage)
     await look("outage")
     await driven.press("w")
     await look("outage on the wall")
@@ -218,9 +218,7 @@ async def test_every_letter_on_every_screen_is_legible(
                 check(driven, f"{theme.name}, {word}")
                 if word.startswith("over"):
                     await driven.press("w")
-                    await wait_until(
-                        lambda: driven.dashboard.shown and count_stale(driven.dashboard.shown) >= 12
-                    )
+                    await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 12)
                     await look_around(driven, server, theme)
 
 

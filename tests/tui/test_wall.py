@@ -9,7 +9,7 @@ from pgtop.core.alerts import Alert
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.lines.big_digits import big, digits
 from pgtop.tui.screens.plan_dialog import PlanDialog
-from pgtop.tui.walling import NOTE_SECONDS
+from pgtop.tui.state.notice_board import WALL_NOTE_SECONDS
 from pgtop.tui.widgets.connection_graph import WINDOWS
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
@@ -53,7 +53,7 @@ async def test_the_figures_and_the_state_grow_with_the_terminal(
         sessions(server, 13, application_name="leaky-worker"),
         dashboard(server, tmp_path / "a", size=size, wall=True) as driven,
     ):
-        await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 14)
+        await wait_until(lambda: driven.shown and driven.shown.counts.total == 14)
         await driven.pilot.pause()
         text = bare(driven)
         for rows in SIZES[size]:
@@ -72,7 +72,7 @@ async def test_a_tiny_terminal_has_the_figures_and_the_word_first(
         sessions(server, 16, application_name="leaky-worker"),
         dashboard(server, tmp_path / "a", size=size, wall=True) as driven,
     ):
-        await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 17)
+        await wait_until(lambda: driven.shown and driven.shown.counts.total == 17)
         await driven.pilot.pause()
         if size[0] >= 12:
             assert "17 of 17" in bare(driven)
@@ -117,11 +117,11 @@ async def test_a_note_that_nobody_clears_leaves_the_wall_by_itself(
 ) -> None:
     async with dashboard(server, tmp_path / "a", wall=True) as driven:
         driven.dashboard.say("the server restarted")
-        driven.dashboard.said_at -= NOTE_SECONDS
+        driven.dashboard.notices.posted_at -= WALL_NOTE_SECONDS
         await wait_until(lambda: "the server restarted" not in bare(driven))
         driven.dashboard.say("what needs somebody", "alarm")
-        driven.dashboard.said_at -= NOTE_SECONDS
-        driven.tick()
+        driven.dashboard.notices.posted_at -= WALL_NOTE_SECONDS
+        driven.dashboard.tick()
         await driven.pilot.pause()
         assert "what needs somebody" in bare(driven)
 
@@ -129,7 +129,7 @@ async def test_a_note_that_nobody_clears_leaves_the_wall_by_itself(
 async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactory, tmp_path: Path) -> None:
     server = server_factory(SEVENTEEN_SLOTS)
     async with session(server), dashboard(server, tmp_path / "a", wall=True, theme="light") as driven:
-        await wait_until(lambda: driven.dashboard.shown and driven.dashboard.shown.counts.total == 2)
+        await wait_until(lambda: driven.shown and driven.shown.counts.total == 2)
 
         def colours(name: str = "figures", y: int = 2) -> set[str]:
             lines = driven.dashboard.query_one(f"#{name}").render_line(y)
@@ -142,7 +142,7 @@ async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactor
             assert held.isdisjoint(colours("top", 1))
         await wait_until(lambda: (colours(), colours("top", 1)) == (live, held))
         server.stop()
-        await wait_until(lambda: driven.dashboard.seen.outage)
+        await wait_until(lambda: driven.dashboard.state.outage)
         await driven.shows("figures 2s old")
         assert live.isdisjoint(colours())
         assert held.isdisjoint(colours("top", 1))
@@ -184,10 +184,10 @@ async def test_a_key_for_a_session_only_leads_to_the_list(
         assert not driven.dashboard.wall
         assert not driven.backends.tagged
         assert (driven.backends.sort_column, driven.backends.sort_reversed) == (column, reverse)
-        assert not driven.plan_actions.is_busy
+        assert not driven.dashboard.plan_actions.is_busy
         assert not driven.audit.exists()
         await driven.press("w")
-        assert driven.dashboard.notice is None, "there is no list on the wall"
+        assert driven.dashboard.notices.current is None, "there is no list on the wall"
 
 
 async def test_enter_and_arrows_reach_no_row_behind_the_wall(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ async def test_a_sweep_is_confirmed_over_the_wall_and_its_outcome_shown(
         sessions(server, 3, application_name="web"),
         dashboard(server, tmp_path / "a", wall=True) as driven,
     ):
-        await wait_until(lambda: driven.dashboard.shown and count_stale(driven.dashboard.shown) >= 3)
+        await wait_until(lambda: driven.shown and count_stale(driven.shown) >= 3)
         await driven.press("S")
         dialog = await driven.dialog()
         assert isinstance(dialog, PlanDialog)
@@ -220,7 +220,7 @@ async def test_a_sweep_is_confirmed_over_the_wall_and_its_outcome_shown(
         await driven.shows("ended 3 sessions", "w the tables")
         assert driven.dashboard.wall
         await driven.press("escape")
-        await wait_until(lambda: driven.dashboard.notice is None)
+        await wait_until(lambda: driven.dashboard.notices.current is None)
 
 
 async def test_read_only_shows_no_key_that_acts_and_leads_nowhere_by_one(
@@ -234,7 +234,7 @@ async def test_read_only_shows_no_key_that_acts_and_leads_nowhere_by_one(
             await driven.pilot.pause()
             assert driven.app.screen is driven.dashboard
             assert driven.dashboard.wall
-            assert driven.dashboard.notice is None
+            assert driven.dashboard.notices.current is None
 
 
 async def test_while_no_seat_can_be_had_the_wall_says_so(
@@ -259,12 +259,12 @@ async def test_the_graph_shows_all_that_is_known_until_a_window_is_chosen(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(server, tmp_path / "a") as driven:
-        graph = driven.graph
+        graph = driven.dashboard.panels.graph
         await driven.press("right_square_bracket")
         assert graph.window_seconds == WINDOWS[1]
         await driven.press("w")
         assert graph.window_seconds == WINDOWS[0]
-        driven.dashboard.seen.history.span_seconds = lambda _: 7_000.0  # type: ignore[method-assign]
+        driven.dashboard.state.shown_history.span_seconds = lambda _: 7_000.0  # type: ignore[method-assign]
         await wait_until(lambda: graph.window_seconds == 10_800)
         await driven.press("left_square_bracket")
         assert graph.window_seconds == 3_600

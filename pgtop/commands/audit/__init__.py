@@ -1,1 +1,1 @@
-"""`pgtop audit`: reads the audit log back."""
+"""`pgtop audit`: the contents of the audit log."""

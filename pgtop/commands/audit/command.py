@@ -1,4 +1,4 @@
-"""The command `pgtop audit`: its options, and what it prints."""
+"""The command `pgtop audit`: its options and its output."""
 
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ def _audit(context: click.Context, /, **_: Any) -> int:
     if path is None:
         raise UsageError("an audit log on standard error cannot be read back", "give --audit-log PATH")
     since: Given | None = context.params["since"]
-    # Not from the configuration: a filter there is for whom a sweep means, and would hide what was done.
+    # A filter of the configuration is meant for sweeps. Used here, it would hide actions that were taken.
     applications: Given | None = context.params["applications"]
     question = Question(
         path,

@@ -1,4 +1,4 @@
-"""The face of `pgtop audit`: the audit log read back, as a table for people or as JSON lines for scripts."""
+"""The face of `pgtop audit`: the audit log as a table for people or as JSON lines for scripts."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,21 +34,21 @@ Show: TypeAlias = Callable[[str], None]
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Which log, and what of it."""
+    """A log, and the entries of it that are asked for."""
 
     path: Path
     named: bool
-    """True where a person named the log: it must be there then."""
+    """True if a person named the log: it must then exist."""
     since_seconds: float | None = None
-    """The age of an attempt at most."""
+    """The greatest age of an attempt, in seconds; None for any."""
     applications: tuple[str, ...] = ()
-    """Globs, whatever the case; all where there is none."""
+    """Globs for the application, without regard to case; all applications if there is none."""
     hides_queries: bool = False
-    """Leaves out the statements that the log has."""
+    """True to leave out the statements that the log has."""
 
 
 def show_table(question: Question, width: Callable[[], int], show: Show, warn: Show) -> None:
-    """Prints the table, in lines of at most `width` cells. Raises AuditError and UsageError."""
+    """Print the table in lines of at most `width` cells. It raises AuditError and UsageError."""
     if not _is_there(question):
         show(f"nothing was ended: there is no audit log {printable(masked(str(question.path)))} yet\n")
         return
@@ -62,7 +62,7 @@ def show_table(question: Question, width: Callable[[], int], show: Show, warn: S
 
 
 def show_json(question: Question, show: Show, warn: Show) -> None:
-    """Prints one line of JSON for each entry. Raises AuditError and UsageError."""
+    """Print one line of JSON for each entry. It raises AuditError and UsageError."""
     if not _is_there(question):
         warn(f"nothing was ended: there is no audit log {question.path} yet")
         return
@@ -85,7 +85,7 @@ def _is_there(question: Question) -> bool:
 
 
 def _entries(question: Question, passed_over: PassedOver) -> Iterator[AuditEntry]:
-    """The entries that are asked for."""
+    """Yield the entries that are asked for."""
     since, globs = None, [glob.lower() for glob in question.applications] or ["*"]
     if question.since_seconds is not None:
         since = datetime.now(UTC) - timedelta(seconds=question.since_seconds)
@@ -105,7 +105,7 @@ def _unreadable(path: Path, error: OSError) -> AuditError:
 
 
 def _tell(passed_over: PassedOver, warn: Show) -> None:
-    """Says which files were not believed, and which lines could not be read, in a warning each."""
+    """Warn of the files that were not trusted, and of the lines that could not be read."""
     if passed_over.files:
         named = [f"{path} of {user_name(uid)}" for path, uid in passed_over.first_files]
         where = _with_rest(named, passed_over.files)
@@ -119,13 +119,13 @@ def _tell(passed_over: PassedOver, warn: Show) -> None:
 
 
 def _with_rest(named: list[str], number: int) -> str:
-    """The first few of a number of things, and how many more there are."""
+    """Return the first few of a number of things, and the number of the others."""
     more = number - len(named)
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 
 def _fields(entry: AuditEntry, *, hides_query: bool) -> dict[str, Any]:
-    """An entry in the words of the JSON: the attempt's own, and what became of it."""
+    """Return an entry's fields for the JSON: those of the attempt, and the outcome."""
     fields: dict[str, Any] = msgspec.to_builtins(entry.line)
     del fields["event"]
     return {
@@ -138,7 +138,7 @@ def _fields(entry: AuditEntry, *, hides_query: bool) -> dict[str, Any]:
 
 
 class _Row(msgspec.Struct, frozen=True):
-    """What the table shows of an entry, all of it printable."""
+    """The cells that the table shows of an entry, all of them printable."""
 
     time: str
     who: str
@@ -176,7 +176,7 @@ def _row(entry: AuditEntry) -> _Row:
 
 
 def _who(operator: Operator) -> str:
-    """The operator, with who that was before sudo.
+    """Return the operator, with the user who called sudo if there is one.
 
     >>> _who(Operator("root", "ann", "db1")), _who(Operator("ann", None, "db1"))
     ('ann as root@db1', 'ann@db1')
@@ -221,7 +221,7 @@ def _table(rows: list[_Row], width: int) -> list[str]:
 
 
 def summary(counts: Counter[str | None]) -> str:
-    """How many had which outcome, the most frequent first, and last those without one.
+    """Return the number of entries by outcome: the most frequent first, those without an outcome last.
 
     >>> summary(Counter({None: 1, "changed": 1, "terminated": 24}))
     '24 terminated, 1 changed, 1 without an outcome'

@@ -1,4 +1,4 @@
-"""`pgtop break-glass`: makes room from the host of the server, without a connection.
+"""`pgtop break-glass`: the termination of sessions from the server's own host, without a connection.
 
-Imports no driver and no screen.
+The package imports no driver and no screen.
 """

@@ -1,6 +1,6 @@
-"""The command `pgtop break-glass`: its options, its question, and what it prints.
+"""The command `pgtop break-glass`: its options, its question and its output.
 
-No driver and no screen is imported on the way: it runs on a sick host.
+It imports no driver and no screen, because the host may be short of resources.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ _LISTED: Final = AUDIT_KEYS | {
 _LEAST_AGE_SECONDS: Final = 1.0
 
 _DESCRIPTORS: Final = 9
-"""File descriptors that it needs beside those that are open, whatever the number of victims; measured."""
+"""The file descriptors needed beyond those open at the start, measured; victims do not add any."""
 _ENOUGH_FILES: Final = 64
 
 
@@ -93,7 +93,7 @@ def _options() -> list[click.Parameter]:
 
 
 def _break_glass(context: click.Context, /, **_: Any) -> int:
-    gc.disable()  # it is over in a moment, and what it imports is no garbage
+    gc.disable()  # the run is short, and its imports leave no garbage
     _have_descriptors()
     config = config_of(context)
     dry_run, yes, as_json = (context.params[name] for name in ("dry_run", "yes", "json"))
@@ -115,7 +115,7 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
         prepared = prepare(server, config.policy, ask, warn)
         answer = not_ended(prepared, dry_run=dry_run)
         if not as_json:
-            # Who said yes beforehand need not read the plan; whom a question is asked must.
+            # With --yes the plan need not be read. A person who is asked a question must be able to read it.
             tell = show_if_read if yes else show
             tell(render_plan(prepared, table_width(), dry_run=dry_run))
         if not dry_run and prepared.plan.victims:
@@ -139,9 +139,10 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
 
 
 def _have_descriptors() -> None:
-    """Raise a low limit of file descriptors where that is allowed. Raises UsageError where too few are left.
+    """Increase a low limit of file descriptors if that is allowed; raise UsageError if too few are left.
 
-    Found out before anything is signalled: an event loop that runs out of them fails half-way.
+    This is checked before any session is signalled: an event loop that runs out of descriptors fails
+    half-way.
     """
     import resource
 
@@ -165,7 +166,7 @@ def _have_descriptors() -> None:
 
 
 def _wish(context: click.Context, config: Config) -> tuple[Ask, Config]:
-    """How many of whom; the fraction of --down-to takes the line's place. Raises UsageError."""
+    """Return the request, and the configuration with --down-to in place of the line. It raises UsageError."""
     down_to: Given | None = context.params["down_to"]
     count = _number(context.params["count"])
     older_than: Given | None = context.params["older_than"]
@@ -191,7 +192,7 @@ def _wish(context: click.Context, config: Config) -> tuple[Ask, Config]:
 
 
 def _age(given: Given | None) -> float | None:
-    """A duration of at least a second. Raises UsageError."""
+    """Return a duration of at least a second. It raises UsageError."""
     if given is None:
         return None
     age = msgspec.convert(given.value, float)
@@ -227,7 +228,7 @@ def _confirmed(number: int) -> bool:
 
 
 def _again(uid: int, port: int | None) -> str:
-    """The same command line as the user that may do it."""
+    """Return the same command line, to be run as a user who may do it."""
     from pgtop.postgres.host.servers import user_name
 
     words = ["sudo", *(["-u", user_name(uid)] if uid else []), "pgtop", *sys.argv[1:]]

@@ -1,11 +1,10 @@
-"""The face of `pgtop break-glass`: a full server helped from its own host, without a slot or a driver.
+"""The face of `pgtop break-glass`: sessions of a full server terminated from its own host.
 
-It finds the server, looks, watches Unix sockets where it must, and makes the plan; the shared reaper carries
-it out, by the host's hand.
+It needs neither a slot nor a driver. It finds the server, reads its processes, watches Unix sockets if it
+must, and makes the plan. The shared reaper carries the plan out through a HostTerminator.
 """
 
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from pgtop.audit.log import AuditLog, operator
 from pgtop.core.activity import IDLE
 from pgtop.core.host_policy import Ask, is_enough, plan_break_glass, plan_stalled_logins
 from pgtop.core.plan import Plan, ReapPolicy
@@ -30,11 +28,11 @@ from pgtop.settings.config import Config
 FACE: Final = "break-glass"
 
 _WATCHED_A_LITTLE_LONGER: Final = 0.05
-"""Seconds: a bound that is a hair too short would spare everybody."""
+"""Seconds added to the watch: a lower bound that is slightly too short would skip all sessions."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A plan that is ready to be shown, and to be carried out."""
+    """A plan that is ready to be shown and carried out."""
 
     view: HostView
     plan: Plan
@@ -42,16 +40,16 @@ class Prepared(msgspec.Struct, frozen=True):
 
     @property
     def server(self) -> HostServer:
-        """The server that it is for."""
+        """The server that the plan is for."""
         return self.watcher.server
 
     def check_rights(self) -> None:
-        """Raises NotPermittedError where this user may not end the victims; nobody is signalled."""
+        """Raise NotPermittedError if this user may not terminate the victims. No session is signalled."""
         HostTerminator(self.watcher).check_rights(self.plan)
 
 
 def find(wanted: Wanted) -> HostServer:
-    """The server of this host that is meant. Raises as `find_server` does, UsageError off Linux."""
+    """Return the wanted server of this host. It raises as `find_server` does, and UsageError off Linux."""
     if sys.platform != "linux":
         raise UsageError(
             "break-glass reads Linux's /proc, and this is no Linux", "run it on the server's host"
@@ -60,10 +58,10 @@ def find(wanted: Wanted) -> HostServer:
 
 
 def prepare(server: HostServer, policy: ReapPolicy, ask: Ask, tell: Callable[[str], None]) -> Prepared:
-    """The plan for a server; `tell` is told what is waited for.
+    """Make the plan for a server. `tell` receives a message if sessions have to be watched.
 
-    Raises UsageError where the number of slots is not known and no number was asked for; else as
-    `HostWatcher` and its `look` do.
+    It raises UsageError if the number of slots is unknown and no number of sessions was asked for; otherwise
+    it raises as `HostWatcher` and its `look` do.
     """
     asked = ask_settings(server)
     watcher = HostWatcher(server, asked.answers())
@@ -87,21 +85,19 @@ def prepare(server: HostServer, policy: ReapPolicy, ask: Ask, tell: Callable[[st
 
 
 async def carry_out(prepared: Prepared, config: Config) -> Answer:
-    """Ends the plan's victims, and looks at what the usage is then.
+    """Terminate the plan's victims, and read the usage after it.
 
-    Raises AuditError where the audit log cannot be written; nobody was ended then.
+    It raises AuditError if the audit log cannot be written. No session was terminated then.
     """
-    audit = AuditLog.configured(config)
-    person = operator(os.environ)
-    reaper = Reaper(HostTerminator(prepared.watcher), audit, FACE, person, read_only=config.read_only)
+    reaper = Reaper.configured(HostTerminator(prepared.watcher), config, FACE)
     report = await reaper.run(prepared.plan)
     try:
         usage = (await asyncio.to_thread(prepared.watcher.look)).snapshot.usage
-    except (PgtopError, OSError):  # what was done is told all the same
+    except (PgtopError, OSError):  # the outcome is known without a new look
         usage = report.usage_after
     return Answer(prepared.plan, report, dry_run=False, usage_after=usage)
 
 
 def not_ended(prepared: Prepared, *, dry_run: bool) -> Answer:
-    """The answer of a run that ended nobody."""
+    """Return the answer of a run that terminated no session."""
     return Answer(prepared.plan, None, dry_run, prepared.plan.usage_after)

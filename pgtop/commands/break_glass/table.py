@@ -1,4 +1,4 @@
-"""What `pgtop break-glass` found, plans and did, as a table for people."""
+"""The output of `pgtop break-glass`: the server, the plan and the outcomes."""
 
 import os
 from typing import Final
@@ -10,16 +10,17 @@ from pgtop.core.host_policy import UNSEEN
 from pgtop.core.labels import LOCAL, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.plan import Spared, SparedFor, Victim
 from pgtop.core.text import clip, duration, folded, percent, plural, printable
+from pgtop.postgres.host.servers import user_name
 from pgtop.postgres.host.watcher import Connecting, HostView, logins_hint
 from pgtop.reaping.report import Answer
 from pgtop.reaping.wording import by_user_and_database, headline, outcome_sentence, spared_sentence
 
 _NOT_LISTED: Final = frozenset({SparedFor.ENOUGH, SparedFor.BEYOND_COUNT, SparedFor.BEYOND_MOST})
-"""Counted only: hundreds of them would push the plan off the screen that the question stands on."""
+"""Reasons whose sessions are only counted: hundreds of rows would push the plan off the screen."""
 
 
 def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
-    """What runs here, who is still connecting, and the plan, in lines of at most `width` cells."""
+    """Return the server, the clients still connecting and the plan, in lines of at most `width` cells."""
     view, plan = prepared.view, prepared.plan
     what = headline(plan)
     lines = [*_server(prepared), _standing(view), *_connecting(view, width)]
@@ -39,7 +40,7 @@ def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
 
 
 def render_answer(prepared: Prepared, answer: Answer, width: int) -> str:
-    """What became of the victims."""
+    """Return the outcomes of the victims; "" if there is no report."""
     report = answer.report
     if report is None:
         return ""
@@ -57,10 +58,11 @@ def _server(prepared: Prepared) -> list[str]:
     snapshot, server = prepared.view.snapshot, prepared.server
     number = snapshot.server.version_num
     version = f" · PostgreSQL {snapshot.server.version}" if number else ""
+    directory = os.fsencode(server.data_dir).decode("utf-8", "replace")
     standby = " · standby" if snapshot.server.identity.in_recovery else ""
     return [
         f"port {server.port} · pid {server.pid}{version}{standby} · {moment(snapshot.taken_at)} UTC",
-        f"data directory {printable(os.fsencode(server.data_dir).decode('utf-8', 'replace'))}",
+        f"of user {printable(user_name(server.uid))} · data directory {printable(directory)}",
     ]
 
 
@@ -74,7 +76,7 @@ def _standing(view: HostView) -> str:
 
 
 def _connecting(view: HostView, width: int) -> list[str]:
-    """The clients that are not let in yet, and whether they hold slots."""
+    """Return the clients that are still connecting, with the number of slots that they hold."""
     clients, now = view.connecting, view.snapshot.taken_at
     if not clients:
         return []
@@ -131,5 +133,5 @@ def _sessions(
 
 
 def _database(backend: Backend) -> str:
-    """The database; where it cannot be told from the user, the user's column has both."""
+    """Return the database; `?` if it cannot be told from the user: the user's column then has both."""
     return "?" if backend.readings else label(backend.datname, NO_DATABASE)

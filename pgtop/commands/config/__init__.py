@@ -1,1 +1,1 @@
-"""`pgtop config`: prints the settings in force and where each comes from."""
+"""`pgtop config`: the settings in force and the source of each."""

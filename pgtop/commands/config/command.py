@@ -1,4 +1,4 @@
-"""The command `pgtop config`: its options, and what it prints."""
+"""The command `pgtop config`: its options and its output."""
 
 from typing import Any, Final
 
@@ -14,24 +14,22 @@ from pgtop.commands.terminal import (
     show,
 )
 from pgtop.errors import ExitCode
-from pgtop.settings.config import in_force
 from pgtop.settings.options import REAPING, SCREENING, setting_options
-from pgtop.settings.resolve import file_of, given_of, target_of
+from pgtop.settings.resolve import settings_of, target_of
 
 
 def _config(context: click.Context, /, **_: Any) -> int:
     from pgtop.commands.config.table import lines, render, report
     from pgtop.core.json_text import json_line
 
-    file = file_of(context)
-    given = given_of(context, file)
-    target = target_of(context)
-    settings = lines(in_force(given), given, target.rescue.label if target.rescue else None)
+    found = settings_of(context)
+    target = target_of(context, found)
+    settings = lines(found.config, found.given, target.rescue.label if target.rescue else None)
     server = target.label
     if context.params["json"]:
-        show(json_line(report(server, file.path, settings)))
+        show(json_line(report(server, found.file.path, settings)))
     else:
-        show(render(server, file.path, settings))
+        show(render(server, found.file.path, settings))
     return ExitCode.DONE
 
 

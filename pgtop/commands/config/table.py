@@ -1,4 +1,4 @@
-"""What `pgtop config` prints: each setting in force, and where its value came from."""
+"""The output of `pgtop config`: each setting in force with the source of its value."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,9 +22,10 @@ class Line(msgspec.Struct, frozen=True):
 
 
 def lines(config: Config, given: Mapping[str, Given], rescue: str | None) -> dict[str, Line]:
-    """By the key that a file has; durations in seconds, sizes in bytes.
+    """Return the lines by key of the configuration file; durations are in seconds, sizes in bytes.
 
-    `rescue` is where the rescue role would connect and as whom: its conninfo may hold a password.
+    `rescue` is a label of the rescue role's target, shown in place of its conninfo, which may hold a
+    password.
     """
     found = {}
     for key, option in file_keys().items():
@@ -36,29 +37,29 @@ def lines(config: Config, given: Mapping[str, Given], rescue: str | None) -> dic
             value = "-" if value is None else str(value)
         if field == "history":
             value = False if value is None else str(value)
-        if isinstance(value, str):  # an alert's command may have a password among its arguments
+        if isinstance(value, str):  # the alert command may have a password among its arguments
             value = masked(value)
         found[key] = Line(value, given[field].source if field in given else DEFAULT)
     return found
 
 
 class Report(msgspec.Struct, frozen=True):
-    """The JSON: its fields and the order of them are a contract."""
+    """The JSON output. Its fields and the order of these are a contract."""
 
     schema: int
     server: str
-    """Where it would connect, and as whom."""
+    """The server and the role that pgtop would use."""
     file: str
     settings: dict[str, Line]
 
 
 def report(server: str, path: Path, settings: dict[str, Line]) -> Report:
-    """The same as one JSON object."""
+    """Return the settings as the report that becomes JSON."""
     return Report(1, server, str(path), settings)
 
 
 def render(server: str, path: Path, settings: Mapping[str, Line]) -> str:
-    """The table."""
+    """Return the table."""
     rows = [(key, _shown(key, line.value), line.source) for key, line in settings.items()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     table = [f"{key:<{widths[0]}}  {value:<{widths[1]}}  {printable(source)}" for key, value, source in rows]
@@ -67,7 +68,7 @@ def render(server: str, path: Path, settings: Mapping[str, Line]) -> str:
 
 
 def _shown(key: str, value: object) -> str:
-    """A value as one would write it."""
+    """Return a value as a person would write it."""
     field = file_keys()[key].name or key
     if field.endswith("_seconds") and isinstance(value, int | float):
         return f"{value:g}s"

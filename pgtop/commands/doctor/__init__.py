@@ -1,1 +1,1 @@
-"""`pgtop doctor`: says whether a role gets in at a full server, and could make room."""
+"""`pgtop doctor`: a check that a role can log in to a full server and terminate sessions there."""

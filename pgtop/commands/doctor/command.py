@@ -1,4 +1,4 @@
-"""The command `pgtop doctor`: its options, and what it prints."""
+"""The command `pgtop doctor`: its options and its output."""
 
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from pgtop.commands.password import with_password
 from pgtop.commands.terminal import show, show_if_read, table_width, warn
 from pgtop.errors import ExitCode
 from pgtop.settings.options import setting_options
-from pgtop.settings.resolve import config_of, target_of
+from pgtop.settings.resolve import config_and_target
 
 _STATUS: Final = (
     "Exit status: 0 this role gets in at 100% and may reap, 5 it does not, or may not; 1 unexpected, "
@@ -19,8 +19,7 @@ _STATUS: Final = (
 
 
 def _doctor(context: click.Context, /, **_: Any) -> int:
-    config = config_of(context)
-    target = target_of(context)
+    config, target = config_and_target(context)
     from pgtop.commands.doctor.examination import examine, report
     from pgtop.commands.doctor.table import render
     from pgtop.core.json_text import json_line

@@ -1,6 +1,6 @@
-"""The face of `pgtop doctor`: would this role get in when no slot is left, and could it then make room?
+"""The face of `pgtop doctor`: the checkup of the ordinary role and of the rescue role.
 
-The structs are the JSON's schema: their fields and the order of them are a contract.
+The structs are the schema of the JSON: their fields and the order of these are a contract.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ SCHEMA: Final = 1
 
 
 class ServerReport(msgspec.Struct, frozen=True):
-    """Which server."""
+    """The server that was checked."""
 
     host: str
     port: int
@@ -31,17 +31,17 @@ class ServerReport(msgspec.Struct, frozen=True):
 
 
 class FindingReport(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     topic: str
     status: str
     said: str
     mend: str
-    """SQL and SQL comments, a line each; "" where nothing is to be mended."""
+    """The remedy: SQL and SQL comments, a line each; "" if none is needed."""
 
 
 class Report(msgspec.Struct, frozen=True):
-    """All that is to be said."""
+    """The whole result for one role."""
 
     schema: int
     server: ServerReport
@@ -53,41 +53,41 @@ class Report(msgspec.Struct, frozen=True):
     may_reap_why: str
     findings: tuple[FindingReport, ...]
     rescue: "Report | UnsetType" = UNSET
-    """The same of the rescue role, where there is one."""
+    """The same for the rescue role, if there is one."""
     refused: str | UnsetType = UNSET
-    """What refuses the ordinary role at this moment; all else is then the rescue role's."""
+    """The reason the ordinary role is refused at this moment. All other fields are then the rescue role's."""
 
 
 class Examined(msgspec.Struct, frozen=True):
-    """The facts of one role, and what is to be said of them."""
+    """The facts of one role, and the diagnosis."""
 
     checkup: Checkup
     diagnosis: Diagnosis
 
 
 class Examination(msgspec.Struct, frozen=True):
-    """What is to be said of the ordinary role and of the rescue role."""
+    """The results for the ordinary role and for the rescue role."""
 
     first: Examined
-    """Of the ordinary role; of the rescue role where the ordinary one is refused at this moment."""
+    """The result for the ordinary role, or for the rescue role if the ordinary one is refused."""
     rescue: Examined | None = None
-    """Of the rescue role, beside the ordinary one's."""
+    """The result for the rescue role, if `first` is the ordinary role's."""
     refused: str = ""
-    """Why the ordinary role's is missing."""
+    """The reason the ordinary role's result is missing; "" if it is not."""
 
     @property
     def is_well(self) -> bool:
-        """Whether one of them would get in when no slot is left, and may then make room."""
+        """True if one of the roles can log in when no slot is left, and may then terminate sessions."""
         return any(each is not None and each.diagnosis.is_well for each in (self.first, self.rescue))
 
 
 async def examine(
     target: Target, warn_at: float, wait_seconds: float = 0.0, tell: Callable[[str], None] = lambda _: None
 ) -> Examination:
-    """The facts of a target and of its rescue role, by one connection after the other, each given up again.
+    """Examine a target and its rescue role, by one connection after the other. Each one is closed again.
 
-    `wait_seconds` and `tell` are `entry.enter`'s. Raises PgtopError: FullError where the server has no slot
-    left for either role, which answers the question.
+    `wait_seconds` and `tell` are those of `session.enter.enter`. It raises PgtopError: FullError if the
+    server has no slot left for either role, which answers the question.
     """
     ordinary = msgspec.structs.replace(target, rescue=None)
     try:
@@ -117,7 +117,7 @@ async def _examine(
 
 
 def report(examination: Examination) -> Report:
-    """The same in the words of the JSON."""
+    """Return the report of an examination."""
     rescue = examination.rescue
     return msgspec.structs.replace(
         _report(examination.first),

@@ -1,4 +1,4 @@
-"""What `pgtop doctor` prints for people: the verdicts, then the findings, the worst first, with mends."""
+"""The text that `pgtop doctor` prints: the verdicts, then the findings with remedies, the worst first."""
 
 from typing import Final
 
@@ -14,7 +14,7 @@ _LEAST_WIDTH: Final = 40
 
 
 def render(examination: Examination, width: int) -> str:
-    """The whole text, in lines of at most `width` cells; a line of a mend is whole however long it is."""
+    """Return the whole text in lines of at most `width` cells. Lines of a remedy are never cut."""
     room = max(width, _LEAST_WIDTH)
     lines: list[str] = []
     if examination.refused:
@@ -48,7 +48,7 @@ def _finding(finding: Finding, width: int) -> list[str]:
 
 
 def _hanging(word: str, text: str, width: int) -> list[str]:
-    """A text whose further lines stand under the first one's; without a word it begins at the edge."""
+    """Return a text after a word, with its further lines indented. Without a word it begins at the edge."""
     first, *rest = folded(text, width - _STATUS_CELLS)
     begin = f"{word:<{_STATUS_CELLS}}{first}" if word else first
     return [begin, *(f"{'':{_STATUS_CELLS}}{line}" for line in rest)]

@@ -1,1 +1,1 @@
-"""`pgtop reap`: terminates stale sessions, once or as a daemon."""
+"""`pgtop reap`: the termination of stale sessions, once or as a daemon."""

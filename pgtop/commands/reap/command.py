@@ -1,4 +1,4 @@
-"""The command `pgtop reap`, once or as a daemon: its options, and what it prints."""
+"""The command `pgtop reap`, once or as a daemon: its options and its output."""
 
 import sys
 from typing import TYPE_CHECKING, Any, Final
@@ -23,7 +23,7 @@ from pgtop.commands.terminal import (
 from pgtop.errors import UsageError
 from pgtop.settings.config import Config
 from pgtop.settings.options import REAPING, setting_options
-from pgtop.settings.resolve import config_of, refuse_read_only, target_of
+from pgtop.settings.resolve import config_and_target, refuse_read_only
 
 if TYPE_CHECKING:
     from pgtop.postgres.conninfo.target import Target
@@ -35,8 +35,7 @@ _REAP_STATUS: Final = (
 
 
 def _reap(context: click.Context, /, **_: Any) -> int:
-    config = config_of(context)
-    target = target_of(context)
+    config, target = config_and_target(context)
     if not context.params["dry_run"]:
         refuse_read_only(config)
     if context.params["watch"]:
@@ -76,14 +75,13 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
     log = DaemonLog(sys.stderr, as_json=config.log_format == "json", queries=queries)
     dry_run = context.params["dry_run"]
 
-    def read_config() -> tuple[Config, "Target"]:
-        return config_of(context), target_of(context)
-
     try:
         return with_password(
             context,
             target,
-            lambda known: watch(known, config, log, read_config=read_config, dry_run=dry_run),
+            lambda known: watch(
+                known, config, log, read_config=lambda: config_and_target(context), dry_run=dry_run
+            ),
         )
     finally:
         log.close()

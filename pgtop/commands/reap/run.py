@@ -1,10 +1,8 @@
-"""The face of `pgtop reap`: one plan over one poll, carried out or only shown."""
+"""The face of `pgtop reap`: one plan from one poll, carried out or only shown."""
 
-import os
 from collections.abc import Callable
 from typing import Final
 
-from pgtop.audit.log import AuditLog, operator
 from pgtop.core.activity import Snapshot
 from pgtop.core.text import printable
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
@@ -12,10 +10,10 @@ from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.enter import enter
 from pgtop.postgres.session.seat import Seat
-from pgtop.postgres.terminate import SqlTerminator
-from pgtop.reaping.reaper import Reaper, Report
+from pgtop.reaping.reaper import Report
 from pgtop.reaping.report import Answer
 from pgtop.settings.config import Config
+from pgtop.wiring import wire
 
 FACE: Final = "reap"
 
@@ -28,19 +26,17 @@ async def reap(
     always: bool,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Answer:
-    """Makes the plan that the usage asks for, and carries it out unless `dry_run`.
+    """Make the plan that the usage asks for, and carry it out unless `dry_run`.
 
-    `tell` hears what is to be known before there is an answer.
+    `tell` receives messages that cannot wait for the answer.
 
-    Raises PgtopError: a ConnectError also where a pooler is in between, a NotPermittedError where states are
-    hidden, an AuditError where the audit log cannot be written; nobody was ended then.
+    It raises PgtopError: ConnectError also for a connection through a pooler, NotPermittedError if states are
+    hidden, AuditError if the audit log cannot be written. No session was terminated then.
     """
-    seat = Seat(target, FACE, hides_queries=config.hide_queries)
-    audit = AuditLog.configured(config)
-    reaper = Reaper(SqlTerminator(seat), audit, FACE, operator(os.environ), read_only=config.read_only)
+    seat, poller, reaper = wire(target, config, FACE)
     await enter(seat, config.wait_seconds, tell)
     try:
-        probe = Probe(seat)
+        probe = poller.probe
         snapshot = await _look(probe)
         _refuse_unsure(seat, snapshot)
         plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=seat.refused)
@@ -60,7 +56,7 @@ async def _look(probe: Probe) -> Snapshot:
 
 
 def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:
-    """Raises where what the snapshot shows may not be what is ended."""
+    """Raise PgtopError if the snapshot may not show the sessions that would be terminated."""
     if seat.pooled:
         raise pooler_error(printable(snapshot.server.address))
     if not snapshot.counts.exact:
@@ -68,9 +64,9 @@ def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:
 
 
 async def _usage_after(probe: Probe, report: Report) -> float:
-    """The usage as a poll shows it; as the outcomes tell where there is no connection any more."""
+    """Return the usage that a new poll shows; without a connection, the one that the outcomes imply."""
     try:
         result = await probe.poll() if probe.seat.is_held else None
-    except Exception:  # noqa: BLE001 - the sessions are ended, whatever befalls this look
+    except Exception:  # noqa: BLE001 - the sessions are terminated, even if this poll fails
         result = None
     return result.usage if isinstance(result, Snapshot) else report.usage_after

@@ -1,4 +1,4 @@
-"""What `pgtop reap` did, or would do, as a table for people: who, why, and the room it makes."""
+"""The output of `pgtop reap`: the sessions terminated or to be, the reasons, and the usage after it."""
 
 from pgtop.commands.text_table import TextColumn, server_line, table_lines
 from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
@@ -10,7 +10,7 @@ from pgtop.reaping.wording import by_application, headline, outcome_sentence, sp
 
 
 def render(answer: Answer, width: int) -> str:
-    """The whole answer, in lines of at most `width` cells."""
+    """Return the whole answer in lines of at most `width` cells."""
     plan = answer.plan
     lines = [server_line(plan.server, plan.taken_at)]
     lines += [line for said in _what(answer) for line in folded(said, width)]
@@ -24,7 +24,7 @@ def render(answer: Answer, width: int) -> str:
 
 
 def _what(answer: Answer) -> list[str]:
-    """What was done, or would be, in a sentence or two."""
+    """Return a sentence or two on what was done or would be done."""
     plan = answer.plan
     if plan.stall is not None and not plan.victims:
         return [f"nobody is ended: {stall_sentence(plan.stall)}", f"what helps: {STALL_HELP}"]
@@ -68,7 +68,7 @@ def _sessions(answer: Answer, width: int) -> list[str]:
 
 
 def _marks(answer: Answer, plan: Plan) -> tuple[list[str], list[str]]:
-    """What became of each session of the plan, and why, the victims first."""
+    """Return the outcome and the reason of each session in the plan, the victims first."""
     if answer.report is None:
         victims = [("would end", each.reason) for each in plan.victims]
     else:

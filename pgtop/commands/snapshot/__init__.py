@@ -1,1 +1,1 @@
-"""`pgtop snapshot`: one look at a server, as a table or as JSON."""
+"""`pgtop snapshot`: one poll of a server, as a table or as JSON."""

@@ -1,4 +1,4 @@
-"""The command `pgtop snapshot`: its options, and what it prints."""
+"""The command `pgtop snapshot`: its options and its output."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from pgtop.commands.terminal import (
 )
 from pgtop.errors import ExitCode
 from pgtop.settings.options import LOOKING, setting_options
-from pgtop.settings.resolve import config_of, target_of
+from pgtop.settings.resolve import config_and_target
 
 _HIDDEN_STATES: Final = (
     'A role without pg_monitor does not see states. The total is then an upper bound, shown as "≤ 83" '
@@ -27,8 +27,7 @@ _HIDDEN_STATES: Final = (
 
 
 def _snapshot(context: click.Context, /, **_: Any) -> int:
-    config = config_of(context)
-    target = target_of(context)
+    config, target = config_and_target(context)
     from pgtop.commands.snapshot.look import look, report
     from pgtop.commands.snapshot.table import render
     from pgtop.core.json_text import json_line

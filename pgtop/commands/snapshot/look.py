@@ -1,4 +1,4 @@
-"""The face of `pgtop snapshot`: one look at a server."""
+"""The face of `pgtop snapshot`: one poll of a server."""
 
 from collections.abc import Callable
 
@@ -15,17 +15,17 @@ from pgtop.postgres.session.seat import Seat
 
 
 class Look(msgspec.Struct, frozen=True):
-    """One poll of a server, and what was learnt on the way in."""
+    """One poll of a server, and the facts learnt while logging in."""
 
     snapshot: Snapshot
     pooled: bool = False
-    """True where a pooler is in between."""
+    """True if the connection goes through a pooler."""
     refused: Limit | None = None
-    """What refused the ordinary role, where the rescue role asked in its place."""
+    """The limit that refused the ordinary role, if the rescue role made the poll instead."""
 
     @property
     def connecting(self) -> int:
-        """How many slots clients hold that are still connecting, as far as the refused login tells."""
+        """The number of slots held by clients still connecting, as far as the refused login tells."""
         return held_by_connecting(self.refused, self.snapshot.server.limits, self.snapshot.counts.total)
 
 
@@ -36,10 +36,10 @@ async def look(
     *,
     hides_queries: bool = False,
 ) -> Look:
-    """One poll of the server.
+    """Poll the server once.
 
-    `wait_seconds` and `tell` are `entry.enter`'s. Raises PgtopError, of which a ConnectError is also a server
-    that let pgtop in and then did not answer.
+    `wait_seconds` and `tell` are those of `session.enter.enter`. It raises PgtopError: ConnectError also for
+    a server that accepted the login and then did not answer.
     """
     seat = Seat(target, "snapshot", hides_queries=hides_queries)
     await enter(seat, wait_seconds, tell)
@@ -52,5 +52,5 @@ async def look(
 
 
 def report(seen: Look, warn_at: float) -> SnapshotReport:
-    """What a look says, in the words of the JSON."""
+    """Return the report of a look."""
     return snapshot_report(seen.snapshot, warn_at, seen.connecting)

@@ -1,4 +1,4 @@
-"""A snapshot as a table for people: plain text, no wider than asked for, safe in any terminal."""
+"""A snapshot as a table in plain text, of a given width at most and safe in any terminal."""
 
 import re
 from typing import Final
@@ -23,10 +23,10 @@ def render(
     connecting: int = 0,
     hides_queries: bool = False,
 ) -> str:
-    """The whole table, in lines of at most `width` cells.
+    """Return the whole table in lines of at most `width` cells.
 
-    `connecting` is how many slots clients hold that are still connecting, as far as a refused login tells.
-    Where `hides_queries`, the column's head says so.
+    `connecting` is the number of slots held by clients still connecting, as far as a refused login tells.
+    With `hides_queries`, the heading of the query column says that queries are hidden.
     """
     lines = [
         server_line(snapshot.server, snapshot.taken_at),
@@ -46,7 +46,7 @@ def render(
 
 
 def standing(snapshot: Snapshot, warn_at: float) -> str:
-    """How the server stands, as one sentence; `≤` where the count is an upper bound."""
+    """Return the state of the server as one sentence; `≤` marks a count that is an upper bound."""
     counts, slots, usage = snapshot.counts, snapshot.slots, snapshot.usage
     bound = "" if counts.exact else "≤ "
     line = f"the {percent(warn_at)} line"
@@ -62,7 +62,10 @@ def standing(snapshot: Snapshot, warn_at: float) -> str:
 
 
 def _states(counts: Counts) -> str:
-    """How many are in each state; idle and active always, but never as nought where states are hidden."""
+    """Return the number of sessions in each state.
+
+    Idle and active are always given, but never as 0 if states are hidden.
+    """
     named = (
         ("idle", counts.idle),
         ("active", counts.active),
@@ -82,7 +85,7 @@ def _states(counts: Counts) -> str:
 
 
 def _at_least(number: int, hidden: int) -> str:
-    """A count, of which more may be hidden."""
+    """Return a count as a lower bound if there are hidden sessions."""
     if not hidden:
         return str(number)
     return f"≥{number}" if number else "?"
@@ -160,7 +163,7 @@ def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int, *, hide
 
 
 def _round(seconds: float) -> str:
-    """A duration without a smaller part that is nought.
+    """Return a duration without its smaller part if that is 0.
 
     >>> _round(300), _round(90)
     ('5m', '1m 30s')

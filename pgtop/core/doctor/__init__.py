@@ -1,1 +1,1 @@
-"""What doctor finds: the facts of a checkup, the findings, and how to mend them."""
+"""The facts that `pgtop doctor` gathers, its findings, and the SQL that remedies them."""

@@ -1,4 +1,4 @@
-"""What a checkup of a server and of the role that looks at it finds out: facts, not yet judged."""
+"""The facts of a checkup: the server and the role that pgtop uses there, not yet judged."""
 
 from collections import Counter
 from functools import cached_property
@@ -20,7 +20,7 @@ SETTINGS: Final = (
     "superuser_reserved_connections",
     "reserved_connections",
 )
-"""The server settings that are read: a checkup's own session must set none of them."""
+"""The server settings that are read. A checkup's own session must set none of them."""
 
 OVERRIDES: Final = (
     "idle_session_timeout",
@@ -33,20 +33,23 @@ OVERRIDES: Final = (
     "tcp_user_timeout",
     "client_connection_check_interval",
 )
-"""What is read of the settings that roles and databases have of their own."""
+"""The settings that are read from what ALTER ROLE and ALTER DATABASE have set."""
 
 
 class Setting(msgspec.Struct, frozen=True, array_like=True):
-    """A server setting as a session gets it at its login."""
+    """A server setting, as a session gets it at its login."""
 
     name: Name
     value: Whole
-    """In its own unit: milliseconds, seconds, or none. 0 leaves a keepalive to the server's system."""
+    """The value in `unit`: milliseconds, seconds, or none. 0 leaves a keepalive to the operating system."""
     effective: Whole
-    """The same, but a keepalive that is left to the system as the socket has it; 0 over a Unix socket."""
+    """The same, except for a keepalive left to the operating system: its value on the socket.
+
+    It is 0 over a Unix socket.
+    """
     unit: Name
     source: Name
-    """PostgreSQL's word: `default`, `configuration file`, `database`, `user`, …"""
+    """The source in PostgreSQL's words: `default`, `configuration file`, `database`, `user` …"""
 
     @property
     def seconds(self) -> float:
@@ -55,7 +58,7 @@ class Setting(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def is_own(self) -> bool:
-        """True where the session has it from ALTER ROLE: what other roles get is hidden behind it."""
+        """True if it comes from this session's role or client, which hides the value that other roles get."""
         return self.source in ("user", "database user", "client")
 
 
@@ -64,16 +67,16 @@ class Role(msgspec.Struct, frozen=True, array_like=True):
 
     identifier: Identifier
     connection_limit: Whole
-    """-1 for none."""
+    """The role's CONNECTION LIMIT; -1 for none."""
     is_superuser: bool
     may_use_reserved: bool
-    """Has the privileges of pg_use_reserved_connections (from PostgreSQL 16 on)."""
+    """True if it has the privileges of pg_use_reserved_connections (from PostgreSQL 16 on)."""
     own_idle_session_timeout: Name | None = None
-    """As ALTER ROLE has it, such as `10min`; None where the role has none of its own."""
+    """The value set by ALTER ROLE, such as `10min`; None if the role has none of its own."""
 
     @property
     def ends_idle_sessions(self) -> bool:
-        """True where the role has an idle_session_timeout of its own that is not nought.
+        """True if the role has an idle_session_timeout of its own that is not 0.
 
         >>> role = Role(Identifier("app", "app"), -1, False, False, "0min")
         >>> role.ends_idle_sessions
@@ -83,74 +86,73 @@ class Role(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Override(msgspec.Struct, frozen=True, array_like=True):
-    """A setting that a role, a database, or a role in a database has of its own."""
+    """A setting that ALTER ROLE or ALTER DATABASE set for a role, a database, or a role in a database."""
 
     role: str | None
     database: str | None
     setting: str
-    """`name=value`."""
+    """The setting as `name=value`."""
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True):
-    """How a role stands to a group."""
+    """The membership of a role in a group."""
 
     has_privileges: bool
-    """The server asks for this: a member that does not inherit has none."""
+    """True if the role has the group's privileges, which the server asks for. A NOINHERIT member has none."""
     is_member: bool
-    """Perhaps without the privileges."""
+    """True if the role is a member, perhaps without the privileges."""
 
 
 class Account(msgspec.Struct, frozen=True):
     """The role that logged in, the role it acts as, and the database, as the server sees them."""
 
     login: Identifier
-    """The role that logged in: what counts for a login."""
+    """The role that logged in. Login limits apply to it."""
     acting: Identifier
-    """The role whose privileges count now: another one where ALTER ROLE … SET role says so."""
+    """The role whose privileges apply. It is another one if ALTER ROLE … SET role says so."""
     database: Identifier
     is_superuser: bool
-    """The role that logged in is one."""
+    """True if the role that logged in is a superuser."""
     acts_as_superuser: bool
     login_inherits: bool
-    """False for NOINHERIT."""
+    """False if the role that logged in is NOINHERIT."""
     acting_inherits: bool
     login_limit: Whole
-    """CONNECTION LIMIT; -1 for none. Superusers pass it."""
+    """The CONNECTION LIMIT of the role that logged in; -1 for none. It does not apply to superusers."""
     database_limit: Whole
     reserved: Membership | None
-    """Of the role that logged in, in pg_use_reserved_connections; None before PostgreSQL 16."""
+    """The membership of the login role in pg_use_reserved_connections; None before PostgreSQL 16."""
     provider: Membership | None
-    """Of the role that logged in, in rds_superuser; None where there is no such role."""
+    """The membership of the login role in rds_superuser; None if there is no such role."""
     is_managed: bool
-    """A managed service's server, by the roles that such services make: they refuse ALTER SYSTEM."""
+    """True on a managed service, known by the roles that such services create. They refuse ALTER SYSTEM."""
     sight: Membership
-    """Of the role that it acts as, in pg_read_all_stats."""
+    """The membership of the acting role in pg_read_all_stats."""
     signal: Membership
-    """Of the role that it acts as, in pg_signal_backend."""
+    """The membership of the acting role in pg_signal_backend."""
     missing: tuple[tuple[str, str], ...]
-    """What pgtop has to use and the role that it acts as may not, as GRANT names it: a privilege and what
-    it is on."""
+    """The rights that pgtop needs and the acting role lacks: privilege and object, as GRANT names them."""
     over_socket: bool
     settings: tuple[Setting, ...]
     limited_roles: Whole
-    """How many roles have a CONNECTION LIMIT, with or without sessions."""
+    """The number of roles that have a CONNECTION LIMIT, with or without sessions."""
     roles: tuple[Role, ...]
-    """Those that have sessions, as far as they were asked for."""
+    """The roles that have sessions, as far as they were asked for."""
     overrides: tuple[Override, ...]
-    """The first of them, by role and database: those of roles without sessions come last."""
+    """The first overrides, by role and database. Those of roles without sessions come last."""
     overrides_in_all: Whole
 
 
 class Use(msgspec.Struct, frozen=True):
     """A number of sessions.
 
-    What counts against a CONNECTION LIMIT are client backends alone: neither walsenders nor parallel workers.
+    Only client backends count against a CONNECTION LIMIT, not walsenders or parallel workers.
     Source: CountUserBackends and CountDBConnections; some releases before 2025 counted more.
     """
 
     number: int
     is_bound: bool
-    """True for an upper bound: some of them may be no client backends, which this role cannot see."""
+    """True if the number is an upper bound: this role cannot see whether all of them are client backends."""
 
     def __str__(self) -> str:
         return f"≤ {self.number}" if self.is_bound else str(self.number)
@@ -162,14 +164,16 @@ class Checkup(msgspec.Struct, frozen=True, dict=True):
     server: Server
     account: Account
     snapshot: Snapshot | None
-    """None where the role may not see the sessions at all."""
+    """The sessions; None if the role may not see them at all."""
     pooled: bool
     own: frozenset[int] = frozenset()
-    """The sessions of pgtop beside the one that looks, by pid: as `core.plan.HeldLocks` has them, among which
-    no client gets by its name."""
+    """The sessions of pgtop other than the checkup's own, by pid, as in `core.plan.HeldLocks.own`.
+
+    A client cannot get in here by its name alone.
+    """
 
     def is_own(self, backend: Backend) -> bool:
-        """Whether a session is pgtop's."""
+        """Return whether a session is pgtop's."""
         looking = self.snapshot is not None and backend.pid == self.snapshot.own_pid
         return looking or backend.pid in self.own
 
@@ -185,40 +189,40 @@ class Checkup(msgspec.Struct, frozen=True, dict=True):
 
     @property
     def backends(self) -> tuple[Backend, ...]:
-        """All client backends that are seen."""
+        """The client backends that this role can see."""
         return self.snapshot.backends if self.snapshot is not None else ()
 
     @property
     def use(self) -> "Use":
-        """How many sessions there are."""
+        """The number of sessions."""
         return Use(len(self.backends), any(backend.is_hidden for backend in self.backends))
 
     @cached_property
     def use_by_role(self) -> dict[str | None, "Use"]:
-        """How many sessions each role has."""
+        """The number of sessions of each role."""
         counts = Counter(backend.usename for backend in self.backends)
         hidden = {backend.usename for backend in self.backends if backend.is_hidden}
         return {name: Use(number, name in hidden) for name, number in counts.items()}
 
     def use_by(self, role: Identifier) -> "Use":
-        """How many sessions a role has."""
+        """Return the number of sessions of a role."""
         return self.use_by_role.get(role.name, Use(0, False))
 
     @property
     def use_of_database(self) -> "Use":
-        """How many sessions this database has."""
+        """The number of sessions in this database."""
         name = self.account.database.name
         there = [backend for backend in self.backends if backend.datname == name]
         return Use(len(there), any(backend.is_hidden for backend in there))
 
     @property
     def of_superusers(self) -> int:
-        """How many sessions belong to superusers, other than any pgtop's."""
+        """The number of superusers' sessions, without those of pgtop."""
         return sum(backend.is_superuser and not self.is_own(backend) for backend in self.backends)
 
     @property
     def of_reserved(self) -> int:
-        """How many sessions of other roles may take the slots of pg_use_reserved_connections, too."""
+        """The number of other roles' sessions that may use the connections of pg_use_reserved_connections."""
         own = self.account.login.name
         names = {name for name, role in self.role.items() if role.may_use_reserved and not role.is_superuser}
         return sum(

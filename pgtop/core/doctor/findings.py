@@ -1,4 +1,4 @@
-"""A finding: what is so, whether that is well, and the SQL that mends it; and what judges share."""
+"""A finding: the fact, its status, and the SQL that remedies it; and helpers for all judges."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -11,7 +11,7 @@ from pgtop.core.doctor.remedies import altered_system, comment, lines
 Status = Literal["ok", "warn", "bad"]
 
 KEPT: Final = "3"
-"""How many slots a mend keeps: as many as PostgreSQL keeps for superusers unless told otherwise."""
+"""The number of connections that a remedy reserves: PostgreSQL's default for superusers."""
 
 LOOK_WHO: Final = "pgtop reap --dry-run shows who may be ended"
 
@@ -19,27 +19,29 @@ _COMMAND_LINE: Final = "command line"
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     topic: str
-    """A word that scripts can rely on."""
+    """The check's name, which scripts can rely on."""
     status: Status
     said: str
-    """One sentence, safe to print."""
+    """One sentence with the result, safe to print."""
     mend: str = ""
-    """SQL and SQL comments, a line each, safe to print and to paste; "" where nothing is to be mended."""
+    """The remedy: SQL and SQL comments, a line each, safe to print and to paste; "" if none is needed."""
     bars_login: bool = False
-    """True for what can refuse a login: where it is bad, this role does not get in."""
+    """True if the check is about something that can refuse a login: this role cannot log in if it is bad."""
 
 
 def on_primary(checkup: Checkup) -> str:
-    """A comment for a statement that writes, where it cannot run here."""
+    """Return a comment for a statement that writes, if this server is a standby; else ""."""
     return comment("on the primary") if checkup.server.identity.in_recovery else ""
 
 
 def set_on_server(checkup: Checkup, values: Mapping[str, str], *, restart: bool = False) -> str:
-    """The mend that sets server settings, where they can be set: ALTER SYSTEM does nothing about an option on
-    the server's command line, and managed services refuse it."""
+    """Return the remedy that sets server settings, in the place where they can be set.
+
+    ALTER SYSTEM has no effect on an option of the server's command line, and managed services refuse it.
+    """
     there: list[str] = []
     here: list[str] = []
     service = checkup.account.is_managed

@@ -1,7 +1,8 @@
-"""SQL that mends: text to be pasted into a superuser's session as it stands, a statement or a comment a line.
+"""SQL remedies: text to paste unchanged into a superuser's session, one statement or comment a line.
 
-What SQL cannot do (connect elsewhere, name an application) is said in an SQL comment, so that all of a mend
-can always be pasted. ALTER SYSTEM runs in no transaction: each statement is sent on its own, as psql does.
+A step that SQL cannot do (connecting elsewhere, naming an application) is an SQL comment, so that the whole
+remedy can always be pasted. ALTER SYSTEM cannot run in a transaction: each statement is sent on its own, as
+psql does.
 """
 
 from collections.abc import Iterable
@@ -16,11 +17,11 @@ _AFTER_RESTART: Final = "takes a restart"
 
 
 class Identifier(msgspec.Struct, frozen=True, array_like=True):
-    """A name of the server's, and how it is written in SQL there."""
+    """A name from the server, with its form in SQL."""
 
     name: str
     quoted: str
-    """By the server's own quote_ident(), which knows the key words of its version."""
+    """The name as the server's own quote_ident() returns it, which knows the key words of its version."""
 
     @property
     def shown(self) -> str:
@@ -29,9 +30,9 @@ class Identifier(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def sql(self) -> str:
-        r"""How it is written in SQL that can be shown, and copied from a terminal without loss.
+        r"""The name in SQL that can be shown and copied from a terminal without loss.
 
-        A name that cannot be shown as it is becomes an identifier with Unicode escapes.
+        A name that is not safe to show becomes an identifier with Unicode escapes.
 
         >>> Identifier("Ops Team", '"Ops Team"').sql
         '"Ops Team"'
@@ -44,7 +45,7 @@ class Identifier(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def is_exact(self) -> bool:
-        """False for bytes that are no text, which no SQL from here can name."""
+        """False if the name has bytes that could not be decoded: SQL written here cannot name it."""
         return "\ufffd" not in self.name
 
 
@@ -56,7 +57,7 @@ def _escaped(character: str) -> str:
 
 
 def literal(text: str) -> str:
-    r"""A text as an SQL literal that can be shown, and copied from a terminal without loss.
+    r"""Return a text as an SQL literal that can be shown and copied from a terminal without loss.
 
     >>> print(literal("it's"), literal("a\\b"), literal("a\x1b"))
     'it''s' E'a\\b' E'a\u001b'
@@ -78,26 +79,29 @@ def _escaped_in_literal(character: str) -> str:
 
 
 def comment(text: str) -> str:
-    """A line that is no SQL; `text` is printable."""
+    """Return `text`, which is printable, as an SQL comment."""
     return f"-- {text}"
 
 
 def lines(*parts: str) -> str:
-    """One mend of several; empty ones are left out."""
+    """Join several remedies to one. Empty ones are left out."""
     return "\n".join(part for part in parts if part)
 
 
 def altered_system(values: Iterable[str], *, restart: bool = False) -> str:
-    """Server settings, each as `name = value`; they count after a reload, or after a restart."""
+    """Return the ALTER SYSTEM statements for `values`, each `name = value`.
+
+    They take effect with the reload at their end, or with the `restart` that a comment asks for.
+    """
     after = f"  {comment(_AFTER_RESTART)}" if restart else ""
     return lines(*(f"ALTER SYSTEM SET {each};{after}" for each in values), "" if restart else _RELOAD)
 
 
 def granted(group: str, role: Identifier, *, version_num: int, inherits: bool) -> str:
-    """Gives a role the privileges of a group.
+    """Return the SQL that gives a role the privileges of a group.
 
-    From PostgreSQL 16 on each grant says whether its privileges are inherited, before that the role does.
-    `inherits` is false for a role that would not use them (NOINHERIT), or is a member already without.
+    From PostgreSQL 16 on, each grant has its own INHERIT option; before that, the role has one for all.
+    `inherits` is False if the role is NOINHERIT, or is already a member without the privileges.
     """
     if version_num >= 160_000:
         return f"GRANT {group} TO {role.sql}{'' if inherits else ' WITH INHERIT TRUE'};"

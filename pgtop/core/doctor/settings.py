@@ -1,6 +1,4 @@
-"""Judges the server settings that free what nobody uses, those that roles have of their own, and sessions
-that do not say whose they are.
-"""
+"""The checks of server settings that free unused slots, of overrides by role, and of unnamed sessions."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +19,7 @@ _LONGEST_DEAD_SECONDS: Final = 15 * 60
 _SYSTEMS_OWN: Final = "2h 11m on Linux"
 _OF_DATABASE: Final = "database"
 _OF_ALL_ROLES: Final = "global"
-"""What `pg_settings` calls the source of ALTER ROLE ALL."""
+"""The name of ALTER ROLE ALL as a source in `pg_settings`."""
 _SHOWN: Final = 5
 _LONGEST_SHOWN: Final = 60
 _UNTOLD: Final = "the server does not tell"
@@ -32,7 +30,7 @@ _ELSEWHERE: Final = comment("look again as a role that has no such setting of it
 
 
 def setting_findings(checkup: Checkup) -> tuple[Finding, ...]:
-    """All of them."""
+    """Return the findings of all checks in this module."""
     return (
         idle_session_finding(checkup),
         idle_in_transaction_finding(checkup),
@@ -45,9 +43,10 @@ def setting_findings(checkup: Checkup) -> tuple[Finding, ...]:
 
 
 def idle_session_finding(checkup: Checkup) -> Finding:
-    """Whether idle sessions end by themselves: for the server, or for each role that applications log in as.
+    """Check that idle sessions time out: on the whole server, or for each role that applications use.
 
-    The mend is one for each such role: set for all, it ends a backup's sessions, which are idle for hours.
+    The remedy sets the timeout for each such role. Set for the server, it would terminate a backup's
+    sessions, which are idle for hours.
     """
     topic = "idle_session_timeout"
     off = f"off: idle sessions stay for ever ({_PREVENTS})"
@@ -71,7 +70,7 @@ def idle_session_finding(checkup: Checkup) -> Finding:
     alter = []
     for role in exposed[:_SHOWN]:
         statement = f"ALTER ROLE {role.identifier.sql} SET {topic} = '{_IDLE_FOR}';"
-        if role.identifier.name not in others:  # what is pasted as it stands shall end no real backup
+        if role.identifier.name not in others:  # pasted unchanged, the SQL must not terminate a real backup
             statement = comment(f"unless its sessions are a backup's, as they call themselves: {statement}")
         if role.identifier.is_exact:
             alter.append(statement)
@@ -79,9 +78,9 @@ def idle_session_finding(checkup: Checkup) -> Finding:
 
 
 def _roles_of_applications(checkup: Checkup) -> list[Role]:
-    """The roles of sessions that are neither pgtop's nor superusers', those with the most sessions first.
+    """Return the roles of all sessions but pgtop's and superusers', those with the most sessions first.
 
-    Whatever their application's name is: with one that a client chooses, it could hide its role from view.
+    The application's name does not matter: a client chooses it, and could hide its role with it.
     """
     counts = Counter(
         backend.usename
@@ -94,7 +93,7 @@ def _roles_of_applications(checkup: Checkup) -> list[Role]:
 
 
 def _not_named_as_a_backups(checkup: Checkup) -> set[str | None]:
-    """The roles that have a session whose application's name is not protected by default."""
+    """Return the roles that have a session whose application is not protected by default."""
     protected = Patterns(applications=DEFAULT_PROTECTED_APPLICATIONS)
     return {
         backend.usename
@@ -104,7 +103,7 @@ def _not_named_as_a_backups(checkup: Checkup) -> set[str | None]:
 
 
 def idle_in_transaction_finding(checkup: Checkup) -> Finding:
-    """Whether the server ends sessions that are idle in transaction by itself."""
+    """Check that sessions idle in transaction time out."""
     return _timeout(
         checkup,
         "idle_in_transaction_session_timeout",
@@ -115,7 +114,7 @@ def idle_in_transaction_finding(checkup: Checkup) -> Finding:
 
 
 def check_interval_finding(checkup: Checkup) -> Finding:
-    """Whether the server notices during a statement that its client is gone."""
+    """Check that the server notices a lost client while it runs a statement."""
     return _timeout(
         checkup,
         "client_connection_check_interval",
@@ -138,7 +137,10 @@ def _timeout(checkup: Checkup, topic: str, off: str, on: str, mend: str) -> Find
 
 
 def _set(checkup: Checkup, values: Mapping[Setting, str]) -> str:
-    """The statements that count: what a database, or all roles, have of their own beats the server's."""
+    """Return the statements that set `values` where they take effect.
+
+    A value set for the database or for all roles takes precedence over the server's.
+    """
     database = checkup.account.database
     owners = {_OF_DATABASE: f"DATABASE {database.sql}", _OF_ALL_ROLES: "ROLE ALL"}
     own = [
@@ -153,14 +155,14 @@ def _set(checkup: Checkup, values: Mapping[Setting, str]) -> str:
 
 
 def _age(seconds: float) -> str:
-    """A setting's duration; nought where it is off."""
+    """Return a setting's duration; `0` if it is off."""
     if seconds <= 0:
         return "0"
     return duration(seconds) if seconds >= 1 else f"{round(seconds * 1000)}ms"
 
 
 def keepalives_finding(checkup: Checkup) -> Finding:
-    """How long a client whose machine is gone holds its slot: the idle time, and then all of the probes."""
+    """Check how long a dead client holds its slot: the keepalive's idle time, and then all of its probes."""
     topic = "tcp_keepalives"
     found = [checkup.setting.get(f"{topic}_{each}") for each in ("idle", "interval", "count")]
     idle, interval, count = found
@@ -183,7 +185,7 @@ def keepalives_finding(checkup: Checkup) -> Finding:
 
 
 def authentication_finding(checkup: Checkup) -> Finding:
-    """How long a login that goes silent holds a slot, the kept ones included."""
+    """Check how long a stalled login holds a slot, a reserved one included."""
     topic = "authentication_timeout"
     setting = checkup.setting.get(topic)
     if setting is None:
@@ -195,7 +197,7 @@ def authentication_finding(checkup: Checkup) -> Finding:
 
 
 def overrides_finding(checkup: Checkup) -> Finding:
-    """The timeouts and keepalives that roles and databases have of their own."""
+    """List the timeouts and keepalives that are set for roles and databases."""
     account = checkup.account
     if not account.overrides:
         return Finding("own_settings", "ok", "no role or database has timeouts or keepalives of its own")
@@ -206,7 +208,7 @@ def overrides_finding(checkup: Checkup) -> Finding:
 
 
 def _override(override: Override) -> str:
-    """Whose it is, and the value.
+    """Return an override's owner and value.
 
     >>> _override(Override("app", "shop", "statement_timeout=30s"))
     'role app in database shop: statement_timeout=30s'
@@ -220,7 +222,7 @@ def _override(override: Override) -> str:
 
 
 def names_finding(checkup: Checkup) -> Finding:
-    """Sessions that do not say which application they belong to: nobody can tell who fills the server."""
+    """Check that all sessions have an application_name, so that the cause of a full server can be seen."""
     topic = "application_name"
     if checkup.snapshot is None:
         return Finding(topic, "warn", "whether sessions have a name is hidden")
@@ -239,7 +241,7 @@ def names_finding(checkup: Checkup) -> Finding:
 
 
 def _naming(checkup: Checkup, users: list[str | None]) -> str:
-    """A name for each role's next sessions, as long as its applications give none themselves."""
+    """Return the remedy that names each role's future sessions, for applications that set no name."""
     roles = [checkup.role[user] for user in dict.fromkeys(users) if user is not None and user in checkup.role]
     return lines(
         comment("better: application_name=… in each application's own conninfo"),

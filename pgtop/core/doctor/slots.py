@@ -1,4 +1,4 @@
-"""Judges how much room there is: the server's slots, CONNECTION LIMITs, and who else may take kept slots."""
+"""The checks of free connections: the server's slots, the CONNECTION LIMITs, and the reserved connections."""
 
 from typing import Final
 
@@ -9,11 +9,14 @@ from pgtop.core.text import percent, plural
 
 _SHOWN: Final = 5
 _ROOM: Final = 3
-"""How much a limit is raised by at least."""
+"""The number of connections by which a remedy raises a limit at least."""
 
 
 def room_findings(checkup: Checkup, warn_at: float) -> tuple[Finding, ...]:
-    """All of them; from `warn_at`, a fraction, on what may be used up is nearly so."""
+    """Return the findings of all checks in this module.
+
+    From `warn_at` on, a fraction, the use of slots or of a limit is a warning.
+    """
     return (
         server_finding(checkup),
         slots_finding(checkup, warn_at),
@@ -26,7 +29,7 @@ def room_findings(checkup: Checkup, warn_at: float) -> tuple[Finding, ...]:
 
 
 def server_finding(checkup: Checkup) -> Finding:
-    """Which version this is, and what it can keep slots for."""
+    """Report the server's version, and the roles it can reserve connections for."""
     server = checkup.server
     kind = "standby" if server.identity.in_recovery else "primary"
     can = (
@@ -36,7 +39,7 @@ def server_finding(checkup: Checkup) -> Finding:
 
 
 def slots_finding(checkup: Checkup, warn_at: float) -> Finding:
-    """How many of the server's ordinary slots are in use, and of those that are kept."""
+    """Check the use of the server's ordinary slots, and report that of its reserved connections."""
     limits, snapshot = checkup.server.limits, checkup.snapshot
     kept = limits.max_connections - limits.slots
     slots = plural(limits.slots, "slot")
@@ -50,13 +53,13 @@ def slots_finding(checkup: Checkup, warn_at: float) -> Finding:
         return Finding("slots", "ok", said)
     if total > limits.slots and not use.is_bound:
         said += f", and {min(total - limits.slots, kept)} of those in use"
-    # An upper bound may be over the line where the server is not.
+    # The number may be an upper bound: the server is then not necessarily full.
     status: Status = "bad" if total >= limits.slots and not use.is_bound else "warn"
     return Finding("slots", status, said, comment(LOOK_WHO))
 
 
 def reserve_finding(checkup: Checkup) -> Finding:
-    """Whether slots are kept for superusers."""
+    """Check that connections are reserved for superusers."""
     limits = checkup.server.limits
     topic, kept = "superuser_reserved_connections", limits.superuser_reserved_connections
     if kept:
@@ -68,7 +71,10 @@ def reserve_finding(checkup: Checkup) -> Finding:
 
 
 def privileged_finding(checkup: Checkup) -> Finding:
-    """Who else may take the slots that are kept; a superuser's session is only a superuser's to end."""
+    """Check for other sessions that may take the reserved connections.
+
+    Only a superuser can terminate a superuser's session.
+    """
     if checkup.snapshot is None:
         return Finding("privileged", "warn", "whether applications may take the kept slots, too, is hidden")
     superusers, others = checkup.of_superusers, checkup.of_reserved
@@ -89,14 +95,14 @@ def privileged_finding(checkup: Checkup) -> Finding:
 
 
 def role_finding(checkup: Checkup) -> Finding:
-    """This role's CONNECTION LIMIT, with its use."""
+    """Check this role's CONNECTION LIMIT and its use."""
     account = checkup.account
     use = checkup.use_by(account.login)
     return _own_limit(checkup, "role", account.login, account.login_limit, use)
 
 
 def database_finding(checkup: Checkup) -> Finding:
-    """This database's CONNECTION LIMIT, with its use; a low one may refuse before the server does."""
+    """Check this database's CONNECTION LIMIT and its use; a low one refuses before the server is full."""
     account = checkup.account
     limit, slots = account.database_limit, checkup.server.limits.slots
     found = _own_limit(checkup, "database", account.database, limit, checkup.use_of_database)
@@ -108,7 +114,7 @@ def database_finding(checkup: Checkup) -> Finding:
 
 
 def _own_limit(checkup: Checkup, topic: str, name: Identifier, limit: int, use: Use) -> Finding:
-    """One CONNECTION LIMIT. This look's own session is among the used, and has gone when another comes."""
+    """Check one CONNECTION LIMIT. The checkup's own session counts, and has ended by the next login."""
     owner = f"{topic} {name.shown}"
     if limit < 0:
         return Finding(topic, "ok", f"{owner} has no CONNECTION LIMIT", bars_login=True)
@@ -136,7 +142,7 @@ def _raised(checkup: Checkup, topic: str, name: Identifier, used: int, limit: in
 
 
 def role_limits_finding(checkup: Checkup, warn_at: float) -> Finding:
-    """The roles that have sessions and a CONNECTION LIMIT, with its use; superusers pass theirs."""
+    """Check the CONNECTION LIMITs of other roles with sessions. Superusers are not subject to theirs."""
     if checkup.snapshot is None:
         return Finding("role_limits", "warn", "the use of other roles' CONNECTION LIMITs is hidden")
     own = checkup.account.login.name

@@ -1,6 +1,6 @@
-"""Judges a checkup: would this role get in when no ordinary slot is left, and could it then make room?
+"""The verdicts on a checkup: can this role log in when no ordinary slot is left, and terminate sessions then?
 
-What else is looked at stands in `doctor_rooms.py` (limits and sessions) and `doctor_settings.py`.
+The other checks are in `slots.py` (limits and sessions) and `settings.py`.
 """
 
 from typing import Final
@@ -20,17 +20,17 @@ _DIRECTLY: Final = comment("connect to the server itself: its own host and port,
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """A yes or no, and why."""
+    """A yes or no, with the reason."""
 
     yes: bool
     why: str
-    """One sentence, safe to print."""
+    """The reason in one sentence, safe to print."""
     topics: tuple[str, ...] = ()
-    """The findings that make it a no."""
+    """The topics of the findings that make it a no."""
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
-    """All that is to be said of a checkup."""
+    """The whole result of a checkup."""
 
     gets_in_at_full: Verdict
     may_reap: Verdict
@@ -38,12 +38,12 @@ class Diagnosis(msgspec.Struct, frozen=True):
 
     @property
     def is_well(self) -> bool:
-        """True where both verdicts are yes."""
+        """True if both verdicts are yes."""
         return self.gets_in_at_full.yes and self.may_reap.yes
 
 
 def diagnose(checkup: Checkup, warn_at: float) -> Diagnosis:
-    """The verdicts, and a finding for each thing that was looked at; `warn_at` is the line, a fraction."""
+    """Judge a checkup: the two verdicts, and the finding of each check. `warn_at` is the line, a fraction."""
     pooler, login = pooler_finding(checkup), login_finding(checkup)
     able = (pooler, rights_finding(checkup), sight_finding(checkup), signal_finding(checkup))
     rooms = room_findings(checkup, warn_at)
@@ -63,13 +63,13 @@ def _verdict(against: list[Finding], otherwise: str) -> Verdict:
 
 
 def _conditions(login: Finding, rooms: tuple[Finding, ...]) -> str:
-    """Why it gets in, and what may still refuse it."""
+    """Return the reason the role can log in, with the limits that may still refuse it."""
     may_bar = [each.said for each in rooms if each.status == "warn" and each.bars_login]
     return "; but ".join((login.said, *may_bar))
 
 
 def pooler_finding(checkup: Checkup) -> Finding:
-    """Whether what answers is the server itself."""
+    """Check that the server itself answers, not a pooler."""
     if not checkup.pooled:
         return Finding("pooler", "ok", "no pooler in between")
     said = "a pooler is in between: its pool decides who gets in, and nobody is ended through it"
@@ -77,10 +77,10 @@ def pooler_finding(checkup: Checkup) -> Finding:
 
 
 def login_finding(checkup: Checkup) -> Finding:
-    """Whether a slot is kept for this role when the ordinary ones are gone.
+    """Check that a connection is reserved for this role when no ordinary slot is left.
 
-    The role that logs in counts, not the one that it acts as then, and its privileges, not its memberships.
-    Source: PostgreSQL, InitPostgres() in src/backend/utils/init/postinit.c.
+    The role that logs in counts, not the one it acts as afterwards; and its privileges count, not its
+    memberships. Source: PostgreSQL, InitPostgres() in src/backend/utils/init/postinit.c.
     """
     account, limits = checkup.account, checkup.server.limits
     role, reserved = account.login.shown, limits.reserved_connections
@@ -107,7 +107,10 @@ def login_finding(checkup: Checkup) -> Finding:
 
 
 def _entry(checkup: Checkup, said: str, room: int) -> Finding:
-    """It gets in among `room` sessions; this look's own is one of them, and has gone when another comes."""
+    """Return the finding for a role that can be one of `room` sessions.
+
+    The checkup's own session is one of them, and has ended by the next login.
+    """
     snapshot = checkup.snapshot
     if snapshot is None or not snapshot.counts.exact or snapshot.counts.total < room:
         return _login("ok", said)
@@ -119,7 +122,7 @@ def _login(status: Status, said: str, mend: str = "") -> Finding:
 
 
 def _nothing_kept(checkup: Checkup, membership: Membership) -> Finding:
-    """From 16 on: the privilege is missing, or the slots, or both."""
+    """Return the finding for PostgreSQL 16 and later if the privilege is missing, or the slots, or both."""
     account = checkup.account
     problems, mends = [], []
     if not membership.has_privileges:
@@ -135,14 +138,14 @@ def _nothing_kept(checkup: Checkup, membership: Membership) -> Finding:
 def _grant(checkup: Checkup, group: str, role: Identifier, membership: Membership, inherits: bool) -> str:
     if not role.is_exact:
         return comment(f"GRANT {group} to this role, whose name is no text here")
-    # Granted again as before, a membership without privileges stays without.
+    # A membership without privileges stays so if it is granted again in the same way.
     plainly = inherits and not membership.is_member
     version = checkup.server.version_num
     return lines(on_primary(checkup), granted(group, role, version_num=version, inherits=plainly))
 
 
 def rights_finding(checkup: Checkup) -> Finding:
-    """Whether this role may call and read what pgtop needs: a service may have revoked some."""
+    """Check that this role may use all functions and views pgtop needs: a service may have revoked some."""
     account, role = checkup.account, checkup.account.acting
     if not account.missing:
         return Finding("rights", "ok", f"role {role.shown} may use all functions and views that pgtop needs")
@@ -154,7 +157,7 @@ def rights_finding(checkup: Checkup) -> Finding:
 
 
 def sight_finding(checkup: Checkup) -> Finding:
-    """Whether this role sees the states of all sessions."""
+    """Check that this role sees the states of all sessions."""
     account = checkup.account
     if account.sight.has_privileges:
         return Finding("sight", "ok", f"role {account.acting.shown} sees the states of all sessions")
@@ -164,7 +167,7 @@ def sight_finding(checkup: Checkup) -> Finding:
 
 
 def signal_finding(checkup: Checkup) -> Finding:
-    """Whom this role may end. Superusers' sessions are only a superuser's to end."""
+    """Check that this role may terminate other roles' sessions. Those of superusers need a superuser."""
     account = checkup.account
     role = account.acting.shown
     if account.acts_as_superuser:

@@ -24,8 +24,6 @@ from pgtop.postgres.conninfo.target import (
     Tls,
 )
 
-__all__ = ["Target", "resolve"]
-
 DEFAULT_PORT: Final = 5432
 _SESSION_ATTRIBUTES: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")

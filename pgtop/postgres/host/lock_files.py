@@ -123,7 +123,7 @@ _PRINTING: Final = threading.Lock()
 
 
 def _tell(uid: int, pids: list[int]) -> None:
-    """Says in one line what is found beside one user's processes."""
+    """Print one line with the lock files found beside one user's processes."""
     found = read_lock_files({uid: pids})
     parts = [
         f"{pid}:{device}:{inode}:{content.hex()}" for pid, ((device, inode), content) in found.files.items()

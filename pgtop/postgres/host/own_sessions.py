@@ -1,8 +1,8 @@
-"""Which sessions belong to a pgtop of this host: the title of a backend does not tell its application.
+"""The sessions that belong to a pgtop of this host, since a backend's title does not tell its application.
 
-Anybody may call a process `pgtop`, and the sessions of one are never ended. It counts only where it runs as
-root, as the server's user, or as the person who looks, and only for sockets that such a user made: one may
-have been handed to a program that runs as root.
+The sessions of a pgtop are never terminated, and anyone can name a process `pgtop`. A process therefore
+counts only if it runs as root, as the server's user, or as the user who runs break-glass; and a socket counts
+only if such a user created it, since a program that runs as root may have been handed somebody else's.
 """
 
 import os

@@ -173,7 +173,7 @@ def users(pid: int) -> frozenset[int]:
 
 
 def started_ticks(pid: int) -> int | None:
-    """When a process began, since the host started; None where it is gone."""
+    """Return the start time of a process, in ticks since the host started; None if it is gone."""
     line = _read(f"/proc/{pid}/stat")
     return int(_fields(line)[19]) if line else None
 
@@ -191,12 +191,15 @@ def status(pid: int) -> dict[str, str]:
 
 
 def network_namespace(pid: int | str = "self") -> str | None:
-    """Which network a process is in; None where that may not be seen."""
+    """Return the network namespace of a process; None if it may not be read."""
     return _namespace("net", pid)
 
 
 def is_contained(pid: int) -> bool:
-    """Return whether a process has its own PID or user namespace, as in a container, or one not visible."""
+    """Return whether a process is in another PID or user namespace than pgtop, as in a container.
+
+    It is True also if a namespace cannot be read.
+    """
     seen = [(_namespace(kind, pid), _namespace(kind, "self")) for kind in ("pid", "user")]
     return any(its is None or its != own for its, own in seen)
 

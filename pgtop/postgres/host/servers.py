@@ -11,14 +11,16 @@ does not run.
 import os
 import pwd
 import re
-from collections.abc import Iterable
+import shlex
+import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from pgtop.core.activity import MICROSECONDS
-from pgtop.core.text import printable
+from pgtop.core.text import clip, printable
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
 from pgtop.postgres.conninfo.target import SOCKET_DIRECTORIES
 from pgtop.postgres.host import proc
@@ -30,6 +32,7 @@ from pgtop.postgres.host.lock_files import (
     read_plain_file,
 )
 from pgtop.postgres.host.proc import Sketch
+from pgtop.safe_files import place_of
 
 _PORT_LINE: Final = 3
 _NUMBER: Final = re.compile("[0-9]{1,12}")
@@ -39,7 +42,14 @@ _LONGEST_LOCK_FILE: Final = 16_384
 _PROGRAMS: Final = ("postgres", "postmaster")
 """Parts of the name of a server's program, whoever packaged it."""
 _UNHEARD: Final = "whose directories do not answer"
+_SOCKET: Final = re.compile(r"\.s\.PGSQL\.([0-9]{1,5})")
 _LAST_PORT: Final = 65_535
+_MOST_NAMED: Final = 3
+"""Users in a message: one user may have tens of thousands of numbers (/etc/subuid)."""
+_MOST_LISTED: Final = 10
+"""Servers of one user in a message."""
+_LONGEST_SHOWN: Final = 200
+"""Cells of a data directory in a message."""
 
 
 class HostServer(msgspec.Struct, frozen=True):
@@ -48,7 +58,7 @@ class HostServer(msgspec.Struct, frozen=True):
     pid: int
     """The postmaster's."""
     started_ticks: int
-    """When the postmaster started, since the host did."""
+    """The postmaster's start time, in ticks since the host started."""
     uid: int
     gid: int
     data_dir: str
@@ -64,7 +74,9 @@ class HostServer(msgspec.Struct, frozen=True):
     @property
     def label(self) -> str:
         """`port 5432, /var/lib/postgresql/16/main, of postgres`, safe to print."""
-        return f"port {self.port}, {printable(self.data_dir)}, of {printable(user_name(self.uid))}"
+        # Anybody may run one and choose this text, which is not to look like the labels of others.
+        place = shlex.quote(clip(printable(self.data_dir), _LONGEST_SHOWN))
+        return f"port {self.port}, {place}, of {printable(user_name(self.uid))}"
 
 
 class HostServers(msgspec.Struct, frozen=True):
@@ -79,7 +91,7 @@ class HostServers(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """Which server is meant; the only one where nothing is said."""
+    """The server that a person wants. With no field set, it is the only one on the host."""
 
     port: int | None = None
     socket_dir: str | None = None
@@ -87,11 +99,11 @@ class Wanted(msgspec.Struct, frozen=True):
 
     @property
     def owner(self) -> int | None:
-        """Whose server is meant, as the data directory or the socket is; None where that is open."""
+        """The owner of the wanted server's data directory or socket; None if neither is given."""
         if self.data_dir is not None:
             return _owner(self.data_dir)
         if self.socket_dir is not None and self.port is not None:
-            return _owner(_socket_in(self.socket_dir, self.port))
+            return _socket_owner(_socket_in(self.socket_dir, self.port))
         return None
 
     def admits(self, server: HostServer) -> bool:
@@ -222,6 +234,14 @@ def _owner(path: str) -> int | None:
         return None
 
 
+def _socket_owner(path: str) -> int | None:
+    """The owner of a socket, or of a link in its place: in /tmp anybody may lay one to another server's."""
+    try:
+        return os.lstat(path).st_uid
+    except (OSError, ValueError):
+        return None
+
+
 def _socket_in(directory: str, port: int) -> str:
     return f"{directory}/.s.PGSQL.{port}"
 
@@ -232,7 +252,7 @@ def _has_socket_in(server: HostServer, directory: str) -> bool:
     A socket there belongs to the user that listens on it, whatever another process says of itself.
     """
     path = _socket_in(directory, server.port)
-    if _owner(path) not in (None, server.uid):
+    if _socket_owner(path) not in (None, server.uid):
         return False
     if _is_named(directory, server.socket_dir):
         return True
@@ -266,23 +286,35 @@ def choose(found: HostServers, wanted: Wanted) -> HostServer:
     if len(meant) == 1 and is_sure:
         return meant[0]
     if meant:
+        listed = _listed(meant)
         others = [f"another of {each}" for each in _names(found.closed)]
         others += [f"perhaps one of {each}, {_UNHEARD}" for each in _names(found.unheard)]
-        listed = "; ".join([server.label for server in meant] + others)
-        raise UsageError(f"several servers run on this host ({listed})", "name one with --port or --data-dir")
+        several = f"several servers run on this host ({'; '.join([*listed, *others])})"
+        raise UsageError(several, "name one with --port or --data-dir")
     if found.closed:
-        raise ClosedError(found.closed[0])
+        raise _closed_to_us(found.closed, wanted)
     if found.unheard:
         whose = ", ".join(_names(found.unheard))
         problem = f"no such server was found on this host, but perhaps there is one of {whose}, {_UNHEARD}"
         raise ConnectError(problem, "name it with --data-dir")
     if found.servers:
-        listed = "; ".join(server.label for server in found.servers)
-        raise ConnectError("no server of this host is the one that is named", f"there is {listed}")
+        there = "; ".join(_listed(found.servers))
+        raise ConnectError("no server of this host is the one that is named", f"there is {there}")
     _refuse_hidden(wanted)
     raise ConnectError(
         "no PostgreSQL server runs on this host", "run pgtop break-glass on the host that the server runs on"
     )
+
+
+def _listed(servers: Sequence[HostServer]) -> list[str]:
+    """The labels of the first few servers of each user, and how many more there are of theirs."""
+    listed = []
+    for uid in dict.fromkeys(server.uid for server in servers):
+        theirs = [server.label for server in servers if server.uid == uid]
+        listed += theirs[:_MOST_LISTED]
+        if len(theirs) > _MOST_LISTED:
+            listed.append(f"{len(theirs) - _MOST_LISTED} more of {printable(user_name(uid))}")
+    return listed
 
 
 def _names(uids: Iterable[int]) -> list[str]:
@@ -301,14 +333,66 @@ class ClosedError(NotPermittedError):
         """That user."""
 
 
+class UnsureOwnerError(ClosedError):
+    """A server that another user may look into, whose name is not certain enough to run anything as them.
+
+    Anybody may start a process that looks like a server's, or lay a file of its name in /tmp. What is run as
+    such a user is theirs to change, with the terminal that it runs on. Root needs nobody's name.
+    """
+
+    def __init__(self, uids: Sequence[int]) -> None:
+        super().__init__(0)
+        named = " or ".join(_names(uids[:_MOST_NAMED]) + ["others"] * (len(uids) > _MOST_NAMED))
+        whose = f"what looks like a server is of {named}" if uids else "another user's server is not seen"
+        self.problem = f"{whose}, and only its owner and root may look into it, and end its sessions"
+        self.mend = "sudo pgtop break-glass"
+
+
+def _closed_to_us(closed: Sequence[int], wanted: Wanted) -> ClosedError:
+    """The error for servers that are closed to this user, or that may be."""
+    sure = _vouched_for(wanted)
+    return ClosedError(*sure) if len(sure) == 1 and sure <= {*closed} else UnsureOwnerError(closed)
+
+
+def _vouched_for(wanted: Wanted) -> frozenset[int]:
+    """The owners of the data directory, or else of the sockets, that nobody else can have laid there."""
+    if wanted.data_dir is not None:
+        paths = [wanted.data_dir]
+    else:
+        places = [wanted.socket_dir] if wanted.socket_dir else SOCKET_DIRECTORIES
+        paths = [path for place in places for path in _sockets_in(place, wanted.port)]
+    return frozenset(filter(None, map(_safe_owner, paths)))
+
+
+def _sockets_in(directory: str, port: int | None) -> list[str]:
+    """The sockets of servers in a directory; none where it cannot be read."""
+    if port is not None:
+        return [_socket_in(directory, port)]
+    try:
+        names = os.listdir(directory)  # noqa: PTH208 - may hold any byte
+    except (OSError, ValueError):
+        return []
+    return [_socket_in(directory, int(found[1])) for each in names if (found := _SOCKET.fullmatch(each))]
+
+
+def _safe_owner(path: str) -> int | None:
+    """The owner of a directory or a socket that nobody else can have laid there; None for others."""
+    try:
+        owner = os.lstat(path).st_uid
+        with place_of(Path(path), to_read=True, owner=owner) as place:
+            status = place.status
+    except (OSError, ValueError):
+        return None
+    is_meant = status is not None and (stat.S_ISDIR(status.st_mode) or stat.S_ISSOCK(status.st_mode))
+    return owner if status and is_meant and status.st_uid == owner and not place.may_be_planted else None
+
+
 def _refuse_hidden(wanted: Wanted) -> None:
     """Raise ClosedError where /proc is mounted so that this user does not see others' processes."""
     try:
         Path("/proc/1/status").read_bytes()
     except OSError:
-        places = [wanted.socket_dir] if wanted.socket_dir else SOCKET_DIRECTORIES
-        locks = [lock for place in places for lock in sorted(Path(place).glob(".s.PGSQL.*.lock"))]
-        raise ClosedError(locks[0].stat().st_uid if locks else 0) from None
+        raise _closed_to_us(sorted(_vouched_for(wanted)), wanted) from None
 
 
 def system_identifier(server: HostServer) -> str | None:

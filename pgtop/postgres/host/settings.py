@@ -23,7 +23,7 @@ from pgtop.postgres.host.servers import HostServer
 
 _ASK_SECONDS: Final = 3.0
 _ANSWERED_SECONDS: Final = 0.1
-"""Seconds it takes to notice an answer or an end that is already there."""
+"""The least time to wait, in seconds: enough for an answer or end that is already there at the deadline."""
 
 _LONGEST_ANSWER: Final = 65_536
 """Bytes. pg_controldata prints some 3 kB."""

@@ -136,7 +136,7 @@ class ClientSockets:
     """The sockets of one server's clients at one moment, by their inodes."""
 
     def __init__(self, port: int) -> None:
-        """Raises OSError where the kernel cannot be asked."""
+        """Read the sockets from the kernel. It raises OSError if the kernel cannot be asked."""
         name = f"/.s.PGSQL.{port}"
         self._found: dict[int, TcpSocket | UnixSocket] = {each.inode: each for each in _tcp(_HELD, port)}
         self._found |= {each.inode: each for each in unix_sockets(name) if each.name.endswith(name)}

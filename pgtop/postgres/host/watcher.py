@@ -82,7 +82,7 @@ class Connecting(msgspec.Struct, frozen=True):
     """None over a Unix socket."""
     port: int | None
     since: int
-    """When its process began, microseconds since the Unix epoch."""
+    """The start time of its process, in microseconds since the Unix epoch."""
     phase: str
     """`silent` (it has sent nothing), `initializing` or `authentication`."""
     names: str
@@ -285,7 +285,7 @@ class HostWatcher:
         return again
 
     def started(self, process: Process) -> int:
-        """When a process began, microseconds since the Unix epoch."""
+        """Return the start time of a process, in microseconds since the Unix epoch."""
         return round((self._epoch + process.started_ticks / proc.TICKS_PER_SECOND) * MICROSECONDS)
 
     def _backend(self, client: _Client, kind: OwnKind, now: int) -> tuple[Backend, Mark]:

@@ -20,7 +20,7 @@ class LoginProbe(msgspec.Struct, frozen=True):
     """The result of a login."""
 
     limit: Limit | None
-    """Which of the server's limits refused it; None where it got in, or failed for another reason."""
+    """The limit of the server that refused the login; None if it succeeded or failed for another reason."""
     is_known: bool = True
     """False where it failed before the server looked for a slot, or for another reason, a role's own limit
     among them."""

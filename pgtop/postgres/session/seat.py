@@ -88,7 +88,7 @@ class Seat:
         A seat that `marks_itself` holds a key by which every pgtop tells it from a client of the same name.
         """
         self.hides_queries = hides_queries
-        """True if callers on this seat do not fetch the statements of others."""
+        """True if the statements of other sessions must not be fetched over this seat."""
         self._target = target
         self.application_name = seat_name(face, socket.gethostname())
         """`pgtop <face>@<host>`: how one pgtop knows another."""
@@ -107,7 +107,7 @@ class Seat:
         self.interruptions = 0
         """Counts the unbroken sights of the server: what was seen in an earlier one is not acted on."""
         self.on_lost: Callable[[], None] = lambda: None
-        """Called when the connection is found to be gone that nobody here has given up."""
+        """The function to call when the connection is lost unexpectedly."""
         self._rescue_rests_until = 0.0
         self._answered = True
         self._unset = unset
@@ -176,7 +176,7 @@ class Seat:
 
     @property
     def peer(self) -> Peer | None:
-        """Which server the last session is on; None before the first `take`."""
+        """The server that the last session is on; None before the first `take`."""
         return self._last.peer if self._last else None
 
     @property
@@ -194,9 +194,9 @@ class Seat:
         )
 
     async def take(self) -> None:
-        """Connects, unless the seat is held: as the rescue role where the ordinary one finds no slot.
+        """Connect, unless the seat is held: as the rescue role if the ordinary one finds no slot.
 
-        Raises FullError where the server has no slot left, LimitReachedError for a role's or a database's
+        It raises FullError if the server has no slot left, LimitReachedError for a role's or a database's
         own limit, and ConnectError for all else, within the target's `connect_timeout_seconds` for each of
         the two roles.
         """

@@ -8,8 +8,7 @@ import asyncpg
 
 from pgtop.concurrency import forget
 from pgtop.errors import PgtopError
-from pgtop.postgres.connect_errors import SeatLostError
-from pgtop.postgres.errors import TIMEOUT, UnreadableError, text_of
+from pgtop.postgres.errors import TIMEOUT, SeatLostError, UnreadableError, text_of
 from pgtop.postgres.session.login import Session
 
 _SAID: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)

@@ -15,7 +15,7 @@ class Prepared:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        """Whose they are."""
+        """The connection that the statements are prepared on."""
         self._statements: dict[str, PreparedStatement[asyncpg.Record]] = {}
         self._may = True
 

@@ -81,7 +81,7 @@ _BEFORE: Final = {
     _SASL_CONTINUE: frozenset({_SASL}),
     _SASL_FINAL: frozenset({_SASL_CONTINUE}),
 }
-"""Which step may come after which: all others begin an authentication."""
+"""The steps that may precede each step. A step not listed here may only begin an authentication."""
 _HEADER_BYTES: Final = 5
 _LENGTH_BYTES: Final = 4
 _ROUNDS: Final = re.compile(rb",i=(\d+)")

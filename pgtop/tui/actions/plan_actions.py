@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from pgtop.core.activity import BackendId, Snapshot
 from pgtop.core.outage import Limit
-from pgtop.core.policy import Plan, ReapPolicy
+from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.stalled_logins import stall_of
 from pgtop.core.text import plural
 from pgtop.errors import PgtopError

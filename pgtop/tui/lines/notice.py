@@ -3,17 +3,13 @@
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from pgtop.core.activity import ACTIVE, Backend, BackendId, Snapshot
-from pgtop.core.blocking import PREPARED, RootBlocker, root_blockers
+from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.filter_sort import Column as SortColumn
 from pgtop.core.filter_sort import stale
 from pgtop.core.labels import NO_APPLICATION, client, label, state
-from pgtop.core.policy import Act
-from pgtop.core.text import cell_width, clip, duration, fit, percent, plural, printable
-from pgtop.errors import PgtopError
-from pgtop.postgres.backend_detail import Blocking, who_blocks
-from pgtop.postgres.session.seat import Seat
-from pgtop.reaping.reaper import Outcome, Report
+from pgtop.core.plan import Act, Outcome
+from pgtop.core.text import cell_width, clip, duration, fit, percent, printable
+from pgtop.reaping.reaper import Report
 from pgtop.reaping.wording import outcome_sentence
 from pgtop.tui.lines.columns import Cell
 from pgtop.tui.lines.panels import Key
@@ -35,14 +31,6 @@ class Notice(NamedTuple):
 
 SWEEP: Final = Key("S", "sweep", "screen.sweep")
 AUTO: Final = Key("A", "auto", "screen.auto")
-
-
-class Found(NamedTuple):
-    """Where a jump leads, and what is said about it."""
-
-    said: str
-    identity: BackendId | None = None
-    style: str = "note"
 
 
 def of_report(report: Report, *, by_itself: bool = False) -> Notice:
@@ -203,49 +191,3 @@ def copied(row: Backend, snapshot: Snapshot) -> str:
         printable(row.query),
     ]
     return "  ".join(part for part in parts if part)
-
-
-async def find_root_blocker(
-    seat: Seat, snapshot: Snapshot, turn: int, *, tagged: int = 0, read_only: bool = False
-) -> Found:
-    """Asks the server who blocks whom, and picks a root: the most blocking one, the next at the next turn.
-
-    While sessions are `tagged`, keys mean those and not the one jumped to; where that is `read_only`, none
-    does anything.
-    """
-    try:
-        blocking = await who_blocks(seat)
-    except PgtopError as error:
-        return Found(str(error), style="alarm")
-    roots = root_blockers(blocking.blocked_by)
-    if not roots:
-        return Found("nobody waits on a lock right now")
-    root = roots[turn % len(roots)]
-    more = f" (b: the next of {len(roots)})" if len(roots) > 1 else ""
-    if root.pid == PREPARED:
-        return Found(_prepared(blocking, root) + more)
-    backend = next((each for each in snapshot.backends if each.pid == root.pid), None)
-    blocks = f"blocks {plural(root.blocked, 'session')}"
-    if backend is None:
-        return Found(f"{root.pid} {blocks}: no client backend, or newer than what is shown{more}")
-    name = label(backend.application_name, NO_APPLICATION)
-    age = duration(backend.state_seconds(snapshot.taken_at))
-    key = " · C cancels its query" if backend.state == ACTIVE else " · K terminates it"
-    if read_only:
-        key = ""
-    elif tagged:
-        key = key.replace(" · ", " · U untags the others, then ")
-    return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age}{key}{more}", backend.id)
-
-
-def _prepared(blocking: Blocking, root: RootBlocker) -> str:
-    blocked = plural(root.blocked, "session")
-    if not blocking.prepared:
-        return f"a prepared transaction blocks {blocked}: see pg_prepared_xacts"
-    oldest = blocking.prepared[0]
-    others = f" and {len(blocking.prepared) - 1} more" if len(blocking.prepared) > 1 else ""
-    gid, owner, database = printable(oldest.gid), printable(oldest.owner), printable(oldest.database)
-    return (
-        f"prepared transaction '{gid}'{others} of {owner} in {database} blocks {blocked}: "
-        "ROLLBACK PREPARED ends it"
-    )

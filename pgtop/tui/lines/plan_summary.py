@@ -3,7 +3,7 @@
 from typing import Final
 
 from pgtop.core.host_policy import UNSEEN
-from pgtop.core.policy import Act, Plan, Trigger
+from pgtop.core.plan import Act, Plan, Trigger
 from pgtop.core.text import clip, folded, plural
 from pgtop.reaping.wording import by_application, by_user_and_database, headline, spared_sentence
 from pgtop.tui.lines.columns import Cell

@@ -17,9 +17,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Button
 
 from pgtop.concurrency import undisturbed
-from pgtop.core.policy import Act, Plan, Trigger
+from pgtop.core.plan import Act, Plan, Result, Trigger
 from pgtop.errors import PgtopError
-from pgtop.reaping.reaper import Report, Result
+from pgtop.reaping.reaper import Report
 from pgtop.reaping.wording import outcome_sentence
 from pgtop.tui.lines.columns import Cell
 from pgtop.tui.lines.plan_summary import plan_lines, told

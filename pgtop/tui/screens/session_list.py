@@ -5,9 +5,8 @@ from typing import ClassVar, Final
 
 from pgtop.core.activity import Backend
 from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
-from pgtop.core.policy import Act, Spared, Victim
+from pgtop.core.plan import Act, Outcome, Result, Spared, Victim
 from pgtop.core.text import clip
-from pgtop.reaping.reaper import Outcome, Result
 from pgtop.tui.lines.columns import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 

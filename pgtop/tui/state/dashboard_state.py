@@ -1,4 +1,6 @@
-"""What the dashboard has seen so far, all that its panels are drawn from."""
+"""The server's state as the dashboard saw it, and which part of it is on the screen."""
+
+from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.groups import GROUP_EVERY_SECONDS, Group, GroupBy, GroupHistory, GroupKey, group
@@ -6,9 +8,15 @@ from pgtop.core.history import History, sample_of
 from pgtop.core.outage import Outage
 from pgtop.tui.state.suspend_clock import elapsed
 
+LATE_SECONDS: Final = 2.0
+"""A poll that has not been answered this long after it was due is late: the screen is no longer live."""
+
 
 class DashboardState:
-    """The last snapshot, the last outage, and the history of both."""
+    """The last snapshot, the last outage, the history of both, and what is shown of them.
+
+    While the display is paused, `shown` and `shown_history` stand still; the rest goes on.
+    """
 
     def __init__(self, warn_at: float) -> None:
         self.warn_at = warn_at
@@ -19,8 +27,16 @@ class DashboardState:
         """The system identifier that was last heard of; None where the role may not read it."""
         self.interval_seconds = 2.0
         """What was meant to lie between the last two polls."""
+        self.shown: Snapshot | None = None
+        """The snapshot on the screen: what keys act on."""
+        self.over_since: int | None = None
+        """Since when the usage shown is over the line, microseconds by the server's clock."""
+        self.paused = False
+        self.revision = 0
+        """Grows whenever the snapshot on the screen or its history changes."""
         self._received = 0.0
         self._forget()
+        self.shown_history = self.history
 
     def _forget(self) -> None:
         self.history = History()
@@ -29,7 +45,12 @@ class DashboardState:
         self._all_groups_at = 0
 
     def take(self, result: Snapshot | Outage, interval_seconds: float) -> None:
-        """Takes note of a poll's result."""
+        """Take in a poll's result, and show it unless the display is paused."""
+        self._take_in(result, interval_seconds)
+        if not self.paused or self.shown is None:
+            self.show_latest()
+
+    def _take_in(self, result: Snapshot | Outage, interval_seconds: float) -> None:
         self.interval_seconds = interval_seconds
         if isinstance(result, Outage):
             self.outage = result
@@ -62,10 +83,29 @@ class DashboardState:
         latest = self.snapshot or snapshot
         return self.age_seconds + max(0, latest.taken_at - snapshot.taken_at) / MICROSECONDS
 
-    @property
-    def over_since(self) -> int | None:
-        """Since when the usage is over the line, microseconds by the server's clock."""
-        return self.history.over_line_since(self.warn_at)
+    def is_late(self, interval_seconds: float) -> bool:
+        """Return True where a poll should have been answered by now, and has not failed yet."""
+        return self.snapshot is not None and self.age_seconds > interval_seconds + LATE_SECONDS
+
+    def show_latest(self) -> None:
+        """Show what was seen last."""
+        self.shown, self.shown_history = self.snapshot, self.history
+        self.over_since = self.history.over_line_since(self.warn_at)
+        self.revision += 1
+
+    def past_added(self) -> None:
+        """Show the history anew after an earlier one was put before it, unless the display is paused."""
+        if not self.paused:
+            self.show_latest()
+
+    def toggle_pause(self) -> None:
+        """Let the display stand still, or go on."""
+        self.paused = not self.paused
+        if self.paused:
+            self.shown_history = self.history.copy()
+            self.revision += 1
+        else:
+            self.show_latest()
 
     def groups(self, by: GroupBy, snapshot: Snapshot) -> tuple[Group, ...]:
         """The groups of a snapshot: the last one, or one that is paused on."""

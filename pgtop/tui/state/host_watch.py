@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from typing import Final
 
-from pgtop.audit.log import AuditLog, Operator
 from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.host_policy import Ask, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy
@@ -40,12 +39,9 @@ class HostWatch:
         self,
         target: Target,
         policy: ReapPolicy,
-        audit: AuditLog,
-        face: str,
-        operator: Operator,
-        *,
-        read_only: bool = False,
+        reaper: Reaper,
     ) -> None:
+        """`reaper` is the one of the dashboard: this one is like it, but for its terminator."""
         self.problem = ""
         """Why sessions cannot be ended from here although the server is; "" where they can, or it is not."""
         self.view: HostView | None = None
@@ -54,9 +50,7 @@ class HostWatch:
         """Ends what `plan` gives."""
         self._target = target
         self._policy = policy
-        self._make_reaper: Callable[[HostWatcher], Reaper] = lambda watcher: Reaper(
-            HostTerminator(watcher), audit, face, operator, read_only=read_only
-        )
+        self._likewise = reaper
         self._watcher: HostWatcher | None = None
         self._wanted = asyncio.Event()
         self.is_held = False
@@ -99,7 +93,7 @@ class HostWatch:
         if not self._wanted.is_set():
             return
         if watcher is not None and watcher is not self._watcher:
-            self.reaper = self._make_reaper(watcher)
+            self.reaper = self._likewise.through(HostTerminator(watcher))
         self._watcher, self.view = watcher, view
         self.problem = "" if view is None or view.has_limits else _NO_LIMITS
 

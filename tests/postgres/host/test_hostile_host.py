@@ -1,9 +1,10 @@
-"""What others lay in the way of who looks at a server from its host: files, programs, names, settings."""
+"""Traps that others lay for break-glass on the server's host: files, programs, names, settings."""
 
 import asyncio
 import os
 import resource
 import signal
+import socket as sockets
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from pgtop.postgres.conninfo.target import Endpoint
 from pgtop.postgres.host import proc
 from pgtop.postgres.host.lookup import server_at
 from pgtop.postgres.host.own_sessions import trusted_users
-from pgtop.postgres.host.servers import HostServers, Wanted, choose, find_server, find_servers
+from pgtop.postgres.host.servers import ClosedError, HostServers, Wanted, choose, find_server, find_servers
 from pgtop.postgres.host.settings import Asked, ask_settings, limits_of
 from pgtop.postgres.host.watcher import HostView, HostWatcher
 from pgtop.settings.config import Config
@@ -39,10 +40,12 @@ MALLORY = 64_321
 """A user of this host who has nothing to do with the server."""
 
 _POSTMASTER = """
-import os, sys
+import ctypes, os, sys
 if len(sys.argv) > 1:
     os.setgroups([])
     os.setresuid(*map(int, sys.argv[1].split(",")))
+if len(sys.argv) > 2:
+    ctypes.CDLL(None).prctl(15, sys.argv[2].encode(), 0, 0, 0)
 child = os.posix_spawn("/bin/sleep", ["postgres: checkpointer", "600"], os.environ)
 print(os.getpid(), flush=True)
 sys.stdin.read()
@@ -56,7 +59,9 @@ _FIND = (
 
 
 @contextmanager
-def false_postmaster(place: Path, users: tuple[int, int, int] | None = None) -> Iterator[int]:
+def false_postmaster(
+    place: Path, users: tuple[int, int, int] | None = None, name: str | None = None
+) -> Iterator[int]:
     """A process with a child of a PostgreSQL title, as anybody may start one; gives its pid.
 
     As root it is mallory's, or of the real, effective and saved users given.
@@ -64,9 +69,74 @@ def false_postmaster(place: Path, users: tuple[int, int, int] | None = None) -> 
     if users is None and os.geteuid() == 0:
         users = (MALLORY, MALLORY, MALLORY)
     command = [sys.executable, "-c", _POSTMASTER, *([",".join(map(str, users))] if users else [])]
+    command += [name] if name else []
     with subprocess.Popen(command, cwd=place, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())
+
+
+_TOLD_TO_A_PERSON = """
+import os, sys
+import pgtop.safe_files
+from pgtop.errors import NotPermittedError
+from pgtop.postgres.host.servers import Wanted, find_server
+os.setgroups([])
+os.setresgid(64322, 64322, 64322)
+os.setresuid(64322, 64322, 64322)
+place = sys.argv[1]
+for wanted in (Wanted(1), Wanted(1, place), Wanted(1, "/root/closed")):
+    try:
+        find_server(wanted)
+    except NotPermittedError as error:
+        print(error)
+"""
+
+
+def laid_socket(place: Path, mode: int) -> str:
+    """A directory of a socket of mallory's, and its lock file."""
+    path = place / ".s.PGSQL.1"
+    with sockets.socket(sockets.AF_UNIX) as one:
+        one.bind(str(path))
+    lock = Path(f"{path}.lock")
+    lock.write_text("1\n/x\n1\n1\n")
+    for each in (path, lock):
+        os.chown(each, MALLORY, -1)
+    place.chmod(mode)
+    return str(place)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize("is_hidden", [False, True])
+def test_no_stranger_is_recommended_to_run_pgtop_as(tmp_path: Path, is_hidden: bool) -> None:
+    """Neither for a process named as a server, nor for a socket's lock file in a place like /tmp."""
+    place = laid_socket(tmp_path, 0o1777)
+    ask = [sys.executable, "-c", _TOLD_TO_A_PERSON, place]
+    hide = 'mount -t proc -o hidepid=2 proc /proc && exec "$@"'
+    command = ["unshare", "--mount", "sh", "-c", hide, "sh", *ask] if is_hidden else ask
+    with false_postmaster(tmp_path, name="postgres"):
+        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    assert all(line.endswith(": sudo pgtop break-glass") for line in lines), lines
+    assert is_hidden or all(f"#{MALLORY}" in line for line in lines)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@pytest.mark.parametrize(("mode", "uid"), [(0o755, MALLORY), (0o1777, 0), (0o777, 0)])
+def test_an_owner_is_named_where_nobody_else_can_have_made_the_socket(
+    tmp_path: Path, mode: int, uid: int
+) -> None:
+    """As in /var/run/postgresql, and unlike /tmp; so it is with a data directory."""
+    place = tmp_path / "place"
+    place.mkdir()
+    data = place / "data"
+    data.mkdir()
+    os.chown(data, MALLORY, -1)
+    wanted = Wanted(socket_dir=laid_socket(place, mode))
+    for each in (wanted, Wanted(data_dir=str(data))):
+        with pytest.raises(ClosedError) as told:
+            choose(HostServers((), closed=(26, MALLORY)), each)
+        assert told.value.uid == uid
 
 
 _DIRECTORY_OF_MALLORYS = """
@@ -254,6 +324,22 @@ def test_a_lock_file_of_another_user_proves_no_directory(server: ThrowawayServer
     assert Wanted(socket_dir=str(tmp_path)).admits(found)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+async def test_a_strangers_link_to_another_server_is_not_this_ones_socket(
+    server: ThrowawayServer, server_factory: ServerFactory
+) -> None:
+    """In /tmp anybody may lay one where a socket was tidied away: the sessions seen there are the other's."""
+    other = server_factory()
+    path = other.socket_dir / f".s.PGSQL.{other.port}"
+    place = str(other.socket_dir)
+    assert server_at(Endpoint(place, other.port, place)) == host_server(other)
+    path.unlink()
+    path.symlink_to(server.socket_dir / f".s.PGSQL.{server.port}")
+    os.chown(path, MALLORY, -1, follow_symlinks=False)
+    assert server_at(Endpoint(place, other.port, place)) is None
+    assert not Wanted(other.port, place).admits(host_server(other))
+
+
 def lay(place: Path, lines: tuple[str, ...], owner: int = MALLORY) -> None:
     """A lock file, of mallory's where root can give it away."""
     laid = place / "postmaster.pid"
@@ -334,6 +420,22 @@ def test_a_program_that_prints_without_end_is_ended(tmp_path: Path) -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         assert Asked({"a": process}).answers() == {}
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def test_no_server_hides_or_counterfeits_another_in_the_list(server: ThrowawayServer) -> None:
+    """Anybody may start hundreds, and choose what each says of its directory."""
+    found = host_server(server)
+    said = f"/x, of #{MALLORY}; port 1, {found.data_dir}"
+    false = [
+        msgspec.structs.replace(found, uid=MALLORY, port=port, data_dir=said + "x" * 4000)
+        for port in range(1, 200)
+    ]
+    with pytest.raises(UsageError) as told:
+        choose(HostServers((*false, found)), Wanted())
+    assert found.label in told.value.problem
+    assert f"189 more of #{MALLORY}" in told.value.problem
+    assert f"'{said}xx" in told.value.problem
+    assert len(told.value.problem) < 4000
 
 
 async def test_a_role_named_as_recovery_makes_no_standby(server: ThrowawayServer, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the kernel tells of sockets, whatever others have opened and however they have named it."""
+"""Sockets as the kernel lists them, whatever others have opened and however they have named it."""
 
 import os
 import socket

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import Backend
-from pgtop.core.plan import Guard, Plan, SparedFor, Victim
+from pgtop.core.plan import Guard, Outcome, Plan, SparedFor, Victim
 from pgtop.demo.account import server_account
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
@@ -31,7 +31,6 @@ from pgtop.postgres.host.settings import ask_settings, limits_of
 from pgtop.postgres.host.terminate import HostTerminator
 from pgtop.postgres.host.titles import read_title
 from pgtop.postgres.host.watcher import HostView, HostWatcher
-from pgtop.reaping.reaper import Outcome
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, sessions, wait_until, wait_until_sync
 from tests.support.audit_logs import audited
@@ -628,7 +627,7 @@ async def test_which_server_is_meant_is_asked_rather_than_guessed(server_factory
         choose(pair, Wanted(port=1))
     with pytest.raises(ConnectError, match="no PostgreSQL server"):
         choose(HostServers(()), Wanted())
-    with pytest.raises(NotPermittedError, match="sudo -u"):
+    with pytest.raises(NotPermittedError, match="sudo pgtop"):
         choose(HostServers((), closed=(os.getuid(),)), Wanted(port=1))
     with pytest.raises(UsageError, match="several"):
         choose(HostServers((host_server(one),), closed=(12345,)), Wanted())

@@ -1,4 +1,4 @@
-"""What a database's owner, or a role, sets for its sessions: none of it blinds pgtop or speaks through it."""
+"""Settings of a database's owner or of a role: none of them blinds pgtop or speaks through it."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -55,7 +55,7 @@ async def stale_now(driven: Driven, number: int) -> None:
     """Waits until so many sessions are idle for long enough."""
 
     def are() -> bool:
-        seen = driven.dashboard.seen.snapshot
+        seen = driven.dashboard.state.snapshot
         return seen is not None and count_stale(seen) >= number
 
     await wait_until(are, 15, f"no {number} stale sessions")
@@ -87,7 +87,7 @@ async def test_a_says_what_it_will_do_before_it_does_anything(small: ThrowawaySe
         await driven.shows("Above 50%", "for more than 1s", "at most every 1h 00m", "7 sessions", "Patroni*")
         await driven.press("n")
         await wait_until(lambda: driven.app.screen is driven.dashboard)
-        assert not driven.auto.is_on
+        assert not driven.dashboard.automatic.is_on
         assert not driven.audit.exists()
 
 
@@ -105,7 +105,7 @@ async def test_a_yes_before_the_question_was_seen_is_dropped(
         await driven.press("y", "tab", "enter")
         await driven.pilot.click("#confirm")
         assert driven.app.screen is dialog
-        assert not driven.auto.is_on
+        assert not driven.dashboard.automatic.is_on
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (80, 12), (40, 9), (10, 3)])
@@ -165,9 +165,9 @@ async def test_over_the_line_it_counts_down_to_the_next_sweep(small: ThrowawaySe
             await driven.shows("auto ended 12 sessions")
         async with sessions(small, 12, application_name="leak"):
             await driven.shows("over the 50% line, next sweep in ")
-            first = driven.auto.standing(False).seconds_to_sweep
+            first = driven.dashboard.automatic.standing(False).seconds_to_sweep
             assert 0 < first <= 40
-            await wait_until(lambda: driven.auto.standing(False).seconds_to_sweep < first)
+            await wait_until(lambda: driven.dashboard.automatic.standing(False).seconds_to_sweep < first)
             assert {line["event"] for line in driven.audited()} == {"attempt", "outcome"}
             assert len(driven.audited()) == 24
 
@@ -189,11 +189,11 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
         await driven.shows("automatic reaping is off")
         assert "AUTO on" not in driven.text
         await wait_until(lambda: held([]))
-        driven.poller.interval_seconds = 0.2
+        driven.dashboard.poller.interval_seconds = 0.2
         async with sessions(small, 12, application_name="leak"):
             await stale_now(driven, 12)
-            shown = driven.dashboard.shown
-            await wait_until(lambda: driven.dashboard.shown is not shown)
+            shown = driven.shown
+            await wait_until(lambda: driven.shown is not shown)
             assert not driven.audit.exists()
 
 
@@ -208,7 +208,7 @@ async def test_where_another_reaps_already_a_says_so(
         await driven.press("A")
         await driven.shows(f"{said} reaps already")
         assert driven.app.screen is driven.dashboard
-        assert not driven.auto.is_on
+        assert not driven.dashboard.automatic.is_on
 
 
 async def test_another_reaper_that_begins_meanwhile_is_not_doubled(
@@ -219,7 +219,7 @@ async def test_another_reaper_that_begins_meanwhile_is_not_doubled(
         async with reaping_already(small, "pgtop daemon@host-a"):
             await driven.press("y")
             await driven.shows("daemon on host-a reaps already")
-        assert not driven.auto.is_on
+        assert not driven.dashboard.automatic.is_on
 
 
 async def test_an_older_one_reaps_and_this_one_stands_by(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -231,7 +231,7 @@ async def test_an_older_one_reaps_and_this_one_stands_by(small: ThrowawayServer,
     ):
         await hold_key(older)
         await stale_now(driven, 12)
-        driven.auto.is_on = True
+        driven.dashboard.automatic.is_on = True
         await driven.shows("standing by, daemon on host-a reaps")
         assert not driven.audit.exists()
         await older.execute("SELECT pg_advisory_unlock_all()")
@@ -246,7 +246,7 @@ async def test_it_goes_on_by_itself_after_an_outage(server_factory: ServerFactor
         await driven.shows("✗", "AUTO on · no answer")
         server.start()
         async with sessions(server, 12, application_name="leak"):
-            await wait_until(lambda: driven.dashboard.seen.outage is None, 30)
+            await wait_until(lambda: driven.dashboard.state.outage is None, 30)
             await driven.shows("auto ended")
 
 
@@ -275,7 +275,7 @@ async def test_no_turn_begins_while_a_persons_plan_is_open(small: ThrowawayServe
 async def test_two_runs_are_never_at_once(small: ThrowawayServer, tmp_path: Path) -> None:
     """A person's yes while a sweep goes on waits for its end."""
     async with sessions(small, 12) as some, dashboard(small, tmp_path / "a", **REAPING) as driven:
-        plan_actions = driven.plan_actions
+        plan_actions = driven.dashboard.plan_actions
         await wait_until(lambda: some[0].get_server_pid() in driven.listed)
         async with plan_actions.one_run:
             await driven.select(some[0].get_server_pid())
@@ -297,7 +297,7 @@ async def test_what_cannot_be_remembered_is_not_done_and_said(small: ThrowawaySe
         await stale_now(driven, 12)
         await turned_on(driven)
         await driven.shows("nobody is ended · again in ", "audit log")
-        auto = driven.auto
+        auto = driven.dashboard.automatic
         last = auto.standing(paused=False).turn
         await wait_until(lambda: auto.standing(paused=False).turn is not last)
         assert "audit log" in auto.standing(paused=False).problem
@@ -370,7 +370,7 @@ async def test_a_rest_is_said_with_the_name_of_who_takes_the_room(
         await stale_now(driven, 12)
         await turned_on(driven)
         await driven.shows("auto ended 12 sessions")
-        engine = driven.auto.engine
+        engine = driven.dashboard.automatic.engine
         engine.patience = Patience(3, 600.0, time.monotonic() + 570.0, "pool\x1b[2J")
         await driven.shows("rests for 9m", "takes its slots again at once")
         assert "\x1b" not in driven.text

@@ -28,7 +28,7 @@ async def test_a_sweep_by_key_follows_all_rules_of_the_configuration(
         session(server, application_name="other"),
         dashboard(server, tmp_path / "a", max_per_sweep=2, **rules) as driven,
     ):
-        await wait_until(lambda: count_stale(driven.dashboard.shown) >= 5)
+        await wait_until(lambda: count_stale(driven.shown) >= 5)
         await driven.press("S")
         dialog = await driven.dialog()
         assert [victim.backend.application_name for victim in dialog.plan.victims] == ["web", "web"]

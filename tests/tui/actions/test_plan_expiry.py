@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pgtop.core.policy import ReapPolicy
+from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import PgtopError
 from pgtop.postgres.session.settings import SETTINGS
@@ -39,8 +39,8 @@ async def polls_fail(driven: Driven, server: ThrowawayServer) -> None:
     """An outage in which the seat is kept: the server ends the poll, which takes too long."""
     async with session(server) as locking, locking.transaction():
         await locking.execute("LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE")
-        await wait_until(lambda: driven.dashboard.seen.outage is not None, 30)
-    await wait_until(lambda: driven.dashboard.seen.outage is None, 30)
+        await wait_until(lambda: driven.dashboard.state.outage is not None, 30)
+    await wait_until(lambda: driven.dashboard.state.outage is None, 30)
 
 
 @asynccontextmanager
@@ -112,7 +112,7 @@ async def test_no_plan_is_made_from_data_older_than_an_outage(
             await driven.shows("✗ ", " old")
             await refuses(driven, key)
         server.start()
-        await wait_until(lambda: driven.dashboard.seen.outage is None, 30)
+        await wait_until(lambda: driven.dashboard.state.outage is None, 30)
         await refuses(driven, key)
         assert not driven.audit.exists()
         await driven.press("p")
@@ -210,9 +210,9 @@ async def test_automatic_reaping_ends_with_the_cluster_it_was_asked_for(
         async with dashboard_on(way.target(), tmp_path, **settings) as driven:
             await turned_on(driven)
             way.switch(other)
-            await wait_until(lambda: "automatic reaping is off" in str(driven.dashboard.notice), 30)
+            await wait_until(lambda: "automatic reaping is off" in str(driven.dashboard.notices.current), 30)
             await is_back(driven, other)
-            assert not driven.auto.is_on
+            assert not driven.dashboard.automatic.is_on
             assert [await each.fetchval("SELECT 1") for each in theirs] == [1] * 18
             assert not driven.audit.exists()
 
@@ -231,7 +231,7 @@ async def test_the_question_about_automatic_reaping_goes_with_its_server(
         await wait_until(lambda: driven.app.screen is driven.dashboard, 30)
         await driven.press("y")
         await is_back(driven, other)
-        assert not driven.auto.is_on
+        assert not driven.dashboard.automatic.is_on
 
 
 async def test_automatic_reaping_is_not_turned_on_where_nobody_can_be_asked(
@@ -244,10 +244,10 @@ async def test_automatic_reaping_is_not_turned_on_where_nobody_can_be_asked(
         await driven.press("A")
         await question(driven)
         server.stop()
-        await wait_until(lambda: driven.dashboard.seen.outage is not None, 30)
+        await wait_until(lambda: driven.dashboard.state.outage is not None, 30)
         await driven.press("y")
         await driven.shows("was lost")
-        assert not driven.auto.is_on
+        assert not driven.dashboard.automatic.is_on
         server.start()
         await is_back(driven, server)
-        assert not driven.auto.is_on
+        assert not driven.dashboard.automatic.is_on

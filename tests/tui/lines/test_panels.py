@@ -116,7 +116,7 @@ async def test_a_pause_in_an_outage_is_still_a_pause(server_factory, tmp_path: P
         server.stop()
         await driven.shows("‖ paused", "✗", " old")
         server.start()
-        await wait_until(lambda: driven.dashboard.seen.outage is None, 30)
+        await wait_until(lambda: driven.dashboard.state.outage is None, 30)
         await driven.press("p")
         await driven.shows("● live")
 

@@ -6,10 +6,11 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import Privileges
-from pgtop.core.policy import ReapPolicy, plan_emergency, plan_sweep, plan_terminate
+from pgtop.core.plan import Outcome, ReapPolicy, Result
+from pgtop.core.policy import plan_emergency, plan_sweep, plan_terminate
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.reaping.reaper import Outcome, Report, Result
+from pgtop.reaping.reaper import Report
 from pgtop.reaping.wording import headline
 from pgtop.tui.lines.notice import of_report
 from pgtop.tui.lines.plan_summary import plan_lines
@@ -25,7 +26,7 @@ async def test_a_dialog_fits_the_screen_after_it_changed_its_size(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with sessions(server, 30, application_name="leak"), dashboard(server, tmp_path / "a") as driven:
-        await wait_until(lambda: count_stale(driven.dashboard.shown) >= 30)
+        await wait_until(lambda: count_stale(driven.shown) >= 30)
         await driven.press("S")
         await driven.dialog()
         await driven.shows("n  Cancel", "y  End")
@@ -50,7 +51,7 @@ async def test_no_yes_counts_where_it_cannot_be_read(
 ) -> None:
     """Neither to a plan nor to automatic reaping; a larger terminal shows the same plan."""
     async with sessions(server, 3, application_name="leak"), dashboard(server, tmp_path / "a") as driven:
-        await wait_until(lambda: count_stale(driven.dashboard.shown) >= 3)
+        await wait_until(lambda: count_stale(driven.shown) >= 3)
         await driven.press("S")
         dialog = await driven.dialog()
         await driven.pilot.resize_terminal(*size)
@@ -73,7 +74,7 @@ async def test_no_yes_counts_where_it_cannot_be_read(
         await driven.press("y")
         await driven.pilot.pause()
         assert driven.app.screen is question
-        assert not driven.auto.is_on
+        assert not driven.dashboard.automatic.is_on
 
 
 @pytest.mark.parametrize("width", [24, 52, 71])

@@ -1,4 +1,4 @@
-"""What is asked on demand neither costs the seat nor makes a screen deaf while the server is silent."""
+"""Queries on demand: while the server is silent, they neither cost the connection nor block the screen."""
 
 import os
 import signal

@@ -55,14 +55,14 @@ async def series_on(server: ThrowawayServer, user: str = "postgres", *, known: b
 
 
 def points(driven: Driven, seconds: int = 10_800) -> list[Point]:
-    history = driven.dashboard.seen.history
+    history = driven.dashboard.state.history
     assert history.latest is not None
     return history.window(seconds, history.latest.at, 200)
 
 
 async def taken_up(driven: Driven) -> list[Point]:
     """Waits until there is more in the graph than this dashboard saw."""
-    history = driven.dashboard.seen.history
+    history = driven.dashboard.state.history
 
     def is_more() -> bool:
         past = history.past()
@@ -88,13 +88,13 @@ async def test_a_restart_shows_the_earlier_curve_and_a_gap(
     async with dashboard(server, audit, history=store) as driven:
         found = await taken_up(driven)
         assert {
-            point.sample.total for point in found if point.at < driven.dashboard.seen.history.began_at
+            point.sample.total for point in found if point.at < driven.dashboard.state.history.began_at
         } == {60}
         assert [point.starts for point in found].count(True) == 2
         first_now = next(point for point in found if point.sample.total < 60)
         assert first_now.starts
         await driven.press(*"]]]]")
-        assert driven.graph.window_seconds == 10_800
+        assert driven.dashboard.panels.graph.window_seconds == 10_800
         # Between the lines of 78 and of 50, where this server's few sessions are not.
         between = re.compile(r"80% 78\s[^┄]*[\u2801-\u28ff]{8}.* 50\s", re.DOTALL)
         await wait_until(lambda: between.search(driven.text), 15, "the earlier curve is not drawn")
@@ -105,8 +105,8 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
 ) -> None:
     """What the first saw until it was closed is in the second's graph, and in its 'since'."""
     async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
-        await wait_until(lambda: driven.past_is_taken_up)
-        history = driven.dashboard.seen.history
+        await wait_until(lambda: driven.history_keeper.is_keeping)
+        history = driven.dashboard.state.history
         await wait_until(lambda: len(history) > 6)
         began, last = history.began_at, history.latest
     assert last is not None
@@ -116,7 +116,7 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
     async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
         await taken_up(driven)
         assert [point.starts for point in points(driven, 300)].count(True) == 1
-        await wait_until(lambda: driven.dashboard.seen.over_since == began, 15, "'since' is not the first's")
+        await wait_until(lambda: driven.dashboard.state.over_since == began, 15, "'since' is not the first's")
         await driven.shows(f"since {clock(began, seconds=False)}")
 
 
@@ -128,8 +128,8 @@ async def test_another_cluster_behind_the_address_shows_no_past(
     other = msgspec.structs.replace(mine, cluster="7000000000000000001")
     store.save(other, an_hour_ago(), "begin")
     async with dashboard(server, audit, history=store) as driven:
-        await wait_until(lambda: driven.past_is_taken_up)
-        assert points(driven)[0].at >= driven.dashboard.seen.history.began_at
+        await wait_until(lambda: driven.history_keeper.is_keeping)
+        assert points(driven)[0].at >= driven.dashboard.state.history.began_at
     await saved(store, mine)
     kept = store.load(other)
     assert kept is not None
@@ -210,7 +210,7 @@ async def test_a_damaged_file_is_told_once_and_a_new_one_is_kept(
     async with dashboard(server, audit, history=store, size=(80, 24)) as driven:
         await driven.shows("the graph's past is lost", "damaged")
         await driven.press("escape")
-        began = driven.dashboard.seen.history.began_at
+        began = driven.dashboard.state.history.began_at
     past = store.load(await series_on(server))
     assert past is not None
     assert past.unbroken_since == began
@@ -260,12 +260,12 @@ async def test_an_unwritable_history_is_told_once_and_all_else_works(
     async with dashboard(server, audit, history=store) as driven:
         await driven.shows("the history is not kept", "Not a directory")
         await driven.press("escape")
-        await wait_until(lambda: driven.dashboard.notice is None)
-        seen = driven.dashboard.seen.history
+        await wait_until(lambda: driven.dashboard.notices.current is None)
+        seen = driven.dashboard.state.history
         before = seen.latest
         await wait_until(lambda: seen.latest is not before)
-        assert driven.history_notice == ""
-        assert driven.dashboard.notice is None
+        assert driven.history_keeper.notice == ""
+        assert driven.dashboard.notices.current is None
 
 
 async def test_a_notice_waits_until_another_is_read(
@@ -275,9 +275,9 @@ async def test_a_notice_waits_until_another_is_read(
     store.path.write_text("garbage")
     async with dashboard(server, audit, history=store) as driven:
         driven.dashboard.say("something else")
-        await wait_until(lambda: driven.past_is_taken_up)
-        driven.tick()
-        assert driven.history_notice
+        await wait_until(lambda: driven.history_keeper.is_keeping)
+        driven.dashboard.tick()
+        assert driven.history_keeper.notice
         await driven.shows("something else")
         await driven.press("escape")
         await driven.shows("the graph's past is lost")
@@ -290,7 +290,7 @@ async def test_a_clock_that_was_set_back_while_pgtop_was_closed_is_overcome(
     series = await series_on(server)
     store.save(series, an_hour_ago(seconds=-86_400.0), "begin")
     async with dashboard(server, audit, history=store) as driven:
-        await wait_until(lambda: driven.past_is_taken_up)
+        await wait_until(lambda: driven.history_keeper.is_keeping)
         assert max(point.sample.total for point in points(driven)) < 60
     past = store.load(series)
     assert past is not None
@@ -319,10 +319,10 @@ async def test_a_disk_that_hangs_holds_up_neither_the_screen_nor_the_end(
     try:
         async with dashboard(server, audit, history=hung) as driven:
             await wait_until(hung.asked.is_set)
-            before = driven.dashboard.seen.history.latest
-            await wait_until(lambda: driven.dashboard.seen.history.latest is not before)
+            before = driven.dashboard.state.history.latest
+            await wait_until(lambda: driven.dashboard.state.history.latest is not before)
             await driven.press("p")
-            assert driven.dashboard.paused
+            assert driven.dashboard.state.paused
         # The end came although the disk still hangs.
         assert not hung.released.is_set()
         assert all(each.daemon for each in threading.enumerate() if each.name == "history")

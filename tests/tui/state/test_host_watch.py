@@ -10,19 +10,19 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pgtop.audit.log import AuditLog
 from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.postgres.conninfo.target import Endpoint, Target
 from pgtop.postgres.host import sockets
+from pgtop.settings.config import Config
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state import host_watch as glass_module
 from pgtop.tui.state.host_watch import HostWatch
+from pgtop.wiring import wire
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, wait_until
 from tests.support.dashboards import Driven, waiting_dashboard
 from tests.support.filling import full, stalled_in_authentication
-from tests.support.reaping import OPERATOR
 from tests.support.targets import target_of
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="break-glass reads Linux's /proc")
@@ -167,7 +167,7 @@ async def test_a_tunnel_on_this_host_is_not_the_servers_host(tiny: ThrowawayServ
             await driven.shows("no slot is left", "on the server's own host: pgtop break-glass")
             host_watch = driven.dashboard.host_watch
             assert host_watch is not None
-            seen = driven.dashboard.seen
+            seen = driven.dashboard.state
             await wait_until(lambda: seen.outage and seen.outage.seconds > 2, 15, "it does not go on")
             assert not host_watch.is_here
             await driven.press("B")
@@ -215,7 +215,7 @@ def test_leaving_does_not_wait_for_a_look(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def glass_of(target: Target, folder: Path) -> HostWatch:
-    return HostWatch(target, ReapPolicy(), AuditLog(folder / "a"), "dashboard", OPERATOR)
+    return HostWatch(target, ReapPolicy(), wire(target, Config(audit_log=folder / "a"), "dashboard").reaper)
 
 
 async def test_a_kernel_without_socket_facts_is_a_problem_that_is_told(

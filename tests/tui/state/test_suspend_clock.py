@@ -1,4 +1,4 @@
-"""What can befall pgtop itself, for real: it is stopped and goes on, its clock is set, and it is left."""
+"""Faults of pgtop's own process, for real: it is suspended and resumed, its clock is set, and it is left."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""What may happen to a terminal: it goes, stands still, is resized, sends rubbish, is left for a while."""
+"""Faults of the terminal: it goes away, stands still, is resized, sends rubbish, is left for a while."""
 
 import fcntl
 import os
@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui.view import LATE_SECONDS
+from pgtop.tui.state.dashboard_state import LATE_SECONDS
 from tests.servers import fetch_value, wait_until, wait_until_sync
 from tests.support.targets import stopped
 from tests.support.terminals import (

@@ -1,0 +1,77 @@
+"""The jump to whoever blocks others: a question to the server, and where the cursor goes."""
+
+from typing import NamedTuple
+
+from pgtop.core.activity import ACTIVE, Backend, BackendId, Snapshot
+from pgtop.core.blocking import PREPARED, RootBlocker, root_blockers
+from pgtop.core.labels import NO_APPLICATION, label, state
+from pgtop.core.text import duration, plural, printable
+from pgtop.errors import PgtopError
+from pgtop.postgres.backend_detail import Blocking, who_blocks
+from pgtop.postgres.session.seat import Seat
+
+
+class Found(NamedTuple):
+    """The session to jump to, and the notice about it."""
+
+    said: str
+    identity: BackendId | None = None
+    """None where there is no session to jump to."""
+    style: str = "note"
+
+
+class RootBlockers:
+    """The sessions that block others and are not blocked themselves, one at each press of the key."""
+
+    def __init__(self, seat: Seat, *, read_only: bool = False) -> None:
+        """Under `read_only` no key is named that would terminate or cancel."""
+        self._seat = seat
+        self._read_only = read_only
+        self._turn = 0
+
+    async def next(self, snapshot: Snapshot, *, tagged: int = 0) -> Found:
+        """Ask the server who blocks whom and return the most blocking root, then the next one.
+
+        While sessions are `tagged`, keys mean those and not the one jumped to.
+        """
+        turn = self._turn
+        self._turn += 1
+        try:
+            blocking = await who_blocks(self._seat)
+        except PgtopError as error:
+            return Found(str(error), style="alarm")
+        roots = root_blockers(blocking.blocked_by)
+        if not roots:
+            return Found("nobody waits on a lock right now")
+        root = roots[turn % len(roots)]
+        more = f" (b: the next of {len(roots)})" if len(roots) > 1 else ""
+        if root.pid == PREPARED:
+            return Found(_prepared(blocking, root) + more)
+        backend = next((each for each in snapshot.backends if each.pid == root.pid), None)
+        blocks = f"blocks {plural(root.blocked, 'session')}"
+        if backend is None:
+            return Found(f"{root.pid} {blocks}: no client backend, or newer than what is shown{more}")
+        name = label(backend.application_name, NO_APPLICATION)
+        age = duration(backend.state_seconds(snapshot.taken_at))
+        key = self._key(backend, tagged)
+        return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age}{key}{more}", backend.id)
+
+    def _key(self, backend: Backend, tagged: int) -> str:
+        """Return the words for the key that ends the wait; "" where none does."""
+        if self._read_only:
+            return ""
+        untag = "U untags the others, then " if tagged else ""
+        return f" · {untag}{'C cancels its query' if backend.state == ACTIVE else 'K terminates it'}"
+
+
+def _prepared(blocking: Blocking, root: RootBlocker) -> str:
+    blocked = plural(root.blocked, "session")
+    if not blocking.prepared:
+        return f"a prepared transaction blocks {blocked}: see pg_prepared_xacts"
+    oldest = blocking.prepared[0]
+    others = f" and {len(blocking.prepared) - 1} more" if len(blocking.prepared) > 1 else ""
+    gid, owner, database = printable(oldest.gid), printable(oldest.owner), printable(oldest.database)
+    return (
+        f"prepared transaction '{gid}'{others} of {owner} in {database} blocks {blocked}: "
+        "ROLLBACK PREPARED ends it"
+    )

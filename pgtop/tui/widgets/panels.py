@@ -1,0 +1,351 @@
+"""The dashboard's panels: one widget that is told by `show` and keeps what belongs to the lists alone."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, NamedTuple
+
+from textual import on
+from textual.app import ComposeResult
+from textual.widget import Widget
+from textual.widgets import Input
+
+from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.filter_sort import Column as SortColumn
+from pgtop.core.filter_sort import parse_filter, sort_backends
+from pgtop.core.groups import Group, GroupBy, GroupHistory, GroupKey
+from pgtop.core.history import History
+from pgtop.core.outage import Outage
+from pgtop.postgres.host.watcher import HostView
+from pgtop.settings.config import Config
+from pgtop.tui.lines import notice, panels
+from pgtop.tui.lines.automatic import AutomaticState, auto_lines
+from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.waiting import Awaited, connecting_lines, waiting_lines
+from pgtop.tui.lines.wall import LOW, figure_lines, top_count, top_lines
+from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, WINDOWS, ConnectionGraph, fitting_window
+from pgtop.tui.widgets.groups_table import GroupsTable
+from pgtop.tui.widgets.line_table import LineTable
+from pgtop.tui.widgets.painted import Lines
+from pgtop.tui.widgets.sessions_table import SORT_COLUMNS, SessionsTable
+
+SHORT_LINES: Final = 15
+"""From this height on there is room for more than the list of sessions."""
+
+
+class DashboardView(NamedTuple):
+    """Everything that the panels show at one moment."""
+
+    standing: panels.Standing | None
+    """What the head says; None before the first snapshot."""
+    outage: Outage | None
+    """The outage that goes on, or a poll that is late."""
+    awaited: Awaited | None
+    """What fills the screen while there is an outage and no snapshot yet."""
+    host: HostView | None
+    """The server as its own host shows it, where that is known."""
+    break_glass: bool
+    """True where sessions can be terminated from the server's own host, and nothing else gets in."""
+    automatic: AutomaticState | None
+    """Automatic sweeps; None while they are off."""
+    notice: Notice | None
+    wall: bool
+    """True while the wall view is shown in place of the tables."""
+    history: History
+    groups: Callable[[GroupBy], Sequence[Group]]
+    """The groups of the snapshot."""
+    group_history: Callable[[GroupBy], GroupHistory[GroupKey]]
+    revision: int
+    """Changes with the snapshot and the history: tables and graph of the same revision look alike."""
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """The snapshot on the screen: what keys act on."""
+        return self.standing.snapshot if self.standing is not None else None
+
+
+class Panels(Widget):
+    """Head, graph, tables, notice and keys.
+
+    The filter, the order, the tags, the chosen group and the graph's window are its own: whatever changes
+    them repaints at once, from the view that was shown last.
+    """
+
+    DEFAULT_CSS = "Panels { layout: vertical; width: 100%; height: 100%; overflow: hidden; }"
+
+    def __init__(self, config: Config, *, ascii_only: bool = False) -> None:
+        """`ascii_only` is for a terminal without UTF-8."""
+        super().__init__()
+        self._config = config
+        self._view: DashboardView | None = None
+        self._painted: tuple[object, ...] = ()
+        self._window_seconds = DEFAULT_WINDOW
+        self._wall_window_seconds: int | None = None
+        """Chosen for the wall; None: as much as is known, up to the longest."""
+        self.groups = GroupsTable(id="applications")
+        self.sessions = SessionsTable(
+            idle_after_seconds=config.idle_after_seconds, hides_queries=config.hide_queries, id="backends"
+        )
+        self.graph = ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
+        self.filter = Input(
+            placeholder="words, app:web, user:, db:, state:idle, -not", id="filter", compact=True
+        )
+
+    def compose(self) -> ComposeResult:
+        yield Lines(id="head")
+        yield Lines(id="banner")
+        yield Lines(id="auto")
+        yield Lines(id="connecting")
+        yield Lines(id="figures")
+        yield Lines(id="waiting")
+        yield self.graph
+        yield self.groups
+        yield Lines(id="top")
+        yield self.sessions
+        yield self.filter
+        yield Lines(id="notice")
+        yield Lines(id="keys")
+
+    # Painting
+
+    def show(self, view: DashboardView) -> None:
+        """Show this view: tables and graph only where they would look different."""
+        self._view = view
+        painted = (view.revision, view.wall, view.outage is not None, self.screen.size)
+        with self.app.batch_update():
+            self._show_head(view)
+            if painted != self._painted:
+                self._painted = painted
+                self._show_graph(view)
+                self._show_lists(view)
+            self._show_foot(view)
+
+    def _lines(self, name: str) -> Lines:
+        return self.query_one(f"#{name}", Lines)
+
+    def _most(self, lines: int, *, short: int = 1) -> int:
+        """Return how many lines a line of words may take: `short` on a low terminal."""
+        return lines if self.screen.size.height >= SHORT_LINES else short
+
+    def _show_head(self, view: DashboardView) -> None:
+        width, height = self.screen.size
+        outage, standing = view.outage, view.standing
+        self.set_class(standing is None, "-waiting")
+        self.set_class(outage is not None, "-outage")
+        self.set_class(view.wall, "-wall")
+        self.set_class(view.wall and height < LOW, "-low")
+        for greyed in (self.groups, self.sessions, self._lines("head"), self._lines("top")):
+            greyed.set_class(outage is not None, "-greyed")
+        self.graph.greyed = outage is not None
+        if view.awaited is not None:
+            waiting = self._lines("waiting")
+            waiting.show(waiting_lines(view.awaited, width, max(0, waiting.size.height)))
+        if standing is not None:
+            self._lines("head").show(panels.head_lines(standing, width))
+        said = []
+        if outage is not None and standing is not None and not view.wall:
+            said = panels.outage_lines(outage, standing.age_seconds, width, self._most(2))
+        self._show_or_hide("banner", said)
+        automatic = view.automatic
+        self._show_or_hide(
+            "auto", auto_lines(automatic, width, self._most(2)) if automatic is not None else []
+        )
+        self._show_or_hide("connecting", connecting_lines(view.host, width, self._most(2, short=0)))
+        if view.wall:
+            failed = (
+                standing.outage if standing is not None else outage
+            )  # the wall has a word for a late poll
+            self._lines("figures").fit(figure_lines(standing, failed, width, height))
+
+    def _show_or_hide(self, name: str, lines: list[list[Cell]]) -> None:
+        line = self._lines(name)
+        line.display = bool(lines)
+        if lines:
+            line.fit(lines)
+
+    def _show_graph(self, view: DashboardView) -> None:
+        snapshot = view.snapshot
+        if snapshot is None:
+            return
+        window = self._window_seconds
+        if view.wall:
+            known = view.history.span_seconds(snapshot.taken_at)
+            window = self._wall_window_seconds or fitting_window(known)
+        self.graph.window_seconds = window
+        self.graph.show(
+            view.history,
+            now=snapshot.taken_at,
+            slots=snapshot.slots,
+            warn_at=self._config.warn_at,
+            max_connections=snapshot.server.limits.max_connections,
+        )
+
+    def _show_lists(self, view: DashboardView) -> None:
+        """Show the tables, or the wall's list of the largest groups."""
+        snapshot, by = view.snapshot, self.groups.by
+        if view.wall:
+            width, height = self.screen.size
+            groups = view.groups(by) if snapshot is not None else ()
+            self._lines("top").fit(top_lines(groups, by, width, top_count(height)))
+        elif snapshot is not None:
+            self.groups.show_groups(view.groups(by), snapshot.taken_at, view.group_history(by))
+            self._show_sessions(snapshot)
+
+    def _show_sessions(self, snapshot: Snapshot) -> None:
+        table, chosen = self.sessions, self.groups.chosen
+        wanted = parse_filter(self.filter.value)
+        rows = [
+            backend
+            for backend in snapshot.backends
+            if (chosen is None or chosen.matches(backend)) and wanted.matches(backend)
+        ]
+        rows = sort_backends(rows, table.sort_column, table.sort_reversed)
+        listed = notice.Listed(
+            chosen=self.groups.chosen_name,
+            filter=self.filter.value,
+            column=table.sort_column,
+            tagged=frozenset(table.tagged & snapshot.by_id.keys()),
+            idle_after_seconds=table.idle_after_seconds,
+        )
+        table.show_snapshot(
+            snapshot, rows, notice.backends_title(snapshot, rows, listed, self.screen.size.width)
+        )
+
+    def _show_foot(self, view: DashboardView) -> None:
+        width = self.screen.size.width
+        said = notice.lines(view.notice, width, self._most(2)) if view.notice is not None else []
+        self._show_or_hide("notice", said)
+        self._lines("keys").show([panels.key_line(self._keys(view), width)])
+
+    def _keys(self, view: DashboardView) -> list[panels.Key]:
+        read_only = self._config.read_only
+        if view.standing is None:
+            return notice.waiting_keys(break_glass=view.break_glass)
+        if view.wall:
+            return notice.wall_keys(view.notice, read_only=read_only, break_glass=view.break_glass)
+        focused = self.screen.focused
+        return notice.keys(
+            focused.id if focused is not None else None,
+            len(self.sessions.tagged),
+            view.notice,
+            read_only=read_only,
+            break_glass=view.break_glass,
+        )
+
+    def _repaint(self) -> None:
+        """Repaint what depends on the lists' own state."""
+        if self._view is not None:
+            self._show_lists(self._view)
+            self._show_foot(self._view)
+
+    # The lists' own state
+
+    def selected(self) -> list[BackendId]:
+        """Return the tagged sessions that are there, or else the one under the cursor."""
+        snapshot = self._view.snapshot if self._view is not None else None
+        if snapshot is None:
+            return []
+        tagged = self.sessions.tagged
+        if tagged:
+            return [backend.id for backend in snapshot.backends if backend.id in tagged]
+        row = self.sessions.cursor_row
+        return [row.id] if row is not None else []
+
+    def toggle_tag(self) -> None:
+        """Tag the session under the cursor, or untag it."""
+        self.sessions.toggle_tag()
+        self._repaint()
+
+    def untag(self, backends: Iterable[BackendId] | None = None) -> None:
+        """Untag these sessions, or all of them."""
+        if backends is None:
+            self.sessions.tagged.clear()
+        else:
+            self.sessions.tagged -= set(backends)
+        self._repaint()
+
+    def sort_by(self, column: SortColumn) -> None:
+        """Sort by a column, in its usual order."""
+        self.sessions.sort_column = column
+        self.sessions.sort_reversed = False
+        self._repaint()
+
+    def sort_by_next(self) -> None:
+        """Sort by the next column."""
+        columns = list(SortColumn)
+        self.sort_by(columns[(columns.index(self.sessions.sort_column) + 1) % len(columns)])
+
+    def reverse(self) -> None:
+        """Reverse the order."""
+        self.sessions.sort_reversed = not self.sessions.sort_reversed
+        self._repaint()
+
+    def group_by_next(self) -> None:
+        """Group by the next of application, user, database and address."""
+        groupings = list(GroupBy)
+        self.groups.by = groupings[(groupings.index(self.groups.by) + 1) % len(groupings)]
+        self.drop_choice()
+
+    def drop_choice(self) -> None:
+        """List the sessions of all groups again."""
+        self.groups.chosen = None
+        self._repaint()
+
+    def open_filter(self) -> None:
+        """Show the filter's line and type into it."""
+        self.filter.display = self.filter.can_focus = True
+        self.filter.focus()
+
+    def drop_filter(self) -> None:
+        """Empty the filter and hide its line."""
+        self.filter.value = ""
+        self.filter.display = False
+        self._repaint()
+
+    def jump_to(self, backend: BackendId) -> None:
+        """Put the cursor on a session; the filter and the chosen group are dropped where they hide it."""
+        if not self.sessions.move_to(backend):
+            self.drop_filter()
+            self.drop_choice()
+            self.sessions.move_to(backend)
+        self.sessions.focus()
+
+    def change_window(self, by: int) -> None:
+        """Show a longer or shorter time in the graph; the wall has a window of its own."""
+        index = WINDOWS.index(self.graph.window_seconds) + by
+        seconds = WINDOWS[min(max(0, index), len(WINDOWS) - 1)]
+        if self._view is None:
+            return
+        if self._view.wall:
+            self._wall_window_seconds = seconds
+        else:
+            self._window_seconds = seconds
+        self._show_graph(self._view)
+
+    @on(LineTable.Chosen, "#applications")
+    def _group_chosen(self, message: LineTable.Chosen) -> None:
+        if isinstance(message.row, Group):
+            self.groups.choose(message.row)
+            self._repaint()
+
+    @on(LineTable.HeadClicked, "#backends")
+    def _head_clicked(self, message: LineTable.HeadClicked) -> None:
+        column = SORT_COLUMNS.get(message.column)
+        if column is self.sessions.sort_column:
+            self.reverse()
+        elif column is not None:
+            self.sort_by(column)
+
+    @on(Input.Changed, "#filter")
+    def _filter_changed(self) -> None:
+        self._repaint()
+
+    @on(Input.Submitted, "#filter")
+    def _filter_submitted(self) -> None:
+        self.sessions.focus()
+
+    def on_descendant_focus(self) -> None:
+        if not self.filter.has_focus:
+            self.filter.can_focus = False  # Tab goes from table to table
+            self.filter.display = bool(self.filter.value)
+        if self._view is not None:
+            self._show_foot(self._view)

@@ -1,0 +1,43 @@
+"""The parts that every face on a server needs, put together in one place."""
+
+from typing import NamedTuple
+
+from pgtop.audit.log import Sink
+from pgtop.poller import Poller
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.probe import Probe
+from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.terminate import SqlTerminator
+from pgtop.reaping.automatic import AutomaticReaper
+from pgtop.reaping.reaper import Reaper
+from pgtop.settings.config import Config
+
+
+class Wiring(NamedTuple):
+    """One connection with what polls over it and what terminates sessions through it."""
+
+    seat: Seat
+    poller: Poller
+    reaper: Reaper
+
+    def automatic(self, config: Config, *, dry_run: bool = False) -> AutomaticReaper:
+        """Return the reaper that acts by itself."""
+        return AutomaticReaper(
+            self.reaper,
+            self.seat,
+            config.policy,
+            config.every_seconds,
+            interval_seconds=config.interval_seconds,
+            dry_run=dry_run,
+        )
+
+
+def wire(target: Target, config: Config, face: str, audit_stream: Sink | None = None) -> Wiring:
+    """Return the parts of a face; nothing connects yet.
+
+    `face` names it to the server and in the audit log. `audit_stream` takes the audit log where no file is
+    configured; standard error by default.
+    """
+    seat = Seat(target, face, hides_queries=config.hide_queries)
+    poller = Poller(Probe(seat), config.interval_seconds)
+    return Wiring(seat, poller, Reaper.configured(SqlTerminator(seat), config, face, audit_stream))
