@@ -64,7 +64,7 @@ class LoginWatch:
                 async with asyncio.timeout(self._seconds or None):
                     await self._changed.wait()
                     continue
-            if self._poller.probe.seat.is_held and await self._knock():
+            if self._poller.probe.seat.is_held and await self.knock():
                 self._is_fresh = True
                 self._poller.wake()
 
@@ -83,11 +83,11 @@ class LoginWatch:
             return False
         # A fresh one again, too: a slot may have been left between that login and this snapshot.
         if is_fresh or self._clock() - self._knocked_at >= AGAIN_SECONDS:
-            return await self._knock() and is_fresh
+            return await self.knock() and is_fresh
         return False
 
-    async def _knock(self) -> bool:
-        """Return whether this login was refused for want of a slot.
+    async def knock(self) -> bool:
+        """Log in once; return whether that was refused for want of a slot.
 
         No session is terminated for any other result: otherwise, whoever fills a limit of the role's own
         could keep an old refusal alive for ever.

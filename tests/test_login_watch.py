@@ -76,7 +76,7 @@ async def refused(server: ThrowawayServer, kind: str) -> AsyncIterator[Watched]:
                 await running
 
 
-async def test_a_login_that_the_databases_own_limit_refuses_had_found_a_slot(tiny: ThrowawayServer) -> None:
+async def test_a_login_refused_by_the_database_limit_had_a_slot(tiny: ThrowawayServer) -> None:
     """The slots are looked at first."""
     async with refused(tiny, "database") as watched:
         await watched.comes_to(LoginProbe(None))

@@ -12,7 +12,7 @@ async def test_each_version_is_the_one_it_claims(every_server: ThrowawayServer) 
     assert number == every_server.version
 
 
-async def test_the_shared_server_has_a_hundred_connections_three_of_them_reserved(
+async def test_the_shared_server_has_100_connections_3_of_them_reserved(
     server: ThrowawayServer,
 ) -> None:
     assert await fetch_value(server, "SHOW max_connections") == "100"
@@ -25,7 +25,7 @@ async def test_a_factory_gives_a_server_with_the_settings_asked_for(server_facto
     assert await fetch_value(special, "SHOW cluster_name") == 'it\'s, a "name"'
 
 
-async def test_sessions_show_under_the_names_they_were_given_and_are_gone_after(
+async def test_sessions_show_under_their_names_and_are_gone_after(
     server: ThrowawayServer,
 ) -> None:
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'counted'"

@@ -36,7 +36,8 @@ LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
 _ROOM_BYTES: Final = 1024 * 1024
 """The bytes that the lines of a large plan take."""
 _RETRY_SECONDS: Final = 0.005
-_READER_LOCK_SECONDS: Final = 1.0
+READER_LOCK_SECONDS: Final = 1.0
+"""Seconds for which a reader waits for the lock, before it reads without."""
 
 
 class LockHeldError(OSError):
@@ -352,7 +353,7 @@ def _after_torn_line(descriptor: int, size: int) -> bytes:
     return b"\n" if size and os.pread(descriptor, 1, size - 1) != b"\n" else b""
 
 
-def _open_to_read(place: Place, number: int = 0) -> BinaryIO | None:
+def open_to_read(place: Place, number: int = 0) -> BinaryIO | None:
     """Return the file; None if there is none. Raises OSError also if it is not a file, which could hang."""
     # Looked at before it is opened: to open some devices is to do something.
     status = _status(place, number)
@@ -375,7 +376,7 @@ def _open_rotated_to_read(place: Place, number: int) -> BinaryIO | None:
     """The file; None for a link, a pipe or the like: the log never made one."""
     status = _status(place, number)
     is_file = status is not None and stat.S_ISREG(status.st_mode)
-    return _open_to_read(place, number) if is_file else None
+    return open_to_read(place, number) if is_file else None
 
 
 def _open_newest_to_read(place: Place) -> BinaryIO | None:
@@ -383,9 +384,9 @@ def _open_newest_to_read(place: Place) -> BinaryIO | None:
 
     It comes without the lock where one writer hangs, or several never leave a moment in between.
     """
-    deadline = time.monotonic() + _READER_LOCK_SECONDS
-    while (file := _open_to_read(place)) is not None:
-        while not _locked_to_read(file) and time.monotonic() < deadline:
+    deadline = time.monotonic() + READER_LOCK_SECONDS
+    while (file := open_to_read(place)) is not None:
+        while not locked_to_read(file) and time.monotonic() < deadline:
             time.sleep(_RETRY_SECONDS)
         if _is_named(file.fileno(), place) or time.monotonic() >= deadline:
             return file
@@ -393,7 +394,8 @@ def _open_newest_to_read(place: Place) -> BinaryIO | None:
     return None
 
 
-def _locked_to_read(file: BinaryIO) -> bool:
+def locked_to_read(file: BinaryIO) -> bool:
+    """Lock the file against writing and rotating; return False where another process holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

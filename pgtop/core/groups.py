@@ -232,7 +232,8 @@ class GroupHistory(Generic[Key]):
 
     def __init__(self) -> None:
         self._clock = Timeline()
-        self._samples: deque[_GroupSample[Key]] = deque(maxlen=GROUP_SPAN_SECONDS // GROUP_EVERY_SECONDS + 1)
+        self.samples: deque[_GroupSample[Key]] = deque(maxlen=GROUP_SPAN_SECONDS // GROUP_EVERY_SECONDS + 1)
+        """One each 15 s, oldest first."""
         self._current: _GroupSample[Key] | None = None
 
     def add(self, at: int, totals: Mapping[Key, int]) -> None:
@@ -244,8 +245,8 @@ class GroupHistory(Generic[Key]):
             biggest = nlargest(GROUP_KEYS, totals.items(), key=lambda item: item[1])
             self._current = _GroupSample(moment, dict(biggest), False)
         every = GROUP_EVERY_SECONDS * MICROSECONDS
-        if not self._samples or moment // every != self._samples[-1].at // every:
-            self._samples.append(self._current)
+        if not self.samples or moment // every != self.samples[-1].at // every:
+            self.samples.append(self._current)
 
     def compared_with(self, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
         """Return the time that `change` compares with, in microseconds; None if there is none yet.
@@ -268,7 +269,7 @@ class GroupHistory(Generic[Key]):
 
     def series(self, key: Key) -> list[int]:
         """Return the group's totals over the last 15 minutes, the oldest first."""
-        samples = list(self._samples)
+        samples = list(self.samples)
         if self._current is not None and (not samples or samples[-1] is not self._current):
             samples.append(self._current)
         return [sample.totals.get(key, 0) for sample in samples]
@@ -276,7 +277,7 @@ class GroupHistory(Generic[Key]):
     def _base(self, now: int, seconds: float) -> _GroupSample[Key] | None:
         moment = self._clock.moment(now)
         earliest = moment - int(seconds * MICROSECONDS)
-        oldest = next((sample for sample in self._samples if sample.at >= earliest), None)
+        oldest = next((sample for sample in self.samples if sample.at >= earliest), None)
         return oldest if oldest is not None and oldest.at < moment else None
 
 

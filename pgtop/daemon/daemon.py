@@ -74,7 +74,7 @@ class Daemon:
         self._read_config = read_config
         self._dry_run = dry_run
         wiring = wire(target, config, DRY_FACE if dry_run else FACE, log.audit_stream)
-        self._seat, self._poller, self._reaper = wiring
+        self._seat, self._poller, self.reaper = wiring
         self._auto = wiring.automatic(config, dry_run=dry_run)
         self._logins = LoginWatch(self._poller, config.login_probe_seconds, self._knocked)
         self._systemd = Systemd(os.environ)
@@ -95,7 +95,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._end, ExitCode.DONE)
         loop.add_signal_handler(signal.SIGINT, self._end, 128 + signal.SIGINT)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
         try:
             async with contextlib.AsyncExitStack() as stack:
                 stack.push_async_callback(self._leave)
@@ -145,7 +145,8 @@ class Daemon:
         await self._seat.release()  # the key goes with the session
         self._log.tell("stop", "ended")
 
-    def _reload(self) -> None:
+    def reload(self) -> None:
+        """Read the configuration again and put it in force; the old one stays where the new one is bad."""
         self._systemd.reloading()
         try:
             config, target = self._read_config()
@@ -164,7 +165,7 @@ class Daemon:
             # A password that was typed stays, and no other is looked up while the daemon runs.
             self._seat.target = msgspec.structs.replace(self._seat.target, rescue=target.rescue)
         self._config = config
-        self._reaper.read_only = config.read_only
+        self.reaper.read_only = config.read_only
         self._auto.policy = config.policy
         self._auto.every_seconds = config.every_seconds
         self._auto.interval_seconds = self._poller.interval_seconds = config.interval_seconds

@@ -21,7 +21,7 @@ OLDEST_VERSION = 14
 VARIABLE = "PGTOP_PG_BIN"
 """The environment variable that names a bin directory and beats every other place."""
 
-_SYSTEM_PATTERNS = (
+SYSTEM_PATTERNS = (
     "usr/lib/postgresql/*/bin",
     "usr/pgsql-*/bin",
     "usr/lib/postgresql*/bin",
@@ -34,6 +34,7 @@ _SYSTEM_PATTERNS = (
     "home/linuxbrew/.linuxbrew/opt/postgresql@*/bin",
     "Applications/Postgres.app/Contents/Versions/*/bin",
 )
+"""Where systems keep PostgreSQL's programs, below /."""
 _VERSION = re.compile(r"\(PostgreSQL\)\s+(\d+)")
 _SECONDS_TO_ANSWER = 10.0
 
@@ -73,7 +74,7 @@ def _system_candidates(environ: Mapping[str, str]) -> Iterator[Path]:
         answer = _output_of(pg_config, "--bindir").strip()
         if answer:
             yield Path(answer)
-    for pattern in _SYSTEM_PATTERNS:
+    for pattern in SYSTEM_PATTERNS:
         yield from Path("/").glob(pattern)
 
 

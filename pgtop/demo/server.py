@@ -83,6 +83,8 @@ class ThrowawayServer:
         """Nothing is started yet. `settings` are server settings; `bin_dir` is searched for if None."""
         self.bin_dir = bin_dir or find_binaries()
         """The directory in which the programs were found."""
+        self.program_dir = self.bin_dir
+        """The directory from which they run: a copy where the server's user may not read the first."""
         version = major_version(self.bin_dir)
         if version is None:
             raise ServerError(f"{self.bin_dir} has no PostgreSQL server that runs")
@@ -92,7 +94,8 @@ class ThrowawayServer:
         """Server settings; a change counts from the next start."""
         self.password = secrets.token_urlsafe(18) if auth == "scram-sha-256" else ""
         """The superuser's; empty where nobody is asked for one."""
-        self._auth = auth
+        self.auth: Auth = auth
+        """How TCP asks for passwords."""
         self._account = server_account()
         self._process: subprocess.Popen[bytes] | None = None
         self._janitor: Janitor | None = None
@@ -183,7 +186,7 @@ class ThrowawayServer:
             return
         if self._janitor is None:
             with self._closed_on_error():
-                self._make()
+                self.make()
                 self._start_on_a_free_port()
         else:
             self._run()
@@ -239,12 +242,12 @@ class ThrowawayServer:
             self.close()
             raise
 
-    def _make(self) -> None:
-        """Create the directories and the cluster."""
+    def make(self) -> None:
+        """Create the directories and the cluster, and start nothing; `close` removes them."""
         self._janitor = Janitor(self.directory, self.socket_dir, self._account.popen)
         for place in (self.directory, self.data_dir, self.socket_dir):
             place.mkdir(mode=0o700)
-        self._bin_dir = readable_binaries(self._account, self.bin_dir, self.socket_dir / "programs")
+        self.program_dir = readable_binaries(self._account, self.bin_dir, self.socket_dir / "programs")
         secret = self.directory / "password"
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with os.fdopen(os.open(secret, flags, 0o600), "w") as file:
@@ -255,12 +258,12 @@ class ThrowawayServer:
         for place in (self.data_dir, self.socket_dir):
             self._account.own(place)
         self._account.let_pass(self.directory)
-        self._make_cluster(secret)
+        self.make_cluster(secret)
 
-    def _make_cluster(self, password_file: Path) -> None:
+    def make_cluster(self, password_file: Path) -> None:
         """Fill the data directory, which is there, empty, and its user's own."""
         arguments = ["-D", str(self.data_dir), "-U", SUPERUSER, "--encoding=UTF8", "--no-locale"]
-        arguments += ["--auth-local=trust", f"--auth-host={self._auth}", f"--pwfile={password_file}"]
+        arguments += ["--auth-local=trust", f"--auth-host={self.auth}", f"--pwfile={password_file}"]
         initdb = self._spawn("initdb", [*arguments, "--no-sync", "--no-instructions"])
         try:
             if initdb.wait(_SECONDS_TO_START) != 0:
@@ -272,7 +275,7 @@ class ThrowawayServer:
 
     def _start_on_a_free_port(self) -> None:
         for _ in range(_PORTS_TO_TRY):
-            self._port = _free_port()
+            self._port = free_port()
             with contextlib.suppress(PortTakenError):
                 return self._run()
         raise ServerError(f"no free port was found on {HOST}")
@@ -308,7 +311,7 @@ class ThrowawayServer:
     def _spawn(self, program: str, arguments: list[str]) -> "subprocess.Popen[bytes]":
         with self.log_path.open("ab") as log:
             process = subprocess.Popen(
-                [str(self._bin_dir / program), *arguments],
+                [str(self.program_dir / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -323,7 +326,8 @@ class ThrowawayServer:
         return process
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]

@@ -17,7 +17,8 @@ WHOLE_EVERY_SECONDS: Final = 60.0
 have given an idle session another application_name."""
 
 _RESTING: Final = IN_TRANSACTION | {IDLE}
-_MARGIN: Final = MICROSECONDS
+MARGIN_MICROSECONDS: Final = MICROSECONDS
+"""How far before the last poll the next one begins to ask for changes."""
 _MOSTLY: Final = 0.5
 _WHOLE_POLLS: Final = 10
 _HEADER_BYTES: Final = 20
@@ -92,7 +93,7 @@ class UnchangedRows:
     def _know(self, backends: Iterable[Backend], taken_at: int, poll_seconds: float) -> None:
         self._rows = {backend.pid: backend for backend in backends if backend.state in _RESTING}
         # The poll's own clock is read after the rows are: what changed in between is sent once more.
-        self._since = taken_at - _MARGIN - int(poll_seconds * MICROSECONDS)
+        self._since = taken_at - MARGIN_MICROSECONDS - int(poll_seconds * MICROSECONDS)
 
 
 def _pairs(pids: object, state_changes: object) -> list[tuple[int, int]]:

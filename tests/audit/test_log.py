@@ -56,7 +56,7 @@ def test_a_torn_last_line_takes_no_other_with_it(tmp_path: Path) -> None:
     assert path.read_bytes().startswith(b'{"torn\n{')
 
 
-def test_a_file_is_rotated_before_it_grows_too_large_and_the_oldest_go(tmp_path: Path) -> None:
+def test_a_file_is_rotated_at_its_size_and_the_oldest_are_removed(tmp_path: Path) -> None:
     """All of one append stay in one file, however large they are; each file is the owner's alone."""
     path = tmp_path / "audit.jsonl"
     log = AuditLog(path, max_bytes=1000, keep=2)
@@ -148,7 +148,7 @@ for number in range(first, first + 120, 2):
 """
 
 
-def test_several_writers_at_once_lose_and_tear_no_line_while_they_rotate(tmp_path: Path) -> None:
+def test_concurrent_writers_lose_and_tear_no_line_while_rotating(tmp_path: Path) -> None:
     """Each line is there exactly once, with those of the same append, in a file that is not too large."""
     path = tmp_path / "audit.jsonl"
     writers = [
@@ -273,7 +273,7 @@ def test_standard_error_takes_the_lines(capsys: pytest.CaptureFixture[str]) -> N
     assert msgspec.json.decode(capsys.readouterr().err, type=AuditLine).pid == 7
 
 
-def test_the_operator_is_who_the_process_runs_as_whatever_the_environment_says(
+def test_the_operator_is_the_user_of_the_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
@@ -338,7 +338,7 @@ def test_all_lines_of_a_plan_are_on_the_disk_after_one_flush(
     assert flushed == [(found.st_ino, found.st_size)]
 
 
-def test_a_line_that_was_written_in_part_is_told_and_takes_no_other_with_it(tmp_path: Path) -> None:
+def test_a_line_cut_off_by_a_full_disk_is_told_and_spoils_no_other(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     said = subprocess.run(
         [sys.executable, "-c", LIMITED, str(path)], cwd=REPOSITORY, check=True, capture_output=True, text=True

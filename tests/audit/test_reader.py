@@ -132,11 +132,11 @@ def test_no_log_and_no_directory_is_no_entry(tmp_path: Path) -> None:
     assert not files.exists(tmp_path / "no" / "audit.jsonl")
 
 
-def test_a_rotation_while_it_is_opened_loses_nothing_and_shows_nothing_twice(
+def test_a_rotation_while_opening_loses_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process rotates between the opening of the newest file and the reader's lock on it."""
-    path, opened, rotations = tmp_path / "log", files._open_to_read, 2
+    path, opened, rotations = tmp_path / "log", files.open_to_read, 2
     for pid in range(4):
         AuditLog(path, max_bytes=1).append([attempt(pid)])
 
@@ -148,16 +148,16 @@ def test_a_rotation_while_it_is_opened_loses_nothing_and_shows_nothing_twice(
             rotations -= 1
         return file
 
-    monkeypatch.setattr(files, "_open_to_read", open_and_rotate)
+    monkeypatch.setattr(files, "open_to_read", open_and_rotate)
     assert told(entries(path)) == [(pid, None) for pid in (0, 1, 2, 3, 100, 99)]
 
 
 @pytest.mark.parametrize("opened_before", range(1, 5))
-def test_rotations_without_the_readers_lock_show_nothing_twice(
+def test_rotations_without_the_lock_show_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened_before: int
 ) -> None:
     """Two writers that hand the lock to each other leave a reader no moment to take it."""
-    path, opened, count = tmp_path / "log", files._open_to_read, 0
+    path, opened, count = tmp_path / "log", files.open_to_read, 0
     for pid in range(4):
         AuditLog(path, max_bytes=1).append([attempt(pid)])
 
@@ -169,9 +169,9 @@ def test_rotations_without_the_readers_lock_show_nothing_twice(
             AuditLog(path, max_bytes=1).append([attempt(99)])
         return file
 
-    monkeypatch.setattr(files, "_open_to_read", open_and_rotate)
-    monkeypatch.setattr(files, "_locked_to_read", lambda _file: False)
-    monkeypatch.setattr(files, "_READER_LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(files, "open_to_read", open_and_rotate)
+    monkeypatch.setattr(files, "locked_to_read", lambda _file: False)
+    monkeypatch.setattr(files, "READER_LOCK_SECONDS", 0.0)
     assert told(entries(path)) == [(pid, None) for pid in (0, 1, 2, 3)]
 
 

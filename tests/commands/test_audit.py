@@ -168,7 +168,7 @@ def test_lines_that_cannot_be_read_are_one_warning_and_no_failure(tmp_path: Path
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
-def test_files_of_others_beside_the_log_are_one_warning_and_no_failure(tmp_path: Path) -> None:
+def test_files_of_other_users_beside_the_log_are_one_warning(tmp_path: Path) -> None:
     place = tmp_path / "shared"
     place.mkdir()
     place.chmod(0o1777)
@@ -247,7 +247,7 @@ asyncio.run(main(*sys.argv[1:]))
 """The real reaper on one session, which for once waits long for it to go."""
 
 
-async def test_a_reaper_killed_between_attempt_and_outcome_has_left_the_attempt(
+async def test_a_reaper_killed_before_the_outcome_leaves_the_attempt(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """The victim is stopped, so that the reaper waits for it to go; kill -9 takes the reaper meanwhile."""

@@ -95,7 +95,7 @@ def break_glass(home: Path, server: ThrowawayServer, *arguments: str, **rest: An
 
 
 @pytest.mark.parametrize("version", [14, 15, 16, 17, 18])
-async def test_a_server_that_lets_nobody_in_gets_room_and_nobody_at_work_is_hurt(
+async def test_a_full_server_gets_room_and_active_sessions_live(
     server_factory: ServerFactory, tmp_path: Path, version: int
 ) -> None:
     """Names with blanks, a cluster_name, both kinds of sockets; no crash recovery, and the room is there."""
@@ -377,7 +377,7 @@ def test_it_is_refused_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -
         face.find(Wanted())
 
 
-async def test_where_slots_are_not_known_a_number_is_asked_for_and_no_usage_is_made_up(
+async def test_without_known_slots_a_count_is_required_and_no_usage_shown(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As where the server's own program cannot be run."""

@@ -37,7 +37,7 @@ async def run_beside(home: Path, *arguments: str, **variables: str) -> "subproce
 
 
 @pytest.mark.parametrize("command", [("snapshot",), ("reap", "--dry-run"), ("reap",)])
-async def test_a_command_tries_once_or_for_as_long_as_it_is_told_and_exits_with_4(
+async def test_a_command_tries_once_or_as_long_as_told_and_exits_with_4(
     tiny: ThrowawayServer, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     role = await create_role(tiny, "operator")
@@ -124,7 +124,7 @@ async def test_the_rescue_role_gets_in_at_the_first_attempt(
     assert "rescue" not in json.loads(seen.stdout)
 
 
-async def test_the_dashboard_opens_while_the_rescue_roles_login_is_not_answered(
+async def test_the_dashboard_opens_while_the_rescue_login_is_unanswered(
     tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     role = await create_role(tiny, "operator")
@@ -192,7 +192,7 @@ async def ended(home: Path, audit: Path, command: tuple[str, ...]) -> bool:
 
 
 @pytest.mark.parametrize("version", [15])
-async def test_a_snapshot_by_the_rescue_role_counts_the_slots_that_no_list_shows(
+async def test_a_snapshot_by_the_rescue_role_counts_unlisted_slots(
     server_factory: ServerFactory, tmp_path: Path, version: int
 ) -> None:
     server = server_factory(THREE_SLOTS, version=version, auth="scram-sha-256")
@@ -207,9 +207,7 @@ async def test_a_snapshot_by_the_rescue_role_counts_the_slots_that_no_list_shows
     assert boss.password not in seen.stdout + seen.stderr
 
 
-def test_a_rescue_conninfo_that_is_bad_is_named_and_its_password_is_not_told(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+def test_a_bad_rescue_conninfo_is_named_without_its_password(server: ThrowawayServer, tmp_path: Path) -> None:
     flag = run(tmp_path, "snapshot", server.uri(), "--rescue", "user=postgres pasword=hush")
     assert_one_line(flag, 2, "--rescue")
     variable = run(tmp_path, "snapshot", server.uri(), variables={"PGTOP_RESCUE": "password=hush"})
@@ -217,7 +215,7 @@ def test_a_rescue_conninfo_that_is_bad_is_named_and_its_password_is_not_told(
     assert "hush" not in flag.stderr + variable.stderr
 
 
-def test_the_settings_in_force_show_where_the_rescue_role_goes_and_not_its_password(
+def test_settings_show_the_rescue_target_without_its_password(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     rescue = {"PGTOP_RESCUE": "user=boss password=hush"}
@@ -244,7 +242,7 @@ def test_a_file_with_a_rescue_password_is_for_its_owner_alone(
     assert run(tmp_path, "config", server.uri(), "--config", str(file)).returncode == 0
 
 
-async def test_the_daemon_begins_on_a_full_server_as_the_rescue_role_and_gives_it_back(
+async def test_the_daemon_starts_as_the_rescue_role_and_gives_it_back(
     tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     """What it ends makes the room for the ordinary role."""
@@ -264,7 +262,7 @@ def count(text: Any, words: str) -> int:
     return str(text).count(words)
 
 
-async def test_the_daemon_goes_on_trying_where_its_roles_own_limit_is_reached(
+async def test_the_daemon_retries_when_its_roles_own_limit_is_reached(
     tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     limited: Role = await create_role(tiny, "operator", connection_limit=0)

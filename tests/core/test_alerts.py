@@ -65,7 +65,7 @@ def test_a_story_of_polls_gives_these_alerts(story: str, expected: list[tuple[in
     assert alerts(story) == expected
 
 
-def test_what_is_clearly_below_the_line_is_a_twentieth_of_the_slots_below_it() -> None:
+def test_clearly_below_is_a_twentieth_of_the_slots_below_the_line() -> None:
     over = Watch(told="over", told_at=0.0)
     assert watched(over, Observation("calm", CLEARLY), 100.0)[1] is Alert.RECOVERED
     assert watched(over, Observation("calm", CLEARLY * 0.99), 100.0)[1] is None
@@ -76,9 +76,7 @@ paces = st.sampled_from([0.1, 1.0, 2.0, 9.9, 60.0])
 
 
 @given(stories, paces)
-def test_no_alert_repeats_itself_but_a_server_that_is_full_again_after_a_while(
-    story: str, every: float
-) -> None:
+def test_only_a_server_that_is_full_again_repeats_an_alert(story: str, every: float) -> None:
     for (first, one), (second, other) in pairwise(alerts(story, every)):
         if one is other:
             assert one is Alert.FULL
@@ -86,9 +84,7 @@ def test_no_alert_repeats_itself_but_a_server_that_is_full_again_after_a_while(
 
 
 @given(stories, paces)
-def test_recovery_comes_not_sooner_after_an_alert_than_a_hold_but_from_an_outage(
-    story: str, every: float
-) -> None:
+def test_recovery_waits_for_the_hold_except_after_an_outage(story: str, every: float) -> None:
     for (first, one), (second, other) in pairwise(alerts(story, every)):
         if other is Alert.RECOVERED and one is not Alert.OUTAGE:
             assert (second - first) * every >= HOLD_SECONDS * 0.999
@@ -111,6 +107,6 @@ def test_what_was_told_last_is_how_it_stands_after_a_hold(story: str, every: flo
 
 
 @given(stories, paces)
-def test_what_is_worse_than_what_was_told_rings_in_the_poll_that_shows_it(story: str, every: float) -> None:
+def test_a_worse_state_rings_in_the_poll_that_shows_it(story: str, every: float) -> None:
     told = alerts("c" * 2 + story.replace("o", "").replace("f", "") + "f", every)
     assert told[-1] == (2 + len(story.replace("o", "").replace("f", "")), Alert.FULL)

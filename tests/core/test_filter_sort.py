@@ -237,7 +237,7 @@ def test_sorting_loses_nobody_and_does_not_depend_on_the_order_before(
 
 
 @given(backend_lists, st.booleans())
-def test_the_idle_come_first_by_age_then_the_others_then_those_unknown(
+def test_idle_sessions_come_first_by_age_then_others_then_unknown(
     backends: list[Backend], reverse: bool
 ) -> None:
     ordered = sort_backends(backends, reverse=reverse)
@@ -280,7 +280,7 @@ def test_each_column_sorts_both_ways_with_the_missing_last(
     assert pids(column, *rows, reverse=True) == [2, 1, 3]
 
 
-def test_equal_sessions_stand_by_their_start_and_pid_in_both_directions() -> None:
+def test_equal_sessions_are_ordered_by_start_and_pid_both_ways() -> None:
     rows = [like(pid=2, backend_start=5), like(pid=1, backend_start=5), like(pid=9, backend_start=4)]
     assert pids(Column.USER, *rows) == [9, 1, 2]
     assert pids(Column.USER, *rows, reverse=True) == [9, 1, 2]

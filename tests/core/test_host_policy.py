@@ -16,7 +16,7 @@ BOTH = (("my", "app shop"), ("my app", "shop"))
 """The pairs of user and database that a title `my app shop` may mean."""
 
 
-def test_the_longest_idle_go_first_and_bounds_behind_all_that_is_known() -> None:
+def test_the_longest_idle_go_first_and_lower_bounds_last() -> None:
     """Even a bound that is higher than an age that is known."""
     seen = host_snapshot(
         host_backend(1, 40),
@@ -58,9 +58,7 @@ def test_a_number_ends_just_so_many_also_where_slots_are_not_known() -> None:
         (host_backend(1, 3, at_least=True), True),
     ],
 )
-def test_without_an_age_tcp_has_its_limit_and_unix_sockets_have_the_watch(
-    one: Backend, is_victim: bool
-) -> None:
+def test_without_an_age_tcp_and_unix_sockets_have_their_own_limits(one: Backend, is_victim: bool) -> None:
     plan = plan_break_glass(host_snapshot(one, slots=1), ReapPolicy(), Ask(watched_seconds=3.0))
     assert bool(plan.victims) is is_victim
 
@@ -130,7 +128,7 @@ def test_a_protection_counts_by_any_reading_of_the_names(protected: Patterns) ->
         (Patterns(users=("other",)), "not meant"),
     ],
 )
-def test_a_filter_means_ambiguous_names_only_where_every_reading_does_or_both_are_named(
+def test_a_filter_matches_ambiguous_names_only_in_every_reading(
     only: Patterns, fate: SparedFor | str | None
 ) -> None:
     one = host_backend(1, 5000, usename="my app shop", datname=None, readings=BOTH)
@@ -147,7 +145,7 @@ def test_the_most_of_one_sweep_holds_here_too() -> None:
     assert len(plan_break_glass(seen, ReapPolicy(max_per_sweep=2), Ask(count=4)).victims) == 2
 
 
-def test_the_headline_says_how_long_they_are_idle_and_the_room_it_makes() -> None:
+def test_the_headline_tells_the_idle_time_and_the_room_made() -> None:
     """A bound is shown as a bound, and no percentage where slots are not known."""
     both = (host_backend(1, 725), host_backend(2, 3, at_least=True))
     plan = plan_break_glass(host_snapshot(*both, slots=2), ReapPolicy(warn_at=0.1), Ask())

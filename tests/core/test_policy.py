@@ -154,7 +154,7 @@ def test_an_emergency_asks_for_less_idleness() -> None:
     assert not plan_reap(seen, ReapPolicy(emergency_idle_after_seconds=32)).victims
 
 
-def test_a_sweep_ends_at_most_as_many_as_allowed_the_longest_idle_first() -> None:
+def test_a_sweep_ends_at_most_its_limit_the_longest_idle_first() -> None:
     for plan in (
         plan_sweep(filled(50, 30), ReapPolicy(max_per_sweep=3)),
         plan_reap(filled(95, 30), ReapPolicy(max_per_sweep=3)),
@@ -219,7 +219,7 @@ def test_the_selected_are_ended_as_what_they_were_shown(one: Backend, guard: Gua
     assert [victim.guard for victim in plan.victims] == [guard]
 
 
-def test_the_selected_that_hold_an_advisory_lock_are_ended_with_a_warning() -> None:
+def test_selected_holders_of_advisory_locks_are_ended_with_a_warning() -> None:
     plan = plan_terminate(snapshot(backend(77)), ReapPolicy(), [backend(77).id], HELD)
     assert "advisory lock" in plan.victims[0].warning
 
@@ -240,7 +240,7 @@ def test_only_statements_that_run_are_cancelled() -> None:
     assert plan.usage_after == plan.usage_before
 
 
-def test_a_statement_that_cannot_be_told_from_the_next_is_not_cancelled() -> None:
+def test_an_indistinguishable_statement_is_not_cancelled() -> None:
     seen = snapshot(backend(state=ACTIVE, query_start=None))
     assert spared(plan_cancel(seen, ReapPolicy(), [backend().id])) == {10: SparedFor.NOT_ACTIVE}
 

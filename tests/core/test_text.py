@@ -91,7 +91,7 @@ def test_ordinary_words_stay_themselves(word: str) -> None:
     assert printable(unicodedata.normalize("NFD", word)) == unicodedata.normalize("NFC", word)
 
 
-def test_a_pile_of_combining_marks_is_bounded_and_one_without_a_letter_is_replaced() -> None:
+def test_combining_marks_are_bounded_and_need_a_letter() -> None:
     piled = printable("z" + "\u0335" * 40)
     assert piled.count("\u0335") == 2
     assert printable("\u0335x") == MARK + "x"

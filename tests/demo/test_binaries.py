@@ -25,7 +25,7 @@ def fake(place: Path, says: str) -> Path:
 
 @pytest.fixture
 def _no_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(binaries, "_SYSTEM_PATTERNS", ())
+    monkeypatch.setattr(binaries, "SYSTEM_PATTERNS", ())
 
 
 @pytest.fixture
@@ -39,13 +39,13 @@ def test_the_variable_beats_every_other_place(tmp_path: Path) -> None:
     assert all_binaries({"PGTOP_PG_BIN": str(asked_for)})[0] == (14, asked_for)
 
 
-def test_a_variable_that_names_no_server_is_an_error_that_names_the_directory(tmp_path: Path) -> None:
+def test_a_variable_naming_no_server_tells_the_directory(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=str(tmp_path)) as caught:
         find_binaries({"PGTOP_PG_BIN": str(tmp_path)})
     assert "PGTOP_PG_BIN" in caught.value.mend
 
 
-def test_a_variable_that_names_a_too_old_server_is_an_error_that_names_its_version(tmp_path: Path) -> None:
+def test_a_variable_naming_a_too_old_server_tells_its_version(tmp_path: Path) -> None:
     old = fake(tmp_path / "bin", "postgres (PostgreSQL) 13.9")
     with pytest.raises(UsageError, match="holds PostgreSQL 13"):
         find_binaries({"PGTOP_PG_BIN": str(old)})
@@ -58,7 +58,7 @@ def test_the_newest_of_the_system_is_taken_whatever_stands_first(
     fake(tmp_path / "system/9/bin", "postgres (PostgreSQL) 9.6.1")
     newest = fake(tmp_path / "system/97/bin", "postgres (PostgreSQL) 97devel")
     pattern = str(tmp_path / "system/*/bin").lstrip("/")
-    monkeypatch.setattr(binaries, "_SYSTEM_PATTERNS", (pattern,))
+    monkeypatch.setattr(binaries, "SYSTEM_PATTERNS", (pattern,))
     assert find_binaries({"PATH": str(first)}) == newest
 
 

@@ -22,7 +22,7 @@ from tests.support.processes import (
 )
 
 
-def test_a_killed_starter_leaves_no_process_no_directory_and_no_shared_memory() -> None:
+def test_a_killed_starter_leaves_no_trace_of_the_server() -> None:
     with program(SERVER) as starter:
         directory, sockets = starter.line(), starter.line()
         starter.go_on()
@@ -115,7 +115,7 @@ def test_killing_every_process_but_the_janitor_leaves_nothing() -> None:
     assert segment not in shared_memory_ids()
 
 
-def test_the_janitor_is_no_match_for_a_search_by_the_programs_name_or_directory() -> None:
+def test_the_janitor_matches_no_search_for_program_or_directory() -> None:
     with program(SERVER) as starter:
         directory, sockets = starter.line(), starter.line()
         starter.go_on()

@@ -108,9 +108,7 @@ async def test_every_application_is_there_by_its_name(operator: asyncpg.Connecti
     await wait_until(all_seen, limit=60)
 
 
-async def test_left_alone_it_crosses_the_line_and_fills_until_a_login_is_refused(
-    demo: Demo, operator: asyncpg.Connection
-) -> None:
+async def test_left_alone_it_fills_until_a_login_is_refused(demo: Demo, operator: asyncpg.Connection) -> None:
     reserved = 3 + (2 if demo.server.version >= 16 else 0)
     slots = 40 - reserved
 
@@ -210,7 +208,7 @@ async def test_the_socket_uri_gets_the_same_role_in(demo: Demo, operator: asyncp
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_without_a_dashboard_it_prints_its_uri_and_ends_clean_by_a_signal(number: signal.Signals) -> None:
+def test_without_a_dashboard_it_prints_its_uri_and_ends_clean(number: signal.Signals) -> None:
     with program(DEMO, PGTOP_PG_BIN=str(default_binaries())) as running:
         directory = running.line()
         running.line()
@@ -237,7 +235,7 @@ def test_an_ignored_hangup_stays_ignored() -> None:
         assert running.process.wait(30) == 0
 
 
-async def test_whoever_takes_the_place_of_the_socket_is_told_no_password_of_the_starters(
+async def test_a_false_socket_gets_no_password_of_the_starter(
     temporary_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As root the server runs as `nobody`, and so may another program."""

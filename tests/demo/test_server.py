@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import pytest
 
 from pgtop.demo import server as server_module
 from pgtop.demo.account import readable_binaries, server_account, temporary_place
-from pgtop.demo.server import PortTakenError, ServerError, ThrowawayServer
+from pgtop.demo.server import HOST, PortTakenError, ServerError, ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.servers import available, default_binaries, fetch_value, session
 from tests.support.processes import (
@@ -78,7 +79,7 @@ async def test_a_stopped_server_comes_back_on_its_port_with_its_data(server_fact
     assert await fetch_value(server, "SHOW max_connections") == "33"
 
 
-def test_a_normal_end_leaves_no_process_no_directory_and_no_shared_memory() -> None:
+def test_a_normal_end_leaves_no_trace_of_the_server() -> None:
     with ThrowawayServer(default_binaries()) as server:
         segment = segment_of(server.data_dir)
         assert traces(server.directory)
@@ -104,8 +105,8 @@ async def test_another_port_is_taken_when_the_first_is_taken_in_between(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ports = iter([server.port, server.port])
-    really_free = server_module._free_port
-    monkeypatch.setattr(server_module, "_free_port", lambda: next(ports, None) or really_free())
+    really_free = server_module.free_port
+    monkeypatch.setattr(server_module, "free_port", lambda: next(ports, None) or really_free())
     with ThrowawayServer(default_binaries()) as second:
         assert second.port != server.port
         assert await fetch_value(second, "SELECT 1") == 1
@@ -116,9 +117,11 @@ def test_a_start_on_a_port_that_was_taken_meanwhile_is_an_error(
 ) -> None:
     second = server_factory()
     second.stop()
-    second._port = server.port
-    with pytest.raises(PortTakenError, match=str(server.port)):
-        second.start()
+    with socket.socket() as taker:
+        taker.bind((HOST, second.port))
+        taker.listen()
+        with pytest.raises(PortTakenError, match=str(second.port)):
+            second.start()
 
 
 async def test_with_scram_tcp_asks_for_a_password_and_the_socket_does_not(
@@ -186,7 +189,7 @@ def test_the_server_is_given_no_variable_that_it_does_not_need() -> None:
         wait_until_no_trace(directory, sockets)
 
 
-def test_what_stands_in_the_place_of_the_lock_file_keeps_nobody_waiting(
+def test_a_false_lock_file_keeps_nobody_waiting(
     server_factory: ServerFactory,
 ) -> None:
     """As root it is another user's to lay."""
@@ -199,12 +202,19 @@ def test_what_stands_in_the_place_of_the_lock_file_keeps_nobody_waiting(
         lock.unlink()
     os.mkfifo(lock)
     assert said_at_once(lambda: server.is_up, lock) is False
+    found: list[bool | None] = []
+
+    def ready(condition: Callable[[], bool], *_: object) -> None:
+        found.append(said_at_once(condition, lock))
+
     with (
         pytest.MonkeyPatch.context() as patch,
         subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE) as running,
     ):
-        patch.setattr(server, "_process", running)
-        assert said_at_once(lambda: server._is_ready(0), lock) is False
+        patch.setattr(subprocess, "Popen", lambda *_, **__: running)
+        patch.setattr(server_module, "wait_for", ready)
+        server.start()
+        assert found == [False]
     lock.unlink()
 
 

@@ -243,7 +243,7 @@ async def test_no_thread_to_look_a_name_up_in(monkeypatch: pytest.MonkeyPatch) -
     )
 
 
-async def test_a_host_is_reached_at_any_of_its_addresses_without_asking_a_name_server(
+async def test_a_given_address_is_reached_without_a_name_server(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def asked(*_: object, **__: object) -> None:

@@ -3,6 +3,7 @@
 import random
 import struct
 
+import pytest
 from msgspec.structs import replace
 
 from pgtop.core.activity import ACTIVE, IDLE, Backend, Snapshot
@@ -54,7 +55,7 @@ def test_what_is_not_known_as_it_is_makes_all_rows_be_asked_for() -> None:
     assert known.joined((), *sent(backend(3, NOW - 10**8)), NOW, 0.01) is None
 
 
-def test_all_rows_are_asked_for_at_first_after_a_while_and_when_forgotten() -> None:
+def test_all_rows_are_fetched_first_after_a_while_and_when_forgotten() -> None:
     known = UnchangedRows()
     assert known.since(100.0) is None
     known.know_all((), NOW, 0.0, 100.0)
@@ -92,7 +93,7 @@ def others(snapshot: Snapshot) -> dict[int, Backend]:
     return {each.pid: each for each in snapshot.backends if not each.is_pgtop}
 
 
-async def test_sessions_that_change_come_and_go_are_shown_as_a_whole_poll_shows_them(
+async def test_changes_are_shown_just_as_a_whole_poll_shows_them(
     every_server: ThrowawayServer,
 ) -> None:
     chance = random.Random(1)  # noqa: S311 - a workload, not a secret
@@ -126,7 +127,9 @@ async def test_one_poll_is_one_statement(server: ThrowawayServer) -> None:
             assert len(asked) == 1
 
 
-async def test_a_renamed_role_shows_with_the_next_whole_poll(server: ThrowawayServer) -> None:
+async def test_a_renamed_role_shows_with_the_next_whole_poll(
+    server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await execute(server, "CREATE ROLE called_before LOGIN")
     try:
         async with (
@@ -136,7 +139,7 @@ async def test_a_renamed_role_shows_with_the_next_whole_poll(server: ThrowawaySe
             probe = Probe(seat)
             await probe.snapshot()
             await execute(server, "ALTER ROLE called_before RENAME TO called_after")
-            probe._resting._whole_at -= WHOLE_EVERY_SECONDS
+            monkeypatch.setattr(unchanged_rows, "WHOLE_EVERY_SECONDS", 0.0)
             row = others(await probe.snapshot())[one.get_server_pid()]
             assert row.usename == "called_after"
     finally:
@@ -166,4 +169,4 @@ async def test_a_seat_whose_prepared_statements_are_gone_polls_on(server: Throwa
 def test_the_margin_covers_what_is_written_while_the_rows_are_read() -> None:
     known = UnchangedRows()
     known.know_all((), NOW, 2.5, 0.0)
-    assert known.since(0.0) == NOW - unchanged_rows._MARGIN - 2_500_000
+    assert known.since(0.0) == NOW - unchanged_rows.MARGIN_MICROSECONDS - 2_500_000

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,10 +36,12 @@ class AutomaticSweeps:
     face: Face
     now: float = 1000.0
     reaper: AutomaticReaper = field(init=False)
+    clock: Callable[[], float] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.clock = lambda: self.now
         self.reaper = AutomaticReaper(
-            self.face.reaper, self.face.seat, POLICY, every_seconds=60.0, clock=lambda: self.now
+            self.face.reaper, self.face.seat, POLICY, every_seconds=60.0, clock=lambda: self.clock()
         )
 
     async def turn(self, after: float = 0.0, *, refused: bool = False) -> Turn:
@@ -328,8 +330,8 @@ async def test_a_poll_from_before_a_standstill_is_not_acted_on(
         assert turn.plan is None
         assert ended(await auto.turn()) == 12
     async with auto_on(small, tmp_path / "b") as auto, sessions(small, 12):
-        clock = iter([1000.0, 1000.0 + auto.reaper.promise_seconds + 1])
-        auto.reaper._clock = lambda: next(clock)
+        moments = iter([1000.0, 1000.0 + auto.reaper.promise_seconds + 1])
+        auto.clock = lambda: next(moments)
         assert (await auto.turn()).report is None
 
 
@@ -439,9 +441,7 @@ async def test_one_whose_audit_log_cannot_be_written_leaves_it_to_another(
             assert ended(await young.turn(2)) == 12
 
 
-async def test_a_log_that_can_be_written_again_brings_it_back_where_it_is_needed(
-    small: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_log_that_is_writable_again_brings_it_back(small: ThrowawayServer, tmp_path: Path) -> None:
     """Not while the other does the work; nothing is left in the log by the trial."""
     file = tmp_path / "file"
     file.touch()
@@ -486,7 +486,7 @@ async def test_one_that_is_denied_everything_leaves_it_to_another(
         assert ended(await young.turn(2)) == 12
 
 
-async def test_a_role_that_may_end_nobody_is_not_a_leader_beside_one_that_may(
+async def test_a_role_without_rights_does_not_lead_beside_one_with_them(
     every_server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """Neither in its own eyes nor in the other's, though its session is older."""
@@ -503,7 +503,7 @@ async def test_a_role_that_may_end_nobody_is_not_a_leader_beside_one_that_may(
         assert not (await old.turn()).is_active
 
 
-async def test_one_whose_victims_are_all_superusers_leaves_it_to_a_superuser(
+async def test_with_only_superusers_to_end_a_superuser_takes_over(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:
     role = await create_role(small, "operator")

@@ -137,9 +137,7 @@ async def test_a_session_in_another_state_is_changed_and_lives(
         assert await lives(one)
 
 
-async def test_an_active_session_that_starts_statement_after_statement_can_be_ended(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_session_that_is_always_busy_can_be_ended(server: ThrowawayServer, tmp_path: Path) -> None:
     async with face_on(server, tmp_path / "a") as face, session(server) as busy:
 
         async def work() -> None:

@@ -7,31 +7,21 @@ from pathlib import Path
 from pgtop.demo.server import Auth, ThrowawayServer
 
 
-class _Template(ThrowawayServer):
-    """A cluster that is never started."""
-
-    def make(self) -> None:
-        """Make it on the disk."""
-        with self._closed_on_error():
-            self._make()
-
-    @property
-    def auth(self) -> Auth:
-        """How it asks for passwords."""
-        return self._auth
-
-
 class ClusterTemplates:
     """One template a version and a way to ask for passwords, each made when it is first wanted."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[Path, Auth], _Template] = {}
+        self._made: dict[tuple[Path, Auth], ThrowawayServer] = {}
 
-    def of(self, bin_dir: Path, auth: Auth) -> _Template:
+    def of(self, bin_dir: Path, auth: Auth) -> ThrowawayServer:
         """Return the template of these programs."""
         if (bin_dir, auth) not in self._made:
-            template = _Template(bin_dir, auth=auth)
-            template.make()
+            template = ThrowawayServer(bin_dir, auth=auth)
+            try:
+                template.make()
+            except BaseException:
+                template.close()
+                raise
             self._made[bin_dir, auth] = template
         return self._made[bin_dir, auth]
 
@@ -45,12 +35,12 @@ class ClusterTemplates:
 class CopiedServer(ThrowawayServer):
     """A server on a copy of a template: it shares the template's system identifier and passwords."""
 
-    def __init__(self, template: _Template, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, template: ThrowawayServer, *, settings: Mapping[str, str] | None = None) -> None:
         super().__init__(template.bin_dir, settings=settings, auth=template.auth)
         self.password = template.password
         self._template = template
 
-    def _make_cluster(self, password_file: Path) -> None:
+    def make_cluster(self, password_file: Path) -> None:
         self.log_path.touch(0o600)
         # cp keeps the owner, which is another user where the suite runs as root.
         subprocess.run(["cp", "-a", f"{self._template.data_dir}/.", str(self.data_dir)], check=True)

@@ -1,5 +1,6 @@
 """The dashboard on a real server, driven through Textual's pilot."""
 
+import asyncio
 import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,6 +10,8 @@ from typing import Any
 
 import msgspec
 from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.strip import Strip
 
 from pgtop.audit.log import AuditLog
 from pgtop.core.activity import Snapshot
@@ -25,6 +28,7 @@ from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.lines.columns import Cell
 from pgtop.tui.screens.plan_dialog import PlanDialog
+from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.widgets.sessions_table import SessionsTable
 from pgtop.wiring import Wiring
@@ -50,9 +54,21 @@ class Driven:
         return screen
 
     @property
+    def seat(self) -> Seat:
+        """The dashboard's seat."""
+        return self.dashboard.poller.probe.seat
+
+    @property
     def shown(self) -> Snapshot | None:
         """The snapshot on the screen."""
         return self.dashboard.state.shown
+
+    @property
+    def history_keeper(self) -> HistoryKeeper:
+        """What keeps the dashboard's past in a file."""
+        keeper = self.dashboard.history_keeper
+        assert keeper is not None
+        return keeper
 
     @property
     def backends(self) -> SessionsTable:
@@ -74,6 +90,11 @@ class Driven:
             place.append((float(element.get("x", "0")), element.text or ""))
         joined = ("".join(text for _, text in sorted(lines[y])) for y in sorted(lines))
         return "\n".join(joined).replace("\xa0", " ")
+
+    @property
+    def strips(self) -> list[Strip]:
+        """The lines of the screen as they go to the terminal. Textual has no public name for them."""
+        return self.app.screen._compositor.render_strips()
 
     async def shows(self, *words: str) -> None:
         """Wait until all words are on the screen."""
@@ -175,3 +196,10 @@ def count_stale(shown: Snapshot | None) -> int:
 def as_text(lines: Sequence[Sequence[Cell]]) -> list[str]:
     """Return lines of cells as plain text."""
     return ["".join(cell.text for cell in line) for line in lines]
+
+
+async def is_painted(screen: Screen[Any]) -> None:
+    """Waits until a screen has been painted with what it shows by now."""
+    painted = asyncio.Event()
+    screen.call_after_refresh(painted.set)
+    await painted.wait()

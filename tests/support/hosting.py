@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 
 from pgtop.audit.log import AuditLog
-from pgtop.core.activity import Backend
+from pgtop.core.activity import Backend, BackendId
 from pgtop.core.host_policy import Ask, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy, Victim
 from pgtop.demo.server import ThrowawayServer
@@ -17,7 +17,7 @@ from pgtop.postgres.host.proc import Process
 from pgtop.postgres.host.servers import HostServer, Wanted, choose, find_servers
 from pgtop.postgres.host.settings import ask_settings
 from pgtop.postgres.host.terminate import HostTerminator
-from pgtop.postgres.host.watcher import HostView, HostWatcher
+from pgtop.postgres.host.watcher import HostView, HostWatcher, Mark
 from pgtop.reaping.reaper import Reaper
 from tests.servers import wait_until
 from tests.support.reaping import OPERATOR
@@ -87,3 +87,13 @@ def title_of(pid: int) -> str:
     """Return the title of a process; empty where it is gone."""
     process = process_of(pid)
     return process.title if process else ""
+
+
+def forge_mark(watcher: HostWatcher, identity: BackendId, mark: Mark) -> None:
+    """Lets the watcher remember something else of one session than its last look saw."""
+    remembered = watcher.mark
+
+    def forged(each: BackendId) -> Mark | None:
+        return mark if each == identity else remembered(each)
+
+    watcher.mark = forged  # type: ignore[method-assign, assignment]

@@ -96,7 +96,7 @@ async def test_it_opens_on_a_full_server_and_leaves_in_order(
 
 
 @pytest.mark.parametrize("by", ["q", "SIGTERM"])
-async def test_a_rescue_role_that_gets_no_answer_keeps_nobody_from_the_screen(
+async def test_an_unanswered_rescue_login_does_not_delay_the_screen(
     server_factory: ServerFactory, tmp_path: Path, by: str
 ) -> None:
     """It opens while that is waited for, and does not wait for it to leave."""
@@ -117,13 +117,13 @@ async def test_a_fault_of_its_own_ends_it_in_one_line_without_a_traceback(
     faulty = f"""
 import sys
 from pgtop.commands.main import main
-from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.alerts.notifier import AlertNotifier
 
 def fails(self):
     statement = "SELECT secret"
     raise RuntimeError("out of order\\x1b[2J")
 
-DashboardScreen.tick = fails
+AlertNotifier.tick = fails
 sys.argv = ["pgtop", {server.uri()!r}]
 main()
 """

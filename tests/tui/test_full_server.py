@@ -99,7 +99,7 @@ async def test_two_knocks_are_never_made_at_once(
 
     monkeypatch.setattr(login_watch, "probe_login", slow)
     watch = LoginWatch(Poller(probe.Probe(Seat(target_of(server), "test")), 1.0), 30.0)
-    await asyncio.gather(watch._knock(), watch._knock())
+    await asyncio.gather(watch.knock(), watch.knock())
     assert ended == 2
 
 
@@ -108,9 +108,7 @@ def counted(driven: Driven) -> int:
     return outage.tries if outage is not None else 0
 
 
-async def test_keys_that_act_or_look_mean_nothing_before_there_is_anything_to_see(
-    tiny: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_keys_do_nothing_before_there_is_anything_to_see(tiny: ThrowawayServer, tmp_path: Path) -> None:
     async with full(tiny), waiting_dashboard(watcher(tiny), tmp_path / "a") as driven:
         await driven.shows("no slot is left")
         await driven.press(*"KCSAUsrgpbocj/+-[]", "space", "enter", "tab", "escape")
@@ -149,12 +147,12 @@ async def test_a_limit_of_ones_own_is_told_apart_from_a_full_server(
         await wait_until(lambda: driven.shown is not None, 15, "it did not get in")
 
 
-async def test_a_seat_that_is_lost_on_a_full_server_leaves_the_last_data_and_the_tries(
+async def test_a_seat_lost_on_a_full_server_keeps_the_data_on_screen(
     tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with full(tiny, 2) as taken, dashboard(tiny, tmp_path / "a", user="watcher") as driven:
         await driven.shows("of 3 slots")
-        own = driven.dashboard.poller.probe.seat.own_pid
+        own = driven.seat.own_pid
         await execute(tiny, "ALTER ROLE watcher CONNECTION LIMIT 0", f"SELECT pg_terminate_backend({own})")
         await driven.shows("CONNECTION LIMIT is reached", "still trying", "old")
         assert len(driven.listed) >= len(taken)
@@ -162,7 +160,7 @@ async def test_a_seat_that_is_lost_on_a_full_server_leaves_the_last_data_and_the
         await driven.shows("live")
 
 
-async def test_the_head_says_that_the_rescue_role_has_the_seat_and_so_does_the_audit_log(
+async def test_the_head_and_the_audit_log_name_the_rescue_role(
     tiny: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "GIVE_BACK_SECONDS", 0.05)
@@ -207,7 +205,7 @@ async def with_stalled(server: ThrowawayServer, app: Role, idle: int, stalled: i
 
 
 @pytest.mark.parametrize("version", [15, 17])
-async def test_the_head_counts_the_slots_that_clients_hold_who_are_still_connecting(
+async def test_the_head_counts_the_slots_of_connecting_clients(
     server_factory: ServerFactory, tmp_path: Path, version: int
 ) -> None:
     """Up to 17 no view shows them: a login of the dashboard's own finds out, and when it is over."""
@@ -285,7 +283,7 @@ async def is_one(server: ThrowawayServer, query: str, name: str) -> bool:
 
 
 async def test_the_probe_is_quiet_where_the_roles_own_limit_refuses(
-    tiny: ThrowawayServer, tmp_path: Path
+    tiny: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its second session is one too many for the role: that says nothing of the server."""
     await execute(tiny, "ALTER ROLE watcher CONNECTION LIMIT 1")
@@ -293,8 +291,13 @@ async def test_the_probe_is_quiet_where_the_roles_own_limit_refuses(
         session(tiny, user="app"),
         dashboard(tiny, tmp_path / "a", user="watcher", login_probe_seconds=1.0) as driven,
     ):
-        heard: list[Any] = []
-        driven.dashboard.logins._tell = heard.append
+        heard: list[LoginProbe] = []
+
+        async def recorded(seat: Seat) -> LoginProbe:
+            heard.append(await login_probe.probe_login(seat))
+            return heard[-1]
+
+        monkeypatch.setattr(login_watch, "probe_login", recorded)
         await wait_until(lambda: heard, 15, "it does not knock")
         assert not heard[0].is_known
         assert driven.dashboard.refusing is None

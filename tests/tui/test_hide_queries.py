@@ -98,7 +98,7 @@ async def walked(driven: Driven, some: dict[str, asyncpg.Connection]) -> str:
 
 
 @pytest.mark.parametrize("hides", [True, False])
-async def test_no_statement_leaves_the_server_whatever_is_looked_at_or_ended(
+async def test_no_statement_leaves_the_server_on_any_screen_or_action(
     server_factory: ServerFactory, tmp_path: Path, hides: bool
 ) -> None:
     """Not to the list, the detail, a dialog, an outcome, the clipboard, a picture or the audit log.
@@ -213,7 +213,7 @@ async def test_the_detail_says_that_it_is_hidden(server: ThrowawayServer, tmp_pa
         await driven.shows("last query", "hidden (hide_queries)")
         row = driven.backends.cursor_row
         assert row is not None
-        detail = await backend_detail(driven.dashboard.poller.probe.seat, row.id)
+        detail = await backend_detail(driven.seat, row.id)
         assert detail is not None
         assert (detail.query, detail.backend.query) == (None, None)
 

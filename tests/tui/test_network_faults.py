@@ -29,7 +29,7 @@ async def test_a_stall_shorter_than_a_polls_limit_costs_no_seat(
 ) -> None:
     async with relay(server) as way, dashboard_on(way.target(), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.dashboard.poller.probe.seat
+        seat = driven.seat
         pid = seat.own_pid
         way.stall()
         await is_late(driven)
@@ -119,12 +119,12 @@ async def test_no_second_seat_is_left_behind_by_many_outages(server: ThrowawaySe
         for _ in range(5):
             await is_live(driven)
             way.switch(server)
-            seat = driven.dashboard.poller.probe.seat
+            seat = driven.seat
             await wait_until(lambda seat=seat: not seat.is_held)
             await is_back(driven, server)
         tasks = len(asyncio.all_tasks())
         way.switch(server)
-        await wait_until(lambda: not driven.dashboard.poller.probe.seat.is_held)
+        await wait_until(lambda: not driven.seat.is_held)
         await is_back(driven, server)
         await wait_until(lambda: len(asyncio.all_tasks()) <= tasks + 2)
 
@@ -132,7 +132,7 @@ async def test_no_second_seat_is_left_behind_by_many_outages(server: ThrowawaySe
 # Another server at the address
 
 
-async def test_after_a_failover_to_another_cluster_nothing_of_the_old_is_left(
+async def test_a_failover_to_another_cluster_drops_all_of_the_old_one(
     server: ThrowawayServer, server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """It says so; tags, the open detail, and the past are those of the old one, and gone."""

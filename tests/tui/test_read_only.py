@@ -3,6 +3,7 @@
 import asyncio
 import io
 import string
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -267,9 +268,9 @@ async def test_the_commands_tell_their_reapers(server: ThrowawayServer, tmp_path
         await carry_out(Prepared(None, None, None), config)  # type: ignore[arg-type]
     allowed = msgspec.structs.replace(config, read_only=False)
     daemon = Daemon(target, allowed, DaemonLog(io.StringIO()), read_config=lambda: (config, target))
-    assert not daemon._reaper.read_only
-    daemon._reload()
-    assert daemon._reaper.read_only
+    assert not daemon.reaper.read_only
+    daemon.reload()
+    assert daemon.reaper.read_only
 
 
 @pytest.mark.parametrize("read_only", [True, False])
@@ -278,10 +279,12 @@ async def test_the_program_tells_its_reapers(
 ) -> None:
     """The one with a seat, and the one on the server's own host."""
 
+    host_watches: list[HostWatch] = []
+
     class App:
         def __init__(self, *, reaper: Reaper, host_watch: HostWatch, **_: object) -> None:
             assert reaper.read_only is read_only
-            assert host_watch._make_reaper(None).read_only is read_only  # type: ignore[arg-type]
+            host_watches.append(host_watch)
             raise LookupError
 
     monkeypatch.setattr(app, "PgtopApp", App)
@@ -289,11 +292,18 @@ async def test_the_program_tells_its_reapers(
         await app.run_dashboard(
             target_of(server), Config(audit_log=tmp_path / "a", history=None, read_only=read_only)
         )
+    if sys.platform == "linux":  # break-glass reads Linux's /proc
+        (host_watch,) = host_watches
+        host_watch.want(True)
+        looking = asyncio.ensure_future(host_watch.run(lambda: None))
+        on_host = await wait_until(lambda: host_watch.reaper)
+        looking.cancel()
+        assert on_host.read_only is read_only
 
 
 async def test_the_session_itself_is_read_only(server: ThrowawayServer, tmp_path: Path) -> None:
     async with dashboard(server, tmp_path / "a", read_only=True) as driven:
-        seat = driven.dashboard.poller.probe.seat
+        seat = driven.seat
         for setting in ("default_transaction_read_only", "transaction_read_only"):
             row = await seat.fetchrow("SELECT current_setting($1)", setting)
             assert row is not None

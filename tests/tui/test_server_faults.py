@@ -57,9 +57,9 @@ async def test_crash_recovery_after_a_backend_was_killed(
         dashboard_on(target_of(server), tmp_path) as driven,
     ):
         await driven.select(one.get_server_pid())
-        before = driven.dashboard.poller.probe.seat.own_pid
+        before = driven.seat.own_pid
         os.kill(one.get_server_pid(), signal.SIGKILL)
-        await wait_until(lambda: driven.dashboard.poller.probe.seat.own_pid != before, 30)
+        await wait_until(lambda: driven.seat.own_pid != before, 30)
         await is_back(driven, server)
         await wait_until(lambda: one.get_server_pid() not in driven.listed)
 
@@ -89,7 +89,7 @@ async def test_its_own_backend_is_ended(server: ThrowawayServer, tmp_path: Path)
     """Again and again: each time it takes its seat again, and never a second one."""
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.dashboard.poller.probe.seat
+        seat = driven.seat
         for _ in range(3):
             before = seat.own_pid
             assert await fetch_value(server, "SELECT pg_terminate_backend($1)", before)
@@ -101,7 +101,7 @@ async def test_a_backend_that_hangs(server: ThrowawayServer, tmp_path: Path) -> 
     """It is greyed as soon as the answer is late, and live again when the answer comes: on the same seat."""
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.dashboard.poller.probe.seat
+        seat = driven.seat
         pid = seat.own_pid
         with stopped(pid):
             await driven.shows("does not answer · waiting for it")
@@ -119,7 +119,7 @@ async def test_a_backend_that_hangs_for_good_is_given_up(server: ThrowawayServer
     """The seat is taken anew; the hanging backend is the server's to end, and no second seat of pgtop's."""
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.dashboard.poller.probe.seat
+        seat = driven.seat
         pid = seat.own_pid
         with stopped(pid):
             await wait_until(lambda: seat.is_held and seat.own_pid != pid, 30)
@@ -143,7 +143,7 @@ async def test_a_lock_that_a_poll_waits_for(server: ThrowawayServer, tmp_path: P
 async def _is_out_while_the_roles_are_locked(server: ThrowawayServer, home: Path, said: str) -> None:
     async with session(server) as locking, dashboard_on(target_of(server), home) as driven:
         await is_live(driven)
-        seat = driven.dashboard.poller.probe.seat
+        seat = driven.seat
         pid = seat.own_pid
         async with locking.transaction():
             await locking.execute("LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE")

@@ -129,9 +129,8 @@ def test_the_configuration_takes_these_themes_and_no_other() -> None:
 
 def drawn(driven: Driven) -> list[Segment]:
     """All words that stand on the screen as it goes to the terminal; of a dialog, not what lies behind it."""
-    screen = driven.app.screen
-    strips = screen._compositor.render_strips()
-    for dialog in screen.query("#dialog"):
+    strips = driven.strips
+    for dialog in driven.app.screen.query("#dialog"):
         place = dialog.region
         strips = [strip.crop(place.x, place.right) for strip in strips[place.y : place.bottom]]
     return [segment for strip in strips for segment in strip if any(map(str.isalnum, segment.text))]
@@ -154,8 +153,7 @@ def check_contrast(driven: Driven, where: str) -> None:
 
 def check_ansi(driven: Driven, where: str) -> None:
     """Nothing has a colour but the terminal's own."""
-    strips = driven.app.screen._compositor.render_strips()
-    for text, style, _ in (segment for strip in strips for segment in strip):
+    for text, style, _ in (segment for strip in driven.strips for segment in strip):
         for colour in (style.color, style.bgcolor) if style else ():
             assert colour is None or colour.type in (ColorType.DEFAULT, ColorType.STANDARD), (
                 f"{where}: {text!r} has {colour}"

@@ -32,8 +32,7 @@ def has(text: str, rows: tuple[str, ...]) -> bool:
 
 def bare(driven: Driven) -> str:
     """The screen without what stands behind the letters, line by line as the terminal has it."""
-    strips = driven.app.screen._compositor.render_strips()
-    return "\n".join(strip.text for strip in strips)
+    return "\n".join(strip.text for strip in driven.strips)
 
 
 SIZES = {
@@ -80,7 +79,7 @@ async def test_a_tiny_terminal_has_the_figures_and_the_word_first(
             assert "■ FULL" in bare(driven)
 
 
-async def test_each_state_has_its_word_and_its_shape_and_nothing_moves_when_it_changes(
+async def test_each_state_has_its_word_and_shape_in_the_same_place(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     server = server_factory(SEVENTEEN_SLOTS)
@@ -137,7 +136,7 @@ async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactor
             return {str(each.style.color) for each in lines if each.text.strip() and each.style}
 
         live, held = colours(), colours("top", 1)
-        with stopped(driven.dashboard.poller.probe.seat.own_pid):
+        with stopped(driven.seat.own_pid):
             await driven.shows("no answer yet")
             assert live.isdisjoint(colours())
             assert held.isdisjoint(colours("top", 1))
@@ -173,7 +172,7 @@ async def test_w_leads_there_and_back_and_the_tables_are_as_they_were(
 
 
 @pytest.mark.parametrize("key", ["K", "C", "space", "U", "slash", "s", "r", "c", "b"])
-async def test_a_key_that_means_a_session_leads_to_the_list_and_does_no_more(
+async def test_a_key_for_a_session_only_leads_to_the_list(
     server: ThrowawayServer, tmp_path: Path, key: str
 ) -> None:
     async with session(server), dashboard(server, tmp_path / "a", wall=True) as driven:
@@ -206,7 +205,7 @@ async def test_enter_and_arrows_reach_no_row_behind_the_wall(server: ThrowawaySe
         assert not any("selected" in name for name in names)
 
 
-async def test_the_sweep_is_asked_for_over_the_wall_and_says_what_became_of_it(
+async def test_a_sweep_is_confirmed_over_the_wall_and_its_outcome_shown(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with (
@@ -256,7 +255,7 @@ async def test_while_no_seat_can_be_had_the_wall_says_so(
         assert not has(bare(driven), big("FULL", 2))
 
 
-async def test_the_graph_reaches_back_as_far_as_anything_is_known_until_a_window_is_chosen(
+async def test_the_graph_shows_all_that_is_known_until_a_window_is_chosen(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(server, tmp_path / "a") as driven:
@@ -284,7 +283,7 @@ async def test_what_is_paused_says_that_an_alert_came(server_factory: ServerFact
             await driven.shows("✗ FULL: logins are refused (what is shown is paused: p goes on)")
 
 
-async def test_an_alert_on_what_is_paused_takes_no_word_away_of_who_answers_now(
+async def test_an_alert_during_a_pause_keeps_the_notice_of_a_new_server(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """A server that was full and is empty since it was restarted: one word does not hide the other."""

@@ -18,7 +18,8 @@ _HELD: Final = sum(1 << state for state in (1, 4, 5, 8, 9, 11))
 _LISTENING: Final = 1 << 10
 
 _SOCK_DIAG: Final = 4
-_BY_FAMILY: Final = 20
+BY_FAMILY: Final = 20
+"""The kind of a message that asks for sockets (SOCK_DIAG_BY_FAMILY)."""
 _REQUEST_FOR_ALL: Final = 0x301
 _ERROR, _DONE = 2, 3
 _MOST_AT_ONCE: Final = 65_536
@@ -174,7 +175,7 @@ def _tcp_socket(told: bytes) -> TcpSocket:
 
 def _answers(request: bytes) -> Iterator[bytes]:
     """Yield the kernel's answers, socket by socket. Raises OSError if it has none, or for nobody."""
-    header = _HEADER.pack(_HEADER.size + len(request), _BY_FAMILY, _REQUEST_FOR_ALL, 0, 0)
+    header = _HEADER.pack(_HEADER.size + len(request), BY_FAMILY, _REQUEST_FOR_ALL, 0, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG) as kernel:
         kernel.send(header + request)
         while True:

@@ -130,8 +130,10 @@ class Seat:
         self._lock = asyncio.Lock()
         self._steady = 0
         self._refusals = 0
-        self._pins: Pins = {}
-        self._rescue_pins: Pins = {}
+        self.pins: Pins = {}
+        """Endpoints that are asked in one way alone, with TLS or without, until a login succeeds."""
+        self.rescue_pins: Pins = {}
+        """The same of the rescue role's logins."""
 
     @property
     def target(self) -> Target:
@@ -141,12 +143,17 @@ class Seat:
     @target.setter
     def target(self, target: Target) -> None:
         # Replaced, not cleared: a login under way still uses the old ones. Its findings do not apply here.
-        self._target, self._pins, self._rescue_pins = target, {}, {}
+        self._target, self.pins, self.rescue_pins = target, {}, {}
 
     @property
     def is_held(self) -> bool:
         """True while there is a connection to ask on."""
         return self._session is not None and not self._session.connection.is_closed()
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a statement or a login goes on."""
+        return self._lock.locked()
 
     @property
     def own_pid(self) -> int:
@@ -238,15 +245,15 @@ class Seat:
             self._answered = True
             self.tries.clear()
             self.rescue_fault, self._rescue_rests_until = None, 0.0
-            self._pins.clear()
-            self._rescue_pins.clear()
+            self.pins.clear()
+            self.rescue_pins.clear()
 
     async def _log_in(self) -> Session:
         try:
             session = await log_in(
                 self.target,
                 self.application_name,
-                self._pins,
+                self.pins,
                 self._unset,
                 reach_first=not self._answered,
             )
@@ -281,7 +288,7 @@ class Seat:
     async def _rescued(self, rescue: Target, refused: FullError | LimitReachedError) -> Session:
         if time.monotonic() >= self._rescue_rests_until:
             try:
-                session = await log_in(rescue, self.application_name, self._rescue_pins, self._unset)
+                session = await log_in(rescue, self.application_name, self.rescue_pins, self._unset)
             except (FullError, LimitReachedError) as error:
                 self._refusals += 1
                 self.rescue_fault = None
@@ -324,7 +331,7 @@ class Seat:
             session = await log_in(
                 replace(target, connect_timeout_seconds=seconds),
                 self.application_name,
-                self._pins,
+                self.pins,
                 self._unset,
             )
         except PgtopError as error:
@@ -400,7 +407,7 @@ class Seat:
         session, self._session = self._session, None
         if session is None:
             return
-        if self._lock.locked():
+        if self.is_busy:
             session.connection.terminate()
         else:
             await say_goodbye(session.connection, _GOODBYE_SECONDS)

@@ -147,12 +147,12 @@ def _drawn(
     rows = min(canvas.rows, highest // canvas.dots_up + 1)  # what lies above a curve need not be built
     marker = character if canvas.ascii_only else "braille"
     x_end, y_end = canvas.columns * canvas.dots_across - 1, rows * canvas.dots_up - 1
-    drawn = _plotted(canvas.columns, rows, x_end, y_end, stretches, marker, lines, fillx)[:rows]
+    drawn = plotted(canvas.columns, rows, x_end, y_end, stretches, marker, lines, fillx)[:rows]
     return [row.ljust(canvas.columns)[: canvas.columns] for row in ("",) * (canvas.rows - len(drawn)) + drawn]
 
 
 @lru_cache(maxsize=8)  # most polls move no curve by as much as a dot
-def _plotted(
+def plotted(
     columns: int,
     rows: int,
     x_end: int,

@@ -59,6 +59,11 @@ class HistoryKeeper:
         self._busy = 0
         self._is_told = False
 
+    @property
+    def is_keeping(self) -> bool:
+        """True once the past in the file was read: what is seen from then on is kept."""
+        return self._kept is not None
+
     def polled(self) -> None:
         """To be told after each poll: a history that begins is given its past at once."""
         history = self._seen.history

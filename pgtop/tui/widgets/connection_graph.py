@@ -79,7 +79,7 @@ class ConnectionGraph(Widget):
         """How often the curves were drawn."""
         self._zone = zone
         self._ascii_only = ascii_only
-        self._history = History()
+        self.history = History()
         self._now = 0
         self._limits = (0, 0.8, 0)
         self._frame: Frame | None = None
@@ -98,7 +98,7 @@ class ConnectionGraph(Widget):
         max_connections: int,
     ) -> None:
         """Shows the history up to `now` (microseconds, the server's clock); nearly free if it looks alike."""
-        self._history, self._now = history, now
+        self.history, self._now = history, now
         self._limits = (max(1, slots), warn_at, max_connections)
         self._update()
 
@@ -149,7 +149,7 @@ class ConnectionGraph(Widget):
             ascii_only=self._ascii_only,
             zone=self._zone,
         )
-        frame = frame_of(self._history, self._now, blank)
+        frame = frame_of(self.history, self._now, blank)
         if not self._draws_curves:
             frame = replace(frame, edge=0, curve=())
         if frame == self._frame:

@@ -229,7 +229,7 @@ def test_the_last_kept_slot_is_told(superuser: bool, room: int) -> None:
     assert finding("login", backends=hidden, is_superuser=superuser).status == "ok"
 
 
-def test_the_login_is_judged_by_who_logs_in_and_the_reaping_by_who_acts() -> None:
+def test_login_is_judged_by_the_login_role_reaping_by_the_acting_one() -> None:
     boss = Identifier("boss", "boss")
     assert "role ops" in finding("login", acting=boss, acts_as_superuser=True, reserved=NO).said
     assert finding("signal", acting=boss, signal=NO).mend == "GRANT pg_signal_backend TO boss;"
@@ -271,7 +271,7 @@ def test_who_may_not_reap(facts: dict[str, Any], topic: str, mend: str) -> None:
     assert (found.status, found.mend) == ("bad", mend)
 
 
-def test_a_role_that_may_see_no_session_gets_findings_and_no_invented_counts() -> None:
+def test_a_role_that_sees_no_session_gets_findings_without_counts() -> None:
     hidden = judged(backends=None, login_limit=5, database_limit=5, missing=(("EXECUTE", "FUNCTION f()"),))
     assert not hidden.may_reap.yes
     said = {each.topic: each for each in hidden.findings}

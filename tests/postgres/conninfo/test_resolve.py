@@ -49,7 +49,7 @@ def test_a_conninfo_says_where_and_as_whom(
     assert (target.hosts, target.ports, target.user, target.database) == (hosts, ports, user, database)
 
 
-def test_a_bare_word_is_a_database_and_so_is_the_users_name_without_one() -> None:
+def test_a_bare_word_is_the_database_which_defaults_to_the_user() -> None:
     me = pwd.getpwuid(os.geteuid()).pw_name
     assert resolved("shop").database == "shop"
     assert (resolved().user, resolved().database) == (me, me)
@@ -81,7 +81,7 @@ def test_a_dbname_flag_may_be_a_conninfo() -> None:
     assert target.label == "db1:7/shop as u"
 
 
-def test_service_files_are_sought_at_home_and_then_in_the_systems_directory(tmp_path: Path) -> None:
+def test_service_files_are_sought_at_home_then_in_the_system(tmp_path: Path) -> None:
     home, system = tmp_path / "home", tmp_path / "etc"
     home.mkdir()
     system.mkdir()
@@ -109,7 +109,7 @@ def test_a_bad_line_of_a_service_file_is_named(tmp_path: Path, line: str, said: 
     assert said in complaint("service=a", {"PGSERVICEFILE": str(services)})
 
 
-def test_without_a_host_a_socket_that_is_there_is_used_and_localhost_otherwise(
+def test_without_a_host_an_existing_socket_is_used_else_localhost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = tmp_path / "run", tmp_path / "tmp"
@@ -143,7 +143,7 @@ def test_without_a_host_no_strangers_socket_in_a_shared_directory_is_used(
     assert resolved(f"host={tmp_path}", port="6543").hosts == (str(tmp_path),)
 
 
-def test_what_a_driver_would_send_to_the_server_is_honoured_or_ignored() -> None:
+def test_parameters_for_the_server_are_honoured_or_ignored() -> None:
     target = resolved(
         "postgresql://u@a,b/d?connect_timeout=3&keepalives=0&keepalives_idle=7&tcp_user_timeout=900"
         "&application_name=x&fallback_application_name=x&client_encoding=latin1&gssencmode=prefer"

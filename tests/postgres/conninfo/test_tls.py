@@ -29,7 +29,7 @@ async def test_tls_is_used_where_it_is_offered_and_checked_as_far_as_asked(
     assert await is_encrypted(target_of(with_tls, f"sslmode=verify-full&{root}", host="localhost"))
 
 
-async def test_a_certificate_is_checked_by_the_hosts_name_wherever_that_leads(
+async def test_a_certificate_is_checked_by_the_name_not_the_address(
     with_tls: ThrowawayServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the first login, at a knock at the one address where the seat is, and where TLS comes first."""

@@ -27,7 +27,6 @@ from pgtop.postgres.host.lookup import server_at
 from pgtop.postgres.host.own_sessions import trusted_users
 from pgtop.postgres.host.servers import ClosedError, HostServers, Wanted, choose, find_server, find_servers
 from pgtop.postgres.host.settings import Asked, ask_settings, limits_of
-from pgtop.postgres.host.sockets import ClientSockets
 from pgtop.postgres.host.watcher import HostView, HostWatcher
 from pgtop.settings.config import Config
 from tests.conftest import ServerFactory
@@ -210,7 +209,7 @@ def test_a_directory_that_never_answers_keeps_nobody_waiting(server: ThrowawaySe
         assert find_server(Wanted(data_dir=str(server.data_dir))).pid == server.pid
 
 
-def test_users_who_did_not_answer_are_named_where_their_server_may_be_meant(server: ThrowawayServer) -> None:
+def test_users_who_did_not_answer_are_named(server: ThrowawayServer) -> None:
     found = HostServers((host_server(server),), unheard=(MALLORY,))
     with pytest.raises(UsageError, match=f"perhaps one of user #{MALLORY}, whose directories do not answer"):
         choose(found, Wanted())
@@ -324,9 +323,7 @@ def test_a_false_postmaster_does_not_hide_the_server_behind_a_socket(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_another_users_lock_file_does_not_make_a_directory_the_servers(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+def test_a_lock_file_of_another_user_proves_no_directory(server: ThrowawayServer, tmp_path: Path) -> None:
     """In /tmp anybody may lay one for a server that does not listen there, beside a socket of their own."""
     found = host_server(server)
     laid = tmp_path / f".s.PGSQL.{found.port}.lock"
@@ -410,7 +407,7 @@ def test_a_servers_program_is_out_of_reach_of_this_terminal(server: ThrowawaySer
     assert os.getsid(0) not in groups
 
 
-def test_a_program_that_hangs_is_ended_with_what_it_started_and_the_rest_is_answered(tmp_path: Path) -> None:
+def test_a_hanging_program_is_ended_with_all_it_started(tmp_path: Path) -> None:
     """What it started holds its output open."""
 
     def started(script: str) -> "subprocess.Popen[bytes]":
@@ -578,14 +575,19 @@ async def test_a_silent_client_from_another_network_is_listed(
         assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
 
 
-async def test_a_process_that_has_just_begun_is_no_client(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_a_process_that_has_just_begun_is_no_client(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It has the postmaster's command line still, and the sockets that the postmaster listens on."""
     watcher = face_on_host(server, tmp_path / "a").watcher
-    watcher.look()
-    postmaster, children = watcher._family(proc.processes(frozenset({watcher.server.uid})))
+    postmaster = proc.read_process(watcher.server.pid, frozenset({watcher.server.uid}))
+    assert postmaster is not None
     assert proc.socket_inodes(postmaster.pid)
-    clients, silent, _ = watcher._parted(postmaster, [postmaster, *children], ClientSockets(server.port))
-    assert (clients, silent) == ([], [])
+    just_begun = msgspec.structs.replace(postmaster, parent=postmaster.pid)
+    processes = proc.processes
+    monkeypatch.setattr(proc, "processes", lambda users: [*processes(users), just_begun])
+    view = watcher.look()
+    assert (view.snapshot.backends, view.silent) == ((), ())
 
 
 async def test_a_twin_of_its_connection_keeps_no_session_alive(
@@ -641,7 +643,7 @@ def in_a_namespace(server: ThrowawayServer) -> Iterator[None]:
     """The server with process numbers of its own, as in a container: its own is 1 there."""
     server.stop()
     arguments = [
-        *(str(server._bin_dir / "postgres"), "-D", str(server.data_dir), "-p", str(server.port)),
+        *(str(server.program_dir / "postgres"), "-D", str(server.data_dir), "-p", str(server.port)),
         *("-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={server.socket_dir}"),
         *(part for name, value in server.settings.items() for part in ("-c", f"{name}={value}")),
     ]

@@ -16,7 +16,7 @@ from pgtop.postgres.host.watcher import HostWatcher, Mark
 from tests.conftest import ServerFactory
 from tests.servers import available, execute, session, wait_until
 from tests.support.filling import walsender
-from tests.support.hosting import face_on_host, process_of, replaced, title_of
+from tests.support.hosting import face_on_host, forge_mark, process_of, replaced, title_of
 from tests.support.reaping import outcomes
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
@@ -109,5 +109,5 @@ def taken_for_a_session(watcher: HostWatcher, model: Victim, pid: int) -> Victim
         client_port=title.port,
     )
     who = (title.names, title.host, title.port)
-    watcher._marks[backend.id] = Mark(process.started_ticks, who, backend.state_change)
+    forge_mark(watcher, backend.id, Mark(process.started_ticks, who, backend.state_change))
     return Victim(backend, "forged", Guard.STATE)

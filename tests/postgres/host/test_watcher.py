@@ -45,6 +45,7 @@ from tests.support.filling import (
 from tests.support.hosting import (
     HostFace,
     face_on_host,
+    forge_mark,
     host_server,
     process_of,
     replaced,
@@ -117,9 +118,7 @@ async def test_knows_the_servers_limits_and_which_cluster_it_is(every_server: Th
     assert abs(found.postmaster_start / 1e6 - began) < 2
 
 
-async def test_a_bound_grows_while_a_session_does_not_run_and_falls_back_when_it_did(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_lower_bound_grows_until_the_session_runs(server: ThrowawayServer, tmp_path: Path) -> None:
     face = face_on_host(server, tmp_path / "a")
     async with session(server, over_socket=True) as local:
         await local.fetchval("SELECT 1")
@@ -214,9 +213,7 @@ async def test_a_session_that_turned_active_is_spared_and_lives(
         assert await sleeping == 7
 
 
-async def test_a_session_that_was_sent_a_statement_which_it_has_not_read_is_changed(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_session_with_an_unread_statement_is_changed(server: ThrowawayServer, tmp_path: Path) -> None:
     """Its title and its last data still say idle: a hung backend shows a slow one's instant."""
     async with planned(server, tmp_path / "a") as (face, one, plan):
         with stopped(one.get_server_pid()):
@@ -286,7 +283,7 @@ async def test_a_victim_whose_process_is_another_ones_by_now_lives(
             msgspec.structs.replace(mark, who=("other shop", *mark.who[1:])),
             msgspec.structs.replace(mark, who=(mark.who[0], None, None)),
         ):
-            face.watcher._marks[identity] = other
+            forge_mark(face.watcher, identity, other)
             assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
         assert await lives(one)
 
@@ -314,15 +311,19 @@ async def test_a_backend_that_does_not_die_survived_and_is_never_killed(
             assert process_of(one.get_server_pid())
 
 
-async def test_a_pid_that_another_process_has_by_now_is_gone(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_a_pid_that_another_process_has_by_now_is_gone(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As if it had been reused between the signal and the confirmation."""
     async with planned(server, tmp_path / "a") as (face, one, plan):
         termination = await HostTerminator(face.watcher).termination(plan)
         with stopped(one.get_server_pid()):
             assert await termination.signal(plan.victims[0]) is None
-            identity = plan.victims[0].backend.id
-            assert await termination.remaining(plan.victims) == {identity}
-            termination._signalled[identity] -= 1
+            process = process_of(one.get_server_pid())
+            assert process is not None
+            assert await termination.remaining(plan.victims) == {plan.victims[0].backend.id}
+            later = msgspec.structs.replace(process, started_ticks=process.started_ticks + 1)
+            monkeypatch.setattr(face.watcher, "read_process", lambda _: later)
             assert await termination.remaining(plan.victims) == frozenset()
 
 
@@ -442,7 +443,7 @@ def taken_for_idle(watcher: HostWatcher, backend: Backend) -> Victim:
     assert mark is not None
     title = read_title(process.title, watcher.prefix)
     who = ("", None, None) if title is None else (title.names, title.host, title.port)
-    watcher._marks[backend.id] = msgspec.structs.replace(mark, who=who)
+    forge_mark(watcher, backend.id, msgspec.structs.replace(mark, who=who))
     idle = msgspec.structs.replace(backend, state="idle", state_change=mark.state_change, idle_at_least=True)
     return Victim(idle, "forged", Guard.STATE)
 
@@ -460,7 +461,7 @@ def little_room_for_titles(server: ThrowawayServer) -> Iterator[int]:
     arguments = ["./postgres", "-D", str(server.data_dir)]
     with server.log_path.open("ab") as log:
         process = subprocess.Popen(
-            arguments, cwd=server._bin_dir, env={}, stdout=log, stderr=log, **server_account().popen
+            arguments, cwd=server.program_dir, env={}, stdout=log, stderr=log, **server_account().popen
         )
     try:
         ready = server.data_dir / "postmaster.pid"
@@ -497,7 +498,7 @@ print([each.pid for each in view.snapshot.backends if each.is_pgtop], view.notes
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-async def test_of_a_pgtop_that_may_not_be_looked_into_all_sessions_of_its_user_are_spared(
+async def test_a_hidden_pgtop_spares_all_sessions_of_its_user(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """As the server's user sees one of root's: over TCP, and over a Unix socket."""
@@ -564,7 +565,7 @@ async def test_an_endpoint_on_this_host_is_found_and_another_is_not(server: Thro
     assert not await asyncio.to_thread(found, "127.0.0.1", 1)
 
 
-async def test_a_tunnel_beside_a_server_that_listens_on_the_other_protocol_is_not_that_server(
+async def test_a_tunnel_on_the_other_ip_protocol_is_not_the_server(
     server_factory: ServerFactory,
 ) -> None:
     """PostgreSQL takes IPv6 alone on `::`: what listens at 0.0.0.0, as Docker does, may lead anywhere."""
@@ -632,7 +633,7 @@ async def test_which_server_is_meant_is_asked_rather_than_guessed(server_factory
         choose(HostServers((host_server(one),), closed=(12345,)), Wanted())
 
 
-async def test_a_lock_file_is_believed_only_where_a_server_of_that_very_place_runs(
+async def test_a_lock_file_counts_only_where_its_server_runs(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """A server may have several socket directories, and its own file names only the first of them."""

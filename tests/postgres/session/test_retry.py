@@ -40,7 +40,7 @@ async def tiny(request: pytest.FixtureRequest, server_factory: ServerFactory) ->
 # Asking again
 
 
-def test_the_second_try_follows_at_once_and_each_later_one_after_a_drawn_pause() -> None:
+def test_the_second_try_is_immediate_and_later_ones_pause() -> None:
     now = 100.0
     drawn: list[tuple[float, float]] = []
 
@@ -114,14 +114,14 @@ async def test_a_pin_that_no_longer_holds_is_dropped(with_tls: ThrowawayServer) 
     target = target_of(with_tls)
     seat = Seat(target, "test")
     for pin in ("encrypted", "plain"):
-        seat._pins[target.endpoints[0]] = pin
+        seat.pins[target.endpoints[0]] = pin
         await seat.take()
-        assert not seat._pins
+        assert not seat.pins
         await seat.release()
 
 
 @pytest.mark.parametrize(("pin", "refused"), [("encrypted", "hostssl"), ("plain", "hostnossl")])
-async def test_a_pin_does_not_shut_out_a_role_that_is_let_in_the_other_way_alone(
+async def test_a_pin_does_not_shut_out_a_role_let_in_the_other_way(
     with_tls: ThrowawayServer, pin: str, refused: str
 ) -> None:
     """A server of which every slot is taken refuses before it looks into pg_hba.conf."""
@@ -132,7 +132,7 @@ async def test_a_pin_does_not_shut_out_a_role_that_is_let_in_the_other_way_alone
         with_tls.restart()
         target = target_of(with_tls, f"sslmode={'prefer' if pin == 'encrypted' else 'allow'}")
         seat = Seat(target, "test")
-        seat._pins[target.endpoints[0]] = pin
+        seat.pins[target.endpoints[0]] = pin
         await seat.take()
         await seat.release()
     finally:
@@ -151,14 +151,14 @@ async def test_a_pin_is_never_less_than_sslmode_asks_for(server: ThrowawayServer
     for _ in range(2):
         with pytest.raises(LimitReachedError):
             await seat.take()
-    assert seat._pins
-    pins = seat._rescue_pins
+    assert seat.pins
+    pins = seat.rescue_pins
     assert set(pins.values()) == {"plain"}
     stricter = target_of(server, "sslmode=require", user="postgres")
     seat.target = msgspec.structs.replace(target, rescue=stricter)
-    assert not seat._pins
-    assert not seat._rescue_pins
-    seat._rescue_pins |= pins
+    assert not seat.pins
+    assert not seat.rescue_pins
+    seat.rescue_pins |= pins
     with pytest.raises(LimitReachedError, match="does not offer TLS"):
         await seat.take()
 
@@ -311,7 +311,7 @@ async def test_a_giving_back_that_is_broken_off_leaves_no_session(tiny: Throwawa
         await wait_until(lambda: is_number(tiny, gone, 0))
         asking = asyncio.create_task(seat.fetch("SELECT pg_sleep(8)", limit_seconds=60))
         query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'watcher' AND state = 'idle'"
-        await wait_until(seat._lock.locked)
+        await wait_until(lambda: seat.is_busy)
         giving = asyncio.create_task(seat.give_back())
         try:
             await wait_until(lambda: is_number(tiny, query, 1), complaint="the ordinary role did not log in")
@@ -331,7 +331,7 @@ async def given_back(seat: Seat) -> bool:
     return not seat.is_rescue
 
 
-async def test_whose_session_it_is_does_not_change_with_what_is_configured_meanwhile(
+async def test_a_new_configuration_does_not_change_the_sessions_role(
     tiny: ThrowawayServer,
 ) -> None:
     """The audit log says as whom somebody was ended; another rescue role counts from the next login."""
@@ -347,7 +347,7 @@ async def test_the_rescue_role_is_not_used_where_the_ordinary_one_gets_in(server
         assert seat.role == "postgres"
 
 
-async def test_the_rescue_role_is_not_used_where_the_ordinary_one_is_refused_for_something_else(
+async def test_the_rescue_role_is_not_used_for_any_other_refusal(
     server: ThrowawayServer,
 ) -> None:
     with pytest.raises(PgtopError, match="does not exist"):
@@ -381,7 +381,7 @@ async def test_a_rescue_role_that_does_not_get_in_either_is_told_of(
         assert not seat.is_held
 
 
-async def test_a_rescue_role_that_is_refused_for_something_else_is_not_tried_each_time(
+async def test_a_refused_rescue_role_is_not_tried_each_time(
     tiny: ThrowawayServer,
 ) -> None:
     """It is told of all the same, and the ordinary role goes on at its pace."""
@@ -397,7 +397,7 @@ async def test_a_rescue_role_that_is_refused_for_something_else_is_not_tried_eac
 
 
 @pytest.mark.parametrize("version", [15, 18])
-async def test_a_full_server_stays_full_where_the_rescue_role_has_reached_a_limit_of_its_own(
+async def test_a_rescue_role_at_its_own_limit_leaves_the_server_full(
     server_factory: ServerFactory, version: int
 ) -> None:
     server = server_factory(THREE_SLOTS, version=version)
@@ -440,9 +440,7 @@ ORDINARY = resolve(
         ("user=postgres sslmode=disable", {"tls": msgspec.structs.replace(ORDINARY.tls, sslmode="disable")}),
     ],
 )
-def test_the_rescue_conninfo_takes_from_the_ordinary_one_what_it_leaves_out(
-    rescue: str, changed: dict[str, Any]
-) -> None:
+def test_the_rescue_conninfo_inherits_what_it_leaves_out(rescue: str, changed: dict[str, Any]) -> None:
     """But never its password."""
     environ = {"HOME": "/nonexistent", "PGUSER": "x", "PGPASSWORD": "x", "PGHOST": "x", "PGDATABASE": "x"}
     found = with_rescue(ORDINARY, rescue, "--rescue", environ).rescue

@@ -62,7 +62,7 @@ async def test_a_full_host_is_not_knocked_at_by_whoever_sits_at_the_next(
             assert first.connections == 0
 
 
-async def test_a_knock_tells_nothing_of_the_server_that_the_seat_went_to_meanwhile(
+async def test_a_login_probe_says_nothing_once_the_seat_has_moved(
     tiny: ThrowawayServer, roomy: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log_in = login_probe.log_in
@@ -88,7 +88,7 @@ async def test_what_is_known_of_one_host_is_forgotten_at_the_next(
         probe = Probe(seat)
         watch = LoginWatch(Poller(probe, 3600), 0)
         async with full(tiny, 2):
-            await watch._knock()
+            await watch.knock()
             assert watch.limit is not None
             first.refuse()
             await wait_until(lambda: not seat.is_held)
@@ -98,7 +98,7 @@ async def test_what_is_known_of_one_host_is_forgotten_at_the_next(
             assert watch.limit is None
 
 
-async def test_a_rescue_role_at_another_server_is_not_told_what_refused_the_ordinary_one(
+async def test_the_refusal_of_another_server_is_not_taken_over(
     tiny: ThrowawayServer, roomy: ThrowawayServer
 ) -> None:
     """Nor while the ordinary role asks for its seat back; where that gets in, all is seen anew."""
@@ -122,7 +122,7 @@ async def test_a_rescue_role_at_another_server_is_not_told_what_refused_the_ordi
         assert seat.interruptions > interruptions
 
 
-async def test_a_rescue_role_at_the_same_server_is_told_what_refused_the_ordinary_one(
+async def test_the_refusal_of_the_same_server_is_taken_over(
     tiny: ThrowawayServer,
 ) -> None:
     """Over TCP and over a Unix socket, by whatever name that is called."""
@@ -157,7 +157,7 @@ async def full_at_another_address(port: int) -> AsyncIterator[None]:
 
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="its loopback has one address")
-async def test_a_full_address_is_not_knocked_at_by_whoever_sits_at_another_of_that_name(
+async def test_a_seat_does_not_probe_another_address_of_its_name(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolving(monkeypatch, OTHER_ADDRESS, HOST)
@@ -166,7 +166,7 @@ async def test_a_full_address_is_not_knocked_at_by_whoever_sits_at_another_of_th
         assert await probe_login(seat) == LoginProbe(None)
 
 
-async def test_a_name_is_looked_up_once_and_never_in_a_thread_that_the_end_waits_for(
+async def test_a_name_is_looked_up_once_in_a_thread_nobody_awaits(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A name server that answers once and no more would else keep a command from ending."""

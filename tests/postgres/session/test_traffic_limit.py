@@ -112,7 +112,7 @@ def test_notices_between_two_statements_are_few() -> None:
     assert not traffic.check(NOTICE)
 
 
-def test_a_parameter_may_change_for_ever_and_new_ones_may_not_come_for_ever() -> None:
+def test_parameters_may_change_forever_but_not_multiply() -> None:
     """The driver keeps the last value of each."""
     traffic = TrafficLimit()
     value = "v" * 60_000

@@ -1,7 +1,6 @@
 """Automatic reaping in the dashboard: asked for, said, one turn after the other, and given up in order."""
 
 import asyncio
-import math
 import os
 import signal
 import time
@@ -19,6 +18,7 @@ from pgtop.core.rebound import Patience
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.postgres.advisory_keys import ReaperKeys
 from pgtop.tui.lines.automatic import AutomaticState, auto_lines, rules
 from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
@@ -26,7 +26,7 @@ from pgtop.tui.screens.plan_dialog import ReportDialog
 from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
 from tests.servers import create_role, session, sessions, wait_until
-from tests.support.dashboards import Driven, count_stale, dashboard
+from tests.support.dashboards import Driven, count_stale, dashboard, is_painted
 from tests.support.filling import TWENTY_SLOTS
 from tests.support.reaping import hold_key
 
@@ -101,7 +101,7 @@ async def test_a_yes_before_the_question_was_seen_is_dropped(
         await wait_until(lambda: isinstance(driven.app.screen, AutomaticDialog))
         dialog = driven.app.screen
         assert isinstance(dialog, AutomaticDialog)
-        await wait_until(lambda: math.isfinite(dialog._armed_at))
+        await is_painted(dialog)
         await driven.press("y", "tab", "enter")
         await driven.pilot.click("#confirm")
         assert driven.app.screen is dialog
@@ -178,7 +178,7 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
     """Without a question, and without a poll; from then on nobody is ended."""
     async with dashboard(small, tmp_path / "a", interval_seconds=3600.0, **REAPING) as driven:
         await turned_on(driven)
-        own = driven.dashboard.poller.probe.seat.own_pid
+        own = driven.seat.own_pid
 
         async def held(pids: list[int]) -> bool:
             return await holders(small) == pids
@@ -211,7 +211,7 @@ async def test_where_another_reaps_already_a_says_so(
         assert not driven.dashboard.automatic.is_on
 
 
-async def test_another_that_begins_while_the_question_is_open_is_not_doubled(
+async def test_another_reaper_that_begins_meanwhile_is_not_doubled(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(small, tmp_path / "a") as driven:
@@ -298,8 +298,8 @@ async def test_what_cannot_be_remembered_is_not_done_and_said(small: ThrowawaySe
         await turned_on(driven)
         await driven.shows("nobody is ended · again in ", "audit log")
         auto = driven.dashboard.automatic
-        last = auto._turn
-        await wait_until(lambda: auto._turn is not last)
+        last = auto.standing(paused=False).turn
+        await wait_until(lambda: auto.standing(paused=False).turn is not last)
         assert "audit log" in auto.standing(paused=False).problem
         (tmp_path / "there").unlink()
         auto.engine.every_seconds = 0.0
@@ -335,24 +335,27 @@ async def test_quitting_waits_for_what_is_being_ended(small: ThrowawayServer, tm
                 os.kill(pid, signal.SIGCONT)
         lines = driven.audited()
         assert [line["event"] for line in lines] == ["attempt"] * 12 + ["outcome"] * 12
-        await driven.dashboard.poller.probe.seat.release()
+        await driven.seat.release()
         assert await holders(small) == []
 
 
-async def test_quitting_does_not_wait_for_a_silent_server(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_quitting_does_not_wait_for_a_silent_server(
+    small: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A turn that has ended nobody yet is broken off."""
     async with dashboard(small, tmp_path / "a", **REAPING) as driven:
         await turned_on(driven)
-        auto = driven.dashboard.automatic
-        block = asyncio.Event()
+        turns: list[asyncio.Task[Any]] = []
 
-        async def silent() -> Any:
-            await block.wait()
+        async def silent(_: ReaperKeys) -> Any:
+            turn = asyncio.current_task()
+            assert turn is not None
+            turns.append(turn)
+            await asyncio.Event().wait()
 
-        auto.engine._keys.seen = silent  # type: ignore[method-assign]
-        await wait_until(lambda: auto._task is not None and not auto._task.done())
-        task = auto._task
-        assert task is not None
+        monkeypatch.setattr(ReaperKeys, "seen", silent)
+        await wait_until(lambda: turns)
+        (task,) = turns
         await driven.press("q")
         async with asyncio.timeout(15):
             await driven.dashboard.finish()

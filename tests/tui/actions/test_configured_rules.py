@@ -39,7 +39,7 @@ async def test_a_sweep_by_key_follows_all_rules_of_the_configuration(
         await driven.shows("1 protected", "1 beyond the most of one sweep")
 
 
-async def test_the_age_that_is_configured_for_transactions_counts_in_the_dialog(
+async def test_the_configured_transaction_age_counts_in_the_dialog(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """It is in the plan from the start; `i` drops it and adds it again with that very age."""

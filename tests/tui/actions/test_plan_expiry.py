@@ -29,7 +29,7 @@ Outage = Callable[[Driven, ThrowawayServer], Awaitable[None]]
 
 async def seat_is_ended(driven: Driven, server: ThrowawayServer) -> None:
     """An outage so short that no poll failed: the next one took the seat again."""
-    seat = driven.dashboard.poller.probe.seat
+    seat = driven.seat
     before = seat.own_pid
     await fetch_value(server, "SELECT pg_terminate_backend($1)", before)
     await wait_until(lambda: seat.is_held and seat.own_pid != before, 30)

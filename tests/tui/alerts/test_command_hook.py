@@ -37,7 +37,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
-async def test_it_reads_one_line_of_json_and_finds_nothing_of_the_server_elsewhere(tmp_path: Path) -> None:
+async def test_it_gets_one_line_of_json_and_nothing_else_of_the_server(tmp_path: Path) -> None:
     heard, told = tmp_path / "heard", []
     body = (
         f"data = sys.stdin.read()\n"
@@ -81,7 +81,7 @@ async def test_one_runs_at_a_time_in_the_order_the_alerts_came(tmp_path: Path) -
     assert told == []
 
 
-async def test_one_that_hangs_is_ended_with_all_it_started_and_the_next_is_heard(tmp_path: Path) -> None:
+async def test_a_hanging_command_is_ended_and_the_next_alert_is_heard(tmp_path: Path) -> None:
     """Also one that takes no SIGTERM."""
     pids, told = tmp_path / "pids", []
     body = (
@@ -150,10 +150,9 @@ async def test_how_it_ended_is_told_where_it_did_not_succeed(
 ) -> None:
     told: list[str] = []
     command = AlertCommand(script(tmp_path, body), told.append)
+    before = asyncio.all_tasks()
     command.hear(occasion())
-    task = command._task
-    assert task is not None
-    await task
+    await asyncio.wait(asyncio.all_tasks() - before)
     assert told == ([said] if said else [])
 
 
@@ -165,7 +164,7 @@ async def test_one_that_is_gone_by_then_is_told(tmp_path: Path) -> None:
     assert told == ["the alert command cannot be run: No such file or directory"]
 
 
-async def test_where_no_thread_can_be_had_that_is_told_and_the_next_is_heard(
+async def test_a_missing_thread_is_told_and_the_next_alert_is_heard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard, told = tmp_path / "heard", []
@@ -219,11 +218,10 @@ def test_a_program_that_is_not_there_is_refused(written: str) -> None:
 
 def test_no_descriptor_is_left(tmp_path: Path) -> None:
     async def run() -> None:
-        command = AlertCommand(script(tmp_path, ""), print)
+        command, before = AlertCommand(script(tmp_path, ""), print), asyncio.all_tasks()
         for _ in range(3):
             command.hear(occasion())
-        assert command._task is not None
-        await command._task
+        await asyncio.wait(asyncio.all_tasks() - before)
 
     before = psutil.Process().num_fds()
     asyncio.run(run())

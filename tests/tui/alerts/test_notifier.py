@@ -126,7 +126,7 @@ def is_owned(home: Path) -> bool:
     return any((place / "owned").exists() for place in (Path.cwd(), home))
 
 
-async def test_the_command_hears_the_snapshot_as_json_and_hostile_names_stay_inside_it(
+async def test_the_command_gets_json_that_holds_hostile_names(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     server = server_factory(SEVENTEEN_SLOTS)
@@ -201,7 +201,7 @@ async def test_the_ansi_theme_sends_no_colour_but_the_terminals_own(
     assert colours(opened) & {b"38", b"48"}, "the test sees no others"
 
 
-async def test_who_wants_no_colour_gets_none_and_still_sees_the_state_and_the_cursor(
+async def test_without_colour_the_state_and_the_cursor_are_still_seen(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     environment = {"COLORTERM": "truecolor", "NO_COLOR": "1"}

@@ -32,9 +32,7 @@ def test_bars_take_exactly_their_width(fraction: float, width: int, warn_at: flo
 
 
 @given(fractions(), st.integers(1, 80))
-def test_a_bar_is_full_only_when_nothing_is_left_and_empty_only_for_nothing(
-    fraction: float, width: int
-) -> None:
+def test_a_bar_is_full_or_empty_only_when_the_usage_is(fraction: float, width: int) -> None:
     bar = share_bar(fraction, width)
     assert (bar == "█" * width) == (fraction >= 1)
     assert (bar == " " * width) == (fraction == 0)

@@ -18,7 +18,7 @@ SELDOM = 3_600.0
 @contextmanager
 def silent_seat(driven: Driven) -> Iterator[None]:
     """The seat's backend answers nothing meanwhile."""
-    pid = driven.dashboard.poller.probe.seat.own_pid
+    pid = driven.seat.own_pid
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -27,8 +27,8 @@ def silent_seat(driven: Driven) -> Iterator[None]:
 
 
 async def assert_seat_is_kept(driven: Driven, own_pid: int) -> None:
-    seat = driven.dashboard.poller.probe.seat
-    await wait_until(lambda: not seat._lock.locked())
+    seat = driven.seat
+    await wait_until(lambda: not seat.is_busy)
     assert seat.is_held
     assert seat.own_pid == own_pid
     assert await seat.fetchrow("SELECT 1") is not None
@@ -38,11 +38,11 @@ async def test_a_detail_closed_before_its_answer_does_not_cost_the_seat(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with session(server), dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
-        seat = driven.dashboard.poller.probe.seat
+        seat = driven.seat
         own_pid = seat.own_pid
         with silent_seat(driven):
             await driven.press("enter")
-            await wait_until(lambda: isinstance(driven.app.screen, DetailScreen) and seat._lock.locked())
+            await wait_until(lambda: isinstance(driven.app.screen, DetailScreen) and seat.is_busy)
             await driven.press("escape")
             await wait_until(lambda: driven.app.screen is driven.dashboard)
         await assert_seat_is_kept(driven, own_pid)
@@ -53,14 +53,14 @@ async def test_a_dialog_can_be_left_while_another_plan_is_asked_for(
 ) -> None:
     """And an answer that comes after it is left does no harm."""
     async with session(server), dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
-        seat = driven.dashboard.poller.probe.seat
+        seat = driven.seat
         own_pid = seat.own_pid
         await driven.press("S")
         await driven.dialog()
         with silent_seat(driven):
             await driven.press("e")
-            await wait_until(seat._lock.locked)
+            await wait_until(lambda: seat.is_busy)
             await driven.press("escape")
             await wait_until(lambda: driven.app.screen is driven.dashboard)
-            assert seat._lock.locked()
+            assert seat.is_busy
         await assert_seat_is_kept(driven, own_pid)

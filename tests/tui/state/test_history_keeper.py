@@ -13,6 +13,7 @@ import pytest
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.history import History, Past, Point, Sample
 from pgtop.core.outage import Outage, OutageKind
+from pgtop.core.text import clock
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import HistoryBusyError
 from pgtop.history.store import HistoryStore, Mode, Series
@@ -103,9 +104,7 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
 ) -> None:
     """What the first saw until it was closed is in the second's graph, and in its 'since'."""
     async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
-        await wait_until(
-            lambda: driven.dashboard.history_keeper is not None and driven.dashboard.history_keeper._kept
-        )
+        await wait_until(lambda: driven.history_keeper.is_keeping)
         history = driven.dashboard.state.history
         await wait_until(lambda: len(history) > 6)
         began, last = history.began_at, history.latest
@@ -117,6 +116,7 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
         await taken_up(driven)
         assert [point.starts for point in points(driven, 300)].count(True) == 1
         await wait_until(lambda: driven.dashboard.state.over_since == began, 15, "'since' is not the first's")
+        await driven.shows(f"since {clock(began, seconds=False)}")
 
 
 async def test_another_cluster_behind_the_address_shows_no_past(
@@ -127,9 +127,7 @@ async def test_another_cluster_behind_the_address_shows_no_past(
     other = msgspec.structs.replace(mine, cluster="7000000000000000001")
     store.save(other, an_hour_ago(), "begin")
     async with dashboard(server, audit, history=store) as driven:
-        await wait_until(
-            lambda: driven.dashboard.history_keeper is not None and driven.dashboard.history_keeper._kept
-        )
+        await wait_until(lambda: driven.history_keeper.is_keeping)
         assert points(driven)[0].at >= driven.dashboard.state.history.began_at
     await saved(store, mine)
     kept = store.load(other)
@@ -137,7 +135,7 @@ async def test_another_cluster_behind_the_address_shows_no_past(
     assert max(bucket.sample.total for bucket in kept.tiers[2]) == 60
 
 
-async def test_a_role_that_may_not_read_the_system_identifier_has_its_past_by_address(
+async def test_without_the_system_identifier_the_past_is_by_address(
     server_factory: ServerFactory, audit: Path, store: HistoryStore
 ) -> None:
     server = server_factory()
@@ -158,7 +156,7 @@ def at_another_time(snapshot: Snapshot, seconds: float, cluster: str | None) -> 
     return replace(snapshot, server=server, taken_at=snapshot.taken_at + int(seconds * MICROSECONDS))
 
 
-async def test_a_failover_to_another_cluster_while_it_runs_keeps_the_two_apart(
+async def test_a_failover_to_another_cluster_keeps_the_pasts_apart(
     server: ThrowawayServer, store: HistoryStore
 ) -> None:
     """Also where a role that cannot read the identifier looked in between."""
@@ -251,7 +249,7 @@ async def test_a_file_that_is_removed_is_written_anew(
     assert max(bucket.sample.total for bucket in past.tiers[2]) == 60
 
 
-async def test_where_nothing_can_be_written_that_is_told_once_and_all_else_works(
+async def test_an_unwritable_history_is_told_once_and_all_else_works(
     server: ThrowawayServer, audit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history_keeper, "SAVE_SECONDS", 0.1)
@@ -265,10 +263,8 @@ async def test_where_nothing_can_be_written_that_is_told_once_and_all_else_works
         seen = driven.dashboard.state.history
         before = seen.latest
         await wait_until(lambda: seen.latest is not before)
-        kept = driven.dashboard.history_keeper
-        assert kept is not None
-        assert kept.notice == ""
-        assert kept._is_told
+        assert driven.history_keeper.notice == ""
+        assert driven.dashboard.notices.current is None
 
 
 async def test_a_notice_waits_until_another_is_read(
@@ -278,13 +274,9 @@ async def test_a_notice_waits_until_another_is_read(
     store.path.write_text("garbage")
     async with dashboard(server, audit, history=store) as driven:
         driven.dashboard.say("something else")
-        await wait_until(
-            lambda: driven.dashboard.history_keeper is not None and driven.dashboard.history_keeper._kept
-        )
-        kept = driven.dashboard.history_keeper
-        assert kept is not None
+        await wait_until(lambda: driven.history_keeper.is_keeping)
         driven.dashboard.tick()
-        assert kept.notice
+        assert driven.history_keeper.notice
         await driven.shows("something else")
         await driven.press("escape")
         await driven.shows("the graph's past is lost")
@@ -297,9 +289,7 @@ async def test_a_clock_that_was_set_back_while_pgtop_was_closed_is_overcome(
     series = await series_on(server)
     store.save(series, an_hour_ago(seconds=-86_400.0), "begin")
     async with dashboard(server, audit, history=store) as driven:
-        await wait_until(
-            lambda: driven.dashboard.history_keeper is not None and driven.dashboard.history_keeper._kept
-        )
+        await wait_until(lambda: driven.history_keeper.is_keeping)
         assert max(point.sample.total for point in points(driven)) < 60
     past = store.load(series)
     assert past is not None

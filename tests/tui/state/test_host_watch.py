@@ -218,13 +218,13 @@ def glass_of(target: Target, folder: Path) -> HostWatch:
     return HostWatch(target, ReapPolicy(), wire(target, Config(audit_log=folder / "a"), "dashboard").reaper)
 
 
-async def test_a_kernel_that_tells_nothing_of_sockets_is_a_problem_that_is_told(
+async def test_a_kernel_without_socket_facts_is_a_problem_that_is_told(
     server_factory: ServerFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """It is asked what it does not know of."""
     server = server_factory()
     host_watch = glass_of(target_of(server, host=str(server.socket_dir)), tmp_path)
-    monkeypatch.setattr(sockets, "_BY_FAMILY", 99)
+    monkeypatch.setattr(sockets, "BY_FAMILY", 99)
     assert "does not tell of sockets" in await problem_of(host_watch)
 
 

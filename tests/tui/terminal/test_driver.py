@@ -63,7 +63,7 @@ async def test_it_ends_with_status_0_when_its_terminal_is_gone(
     await no_seat_left(server)
 
 
-async def test_it_goes_on_while_the_terminal_does_not_read_and_then_shows_the_present(
+async def test_a_terminal_that_stops_reading_later_shows_the_present(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """Polls go on, and of the time in between no figures are kept for later."""
@@ -131,9 +131,7 @@ async def test_bytes_that_are_no_utf8_are_no_reason_to_end(server: ThrowawayServ
     assert b"Traceback" not in opened.raw
 
 
-async def test_a_terminal_that_another_program_made_nonblocking_is_written_whole(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_nonblocking_terminal_is_written_whole(server: ThrowawayServer, tmp_path: Path) -> None:
     with terminal(server, tmp_path, size=(300, 100)) as opened:
         flags = fcntl.fcntl(opened.slave, fcntl.F_GETFL)
         fcntl.fcntl(opened.slave, fcntl.F_SETFL, flags | os.O_NONBLOCK)
@@ -167,7 +165,7 @@ async def test_a_storm_of_sizes_ends_in_the_right_picture(server: ThrowawayServe
 
 
 @pytest.mark.parametrize("size", [(20, 5), (15, 3), (40, 2)], ids=str)
-async def test_the_least_terminals_show_the_figures_and_the_word_and_take_keys(
+async def test_the_least_terminals_show_figures_and_state_and_take_keys(
     server: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     with terminal(server, tmp_path, size=size) as opened:
@@ -213,7 +211,7 @@ async def stay_away(polled: float) -> None:
 
 
 @pytest.mark.parametrize("how", ["Ctrl+Z", "SIGTSTP", "SIGSTOP"])
-async def test_stopped_it_gives_the_terminal_back_and_continued_it_draws_anew(
+async def test_stopping_restores_the_terminal_and_continuing_draws_anew(
     server: ThrowawayServer, tmp_path: Path, how: str
 ) -> None:
     """The seat is kept meanwhile. (By SIGSTOP nobody can give anything back.)"""
@@ -269,7 +267,7 @@ async def test_continued_it_does_not_show_old_figures_as_live(
         opened.shows("● live")
 
 
-async def test_in_the_background_it_stays_stopped_and_keeps_off_the_terminal(
+async def test_in_the_background_it_stays_stopped_and_writes_nothing(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     with shell(server, tmp_path) as (opened, child):

@@ -29,9 +29,7 @@ async def test_two_sizes_under_way_at_once_end_in_the_terminals_own(
         await driven.shows("127.0.0.1")
 
 
-def test_a_terminal_that_does_not_know_its_height_is_drawn_on_and_heard(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+def test_a_terminal_without_a_height_is_drawn_on_and_heard(server: ThrowawayServer, tmp_path: Path) -> None:
     """As a serial line: of the two heights that the toolkit takes it for, one counts."""
     with terminal(server, tmp_path, size=(80, 24)) as opened:
         opened.resize_only(80, 0)

@@ -287,7 +287,7 @@ def test_a_picture_leaves_nothing_behind_in_plotext(capsys: pytest.CaptureFixtur
     """Its one global figure is empty afterwards, and nothing was printed."""
     import plotext
 
-    curves._plotted.cache_clear()
+    curves.plotted.cache_clear()
     drawn(climbing(), frame())
     assert not any("\u2800" < c <= "\u28ff" for c in plotext.build())
     assert capsys.readouterr() == ("", "")
@@ -367,7 +367,7 @@ async def test_the_widget_draws_nothing_when_nothing_would_look_different() -> N
         app.show(history)
         await pilot.pause()
         builds, before = app.graph.builds, app.lines()
-        curves._plotted.cache_clear()
+        curves.plotted.cache_clear()
         latest = history.latest
         assert latest is not None
         for _ in range(5):
@@ -376,7 +376,7 @@ async def test_the_widget_draws_nothing_when_nothing_would_look_different() -> N
         app.show(history)
         await pilot.pause()
         assert app.graph.builds == builds
-        assert curves._plotted.cache_info().misses == 0
+        assert curves.plotted.cache_info().misses == 0
         assert app.lines() == before
         app.show(history, later=10)
         assert app.graph.builds == builds + 1

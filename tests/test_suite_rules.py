@@ -1,0 +1,114 @@
+"""The rules of the tests themselves: where they stand, what they import and touch, how they are named."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import REPOSITORY
+
+TESTS = REPOSITORY / "tests"
+FILES = sorted(path.relative_to(REPOSITORY).as_posix() for path in TESTS.rglob("*.py"))
+MODULES = [path for path in FILES if path.rpartition("/")[2].startswith("test_")]
+
+LONGEST_STATEMENT = 60
+"""Characters of a test's name after `test_`."""
+
+OUTSIDE_PGTOP = {"bench", "mutation", "support"}
+"""Folders of tests/ that mirror no folder of pgtop/."""
+
+
+def parsed(path: str) -> ast.Module:
+    """A file's syntax tree."""
+    return ast.parse((REPOSITORY / path).read_text(encoding="utf-8"), path)
+
+
+def is_private(name: str) -> bool:
+    """Return whether a name is private: one underscore, and more than that."""
+    return name.startswith("_") and not name.startswith("__") and name != "_"
+
+
+def defined(tree: ast.AST) -> Iterator[str]:
+    """Every name that a file gives to a function, a class, a variable or an attribute."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def touched(tree: ast.AST) -> Iterator[str]:
+    """Every name that a file takes from something else: by import, as an attribute, or to patch it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.Attribute):
+            if not is_own(node):
+                yield node.attr
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            if called in ("setattr", "delattr", "getattr") and not is_others(node.args):
+                yield from (each.value for each in node.args if _is_text(each))  # type: ignore[attr-defined]
+
+
+def is_own(node: ast.Attribute) -> bool:
+    """Return whether it is an attribute of the object itself."""
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+
+
+def is_others(arguments: list[ast.expr]) -> bool:
+    """Return whether what is patched is the driver's, not pgtop's."""
+    return bool(arguments) and ast.unparse(arguments[0]).startswith("asyncpg.")
+
+
+def _is_text(node: ast.AST) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
+@pytest.fixture(scope="module")
+def private_names() -> frozenset[str]:
+    """The private names of pgtop."""
+    sources = (path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "pgtop").rglob("*.py"))
+    return frozenset(name for path in sources for name in defined(parsed(path)) if is_private(name))
+
+
+def test_the_folders_mirror_those_of_pgtop() -> None:
+    for path in FILES:
+        folder = Path(path).parent.relative_to("tests")
+        if folder.parts and folder.parts[0] not in OUTSIDE_PGTOP:
+            assert (REPOSITORY / "pgtop" / folder).is_dir(), path
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_no_file_imports_from_a_test(path: str) -> None:
+    """What two tests need stands in builders.py, in support/ or in a conftest."""
+    text = (REPOSITORY / path).read_text(encoding="utf-8")
+    scripts = [node.value for node in ast.walk(parsed(path)) if _is_text(node)]  # type: ignore[attr-defined]
+    for each in (text, *scripts):
+        for line in each.splitlines():
+            words = line.split()
+            if words[:1] in (["from"], ["import"]) and len(words) > 1 and words[1].startswith("tests."):
+                assert ".test_" not in words[1], line
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_no_private_name_of_pgtop_is_touched(path: str, private_names: frozenset[str]) -> None:
+    assert not {name for name in touched(parsed(path)) if is_private(name)} & private_names
+
+
+def test_a_private_name_is_noticed_wherever_it_is_touched(private_names: frozenset[str]) -> None:
+    assert "_session" in private_names
+    ways = ("seat._session", "from pgtop.x import _session", 'monkeypatch.setattr(seat, "_session", None)')
+    for way in ways:
+        assert "_session" in set(touched(ast.parse(way)))
+    assert "_session" not in set(touched(ast.parse("self._session")))
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_a_tests_name_is_a_short_statement(path: str) -> None:
+    for name in defined(parsed(path)):
+        if name.startswith("test_"):
+            assert len(name.removeprefix("test_")) <= LONGEST_STATEMENT, name
