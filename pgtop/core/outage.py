@@ -11,10 +11,10 @@ from pgtop.core.activity import Limits
 class Limit(StrEnum):
     """Which limit refuses a login; the value is the phrase people read."""
 
-    ORDINARY = "the ordinary slots are taken, reserved ones are left"
+    ORDINARY = "only reserved slots are left"
     RESERVED = "only slots reserved for superusers are left"
-    EVERY = "every slot is taken, the superusers' too"
-    CLIENTS = "more clients are connecting than the server lets try at once"
+    EVERY = "every slot is taken, including the superusers'"
+    CLIENTS = "too many clients are connecting at once"
     """The postmaster's own limit of children: clients that hold no slot yet count in it."""
     ROLE = "the role's own CONNECTION LIMIT is reached"
     DATABASE = "the database's own CONNECTION LIMIT is reached"
@@ -71,7 +71,7 @@ class Outage(msgspec.Struct, frozen=True):
     retry_after_seconds: float
     """How long the poller waits before it tries again."""
     limit: str | None = None
-    """What refuses the login (a `core.outage.Limit`), where it is refused for want of a slot."""
+    """What refuses the connection (a `core.outage.Limit`), where it is refused for want of a slot."""
     tries: int = 0
     """How many logins were refused so far for that."""
     seconds: float = 0.0

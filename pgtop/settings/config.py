@@ -110,7 +110,7 @@ class Config(Redacted, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Holders of session-level advisory locks are ended too."""
     include_listeners: _YesOrNo = False
     """Sessions seen with LISTEN are ended too."""
-    max_per_sweep: Annotated[int, Meta(ge=1, description="give a number from 1 on")] | None = None
+    max_per_sweep: Annotated[int, Meta(ge=1, description="give 1 or more")] | None = None
     """The most that one sweep ends; None for no limit."""
     applications: _Globs = ()
     """Whom a sweep means, by application; everybody where no filter of any kind is given."""

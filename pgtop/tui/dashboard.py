@@ -43,27 +43,27 @@ class DashboardScreen(Walling):
     """The ordinary view, alive."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("K", "terminate", "Terminate the tagged or selected"),
-        Binding("C", "cancel", "Cancel the query of the tagged or selected"),
-        Binding("S", "sweep", "Sweep the stale"),
-        Binding("B", "break_glass", "Break the glass: end idle sessions from the server's own host"),
-        Binding("A", "auto", "Automatic reaping on or off"),
-        Binding("space", "tag", "Tag the selected"),
-        Binding("U", "untag", "Untag all"),
-        Binding("slash", "filter", "Filter the backends"),
-        Binding("escape", "clear", "Clear the notice, the filter or the choice"),
+        Binding("K", "terminate", "Terminate the tagged or selected sessions"),
+        Binding("C", "cancel", "Cancel the queries of the tagged or selected sessions"),
+        Binding("S", "sweep", "Sweep all stale sessions"),
+        Binding("B", "break_glass", "Free slots from the server's own host"),
+        Binding("A", "auto", "Toggle automatic sweeps"),
+        Binding("space", "tag", "Tag or untag the selected session"),
+        Binding("U", "untag", "Untag all sessions"),
+        Binding("slash", "filter", "Filter the sessions"),
+        Binding("escape", "clear", "Close the notice, the filter or the group"),
         Binding("s", "sort", "Sort by the next column"),
         Binding("r", "reverse", "Reverse the order"),
         Binding("g", "group", "Group by application, user, database, address"),
-        Binding("p", "pause", "Pause or go on"),
+        Binding("p", "pause", "Pause or resume"),
         Binding("plus,equals_sign", "slower(1)", "Longer interval"),
         Binding("minus", "slower(-1)", "Shorter interval"),
         Binding("left_square_bracket", "window(-1)", "Shorter graph window"),
         Binding("right_square_bracket", "window(1)", "Longer graph window"),
-        Binding("w", "wall", "Wall view or the tables"),
-        Binding("b", "root_blocker", "Jump to the root blocker"),
-        Binding("o", "outcomes", "Outcome of each session"),
-        Binding("c", "copy", "Copy the selected"),
+        Binding("w", "wall", "Switch between wall and tables"),
+        Binding("b", "root_blocker", "Jump to the blocker of waiting sessions"),
+        Binding("o", "outcomes", "Results of the last action"),
+        Binding("c", "copy", "Copy the selected session"),
         Binding("f1,question_mark", "help", "Help"),
         Binding("q", "app.quit", "Quit"),
     ]
@@ -160,9 +160,7 @@ class DashboardScreen(Walling):
         if not self.wall:
             self._backends.focus()
         if self._poller.probe.seat.pooled:
-            self.say(
-                "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
-            )
+            self.say("Connected through a pooler: counts are wrong. Connect to the server directly", "alarm")
 
     def _succeeded(self, said: str, *, is_alien: bool) -> None:
         """Another server answers now: what was chosen on the old one is dropped.
@@ -172,7 +170,7 @@ class DashboardScreen(Walling):
         self._backends.tagged.clear()
         if is_alien and self._auto.is_on:
             self._auto.turn_off()
-            said += " · automatic reaping is off"
+            said += " · automatic sweeps are off"
         self.notify_of(Notice(said, "alarm" if is_alien else "note", succession=said))
 
     def _tick(self) -> None:
@@ -232,7 +230,7 @@ class DashboardScreen(Walling):
         if table.tagged:
             return [backend.id for backend in self.shown.backends if backend.id in table.tagged]
         if self._applications.has_focus:
-            self.say("no session is selected: Enter lists this group's sessions, Tab goes to them")
+            self.say("No session selected: Enter lists this group's sessions, Tab moves to the list")
             return []
         row = table.cursor_row
         return [row.id] if row is not None else []
@@ -290,7 +288,7 @@ class DashboardScreen(Walling):
         if self._auto.is_on:
             self._auto.turn_off()
             self._show_head()
-            self.say("automatic reaping is off")
+            self.say("automatic sweeps are off")
         else:
             self._act(self._auto.ask())
 

@@ -126,7 +126,7 @@ class Looking(View):
         row = self._backends.cursor_row
         if row is not None and self.shown is not None:
             self.app.copy_to_clipboard(notice.copied(row, self.shown))
-            self.say(f"copied: backend {row.pid}")
+            self.say(f"copied session {row.pid}")
 
     def action_help(self) -> None:
         """Shows the keys."""

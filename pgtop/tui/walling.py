@@ -79,5 +79,6 @@ class Walling(Looking):
                     event.stop()  # the binding itself counts from the next press on
                     self.action_wall()
                     name = (event.character or "").strip() or event.key
-                    self.say(f"{name} means a session of this list: press it again")
+                    said = "Select a session, then press" if binding.action in _ENDING else "Now press"
+                    self.say(f"{said} {name}")
                     self._pointer = self.notice

@@ -56,7 +56,7 @@ async def _look(probe: Probe) -> Snapshot:
     try:
         return await probe.snapshot()
     except DRIVER_ERRORS as error:
-        raise answer_error(error, "nobody was ended; try again") from error
+        raise answer_error(error, "nothing was terminated; try again") from error
 
 
 def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:

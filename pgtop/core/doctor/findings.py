@@ -13,7 +13,7 @@ Status = Literal["ok", "warn", "bad"]
 KEPT: Final = "3"
 """How many slots a mend keeps: as many as PostgreSQL keeps for superusers unless told otherwise."""
 
-LOOK_WHO: Final = "pgtop reap --dry-run shows who may be ended"
+LOOK_WHO: Final = "pgtop reap --dry-run shows which sessions may be terminated"
 
 _COMMAND_LINE: Final = "command line"
 
