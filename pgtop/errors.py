@@ -61,8 +61,8 @@ class ReadOnlyError(UsageError):
 
     def __init__(self) -> None:
         super().__init__(
-            "read_only is in force, and nothing can be ended",
-            "take read_only out of where pgtop config says it stands",
+            "read_only is set, and nothing can be terminated",
+            "remove read_only (see pgtop config)",
         )
 
 

@@ -118,7 +118,7 @@ def check_owned(descriptor: int, place: Place) -> None:
     if place.is_shared and not is_trusted(status.st_uid):
         raise UnsafeFileError(
             f"{place.path} belongs to {user_name(status.st_uid)}, in a directory that everybody may write",
-            f"take it away (rm {place.path})",
+            f"remove it (rm {place.path})",
         )
     if status.st_nlink > 1:
         raise UnsafeFileError(
@@ -249,13 +249,13 @@ class _Walk:
         ):
             raise UnsafeFileError(
                 f"the symbolic link {self._at / name} belongs to {user_name(status.st_uid)}",
-                f"take it away (rm {self._at / name})",
+                f"remove it (rm {self._at / name})",
             )
         if self._is_shared and status.st_nlink > 1:
             # Some systems let anybody give a link of root's another name.
             raise UnsafeFileError(
                 f"the symbolic link {self._at / name} has another name beside this one (a hard link)",
-                f"take it away (rm {self._at / name})",
+                f"remove it (rm {self._at / name})",
             )
         self._go_on(Path(os.readlink(name, dir_fd=self.descriptor)))
 

@@ -345,7 +345,7 @@ def _write(descriptor: int, data: bytes, deadline: float) -> None:
         except BlockingIOError:
             left = deadline - time.monotonic()
             if left <= 0 or not ready.poll(left * 1000):
-                raise TimeoutError("nobody reads what is written to it") from None
+                raise TimeoutError("its reader does not read") from None
 
 
 def _after_torn_line(descriptor: int, size: int) -> bytes:
@@ -360,7 +360,7 @@ def open_to_read(place: Place, number: int = 0) -> BinaryIO | None:
     if status is None:
         return None
     if place.is_descriptor or not stat.S_ISREG(status.st_mode):
-        raise OSError("it is no file")
+        raise OSError("it is not a file")
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(_rotated(place.path, number).name, flags, dir_fd=place.directory)
@@ -368,7 +368,7 @@ def open_to_read(place: Place, number: int = 0) -> BinaryIO | None:
         return None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError("it is no file")
+        raise OSError("it is not a file")
     return os.fdopen(descriptor, "rb")
 
 

@@ -196,5 +196,5 @@ def _words(error: Exception) -> str:
 
 def _mend(error: Exception) -> str:
     if isinstance(error, files.LockHeldError):
-        return f"end or continue that process (fuser names it), or {_ANOTHER}"
+        return f"stop or resume that process (fuser shows it), or {_ANOTHER}"
     return f"make room or {_ANOTHER}"

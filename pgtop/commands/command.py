@@ -9,16 +9,12 @@ from pgtop.errors import UsageError
 from pgtop.settings.option_types import Option
 
 VARIABLES_NOTE: Final = (
-    "Every option has its variable, such as PGTOP_WARN_AT for --warn-at; a flag beats it. "
-    "PGHOST, PGPASSWORD, ~/.pgpass and the rest of libpq's count as for psql."
+    "Every option has a variable, such as PGTOP_WARN_AT for --warn-at; the option beats it. "
+    "PGHOST, PGPASSWORD, ~/.pgpass and the rest of libpq's work as in psql."
 )
 DURATIONS_NOTE: Final = "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d."
-USUAL_NOTES: Final = (
-    VARIABLES_NOTE,
-    DURATIONS_NOTE,
-    "Exit status: 0 done, 1 unexpected, 2 usage, 3 cannot connect, 4 no slot left, 5 not permitted.",
-)
-"""The notes of most commands: variables, durations, and the exit status."""
+USUAL_NOTES: Final = (VARIABLES_NOTE, DURATIONS_NOTE)
+"""The notes of most commands: variables and durations. Each adds its own exit status."""
 
 
 class Command(click.Command):
@@ -48,9 +44,9 @@ class Command(click.Command):
         if rest:
             # The argument is not repeated: an unquoted CONNINFO may have a password in any of its words.
             if "conninfo" not in ctx.params:
-                raise UsageError("an argument too many", f"{ctx.command_path} takes none")
+                raise UsageError("unexpected argument", f"{ctx.command_path} takes none")
             mend = 'quote a CONNINFO with blanks ("host=db1 dbname=shop"), and name the role with -U'
-            raise UsageError(f"an argument too many for {ctx.command_path}", mend)
+            raise UsageError(f"unexpected argument for {ctx.command_path}", mend)
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

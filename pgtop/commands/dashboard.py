@@ -49,26 +49,29 @@ DASHBOARD: Final = Command(
     "pgtop",
     callback=click.pass_context(_dashboard),
     params=[*connection_options(), *setting_options(SCREENING), *other_options(show)],
-    help="""See who holds a PostgreSQL server's connections, and end exactly the
-    sessions you see. CONNINFO is a URI, key=value pairs or a database's name, as
+    help="""See which sessions hold a PostgreSQL server's connections, and terminate
+    exactly those you see. CONNINFO is a URI, key=value pairs or a database's name, as
     psql takes them.""",
     commands=(
         ("pgtop", "the dashboard"),
         ("pgtop snapshot", "one look, as a table or as JSON"),
-        ("pgtop reap", "end what is idle for too long, once or as a daemon"),
-        ("pgtop doctor", "would you get in when it is full, and could you make room"),
-        ("pgtop break-glass", "on the server's own host, when it lets nobody in"),
-        ("pgtop audit", "who was ended, when, why and by whom"),
+        ("pgtop reap", "terminate stale sessions, once or as a daemon"),
+        ("pgtop doctor", "can you connect when it is full, and make room"),
+        ("pgtop break-glass", "make room from the server's own host"),
+        ("pgtop audit", "what was terminated, when, why and by whom"),
         ("pgtop config", "the settings in force, and where each comes from"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),
-        ("pgtop docs", "this program's manual, page by page"),
+        ("pgtop docs", "the manual, page by page"),
     ),
     examples=(
         ("pgtop -h db1", "the dashboard of db1"),
         ("pgtop postgresql://ops@db1:5433/shop", "another port, role and database"),
         ("pgtop snapshot -h db1 --json", "for scripts"),
         ("pgtop @prod", "the server [servers.prod] of the configuration file"),
-        ("pgtop -d snapshot", "a database that is named as a command"),
+        ("pgtop -d snapshot", "a database with a command's name"),
     ),
-    notes=USUAL_NOTES,
+    notes=(
+        *USUAL_NOTES,
+        "Exit status: 0 done, 1 unexpected, 2 usage, or not a terminal, 3 cannot connect.",
+    ),
 )

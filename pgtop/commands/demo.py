@@ -18,8 +18,11 @@ from pgtop.commands.terminal import (
 from pgtop.errors import ExitCode
 from pgtop.settings.config import Given, in_force
 from pgtop.settings.file import ConfigFile
-from pgtop.settings.options import SCREENING, setting_options
+from pgtop.settings.options import NO_HISTORY, SCREENING, setting_options
 from pgtop.settings.resolve import config_of, given_of
+
+_LISTED: Final = SCREENING - {"rescue", "history", NO_HISTORY}
+"""The settings that make a difference: it connects to its own server, and keeps no history."""
 
 
 def _demo(context: click.Context, /, **_: Any) -> int:
@@ -50,15 +53,18 @@ DEMO: Final = Command(
     callback=click.pass_context(_demo),
     params=[
         *demo_options(),
-        *setting_options(SCREENING, own_defaults={"idle_after_seconds": "20s"}),
+        *setting_options(_LISTED, own_defaults={"idle_after_seconds": "20s"}),
         *other_options(show),
     ],
     help="""Start a real throw-away PostgreSQL server and a workload that leaks
-        connections, with the dashboard on it. Nothing of it is left when it ends.""",
+        connections, with the dashboard on it. Everything is removed at the end.""",
     examples=(
         ("pgtop demo", "watch it fill up, then press S and y"),
         ("pgtop demo --leak-every 500ms", "fill up faster"),
         ("pgtop demo --no-dashboard", "just the server; prints its URI"),
     ),
-    notes=USUAL_NOTES,
+    notes=(
+        *USUAL_NOTES,
+        "Exit status: 0 done, 1 unexpected, 2 usage, or PostgreSQL's programs are missing.",
+    ),
 )

@@ -98,5 +98,5 @@ DOCS: Final = Command(
         ("pgtop docs reap", "the page of pgtop reap"),
         ("pgtop docs troubleshooting | grep -A8 slot", "search it from a script"),
     ),
-    notes=("Exit status: 0 done, 1 unexpected, 2 usage, or no such page.",),
+    notes=("Exit status: 0 done, 1 unexpected, 2 usage, or no such page, 130 Ctrl-C.",),
 )

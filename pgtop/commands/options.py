@@ -34,9 +34,9 @@ def reap_options() -> list[click.Parameter]:
         return Option([name], section=OUTPUT, is_flag=True, help=help)
 
     return [
-        flag("--dry-run", "show the plan, and end nobody"),
-        flag("--always", "sweep whatever the usage"),
-        flag("--watch", "go on: the daemon, until a signal"),
+        flag("--dry-run", "show the plan only"),
+        flag("--always", "sweep at any usage"),
+        flag("--watch", "run as a daemon"),
         json_option(),
     ]
 
@@ -55,7 +55,7 @@ def audit_options() -> list[click.Parameter]:
             section=OUTPUT,
             type=Duration(),
             metavar="DURATION",
-            help="only what was done in the last 30min, 1h, 2d",
+            help="only the last 30min, 1h, 2d",
         ),
     ]
 

@@ -47,6 +47,6 @@ def _password_flags(context: click.Context) -> tuple[bool, bool]:
         by_flag = ParameterSource.COMMANDLINE
         sources = [context.get_parameter_source(name) is by_flag for name in ("no_password", "password")]
         if sources[0] == sources[1]:
-            raise UsageError("-w and -W contradict each other", "give one of them")
+            raise UsageError("-w and -W cannot be used together", "give one of them")
         never, first = sources
     return never, first

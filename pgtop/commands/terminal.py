@@ -70,7 +70,7 @@ def need_output() -> None:
     """Raise UsageError if standard output is closed, before an action whose outcome must be reported."""
     if sys.stdout is None:
         raise UsageError(
-            "standard output is closed, and the outcome could not be told; nobody was ended",
+            "standard output is closed, and the outcome could not be shown; nothing was terminated",
             "redirect it to a file, or to /dev/null",
         )
 
@@ -83,7 +83,7 @@ def show_outcome(text: Callable[[], str], code: ExitCode) -> ExitCode:
     try:
         show_if_read(text())
     except Exception as error:  # noqa: BLE001 - the action is done, whatever goes wrong while showing it
-        warn(f"{error or type(error).__name__}; what was done stands in the audit log")
+        warn(f"{error or type(error).__name__}; the audit log has what was done")
         return ExitCode.PARTLY if code is ExitCode.DONE else code
     return code
 
@@ -115,7 +115,7 @@ def need_terminal(face: str, mend: str) -> None:
     streams = (("input", sys.stdin), ("output", sys.stdout), ("error", sys.stderr))
     for name, stream in streams:
         if stream is None or not stream.isatty():
-            raise UsageError(f"{face} needs a terminal, and standard {name} is none", mend)
+            raise UsageError(f"{face} needs a terminal, and standard {name} is not one", mend)
 
 
 def leave_on_sigterm() -> None:

@@ -27,7 +27,7 @@ from pgtop.core.plan import (
 from pgtop.core.policy import Verdict, at_most, just_enough, make_plan, never
 from pgtop.core.text import duration, plural
 
-UNSEEN: Final = "not seen from here: applications, advisory locks, LISTEN, pgtops on other hosts"
+UNSEEN: Final = "not visible from the host: applications, advisory locks, LISTEN, pgtop on other hosts"
 """The facts that no plan of this kind can take into account."""
 
 
@@ -120,7 +120,7 @@ def stalled_logins_hint(clients: int, longest_seconds: float, slots: int | None)
     are = "is" if clients == 1 else "are"
     return (
         f"{plural(clients, 'client')} {are} logging in, for up to {duration(longest_seconds)}: "
-        "pgtop break-glass --stalled-logins 10s ends the stalled"
+        "pgtop break-glass --stalled-logins 10s terminates the stalled ones"
     )
 
 
@@ -149,9 +149,7 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
     if spared is not None:
         return spared
     if backend.state == DISABLED:
-        reason = (
-            "its title is cut off, stands still, or may be that of replication: what it does is not known"
-        )
+        reason = "its state is unknown: the process title is cut off, frozen, or perhaps replication's"
         return Spared(backend, SparedFor.AGE_UNKNOWN, reason)
     if backend.state in IN_TRANSACTION:
         return Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state}")
@@ -159,7 +157,7 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
         reason = "user and database cannot be told apart: name both in full, --user and --database"
         return Spared(backend, SparedFor.UNSURE, reason)
     if age is None:
-        return Spared(backend, SparedFor.AGE_UNKNOWN, "its socket was not found: its idle age is unknown")
+        return Spared(backend, SparedFor.AGE_UNKNOWN, "its idle age is unknown: its socket was not found")
     if backend.idle_at_least:
         return Victim(backend, f"did not run for {duration(age)} while watched", Guard.STATE)
     return Victim(backend, f"idle for {duration(age)} (> {duration(least)})", Guard.STATE)
@@ -174,10 +172,10 @@ def _judge_login(backend: Backend, policy: ReapPolicy, limit: float, context: Co
     if spared is not None:
         return spared
     if backend.state == DISABLED:
-        reason = "its title does not tell whether it has logged in (update_process_title = off for its role?)"
+        reason = "its title does not show whether it has logged in (update_process_title = off for its role?)"
         return Spared(backend, SparedFor.UNTOLD, reason)
     if is_unsure:
-        return Spared(backend, SparedFor.UNSURE, "its user or database cannot be told for sure")
+        return Spared(backend, SparedFor.UNSURE, "its user or database is not known for sure")
     origin = client(backend)
     where = " over a Unix socket" if origin == LOCAL else f" from {origin}" if origin else ""
     return Victim(backend, f"logging in for {duration(age)}{where}", Guard.STATE)

@@ -3,6 +3,7 @@
 A name that is missing or hidden has a word too.
 """
 
+import re
 from typing import Final
 
 from pgtop.core.activity import (
@@ -38,6 +39,7 @@ STATE_WORDS: Final = {
 }
 """PostgreSQL's states as the list shows them, in at most eleven cells."""
 
+_PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
 _EMPTY: Final = frozenset({NO_APPLICATION, NO_USER, NO_DATABASE, HIDDEN})
 
 
@@ -53,6 +55,17 @@ def label(value: str | None, empty: str) -> str:
     if not shown:
         return '" "'
     return f'"{shown}"' if shown in _EMPTY else shown
+
+
+def monitor_grant(role: str) -> str:
+    """Return the statement that lets a role see all states, printable.
+
+    >>> monitor_grant("ops"), monitor_grant("On call")
+    ('GRANT pg_monitor TO ops;', 'GRANT pg_monitor TO "On call";')
+    """
+    plain = _PLAIN_NAME.fullmatch(role)
+    grantee = role if plain else '"' + printable(role.replace('"', '""')) + '"'
+    return f"GRANT pg_monitor TO {grantee};"
 
 
 def state(backend: Backend) -> str:

@@ -93,11 +93,11 @@ def _fault(key: Key, now: int) -> PassedOver | None:
     if not key.application_name.startswith(PGTOP_PREFIX):
         return PassedOver(key, "is not named as pgtop's sessions are")
     if not (key.may_signal or key.is_same_role):
-        return PassedOver(key, "its role may not end the sessions of others")
+        return PassedOver(key, "its role may not terminate the sessions of others")
     silent = seconds_between(key.state_change, now)
     if silent is None or silent > key.promise_seconds:
         detail = "" if silent is None else f", for {duration(silent)} (> {duration(key.promise_seconds)})"
-        return PassedOver(key, "has not been heard of", detail)
+        return PassedOver(key, "has not been heard from", detail)
     return None
 
 
@@ -110,7 +110,7 @@ def passed_over_sentence(passed_over: Sequence[PassedOver], most: int = 3) -> st
         return ""
     said = [each.said for each in passed_over[:most]]
     more = [f"and {len(passed_over) - most} more"] if len(passed_over) > most else []
-    return f"passed over: {'; '.join([*said, *more])}"
+    return f"skipped: {'; '.join([*said, *more])}"
 
 
 def is_outdated(seen_at: int, now: int, promise_seconds: int) -> bool:

@@ -11,10 +11,10 @@ from pgtop.core.activity import Limits
 class Limit(StrEnum):
     """A limit that refuses a login. The value is the phrase that people read."""
 
-    ORDINARY = "the ordinary slots are taken, reserved ones are left"
+    ORDINARY = "only reserved slots are left"
     RESERVED = "only slots reserved for superusers are left"
-    EVERY = "every slot is taken, the superusers' too"
-    CLIENTS = "more clients are connecting than the server lets try at once"
+    EVERY = "every slot is taken, including the superusers'"
+    CLIENTS = "too many clients are connecting at once"
     """The postmaster's own limit of child processes. Clients that hold no slot yet count towards it."""
     ROLE = "the role's own CONNECTION LIMIT is reached"
     DATABASE = "the database's own CONNECTION LIMIT is reached"

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
+from pgtop.core.labels import monitor_grant
 from pgtop.core.outage import Limit
 from pgtop.core.plan import (
     NO_LOCKS,
@@ -28,7 +29,7 @@ from pgtop.core.plan import (
 from pgtop.core.stalled_logins import Stall, session_count, stall_of
 from pgtop.core.text import duration, printable
 
-_NO_TEXT: Final = "its user or database is no text here, so nobody can say {}"
+_NO_TEXT: Final = "cannot tell {}: the name of its user or database is not valid text"
 
 Verdict = Victim | Spared | None
 """The judgement of one backend; None if the plan does not concern it."""
@@ -41,7 +42,7 @@ def never(backend: Backend, policy: ReapPolicy, context: Context) -> Spared | No
     if backend.is_hidden:
         return Spared(backend, SparedFor.HIDDEN, "its state is hidden from this role")
     if backend.is_superuser and not context.is_superuser:
-        return Spared(backend, SparedFor.SUPERUSER, "of a superuser, and pgtop's role is none")
+        return Spared(backend, SparedFor.SUPERUSER, "belongs to a superuser, and pgtop's role is not one")
     protection = policy.protected.protecting(backend)
     if protection is not None:
         kind = SparedFor.NAMED if protection.is_by_name else SparedFor.PROTECTED
@@ -56,7 +57,7 @@ def caution(backend: Backend, context: Context) -> Spared | None:
     if backend.pid in context.held.advisory:
         return Spared(backend, SparedFor.ADVISORY_LOCK, "holds an advisory lock")
     if backend.id in context.listeners:
-        return Spared(backend, SparedFor.LISTENING, "was seen with LISTEN")
+        return Spared(backend, SparedFor.LISTENING, "was seen running LISTEN")
     return None
 
 
@@ -83,11 +84,11 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
         return None
     spared = never(backend, policy, context)
     if spared is None and policy.only.name_anybody and backend.is_no_text:
-        spared = Spared(backend, SparedFor.UNSURE, _NO_TEXT.format("whether it is meant"))
+        spared = Spared(backend, SparedFor.UNSURE, _NO_TEXT.format("whether the filters include it"))
     if spared is None and backend.state in IN_TRANSACTION and asked is None:
         spared = Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state} for {duration(age)}")
     if spared is None and backend.id in context.stuck:
-        spared = Spared(backend, SparedFor.STUCK, "could not be ended a short while ago")
+        spared = Spared(backend, SparedFor.STUCK, "survived an earlier attempt")
     spared = spared or caution(backend, context)
     return spared or Victim(
         backend, f"{backend.state} for {duration(age)} (> {duration(limit)})", Guard.STATE
@@ -95,8 +96,8 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
 
 
 _REFUSAL: Final = (
-    "the states of {hidden} sessions are hidden from role {role}, so nobody can say what is idle: "
-    "GRANT pg_monitor TO the role"
+    "the states of {hidden} sessions are hidden from role {role}, so pgtop can't see what is idle. "
+    "Run: {grant}"
 )
 
 
@@ -229,8 +230,10 @@ def _sweep(
     trigger: Trigger,
 ) -> Plan:
     if not snapshot.counts.exact:
-        role = printable(snapshot.privileges.role)
-        refusal = _REFUSAL.format(hidden=snapshot.counts.hidden, role=role)
+        role = snapshot.privileges.role
+        refusal = _REFUSAL.format(
+            hidden=snapshot.counts.hidden, role=printable(role), grant=monitor_grant(role)
+        )
         return make_plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
     context = _asked_for(policy, context)
     longest_idle_first = sorted(snapshot.backends, key=lambda each: (each.state_change or 0, each.pid))
@@ -261,8 +264,8 @@ def plan_cancel(
 
     def verdict(backend: Backend) -> Verdict:
         if backend.state != ACTIVE or backend.query_start is None:
-            state = backend.state or "in no known state"
-            return Spared(backend, SparedFor.NOT_ACTIVE, f"runs no statement ({state})")
+            state = backend.state or "unknown state"
+            return Spared(backend, SparedFor.NOT_ACTIVE, f"{state}, not running a query")
         return Victim(backend, "selected", Guard.STATEMENT)
 
     return _selected(snapshot, policy, selected, Act.CANCEL, verdict, context_of(snapshot, held))

@@ -56,7 +56,7 @@ class Stall(msgspec.Struct, frozen=True):
         return ", ".join(f"{number} from {label(name, '?')}" for name, number in self.addresses)
 
 
-NO_HELP: Final = "ending idle sessions will not help for long"
+NO_HELP: Final = "terminating idle sessions will not help for long"
 
 STALL_HELP: Final = (
     "on the server's host: pgtop break-glass --stalled-logins 10s; "

@@ -242,7 +242,7 @@ def parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise ValueError(
-            f'"{clip(printable(masked_value(text)), 40)}" is no duration: '
+            f'"{clip(printable(masked_value(text)), 40)}" is not a duration: '
             "give seconds, or a number with ms, s, m, min, h or d, such as 300, 5min or 1.5h"
         )
     seconds = float(found[1]) * _UNITS[found[2]]

@@ -151,7 +151,7 @@ class Daemon:
         try:
             config, target = self._read_config()
         except PgtopError as error:
-            said = f"the configuration is bad, the old one stays in force: {error}"
+            said = f"the new configuration is invalid, the old one stays in force: {error}"
             self._log.tell("reload_refused", said, warning=True)
         else:
             self._put_in_force(config, target)
@@ -174,8 +174,8 @@ class Daemon:
         self._log.queries = config.log_queries and not config.hide_queries
         self._log.as_json(config.log_format == "json")
         self._logins.seconds = config.login_probe_seconds
-        note = f"; from the next start on: {', '.join(later)}" if later else ""
-        said = f"the configuration was read again: {summary(config.policy, config.every_seconds)}{note}"
+        note = f"; at the next start: {', '.join(later)}" if later else ""
+        said = f"configuration reloaded: {summary(config.policy, config.every_seconds)}{note}"
         self._log.tell("reload", said)
 
     # Watching
@@ -221,10 +221,14 @@ class Daemon:
         self._report.polled(result, self._config.interval_seconds + _SLACK_SECONDS)
         try:
             if self._seat.pooled:
-                raise ConnectError("a pooler answers now: nobody is ended", "connect to the server itself")
+                raise ConnectError(
+                    "a pooler answers now: nothing is terminated", "connect to the server directly"
+                )
             if self._config.read_only and not self._dry_run:
                 await self._auto.stop()
-                raise PgtopError("read_only is in force by now: nobody is ended, and another may take over")
+                raise PgtopError(
+                    "read_only is set now: nothing is terminated, and another daemon may take over"
+                )
             turn = await self._auto.turn(result, refused=self._is_refused, refusing=self._logins.limit)
             self._report.turn(turn, result, self._config.policy, dry_run=self._dry_run)
         except (PgtopError, *DRIVER_ERRORS) as error:

@@ -104,7 +104,7 @@ class LineWriter:
     def _wait(self, deadline: float) -> None:
         left = deadline - time.monotonic()
         if left <= 0:
-            raise OSError(errno.ETIMEDOUT, "nobody reads it")
+            raise OSError(errno.ETIMEDOUT, "its reader does not read")
         self._changed.wait(left)
 
     def _may_begin(self) -> bool:

@@ -62,7 +62,7 @@ class _ToWriter(logging.Handler):
         self.writer.write(self.format(record) + "\n")
 
     def _gap(self, number: int) -> str:
-        said = f"{plural(number, 'line')} of this log left out: nobody read it"
+        said = f"{plural(number, 'line')} of this log left out: its reader was too slow"
         record = logging.LogRecord("pgtop.daemon", logging.WARNING, "", 0, said, None, None)
         record.event = {"event": "left_out", "lines": number}
         return self.format(record) + "\n"
@@ -137,7 +137,7 @@ class DaemonLog:
             "connected",
             f"connected to {server.address}{rescue}{again}: PostgreSQL {server.version}, {kind}, "
             f"{snapshot.counts.total} of {plural(snapshot.slots, 'slot')} taken"
-            f"{'; it is another server than before, or was restarted' if is_other else ''}",
+            f"{'; it is another server, or was restarted' if is_other else ''}",
             warning=is_other,
             server=server.address,
             version_num=server.version_num,
@@ -150,7 +150,7 @@ class DaemonLog:
 
     def outage(self, outage: Outage) -> None:
         """A poll gave no data."""
-        said = f"no data: {outage.message}; trying again"
+        said = f"no data: {outage.message}; retrying"
         self.tell("outage", said, warning=True, kind=outage.kind)
 
     def swept(self, report: Report, usage_after: float | None = None) -> None:
@@ -164,7 +164,7 @@ class DaemonLog:
         name = "emergency" if emergency else "sweep"
         self.tell(
             "sweep",
-            f"{name}: ended {ended} of {plural(len(report.results), 'session')}{rest}, "
+            f"{name}: terminated {ended} of {plural(len(report.results), 'session')}{rest}, "
             f"usage {percent(plan.usage_before)} → {percent(after)}{_hidden_by_names(plan)}",
             warning=emergency or any(each not in _DONE for each in others),
             trigger=plan.trigger,
@@ -183,7 +183,7 @@ class DaemonLog:
         before, after = percent(plan.usage_before), percent(plan.usage_after)
         self.tell(
             "dry_run",
-            f"dry run: would end {plural(len(plan.victims), 'session')}, usage {before} → {after}"
+            f"dry run: would terminate {plural(len(plan.victims), 'session')}, usage {before} → {after}"
             f"{_hidden_by_names(plan)}",
             trigger=plan.trigger,
             usage_before=plan.usage_before,
@@ -234,9 +234,9 @@ class DaemonLog:
         name = label(patience.application, NO_APPLICATION)
         self.tell(
             "rest",
-            f"SWEEPING FOR USAGE RESTS for {duration(patience.rest_seconds)}: {patience.futile} sweeps in a "
-            f"row were no use, since {name} took its slots again at once. Make its pool smaller, or let it "
-            "close idle sessions; emergencies are still acted on",
+            f"SWEEPING PAUSED for {duration(patience.rest_seconds)}: {patience.futile} sweeps in a "
+            f"row did not help, since {name} took its slots back at once. Make its pool smaller, or let it "
+            "close idle sessions; emergency sweeps continue",
             warning=True,
             application_name=patience.application,
             futile=patience.futile,
@@ -245,7 +245,7 @@ class DaemonLog:
 
     def stalled(self, stall: Stall) -> None:
         """Clients still connecting keep logins out, and ending sessions does not mend it."""
-        rule = "at most one is ended for it, as a try"
+        rule = "at most one session is terminated, as a try"
         self.tell(
             "stall",
             f"LOGINS ARE STALLED: {stall_sentence(stall)}; {rule}. What helps: {STALL_HELP}",
@@ -261,12 +261,12 @@ class DaemonLog:
         emergency = plan.trigger is Trigger.EMERGENCY
         age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
         spared = Counter(each.spared_for.value for each in plan.spared)
-        why = plan.refusal or f"no session that may be ended is idle for more than {duration(age)}"
-        also = f"; spared: {_named(spared.items())}" if spared else ""
-        how = "no slot is left" if emergency else f"the usage is {percent(plan.usage_before)}"
+        why = plan.refusal or f"no session that may be terminated is idle for more than {duration(age)}"
+        also = f"; skipped: {_named(spared.items())}" if spared else ""
+        how = "no slot is left" if emergency else f"usage is {percent(plan.usage_before)}"
         self.tell(
             "nobody",
-            f"{how}, and there is nobody to end: {why}{also}",
+            f"{how}, but nothing can be terminated: {why}{also}",
             warning=True,
             trigger=plan.trigger,
             usage=plan.usage_before,
@@ -290,7 +290,7 @@ def summary(policy: ReapPolicy, every_seconds: float) -> str:
     """
     age = duration(policy.idle_after_seconds)
     return (
-        f"above {percent(policy.warn_at)} sessions idle for more than {age} are ended, "
+        f"above {percent(policy.warn_at)}, sessions idle for more than {age} are terminated, "
         f"at most every {duration(every_seconds)}"
     )
 

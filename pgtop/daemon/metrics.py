@@ -89,21 +89,23 @@ class FiguresCollector(Collector):
             yield from _of_snapshot(snapshot)
             yield GaugeMetricFamily(
                 "pgtop_leader",
-                "1 where this daemon is the one that reaps",
+                "1 if this daemon is the active one",
                 value=float(self._figures.is_leader),
             )
             yield GaugeMetricFamily(
                 "pgtop_resigned",
-                "1 where this daemon leaves reaping to another, since it cannot do what the usage asks for",
+                "1 if this daemon left sweeping to another, since it cannot do what usage asks for",
                 value=float(self._figures.is_unfit),
             )
 
     def _counters(self) -> Iterable[Metric]:
         figures = self._figures
         victims = CounterMetricFamily(
-            "pgtop_victims", "Sessions that a sweep meant to end", labels=["outcome", "trigger"]
+            "pgtop_victims", "Sessions that a sweep tried to terminate", labels=["outcome", "trigger"]
         )
-        sweeps = CounterMetricFamily("pgtop_sweeps", "Sweeps that had victims", labels=["trigger"])
+        sweeps = CounterMetricFamily(
+            "pgtop_sweeps", "Sweeps that had sessions to terminate", labels=["trigger"]
+        )
         for trigger in (Trigger.USAGE, Trigger.EMERGENCY):
             sweeps.add_metric([trigger], figures.sweeps[trigger])
             for outcome in Outcome:
@@ -111,44 +113,48 @@ class FiguresCollector(Collector):
                     victims.add_metric([outcome, trigger], figures.outcomes[outcome, trigger])
         yield victims
         yield sweeps
-        refused = "Logins of the daemon's own that were refused for want of a slot"
+        refused = "Connections of the daemon that were refused because no slot was left"
         yield CounterMetricFamily("pgtop_refused_logins", refused, value=figures.refused_logins)
-        lost = "Lines of the daemon's log that nobody got, since its reader stood still or had left"
+        lost = "Lines of the daemon's log that were left out, since its reader was too slow or gone"
         yield CounterMetricFamily("pgtop_lost_log_lines", lost, value=figures.lost_lines())
         outages = CounterMetricFamily("pgtop_outages", "Polls that gave no data", labels=["kind"])
         for kind, number in list(figures.outages.items()):
             outages.add_metric([kind], number)
         yield outages
         again = GaugeMetricFamily(
-            "pgtop_rebound_ratio", "Part of the last sweep's room that was taken again", labels=["after"]
+            "pgtop_rebound_ratio",
+            "Share of the last sweep's freed slots that was taken again",
+            labels=["after"],
         )
         for seconds, measured in list(figures.rebound.items()):
             again.add_metric([f"{seconds:g}s"], measured.share)
         yield again
         stall = figures.stall
-        stalled = "1 while clients still connecting keep logins out: ending sessions does not help"
+        stalled = "1 while clients still connecting block new connections: terminating sessions does not help"
         yield GaugeMetricFamily("pgtop_login_stall", stalled, value=float(stall is not None))
-        held = "Slots held by clients still connecting, while that keeps logins out"
+        held = "Slots held by clients still connecting, while they block new connections"
         yield GaugeMetricFamily(
             "pgtop_connecting_slots", held, value=float(stall.connecting if stall is not None else 0)
         )
-        resting = "1 while sweeping for usage rests, since the last sweeps were no use"
+        resting = "1 while sweeping is paused, since the last sweeps did not help"
         yield GaugeMetricFamily("pgtop_sweeping_rests", resting, value=float(figures.is_resting))
 
 
 def _of_snapshot(snapshot: Snapshot) -> Iterable[Metric]:
-    states = GaugeMetricFamily("pgtop_backends", "Client backends by state", labels=["state"])
+    states = GaugeMetricFamily("pgtop_backends", "Sessions by state", labels=["state"])
     for state, name in _STATES:
         states.add_metric([state], getattr(snapshot.counts, name))
     yield states
     by_name = GaugeMetricFamily(
-        "pgtop_application_backends", "Client backends by application", labels=["application"]
+        "pgtop_application_backends", "Sessions by application", labels=["application"]
     )
     for name, number in by_application(snapshot):
         by_name.add_metric([name], number)
     yield by_name
-    yield GaugeMetricFamily("pgtop_slots", "What ordinary roles can use", value=snapshot.slots)
-    yield GaugeMetricFamily("pgtop_usage_ratio", "Client backends over slots", value=snapshot.usage)
+    yield GaugeMetricFamily(
+        "pgtop_slots", "Connection slots that ordinary roles can use", value=snapshot.slots
+    )
+    yield GaugeMetricFamily("pgtop_usage_ratio", "Sessions over slots", value=snapshot.usage)
     ages = [age for each in snapshot.backends if (age := each.idle_seconds(snapshot.taken_at)) is not None]
     oldest = max(ages, default=0.0)
     yield GaugeMetricFamily("pgtop_oldest_idle_seconds", "The longest idle age", value=oldest)

@@ -123,7 +123,11 @@ class DaemonReport:
         if refused:
             self.figures.refused_logins += 1
         if refused is not None and refused is not self._refused:
-            said = "a login was refused: no slot is left" if refused else "logins are no longer refused"
+            said = (
+                "a new connection was refused: no slot is left"
+                if refused
+                else "new connections are no longer refused"
+            )
             self.log.tell("login", said, warning=refused, refused=refused)
             self._refused = refused
 
@@ -156,7 +160,7 @@ class DaemonReport:
         if turn.stall is not None and turn.stall_begins:
             self.log.stalled(turn.stall)
         if turn.stall_is_over:
-            self.log.tell("stall_over", "clients still connecting no longer keep logins out")
+            self.log.tell("stall_over", "clients still connecting no longer block new connections")
 
     def _tell_standing(self, turn: Turn) -> None:
         ended = turn.report is not None and turn.report.count(Outcome.TERMINATED)
@@ -172,18 +176,18 @@ class DaemonReport:
         if turn.is_active:
             self._resigned = None
             without = f", without pgtop's key: {turn.keyless}" if turn.keyless else ""
-            said = f"active: this daemon reaps{without}"
+            said = f"active: this daemon sweeps{without}"
             self.log.tell("active", said, warning=bool(without), others=max(0, others))
             return
         name = turn.active.application_name if turn.active is not None else ""
         who = name.removeprefix(PGTOP_PREFIX) or "nobody"
         if turn.unfit is None:
-            self.log.tell("standby", f"standing by: {who} reaps", active=name)
+            self.log.tell("standby", f"standing by: {who} is active", active=name)
             return
         self._resigned = turn.unfit
         # Where all are at work on a full server, there is nothing wrong with this one.
         is_fault = turn.unfit is not Unfit.NOBODY
-        said = f"resigned, since {turn.unfit}: {who} reaps"
+        said = f"resigned, since {turn.unfit}: {who} is active"
         self.log.tell("resigned", said, warning=is_fault, reason=turn.unfit.name.lower(), active=name)
 
     def _tell_plan(self, turn: Turn, snapshot: Snapshot, policy: ReapPolicy) -> None:

@@ -107,7 +107,7 @@ def temporary_place(account: Account) -> Path:
         if _is_safe(place) and (not account.is_other or account.may('cd "$1"', place)):
             return place
     raise UsageError(
-        f"{asked_for} may be changed by others, or user {account.uid}, as which a throw-away server runs, "
+        f"{asked_for} may be changed by others, or user {account.uid}, who runs the throw-away server, "
         "cannot enter it",
         "set TMPDIR to a directory of your own that everybody may enter",
     )

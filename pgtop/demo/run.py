@@ -92,11 +92,11 @@ def check(max_connections: int, leak_every_seconds: float) -> None:
     if not FEWEST_CONNECTIONS <= max_connections <= MOST_CONNECTIONS:
         raise UsageError(
             f"--max-connections {max_connections} is not between {FEWEST_CONNECTIONS} and {MOST_CONNECTIONS}",
-            f"fewer than {FEWEST_CONNECTIONS} are taken without any leak, and each one is a process",
+            f"the workload needs {FEWEST_CONNECTIONS} without any leak, and each one is a process",
         )
     if not FASTEST_LEAK_SECONDS <= leak_every_seconds < math.inf:
         raise UsageError(
-            f"--leak-every {leak_every_seconds:g} s is no pace",
+            f"--leak-every {leak_every_seconds:g} s is too fast",
             f"give a duration of at least {FASTEST_LEAK_SECONDS * 1000:g}ms, such as 2s",
         )
 

@@ -189,7 +189,7 @@ async def rest(connection: asyncpg.Connection, seconds: float) -> None:
         return
     finally:
         connection.remove_termination_listener(note)
-    raise ConnectionResetError("the session was ended")
+    raise ConnectionResetError("the session was terminated")
 
 
 async def set_up(parameters: Parameters) -> None:

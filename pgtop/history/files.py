@@ -62,14 +62,14 @@ def find(path: Path) -> FoundFile:
     is_ours = not head or (head.startswith(_MAGIC) and head[68:72] == APPLICATION_ID.to_bytes(4, "big"))
     if not is_ours and (head.startswith(_MAGIC) or target.suffix != ".sqlite3"):
         raise HistoryError(
-            f"the history is not kept: {shown(path)} is no history of pgtop's",
+            f"the history is not kept: {shown(path)} is not a pgtop history",
             "name another with --history",
         )
     return FoundFile(target, status.st_dev, status.st_ino)
 
 
 def _not_a_file(path: Path) -> HistoryError:
-    return HistoryError(f"the history is not kept: {shown(path)} is no file")
+    return HistoryError(f"the history is not kept: {shown(path)} is not a file")
 
 
 def shown(path: Path) -> str:

@@ -209,7 +209,9 @@ class HistoryStore:
         code = getattr(error, "sqlite_errorcode", None)
         primary = 11 if code is None else code & 0xFF
         if primary in _BUSY_CODES:
-            return HistoryBusyError(f"the history is not kept: others keep {shown(self.path)} locked")
+            return HistoryBusyError(
+                f"the history is not kept: other processes keep {shown(self.path)} locked"
+            )
         if primary not in _DAMAGE_CODES:
             return self._unusable(error)
         try:

@@ -210,7 +210,9 @@ async def who_blocks(seat: Seat) -> Blocking:
             found = await seat.fetch(queries.PREPARED_BLOCKERS, limit_seconds=LIMIT_SECONDS)
             prepared = typed(found, _Prepared, _MOST_ROWS)
     except (PgtopError, *DRIVER_ERRORS) as error:
-        raise PgtopError("the server could not be asked who blocks whom", printable(str(error))) from error
+        raise PgtopError(
+            "the server could not be asked which sessions block others", printable(str(error))
+        ) from error
     return Blocking(
         blocked_by,
         tuple(

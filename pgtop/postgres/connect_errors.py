@@ -10,6 +10,7 @@ from typing import Final
 import asyncpg
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.labels import monitor_grant
 from pgtop.core.outage import OutageKind
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError, NotPermittedError, PgtopError
@@ -55,12 +56,12 @@ def connect_error(
     if isinstance(error, OSError):
         return _network(error, place, target)
     if isinstance(error, UnicodeEncodeError) and error.encoding == "utf-8":
-        return LoginError("the password in the password file is no UTF-8", "write it as UTF-8, or use -W")
+        return LoginError("the password in the password file is not UTF-8", "write it as UTF-8, or use -W")
     if isinstance(error, UnicodeError):
         return _unknown_host(place)
     if isinstance(error, asyncpg.InterfaceError) and "authentication" in str(error):
         return LoginError(
-            f"{place.label} asks for a way to log in that pgtop does not know ({text_of(error)})",
+            f"{place.label} asks for a login method that pgtop does not support ({text_of(error)})",
             "allow this role scram-sha-256 in pg_hba.conf",
         )
     return _no_postgres(error, place)
@@ -76,8 +77,8 @@ def answer_error(error: BaseException, mend: str = "") -> PgtopError:
 def pooler_error(place: str) -> ConnectError:
     """A pooler in between, where nobody may be ended through one; `place` is safe to print."""
     return ConnectError(
-        f"a pooler answers at {place}, and its sessions are not its clients",
-        "connect to the server itself; nobody was ended",
+        f"connected through a pooler at {place}: counts are wrong",
+        "connect to the server directly; nothing was terminated",
     )
 
 
@@ -86,7 +87,7 @@ def hidden_states_error(snapshot: Snapshot) -> NotPermittedError:
     role = printable(snapshot.privileges.role)
     return NotPermittedError(
         f"the states of {snapshot.counts.hidden} sessions are hidden from role {role}",
-        f"GRANT pg_monitor TO {role}; nobody was ended",
+        f"nothing was terminated. Run: {monitor_grant(snapshot.privileges.role)}",
     )
 
 
@@ -133,7 +134,7 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
     if errno.ECONNREFUSED in numbers:
         return LoginError(
             f"no server listens at {place.label} (connection refused)",
-            "check that it runs, its port (-p) and listen_addresses",
+            "is it running? Check -p and listen_addresses",
             OutageKind.UNREACHABLE,
         )
     if numbers & _NO_ROUTE:
@@ -150,7 +151,7 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
             "turn ssl on at the server, or use sslmode=prefer where the network is safe",
         )
     return LoginError(
-        f"{place.label} broke off the login ({_in_words(error)})",
+        f"{place.label} closed the connection during the login ({_in_words(error)})",
         "is a PostgreSQL server behind this port, and is it up?",
         OutageKind.UNREACHABLE,
     )

@@ -115,14 +115,15 @@ def refusal_error(
     )
     if is_lock_table_full(error):
         return LoginError(
-            f"{refusal.where} refuses the login, since {LOCK_TABLE_FULL} ({refusal.text})", LOCK_TABLE_MEND
+            f"{refusal.where} refuses the connection, since {LOCK_TABLE_FULL} ({refusal.text})",
+            LOCK_TABLE_MEND,
         )
     teller = _BY_SQLSTATE.get(state) or _BY_SQLSTATE.get(state[:2]) or _refused
     return teller(refusal)
 
 
 def _refused(refusal: _Refusal) -> PgtopError:
-    return LoginError(f"{refusal.where} refuses the login ({refusal.text})")
+    return LoginError(f"{refusal.where} refuses the connection ({refusal.text})")
 
 
 def _too_many(refusal: _Refusal) -> PgtopError:
@@ -141,15 +142,15 @@ def _too_many(refusal: _Refusal) -> PgtopError:
 
 
 _ON_THE_HOST: Final = "on the server's own host, pgtop break-glass needs no slot"
-_AS_SUPERUSER: Final = f"log in as a superuser, or give one with --rescue; {_ON_THE_HOST}"
+_AS_SUPERUSER: Final = f"connect as a superuser (-U or --rescue); {_ON_THE_HOST}"
 _MENDS: Final = {
     Limit.ORDINARY: (
-        "log in as a superuser, or from PostgreSQL 16 on with pg_use_reserved_connections, or give such a "
-        f"role with --rescue; {_ON_THE_HOST}"
+        "connect as a superuser, or from PostgreSQL 16 on with pg_use_reserved_connections (-U or "
+        f"--rescue); {_ON_THE_HOST}"
     ),
     Limit.RESERVED: _AS_SUPERUSER,
-    Limit.EVERY: f"--wait 30s goes on trying; {_ON_THE_HOST}",
-    Limit.CLIENTS: f"authentication_timeout ends those that say nothing; {_ON_THE_HOST}",
+    Limit.EVERY: f"--wait 30s keeps trying; {_ON_THE_HOST}",
+    Limit.CLIENTS: f"authentication_timeout drops those that send nothing; {_ON_THE_HOST}",
     Limit.UNKNOWN: _AS_SUPERUSER,
 }
 
@@ -198,13 +199,16 @@ def _no_database(refusal: _Refusal) -> PgtopError:
 
 def _not_now(refusal: _Refusal) -> PgtopError:
     return LoginError(
-        f"{refusal.where} takes no logins at the moment ({refusal.text})", "try again", OutageKind.STARTING
+        f"{refusal.where} accepts no connections at the moment ({refusal.text})",
+        "try again",
+        OutageKind.STARTING,
     )
 
 
 def _no_connections_allowed(refusal: _Refusal) -> PgtopError:
     return LoginError(
-        f"database {refusal.database} takes no connections ({refusal.text})", "name another database with -d"
+        f"database {refusal.database} accepts no connections ({refusal.text})",
+        "name another database with -d",
     )
 
 
@@ -223,7 +227,7 @@ def _setting(refusal: _Refusal) -> PgtopError:
 
 def _broken_off(refusal: _Refusal) -> PgtopError:
     return LoginError(
-        f"{refusal.where} broke off the login ({refusal.text})",
+        f"{refusal.where} closed the connection during the login ({refusal.text})",
         "is a PostgreSQL server, or a pooler that works, behind it?",
         OutageKind.UNREACHABLE,
     )

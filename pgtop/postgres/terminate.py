@@ -58,7 +58,7 @@ class SqlTerminator:
 
         Raises PgtopError where they cannot be asked for.
         """
-        rows = await _ask(self._seat, "who holds advisory locks", advisory_key_queries.HELD_LOCKS)
+        rows = await _ask(self._seat, "which sessions hold advisory locks", advisory_key_queries.HELD_LOCKS)
         found = typed(rows, _Holder, MOST_CONNECTIONS + MARGIN)
         return HeldLocks(
             advisory=frozenset(row.pid for row in found if row.holds_other),
@@ -79,7 +79,7 @@ class SqlTerminator:
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
         share = min(_STATEMENT_BYTES, _STATEMENTS_BYTES // max(1, len(plan.victims)))
         pids = _pids_of(plan.victims), share
-        what, encoding = "for the victims' statements", UTF8
+        what, encoding = "for the sessions' queries", UTF8
         try:
             rows = await _ask(
                 self._seat, what, queries.WHOLE_QUERIES, *pids, limit_bytes=LONGEST_ANSWER_BYTES
@@ -121,18 +121,18 @@ class SqlTermination:
             refused = isinstance(error, asyncpg.PostgresError) and self._seat.is_held
             return Result(victim, Outcome.FAILED if refused else Outcome.UNKNOWN, printable(str(error)))
         if row is None:
-            return Result(victim, Outcome.CHANGED, "no longer what was shown")
+            return Result(victim, Outcome.CHANGED, "it has changed since")
         if not isinstance(row.get("signalled"), bool):
             return Result(victim, Outcome.UNKNOWN, "the server's answer could not be read")
         if not row["signalled"]:
-            return Result(victim, Outcome.CHANGED, "it had just left")
+            return Result(victim, Outcome.CHANGED, "it had just disconnected")
         return None
 
     async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
         """Those that are still there, or still run what was cancelled. Raises PgtopError: nobody knows."""
         # The poll may have taken the seat again, on another host even, where these pids mean nothing.
         if self._seat.own_pid != self._seat_pid:
-            raise SeatLostError("the seat is another one by now")
+            raise SeatLostError("pgtop has reconnected meanwhile")
         try:
             rows = await self._seat.fetch(queries.STILL_THERE, _pids_of(victims))
         except DRIVER_ERRORS as error:
@@ -149,9 +149,7 @@ class SqlTermination:
 
 def out_of_sight_error() -> PgtopError:
     """A plan over what was seen before an outage, when nobody knows what became of it meanwhile."""
-    return PgtopError(
-        "the server was out of sight since this was planned: nothing was ended", "look again, and plan anew"
-    )
+    return PgtopError("the connection was lost after planning: nothing was terminated", "try again")
 
 
 def _pids_of(victims: Sequence[Victim]) -> str:
@@ -167,7 +165,7 @@ async def _ask(
         return await seat.fetch(query, *arguments, limit_bytes=limit_bytes)
     except (PgtopError, *DRIVER_ERRORS) as error:
         problem = f"the server could not be asked {what} ({printable(str(error))})"
-        raise PgtopError(problem, "nothing was ended; try again") from error
+        raise PgtopError(problem, "nothing was terminated; try again") from error
 
 
 def _unmoved(act: Act, backend: Backend, row: _Remaining | None) -> bool:

@@ -56,8 +56,8 @@ class Unfit(StrEnum):
     """The reason this one leaves reaping to another; the value is the wording for people."""
 
     AUDIT = "its audit log cannot be written"
-    DENIED = "its role may end none of the sessions that its rules mean"
-    NOBODY = "its rules mean no session that may be ended"
+    DENIED = "its role may terminate none of the sessions that match its rules"
+    NOBODY = "its rules match no session that may be terminated"
 
 
 _DONE: Final = frozenset({Outcome.TERMINATED, Outcome.CHANGED})

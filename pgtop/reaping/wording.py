@@ -22,54 +22,54 @@ _SPARED_PHRASES: Final = {
     SparedFor.ADVISORY_LOCK: ("holds an advisory lock", "hold advisory locks"),
     SparedFor.LISTENING: ("listens (LISTEN)", "listen (LISTEN)"),
     SparedFor.IN_TRANSACTION: ("idle in transaction", "idle in transaction"),
-    SparedFor.NOT_ACTIVE: ("runs no statement", "run no statement"),
-    SparedFor.ENOUGH: ("not needed to get below the line", "not needed to get below the line"),
-    SparedFor.BEYOND_COUNT: ("beyond the number asked for", "beyond the number asked for"),
-    SparedFor.BEYOND_MOST: ("beyond the most of one sweep", "beyond the most of one sweep"),
+    SparedFor.NOT_ACTIVE: ("is not running a query", "are not running a query"),
+    SparedFor.ENOUGH: ("not needed", "not needed"),
+    SparedFor.BEYOND_COUNT: ("beyond --count", "beyond --count"),
+    SparedFor.BEYOND_MOST: ("beyond --max-per-sweep", "beyond --max-per-sweep"),
     SparedFor.STALL: ("would not help for long", "would not help for long"),
-    SparedFor.STUCK: ("could not be ended before", "could not be ended before"),
-    SparedFor.AGE_UNKNOWN: ("of unknown idle age", "of unknown idle age"),
-    SparedFor.UNTOLD: ("has a title that does not tell", "have titles that do not tell"),
-    SparedFor.UNSURE: ("may be of another user or database", "may be of another user or database"),
+    SparedFor.STUCK: ("survived an earlier attempt", "survived an earlier attempt"),
+    SparedFor.AGE_UNKNOWN: ("has an unknown idle age", "have an unknown idle age"),
+    SparedFor.UNTOLD: ("has an unclear process title", "have unclear process titles"),
+    SparedFor.UNSURE: ("may belong to another user or database", "may belong to another user or database"),
 }
 
 
 def headline(plan: Plan) -> str:
     """Return a sentence on what a plan will do and the room it makes.
 
-    `End 24 sessions idle for more than 5m 00s: 86% → 61%`.
+    `Terminate 24 sessions idle for more than 5m 00s: 86% → 61%`.
     """
     number = len(plan.victims)
     if plan.trigger is Trigger.SELECTED and not number:
-        done = "Nothing to cancel" if plan.act is Act.CANCEL else "Nobody to end"
-        return f"{done}: all of the selected are spared, or gone"
+        return "Nothing to cancel" if plan.act is Act.CANCEL else "Nothing to terminate"
     if plan.act is Act.CANCEL:
-        return f"Cancel {plural(number, 'statement')}; the sessions stay"
+        return f"Cancel {plural(number, 'query', 'queries')}; the sessions stay connected"
     usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
     if plan.trigger is Trigger.SELECTED:
-        return f"End {plural(number, 'selected session')}: {usage}"
+        return f"Terminate {plural(number, 'selected session')}: {usage}"
     if plan.trigger is Trigger.BREAK_GLASS:
         return _broken_glass(plan, usage)
     policy = plan.policy
     emergency = plan.trigger is Trigger.EMERGENCY
     age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
     if not number and emergency and plan.stall is not None:
-        return "Nobody to end: the sessions alone are below the line"
+        return f"Nothing to do: the sessions alone are below the {percent(plan.warn_at)} line"
     if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
-        return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below the line already"
+        return f"Nothing to do: usage is {percent(plan.usage_before)}, below the {percent(plan.warn_at)} line"
     meant = _meant(age, policy.include_idle_in_transaction_seconds)
     if not number:
-        return f"Nobody to end: no session is {meant} that may be ended"
+        return f"No session that may be terminated is {meant}"
     if emergency:
-        return f"EMERGENCY: end the {number} longest of those {meant}: {usage}"
-    return f"End {plural(number, 'session')} {meant}: {usage}"
+        longest = "longest-idle session" if number == 1 else f"{number} longest-idle sessions"
+        return f"EMERGENCY: terminate the {longest}: {usage}"
+    return f"Terminate {plural(number, 'session')} {meant}: {usage}"
 
 
 def stall_sentence(stall: Stall) -> str:
     """Say which clients hold the slots in a login stall, and that terminating sessions does not cure it.
 
     >>> stall_sentence(Stall(12, 8, 20))
-    '12 slots are held by clients still connecting: ending idle sessions will not help for long'
+    '12 slots are held by clients still connecting: terminating idle sessions will not help for long'
     """
     origin = f" ({stall.origin})" if stall.origin else ""
     return f"{stall.words}{origin}: {NO_HELP}"
@@ -78,24 +78,24 @@ def stall_sentence(stall: Stall) -> str:
 def _broken_glass(plan: Plan, usage: str) -> str:
     """Return a sentence on what a plan made on the server's own host will do.
 
-    `End 13 sessions, idle for 12m to ≥ 3s: 103% → 79%`.
+    `Terminate 13 sessions, idle for 12m to ≥ 3s: 103% → 79%`.
     """
     number = len(plan.victims)
     room = f": {usage}" if plan.server.limits.are_known else ""
     if plan.stalled_logins_seconds is not None:
-        meant = f"logging in for longer than {duration(plan.stalled_logins_seconds)}"
-        return f"Terminate {plural(number, 'client')} {meant}{room}" if number else f"No client is {meant}"
+        meant = f"logging in for more than {duration(plan.stalled_logins_seconds)}"
+        return (
+            f"Terminate {plural(number, 'client')} {meant}{room}" if number else f"No client has been {meant}"
+        )
     if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
         line = percent(plan.warn_at)
-        return f"Nobody to end: the usage, {percent(plan.usage_before)}, is below {line} already"
+        return f"Nothing to do: usage is {percent(plan.usage_before)}, below the {line} line"
     if not number:
-        held = (
-            f" ({percent(plan.usage_before)} of the slots are held)" if plan.server.limits.are_known else ""
-        )
-        return f"Nobody to end: no session that may be ended is idle for long enough{held}"
+        held = f" (usage is {percent(plan.usage_before)})" if plan.server.limits.are_known else ""
+        return f"No session that may be terminated is idle for long enough{held}"
     ages = [idle_age(victim.backend, plan.taken_at) for victim in plan.victims]
     span = ages[0] if ages[0] == ages[-1] else f"{ages[0]} to {ages[-1]}"
-    return f"End {plural(number, 'session')}, idle for {span}{room}"
+    return f"Terminate {plural(number, 'session')}, idle for {span}{room}"
 
 
 def _meant(age: float, in_transaction_age: float | None) -> str:
@@ -141,26 +141,26 @@ def user_and_database(backend: Backend) -> str:
 
 
 def spared_sentence(plan: Plan) -> str:
-    """Return the skipped sessions by reason: `spared: 3 protected, 1 holds an advisory lock`; "" for none."""
+    """Return the skipped sessions: `skipped: 3 protected, 1 holds an advisory lock`; "" for none."""
     counts = Counter(spared.spared_for for spared in plan.spared)
     said = [f"{counts[each]} {_SPARED_PHRASES[each][counts[each] > 1]}" for each in SparedFor if counts[each]]
-    return f"spared: {', '.join(said)}" if said else ""
+    return f"skipped: {', '.join(said)}" if said else ""
 
 
 def begun_sentence(plan: Plan) -> str:
-    """Return the progress shown between the confirmation and the outcomes: `ending 24 sessions …`."""
+    """Return the progress shown between the confirmation and the outcomes: `terminating 24 sessions …`."""
     number = len(plan.victims)
     if plan.act is Act.CANCEL:
-        return f"cancelling {plural(number, 'statement')} …"
-    return f"ending {plural(number, 'session')} …"
+        return f"cancelling {plural(number, 'query', 'queries')} …"
+    return f"terminating {plural(number, 'session')} …"
 
 
 def outcome_sentence(report: Report) -> str:
-    """Return the outcome of a plan in one line: `ended 24 of 26: 1 changed, 1 denied`."""
+    """Return the outcome of a plan in one line: `terminated 24 of 26 sessions: 1 changed, 1 denied`."""
     cancel = report.plan.act is Act.CANCEL
     done = report.count(Outcome.CANCELLED if cancel else Outcome.TERMINATED)
-    verb = "cancelled" if cancel else "ended"
-    noun = "statement" if cancel else "session"
+    verb = "cancelled" if cancel else "terminated"
+    nouns = ("query", "queries") if cancel else ("session", "sessions")
     total = len(report.results)
     others = [
         f"{number} {outcome}"
@@ -168,5 +168,5 @@ def outcome_sentence(report: Report) -> str:
         if outcome not in (Outcome.TERMINATED, Outcome.CANCELLED) and (number := report.count(outcome))
     ]
     if not others:
-        return f"{verb} {plural(done, noun)}"
-    return f"{verb} {done} of {plural(total, noun)}: {', '.join(others)}"
+        return f"{verb} {plural(done, *nouns)}"
+    return f"{verb} {done} of {plural(total, *nouns)}: {', '.join(others)}"

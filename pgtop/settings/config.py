@@ -112,7 +112,7 @@ class Config(Redacted, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """True to terminate also sessions that hold session-level advisory locks."""
     include_listeners: _YesOrNo = False
     """True to terminate also sessions that were seen with LISTEN."""
-    max_per_sweep: Annotated[int, Meta(ge=1, description="give a number from 1 on")] | None = None
+    max_per_sweep: Annotated[int, Meta(ge=1, description="give 1 or more")] | None = None
     """The most sessions that one sweep terminates; None for no limit."""
     applications: _Globs = ()
     """The applications whose sessions a sweep considers. Without any filter it considers all sessions."""

@@ -102,7 +102,7 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text") from error
     except (ValueError, RecursionError) as error:  # ValueError: also for a number with too many digits
-        raise UsageError(f"{path} is no TOML: {error}") from error
+        raise UsageError(f"{path} is not TOML: {error}") from error
     found = _checked(path, document)
     conninfos = [found.settings.get(_RESCUE)]
     for server in found.servers.values():
@@ -126,7 +126,7 @@ def file_keys() -> dict[str, Option]:
 def _checked(path: Path, document: dict[str, Any]) -> ConfigFile:
     sections = document.pop(_SERVERS, {})
     if not isinstance(sections, dict) or not all(isinstance(each, dict) for each in sections.values()):
-        raise UsageError(f"{path}: {_SERVERS} is no table", "write [servers.prod]")
+        raise UsageError(f"{path}: {_SERVERS} is not a table", "write [servers.prod]")
     settings = _settings(path, "", document, ())
     servers = {}
     for name, section in sections.items():
@@ -134,7 +134,7 @@ def _checked(path: Path, document: dict[str, Any]) -> ConfigFile:
         source = f"{path}: {prefix}{_CONNINFO}"
         conninfo = section.pop(_CONNINFO, None)
         if conninfo is not None and not isinstance(conninfo, str):
-            raise UsageError(f"{source} is no text", 'write it as "host=db1"')
+            raise UsageError(f"{source} is not text", 'write it as "host=db1"')
         given = Given(conninfo, conninfo, source) if conninfo else None
         servers[name] = Server(_settings(path, prefix, section, (_CONNINFO,)), given)
     return ConfigFile(path, settings, servers)
@@ -146,7 +146,7 @@ def _settings(path: Path, prefix: str, table: Mapping[str, Any], others: tuple[s
     for key, value in table.items():
         source = f"{path}: {prefix}{_shown(key)}"
         if key not in keys:
-            raise UsageError(f"{source} is no setting{_near(key, (*keys, *others))}")
+            raise UsageError(f"{source} is not a setting{_near(key, (*keys, *others))}")
         option = keys[key]
         try:
             found[option.name or key] = Given(_value(option, value), _written(value), source)

@@ -91,7 +91,9 @@ class Fraction(_Setting):
         found = _FRACTION.fullmatch(text.strip())
         if found is None:
             shown = clip(printable(masked_value(text)), 40)
-            raise ValueError(f'"{shown}" is no fraction: give one such as 0.8, or a percentage such as 80%')
+            raise ValueError(
+                f'"{shown}" is not a fraction: give one such as 0.8, or a percentage such as 80%'
+            )
         return float(found[1]) / (100 if found[2] else 1)
 
 
@@ -104,7 +106,7 @@ class Number(_Setting):
         """Return the number. It raises ValueError."""
         digits = text.strip()
         if not (digits.isascii() and digits.isdigit() and len(digits) < 16):
-            raise ValueError(f'"{clip(printable(masked_value(text)), 40)}" is no whole number')
+            raise ValueError(f'"{clip(printable(masked_value(text)), 40)}" is not a whole number')
         return int(digits)
 
 
@@ -125,7 +127,7 @@ class Size(_Setting):
         found = _SIZE.fullmatch(text.strip())
         if found is None:
             shown = clip(printable(masked_value(text)), 40)
-            raise ValueError(f'"{shown}" is no size: give bytes, or a number with kB, MB or GB')
+            raise ValueError(f'"{shown}" is not a size: give bytes, or a number with kB, MB or GB')
         return int(found[1]) * 1024 ** " KMG".index(found[2].upper() or " ")
 
 
@@ -162,6 +164,6 @@ class Port(_TextType):
         for part in text.split(","):
             digits = part.strip()
             if digits and not (digits.isascii() and digits.isdigit() and 1 <= int(digits[:9]) <= 65_535):
-                problem = f'{_source(param, ctx)} "{clip(printable(masked_value(text)), 40)}" is no port'
+                problem = f'{_source(param, ctx)} "{clip(printable(masked_value(text)), 40)}" is not a port'
                 raise UsageError(problem, "give a number from 1 to 65535")
         return text

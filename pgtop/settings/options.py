@@ -23,7 +23,7 @@ from pgtop.settings.option_types import (
     Words,
 )
 
-RULES: Final = "Who is ended"
+RULES: Final = "Sessions to terminate"
 DAEMON: Final = "Daemon (--watch)"
 SCREEN: Final = "Dashboard"
 
@@ -65,22 +65,29 @@ REAPING: Final = POLLING | DAEMON_KEYS | {"wait_seconds"}
 """The settings that matter to `pgtop reap`."""
 
 
-def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = None) -> list[click.Parameter]:
+def setting_options(
+    listed: Set[str], *, own_defaults: dict[str, str] | None = None, filters: str = RULES
+) -> list[click.Parameter]:
     """Return the options for all settings. Those in `listed` appear in the help.
 
-    `own_defaults` are the command's own defaults, as a person would write them.
+    `own_defaults` are the command's own defaults, as a person would write them. `filters` is the section of
+    --application and its like.
     """
     own = own_defaults or {}
     return [
         *_entry(listed),
         *_pace(listed, own),
         *_screen(listed),
-        *_whom(listed),
+        *_filters(listed, filters),
         *_protected(listed),
         *_asked_for(listed),
         *_daemon(listed),
         _yes(
-            listed, "--hide-queries", "hide_queries", "show and log no statements of others", section=SETTINGS
+            listed,
+            "--hide-queries",
+            "hide_queries",
+            "do not show or log other sessions' queries",
+            section=SETTINGS,
         ),
         *_audit(listed),
         *_history(listed),
@@ -88,7 +95,7 @@ def setting_options(listed: Set[str], *, own_defaults: dict[str, str] | None = N
             ["--config"],
             section=SETTINGS,
             metavar="PATH",
-            help="the file of settings and named servers (config.toml in your config directory)",
+            help="file of settings and named servers (config.toml in your config directory)",
         ),
     ]
 
@@ -123,7 +130,7 @@ def _entry(listed: Set[str]) -> list[click.Parameter]:
             "wait_seconds",
             Duration(),
             CONNECTION,
-            "go on trying for so long when no slot is left (0)",
+            "keep trying for this long when no slot is left (0)",
             metavar="DURATION",
         ),
     ]
@@ -152,7 +159,7 @@ def _pace(listed: Set[str], own: dict[str, str]) -> list[click.Parameter]:
             "login_probe_seconds",
             Duration(),
             SETTINGS,
-            "how often to try whether others get in (1min); 0 for never",
+            "connection test interval (1min); 0 for never",
             metavar="DURATION",
         ),
         _option(
@@ -161,7 +168,7 @@ def _pace(listed: Set[str], own: dict[str, str]) -> list[click.Parameter]:
             "warn_at",
             Fraction(),
             SETTINGS,
-            "the line: a fraction of the slots (0.8), or 80%",
+            "the 80% line: a fraction of the slots (0.8), or 80%",
             metavar="FRACTION",
         ),
         _option(
@@ -170,7 +177,7 @@ def _pace(listed: Set[str], own: dict[str, str]) -> list[click.Parameter]:
             "idle_after_seconds",
             Duration(),
             SETTINGS,
-            f"idle for longer than this is stale ({stale})",
+            f"sessions idle for longer than this are stale ({stale})",
             metavar="DURATION",
             default=own.get("idle_after_seconds"),
         ),
@@ -202,23 +209,30 @@ def _screen(listed: Set[str]) -> list[click.Parameter]:
     ]
 
 
-def _whom(listed: Set[str]) -> list[click.Parameter]:
+def _filters(listed: Set[str], section: str) -> list[click.Parameter]:
     return [
-        _several(listed, "--application", "applications", "GLOB", "only sessions of such an application"),
-        _several(listed, "--user", "users", "GLOB", "only sessions of such a user"),
-        _several(listed, "--database", "databases", "GLOB", "only sessions in such a database"),
-        _several(listed, "--address", "addresses", "NETWORK", "only sessions from there; local for sockets"),
+        _several(
+            listed, "--application", "applications", "GLOB", "only sessions of this application", section
+        ),
+        _several(listed, "--user", "users", "GLOB", "only sessions of this user", section),
+        _several(listed, "--database", "databases", "GLOB", "only sessions in this database", section),
+        _several(
+            listed,
+            "--address",
+            "addresses",
+            "NETWORK",
+            "only sessions from this address; local for sockets",
+            section,
+        ),
     ]
 
 
 def _protected(listed: Set[str]) -> list[click.Parameter]:
     return [
-        _several(
-            listed, "--protect-application", "protect_applications", "GLOB", "never such an application"
-        ),
-        _several(listed, "--protect-user", "protect_users", "GLOB", "never such a user"),
-        _several(listed, "--protect-database", "protect_databases", "GLOB", "never in such a database"),
-        _several(listed, "--protect-address", "protect_addresses", "NETWORK", "never from there"),
+        _several(listed, "--protect-application", "protect_applications", "GLOB", "never this application"),
+        _several(listed, "--protect-user", "protect_users", "GLOB", "never this user"),
+        _several(listed, "--protect-database", "protect_databases", "GLOB", "never this database"),
+        _several(listed, "--protect-address", "protect_addresses", "NETWORK", "never this address"),
         _yes(
             listed,
             "--no-default-protections",
@@ -237,7 +251,7 @@ def _asked_for(listed: Set[str]) -> list[click.Parameter]:
             "emergency_idle_after_seconds",
             Duration(),
             RULES,
-            "how long idle is enough where no slot is left (30s)",
+            "idle age that counts when no slot is left (30s)",
             metavar="DURATION",
         ),
         _option(
@@ -249,15 +263,20 @@ def _asked_for(listed: Set[str]) -> list[click.Parameter]:
             "also sessions idle in transaction for longer than this",
             metavar="AGE",
         ),
-        _yes(listed, "--include-advisory-locks", "include_advisory_locks", "also holders of advisory locks"),
-        _yes(listed, "--include-listeners", "include_listeners", "also sessions seen with LISTEN"),
+        _yes(
+            listed,
+            "--include-advisory-locks",
+            "include_advisory_locks",
+            "also sessions that hold advisory locks",
+        ),
+        _yes(listed, "--include-listeners", "include_listeners", "also sessions seen running LISTEN"),
         _option(
             listed,
             "--max-per-sweep",
             "max_per_sweep",
             Number(),
             RULES,
-            "at most so many at once, the longest idle first",
+            "at most this many per sweep, the longest idle first",
             metavar="NUMBER",
         ),
         _option(
@@ -266,10 +285,10 @@ def _asked_for(listed: Set[str]) -> list[click.Parameter]:
             "every_seconds",
             Duration(),
             RULES,
-            "least time between two automatic sweeps (60s)",
+            "minimum time between automatic sweeps (60s)",
             metavar="DURATION",
         ),
-        _yes(listed, "--read-only", "read_only", "nothing can be ended or cancelled"),
+        _yes(listed, "--read-only", "read_only", "nothing can be terminated or cancelled"),
     ]
 
 
@@ -281,11 +300,13 @@ def _daemon(listed: Set[str]) -> list[click.Parameter]:
             "metrics_listen",
             Word(),
             DAEMON,
-            "answer Prometheus (/metrics) and /healthz there",
+            "serve /metrics (Prometheus) and /healthz here",
             metavar="HOST:PORT",
         ),
-        _option(listed, "--log-format", "log_format", Word(), DAEMON, "text, or json", metavar="FORMAT"),
-        _yes(listed, "--log-queries", "log_queries", "repeat victims' statements in the log", section=DAEMON),
+        _option(listed, "--log-format", "log_format", Word(), DAEMON, "text or json", metavar="FORMAT"),
+        _yes(
+            listed, "--log-queries", "log_queries", "log the queries of terminated sessions", section=DAEMON
+        ),
     ]
 
 
@@ -297,7 +318,7 @@ def _audit(listed: Set[str]) -> list[click.Parameter]:
             "audit_log",
             FilePath(),
             SETTINGS,
-            "where acts are logged; - for standard error",
+            "where actions are logged; - for standard error",
             metavar="PATH",
         ),
         _option(
@@ -306,7 +327,7 @@ def _audit(listed: Set[str]) -> list[click.Parameter]:
             "audit_max_size_bytes",
             Size(),
             SETTINGS,
-            "begin a new file of it beyond this (16MiB)",
+            "size at which a new audit log file begins (16MiB)",
             metavar="SIZE",
         ),
         _option(
@@ -315,7 +336,7 @@ def _audit(listed: Set[str]) -> list[click.Parameter]:
             "audit_keep",
             Number(),
             SETTINGS,
-            "how many full files of it to keep (20)",
+            "full audit log files to keep (20)",
             metavar="NUMBER",
         ),
     ]
@@ -329,21 +350,37 @@ def _history(listed: Set[str]) -> list[click.Parameter]:
             "history",
             FilePath(),
             SETTINGS,
-            "where the graph's last 24 hours are kept",
+            "file that keeps the graph's last 24 hours",
             metavar="PATH",
         ),
-        _yes(listed, "--no-history", NO_HISTORY, "do not keep them", means=False, section=SETTINGS),
+        _yes(
+            listed,
+            "--no-history",
+            NO_HISTORY,
+            "do not keep the graph's history",
+            means=False,
+            section=SETTINGS,
+        ),
     ]
 
 
-def _several(listed: Set[str], flag: str, key: str, metavar: str, help: str) -> click.Parameter:  # noqa: A002
+def _several(
+    listed: Set[str],
+    flag: str,
+    key: str,
+    metavar: str,
+    help: str,  # noqa: A002 - click's own word
+    section: str = RULES,
+) -> click.Parameter:
     def together(_: click.Context, __: click.Parameter, each: tuple[Given, ...]) -> Given | None:
         if not each:
             return None
         words = tuple(str(one.value) for one in each)
         return Given(words, ", ".join(words), each[0].source)
 
-    return _option(listed, flag, key, Words(), RULES, help, metavar=metavar, multiple=True, callback=together)
+    return _option(
+        listed, flag, key, Words(), section, help, metavar=metavar, multiple=True, callback=together
+    )
 
 
 def _yes(

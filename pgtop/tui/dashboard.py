@@ -20,7 +20,7 @@ from pgtop.reaping.wording import begun_sentence
 from pgtop.settings.config import Config
 from pgtop.tui.actions.automatic import AutomaticSweeps
 from pgtop.tui.actions.blockers import RootBlockers
-from pgtop.tui.actions.permitted import is_permitted, leads_to_list
+from pgtop.tui.actions.permitted import ACTING, is_permitted, leads_to_list
 from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
@@ -56,27 +56,27 @@ class DashboardScreen(Screen[None]):
     ]
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("K", "terminate", "Terminate the tagged or selected"),
-        Binding("C", "cancel", "Cancel the query of the tagged or selected"),
-        Binding("S", "sweep", "Sweep the stale"),
-        Binding("B", "break_glass", "Break the glass: end idle sessions from the server's own host"),
-        Binding("A", "auto", "Automatic reaping on or off"),
-        Binding("space", "tag", "Tag the selected"),
-        Binding("U", "untag", "Untag all"),
-        Binding("slash", "filter", "Filter the backends"),
-        Binding("escape", "clear", "Clear the notice, the filter or the choice"),
+        Binding("K", "terminate", "Terminate the tagged or selected sessions"),
+        Binding("C", "cancel", "Cancel the queries of the tagged or selected sessions"),
+        Binding("S", "sweep", "Sweep all stale sessions"),
+        Binding("B", "break_glass", "Free slots from the server's own host"),
+        Binding("A", "auto", "Toggle automatic sweeps"),
+        Binding("space", "tag", "Tag or untag the selected session"),
+        Binding("U", "untag", "Untag all sessions"),
+        Binding("slash", "filter", "Filter the sessions"),
+        Binding("escape", "clear", "Close the notice, the filter or the group"),
         Binding("s", "sort", "Sort by the next column"),
         Binding("r", "reverse", "Reverse the order"),
         Binding("g", "group", "Group by application, user, database, address"),
-        Binding("p", "pause", "Pause or go on"),
+        Binding("p", "pause", "Pause or resume"),
         Binding("plus,equals_sign", "slower(1)", "Longer interval"),
         Binding("minus", "slower(-1)", "Shorter interval"),
         Binding("left_square_bracket", "window(-1)", "Shorter graph window"),
         Binding("right_square_bracket", "window(1)", "Longer graph window"),
-        Binding("w", "wall", "Wall view or the tables"),
-        Binding("b", "root_blocker", "Jump to the root blocker"),
-        Binding("o", "outcomes", "Outcome of each session"),
-        Binding("c", "copy", "Copy the selected"),
+        Binding("w", "wall", "Switch between wall and tables"),
+        Binding("b", "root_blocker", "Jump to the blocker of waiting sessions"),
+        Binding("o", "outcomes", "Results of the last action"),
+        Binding("c", "copy", "Copy the selected session"),
         Binding("f1,question_mark", "help", "Help"),
         Binding("q", "app.quit", "Quit"),
     ]
@@ -284,9 +284,7 @@ class DashboardScreen(Screen[None]):
         if not self.wall:
             self.panels.sessions.focus()
         if self.poller.probe.seat.pooled:
-            self.say(
-                "a pooler sits in between: go to the server directly, or nothing is sure to be true", "alarm"
-            )
+            self.say("Connected through a pooler: counts are wrong. Connect to the server directly", "alarm")
 
     def _server_changed(self, said: str, *, is_alien: bool) -> None:
         """Drop what was chosen on the old server: another one answers now.
@@ -296,7 +294,7 @@ class DashboardScreen(Screen[None]):
         self.panels.untag()
         if is_alien and self.automatic.is_on:
             self.automatic.turn_off()
-            said += " · automatic reaping is off"
+            said += " · automatic sweeps are off"
         self._post(Notice(said, "alarm" if is_alien else "note", succession=said))
 
     def tick(self) -> None:
@@ -373,7 +371,7 @@ class DashboardScreen(Screen[None]):
         """Return the tagged sessions, or the one under the cursor; say so where none is selected."""
         panels = self.panels
         if panels.groups.has_focus and not panels.sessions.tagged:
-            self.say("no session is selected: Enter lists this group's sessions, Tab goes to them")
+            self.say("No session selected: Enter lists this group's sessions, Tab moves to the list")
             return []
         return panels.selected()
 
@@ -418,7 +416,7 @@ class DashboardScreen(Screen[None]):
         """Turn automatic sweeps off at once, or ask whether to turn them on."""
         if self.automatic.is_on:
             self.automatic.turn_off()
-            self.say("automatic reaping is off")
+            self.say("automatic sweeps are off")
         else:
             self._act(self.automatic.ask())
 
@@ -504,7 +502,7 @@ class DashboardScreen(Screen[None]):
         row = self.panels.sessions.cursor_row
         if row is not None and self.state.shown is not None:
             self.app.copy_to_clipboard(notice.copied(row, self.state.shown))
-            self.say(f"copied: backend {row.pid}")
+            self.say(f"copied session {row.pid}")
 
     def action_help(self) -> None:
         """Show the keys."""
@@ -531,5 +529,6 @@ class DashboardScreen(Screen[None]):
             event.stop()  # the binding itself counts from the next press on
             self.action_wall()
             name = (event.character or "").strip() or event.key
-            self.say(f"{name} means a session of this list: press it again")
+            said = "Select a session, then press" if action in ACTING else "Now press"
+            self.say(f"{said} {name}")
             self._pointer = self.notices.current

@@ -126,7 +126,7 @@ def test_since_and_application_choose(tmp_path: Path) -> None:
     assert chosen("--application", "") == [4]
     assert chosen("--application", "none") == []
     done = run(tmp_path, "audit", "--audit-log", log, "--application", "none", "--since", "1h")
-    assert done.stdout.startswith(f"nothing of none was ended in the last 1h 00m, says {log[:20]}")
+    assert done.stdout.startswith("nothing of none was terminated or cancelled in the last 1h 00m: ")
     assert_one_line(run(tmp_path, "audit", "--since", "soon"), 2, "--since", "soon")
 
 
@@ -163,7 +163,7 @@ def test_lines_that_cannot_be_read_are_one_warning_and_no_failure(tmp_path: Path
         done = run(tmp_path, "audit", "--audit-log", str(log), *options)
         assert done.returncode == 0
         where = f"{log}.1 line 1, {log} line 1, {log} line 2 and 2 more"
-        assert done.stderr == f"pgtop: passed over 5 lines of the audit log that cannot be read: {where}\n"
+        assert done.stderr == f"pgtop: skipped 5 lines of the audit log that cannot be read: {where}\n"
         assert "7" in done.stdout
 
 
@@ -177,7 +177,7 @@ def test_files_of_other_users_beside_the_log_are_one_warning(tmp_path: Path) -> 
     for options in ((), ("--json",)):
         done = run(tmp_path, "audit", "--audit-log", log, *options)
         assert done.returncode == 0
-        assert done.stderr.count("passed over 1 file beside the audit log") == 1
+        assert done.stderr.count("skipped 1 file beside the audit log") == 1
         assert f"{log}.1 of #64321" in done.stderr
         assert "4001" in done.stdout
         assert "4002" not in done.stdout
@@ -187,10 +187,10 @@ def test_without_a_log_nothing_was_ended(tmp_path: Path) -> None:
     """One plain line for people; nothing on standard output for scripts."""
     people, scripts = run(tmp_path, "audit"), run(tmp_path, "audit", "--json")
     assert (people.returncode, people.stderr) == (0, "")
-    assert people.stdout.startswith("nothing was ended: there is no audit log ")
+    assert people.stdout.startswith("nothing was terminated or cancelled: no audit log yet at ")
     assert people.stdout.count("\n") == 1
     assert (scripts.returncode, scripts.stdout) == (0, "")
-    assert "nothing was ended" in scripts.stderr
+    assert "nothing was terminated" in scripts.stderr
 
 
 def test_a_log_that_is_named_and_missing_is_an_error(tmp_path: Path) -> None:

@@ -141,19 +141,19 @@ async def test_the_plan_says_what_runs_who_goes_and_what_is_not_seen(
                 str(server.data_dir),
                 "4 of 7 slots held",
                 f"of user {user_name(host_server(server).uid)} · data directory {server.data_dir}",
-                "1 slot held by clients that are still connecting, 1 more silent so far",
+                "1 slot held by clients that are still connecting, 1 more sent nothing so far",
                 "authentication",
-                "dry run: End 2 sessions, idle for",
+                "dry run: Terminate 2 sessions, idle for",
                 "57% → 28%",
                 "2  postgres in postgres",
-                "not seen from here: applications, advisory locks, LISTEN",
+                "not visible from the host: applications, advisory locks, LISTEN",
             ):
                 assert words in dry.stdout
             assert all(line.isprintable() for line in dry.stdout.splitlines())
             asked = await asyncio.to_thread(break_glass, tmp_path, server, *arguments)
             assert asked.returncode == 2
             assert "--yes" in asked.stderr
-            assert asked.stdout.count("would end") == 2
+            assert asked.stdout.count("terminate ") == 2
             assert alive(three) == 3
 
 
@@ -177,14 +177,14 @@ async def test_on_a_terminal_it_asks_and_no_is_the_default(
             with start_on_terminal(tmp_path, "break-glass", *arguments) as (process, terminal):
                 said = read_until(terminal, "[y/N]")
                 os.write(terminal, f"{key}\n".encode())
-                said += read_until(terminal, "ended")
+                said += read_until(terminal, "terminated")
                 return process.wait(20), said
 
         status, said = await asyncio.to_thread(answer)
         assert status == 0
-        assert "End this session? [y/N]" in said
-        assert ("ended 1 session" in said) is bool(ended)
-        assert ("nobody was ended" in said) is not ended
+        assert "Terminate this session? [y/N]" in said
+        assert ("terminated 1 session" in said) is bool(ended)
+        assert ("nothing was terminated" in said) is not ended
         await wait_until(lambda: alive([one]) == 1 - ended)
 
 
@@ -395,5 +395,5 @@ async def test_without_known_slots_a_count_is_required_and_no_usage_shown(
         report = as_report(face.not_ended(ready, dry_run=True))
         assert (report.usage_before, report.usage_after) == (None, None)
         shown = render_plan(ready, 80, dry_run=True)
-        assert "1 slot held, of how many is not known" in shown
+        assert "1 slot held, total unknown" in shown
         assert "%" not in shown

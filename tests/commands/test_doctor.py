@@ -192,7 +192,7 @@ async def test_a_connection_limit_refuses_when_it_says_so(
         assert finding(two, of)["status"] == ("ok" if of == "role" else "warn")
         assert "2 of 3 used" in finding(two, of)["said"]
         assert finding(last, of)["status"] == "warn"
-        assert "3 of 3 used (CONNECTION LIMIT): this look has the last one" in finding(last, of)["said"]
+        assert "3 of 3 used (CONNECTION LIMIT): this check has the last one" in finding(last, of)["said"]
         (mend,) = finding(last, of)["mend"].splitlines()
         await execute(every_server, mend)
         async with sessions(every_server, 5, **where):
@@ -275,8 +275,8 @@ async def test_no_name_hides_a_role_or_a_superusers_session(cramped: ThrowawaySe
             async with session(cramped, user="hog", application_name=name):
                 found = finding(await told(tmp_path, cramped), "idle_session_timeout")
                 assert found["status"] == "warn"
-                assert found["said"].startswith("off: idle sessions of hog stay for ever")
-    nobody = "nobody but pgtop has a session that may take the kept slots"
+                assert found["said"].startswith("off: idle sessions of hog stay forever")
+    nobody = "no session but pgtop's can take reserved connections"
     async with seat_on(target_of(cramped)):
         assert finding(await told(tmp_path, cramped), "privileged")["said"] == nobody
         async with sessions(cramped, 4, application_name="pgtop x"):
@@ -312,7 +312,7 @@ async def test_settings_are_those_of_ordinary_sessions(cramped: ThrowawayServer,
     own = finding(await told(tmp_path, cramped, uri=cramped.uri(user="own")), "idle_session_timeout")
     assert (own["status"], own["said"]) == (
         "warn",
-        "3m 00s for this role: what others get is hidden behind it",
+        "3m 00s for this role: the value for other roles is hidden",
     )
     settings = finding(await told(tmp_path, cramped), "own_settings")["said"]
     assert "role own: idle_session_timeout=3min" in settings
@@ -333,7 +333,7 @@ async def test_a_keepalive_left_to_the_system_is_told_as_the_socket_has_it(
     hours, minutes = divmod((idle + count * interval) // 60, 60)
     assert (over_tcp["status"], over_tcp["said"].endswith(f"for {hours}h {minutes:02}m")) == ("warn", True)
     over_socket = finding(await told(tmp_path, every_server, uri=every_server.socket_uri()), "tcp_keepalives")
-    assert over_socket["said"].startswith("left to the server's system")
+    assert over_socket["said"].startswith("system default")
 
 
 async def test_a_role_that_may_not_even_ask_gets_the_grants(cramped: ThrowawayServer, tmp_path: Path) -> None:
@@ -455,7 +455,7 @@ async def test_what_people_read_fits_and_what_they_paste_is_whole(
     statuses = [word for line in lines if (word := line.partition(" ")[0]) in ("bad", "warn", "ok")]
     assert statuses == sorted(statuses, key=["bad", "warn", "ok"].index)
     assert len(statuses) == len(TOPICS)
-    assert any(line.startswith("gets in at 100%: NO, see login") for line in lines)
+    assert any(line.startswith("can connect when full: NO, see login") for line in lines)
 
 
 def _read_all(terminal: int) -> str:

@@ -48,7 +48,7 @@ async def test_a_command_tries_once_or_as_long_as_told_and_exits_with_4(
         waited = await run_beside(tmp_path, *command, role.uri(), "--wait", "700ms")
         assert waited.returncode == 4
         told, last = waited.stderr.splitlines()
-        assert "trying again for" in told
+        assert "retrying for" in told
         assert "logins refused in 0." in last
 
 
@@ -89,7 +89,7 @@ async def test_a_limit_of_ones_own_exits_with_3(tiny: ThrowawayServer, tmp_path:
     assert_one_line(run(tmp_path, "snapshot", limited.uri()), 3, "CONNECTION LIMIT")
     waited = await run_beside(tmp_path, "snapshot", limited.uri(), "--wait", "300ms")
     assert waited.returncode == 3
-    assert "logins refused in" in waited.stderr
+    assert "tries refused in" in waited.stderr
 
 
 @pytest.mark.parametrize("given", ["flag", "variable", "file", "server"])
@@ -251,7 +251,7 @@ async def test_the_daemon_starts_as_the_rescue_role_and_gives_it_back(
     async with full(tiny):
         with watching(tmp_path, role.uri(), *fast) as daemon:
             await daemon.says("as postgres, the rescue role")
-            await daemon.says("emergency: ended ")
+            await daemon.says("emergency: terminated ")
             await wait_until(lambda: count(daemon.log, "connected to") == 2, 30, "not given back")
             assert "the rescue role" not in daemon.log.splitlines()[-1]
             assert daemon.end() == 0

@@ -73,7 +73,7 @@ async def test_the_daemon_logs_none_though_asked_to(
             await daemon.says(SECRET)
         config.write_text("log_queries = true\nhide_queries = true\n")
         daemon.process.send_signal(signal.SIGHUP)
-        await daemon.says("was read again")
+        await daemon.says("configuration reloaded")
         before, lines = len(daemon.log), len(daemon.audited())
         async with secretive(small):
             await daemon.says("web", times=daemon.log.count("web") + 3)

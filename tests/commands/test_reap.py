@@ -143,7 +143,7 @@ async def test_the_protected_unless_asked_for(server: ThrowawayServer, tmp_path:
         told = await answer(tmp_path, server, *arguments)
         reasons = {each["application_name"]: each["reason"] for each in told["spared"]}
         assert reasons["holder"] == "holds an advisory lock"
-        assert reasons["listener"] == "was seen with LISTEN"
+        assert reasons["listener"] == "was seen running LISTEN"
         assert reasons["in_txn"].startswith("idle in transaction for")
         assert reasons["Patroni x"] == "protected by its name: Patroni*"
         asked = await answer(
@@ -180,7 +180,9 @@ async def test_superusers_are_spared_by_who_is_none(small: ThrowawayServer, tmp_
     async with stale(small, 1) as opened:
         told = await answer(tmp_path, small, *STALE, "--always", uri=operator.uri())
         assert not told["victims"]
-        assert "of a superuser, and pgtop's role is none" in {each["reason"] for each in told["spared"]}
+        assert "belongs to a superuser, and pgtop's role is not one" in {
+            each["reason"] for each in told["spared"]
+        }
         assert all(await alive(opened))
 
 
@@ -216,8 +218,8 @@ async def test_the_table_tells_who_and_why_and_the_room(small: ThrowawayServer, 
         dry = await reap(tmp_path, small, *STALE, "--dry-run")
         done = await reap(tmp_path, small, *STALE)
     assert (dry.returncode, done.returncode, dry.stderr, done.stderr) == (0, 0, "", "")
-    assert "dry run: End 17 sessions idle for more than 1s: 90% → 5%" in dry.stdout
-    assert "ended 17 sessions: 90% → 5%" in done.stdout
+    assert "dry run: Terminate 17 sessions idle for more than 1s: 90% → 5%" in dry.stdout
+    assert "terminated 17 sessions: 90% → 5%" in done.stdout
     assert done.stdout.count("terminated") == len(opened)
     for line in (dry.stdout + done.stdout).splitlines():
         assert len(line) <= 120
@@ -235,11 +237,11 @@ async def test_read_only_ends_nobody(server: ThrowawayServer, tmp_path: Path) ->
     ("arguments", "words"),
     [
         ("--include-idle-in-transaction", "requires an argument"),
-        ("--include-idle-in-transaction never", "--include-idle-in-transaction|is no duration"),
+        ("--include-idle-in-transaction never", "--include-idle-in-transaction|is not a duration"),
         ("--address 10.0.0.300", '--address cannot be "10.0.0.300"|networks'),
         ("--protect-address db1", '--protect-address cannot be "db1"'),
         ("--max-per-sweep 0", '--max-per-sweep cannot be "0"'),
-        ("--max-per-sweep some", "--max-per-sweep|is no whole number"),
+        ("--max-per-sweep some", "--max-per-sweep|is not a whole number"),
         ("--emergency-idle-after 0", "--emergency-idle-after cannot be"),
         ("--every 0", '--every cannot be "0"|1s to 1d'),
         ("--login-probe 10ms", "--login-probe cannot be|0 for none"),

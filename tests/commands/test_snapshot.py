@@ -248,7 +248,7 @@ async def test_on_a_terminal_no_line_is_wider_than_it(
         await one.fetchval("SELECT 1 -- " + "y" * 300)
         text = await asyncio.to_thread(on_terminal, tmp_path, columns, server.uri())
     lines = text.replace("\r\n", "\n").splitlines()
-    assert any(line.startswith("backends, by idle age") for line in lines)
+    assert any(line.startswith("sessions, by idle age") for line in lines)
     assert columns - 20 <= max(map(len, lines)) <= columns
 
 

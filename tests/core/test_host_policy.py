@@ -149,13 +149,13 @@ def test_the_headline_tells_the_idle_time_and_the_room_made() -> None:
     """A bound is shown as a bound, and no percentage where slots are not known."""
     both = (host_backend(1, 725), host_backend(2, 3, at_least=True))
     plan = plan_break_glass(host_snapshot(*both, slots=2), ReapPolicy(warn_at=0.1), Ask())
-    assert headline(plan) == "End 2 sessions, idle for 12m to ≥ 3s: 100% → 0%"
+    assert headline(plan) == "Terminate 2 sessions, idle for 12m to ≥ 3s: 100% → 0%"
     unknown = plan_break_glass(host_snapshot(*both, known=False), ReapPolicy(), Ask(count=1))
-    assert headline(unknown) == "End 1 session, idle for 12m"
+    assert headline(unknown) == "Terminate 1 session, idle for 12m"
     few = plan_break_glass(host_snapshot(*both), ReapPolicy(), Ask())
-    assert headline(few) == "Nobody to end: the usage, 20%, is below 80% already"
+    assert headline(few) == "Nothing to do: usage is 20%, below the 80% line"
     nobody = plan_break_glass(host_snapshot(host_backend(1, 1)), ReapPolicy(), Ask(count=1))
-    assert headline(nobody).startswith("Nobody to end: no session that may be ended is idle for long enough")
+    assert headline(nobody).startswith("No session that may be terminated is idle for long enough")
 
 
 def test_a_name_that_is_no_text_is_spared_where_names_are_protected() -> None:

@@ -39,9 +39,9 @@ def key(pid: int, *, silent: float = 0.0, **fields: Any) -> Key:
         (key(2, is_shared=False), "exclusively"),
         (key(2, application_name="psql"), "not named"),
         (key(2, application_name="pgtop"), "not named"),
-        (key(2, may_signal=False), "may not end"),
-        (key(2, silent=12.1), "not been heard of"),
-        (key(2, state_change=None), "not been heard of"),
+        (key(2, may_signal=False), "may not terminate"),
+        (key(2, silent=12.1), "not been heard from"),
+        (key(2, state_change=None), "not been heard from"),
     ],
 )
 def test_a_holder_counts_or_is_passed_over_for(one: Key, reason: str) -> None:

@@ -25,7 +25,7 @@ SECRET = "s3cr'e t"  # noqa: S105 - nobody's
             "postgres://a:***@h1/x and postgresql://c:***@h2/y",
         ),
         ('host "postgresql://u:p w@h/db" is not known', 'host "postgresql://u:***@h/db" is not known'),
-        ('"postgresql://u:verylongpas…" is no port', '"postgresql://u:***" is no port'),
+        ('"postgresql://u:verylongpas…" is not a port', '"postgresql://u:***" is not a port'),
         ("postgresql://app:hunter2", "postgresql://app:***"),
         ("postgresql:/u:pw@h/db: there is no such file", "postgresql:/u:***@h/db: there is no such file"),
         ("PGPASSWORD=hunter2 psql", "PGPASSWORD=*** psql"),
@@ -60,7 +60,7 @@ def test_what_is_known_as_a_password_is_masked(text: str, shown: str) -> None:
         "password_encryption=scram-sha-256",
         "[2001:470:1:2:3:4::1]:5432 and 2001:470:1:2:3:4::1 at 12:04:31",
         "db1:5432/shop as app",
-        '--idle-after: "soon" is no duration: give seconds, such as 300, 5min or 1.5h',
+        '--idle-after: "soon" is not a duration: give seconds, such as 300, 5min or 1.5h',
         'config.toml: servers.prod.warn_at cannot be "80"',
     ],
 )

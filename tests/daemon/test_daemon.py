@@ -51,7 +51,7 @@ async def test_it_ends_the_stale_and_nobody_else(small: ThrowawayServer, tmp_pat
         until = asyncio.Event()
         work = asyncio.ensure_future(busy(working, until))
         with watching(tmp_path, small.uri(), *FAST) as daemon:
-            await daemon.says("active: this daemon reaps")
+            await daemon.says("active: this daemon is active")
             await daemon.says("terminated ", times=12)
             await gone(small, "leak")
             until.set()
@@ -100,7 +100,7 @@ async def test_a_full_server_gets_room_at_once(small: ThrowawayServer, tmp_path:
         async with sessions(small, 19, user=role.name, password=role.password):
             with pytest.raises(asyncpg.TooManyConnectionsError):
                 await asyncpg.connect(role.uri(), ssl=False)
-            await daemon.says("emergency: ended 5 of 5 sessions, usage 100% → 75%")
+            await daemon.says("emergency: terminated 5 of 5 sessions, usage 100% → 75%")
             async with session(small, user=role.name, password=role.password) as one:
                 assert await one.fetchval("SELECT 1") == 1
 
@@ -117,23 +117,23 @@ async def test_an_emergency_says_how_many_hide_behind_a_name(small: ThrowawaySer
             sessions(small, 15, application_name="leak"),
         ):
             await daemon.says(
-                "emergency: ended 5 of 5 sessions, usage 100% → 75%; 3 protected by their names"
+                "emergency: terminated 5 of 5 sessions, usage 100% → 75%; 3 protected by their names"
             )
 
 
 async def test_of_two_one_reaps_and_the_other_takes_over(small: ThrowawayServer, tmp_path: Path) -> None:
     """In another database too, and after kill -9 of the active one."""
     with watching(tmp_path / "a", small.uri(), *FAST) as first:
-        await first.says("active: this daemon reaps")
+        await first.says("active: this daemon is active")
         with watching(tmp_path / "b", small.uri(database="template1"), *FAST) as second:
-            await second.says(f"standing by: daemon@{socket.gethostname()} reaps")
+            await second.says(f"standing by: daemon@{socket.gethostname()} is active")
             async with sessions(small, 12, application_name="one"):
                 await first.says("terminated ", times=12)
             first.end(signal.SIGKILL)
-            await second.says("active: this daemon reaps")
+            await second.says("active: this daemon is active")
             async with sessions(small, 12, application_name="two"):
                 await second.says("terminated ", times=12)
-            assert "sweep" not in second.log.split("active: this daemon reaps")[0]
+            assert "sweep" not in second.log.split("active: this daemon is active")[0]
             assert second.end() == 0
 
 
@@ -299,7 +299,7 @@ async def test_it_waits_for_a_server_that_is_not_up_yet(small: ThrowawayServer, 
     with watching(tmp_path, small.uri(), *FAST) as daemon:
         await daemon.says("no data", "no server listens")
         small.start()
-        await daemon.says("active: this daemon reaps")
+        await daemon.says("active: this daemon is active")
 
 
 async def test_the_configuration_is_read_again(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -308,18 +308,18 @@ async def test_the_configuration_is_read_again(small: ThrowawayServer, tmp_path:
     config.write_text('protect_application = "kept"\n', encoding="utf-8")
     async with stale(small, 5, application_name="kept") as kept:
         with watching(tmp_path / "d", small.uri(), *FAST, "--config", str(config)) as daemon:
-            await daemon.says("there is nobody to end", "5 protected")
+            await daemon.says("nothing can be terminated", "5 protected")
             config.write_text("protect_aplication = []\n", encoding="utf-8")
             daemon.process.send_signal(signal.SIGHUP)
             await daemon.says(
-                "WARNING the configuration is bad, the old one stays in force", "protect_aplication"
+                "WARNING the new configuration is invalid, the old one stays in force", "protect_aplication"
             )
             first = await state_change(small)
             await wait_until_polls(small, first, 5)
             assert [await each.fetchval("SELECT 1") for each in kept] == [1] * 5
             config.write_text('metrics_listen = "127.0.0.1:1"\n', encoding="utf-8")
             daemon.process.send_signal(signal.SIGHUP)
-            await daemon.says("the configuration was read again", "from the next start on: metrics_listen")
+            await daemon.says("configuration reloaded", "at the next start:  metrics_listen")
             await daemon.says("terminated ", times=5)
             assert daemon.end() == 0
 
@@ -330,7 +330,7 @@ async def test_another_server_counts_from_the_next_start(small: ThrowawayServer,
     config.touch(mode=0o600)
     config.write_text(f'[servers.x]\nconninfo = "{small.uri()}"\n', encoding="utf-8")
     with watching(tmp_path / "d", "@x", *FAST, "--config", str(config)) as daemon:
-        await daemon.says("active: this daemon reaps")
+        await daemon.says("active: this daemon is active")
         config.write_text('[servers.x]\nconninfo = "host=db2 user=u dbname=shop"\n', encoding="utf-8")
         daemon.process.send_signal(signal.SIGHUP)
         await daemon.says("from the next start on: the server, db2:5432/shop as u")
@@ -342,16 +342,16 @@ async def test_read_only_counts_from_the_moment_it_is_read(small: ThrowawayServe
     config = tmp_path / "pgtop.toml"
     config.write_text("", encoding="utf-8")
     with watching(tmp_path / "a", small.uri(), *FAST, "--config", str(config)) as first:
-        await first.says("active: this daemon reaps")
+        await first.says("active: this daemon is active")
         config.write_text("read_only = true\n", encoding="utf-8")
         first.process.send_signal(signal.SIGHUP)
-        await first.says("read_only is in force by now")
+        await first.says("read_only is set now")
         async with stale(small, 5) as kept:
             before = await state_change(small)
             await wait_until_polls(small, before, 5)
             assert [await each.fetchval("SELECT 1") for each in kept] == [1] * 5
         with watching(tmp_path / "b", small.uri(), *FAST) as second:
-            await second.says("active: this daemon reaps")
+            await second.says("active: this daemon is active")
             assert second.end() == 0
         assert first.end() == 0
         assert not first.audited()
@@ -383,7 +383,7 @@ async def test_a_sweep_that_began_gets_its_outcomes(
     assert (attempt["event"], outcome["event"]) == ("attempt", "outcome")
     assert outcome["outcome"] == ("unknown" if silent else "survived")
     assert "did not answer within" not in outcome["detail"]
-    assert "sweep: ended 0 of 1 session" in daemon.log
+    assert "sweep: terminated 0 of 1 session" in daemon.log
 
 
 async def test_refused_logins_are_noticed(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -393,11 +393,11 @@ async def test_refused_logins_are_noticed(small: ThrowawayServer, tmp_path: Path
         await daemon.says("active")
         async with sessions(small, 22, application_name="stuck") as stuck:
             begun = [asyncio.ensure_future(each.execute("SELECT pg_sleep(60)")) for each in stuck]
-            await daemon.says("a login was refused: no slot is left", "there is nobody to end")
+            await daemon.says("a new connection was refused:  no slot is left", "nothing can be terminated")
             for statement in begun:  # a client that is only gone leaves its session there until it has slept
                 statement.cancel()
             await asyncio.gather(*begun, return_exceptions=True)
-        await daemon.says("logins are no longer refused")
+        await daemon.says("new connections are no longer refused")
 
 
 async def test_json_lines_hold_no_secret(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -449,7 +449,7 @@ async def test_a_dry_run_ends_nobody(small: ThrowawayServer, tmp_path: Path) -> 
     """It tells what it would do, holds no key, and leaves no line in the audit log."""
     async with sessions(small, 12) as opened:
         with watching(tmp_path, small.uri(), *FAST, "--dry-run") as daemon:
-            await daemon.says("dry run: would end ", "usage 65% → ")
+            await daemon.says("dry run: would terminate ", "usage 65% → ")
             held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = $1"
             assert await fetch_value(small, held, REAPER_CLASS) == 0
             assert daemon.end() == 0
@@ -500,10 +500,10 @@ async def test_after_a_failover_it_reaps_on_the_other_server(
     async with relay(small) as way:
         conninfo = f"postgresql://postgres@127.0.0.1:{way.port}/postgres?sslmode=disable"
         with watching(tmp_path, conninfo, *FAST) as daemon:
-            await daemon.says("active: this daemon reaps", "1 of 20 slots taken")
+            await daemon.says("active: this daemon sweeps", "1 of 20 slots taken")
             way.switch(other)
             await daemon.says("again, after", "1 of 30 slots taken", "another server than before")
-            await daemon.says("active: this daemon reaps", times=2)
+            await daemon.says("active: this daemon sweeps", times=2)
             async with sessions(small, 3, application_name="of the old") as kept:
                 async with sessions(other, 3, application_name="of the new"):
                     await daemon.says("terminated ", times=3)

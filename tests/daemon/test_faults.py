@@ -78,7 +78,7 @@ async def watched(server: ThrowawayServer, home: Path) -> AsyncIterator[tuple[Re
     async with relay(server) as way:
         conninfo = f"postgresql://watcher:known@127.0.0.1:{way.port}/watched?connect_timeout=2"
         with watching(home, conninfo, *FAST, PGTOP_LOGIN_PROBE="0") as daemon:
-            await daemon.says("active: this daemon reaps")
+            await daemon.says("active: this daemon is active")
             yield way, daemon
 
 
@@ -92,7 +92,7 @@ async def test_it_reaps_again_after_the_fault(
     async with watched(server, tmp_path) as (way, daemon):
         await fault(server, way, daemon)
         await daemon.says("connected to ", times=2)
-        await daemon.says("active: this daemon reaps", times=2)
+        await daemon.says("active: this daemon sweeps", times=2)
         async with sessions(server, 3, user="app", password="app"):  # noqa: S106
             await daemon.says("terminated ", times=3)
 

@@ -39,12 +39,12 @@ async def test_a_client_in_disguise_that_holds_the_key_stops_no_daemon(
     ) as hostile:
         await hold_key(hostile)
         with watching(tmp_path, small.uri(), *FULL, *LINE) as daemon:
-            await daemon.says("active: this daemon reaps")
-            await daemon.says(f"({role.name}, pgtop daemon@db1): its role may not end")
+            await daemon.says("active: this daemon is active")
+            await daemon.says(f"({role.name}, pgtop daemon@db1): its role may not terminate")
             async with sessions(small, LEAK, application_name="leak"):
                 await daemon.says("terminated ", times=LEAK + 1)
                 await gone(small, "leak")
-            assert daemon.log.count("passed over") == 1
+            assert daemon.log.count("skipped: pid") == 1
             assert "standing by" not in daemon.log
             assert daemon.end() == 0
     assert hostile.is_closed()
@@ -61,10 +61,10 @@ async def test_a_client_that_holds_keys_exclusively_stops_no_daemon(
         )
         assert await hostile.fetchval(taken) == 1000
         with watching(tmp_path, small.uri(), *FULL, *LINE) as daemon:
-            await daemon.says("active: this daemon reaps", f"({role.name}, psql): holds pgtop's key exclus")
+            await daemon.says("active: this daemon sweeps", f"({role.name}, psql): holds pgtop's key exclus")
             async with sessions(small, LEAK, application_name="leak"):
                 await daemon.says("terminated ", times=LEAK)
-            assert daemon.log.count("passed over") == 1
+            assert daemon.log.count("skipped: pid") == 1
             assert daemon.end() == 0
 
 
@@ -77,7 +77,7 @@ async def of_two(
     """
     async with AsyncExitStack() as stack:
         first = stack.enter_context(watching(tmp_path / "a", uri, *FULL, *LINE, *arguments))
-        await first.says("active: this daemon reaps")
+        await first.says("active: this daemon is active")
         second = stack.enter_context(watching(tmp_path / "b", small.uri(), *FULL, *LINE))
         await second.says("connected to")
         leak = await stack.enter_async_context(sessions(small, LEAK, application_name="leak"))
@@ -95,7 +95,7 @@ async def test_an_older_one_whose_filters_match_nobody_resigns(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:
     """All of 17 leaked sessions are ended by the other; each daemon says once how it stands."""
-    said = "resigned, since its rules mean no session that may be ended: daemon@"
+    said = "resigned, since its rules match no session that may be terminated: daemon@"
     first, second = await of_two(small, tmp_path, said, small.uri(), "--application", "nosuch*")
     assert first.log.count(said) == 1
     assert first.log.count("active:") == second.log.count("active:") == 1
@@ -131,7 +131,7 @@ async def test_an_older_one_whose_victims_are_all_superusers_resigns(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:
     role = await create_role(small, "operator")
-    said = "resigned, since its rules mean no session that may be ended"
+    said = "resigned, since its rules match no session that may be terminated"
     first, _ = await of_two(small, tmp_path, said, role.uri())
     assert first.log.count(said) == 1
 
@@ -141,13 +141,13 @@ async def test_a_leader_that_is_stopped_is_passed_over(server_factory: ServerFac
     small = server_factory(TWENTY_SLOTS)
     with ExitStack() as stack:
         first = stack.enter_context(watching(tmp_path / "a", small.uri(), *FAST))
-        await first.says("active: this daemon reaps")
+        await first.says("active: this daemon is active")
         second = stack.enter_context(watching(tmp_path / "b", small.uri(), *FAST))
         await second.says("standing by: daemon@")
         first.process.send_signal(signal.SIGSTOP)
         try:
             async with sessions(small, LEAK, application_name="leak"):
-                await second.says("active: this daemon reaps", "has not been heard of, for 1")
+                await second.says("active: this daemon sweeps", "has not been heard from, for 1")
                 await second.says("terminated ", times=LEAK)
                 await gone(small, "leak")
         finally:
@@ -169,7 +169,7 @@ async def test_a_longer_interval_is_promised_as_it_is_read(
     config.write_text("interval = 0.2\n", encoding="utf-8")
     asked = "SELECT max(objid::int8 & 4095) FROM pg_locks WHERE classid = $1"
     with watching(tmp_path / "a", small.uri(), "--config", str(config)) as daemon:
-        await daemon.says("active: this daemon reaps")
+        await daemon.says("active: this daemon is active")
         for interval, promise in (("0.2", 11), ('"1h"', 3610)):
             config.write_text(f"interval = {interval}\n", encoding="utf-8")
             daemon.process.send_signal(signal.SIGHUP)

@@ -156,7 +156,7 @@ def test_what_finds_no_room_in_its_time_is_told_to_who_has_to_know() -> None:
         filled = fill(writing)
         writer = LineWriter(writing, "utf-8", gap, most_bytes=len(LINES[0]))
         writer.write(LINES[0])
-        with pytest.raises(OSError, match="nobody reads it") as raised:
+        with pytest.raises(OSError, match="its reader does not read") as raised:
             writer.deliver("this has to be read\n", 0.1)
         assert raised.value.errno == errno.ETIMEDOUT
         read(reading, filled)
@@ -171,7 +171,7 @@ def test_a_reader_that_stands_still_keeps_nobody_at_the_end() -> None:
         fill(writing)
         writer = LineWriter(writing, "utf-8", gap)
         writer.write("never read\n")
-        with pytest.raises(OSError, match="nobody reads it") as raised:
+        with pytest.raises(OSError, match="its reader does not read") as raised:
             writer.deliver("neither\n", 0.1)
         assert raised.value.errno == errno.ETIMEDOUT
         writer.close(0.1)

@@ -67,7 +67,7 @@ async def test_stalled_logins_of_strangers_end_one_session_at_most(
         async with stale(server, 8, application_name="good", user=other.name, password=other.password):
             with strangers(server.port, other, 20):
                 await daemon.says("LOGINS ARE STALLED: ", "pgtop break-glass --stalled-logins 10s")
-                await daemon.says("emergency: ended 1 of 1 session")
+                await daemon.says("emergency: terminated 1 of 1 session")
 
                 async def refused_five_times() -> bool:
                     number = await asyncio.to_thread(measured, port, "pgtop_refused_logins_total")
@@ -75,7 +75,7 @@ async def test_stalled_logins_of_strangers_end_one_session_at_most(
 
                 await wait_until(refused_five_times, 60)
                 assert await asyncio.to_thread(measured, port, "pgtop_login_stall") == 1
-            await daemon.says("logins are no longer refused")
+            await daemon.says("new connections are no longer refused")
             assert await fetch_value(server, LEFT) == 7
             assert daemon.log.count("LOGINS ARE STALLED") == 1
             async with stale(server, 12, application_name="leak", user=other.name, password=other.password):
@@ -94,7 +94,7 @@ async def test_a_mixture_ends_what_the_sessions_have_over_the_line(
         await daemon.says("active")
         async with stale(server, 17, application_name="good", user=other.name, password=other.password):
             with strangers(server.port, other, 20):
-                await daemon.says("emergency: ended 3 of 3 sessions", "emergency: ended 1 of 1 session")
+                await daemon.says("terminated 3 of 3 sessions", "emergency: terminated 1 of 1 session")
             assert daemon.end() == 0
             ended = [line for line in daemon.audited() if line["event"] == "outcome"]
             assert len(ended) == 4
@@ -114,13 +114,13 @@ async def test_a_one_shot_reap_ends_nobody_for_stalled_logins(
             assert done.returncode == 0
             said = " ".join(done.stdout.split())
             assert "still connecting" in said
-            assert ": ending idle sessions will not help for long" in said
+            assert ": terminating idle sessions will not help for long" in said
             assert "a shorter authentication_timeout; pg_hba.conf or a firewall" in said
             told = await answer(tmp_path, server, *STALE, *rescue, uri=role.uri())
             assert (told["trigger"], told["victims"]) == ("none", [])
             assert told["connecting"] >= 11
             done = await reap(tmp_path, server, *STALE, "--always", *rescue, uri=role.uri())
-            assert "ended 8 sessions" in done.stdout
+            assert "terminated 8 sessions" in done.stdout
             assert "will not help for long" in " ".join(done.stdout.split())
 
 

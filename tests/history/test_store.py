@@ -398,9 +398,9 @@ def of_a_newer_pgtop(path: Path) -> None:
     ("made", "words"),
     [
         (a_directory, "Is a directory"),
-        (a_pipe, "is no file"),
+        (a_pipe, "is not a file"),
         (below_a_file, "Not a directory"),
-        (of_another_program, "no history of pgtop's"),
+        (of_another_program, "is not a pgtop history"),
         (of_a_newer_pgtop, "a newer pgtop wrote"),
     ],
 )
@@ -420,7 +420,7 @@ def test_what_is_no_file_of_ours_is_left_alone(
 def test_a_file_that_is_named_by_mistake_is_left_alone(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("precious")
-    with pytest.raises(HistoryError, match="no history of pgtop's"):
+    with pytest.raises(HistoryError, match="is not a pgtop history"):
         HistoryStore(notes).load(SERIES)
     assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
     assert notes.read_text() == "precious"

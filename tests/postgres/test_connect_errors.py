@@ -106,7 +106,7 @@ async def test_a_database_that_may_not_be_entered(server: ThrowawayServer) -> No
     )
     target = target_of(server, user=role)
     is_told(await refusal(replace(target, database=database)), OutageKind.REFUSED, "GRANT CONNECT")
-    is_told(await refusal(replace(target, database=closed)), OutageKind.REFUSED, "takes no connections")
+    is_told(await refusal(replace(target, database=closed)), OutageKind.REFUSED, "accepts no connections")
 
 
 async def test_a_roles_own_limit_is_not_a_full_server(every_server: ThrowawayServer) -> None:
@@ -179,7 +179,7 @@ async def test_a_server_that_is_shutting_down(server_factory: ServerFactory) -> 
             except PgtopError as error:
                 return error
 
-        is_told(await wait_until(refuses), OutageKind.STARTING, "takes no logins at the moment")
+        is_told(await wait_until(refuses), OutageKind.STARTING, "accepts no connections at the moment")
 
 
 async def test_no_entry_in_pg_hba(server_factory: ServerFactory) -> None:
@@ -267,7 +267,7 @@ async def test_a_login_that_is_broken_off_is_told_in_words_of_no_library(sslmode
         target = nowhere("127.0.0.1", listener.sockets[0].getsockname()[1])
         target = replace(target, tls=replace(target.tls, sslmode=sslmode))
         error = await refusal(target)
-    is_told(error, OutageKind.UNREACHABLE, "broke off the login", "is a PostgreSQL server")
+    is_told(error, OutageKind.UNREACHABLE, "closed the connection during the login", "is a PostgreSQL server")
     assert not any(word in str(error) for word in ("()", "call", "Errno"))
 
 
@@ -366,7 +366,7 @@ async def test_a_full_lock_table_is_named(server_factory: ServerFactory) -> None
                 for number in range(100_000):
                     await hostile.execute(f"SELECT pg_advisory_lock({number})")
             error = await refusal(target_of(server))
-            assert "refuses the login, since its lock table is full" in error.problem
+            assert "refuses the connection, since its lock table is full" in error.problem
             assert "pgtop break-glass --user … --count 1 needs no lock" in error.mend
             polled = await Probe(seat).poll()
             assert isinstance(polled, Outage)

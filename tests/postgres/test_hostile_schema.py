@@ -172,7 +172,7 @@ async def test_a_pooler_gets_nobody_to_run_a_trap(
             if mode == "statement":
                 error = await refusal(target)
                 assert "lets no transaction begin" in error.problem
-                assert error.mend == "connect to the server itself"
+                assert error.mend == "connect to the server directly"
                 return
             seat = Seat(target, "test")
             await seat.take()
@@ -206,7 +206,7 @@ async def test_a_superuser_who_looks_makes_nobody_a_superuser(
                 assert SPRUNG not in done.stderr
                 if mode == "statement" or words[0] == "reap":
                     assert done.returncode == 3
-                    assert "connect to the server itself" in done.stderr
+                    assert "connect to the server directly" in done.stderr
         of_role = "SELECT rolsuper FROM pg_roles WHERE rolname = $1"
         assert await fetch_value(every_server, of_role, mallory.name) is False
 

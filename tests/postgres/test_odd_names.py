@@ -30,7 +30,7 @@ from tests.support.reaping import face_on, found, hold_key
 from tests.support.targets import seat_on, target_of
 
 ODD = "convert_from('\\x6dff616c'::bytea, 'SQL_ASCII')"
-"""`m`, a byte that is no UTF-8, `al`: as text where the server does not look."""
+"""`m`, a byte that is not UTF-8, `al`: as text where the server does not look."""
 SHOWN = "m\ufffdal"
 
 

@@ -303,7 +303,7 @@ async def test_a_leader_that_is_not_heard_of_is_passed_over(
 
         turn = await wait_until(passed_over)
         assert [(each.key.pid, each.reason) for each in turn.passed_over] == [
-            (older.get_server_pid(), "has not been heard of")
+            (older.get_server_pid(), "has not been heard from")
         ]
         await older.fetchval("SELECT 1")
         turn = await auto.turn()

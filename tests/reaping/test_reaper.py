@@ -406,7 +406,7 @@ async def test_without_a_connection_nobody_is_ended(server: ThrowawayServer, tmp
         await one.fetchval("SELECT 1")
         plan = await face.plan_for(one)
         await fetch_value(server, "SELECT pg_terminate_backend($1)", face.seat.own_pid)
-        with pytest.raises(PgtopError, match="nothing was ended"):
+        with pytest.raises(PgtopError, match="nothing was terminated"):
             await face.reaper.run(plan)
         assert await lives(one)
         assert not (tmp_path / "a").exists()

@@ -58,7 +58,7 @@ async def test_a_run_that_has_begun_is_carried_through(
         with stopped(one.get_server_pid()), terminal(server, tmp_path) as opened:
             opened.shows("victim")
             os.write(opened.master, b"K")
-            opened.shows("End 1 selected")
+            opened.shows("Terminate 1 selected")
             while not log.exists():
                 os.write(opened.master, b"y")
                 opened.read()

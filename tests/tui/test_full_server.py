@@ -56,7 +56,7 @@ async def test_it_opens_says_what_refuses_it_and_gets_in_when_there_is_room(
     tiny: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     async with full(tiny) as taken, waiting_dashboard(watcher(tiny), tmp_path / "a", size=size) as driven:
-        await driven.shows("FULL: no slot is left", "logins refused in", "still trying")
+        await driven.shows("FULL: no slot is left", "tries refused in", "still trying")
         await driven.shows("reserved"[: size[0]], "F1 help", "q quit")
         assert "K terminate" not in driven.text
         tries = driven.dashboard.state.outage
@@ -79,8 +79,8 @@ async def test_it_says_why_the_rescue_role_does_not_get_in(
     """It was not refused for want of a slot, as the ordinary one was."""
     target = rescued(tiny, rescue="user=nobody")
     async with full(tiny), waiting_dashboard(target, tmp_path / "a", size=size) as driven:
-        await driven.shows("no slot is left", "the rescue role does not get in", "nobody")
-        assert "either role" not in driven.text
+        await driven.shows("no slot is left", "the rescue role can't connect", "nobody")
+        assert "both roles" not in driven.text
 
 
 async def test_two_knocks_are_never_made_at_once(
@@ -115,7 +115,7 @@ async def test_keys_do_nothing_before_there_is_anything_to_see(tiny: ThrowawaySe
         await driven.shows("no slot is left", "q quit")
         assert driven.app.screen is driven.dashboard
         await driven.press("f1")
-        await driven.shows("automatic reaping")
+        await driven.shows("automatic sweeps")
         await driven.press("escape", "q")
         assert driven.app.return_code == 0
 
@@ -174,7 +174,7 @@ async def test_the_head_and_the_audit_log_name_the_rescue_role(
         polls = [await polled(driven) for _ in range(3)]
         assert all(each.is_rescue for each in polls)
         await driven.press("y")
-        await driven.shows("ended 1 session")
+        await driven.shows("terminated 1 session")
         await wait_until(lambda: not shown(driven).is_rescue, 15, "the seat is not given back")
         assert "rescue: postgres" not in driven.text
         assert [(line["role"], line["rescue"]) for line in driven.audited()] == [("postgres", True)] * 2
@@ -218,7 +218,7 @@ async def test_the_head_counts_the_slots_of_connecting_clients(
         async with with_stalled(server, app, idle=3, stalled=6):
             await driven.shows("6 slots are held by clients still connecting", "4 of 10 slots")
             assert driven.dashboard.refusing is Limit.ORDINARY if version < 16 else True
-        await driven.shows("under the 80% line")
+        await driven.shows("below the 80% line")
         await wait_until(lambda: driven.dashboard.refusing is None, 15, "still called refused")
 
 
@@ -253,7 +253,7 @@ async def test_clients_that_say_nothing_are_named_for_what_they_are(
             if sys.platform == "linux":
                 await driven.shows("still connecting: ", "silent")
         await wait_until(lambda: dashboard_of.refusing is None, 15, "still called refused")
-        await driven.shows("under the 80% line")
+        await driven.shows("below the 80% line")
 
 
 async def test_the_login_probe_is_one_at_a_time_and_can_be_left_out(

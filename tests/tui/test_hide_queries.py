@@ -82,7 +82,7 @@ async def walked(driven: Driven, some: dict[str, asyncpg.Connection]) -> str:
         await driven.dialog()
         look()
         await driven.press("y")
-        await driven.shows("o each session")
+        await driven.shows("o details")
         look()
         await driven.press("o")
         await driven.shows("Close")
@@ -92,7 +92,7 @@ async def walked(driven: Driven, some: dict[str, asyncpg.Connection]) -> str:
     await driven.shows("y ")
     look()
     await driven.press("n", "b")
-    await driven.shows("waits on a lock")
+    await driven.shows("No lock waits")
     look()
     return "\n".join(seen)
 

@@ -40,7 +40,7 @@ async def test_k_and_y_end_the_selected_and_nobody_else(server: ThrowawayServer,
             assert dialog.focused is not None
             assert dialog.focused.id == "leave"
             await driven.press("y")
-            await driven.shows("ended 1 session", "→")
+            await driven.shows("terminated 1 session", "→")
             await driven.press("o")
             await wait_until(lambda: isinstance(driven.app.screen, ReportDialog))
             await driven.shows("terminated", str(one.get_server_pid()))
@@ -65,7 +65,7 @@ async def test_k_ends_a_client_that_is_named_as_pgtop_is(server: ThrowawayServer
             assert [victim.backend.pid for victim in dialog.plan.victims] == victims
             await driven.press("y" if victims else "n")
             await wait_until(lambda: driven.app.screen is driven.dashboard)
-        await driven.shows("ended 1 session")
+        await driven.shows("terminated 1 session")
         assert await is_gone(one)
         assert (await other.fetch("SELECT 1"))[0][0] == 1
 
@@ -141,7 +141,7 @@ async def test_a_yes_counts_once_however_often_it_is_given(server: ThrowawayServ
             await driven.dialog()
             for key in ("y", "y", "K", "y"):
                 driven.app.post_message(events.Key(key, key))
-            await driven.shows("ended 1 session")
+            await driven.shows("terminated 1 session")
             assert [line["event"] for line in driven.audited()] == ["attempt", "outcome"]
         assert await is_gone(one)
         assert not await is_gone(other)
@@ -154,7 +154,7 @@ async def test_there_is_nothing_to_say_yes_to_where_nobody_would_be_ended(
         await driven.select(driven.shown.own_pid if driven.shown else 0)
         await driven.press("K")
         dialog = await driven.dialog()
-        await driven.shows("spared: 1 is pgtop's own")
+        await driven.shows("skipped: 1 is pgtop's own")
         assert not dialog.query_one("#confirm").display
         await driven.press("y")
         await driven.pilot.pause()
@@ -179,7 +179,7 @@ async def test_the_dialogs_plan_is_frozen(server: ThrowawayServer, tmp_path: Pat
             await driven.dialog()
             await one.fetchval("SELECT 2")
             await driven.press("y")
-            await driven.shows("ended 0 of 1 session: 1 changed")
+            await driven.shows("terminated 0 of 1 session: 1 changed")
         assert not await is_gone(one)
 
 
@@ -205,7 +205,7 @@ async def test_s_sweeps_the_stale_and_tags_are_ended_by_k(server: ThrowawayServe
                 await driven.press("space")
             await driven.press("s", "slash", *"nothing-matches", "enter")
             await wait_until(lambda: driven.listed == [])
-            await driven.shows("2 tagged, 2 of them not listed")
+            await driven.shows("2 tagged, 2 not listed")
             await driven.press("K")
             dialog = await driven.dialog()
             tagged = {victim.backend.pid for victim in dialog.plan.victims}
@@ -234,7 +234,7 @@ async def test_s_sweeps_the_stale_and_tags_are_ended_by_k(server: ThrowawayServe
                 lambda: dialog.plan.policy.include_idle_in_transaction_seconds is not None and dialog.is_armed
             )
             await driven.press("y")
-            await driven.shows("ended", "o each session")
+            await driven.shows("terminated", "o details")
         for each in leaked:
             assert await is_gone(each)
 
@@ -253,7 +253,7 @@ async def test_c_cancels_and_the_session_lives(server: ThrowawayServer, tmp_path
             await driven.press("C")
             await driven.dialog()
             await driven.press("y")
-            await driven.shows("cancelled 1 statement")
+            await driven.shows("cancelled 1 query")
         with pytest.raises(asyncpg.QueryCanceledError):
             await sleeping
         assert not await is_gone(one)
@@ -359,7 +359,7 @@ async def test_b_jumps_to_the_root_blocker(server: ThrowawayServer, tmp_path: Pa
         await root.execute("BEGIN; CREATE TABLE blocked (i int); COMMIT; BEGIN; LOCK TABLE blocked")
         stuck = asyncio.ensure_future(waiting.execute("BEGIN; LOCK TABLE blocked; COMMIT"))
         async with dashboard(server, tmp_path / "a") as driven:
-            await driven.shows("1 active waits on locks")
+            await driven.shows("1 waiting on locks")
             await driven.press("b")
             await driven.shows("blocks 1 session")
             row = driven.backends.cursor_row
@@ -384,7 +384,7 @@ async def test_a_root_blocker_newer_than_the_pause_is_named_as_one(
             stuck = asyncio.ensure_future(waiting.execute("SELECT * FROM late"))
             await wait_until(lambda: (seen := driven.dashboard.state.snapshot) and seen.waiting_on_locks)
             await driven.press("b")
-            await driven.shows(f"{root.get_server_pid()} blocks 1 session", "newer than what is shown")
+            await driven.shows(f"{root.get_server_pid()} blocks 1 session", "newer than the display")
             await root.execute("ROLLBACK")
             await stuck
             await root.execute("DROP TABLE late")
@@ -397,7 +397,7 @@ async def test_a_prepared_transaction_that_blocks_is_named(server_factory, tmp_p
         await root.execute("BEGIN; LOCK TABLE blocked; PREPARE TRANSACTION 'two-phase'")
         stuck = asyncio.ensure_future(waiting.execute("SELECT * FROM blocked"))
         async with dashboard(server, tmp_path / "a") as driven:
-            await driven.shows("1 active waits on locks")
+            await driven.shows("1 waiting on locks")
             await driven.press("b")
             await driven.shows("two-phase", "ROLLBACK PREPARED")
         await root.execute("ROLLBACK PREPARED 'two-phase'")
@@ -499,7 +499,7 @@ def assert_clean(driven: Driven) -> None:
 async def test_every_size_is_drawn(server: ThrowawayServer, tmp_path: Path, size: tuple[int, int]) -> None:
     async with sessions(server, 5), dashboard(server, tmp_path / "a", size=size) as driven:
         if size[0] >= 80:
-            await driven.shows("of", "slots", "backends:", "quit")
+            await driven.shows("of", "slots", "sessions:", "quit")
         for key in ("f1", "escape", "S", "escape", "enter", "escape"):
             await driven.press(key)
             await driven.pilot.pause(0.1)
@@ -510,7 +510,7 @@ async def test_eighty_columns_leave_out_the_least_needed_columns(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
-        await driven.shows("backends:")
+        await driven.shows("sessions:")
         (titles,) = [line for line in driven.text.splitlines() if "PID" in line and "idle age" in line]
         left_out = {column.key for column in SessionsTable.COLUMNS if column.title not in titles}
         assert left_out == {"wait", "database", "client", "xact"}

@@ -19,11 +19,11 @@ from tests.support.reaping import face_on
 
 
 async def test_a_notice_is_folded_and_not_cut() -> None:
-    long = "the server could not be asked who holds advisory locks: the connection to db1:5432 was lost: "
-    said = notice.Notice(long + "nothing was ended; try again")
+    long = "the server could not be asked which sessions hold advisory locks: the connection was lost: "
+    said = notice.Notice(long + "nothing was terminated; try again")
     lines = ["".join(cell.text for cell in line) for line in notice.lines(said, 80, 3)]
     assert all(cell_width(line) == 80 for line in lines)
-    assert lines[0].endswith("Esc read ")
+    assert lines[0].endswith("Esc dismiss ")
     assert lines[-1].rstrip().endswith("try again")
 
 
@@ -41,13 +41,13 @@ async def test_the_title_keeps_the_tags_whole(server: ThrowawayServer, tmp_path:
         )
         title = "".join(cell.text for cell in notice.backends_title(snapshot, rows, listed, width))
         assert cell_width(title) <= width
-        assert f"{len(snapshot.backends)} tagged, {len(snapshot.backends) - 1} of them not listed" in title
+        assert f"{len(snapshot.backends)} tagged, {len(snapshot.backends) - 1} not listed" in title
 
 
 async def test_while_a_filter_is_typed_the_keys_are_its_own(server: ThrowawayServer, tmp_path: Path) -> None:
     async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
         await driven.press("slash", *"app")
-        await driven.shows("Enter keep the filter", "Esc clear it")
+        await driven.shows("Enter apply", "Esc clear")
         assert "K terminate" not in driven.text
         await driven.press("enter")
         await driven.shows("K terminate")
@@ -85,8 +85,8 @@ async def test_between_the_yes_and_the_outcome_it_says_what_goes_on(
                 await driven.press("K")
                 await driven.dialog()
                 await driven.press("y")
-                await driven.shows("ending 1 session …")
-                await driven.shows("ended 0 of 1 session: 1 survived")
+                await driven.shows("terminating 1 session …")
+                await driven.shows("terminated 0 of 1 session: 1 survived")
             finally:
                 os.kill(pid, signal.SIGCONT)
             await driven.press("c", "o")

@@ -209,14 +209,24 @@ async def test_the_keys_say_nothing_of_what_acts(
         dashboard(server, tmp_path / "a", size=size, read_only=True) as driven,
     ):
         await driven.select(one.get_server_pid())
-        for table in ("Space tag", "only its sessions"):
+        for table in ("Space tag", "show its sessions"):
             await driven.shows("read-only", table)
             for word in ("terminate", "cancel", "sweep", "auto", "break"):
                 assert word not in driven.text
             await driven.press("tab")
         await driven.press("f1")
-        await driven.shows("read-only: nothing can be ended or cancelled ")
-        for word in ("terminate", "sweep", "automatic", "cancel what", " K ", " C ", " S ", " A ", " B "):
+        await driven.shows("read-only: nothing can be terminated or cancelled ")
+        for word in (
+            "terminate the",
+            "sweep",
+            "automatic",
+            "cancel their",
+            " K ",
+            " C ",
+            " S ",
+            " A ",
+            " B ",
+        ):
             assert word not in driven.text
 
 
@@ -315,7 +325,7 @@ async def test_without_it_they_are_there(server: ThrowawayServer, tmp_path: Path
         await driven.shows("K terminate", "C cancel", "S sweep", "A auto")
         assert "read-only" not in driven.text
         names = {command.title for command in driven.app.get_system_commands(driven.dashboard)}
-        assert {"Sweep the stale", "Automatic reaping on or off"} <= names
+        assert {"Sweep all stale sessions", "Toggle automatic sweeps"} <= names
 
 
 async def test_the_palette_and_the_help_know_no_key_that_acts(
@@ -327,5 +337,5 @@ async def test_the_palette_and_the_help_know_no_key_that_acts(
         for word in ("Terminate", "Cancel", "Sweep", "Automatic"):
             assert word not in names
         await driven.press("f1")
-        await driven.shows("read-only: nothing can be ended or cancelled")
-        assert "terminate" not in driven.text
+        await driven.shows("read-only: nothing can be terminated or cancelled")
+        assert "terminate the" not in driven.text

@@ -28,7 +28,7 @@ async def test_a_server_that_is_stopped_and_started(
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
         server.stop(mode)
-        await is_out(driven, "no server listens at 127.0.0.1", "trying again")
+        await is_out(driven, "no server listens at 127.0.0.1", "retrying")
         server.start()
         await is_back(driven, server)
         await driven.shows(f"127.0.0.1:{server.port} was restarted at ")
@@ -77,7 +77,7 @@ async def test_a_server_that_starts_up_says_so(server_factory: ServerFactory, tm
         server.settings["hot_standby"] = "off"
         with suppress(Exception):
             await asyncio.wait_for(asyncio.to_thread(server.start), 3.0)
-        await is_out(driven, "takes no logins at the moment", "trying again")
+        await is_out(driven, "accepts no connections at the moment", "retrying")
         await asyncio.to_thread(server.stop, "immediate")
         signal_file.unlink()
         server.settings["hot_standby"] = "on"
@@ -104,7 +104,7 @@ async def test_a_backend_that_hangs(server: ThrowawayServer, tmp_path: Path) -> 
         seat = driven.seat
         pid = seat.own_pid
         with stopped(pid):
-            await driven.shows("does not answer · waiting for it")
+            await driven.shows("does not answer · reconnecting")
             await driven.shows("no answer, ", " old")
             assert "● live" not in driven.text
             assert driven.backends.has_class("-greyed")
@@ -147,7 +147,7 @@ async def _is_out_while_the_roles_are_locked(server: ThrowawayServer, home: Path
         pid = seat.own_pid
         async with locking.transaction():
             await locking.execute("LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE")
-            await is_out(driven, said, "trying again")
+            await is_out(driven, said, "retrying")
         released = time.monotonic()
         await is_back(driven, server, released)
         assert seat.own_pid == pid
@@ -179,7 +179,7 @@ async def test_the_role_may_not_log_in_any_more(server: ThrowawayServer, tmp_pat
         await wait_until(lambda: seen.snapshot is not shown)
         await is_live(driven)
         await end_seat(server, role)
-        await is_out(driven, f'role "{role}" does not exist', "or may not log in", "trying again")
+        await is_out(driven, f'role "{role}" does not exist', "or may not log in", "retrying")
         await execute(server, f"ALTER ROLE {role} LOGIN")
         await is_back(driven, server)
 
@@ -191,7 +191,7 @@ async def test_the_database_is_dropped(server: ThrowawayServer, tmp_path: Path) 
     async with dashboard_on(target, tmp_path) as driven:
         await is_live(driven)
         await execute(server, f"DROP DATABASE {database} WITH (FORCE)")
-        await is_out(driven, f'database "{database}" does not exist', "trying again")
+        await is_out(driven, f'database "{database}" does not exist', "retrying")
         await execute(server, f"CREATE DATABASE {database}")
         await is_back(driven, server)
 
@@ -216,7 +216,7 @@ async def test_the_password_is_changed(server_factory: ServerFactory, tmp_path: 
         await wait_until(lambda: driven.dashboard.state.snapshot is not shown)
         await is_live(driven)
         await end_seat(server, role)
-        await is_out(driven, f'does not accept the password of "{role}"', "trying again")
+        await is_out(driven, f'does not accept the password of "{role}"', "retrying")
         assert "old" not in driven.dashboard.state.outage.message  # type: ignore[union-attr]
         remember("new")
         await is_back(driven, server)

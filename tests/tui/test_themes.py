@@ -211,7 +211,11 @@ async def test_every_letter_on_every_screen_is_legible(
     ):
         await one.execute("BEGIN")
         check = check_ansi if theme is ANSI else check_contrast
-        for held, word in ((0, "under the 80% line"), (15, "logins are refused"), (12, "over the 80% line")):
+        for held, word in (
+            (0, "below the 80% line"),
+            (15, "new connections are refused"),
+            (12, "over the 80% line"),
+        ):
             async with sessions(server, held, application_name="web"):
                 await driven.shows(word)
                 await driven.pilot.pause()

@@ -17,6 +17,7 @@ from pgtop.commands.terminal import (
 )
 from pgtop.errors import ExitCode, UsageError
 from pgtop.settings.config import Given
+from pgtop.settings.option_types import OUTPUT
 from pgtop.settings.options import setting_options
 from pgtop.settings.resolve import config_of
 
@@ -29,7 +30,7 @@ def _audit(context: click.Context, /, **_: Any) -> int:
     if path is None:
         raise UsageError("an audit log on standard error cannot be read back", "give --audit-log PATH")
     since: Given | None = context.params["since"]
-    # A filter of the configuration is meant for sweeps. Used here, it would hide actions that were taken.
+    # Not from the configuration: a filter there selects what a sweep may terminate, and would hide actions.
     applications: Given | None = context.params["applications"]
     question = Question(
         path,
@@ -50,14 +51,17 @@ AUDIT: Final = Command(
     callback=click.pass_context(_audit),
     params=[
         *audit_options(),
-        *setting_options({"applications", "audit_log", "hide_queries"}),
+        *setting_options({"applications", "audit_log", "hide_queries"}, filters=OUTPUT),
         *other_options(show),
     ],
-    help="""Read the audit log back: each session that was to be ended, or whose
-        statement was to be cancelled, the newest last, with what became of it.""",
+    help="""Read the audit log back: each session that was to be terminated, or
+        whose query was to be cancelled, with the outcome, newest last.""",
     examples=(
         ("pgtop audit --since 1h", "the last hour"),
-        ("pgtop audit --application 'leaky*' --json", "one application's, for scripts"),
+        ("pgtop audit --application 'leaky*' --json", "one application, for scripts"),
     ),
-    notes=USUAL_NOTES,
+    notes=(
+        *USUAL_NOTES,
+        "Exit status: 0 done, 1 unexpected, 2 usage, or the log cannot be read, 130 Ctrl-C.",
+    ),
 )

@@ -25,8 +25,8 @@ NO_OUTCOME: Final = "no outcome written"
 WITHOUT_OUTCOME: Final = "without an outcome"
 
 _WHY_NONE: Final = (
-    f"{WITHOUT_OUTCOME}: it may have been signalled; pgtop was killed before",
-    "it could tell, could not write, or is still at it",
+    f"{WITHOUT_OUTCOME}: it may have been signalled; pgtop was killed first,",
+    "could not write the log, or is still running",
 )
 _LINES_AT_ONCE: Final = 256
 
@@ -50,7 +50,8 @@ class Question(msgspec.Struct, frozen=True):
 def show_table(question: Question, width: Callable[[], int], show: Show, warn: Show) -> None:
     """Print the table in lines of at most `width` cells. It raises AuditError and UsageError."""
     if not _is_there(question):
-        show(f"nothing was ended: there is no audit log {printable(masked(str(question.path)))} yet\n")
+        path = printable(masked(str(question.path)))
+        show(f"nothing was terminated or cancelled: no audit log yet at {path}\n")
         return
     passed_over = PassedOver()
     rows, counts = [], Counter[str | None]()
@@ -64,7 +65,7 @@ def show_table(question: Question, width: Callable[[], int], show: Show, warn: S
 def show_json(question: Question, show: Show, warn: Show) -> None:
     """Print one line of JSON for each entry. It raises AuditError and UsageError."""
     if not _is_there(question):
-        warn(f"nothing was ended: there is no audit log {question.path} yet")
+        warn(f"nothing was terminated or cancelled: no audit log yet at {question.path}")
         return
     passed_over = PassedOver()
     entries = _entries(question, passed_over)
@@ -80,7 +81,7 @@ def _is_there(question: Question) -> bool:
     except OSError as error:
         raise _unreadable(question.path, error) from error
     if not there and question.named:
-        raise UsageError(f"there is no audit log {question.path}", "name the one that pgtop wrote")
+        raise UsageError(f"there is no audit log {question.path}", "use --audit-log PATH")
     return there
 
 
@@ -110,12 +111,12 @@ def _tell(passed_over: PassedOver, warn: Show) -> None:
         named = [f"{path} of {user_name(uid)}" for path, uid in passed_over.first_files]
         where = _with_rest(named, passed_over.files)
         many = plural(passed_over.files, "file")
-        warn(f"passed over {many} beside the audit log that anybody may have written: {where}")
+        warn(f"skipped {many} beside the audit log that other users may have written: {where}")
     if not passed_over.count:
         return
     named = [f"{each.path} line {each.line}" for each in passed_over.first]
     where = _with_rest(named, passed_over.count)
-    warn(f"passed over {plural(passed_over.count, 'line')} of the audit log that cannot be read: {where}")
+    warn(f"skipped {plural(passed_over.count, 'line')} of the audit log that cannot be read: {where}")
 
 
 def _with_rest(named: list[str], number: int) -> str:
@@ -191,7 +192,7 @@ def _lines(question: Question, rows: list[_Row], counts: Counter[str | None], wi
         asked = "" if question.since_seconds is None else f" in the last {duration(question.since_seconds)}"
         names = printable(" or ".join(question.applications))
         of = f" of {names}" if question.applications else ""
-        return [f"nothing{of} was ended{asked}, says {path}"]
+        return [f"nothing{of} was terminated or cancelled{asked}: {path}"]
     lines = [f"{path} · times in {printable(zone)}", "", *_table(rows, width), "", summary(counts)]
     return [*lines, *_WHY_NONE] if counts[None] else lines
 
@@ -203,10 +204,10 @@ def _table(rows: list[_Row], width: int) -> list[str]:
     return table_lines(
         [
             column("time", "time"),
-            column("who", "who", drop=8),
+            column("operator", "who", drop=8),
             column("face", "face", drop=2),
             column("server", "server", drop=3),
-            column("act", "act", drop=4),
+            column("action", "act", drop=4),
             column("pid", "pid", align="right"),
             column("application", "application", widest=20),
             column("user", "user", widest=16, drop=9),

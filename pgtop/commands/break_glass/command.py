@@ -64,30 +64,30 @@ def _options() -> list[click.Parameter]:
         return Option([flag], section=_HOW_MANY, help=help, **rest)
 
     return [
-        which("-p", "--port", metavar="PORT", type=Number(), help="the server of this port"),
-        which("--socket-dir", metavar="PATH", help="the server whose socket lies there"),
-        which("--data-dir", metavar="PATH", help="the server of this data directory"),
+        which("-p", "--port", metavar="PORT", type=Number(), help="the server on this port"),
+        which("--socket-dir", metavar="PATH", help="the server with its socket in this directory"),
+        which("--data-dir", metavar="PATH", help="the server with this data directory"),
         how_many(
             "--down-to",
-            "until the usage is below this (the line: 80%)",
+            "until usage is below this (80%)",
             metavar="FRACTION",
             type=Fraction(),
         ),
-        how_many("--count", "so many, the longest idle first", metavar="NUMBER", type=Number()),
+        how_many("--count", "this many, the longest idle first", metavar="NUMBER", type=Number()),
         how_many(
             "--older-than",
-            "only idle for longer than this; Unix sockets are watched for so long",
+            "only idle for longer than this; Unix sockets are watched that long",
             metavar="DURATION",
             type=Duration(),
         ),
         how_many(
             "--stalled-logins",
-            "no session, but clients logging in for longer than this: all, or --count of them",
+            "instead of sessions, clients logging in for longer than this: all, or --count of them",
             metavar="AGE",
             type=Duration(),
         ),
-        Option(["--dry-run"], section=OUTPUT, is_flag=True, help="show the plan, and end nobody"),
-        Option(["-y", "--yes"], section=OUTPUT, is_flag=True, help="end them without a question"),
+        Option(["--dry-run"], section=OUTPUT, is_flag=True, help="show the plan only"),
+        Option(["-y", "--yes"], section=OUTPUT, is_flag=True, help="terminate without asking"),
         json_option(),
     ]
 
@@ -121,7 +121,7 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
         if not dry_run and prepared.plan.victims:
             prepared.check_rights()
             if not yes and not _confirmed(len(prepared.plan.victims)):
-                warn("nobody was ended")
+                warn("nothing was terminated")
                 return ExitCode.DONE
             answer = run_until_sigterm(carry_out(prepared, config))
     except ClosedError as error:
@@ -171,9 +171,9 @@ def _wish(context: click.Context, config: Config) -> tuple[Ask, Config]:
     count = _number(context.params["count"])
     older_than: Given | None = context.params["older_than"]
     if down_to is not None and count is not None:
-        raise UsageError("--down-to and --count contradict each other", "give one of them")
+        raise UsageError("--down-to and --count cannot be used together", "give one of them")
     if count is not None and count < 1:
-        raise UsageError("--count cannot be 0", "give a number from 1 on")
+        raise UsageError("--count cannot be 0", "give 1 or more")
     if down_to is not None:
         fraction = msgspec.convert(down_to.value, float)
         if not 0 < fraction <= 1:
@@ -185,7 +185,9 @@ def _wish(context: click.Context, config: Config) -> tuple[Ask, Config]:
     stalled: Given | None = context.params["stalled_logins"]
     for name, other in (("--down-to", down_to), ("--older-than", older_than)):
         if stalled is not None and other is not None:
-            problem = f"--stalled-logins and {name} contradict each other: it ends no session"
+            problem = (
+                f"--stalled-logins and {name} cannot be used together: it terminates clients, not sessions"
+            )
             raise UsageError(problem, "give one of them")
     ask = Ask(count=count, older_than_seconds=_age(older_than), stalled_logins_seconds=_age(stalled))
     return ask, config
@@ -210,20 +212,23 @@ def _refuse_contradictions(config: Config, *, dry_run: bool, yes: bool, as_json:
         refuse_read_only(config)
     if config.applications and "*" not in config.applications:
         raise UsageError(
-            "a filter by application is in force, and a process does not tell its application",
-            "take it back with --application '*', and say whom with --user and --database",
+            "a filter by application is set, but the host cannot see applications",
+            "remove it with --application '*', and use --user and --database",
         )
     if dry_run and yes:
-        raise UsageError("--dry-run and --yes contradict each other", "give one of them")
+        raise UsageError("--dry-run and --yes cannot be used together", "give one of them")
     if as_json and not (dry_run or yes):
-        raise UsageError("--json asks no question", "give --dry-run or --yes with it")
+        raise UsageError("--json cannot ask for confirmation", "add --dry-run or --yes")
 
 
 def _confirmed(number: int) -> bool:
     whom = "this session" if number == 1 else f"these {number} sessions"
-    answer = confirm(f"End {whom}? [y/N] ")
+    answer = confirm(f"Terminate {whom}? [y/N] ")
     if answer is None:
-        raise UsageError("there is no terminal to ask on, and nobody was ended", "give --yes to end them")
+        raise UsageError(
+            "there is no terminal to ask on, and nothing was terminated",
+            "use --yes to terminate without asking",
+        )
     return answer
 
 
@@ -241,31 +246,32 @@ BREAK_GLASS: Final = Command(
     "break-glass",
     callback=click.pass_context(_break_glass),
     params=[*_options(), *setting_options(_LISTED), *other_options(show)],
-    help="""On the database's own host, make room on a server that lets nobody in: no
-    connection is needed. Shows who holds the slots and a plan, then asks; ends the
-    longest idle sessions, by SIGTERM, until the usage is below the line. Linux only;
-    as root, or as the user that runs the server.""",
+    help="""On the database's own host, make room on a full server: no connection is
+        needed. Shows which users hold the slots and a plan, then asks; terminates the
+        longest idle sessions, by SIGTERM, until usage is below the 80% line. Linux
+        only; as root, or as the user that runs the server.""",
     examples=(
         ("sudo -u postgres pgtop break-glass", "show the plan, then ask"),
-        ("pgtop break-glass --port 5433 --dry-run", "one of several servers; end nobody"),
-        ("pgtop break-glass --down-to 60% --user web", "more room, of one user's sessions"),
-        ("pgtop break-glass --count 3 --yes", "three, without a question"),
+        ("pgtop break-glass --port 5433 --dry-run", "one of several servers; show the plan only"),
+        ("pgtop break-glass --down-to 60% --user web", "more room, from one user's sessions"),
+        ("pgtop break-glass --count 3 --yes", "three, without asking"),
         ("pgtop break-glass --stalled-logins 10s", "clients that never finish their login"),
     ),
     notes=(
-        "Every option has its variable, such as PGTOP_DATA_DIR for --data-dir; a flag beats it.",
+        "Every option has a variable, such as PGTOP_DATA_DIR for --data-dir; the option beats it.",
         DURATIONS_NOTE,
         (
             "Over Unix sockets the idle age is a lower bound, shown as ≥ 3s: they are watched for 3 s, or "
-            "for --older-than. Applications, advisory locks and LISTEN are not seen from the host."
+            "for --older-than. Applications, advisory locks and LISTEN are not visible from the host."
         ),
         (
-            "--stalled-logins terminates clients that stopped in the middle of their login, and no session. "
-            "A filter or a protection by user or database counts only where the client has sent the name."
+            "--stalled-logins terminates clients that stopped in the middle of their login, not sessions. "
+            "A filter or protection by user or database applies only if the client has sent the name."
         ),
         (
-            "Exit status: 0 done, or nobody to end; 1 unexpected, 2 usage, or the audit log cannot be "
-            "written, 3 no such server here, 5 not permitted (the command to run is named), 6 done in part."
+            "Exit status: 0 done, or nothing to do; 1 unexpected, 2 usage, or the audit log cannot be "
+            "written, 3 no such server here, 5 not permitted (the error names the command to run), 6 done in "
+            "part, 130 Ctrl-C."
         ),
     ),
 )

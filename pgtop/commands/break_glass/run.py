@@ -52,7 +52,7 @@ def find(wanted: Wanted) -> HostServer:
     """Return the wanted server of this host. It raises as `find_server` does, and UsageError off Linux."""
     if sys.platform != "linux":
         raise UsageError(
-            "break-glass reads Linux's /proc, and this is no Linux", "run it on the server's host"
+            "break-glass reads Linux's /proc, and this is not Linux", "run it on the server's host"
         )
     return find_server(wanted)
 
@@ -70,9 +70,7 @@ def prepare(server: HostServer, policy: ReapPolicy, ask: Ask, tell: Callable[[st
         plan = plan_stalled_logins(view.snapshot, view.silent, policy, ask)
         return Prepared(view, plan, watcher)
     if ask.count is None and not view.has_limits:
-        raise UsageError(
-            "how many slots the server has could not be found out", "say how many to end: --count N"
-        )
+        raise UsageError("the number of slots is unknown", "use --count N")
     plan = plan_break_glass(view.snapshot, policy, ask)
     bounded = sum(each.idle_at_least and each.state == IDLE for each in view.snapshot.backends)
     if bounded and not is_enough(plan, ask):

@@ -70,7 +70,7 @@ def _standing(view: HostView) -> str:
     counts = view.snapshot.counts
     states = f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}"
     if not view.has_limits:
-        return f"{plural(counts.total, 'slot')} held, of how many is not known · {states}"
+        return f"{plural(counts.total, 'slot')} held, total unknown · {states}"
     held = f"{counts.total} of {plural(view.snapshot.slots, 'slot')} held"
     return f"{held} · {percent(view.snapshot.usage)} · {states}"
 
@@ -91,7 +91,7 @@ def _connecting(view: HostView, width: int) -> list[str]:
         TextColumn("client", [_where(each) for each in clients]),
         TextColumn("user and database", [printable(each.names) for each in clients], widest=60),
     ]
-    return [f"{said}, {silent} more silent so far" if silent else said, *table_lines(table, width)]
+    return [f"{said}, {silent} more sent nothing so far" if silent else said, *table_lines(table, width)]
 
 
 def _where(each: Connecting) -> str:
@@ -112,7 +112,7 @@ def _sessions(
     now = prepared.plan.taken_at
     marks, why = [], []
     for each in sessions:
-        mark = "spared" if isinstance(each, Spared) else "would end"
+        mark = "skip" if isinstance(each, Spared) else "terminate"
         reason = each.reason
         if results is not None:
             mark, detail = results[each.backend.id]

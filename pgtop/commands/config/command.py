@@ -43,7 +43,10 @@ CONFIG: Final = Command(
         *other_options(show),
     ],
     help="""Print the settings in force and where each comes from: default, file,
-        variable or flag; and the server that would be reached. Nothing connects.""",
-    examples=(("pgtop config @prod", "those of the server [servers.prod]"),),
-    notes=USUAL_NOTES[:2],
+        variable or option; and the server they lead to. Does not connect.""",
+    examples=(("pgtop config @prod", "for the server [servers.prod]"),),
+    notes=(
+        *USUAL_NOTES,
+        "Exit status: 0 done, 1 unexpected, 2 usage, or a bad configuration, 130 Ctrl-C.",
+    ),
 )

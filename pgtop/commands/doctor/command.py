@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import click
 
-from pgtop.commands.command import VARIABLES_NOTE, Command
+from pgtop.commands.command import USUAL_NOTES, Command
 from pgtop.commands.options import connection_options, json_option, other_options
 from pgtop.commands.password import with_password
 from pgtop.commands.terminal import show, show_if_read, table_width, warn
@@ -13,8 +13,8 @@ from pgtop.settings.options import setting_options
 from pgtop.settings.resolve import config_and_target
 
 _STATUS: Final = (
-    "Exit status: 0 this role gets in at 100% and may reap, 5 it does not, or may not; 1 unexpected, "
-    "2 usage, 3 cannot connect, 4 no slot is left now: it does not get in."
+    "Exit status: 0 this role can connect when the server is full and can terminate sessions, 5 otherwise; "
+    "1 unexpected, 2 usage, 3 cannot connect, 4 the server is full now and did not let it in, 130 Ctrl-C."
 )
 
 
@@ -41,12 +41,12 @@ DOCTOR: Final = Command(
         *setting_options({"rescue", "wait_seconds", "warn_at"}),
         *other_options(show),
     ],
-    help="""Say whether this role would still get in when all slots are taken, and
-    could then make room, and what to grant or set where not. Nothing is changed.
+    help="""Check whether this role could still connect when all slots are taken, and
+    then make room; if not, say what to grant or set. Changes nothing.
     CONNINFO is a URI, key=value pairs or a database's name, as psql takes them.""",
     examples=(
         ("pgtop doctor -h db1 -U ops", "before you need it"),
         ("pgtop doctor -h db1 --json | jq .gets_in_at_full", "for scripts"),
     ),
-    notes=(VARIABLES_NOTE, _STATUS),
+    notes=(*USUAL_NOTES, _STATUS),
 )

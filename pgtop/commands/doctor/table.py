@@ -18,7 +18,7 @@ def render(examination: Examination, width: int) -> str:
     room = max(width, _LEAST_WIDTH)
     lines: list[str] = []
     if examination.refused:
-        lines += folded(f"the ordinary role is refused at this moment: {examination.refused}", room)
+        lines += folded(f"the ordinary role is refused right now: {examination.refused}", room)
         lines += ["", "the rescue role", ""]
     lines += _examined(examination.first, room)
     if examination.rescue is not None:
@@ -30,8 +30,8 @@ def _examined(examined: Examined, room: int) -> list[str]:
     checkup, diagnosis = examined.checkup, examined.diagnosis
     account, server = checkup.account, checkup.server
     head = f"{printable(server.address)} · role {account.login.shown} · database {account.database.shown}"
-    lines = [*folded(head, room), *_verdict("gets in at 100%", diagnosis.gets_in_at_full, room)]
-    lines += [*_verdict("may reap", diagnosis.may_reap, room), ""]
+    lines = [*folded(head, room), *_verdict("can connect when full", diagnosis.gets_in_at_full, room)]
+    lines += [*_verdict("can terminate sessions", diagnosis.may_reap, room), ""]
     for finding in sorted(diagnosis.findings, key=lambda each: _WORST_FIRST[each.status]):
         lines += _finding(finding, room)
     return lines

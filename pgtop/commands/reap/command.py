@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _REAP_STATUS: Final = (
     "Exit status: 0 done, or nothing to do; 1 unexpected, 2 usage, or the audit log cannot be written, "
-    "3 cannot connect, 4 no slot left, 5 nobody could be ended for want of permission, 6 done in part."
+    "3 cannot connect, 4 no slot left, 5 permission denied, 6 done in part, 130 Ctrl-C."
 )
 
 
@@ -67,7 +67,7 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
     for flag in ("json", "always"):
         if context.params[flag]:
             mend = "--log-format json" if flag == "json" else "leave one of them out"
-            raise UsageError(f"--{flag} and --watch contradict each other", mend)
+            raise UsageError(f"--{flag} and --watch cannot be used together", mend)
     from pgtop.daemon.daemon import watch
     from pgtop.daemon.log import DaemonLog
 
@@ -96,13 +96,13 @@ REAP: Final = Command(
         *setting_options(REAPING, own_defaults={"interval_seconds": "5s"}),
         *other_options(show),
     ],
-    help="""End the sessions that are idle for too long, where the usage is above the
-        line; where no slot is left, just enough of the longest idle. The rules are
-        those of the dashboard's sweep. With --watch, go on as a daemon.""",
+    help="""Terminate stale sessions, if usage is above the 80% line; if no slot is left,
+        only as many of the longest idle as needed. The rules are those of the
+        dashboard's sweep. With --watch, run as a daemon.""",
     examples=(
-        ("pgtop reap -h db1 --dry-run", "who would be ended, and why"),
-        ("pgtop reap -h db1 --application 'web*'", "only of these applications"),
+        ("pgtop reap -h db1 --dry-run", "show the plan only"),
+        ("pgtop reap -h db1 --application 'web*'", "only these applications"),
         ("pgtop reap -h db1 --watch", "keep the server from filling up"),
     ),
-    notes=(*USUAL_NOTES[:2], _REAP_STATUS),
+    notes=(*USUAL_NOTES, _REAP_STATUS),
 )

@@ -54,7 +54,7 @@ async def _look(probe: Probe) -> Snapshot:
     try:
         return await probe.snapshot()
     except DRIVER_ERRORS as error:
-        raise answer_error(error, "nobody was ended; try again") from error
+        raise answer_error(error, "nothing was terminated; try again") from error
 
 
 async def _refused(seat: Seat) -> Limit | None:

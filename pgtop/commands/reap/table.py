@@ -27,7 +27,7 @@ def _what(answer: Answer) -> list[str]:
     """Return a sentence or two on what was done or would be done."""
     plan = answer.plan
     if plan.stall is not None and not plan.victims:
-        return [f"nobody is ended: {stall_sentence(plan.stall)}", f"what helps: {STALL_HELP}"]
+        return [f"nothing terminated: {stall_sentence(plan.stall)}", f"what helps: {STALL_HELP}"]
     if plan.trigger is Trigger.NONE:
         taken = f"{plan.total} of {plural(plan.slots, 'slot')}, {percent(plan.usage_before)}"
         return [
@@ -70,11 +70,11 @@ def _sessions(answer: Answer, width: int) -> list[str]:
 def _marks(answer: Answer, plan: Plan) -> tuple[list[str], list[str]]:
     """Return the outcome and the reason of each session in the plan, the victims first."""
     if answer.report is None:
-        victims = [("would end", each.reason) for each in plan.victims]
+        victims = [("terminate", each.reason) for each in plan.victims]
     else:
         victims = [
             (result.outcome.value, result.detail or result.victim.reason) for result in answer.report.results
         ]
-    spared = [("spared", each.reason) for each in plan.spared]
+    spared = [("skip", each.reason) for each in plan.spared]
     rows = victims + spared
     return [mark for mark, _ in rows], [printable(reason) for _, reason in rows]

@@ -21,7 +21,7 @@ from pgtop.settings.options import LOOKING, setting_options
 from pgtop.settings.resolve import config_and_target
 
 _HIDDEN_STATES: Final = (
-    'A role without pg_monitor does not see states. The total is then an upper bound, shown as "≤ 83" '
+    'A role without pg_monitor cannot see states. The total is then an upper bound, shown as "≤ 83" '
     '("exact": false in the JSON), and the exit status is 0.'
 )
 
@@ -39,8 +39,8 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     )
     if seen.pooled:
         warn(
-            f"a pooler answers at {seen.snapshot.server.address}, and its sessions are not its clients: "
-            "connect to the server itself"
+            f"connected through a pooler at {seen.snapshot.server.address}: counts are wrong. "
+            "Connect to the server directly"
         )
     if context.params["json"]:
         show(json_line(report(seen, config.warn_at)))
@@ -67,11 +67,15 @@ SNAPSHOT: Final = Command(
         *other_options(show),
     ],
     help="""Print one look at a server: how full it is, which applications hold its
-        connections, and every session, the longest idle first. CONNINFO is a URI,
+        connections, and every session, longest idle first. CONNINFO is a URI,
         key=value pairs or a database's name, as psql takes them.""",
     examples=(
         ("pgtop snapshot -h db1", "a table, as wide as the terminal"),
         ("pgtop snapshot -h db1 --json | jq .usage", "for scripts"),
     ),
-    notes=(*USUAL_NOTES[:2], _HIDDEN_STATES, *USUAL_NOTES[2:]),
+    notes=(
+        *USUAL_NOTES,
+        _HIDDEN_STATES,
+        "Exit status: 0 done, 1 unexpected, 2 usage, 3 cannot connect, 4 no slot left, 130 Ctrl-C.",
+    ),
 )

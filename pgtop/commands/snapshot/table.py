@@ -1,17 +1,24 @@
 """A snapshot as a table in plain text, of a given width at most and safe in any terminal."""
 
 import re
-from typing import Final
 
 from pgtop.commands.text_table import TextColumn, server_line, table_lines
 from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.filter_sort import Column, sort_backends, stale
 from pgtop.core.groups import Group, applications
-from pgtop.core.labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
+from pgtop.core.labels import (
+    HIDDEN,
+    NO_APPLICATION,
+    NO_DATABASE,
+    NO_USER,
+    client,
+    label,
+    monitor_grant,
+    state,
+    wait,
+)
 from pgtop.core.outage import connecting_words
 from pgtop.core.text import clip, duration, percent, plural, printable
-
-_PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 def render(
@@ -35,7 +42,7 @@ def render(
     ]
     if snapshot.is_rescue:
         role = printable(snapshot.privileges.role)
-        lines.append(f"asked as {role}, the rescue role: the ordinary one finds no slot")
+        lines.append(f"connected as {role}, the rescue role: no slot is left for the ordinary role")
     if connecting:
         lines.append(connecting_words(connecting))
     if not snapshot.counts.exact:
@@ -93,10 +100,9 @@ def _at_least(number: int, hidden: int) -> str:
 
 def _hidden(snapshot: Snapshot) -> list[str]:
     role = snapshot.privileges.role
-    grantee = role if _PLAIN_NAME.fullmatch(role) else '"' + printable(role.replace('"', '""')) + '"'
     return [
-        f"states are hidden from role {printable(role)}, and background processes may be counted:",
-        f"GRANT pg_monitor TO {grantee};",
+        f"States are hidden from role {printable(role)}, and background processes may be counted. Run:",
+        monitor_grant(role),
     ]
 
 
@@ -159,7 +165,7 @@ def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int, *, hide
         TextColumn("wait", [_wait(backend) for backend in backends], drop=1),
         TextColumn(query, [printable(backend.query) for backend in backends], widest=200),
     ]
-    return [f"backends, by idle age · {legend}", *table_lines(columns, width)]
+    return [f"sessions, by idle age · {legend}", *table_lines(columns, width)]
 
 
 def _round(seconds: float) -> str:

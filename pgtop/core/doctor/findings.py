@@ -13,7 +13,7 @@ Status = Literal["ok", "warn", "bad"]
 KEPT: Final = "3"
 """The number of connections that a remedy reserves: PostgreSQL's default for superusers."""
 
-LOOK_WHO: Final = "pgtop reap --dry-run shows who may be ended"
+LOOK_WHO: Final = "pgtop reap --dry-run shows which sessions may be terminated"
 
 _COMMAND_LINE: Final = "command line"
 

@@ -13,7 +13,7 @@ import msgspec
 from pgtop.core.text import printable
 
 _RELOAD: Final = "SELECT pg_reload_conf();"
-_AFTER_RESTART: Final = "takes a restart"
+_AFTER_RESTART: Final = "needs a restart"
 
 
 class Identifier(msgspec.Struct, frozen=True, array_like=True):

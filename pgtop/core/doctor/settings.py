@@ -22,11 +22,11 @@ _OF_ALL_ROLES: Final = "global"
 """The name of ALTER ROLE ALL as a source in `pg_settings`."""
 _SHOWN: Final = 5
 _LONGEST_SHOWN: Final = 60
-_UNTOLD: Final = "the server does not tell"
-_HIDDEN: Final = "what others get is hidden behind it"
-_PREVENTS: Final = "set, it ends those that turn idle later, not those idle already"
+_UNTOLD: Final = "hidden by the server"
+_HIDDEN: Final = "the value for other roles is hidden"
+_PREVENTS: Final = "it only affects sessions that become idle later"
 _IDLE_FOR: Final = "1h"
-_ELSEWHERE: Final = comment("look again as a role that has no such setting of its own")
+_ELSEWHERE: Final = comment("check again as a role without such a setting")
 
 
 def setting_findings(checkup: Checkup) -> tuple[Finding, ...]:
@@ -49,15 +49,15 @@ def idle_session_finding(checkup: Checkup) -> Finding:
     sessions, which are idle for hours.
     """
     topic = "idle_session_timeout"
-    off = f"off: idle sessions stay for ever ({_PREVENTS})"
-    found = _timeout(checkup, topic, off, "ends what is idle for longer than", _IDLE_FOR)
+    off = f"off: idle sessions stay forever ({_PREVENTS})"
+    found = _timeout(checkup, topic, off, "terminates sessions idle for longer than", _IDLE_FOR)
     setting = checkup.setting.get(topic)
     if found.status == "ok" or setting is None:
         return found
     roles = _roles_of_applications(checkup)
     exposed = [role for role in roles if not role.ends_idle_sessions]
     if roles and not exposed:
-        return Finding(topic, "ok", "set for each role that applications' sessions have")
+        return Finding(topic, "ok", "set for every role that applications use")
     if setting.is_own:
         return found
     if not roles:
@@ -65,7 +65,7 @@ def idle_session_finding(checkup: Checkup) -> Finding:
         return msgspec.structs.replace(found, mend=lines(careful, found.mend))
     names = [role.identifier.shown for role in exposed[:_SHOWN]]
     more = f" and {len(exposed) - _SHOWN} more" if len(exposed) > _SHOWN else ""
-    said = f"off: idle sessions of {', '.join(names)}{more} stay for ever ({_PREVENTS})"
+    said = f"off: idle sessions of {', '.join(names)}{more} stay forever ({_PREVENTS})"
     others = _not_named_as_a_backups(checkup)
     alter = []
     for role in exposed[:_SHOWN]:
@@ -107,8 +107,8 @@ def idle_in_transaction_finding(checkup: Checkup) -> Finding:
     return _timeout(
         checkup,
         "idle_in_transaction_session_timeout",
-        "off: sessions idle in transaction stay for ever, and so do their locks",
-        "ends what is idle in transaction for longer than",
+        "off: sessions idle in transaction stay forever, and so do their locks",
+        "terminates sessions idle in transaction for longer than",
         "10min",
     )
 
@@ -118,8 +118,8 @@ def check_interval_finding(checkup: Checkup) -> Finding:
     return _timeout(
         checkup,
         "client_connection_check_interval",
-        "off: that a client is gone is noticed when its statement ends, not before",
-        "during a statement, a client that is gone is noticed within",
+        "off: a lost client is noticed only when its query ends",
+        "a client lost during a query is noticed within",
         "10s",
     )
 
@@ -150,7 +150,7 @@ def _set(checkup: Checkup, values: Mapping[Setting, str]) -> str:
     ]
     general = {each.name: value for each, value in values.items() if each.source not in owners}
     if not database.is_exact and any(each.source == _OF_DATABASE for each in values):
-        return comment("ALTER DATABASE … SET it; the name is no text here")
+        return comment("ALTER DATABASE … SET it; its name is not valid text")
     return lines(on_primary(checkup) if own else "", *own, set_on_server(checkup, general))
 
 
@@ -172,13 +172,13 @@ def keepalives_finding(checkup: Checkup) -> Finding:
         return Finding(topic, "warn", f"this role has its own: {_HIDDEN}", _ELSEWHERE)
     mend = _set(checkup, {idle: "60", interval: "10", count: "6"})
     if checkup.account.over_socket and not (idle.value and interval.value and count.value):
-        said = f"left to the server's system: a dead client holds its slot for {_SYSTEMS_OWN}"
+        said = f"system default: a dead client holds its slot for {_SYSTEMS_OWN}"
         return Finding(topic, "warn", said, mend)
     if checkup.account.over_socket:
         seconds = idle.value + interval.value * count.value
     else:
         seconds = idle.effective + interval.effective * count.effective
-    said = f"a client whose machine is gone holds its slot for {duration(seconds)}"
+    said = f"a client whose machine is lost holds its slot for {duration(seconds)}"
     return (
         Finding(topic, "ok", said) if seconds <= _LONGEST_DEAD_SECONDS else Finding(topic, "warn", said, mend)
     )
@@ -190,7 +190,7 @@ def authentication_finding(checkup: Checkup) -> Finding:
     setting = checkup.setting.get(topic)
     if setting is None:
         return Finding(topic, "warn", _UNTOLD)
-    said = f"a login that goes silent holds a slot, a kept one too, for {_age(setting.seconds)}"
+    said = f"a stalled login holds a slot, even a reserved one, for {_age(setting.seconds)}"
     if setting.seconds <= _LONGEST_AUTHENTICATION_SECONDS:
         return Finding(topic, "ok", said)
     return Finding(topic, "warn", said, set_on_server(checkup, {topic: "'1min'"}))
@@ -225,10 +225,10 @@ def names_finding(checkup: Checkup) -> Finding:
     """Check that all sessions have an application_name, so that the cause of a full server can be seen."""
     topic = "application_name"
     if checkup.snapshot is None:
-        return Finding(topic, "warn", "whether sessions have a name is hidden")
+        return Finding(topic, "warn", "hidden: whether sessions have an application name")
     unnamed = [each for each in checkup.backends if each.usename is not None and not each.application_name]
     if not unnamed:
-        return Finding(topic, "ok", "every session says which application it belongs to")
+        return Finding(topic, "ok", "every session has an application name")
     groups = Counter((each.usename, each.datname, each.client_addr) for each in unnamed)
     shown = [
         f"{number} of {label(user, NO_USER)} in {label(database, NO_DATABASE)}"
@@ -236,7 +236,7 @@ def names_finding(checkup: Checkup) -> Finding:
         for (user, database, address), number in groups.most_common(_SHOWN)
     ]
     more = f", and {len(groups) - _SHOWN} more" if len(groups) > _SHOWN else ""
-    said = f"{plural(len(unnamed), 'session')} without a name: {', '.join(shown)}{more}"
+    said = f"{plural(len(unnamed), 'session')} without an application name: {', '.join(shown)}{more}"
     return Finding(topic, "warn", said, _naming(checkup, [user for (user, _, _), _ in groups.most_common()]))
 
 

@@ -32,10 +32,8 @@ def server_finding(checkup: Checkup) -> Finding:
     """Report the server's version, and the roles it can reserve connections for."""
     server = checkup.server
     kind = "standby" if server.identity.in_recovery else "primary"
-    can = (
-        "superusers and pg_use_reserved_connections" if server.version_num >= 160_000 else "superusers alone"
-    )
-    return Finding("server", "ok", f"PostgreSQL {server.version}, {kind}; keeps slots for {can}")
+    can = "superusers and pg_use_reserved_connections" if server.version_num >= 160_000 else "superusers only"
+    return Finding("server", "ok", f"PostgreSQL {server.version}, {kind}; reserved connections are for {can}")
 
 
 def slots_finding(checkup: Checkup, warn_at: float) -> Finding:
@@ -45,10 +43,10 @@ def slots_finding(checkup: Checkup, warn_at: float) -> Finding:
     slots = plural(limits.slots, "slot")
     of = f"of {limits.max_connections} connections"
     if snapshot is None:
-        return Finding("slots", "warn", f"{slots}, their use hidden; {kept} more {of} kept")
+        return Finding("slots", "warn", f"{slots}, their use hidden; {kept} more {of} reserved")
     use, total = checkup.use, snapshot.counts.total
     share = ("≤ " if use.is_bound else "") + percent(snapshot.usage)
-    said = f"{use} of {slots} in use ({share}); {kept} more {of} kept"
+    said = f"{use} of {slots} in use ({share}); {kept} more {of} reserved"
     if snapshot.usage < warn_at:
         return Finding("slots", "ok", said)
     if total > limits.slots and not use.is_bound:
@@ -63,11 +61,11 @@ def reserve_finding(checkup: Checkup) -> Finding:
     limits = checkup.server.limits
     topic, kept = "superuser_reserved_connections", limits.superuser_reserved_connections
     if kept:
-        return Finding(topic, "ok", f"{plural(kept, 'slot')} kept for superusers")
+        return Finding(topic, "ok", f"{plural(kept, 'slot')} reserved for superusers")
     mend = set_on_server(checkup, {topic: KEPT}, restart=True)
     if limits.reserved_connections:
-        return Finding(topic, "warn", "0: superusers share what reserved_connections keeps", mend)
-    return Finding(topic, "bad", "0: when the server is full nobody gets in, superusers neither", mend)
+        return Finding(topic, "warn", "0: superusers share reserved_connections", mend)
+    return Finding(topic, "bad", "0: when the server is full no one can connect, not even superusers", mend)
 
 
 def privileged_finding(checkup: Checkup) -> Finding:
@@ -76,18 +74,18 @@ def privileged_finding(checkup: Checkup) -> Finding:
     Only a superuser can terminate a superuser's session.
     """
     if checkup.snapshot is None:
-        return Finding("privileged", "warn", "whether applications may take the kept slots, too, is hidden")
+        return Finding("privileged", "warn", "hidden: whether applications can take reserved connections")
     superusers, others = checkup.of_superusers, checkup.of_reserved
     kept = checkup.server.limits.max_connections - checkup.server.limits.slots
     who = []
     if superusers:
-        may_end = "" if checkup.account.acts_as_superuser else " (which only superusers may end)"
+        may_end = "" if checkup.account.acts_as_superuser else " (which only superusers may terminate)"
         who.append(f"{plural(superusers, 'session')} of superusers{may_end}")
     if others:
         who.append(f"{plural(others, 'session')} of other roles with pg_use_reserved_connections")
     if not who:
-        return Finding("privileged", "ok", "nobody but pgtop has a session that may take the kept slots")
-    said = f"{' and '.join(who)} may take the kept slots, too"
+        return Finding("privileged", "ok", "no session but pgtop's can take reserved connections")
+    said = f"{' and '.join(who)} can take reserved connections"
     if superusers + others <= kept:
         return Finding("privileged", "ok", said)
     mend = comment("let applications log in as ordinary roles, without such privileges")
@@ -123,20 +121,20 @@ def _own_limit(checkup: Checkup, topic: str, name: Identifier, limit: int, use: 
         return Finding(topic, "warn", said, bars_login=True)
     said = f"{owner}: {use} of {limit} used (CONNECTION LIMIT)"
     if checkup.account.is_superuser:
-        return Finding(topic, "ok", f"{said}; superusers pass it", bars_login=True)
+        return Finding(topic, "ok", f"{said}; superusers are exempt", bars_login=True)
     if use.number < limit:
         return Finding(topic, "ok", said, bars_login=True)
     mend = _raised(checkup, topic, name, use.number, limit)
     if use.is_bound:
         return Finding(topic, "warn", f"{said}: perhaps all", mend, bars_login=True)
     if use.number == limit:
-        return Finding(topic, "warn", f"{said}: this look has the last one", mend, bars_login=True)
-    return Finding(topic, "bad", f"{said}: the next login is refused", mend, bars_login=True)
+        return Finding(topic, "warn", f"{said}: this check has the last one", mend, bars_login=True)
+    return Finding(topic, "bad", f"{said}: the next connection is refused", mend, bars_login=True)
 
 
 def _raised(checkup: Checkup, topic: str, name: Identifier, used: int, limit: int) -> str:
     if not name.is_exact:
-        return comment("raise its CONNECTION LIMIT; the name is no text here")
+        return comment("raise its CONNECTION LIMIT; its name is not valid text")
     altered = f"ALTER {topic.upper()} {name.sql} CONNECTION LIMIT {max(2 * used, limit + _ROOM)};"
     return lines(on_primary(checkup), altered)
 

@@ -71,8 +71,10 @@ def _conditions(login: Finding, rooms: tuple[Finding, ...]) -> str:
 def pooler_finding(checkup: Checkup) -> Finding:
     """Check that the server itself answers, not a pooler."""
     if not checkup.pooled:
-        return Finding("pooler", "ok", "no pooler in between")
-    said = "a pooler is in between: its pool decides who gets in, and nobody is ended through it"
+        return Finding("pooler", "ok", "direct connection, no pooler")
+    said = (
+        "connected through a pooler: its pool decides who can connect, and nothing is terminated through it"
+    )
     return Finding("pooler", "bad", said, _DIRECTLY, bars_login=True)
 
 
@@ -87,21 +89,21 @@ def login_finding(checkup: Checkup) -> Finding:
     if account.is_superuser:
         kept = limits.superuser_reserved_connections + reserved
         if kept:
-            said = f"{plural(kept, 'slot')} kept for superusers, of whom role {role} is one"
+            said = f"{plural(kept, 'slot')} reserved for superusers; role {role} is one"
             return _entry(checkup, said, limits.max_connections)
         mend = set_on_server(checkup, {"superuser_reserved_connections": KEPT}, restart=True)
-        return _login("bad", f"role {role} is a superuser, but no slot is kept for superusers", mend)
+        return _login("bad", f"role {role} is a superuser, but no slot is reserved for superusers", mend)
     provided = limits.provider_reserved_connections
     if provided and account.provider is not None and account.provider.has_privileges:
-        return _login("ok", f"{plural(provided, 'slot')} kept for rds_superuser, as the service says")
+        return _login("ok", f"{plural(provided, 'slot')} reserved for rds_superuser, as the provider says")
     if account.reserved is None:
         return _login(
             "bad",
-            f"role {role} is no superuser, and before PostgreSQL 16 slots are kept for superusers alone",
-            comment("log in as a superuser, or keep pgtop open: it holds the connection that it has"),
+            f"role {role} is not a superuser, and before PostgreSQL 16 only superusers have reserved slots",
+            comment("log in as a superuser, or keep pgtop open: it keeps its connection"),
         )
     if account.reserved.has_privileges and reserved:
-        said = f"{plural(reserved, 'slot')} kept for {RESERVED_GROUP}, which role {role} may use"
+        said = f"{plural(reserved, 'slot')} reserved for {RESERVED_GROUP}, which role {role} may use"
         return _entry(checkup, said, limits.max_connections - limits.superuser_reserved_connections)
     return _nothing_kept(checkup, account.reserved)
 
@@ -114,7 +116,7 @@ def _entry(checkup: Checkup, said: str, room: int) -> Finding:
     snapshot = checkup.snapshot
     if snapshot is None or not snapshot.counts.exact or snapshot.counts.total < room:
         return _login("ok", said)
-    return _login("warn", f"{said}; none is free, and this look has the last one", comment(LOOK_WHO))
+    return _login("warn", f"{said}; none is free, and this check has the last one", comment(LOOK_WHO))
 
 
 def _login(status: Status, said: str, mend: str = "") -> Finding:
@@ -130,14 +132,14 @@ def _nothing_kept(checkup: Checkup, membership: Membership) -> Finding:
         problems.append(f"role {account.login.shown} {without} the privileges of {RESERVED_GROUP}")
         mends.append(_grant(checkup, RESERVED_GROUP, account.login, membership, account.login_inherits))
     if not checkup.server.limits.reserved_connections:
-        problems.append("reserved_connections is 0, so no slot is kept for such roles")
+        problems.append("reserved_connections is 0, so no slot is reserved for such roles")
         mends.append(set_on_server(checkup, {"reserved_connections": KEPT}, restart=True))
     return _login("bad", ", and ".join(problems), lines(*mends))
 
 
 def _grant(checkup: Checkup, group: str, role: Identifier, membership: Membership, inherits: bool) -> str:
     if not role.is_exact:
-        return comment(f"GRANT {group} to this role, whose name is no text here")
+        return comment(f"GRANT {group} to this role, whose name is not valid text")
     # A membership without privileges stays so if it is granted again in the same way.
     plainly = inherits and not membership.is_member
     version = checkup.server.version_num
@@ -151,7 +153,7 @@ def rights_finding(checkup: Checkup) -> Finding:
         return Finding("rights", "ok", f"role {role.shown} may use all functions and views that pgtop needs")
     said = f"role {role.shown} may not use {', '.join(name for _, name in account.missing)}"
     if not role.is_exact:
-        return Finding("rights", "bad", said, comment("GRANT it to this role, whose name is no text here"))
+        return Finding("rights", "bad", said, comment("GRANT it to this role, whose name is not valid text"))
     grants = (f"GRANT {what} ON {name} TO {role.sql};" for what, name in account.missing)
     return Finding("rights", "bad", said, lines(on_primary(checkup), *grants))
 
@@ -171,9 +173,9 @@ def signal_finding(checkup: Checkup) -> Finding:
     account = checkup.account
     role = account.acting.shown
     if account.acts_as_superuser:
-        return Finding("signal", "ok", f"role {role} may end every session")
+        return Finding("signal", "ok", f"role {role} may terminate every session")
     if not account.signal.has_privileges:
-        said = f"role {role} may end sessions only of itself and of roles it is a member of"
+        said = f"role {role} may terminate only sessions of itself and of roles it is a member of"
         mend = _grant(checkup, "pg_signal_backend", account.acting, account.signal, account.acting_inherits)
         return Finding("signal", "bad", said, mend)
-    return Finding("signal", "ok", f"role {role} may end the sessions of all roles but superusers")
+    return Finding("signal", "ok", f"role {role} may terminate the sessions of all roles but superusers")

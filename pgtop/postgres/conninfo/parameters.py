@@ -128,14 +128,14 @@ def refuse_unkept(parameters: Mapping[str, str]) -> None:
     cannot do, where ignoring it would harm."""
     for name, value in parameters.items():
         if "\0" in value or not is_utf8(value):
-            raise UsageError(f"connection option {name} holds bytes that are no text", "write it as UTF-8")
+            raise UsageError(f"connection option {name} is not valid text", "write it as UTF-8")
     for name, harmless in _HARMLESS.items():
         value = parameters.get(name, "")
         if value and value not in harmless:
             asked = name if name in _SECRET or name.startswith("oauth") else f"{name}={printable(value)}"
             variable = VARIABLES.get(name)
             raise UsageError(
-                f"pgtop cannot keep {clip(asked, _LONGEST_SHOWN)}",
+                f"pgtop does not support {clip(asked, _LONGEST_SHOWN)}",
                 f"leave {name} out" + (f" (or unset {variable})" if variable else ""),
             )
 

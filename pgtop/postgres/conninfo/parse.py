@@ -29,9 +29,9 @@ def parse_conninfo(text: str) -> dict[str, str]:
     {'dbname': 'shop'}
     """
     if "\0" in text:
-        raise UsageError("the conninfo holds a null character", "take it out")
+        raise UsageError("the conninfo holds a null character", "remove it")
     if not is_utf8(text):
-        raise UsageError("the conninfo is no UTF-8", "encode it as UTF-8")
+        raise UsageError("the conninfo is not UTF-8", "encode it as UTF-8")
     for prefix in URI_PREFIXES:
         if text.startswith(prefix):
             return _parse_uri(text[len(prefix) :])
@@ -132,7 +132,7 @@ def _parse_uri(rest: str) -> dict[str, str]:
     names, ports = _split_hosts(hosts)
     doubtful = "@" in rest and not re.fullmatch(r"[0-9,]*", ports)
     if "@" in hosts or "@" in database or doubtful:
-        raise UsageError("the connection URI cannot be told apart at its @", _ENCODE)
+        raise UsageError("the connection URI is ambiguous at its @", _ENCODE)
     _store(found, {"host": names, "port": ports, "dbname": database if slash else ""})
     for pair in query.split("&") if query else ():
         name, value = _split_query(pair)
@@ -197,11 +197,11 @@ def _decoded(text: str) -> str:
         if not re.fullmatch(r"[0-9a-fA-F]{2}", found[1]):
             raise UsageError("a % in the connection URI is not followed by two hex digits", _ENCODE)
         if found[1] == "00":
-            raise UsageError("the connection URI holds %00", "take it out")
+            raise UsageError("the connection URI holds %00", "remove it")
     raw = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), text.encode().decode("latin-1"))
     try:
         return raw.encode("latin-1").decode()
     except UnicodeDecodeError as error:
         raise UsageError(
-            "a part of the connection URI is no UTF-8", "encode it as UTF-8, then as %…"
+            "a part of the connection URI is not UTF-8", "encode it as UTF-8, then as %…"
         ) from error

@@ -151,7 +151,9 @@ def _check_address(address: str) -> None:
         try:
             ipaddress.ip_address(address)
         except ValueError as error:
-            raise UsageError(f"hostaddr {shown(address)} is no IP address", "names belong to host") from error
+            raise UsageError(
+                f"hostaddr {shown(address)} is not an IP address", "names belong to host"
+            ) from error
 
 
 def _default_host(port: int) -> str:
@@ -215,7 +217,7 @@ def _integer(parameters: Mapping[str, str], name: str) -> int | None:
         return None
     number = _whole(text)
     if number is None:
-        raise UsageError(f"{name} {shown(text)} is no whole number", f"give {name} as a whole number")
+        raise UsageError(f"{name} {shown(text)} is not a whole number", f"give {name} as a whole number")
     return number
 
 
@@ -307,7 +309,7 @@ def _server_settings(options: str) -> dict[str, str]:
         name, equals, value = word.partition("=")
         name = name.replace("-", "_")
         if not equals or not re.fullmatch(r"[A-Za-z_][\w.$]*", name, re.ASCII):
-            raise UsageError(f"{shown(word)} in options is no name=value", "write it as -c name=value")
+            raise UsageError(f"{shown(word)} in options is not name=value", "write it as -c name=value")
         if name.lower() not in _NO_SETTINGS:
             settings[name] = value
     return settings

@@ -61,13 +61,13 @@ def _setting(line: str, path: Path, number: int) -> tuple[str, str]:
     place = f"{shown(str(path))}, line {number}"
     if line.startswith("ldap"):
         raise UsageError(
-            f"service file {place}: pgtop does not ask LDAP", "write the parameters down instead"
+            f"service file {place}: pgtop does not support LDAP", "write the parameters down instead"
         )
     name, equals, value = line.partition("=")
     if not equals:
         raise UsageError(f"syntax error in service file {place}", "write name=value, without blanks at the =")
     if name == "service":
-        raise UsageError(f"service file {place}: a service cannot name another", "take the line out")
+        raise UsageError(f"service file {place}: a service cannot name another", "remove the line")
     try:
         return normalised(name, value)
     except UsageError as error:

@@ -71,7 +71,10 @@ def own_kind(processes: Iterable[Process], server: HostServer) -> OwnKind:
         if each.uid in users or (each.inode in inodes and (each.uid is None or each.uid in trusted))
     }
     names = ", ".join(sorted(printable(user_name(uid)) for uid in users))
-    said = f"a pgtop of {names} runs here, and only root sees which sessions are its: none of theirs is ended"
+    said = (
+        f"a pgtop of {names} runs here, and only root can see which sessions are its own: "
+        "no session of that user is terminated"
+    )
     return OwnKind(frozenset(local), frozenset(connections), (said,) if users else ())
 
 

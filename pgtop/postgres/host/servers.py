@@ -302,7 +302,7 @@ def choose(found: HostServers, wanted: Wanted) -> HostServer:
         raise ConnectError(problem, "name it with --data-dir")
     if found.servers:
         there = "; ".join(_listed(found.servers))
-        raise ConnectError("no server of this host is the one that is named", f"there is {there}")
+        raise ConnectError("no server on this host matches", f"there is {there}")
     _refuse_hidden(wanted)
     raise ConnectError(
         "no PostgreSQL server runs on this host", "run pgtop break-glass on the host that the server runs on"
@@ -330,7 +330,7 @@ class ClosedError(NotPermittedError):
     def __init__(self, uid: int) -> None:
         owner = printable(user_name(uid))
         who = f"{owner} and root" if uid else owner
-        problem = f"only {who} may look into the server's processes, and end its sessions"
+        problem = f"only {who} may look into the server's processes and terminate its sessions"
         super().__init__(problem, f"sudo -u {owner} pgtop break-glass")
         self.uid = uid
         """That user."""

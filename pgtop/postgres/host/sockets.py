@@ -195,7 +195,7 @@ def _check(last: bytes) -> None:
     """Raise OSError where the last answer is an error."""
     (code,) = _CODE.unpack_from(last)
     if code:
-        raise OSError(-code, f"the kernel does not tell of sockets: {os.strerror(-code)}")
+        raise OSError(-code, f"the kernel does not list sockets: {os.strerror(-code)}")
 
 
 def _parts(told: bytes, begin: int) -> dict[int, bytes]:

@@ -40,7 +40,7 @@ class HostTerminator:
     async def termination(self, plan: Plan) -> "HostTermination":
         """Prepare to signal a plan's victims. Raises PgtopError for what only the server itself can do."""
         if plan.act is not Act.TERMINATE:
-            raise PgtopError("statements cannot be cancelled from the host", "end the session")
+            raise PgtopError("queries cannot be cancelled from the host", "terminate the session")
         return HostTermination(self._watcher)
 
     def check_rights(self, plan: Plan) -> None:
@@ -90,7 +90,7 @@ class HostTermination:
         try:
             descriptor = os.pidfd_open(backend.pid)
         except ProcessLookupError:
-            return Result(victim, Outcome.CHANGED, "it had just left")
+            return Result(victim, Outcome.CHANGED, "it had just disconnected")
         except OSError as error:
             return Result(victim, Outcome.FAILED, f"not signalled ({error.strerror})")
         try:
@@ -99,7 +99,7 @@ class HostTermination:
                 return Result(victim, Outcome.CHANGED, changed)
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
         except ProcessLookupError:
-            return Result(victim, Outcome.CHANGED, "it had just left")
+            return Result(victim, Outcome.CHANGED, "it had just disconnected")
         except PermissionError as error:
             return Result(victim, Outcome.DENIED, f"this user may not signal it ({error.strerror})")
         except (OSError, ValueError) as error:
@@ -112,26 +112,26 @@ class HostTermination:
         """Return the difference from the plan; "" for none. Raises OSError where it cannot be told."""
         mark = self._watcher.mark(backend.id)
         if mark is None:
-            return "no longer what was shown"
+            return "it has changed since"
         self._signalled[backend.id] = mark.started_ticks
         if backend.state == STARTING:
             return self._gone_on(backend, mark)
         if backend.state != IDLE or mark.state_change != backend.state_change:
-            return "no longer what was shown"
+            return "it has changed since"
         ran = proc.last_run(backend.pid)
         if backend.idle_at_least and ran != mark.last_run:
-            return "it has run since"
+            return "it has run a query since"
         # The slow question first: what is asked last is as new as can be when the signal goes.
         if not backend.idle_at_least and self._has_sent(backend, mark):
-            return "it was sent something, or has answered, since"
+            return "it has received or sent something since"
         if not self._is_idle(backend, mark):
-            return "no longer what was shown"
+            return "it has changed since"
         # Its title says idle until a statement is read and parsed. What came in after the questions above has
         # made it run by now, or it waits for a processor to do so.
         if proc.last_run(backend.pid) != ran:
-            return "it has run since"
+            return "it has run a query since"
         process = self._watcher.read_process(backend.pid)
-        return "it runs" if process is None or process.is_at_work else ""
+        return "it is running" if process is None or process.is_at_work else ""
 
     def _has_sent(self, backend: Backend, mark: Mark) -> bool:
         """Return whether a session over TCP has sent or received data since it was planned."""
@@ -180,8 +180,8 @@ class HostTermination:
         """
         process = self._is_same(backend, mark)
         if process is None or process.command_line != mark.command_line:
-            return "no longer in that phase of its login"
-        return "it runs" if process.is_at_work else ""
+            return "its login has moved on"
+        return "it is running" if process.is_at_work else ""
 
     async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
         """Those whose process still runs; a pid that another process has by now is gone. Never raises."""

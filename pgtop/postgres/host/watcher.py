@@ -264,7 +264,7 @@ class HostWatcher:
         prefix = cluster_prefix(each.title for each in children)
         if prefix is None:
             raise ConnectError(
-                f"the server on port {self.server.port} starts, stops, or has titles that are cut off",
+                f"the server on port {self.server.port} starts or stops, or its process titles are cut off",
                 "look at its log",
             )
         self.prefix = prefix
@@ -428,7 +428,7 @@ def _as_connecting(backend: Backend, phase: str, names: str) -> Connecting:
 def titles_off_error() -> NotPermittedError:
     """The error for a server whose titles tell nothing."""
     return NotPermittedError(
-        "the titles of the server's processes do not tell what they do (update_process_title is off), "
-        "and nobody is ended on a guess",
-        "set update_process_title = on and reload; sessions show it from their next statement on",
+        "the server's process titles do not show states (update_process_title is off), "
+        "and nothing is terminated on a guess",
+        "set update_process_title = on and reload; sessions show it from their next query on",
     )

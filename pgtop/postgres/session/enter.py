@@ -24,12 +24,12 @@ async def enter(seat: Seat, wait_seconds: float, tell: Callable[[str], None] = l
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 if wait_seconds > 0:
-                    tried = plural(seat.tries.count, "login")
+                    tried = plural(seat.tries.count, "try", "tries")
                     error.problem += f"; {tried} refused in {seat.tries.seconds:.1f}s"
                 raise
             if not told:
                 told = True
-                tell(f"{error.problem}: trying again for {duration(wait_seconds)}")
+                tell(f"{error.problem}: retrying for {duration(wait_seconds)}")
             await asyncio.sleep(min(seat.pause_seconds, remaining))
         else:
             return

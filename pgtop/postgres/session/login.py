@@ -247,8 +247,8 @@ class _Attempt:
             )
         except (asyncpg.ProtocolViolationError, asyncpg.ConnectionDoesNotExistError) as error:
             raise LoginError(
-                f"the pooler at {self._endpoint.label} lets no transaction begin (pool_mode = statement?)",
-                "connect to the server itself",
+                f"the pooler at {self._endpoint.label} does not allow transactions (pool_mode = statement?)",
+                "connect to the server directly",
             ) from error
         return pid
 

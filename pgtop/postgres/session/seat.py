@@ -305,7 +305,7 @@ class Seat:
         fault = self.rescue_fault
         if fault is None:
             raise refused
-        problem = f"{refused.problem}, and the rescue role does not get in: {fault.problem}"
+        problem = f"{refused.problem}, and the rescue role can't connect: {fault.problem}"
         if isinstance(refused, LimitReachedError):
             raise LimitReachedError(problem, _RESCUE_MEND, refused.limit) from fault
         raise FullError(problem, _RESCUE_MEND, refused.limit) from fault
@@ -427,7 +427,7 @@ class Seat:
         session = self._session
         if session is None or session.connection.is_closed():
             self.drop()
-            raise SeatLostError(f"the connection to {self.label} was lost", "it has to be taken again")
+            raise SeatLostError(f"the connection to {self.label} was lost", "pgtop has to reconnect")
         return session
 
     @property

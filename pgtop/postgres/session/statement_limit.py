@@ -52,7 +52,7 @@ async def bounded(
             raise UnreadableError(session.traffic.problem) from error
         if session.connection.is_closed() or getattr(error, "severity_en", None) in _FATAL:
             raise SeatLostError(
-                f"the connection to {label} was lost ({text_of(error)})", "it has to be taken again"
+                f"the connection to {label} was lost ({text_of(error)})", "pgtop has to reconnect"
             ) from error
         if not isinstance(error, _SAID):
             raise UnreadableError(text_of(error)) from error

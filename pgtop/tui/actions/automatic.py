@@ -11,6 +11,7 @@ from textual.screen import Screen
 
 from pgtop.concurrency import undisturbed
 from pgtop.core.activity import Snapshot
+from pgtop.core.labels import monitor_grant
 from pgtop.core.leadership import Ranking
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
@@ -26,8 +27,8 @@ from pgtop.tui.lines.automatic import AutomaticState, named, rules
 from pgtop.tui.messages import AutoChanged, Reaped, Trouble
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 
-_POOLED: Final = "a pooler sits in between, and its sessions are not its clients: go to the server directly"
-_HIDDEN: Final = "the states of sessions are hidden from role {role}: GRANT pg_monitor TO the role"
+_POOLED: Final = "connected through a pooler: counts are wrong. Connect to the server directly"
+_HIDDEN: Final = "the states of sessions are hidden from role {role}. Run: {grant}"
 
 
 class AutomaticSweeps:
@@ -89,13 +90,14 @@ class AutomaticSweeps:
             self._screen.post_message(Trouble(_POOLED))
             return True
         if snapshot is not None and not snapshot.counts.exact:
-            said = _HIDDEN.format(role=printable(snapshot.privileges.role))
+            role = snapshot.privileges.role
+            said = _HIDDEN.format(role=printable(role), grant=monitor_grant(role))
             self._screen.post_message(Trouble(said))
             return True
         ranking = await undisturbed(self._look())
         others = [holder for holder in ranking.holders if holder.pid != seat.own_pid]
         if others:
-            said = f"{named(others[0].application_name)} reaps already"
+            said = f"{named(others[0].application_name)} is already sweeping this server"
             self._screen.post_message(Trouble(said, "note"))
         return bool(others)
 

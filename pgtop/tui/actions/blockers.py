@@ -42,15 +42,15 @@ class RootBlockers:
             return Found(str(error), style="alarm")
         roots = root_blockers(blocking.blocked_by)
         if not roots:
-            return Found("nobody waits on a lock right now")
+            return Found("No lock waits")
         root = roots[turn % len(roots)]
-        more = f" (b: the next of {len(roots)})" if len(roots) > 1 else ""
+        more = f" (b: next of {len(roots)})" if len(roots) > 1 else ""
         if root.pid == PREPARED:
             return Found(_prepared(blocking, root) + more)
         backend = next((each for each in snapshot.backends if each.pid == root.pid), None)
         blocks = f"blocks {plural(root.blocked, 'session')}"
         if backend is None:
-            return Found(f"{root.pid} {blocks}: no client backend, or newer than what is shown{more}")
+            return Found(f"{root.pid} {blocks}: not a client session, or newer than the display{more}")
         name = label(backend.application_name, NO_APPLICATION)
         age = duration(backend.state_seconds(snapshot.taken_at))
         key = self._key(backend, tagged)

@@ -23,7 +23,7 @@ from pgtop.tui.screens.plan_dialog import PlanDialog, Replan
 LONGEST_RUN_SECONDS: Final = 30.0
 """How long a closed dashboard waits for the outcomes of what it began."""
 
-_OLD: Final = "what is shown was seen before an outage: nothing is ended on the strength of it"
+_OLD: Final = "the data is from before an outage: nothing was terminated"
 
 
 class PlanActions:
@@ -119,7 +119,7 @@ class PlanActions:
     async def _ask(self, dialog: PlanDialog, reaper: Reaper) -> None:
         plan = await self._screen.app.push_screen_wait(dialog)
         if plan is not None and self._stood_still():
-            raise PgtopError("pgtop stood still since this was planned: nothing was ended", "plan anew")
+            raise PgtopError("pgtop was suspended after planning: nothing was terminated", "try again")
         if plan is not None:
             self._screen.post_message(Begun(plan))
             # A run that has begun goes on when the screen is closed: each signal gets its outcome line.
@@ -132,5 +132,6 @@ def caution(snapshot: Snapshot) -> str:
     waiting = snapshot.waiting_on_locks
     if not waiting:
         return ""
-    verb = "waits" if waiting == 1 else "wait"
-    return f"{plural(waiting, 'active session')} {verb} on locks: a sweep frees none (b: who blocks)"
+    verb = "is" if waiting == 1 else "are"
+    said = f"{plural(waiting, 'session')} {verb} waiting on locks."
+    return f"{said} A sweep won't help: press n, then b for the blocker"

@@ -19,9 +19,9 @@ from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.server_change import same_cluster, succession
 from pgtop.tui.state.suspend_clock import SuspendClock
 
-OUT_OF_SIGHT: Final = "the server was out of sight since this was planned"
-STOOD_STILL: Final = "pgtop stood still since this was planned"
-_NOW: Final = "nothing is ended; leave, and plan anew"
+OUT_OF_SIGHT: Final = "the connection was lost after planning"
+STOOD_STILL: Final = "pgtop was suspended after planning"
+_NOW: Final = "this plan is out of date. Close it and try again"
 
 
 class PlanExpiry:

@@ -1,1 +1,1 @@
-"""What happens at an alert: the bell, and a command of the user."""
+"""The reactions to an alert: the bell, and a command of the user."""

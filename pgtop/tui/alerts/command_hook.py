@@ -1,7 +1,7 @@
-"""The command that hears of alerts (`--on-alert`): its words, what stands on its standard input, how it runs.
+"""The alert command (`--on-alert`): its arguments, its standard input, and its run.
 
-It is started from an argument list that came from the configuration alone, never through a shell. What the
-server says, names that others chose included, is in the JSON on its standard input and nowhere else.
+It is started from an argument list that comes from the configuration alone, never through a shell. Text from
+the server, such as names that others chose, is only in the JSON on its standard input.
 """
 
 import asyncio
@@ -31,33 +31,33 @@ from pgtop.errors import UsageError
 SCHEMA: Final = 1
 VARIABLE: Final = "PGTOP_ALERT"
 LIMIT_SECONDS: Final = 30.0
-"""How long a command may take."""
+"""The longest run of a command."""
 LEAVE_SECONDS: Final = 2.0
-"""How long one has to end after SIGTERM."""
+"""The time that a command has to end after SIGTERM."""
 CLOSED_SECONDS: Final = 0.25
-"""How long one that runs keeps a closed dashboard waiting, and then has after SIGTERM: pgtop ends within a
+"""The time that a running command delays a closed dashboard, and then has after SIGTERM: pgtop ends within a
 second of losing its terminal."""
 MOST_WAITING: Final = 8
-"""So many alerts wait at most while a command runs; the oldest gives way."""
+"""The most alerts that wait while a command runs; the oldest is dropped."""
 
 
 class AlertReport(msgspec.Struct, frozen=True):
-    """The JSON object: its fields and the order of them are a contract."""
+    """The JSON object; its fields and their order are a contract."""
 
     schema: int
     alert: Alert
     at: str
     """ISO 8601 in UTC, by this machine's clock: in an outage there is no other."""
     server: str
-    """Where pgtop connects, and as whom."""
+    """The server, database and role that pgtop connects to."""
     problem: str | UnsetType
-    """What is wrong, one sentence, where the server refuses logins or does not answer."""
+    """One sentence on what is wrong, if the server refuses connections or does not answer."""
     snapshot: SnapshotReport | None
-    """The last one there is, with the server's own time; null where there was none yet."""
+    """The last snapshot, with the server's own time; null if there was none yet."""
 
 
 class Occasion(msgspec.Struct, frozen=True):
-    """One alert, and what was known then."""
+    """One alert, with the facts known at that time."""
 
     alert: Alert
     at: str
@@ -69,7 +69,7 @@ class Occasion(msgspec.Struct, frozen=True):
     connecting: int = 0
 
     def as_json(self) -> bytes:
-        """The one line that stands on the command's standard input."""
+        """Return the line for the command's standard input."""
         seen = self.snapshot
         report = AlertReport(
             schema=SCHEMA,
@@ -83,12 +83,12 @@ class Occasion(msgspec.Struct, frozen=True):
 
 
 def command_words(written: str) -> list[str]:
-    """The program, found, and its arguments. Raises UsageError where the program cannot be found or run."""
+    """Return the program's path and its arguments; raise UsageError if it cannot be found or run."""
     program, *arguments = shlex.split(written)
     wanted = program
     if program.startswith(
         "~"
-    ):  # and else as it is: pathlib takes the ./ from what is not to be sought in PATH
+    ):  # otherwise unchanged: pathlib would drop the ./ that keeps it from being searched in PATH
         with contextlib.suppress(RuntimeError):
             wanted = str(Path(program).expanduser())
     found = shutil.which(wanted) if wanted else None
@@ -99,7 +99,7 @@ def command_words(written: str) -> list[str]:
 
 
 class AlertCommand:
-    """Runs the command once for each alert, one at a time, in the order they came."""
+    """Runs the command once for each alert, one at a time, in the order of the alerts."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class AlertCommand:
         *,
         limit_seconds: float = LIMIT_SECONDS,
     ) -> None:
-        """`tell` hears, in one printable sentence, that something went wrong with it."""
+        """`tell` is called with a printable sentence when the command fails."""
         self._words = words
         self._tell = tell
         self._limit_seconds = limit_seconds
@@ -116,16 +116,16 @@ class AlertCommand:
         self._task: asyncio.Task[None] | None = None
 
     def hear(self, occasion: Occasion) -> None:
-        """Takes note of an alert; returns at once."""
+        """Take note of an alert, and return at once."""
         self._waiting.append(occasion)
         if len(self._waiting) > MOST_WAITING:
             self._waiting.popleft()
-            self._tell("the alert command is behind: it does not hear of every alert")
+            self._tell("alert command too slow: alerts dropped")
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run_all())
 
     async def finish(self) -> None:
-        """Gives the one that runs a little time, and ends it; those that wait are not run any more."""
+        """Give the running command a little time, then end it; waiting ones are not run any more."""
         if self._task is None:
             return
         self._waiting.clear()
@@ -146,8 +146,8 @@ class AlertCommand:
                 self._tell(f"the alert command {problem}")
 
     async def _run(self, occasion: Occasion) -> str:
-        """What went wrong; "" for nothing. Raises OSError where it cannot be started."""
-        # A file and no pipe: nobody waits for a command that does not read.
+        """Run the command, and return what went wrong, or ""; raise OSError if it cannot be started."""
+        # A file, not a pipe: a command that does not read must not block.
         with await asyncio.to_thread(_input_file, occasion) as standard_input:
             process = await asyncio.create_subprocess_exec(
                 *self._words,
@@ -160,18 +160,18 @@ class AlertCommand:
         try:
             status = await asyncio.wait_for(asyncio.shield(process.wait()), self._limit_seconds)
         except TimeoutError:
-            ended = "was ended" if await _end(process, LEAVE_SECONDS) else "cannot be ended"
-            return f"took longer than {plural(round(self._limit_seconds), 'second')} and {ended}"
+            ended = "was killed" if await _end(process, LEAVE_SECONDS) else "cannot be killed"
+            return f"ran longer than {plural(round(self._limit_seconds), 'second')} and {ended}"
         except asyncio.CancelledError:
             await _end(process, CLOSED_SECONDS)
             raise
         if status == 0:
             return ""
-        return f"ended with status {status}" if status > 0 else f"was ended by {_signal_name(-status)}"
+        return f"exited with status {status}" if status > 0 else f"was killed by {_signal_name(-status)}"
 
 
 def _input_file(occasion: Occasion) -> IO[bytes]:
-    """What the command reads: in memory where that can be, so that a full disk keeps no alert back."""
+    """Return the command's input, in memory if possible, so that a full disk blocks no alert."""
     file: IO[bytes]
     if sys.platform == "linux":
         file = os.fdopen(os.memfd_create("pgtop-alert"), "w+b")
@@ -183,7 +183,7 @@ def _input_file(occasion: Occasion) -> IO[bytes]:
 
 
 async def _end(process: asyncio.subprocess.Process, seconds: float) -> bool:
-    """Ends a command with all that it started and that stayed in its session; False where it still lives."""
+    """End a command and all it started in its session; return False if it is still alive."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(process, number)
         with contextlib.suppress(TimeoutError):
@@ -192,7 +192,7 @@ async def _end(process: asyncio.subprocess.Process, seconds: float) -> bool:
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    # The command leads its own group; as long as anybody is left in it, nobody else can have its number.
+    # The command leads its own group; its number is not reused while any process is left in it.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
 

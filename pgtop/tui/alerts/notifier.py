@@ -1,4 +1,4 @@
-"""What the dashboard does at an alert: it rings the bell once, and tells the command."""
+"""The dashboard's reaction to an alert: it rings the bell once, and runs the command."""
 
 import time
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from pgtop.tui.lines.waiting import outage_sentence
 from pgtop.tui.state.dashboard_state import DashboardState
 
 _WORDS: Final = {
-    Alert.FULL: "FULL: logins are refused",
+    Alert.FULL: "FULL: new connections are refused",
     Alert.RECOVERED: "recovered",
     Alert.OUTAGE: "no answer from the server",
 }
@@ -26,9 +26,9 @@ class AlertNotifier:
     """Watches what the polls show."""
 
     def __init__(self, config: Config, server: str, seen: DashboardState, ring: Callable[[], None]) -> None:
-        """`ring` rings the terminal's bell. Raises UsageError where the command cannot be found."""
+        """`ring` rings the terminal's bell. Raises UsageError if the command cannot be found."""
         self.problem = ""
-        """What went wrong with the command, printable, until somebody has said it; "" for nothing."""
+        """A problem with the command, printable, until it has been shown; "" for none."""
         self._warn_at = config.warn_at
         self._server = server
         self._seen = seen
@@ -40,17 +40,17 @@ class AlertNotifier:
         )
 
     def polled(self, result: Snapshot | Outage, refusing: Limit | None) -> Notice | None:
-        """To be told after each poll, and what refuses other logins; an alert in words, None for none."""
+        """Take note of a poll, and of the limit that refuses new connections; return an alert, or None."""
         self._refusing = refusing
         return self._step(observe(result, self._warn_at, refused=refusing is not None))
 
     def tick(self) -> Notice | None:
-        """To be told each second: an outage is an alert when it has lasted, not when it is tried again."""
+        """Take note of a second passed: an outage becomes an alert by lasting, not by another try."""
         is_out = self._watch.out_since is not None and self._seen.outage is not None
         return self._step(Observation(None)) if is_out else None
 
     async def finish(self) -> None:
-        """Leaves no command behind."""
+        """Leave no command behind."""
         if self._command is not None:
             await self._command.finish()
 

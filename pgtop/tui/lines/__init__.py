@@ -1,1 +1,1 @@
-"""From values to lines of text: pure functions, without a widget."""
+"""Pure functions from values to lines of text; none needs a widget."""

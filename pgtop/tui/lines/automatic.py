@@ -1,4 +1,4 @@
-"""What is said of reaping by itself: what it will do, how it stands, and who does it on this server."""
+"""The wording of automatic sweeps: their rules, their state, and the daemons that sweep this server."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -18,53 +18,53 @@ from pgtop.tui.lines.plan_summary import few_lines
 
 _DAEMON: Final = f"{PGTOP_PREFIX}daemon@"
 _SETTLED_SECONDS: Final = 1.0
-"""A daemon's own login, with which it tries whether one is refused, is gone within milliseconds."""
+"""A younger session may be a daemon's connection test, which is gone within milliseconds."""
 _LONGEST_NAME: Final = 24
 _OFF: Final = " A off "
 
 
 class AutomaticState(NamedTuple):
-    """How automatic reaping stands: all that its line says."""
+    """The state of automatic sweeps: all that their line says."""
 
     policy: ReapPolicy
     snapshot: Snapshot | None
-    """The last one, also while an older one is shown."""
+    """The latest one, also while an older one is shown."""
     turn: Turn | None
-    """What the last poll led to."""
+    """The result of the last poll."""
     seconds_to_sweep: float
     seconds_to_rest: float
     out: bool
     """True while polls give no data."""
     waits: bool
-    """True while a person's own plan comes first."""
+    """True while a person's own plan is open or being carried out."""
     paused: bool
     problem: str
-    """Why the last turn could not be done; "" where it was."""
+    """The reason why the last turn failed; "" if it did not."""
 
 
-# What it will do
+# Rules
 
 
 def rules(policy: ReapPolicy, every_seconds: float) -> list[tuple[str, str]]:
-    """What it will do, in sentences with a style each, what matters most first."""
+    """Return the rules in sentences with a style each, the most important first."""
     line, age, every = percent(policy.warn_at), duration(policy.idle_after_seconds), duration(every_seconds)
     urgent, rest = duration(policy.emergency_idle_after_seconds), duration(FIRST_REST_SECONDS)
-    sweeps = f"Above {line} it ends sessions idle for more than {age}, at most every {every}."
-    emergencies = f"When no slot is left, at once: the longest idle (more than {urgent}) until below {line}."
-    rests = f"After {FUTILE_SWEEPS} sweeps whose room is taken again at once it rests for {rest} or more."
-    ends = "Each session gets its lines in the audit log. It goes on while paused. A turns it off."
+    sweeps = f"Above {line}: terminate sessions idle for more than {age}, at most every {every}."
+    emergencies = f"When full: at once, the longest-idle first (more than {urgent}), until below {line}."
+    rests = f"After {FUTILE_SWEEPS} sweeps refilled at once, it pauses for {rest} or more."
+    ends = "Every termination is logged. Keeps running while the display is paused. A turns it off."
     asked = _asked_for(policy)
     most, only = policy.max_per_sweep, policy.only
     return [
-        ("Reap automatically while this dashboard is open", "strong-red"),
+        ("Sweep automatically while this dashboard is open", "strong-red"),
         (sweeps, ""),
         (emergencies, ""),
-        *([(f"Also those {asked}.", "amber")] if asked else []),
-        *([(f"At most {plural(most, 'session')} in one sweep.", "")] if most is not None else []),
-        *([] if only.is_empty else [(f"Only of {_named(only)}.", "")]),
+        *([(f"Also sessions {asked}.", "amber")] if asked else []),
+        *([(f"At most {plural(most, 'session')} per sweep.", "")] if most is not None else []),
+        *([] if only.is_empty else [(f"Only {_named(only)}.", "")]),
         (f"Never: {_never(policy)}.", ""),
-        (f"{rests} Emergencies go on.", "dim"),
-        ("Where clients still connecting hold the slots it ends one session, and then rests.", "dim"),
+        (f"{rests} Emergency sweeps continue.", "dim"),
+        ("If clients still connecting hold the slots, it terminates one session, then pauses.", "dim"),
         (ends, "dim"),
     ]
 
@@ -78,20 +78,20 @@ def _asked_for(policy: ReapPolicy) -> str:
 
 
 def _never(policy: ReapPolicy) -> str:
-    never = ["active sessions", "pgtop's own", "superusers' unless pgtop is one"]
+    never = ["active sessions", "pgtop's own", "superusers' (unless pgtop is one)"]
     if policy.include_idle_in_transaction_seconds is None:
         never.append("idle in transaction")
     if not policy.include_advisory_locks:
-        never.append("holders of advisory locks")
+        never.append("advisory lock holders")
     if not policy.include_listeners:
-        never.append("listeners, where a poll saw LISTEN")
+        never.append("sessions seen running LISTEN")
     if not policy.protected.is_empty:
-        never.append(f"protected ones: {_named(policy.protected)}")
+        never.append(f"protected: {_named(policy.protected)}")
     return ", ".join(never)
 
 
 def _named(patterns: Patterns) -> str:
-    """`application web*, user etl, address 10.0.0.0/8`."""
+    """Return the patterns by kind: `application web*, user etl, address 10.0.0.0/8`."""
     kinds = (
         ("application", patterns.applications),
         ("user", patterns.users),
@@ -105,14 +105,14 @@ def _named(patterns: Patterns) -> str:
     )
 
 
-# How it stands
+# State
 
 
 def auto_lines(standing: AutomaticState, width: int, most: int) -> list[list[Cell]]:
-    """The line that says that it is on and how it stands; a problem may take `most` lines."""
+    """Return the line with the state of automatic sweeps; a problem may take `most` lines."""
     said, style = how_it_stands(standing)
     if standing.paused:
-        said += " · goes on while paused"
+        said += " · keeps running while paused"
     room = max(1, width - len(_OFF))
     lines = few_lines(f"AUTO on · {said}", room - 1, most if style == "alarm" else 1)
     first = [Cell(fit(f" {lines[0]}", room), style), Cell(_OFF, style, "screen.auto")]
@@ -120,20 +120,20 @@ def auto_lines(standing: AutomaticState, width: int, most: int) -> list[list[Cel
 
 
 def how_it_stands(standing: AutomaticState) -> tuple[str, str]:
-    """How it stands in words, and the style of that."""
+    """Return the state in words, and the style of that."""
     turn, snapshot = standing.turn, standing.snapshot
     if standing.out or snapshot is None:
-        return "no answer: it goes on by itself when the server is back", "note"
+        return "no answer: resumes when the server is back", "note"
     if standing.problem:
-        again = f" · again in {duration(standing.seconds_to_sweep)}" if standing.seconds_to_sweep > 0 else ""
-        return f"nobody is ended{again}: {standing.problem}", "alarm"
+        again = f" · retry in {duration(standing.seconds_to_sweep)}" if standing.seconds_to_sweep > 0 else ""
+        return f"nothing terminated{again}: {standing.problem}", "alarm"
     if standing.waits:
-        return "waits while your own plan is open", "note"
+        return "paused while a dialog is open", "note"
     if turn is None:
-        return "begins with the next poll", "note"
+        return "starts with the next poll", "note"
     if not turn.is_active:
-        who = named(turn.active.application_name) if turn.active else "nobody"
-        return f"standing by, {who} reaps{f': {turn.unfit}' if turn.unfit else ''}", "note"
+        who = named(turn.active.application_name) if turn.active else "no daemon"
+        return f"standing by: {who} is active{f', {turn.unfit}' if turn.unfit else ''}", "note"
     said = [_at_work(standing, turn, snapshot), turn.keyless, passed_over_sentence(turn.passed_over, most=1)]
     return " · ".join(each for each in said if each), "note"
 
@@ -143,18 +143,18 @@ def _at_work(standing: AutomaticState, turn: Turn, snapshot: Snapshot) -> str:
     line = f"the {percent(policy.warn_at)} line"
     full = is_emergency(snapshot)
     if turn.stall is not None:
-        return f"rests: {stall_sentence(turn.stall)}"
+        return f"paused: {stall_sentence(turn.stall)}"
     if standing.seconds_to_rest > 0:
         name = clip(label(turn.patience.application, NO_APPLICATION), _LONGEST_NAME)
         rest = duration(standing.seconds_to_rest)
-        return f"rests for {rest}, {name} takes its slots again at once"
+        return f"paused for {rest}: {name} takes its slots back at once"
     if full:
         age = duration(policy.emergency_idle_after_seconds)
-        return f"no slot is left{_nobody(turn, age)}"
+        return f"full{_nobody(turn, age)}"
     soonest = duration(standing.seconds_to_sweep) if standing.seconds_to_sweep > 0 else ""
     if snapshot.usage <= policy.warn_at:
-        under = "under" if snapshot.usage < policy.warn_at else "on"
-        return f"{under} {line}" + (f", next sweep in {soonest} at the earliest" if soonest else "")
+        under = "below" if snapshot.usage < policy.warn_at else "on"
+        return f"{under} {line}" + (f", next sweep in ≥ {soonest}" if soonest else "")
     if soonest:
         return f"over {line}, next sweep in {soonest}"
     return f"over {line}{_nobody(turn, duration(policy.idle_after_seconds))}"
@@ -164,14 +164,14 @@ def _nobody(turn: Turn, age: str) -> str:
     plan = turn.plan
     if plan is None or plan.victims or plan.trigger is Trigger.NONE:
         return ""
-    return f", nobody that may be ended is idle for more than {age}"
+    return f", no eligible session (idle > {age})"
 
 
-# Who does it
+# Daemons
 
 
 def named(application_name: str) -> str:
-    """A pgtop session as people say it.
+    """Return a pgtop session's name as people say it.
 
     >>> named("pgtop daemon@host-a"), named("pgtop dashboard@jump1")
     ('daemon on host-a', 'dashboard on jump1')

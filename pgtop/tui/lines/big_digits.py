@@ -1,4 +1,4 @@
-"""Letters and figures that are read from across a room: Textual's digits, and larger ones of blocks.
+"""Letters and figures to be read from across a room: Textual's digits, and larger ones of blocks.
 
 The larger ones are drawn on a grid 5 pixels high, each pixel as many cells wide as it is half cells high.
 """
@@ -12,9 +12,9 @@ from rich.style import Style
 from textual.renderables.digits import Digits
 
 HEIGHT: Final = 5
-"""Pixels from a letter's top to its foot."""
+"""The height of a letter in pixels."""
 SMALL: Final = 3
-"""How many lines Textual's digits take."""
+"""The height of Textual's digits in lines."""
 
 _GLYPHS: Final = {
     "0": "### #.# #.# #.# ###",
@@ -52,12 +52,12 @@ _HALVES: Final = {(False, False): " ", (True, False): "▀", (False, True): "▄
 
 
 def height(scale: int) -> int:
-    """How many lines letters of that scale take."""
+    """Return the height in lines of letters of that scale."""
     return -(-HEIGHT * scale // 2)
 
 
 def width(text: str, scale: int) -> int:
-    """How many cells wide a text of that scale is."""
+    """Return the width in cells of a text of that scale."""
     return sum(len(_rows(letter)[0]) + 1 for letter in text) * scale - scale if text else 0
 
 
@@ -67,7 +67,7 @@ def _rows(letter: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def big(text: str, scale: int) -> tuple[str, ...]:
-    """A text in lines of blocks.
+    """Return a text in lines of blocks.
 
     >>> print(*big("71", 1), sep="|\\n")
     ▀▀█ ▄█ |
@@ -82,7 +82,7 @@ def big(text: str, scale: int) -> tuple[str, ...]:
 
 @lru_cache(maxsize=64)
 def digits(text: str) -> tuple[str, ...]:
-    """Figures as Textual draws them, in SMALL lines; what else the text holds stands on the lowest."""
+    """Return figures as Textual draws them, in SMALL lines; other characters stand on the lowest line."""
     pieces = Digits(text).render(Style(bold=True))
     drawn = "".join(piece.text for piece in pieces if isinstance(piece, Segment))
     return tuple(drawn.splitlines())

@@ -9,11 +9,11 @@ from typing import Final
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _FREE: Final = "░"
 _LINE: Final = "┃"
-_ROUNDING: Final = 1e-7  # 0.29 * 100 is below 29; one connection of the most there can be is far above this
+_ROUNDING: Final = 1e-7  # 0.29 * 100 is below 29; the share of one connection is always far above this
 
 
 def share_bar(fraction: float, width: int) -> str:
-    """A fraction of `width` cells, filled up with blanks; never quite empty for more than nothing.
+    """Return a bar of a fraction of `width` cells, filled up with blanks; only 0 gives an empty bar.
 
     >>> share_bar(0.5, 4), share_bar(0.001, 4), share_bar(1.3, 4)
     ('██  ', '▏   ', '████')
@@ -24,7 +24,7 @@ def share_bar(fraction: float, width: int) -> str:
 
 
 def usage_bar(usage: float, width: int, warn_at: float) -> str:
-    """The usage in `width` cells, its two ends included, with a mark at the line that it should stay below.
+    """Return a bar of the usage in `width` cells, both ends included, with a mark at the 80% line.
 
     Nothing is filled past the mark while the usage is below it, and everything before it once it is reached.
 

@@ -1,41 +1,41 @@
-"""Columns and cells: how wide each column is at a given width, whatever the rows hold."""
+"""Columns and cells: the width of each column depends on the table's width, never on its rows."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 GAP: Final = 1
-"""Cells between two columns."""
+"""The number of cells between two columns."""
 
 
 class Column(NamedTuple):
-    """One column: its width in cells, and when it gives way to others."""
+    """One column: its width in cells, and the order in which columns are dropped."""
 
     key: str
     title: str
     width: int
     right: bool = False
     grow: int = 0
-    """How many cells it takes more at most where there is room."""
+    """The number of cells it may grow by if there is room."""
     drop: int = 0
-    """Narrow tables drop the columns with a number, the lowest first; 0 stays always."""
+    """Narrow tables drop columns with a number, the lowest first; 0 always stays."""
     squeezed: int = 0
-    """Where not even the rest fits, the columns with a number go, the lowest first: none is cut off."""
+    """If the rest does not fit either, columns with a number go, the lowest first: none is cut off."""
 
 
 class Cell(NamedTuple):
-    """What one cell shows: printable text, and the name of a component class (without `cell--`)."""
+    """The content of a cell: printable text, and the name of a component class (without `cell--`)."""
 
     text: str
     style: str = ""
     action: str = ""
-    """What a click on it does; one of pgtop's own actions, never made from a server's text."""
+    """The action of a click on it; one of pgtop's own, never made from a server's text."""
 
 
 def lay_out(columns: Sequence[Column], width: int, last_width: int) -> list[tuple[Column, int]]:
-    """The columns that fit into `width` cells with their widths; the last takes what is left.
+    """Return the columns that fit into `width` cells, with their widths; the last takes what is left.
 
-    Columns are dropped until the last has at least `last_width` cells (or none can be dropped any more); room
-    beyond that goes to the columns that grow, up to a half of it.
+    Columns are dropped until the last has at least `last_width` cells, or until none can be dropped. Up to
+    half of the room beyond that goes to the columns that grow.
 
     >>> name, query = Column("name", "name", 5, grow=10, drop=1), Column("query", "query", 0)
     >>> [(column.key, cells) for column, cells in lay_out([name, query], 40, 20)]

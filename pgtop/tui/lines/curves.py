@@ -14,13 +14,13 @@ import msgspec
 
 
 class Ink(StrEnum):
-    """What a piece of the graph's text is; the widget gives each a style."""
+    """The kind of a piece of the graph's text; the widget gives each a style."""
 
     TOTAL = "total"
     OVER = "over"
-    """Total where it is on the 80% line or over it."""
+    """Total on the 80% line or over it."""
     FULL = "full"
-    """Total where no slot is left."""
+    """Total when no slot is left."""
     IDLE = "idle"
     ACTIVE = "active"
     WARN_LINE = "warn-line"
@@ -38,7 +38,7 @@ Run = tuple[str, Ink]
 BLANK: Final[Run] = (" ", Ink.AXIS)
 
 Series = tuple[tuple[int, int], ...]
-"""Columns and rows of dots of one curve."""
+"""The dots of one curve: column and row of each."""
 
 _ANSI: Final = re.compile(r"\x1b\[[0-9;]*m")
 _BRAILLE: Final = range(0x2800, 0x2900)
@@ -48,17 +48,17 @@ class Curve(msgspec.Struct, frozen=True, gc=False):
     """One point of the three curves."""
 
     column: int
-    """In columns of dots: two to a cell, one where `ascii_only`."""
+    """In columns of dots: two to a cell, or one if `ascii_only`."""
     total: int
     idle: int | None
-    """None where states are hidden: no curve is drawn then."""
+    """None if states are hidden: no curve is drawn then."""
     active: int | None
     starts: bool
-    """True where no line leads here from the point before."""
+    """True if no line leads here from the point before."""
 
 
 class Canvas(msgspec.Struct, frozen=True):
-    """Where the curves are drawn."""
+    """The grid that the curves are drawn on."""
 
     columns: int
     """In cells."""
@@ -81,22 +81,22 @@ class Canvas(msgspec.Struct, frozen=True):
         return 1 if self.ascii_only else 4
 
     def dot(self, count: float) -> int:
-        """The row of dots of a count, from the bottom."""
+        """Return the row of dots of a count, from the bottom."""
         return floor(round(0.5 + (self.rows * self.dots_up - 1) * count / self.top, 8))
 
     def row(self, count: float) -> int:
-        """The row of cells of a count, from the top; below 0 where the count is above the top."""
+        """Return the row of cells of a count, from the top; negative if the count is above the top."""
         return self.rows - 1 - self.dot(count) // self.dots_up
 
     def ink(self, total: int) -> Ink:
-        """How it stands at this total."""
+        """Return the ink for this total."""
         if total >= self.slots:
             return Ink.FULL
         return Ink.OVER if total >= self.warn_count else Ink.TOTAL
 
 
 def draw_curves(points: tuple[Curve, ...], canvas: Canvas) -> list[list[Run]]:
-    """The cells of the curves: exactly the canvas's rows and columns, whatever plotext gives."""
+    """Return the cells of the curves: exactly the canvas's rows and columns, whatever plotext gives."""
     if not points or not canvas.columns:
         return [[BLANK] * canvas.columns for _ in range(canvas.rows)]
     stretches = _stretches(points)
@@ -112,7 +112,7 @@ def draw_curves(points: tuple[Curve, ...], canvas: Canvas) -> list[list[Run]]:
 
 
 def _stretches(points: tuple[Curve, ...]) -> list[list[Curve]]:
-    """The points cut at the gaps."""
+    """Return the points, cut at the gaps."""
     stretches: list[list[Curve]] = []
     for point in points:
         if point.starts or not stretches:
@@ -127,7 +127,7 @@ def _series(stretch: list[Curve], name: Literal["total", "idle", "active"], canv
 
 
 def _dotted(series: Series, canvas: Canvas) -> Series:
-    """A dot in every cell, at its left: every other one of a line's."""
+    """Return every other dot of a line: one in each cell, at its left."""
     return tuple((x, y) for x, y in series if x % canvas.dots_across == 0) or series
 
 
@@ -139,12 +139,12 @@ def _drawn(
     lines: bool = True,
     fillx: bool = False,
 ) -> list[str]:
-    """What one curve looks like: exactly the canvas's rows and columns."""
+    """Draw one curve: exactly the canvas's rows and columns."""
     stretches = tuple(filter(None, stretches))
     highest = max((y for series in stretches for _, y in series), default=None)
     if highest is None:
         return [" " * canvas.columns] * canvas.rows
-    rows = min(canvas.rows, highest // canvas.dots_up + 1)  # what lies above a curve need not be built
+    rows = min(canvas.rows, highest // canvas.dots_up + 1)  # rows above the curve need not be built
     marker = character if canvas.ascii_only else "braille"
     x_end, y_end = canvas.columns * canvas.dots_across - 1, rows * canvas.dots_up - 1
     drawn = plotted(canvas.columns, rows, x_end, y_end, stretches, marker, lines, fillx)[:rows]
@@ -162,11 +162,11 @@ def plotted(
     lines: bool,
     fillx: bool,
 ) -> tuple[str, ...]:
-    """plotext's text without its colours."""
-    import plotext  # only a screen with data on it pays for this
+    """Return plotext's text without its colours."""
+    import plotext  # costly: only a screen with data needs it
 
     plotext.clear_figure()  # its one figure is global
-    plotext.limit_size(False, False)  # its own limit is the terminal it believes to be in
+    plotext.limit_size(False, False)  # it would cut to the terminal's size
     plotext.plot_size(columns, rows)
     plotext.theme("clear")
     plotext.frame(False)
@@ -183,7 +183,7 @@ def plotted(
 
 
 def _inked(rows: list[str], points: tuple[Curve, ...], canvas: Canvas) -> list[list[Run]]:
-    """The cells of total in the ink of their height.
+    """Return the cells of total in the ink of their height.
 
     A cell above a line's row is above the line; in the row itself the counts of the cell's columns decide.
     """
@@ -202,7 +202,7 @@ def _inked(rows: list[str], points: tuple[Curve, ...], canvas: Canvas) -> list[l
 
 
 def _merged(behind: Run, before: Run) -> Run:
-    """Two cells as one: the dots of both, in the ink of the one before."""
+    """Merge two cells: the dots of both, in the ink of the one in front."""
     if before[0] == " ":
         return BLANK if behind[0] == " " else behind
     first, second = ord(behind[0]), ord(before[0])

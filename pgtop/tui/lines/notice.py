@@ -1,4 +1,4 @@
-"""What is said in the line above the keys, in the title of the list, and in the keys."""
+"""The notice above the keys, the title of the list, and the line of keys."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -17,16 +17,16 @@ from pgtop.tui.lines.plan_summary import few_lines
 
 
 class Notice(NamedTuple):
-    """Something said that stays until it is read."""
+    """A message that stays until it is dismissed."""
 
     said: str
     style: str = "note"
     report: Report | None = None
-    """What `o` shows session by session."""
+    """The report that `o` shows session by session."""
     usage: str = ""
-    """`86% → 61%`, measured by the first poll after an act."""
+    """The change `86% → 61%`, measured by the first poll after the action."""
     succession: str = ""
-    """Who answers now, where this says so: no alert takes it away unread."""
+    """The sentence on a server that was replaced; an alert keeps it until it is dismissed."""
 
 
 SWEEP: Final = Key("S", "sweep", "screen.sweep")
@@ -34,17 +34,17 @@ AUTO: Final = Key("A", "auto", "screen.auto")
 
 
 def of_report(report: Report, *, by_itself: bool = False) -> Notice:
-    """The notice after an act, a person's or an automatic one; red where something was left undone."""
+    """Return the notice after an action, a person's or an automatic one; red if something was left undone."""
     undone = {Outcome.DENIED, Outcome.SURVIVED, Outcome.FAILED, Outcome.UNKNOWN}
     bad = any(result.outcome in undone for result in report.results) or report.audit_problem
-    said = f"auto {outcome_sentence(report)}" if by_itself else outcome_sentence(report)
+    said = f"auto: {outcome_sentence(report)}" if by_itself else outcome_sentence(report)
     if report.audit_problem:
         said += " · NOT in the audit log"
     return Notice(said, "alarm" if bad else "note", report)
 
 
 def with_usage(notice: Notice, snapshot: Snapshot) -> Notice:
-    """The notice with the usage as the first poll after the act measured it."""
+    """Return the notice with the usage that the first poll after the action measured."""
     report = notice.report
     if report is None or notice.usage or report.plan.act is Act.CANCEL:
         return notice
@@ -52,8 +52,8 @@ def with_usage(notice: Notice, snapshot: Snapshot) -> Notice:
 
 
 def with_alert(notice: Notice | None, alert: Notice) -> Notice:
-    """The alert on a screen that is paused and does not show it, beside who answers now."""
-    said = f"{alert.said} (what is shown is paused: p goes on)"
+    """Return an alert for a paused screen, which does not show it, beside the news of a replaced server."""
+    said = f"{alert.said} (paused: p resumes)"
     if notice is None or not notice.succession:
         return alert._replace(said=said)
     style = "alarm" if "alarm" in (notice.style, alert.style) else "note"
@@ -61,31 +61,31 @@ def with_alert(notice: Notice | None, alert: Notice) -> Notice:
 
 
 def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
-    """The notice in at most `most` lines of `width` cells; the keys that belong to it stand in the first."""
+    """Return the notice in at most `most` lines of `width` cells, with its keys in the first."""
     usage = f" · {notice.usage}" if notice.usage else ""
-    keys = " o each session  Esc read " if notice.report is not None else " Esc read "
+    keys = " o details  Esc dismiss " if notice.report is not None else " Esc dismiss "
     room = max(0, width - cell_width(keys))
-    mark = "✗ " if notice.style == "alarm" else ""  # not by its colour alone
+    mark = "✗ " if notice.style == "alarm" else ""  # colour alone must not carry meaning
     said = [fit(f" {line}", room) for line in few_lines(mark + notice.said + usage, room - 1, most)]
     first = [Cell(said[0], notice.style), Cell(keys, notice.style, "screen.outcomes")]
     return [first, *([Cell(line.ljust(width), notice.style)] for line in said[1:])]
 
 
-BREAK_GLASS: Final = Key("B", "break the glass", "screen.break_glass")
+BREAK_GLASS: Final = Key("B", "free slots", "screen.break_glass")
 HELP_AND_QUIT: Final = (Key("F1", "help", "screen.help"), Key("q", "quit", "app.quit"))
 
 
 def waiting_keys(*, break_glass: bool) -> list[Key]:
-    """The keys that count while there is nothing to see yet."""
+    """Return the keys that work while there is nothing to see yet."""
     return [*([BREAK_GLASS] if break_glass else []), *HELP_AND_QUIT]
 
 
 def wall_keys(notice: Notice | None, *, read_only: bool, break_glass: bool) -> list[Key]:
-    """The keys that count on the wall, which needs none."""
+    """Return the keys that work on the wall, which can be used without any."""
     found = [BREAK_GLASS] if break_glass else []
     if notice is not None:
-        found.append(Key("Esc", "read", "screen.clear"))
-    found += [Key("w", "the tables", "screen.wall"), *([] if read_only else [SWEEP, AUTO])]
+        found.append(Key("Esc", "dismiss", "screen.clear"))
+    found += [Key("w", "tables", "screen.wall"), *([] if read_only else [SWEEP, AUTO])]
     found += [
         Key("g", "group", "screen.group"),
         Key("[ ]", "window", "screen.window(1)"),
@@ -102,25 +102,25 @@ def keys(
     read_only: bool = False,
     break_glass: bool = False,
 ) -> list[Key]:
-    """The keys that count now, the most needed first; the last two are shown always.
+    """Return the keys that work now, the most needed first; the last two are always shown.
 
-    `focus` is the id of what has it: where a filter is typed, letters are text. `read_only` leaves those out
-    that end or cancel; `break_glass` is offered where no seat can be had on the server's own host.
+    `focus` is the id of the focused widget: in the filter, letters are text. `read_only` leaves out the keys
+    that terminate or cancel; `break_glass` adds `B`, for a full server on this host.
     """
     if focus == "filter":
         return [
-            Key("Enter", "keep the filter"),
-            Key("Esc", "clear it", "screen.clear"),
+            Key("Enter", "apply"),
+            Key("Esc", "clear", "screen.clear"),
             Key("F1", "help", "screen.help"),
         ]
     found = [BREAK_GLASS] if break_glass else []
     if notice is not None:
-        found.append(Key("Esc", "read", "screen.clear"))
+        found.append(Key("Esc", "dismiss", "screen.clear"))
     if focus == "applications":
         found += [
-            Key("Enter", "only its sessions"),
+            Key("Enter", "show its sessions"),
             Key("g", "group", "screen.group"),
-            Key("Tab", "backends"),
+            Key("Tab", "sessions"),
         ]
         found += [SWEEP, AUTO] if not read_only else []
         found.append(Key("[ ]", "window", "screen.window(1)"))
@@ -135,7 +135,7 @@ def keys(
             ]
         found += [
             Key("Space", "tag", "screen.tag"),
-            Key("Enter", "detail"),
+            Key("Enter", "details"),
             Key("/", "filter", "screen.filter"),
             Key("s", "sort", "screen.sort"),
             Key("g", "group", "screen.group"),
@@ -147,10 +147,10 @@ def keys(
 
 
 class Listed(NamedTuple):
-    """What the list of backends shows."""
+    """The content of the list of sessions."""
 
     chosen: str
-    """The chosen group's name, printable; "" for all."""
+    """The name of the chosen group, printable; "" for all sessions."""
     filter: str
     column: SortColumn
     tagged: frozenset[BackendId]
@@ -158,12 +158,12 @@ class Listed(NamedTuple):
 
 
 def backends_title(snapshot: Snapshot, rows: Sequence[Backend], listed: Listed, width: int) -> list[Cell]:
-    """The line above the list: how many of whom, in which order, how many stale and tagged.
+    """Return the line above the list: the sessions shown, their group and order, the stale and the tagged.
 
-    Where not all of it fits, the filter goes first, since it has a line of its own; tags never do.
+    If not all of it fits, the filter is dropped first, since it has a line of its own; tags never are.
     """
     of = f" of {listed.chosen}" if listed.chosen else ""
-    said = f" backends: {len(rows)}{of}, by {listed.column.value}"
+    said = f" sessions: {len(rows)}{of}, by {listed.column.value}"
     kept = f"  filter: {clip(printable(listed.filter), 30)}" if listed.filter else ""
     stale_count = sum(stale(row, snapshot.taken_at, listed.idle_after_seconds) for row in rows)
     few = f"   {stale_count} stale" if stale_count else ""
@@ -171,7 +171,7 @@ def backends_title(snapshot: Snapshot, rows: Sequence[Backend], listed: Listed, 
     tags = ""
     if listed.tagged:
         hidden = len(listed.tagged) - sum(row.id in listed.tagged for row in rows)
-        tags = f"   {len(listed.tagged)} tagged" + (f", {hidden} of them not listed" if hidden else "")
+        tags = f"   {len(listed.tagged)} tagged" + (f", {hidden} not listed" if hidden else "")
     room = width - cell_width(tags)
     forms = [(kept, many), ("", many), ("", few), ("", "")]
     kept, many = next((form for form in forms if cell_width(said + form[0] + form[1]) <= room), forms[-1])
@@ -179,7 +179,7 @@ def backends_title(snapshot: Snapshot, rows: Sequence[Backend], listed: Listed, 
 
 
 def copied(row: Backend, snapshot: Snapshot) -> str:
-    """A backend as text for the clipboard: printable, one line."""
+    """Return a session as text for the clipboard: printable, one line."""
     age = duration(row.idle_seconds(snapshot.taken_at))
     parts = [
         f"pid {row.pid}",

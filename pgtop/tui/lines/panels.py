@@ -1,6 +1,6 @@
-"""What stands above and below the tables: the head's three lines, the notice, and the keys that count now.
+"""The panels around the tables: the three lines of the head, an outage, and the line of keys.
 
-Pure functions from what is known to lines of cells; the widgets that show them are `paint.Lines`.
+Pure functions from values to lines of cells; the widgets that show them are `painted.Lines`.
 """
 
 from collections.abc import Sequence
@@ -21,34 +21,34 @@ _LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "fu
 
 
 class Standing(NamedTuple):
-    """How things stand: all that the head says."""
+    """The state of the server and of the display: all that the head says."""
 
     snapshot: Snapshot
     warn_at: float
     interval_seconds: float
     over_since: int | None
-    """Since when the usage is over the line, microseconds by the server's clock; None below it."""
+    """The moment when usage rose over the line, microseconds by the server's clock; None below it."""
     outage: Outage | None = None
     age_seconds: float = 0.0
-    """How old the data is by now."""
+    """The age of the data."""
     paused: bool = False
     late: bool = False
-    """True where a poll should have been answered by now, and nobody says yet that it failed."""
+    """True if the answer to a poll is overdue, but the poll has not failed yet."""
     read_only: bool = False
-    """True where no key ends or cancels anything."""
+    """True if no key terminates or cancels anything."""
     refusing: Limit | None = None
-    """What of the server's refuses other logins, where that is known."""
+    """The server's limit that refuses new connections; None if none is known to."""
     reapers: tuple[LeaderKey, ...] = ()
-    """The daemons that reap here, the active one first."""
+    """The daemons that sweep this server, the active one first."""
 
     @property
     def connecting(self) -> int:
-        """How many slots clients hold that are still connecting, as far as refused logins tell."""
+        """The slots held by clients still connecting, as far as refused connections show."""
         return held_by_connecting(self.refusing, self.snapshot.server.limits, self.snapshot.counts.total)
 
     @property
     def level(self) -> Level:
-        """How bad it is."""
+        """The alert level."""
         return level(self.snapshot, self.warn_at, refused=self.refusing is not None)
 
 
@@ -61,23 +61,23 @@ class Key(NamedTuple):
 
 
 def sentence(standing: Standing, *, brief: bool = False) -> str:
-    """How it stands, in words: `over the 80% line since 12:01`."""
+    """Return the state in words: `over the 80% line since 12:01`."""
     snapshot = standing.snapshot
     line = f"the {percent(standing.warn_at)} line"
     if standing.level == "calm":
-        return f"under {line}"
+        return f"below {line}"
     since = _since(standing.over_since, snapshot.taken_at) if standing.over_since is not None else ""
     if standing.level == "full":
         hidden = _hidden(standing)
         if hidden:
-            return hidden if brief else f"FULL: logins are refused · {hidden}"
-        refused = "FULL: ordinary logins are refused"
+            return hidden if brief else f"FULL: new connections are refused · {hidden}"
+        refused = "FULL: new connections are refused"
         return refused if brief or not since else f"{refused} · over {line}{since}"
     return f"over {line}{since}"
 
 
 def _hidden(standing: Standing) -> str:
-    """Who holds the slots that the list does not show, where logins are refused all the same."""
+    """Name the clients that hold slots but are not listed, if new connections are refused because of them."""
     if standing.refusing is Limit.CLIENTS:
         return "too many clients are still connecting"
     number = standing.connecting
@@ -85,13 +85,13 @@ def _hidden(standing: Standing) -> str:
 
 
 def _since(moment: int, now: int) -> str:
-    """A time of day says when it was for a day only."""
+    """Return ` since 12:01`, or after a day, when a time of day would mislead, ` for 2d`."""
     seconds = (now - moment) / MICROSECONDS
     return f" since {clock(moment, seconds=False)}" if seconds < 86_400 else f" for {duration(seconds)}"
 
 
 def head_lines(standing: Standing, width: int) -> list[list[Cell]]:
-    """The head's three lines in `width` cells."""
+    """Return the three lines of the head in `width` cells."""
     return [
         _apart(_identity(standing), _liveness(standing), width),
         _usage(standing, width),
@@ -100,7 +100,7 @@ def head_lines(standing: Standing, width: int) -> list[list[Cell]]:
 
 
 def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:
-    """Left and right ends of a line; the left gives way cell by cell where both do not fit."""
+    """Join the ends of a line; if both do not fit, cells of the left are dropped."""
     taken = sum(cell_width(cell.text) for cell in right)
     room = width - taken - 1
     kept: list[Cell] = []
@@ -113,7 +113,7 @@ def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:
 
 
 def _apart_where_it_fits(left: list[Cell], forms: Sequence[str], width: int) -> list[Cell]:
-    """The left end, and the first form that leaves it whole at the right; none where none does."""
+    """Join the left end and the longest form of the right end that fits; without any, the left end alone."""
     room = width - sum(cell_width(cell.text) for cell in left) - 2
     form = next((each for each in forms if cell_width(each) <= room), "")
     return [*left, Cell(" " * (room + 1 - cell_width(form))), Cell(form, "accent")] if form else left
@@ -134,12 +134,12 @@ def _identity(standing: Standing) -> list[Cell]:
             else []
         ),
         Cell(f"  every {interval(standing.interval_seconds)}", "dim"),
-        Cell(f"  up {duration(uptime)}", "dim"),
+        Cell(f"  server up {duration(uptime)}", "dim"),
     ]
 
 
 def interval(seconds: float) -> str:
-    """An interval as it is typed: `2s`, `0.5s`.
+    """Return an interval as it is typed: `2s`, `0.5s`.
 
     >>> interval(2.0), interval(0.5), interval(60.0)
     ('2s', '0.5s', '60s')
@@ -180,7 +180,7 @@ def _usage(standing: Standing, width: int) -> list[Cell]:
     if room < 10:
         return _usage_alone(standing, facts, said, width, (strong, style))
     bar = usage_bar(snapshot.usage, min(room, 60), standing.warn_at)
-    # The bar begins where it would at the widest figures: it stands still while they grow.
+    # The bar begins where the widest figures would end, so that it does not move while they grow.
     gap = " " * (2 + widest - cell_width(facts))
     return [Cell(facts, strong), Cell(said, style), Cell(gap), Cell(bar, style)]
 
@@ -188,10 +188,10 @@ def _usage(standing: Standing, width: int) -> list[Cell]:
 def _usage_alone(
     standing: Standing, facts: str, said: str, width: int, styles: tuple[str, str]
 ) -> list[Cell]:
-    """The usage without a bar: the fullest form that fits. The figures and the word stay to the last."""
+    """Return the usage without a bar, in the fullest form that fits; figures and word always stay."""
     snapshot = standing.snapshot
     line = percent(standing.warn_at)
-    word = {"calm": f"under {line}", "over": f"over {line}", "full": "FULL"}[standing.level]
+    word = {"calm": f"below {line}", "over": f"over {line}", "full": "FULL"}[standing.level]
     figures = f" {snapshot.counts.total}/{snapshot.slots}"
     if not snapshot.counts.exact:
         figures = f" ≤{figures}"
@@ -208,7 +208,7 @@ def _usage_alone(
 def _counts(standing: Standing) -> list[Cell]:
     snapshot = standing.snapshot
     counts = snapshot.counts
-    bound = "≥ " if counts.hidden else ""  # a state that is hidden may be any of them
+    bound = "≥ " if counts.hidden else ""  # a hidden state may be any of these
     cells: list[Cell] = []
     for word, number in (
         ("idle", counts.idle),
@@ -227,7 +227,7 @@ def _counts(standing: Standing) -> list[Cell]:
             cells += [Cell(f"{word} ", "dim"), Cell(f"{number:<5}", "amber" if word == "hidden" else "")]
     if snapshot.waiting_on_locks:
         waiting = snapshot.waiting_on_locks
-        said = f"{waiting} active {'waits' if waiting == 1 else 'wait'} on locks (b)"
+        said = f"{waiting} waiting on locks · b blocker"
         cells.append(Cell(said, "red", "screen.root_blocker"))
     elif counts.hidden:
         cells.append(Cell("GRANT pg_monitor", "amber"))
@@ -235,9 +235,9 @@ def _counts(standing: Standing) -> list[Cell]:
 
 
 def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: int) -> list[list[Cell]]:
-    """What is wrong, what is done about it, and how old the data on the screen is (None: there is none).
+    """Return an outage in words: the fault, pgtop's reaction, and the data's age (None if there is no data).
 
-    In at most `most` lines: the age, which the head shows too, only where there is room for it.
+    Takes at most `most` lines; without room, the age, which the head shows too, is left out.
     """
     age = "" if age_seconds is None else f" · data {duration(age_seconds)} old"
     wrong = f"✗ {outage_sentence(outage)}"
@@ -248,7 +248,7 @@ def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: in
 
 
 def key_line(keys: Sequence[Key], width: int) -> list[Cell]:
-    """The keys that count now; those that do not fit are left out from the end, but for the last two."""
+    """Return the line of keys; those that do not fit are dropped from the end, but never the last two."""
     shown = list(keys)
 
     def taken() -> int:
@@ -263,5 +263,5 @@ def key_line(keys: Sequence[Key], width: int) -> list[Cell]:
 
 
 def sessions(number: int) -> str:
-    """`1 session`, `24 sessions`."""
+    """Return `1 session`, `24 sessions`."""
     return plural(number, "session")

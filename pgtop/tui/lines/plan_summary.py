@@ -1,4 +1,4 @@
-"""Sentences in lines of cells: what a plan says above its dialog's list, and any text folded to fit."""
+"""Sentences in lines of cells: the summary above a plan dialog's list, and any text folded to fit."""
 
 from typing import Final
 
@@ -9,19 +9,17 @@ from pgtop.reaping.wording import by_application, by_user_and_database, headline
 from pgtop.tui.lines.columns import Cell
 
 APPLICATIONS_NAMED: Final = 4
-"""How many applications a dialog names, before it counts the rest."""
+"""The number of applications that a dialog names; it counts the rest."""
 
 
 def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> list[list[Cell]]:
-    """What a plan's dialog says above its list, in lines of at most `width` cells."""
+    """Return the summary above a plan dialog's list, in lines of at most `width` cells."""
     style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
     lines = told(headline(plan), width, style)
     if problem:
         lines += told(problem, width, "red")
     if plan.refusal:
-        lines = told("No plan can be made: nobody is ended", width, "strong-amber") + told(
-            plan.refusal, width
-        )
+        lines = told("Cannot sweep", width, "strong-amber") + told(plan.refusal, width)
     if caution:
         lines += told(caution, width, "amber")
     from_host = plan.trigger is Trigger.BREAK_GLASS
@@ -33,24 +31,24 @@ def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> 
     if len(named) > APPLICATIONS_NAMED:
         rest = sum(number for _, number in named[APPLICATIONS_NAMED:])
         others = plural(len(named) - APPLICATIONS_NAMED, "more user" if from_host else "more application")
-        lines.append([Cell(f"   {rest:>4}  ", "strong"), Cell(f"of {others}", "dim")])
+        lines.append([Cell(f"   {rest:>4}  ", "strong"), Cell(f"in {others}", "dim")])
     spared = spared_sentence(plan)
     if spared:
         lines += told(spared, width, "dim")
     if from_host and plan.victims:
         lines += told(UNSEEN, width, "dim")
     elif plan.trigger is not Trigger.SELECTED and plan.victims:
-        lines += told("LISTEN is a hint: known only where a poll saw it", width, "dim")
+        lines += told("Also covers sessions not listed. Sessions that LISTEN may be missed", width, "dim")
     lines.append([])
     return lines
 
 
 def told(said: str, width: int, style: str = "") -> list[list[Cell]]:
-    """A sentence in lines of at most `width` cells: none of what a person is asked to agree to is cut off."""
+    """Fold a sentence into lines of at most `width` cells: nothing that a person agrees to is cut off."""
     return [[Cell(f" {line}", style)] for line in folded(said, max(1, width - 1))]
 
 
 def few_lines(said: str, width: int, most: int) -> list[str]:
-    """A printable text folded into at most `most` lines, the last of them clipped."""
+    """Fold a printable text into at most `most` lines, and clip the last of them."""
     lines = folded(said, max(1, width))
     return [*lines[: most - 1], clip(" ".join(lines[most - 1 :]), width)] if len(lines) > most else lines

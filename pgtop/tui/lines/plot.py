@@ -1,4 +1,4 @@
-"""How the connection graph looks: from values to rows of inked text, without a widget, a clock or a colour.
+"""The connection graph as rows of inked text, made from values without a widget, a clock or a colour.
 
 plotext draws the curves. The lines, their labels, the axes and the legend are set around them here, so that
 they are legible at every size and nothing covers the data. The curves differ without colour: total is a line,
@@ -20,13 +20,13 @@ Row = tuple[Run, ...]
 
 _TICK_SECONDS: Final = (10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200)
 _NARROW: Final = 34
-"""Below this width the labels of the lines are numbers alone."""
+"""Below this width the labels of the lines are plain numbers."""
 _TINY: Final = 16
 """Below this width there are no labels beside the curves."""
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """Everything a picture depends on: equal frames are equal pictures."""
+    """Everything that a picture depends on: equal frames give equal pictures."""
 
     width: int
     height: int
@@ -36,29 +36,29 @@ class Frame(msgspec.Struct, frozen=True):
     warn_at: float
     max_connections: int
     edge: int = 0
-    """Where the right end lies, in microseconds; grows by whole columns. 0 while no curve is asked for."""
+    """The right end in microseconds; it grows by whole columns. 0 while no curve is asked for."""
     curve: tuple[Curve, ...] = ()
     values: tuple[int, int | None, int | None] | None = None
     """The latest total, idle and active, the last two None where states are hidden; None before the first
     poll."""
     ascii_only: bool = False
     zone: tzinfo | None = None
-    """None means the zone of this machine."""
+    """None for the zone of this machine."""
 
     @property
     def warn_count(self) -> int:
-        """The first count of client backends that is on the 80% line or over it."""
+        """The first count of sessions that is on the 80% line or over it."""
         return ceil(round(self.warn_at * self.slots, 6))
 
     @property
     def area(self) -> tuple[int, int]:
-        """Columns and rows the curves have."""
+        """The columns and rows of the curves."""
         axis = self.height > 3
         return max(0, self.width - gutter_width(self)), max(0, self.height - 1 - axis)
 
 
 def frame_of(history: History, now: int, blank: Frame) -> Frame:
-    """A `blank` frame, filled with what the history knows of its window up to `now` (microseconds)."""
+    """Return a `blank` frame filled with the history of its window up to `now` (microseconds)."""
     columns, _ = blank.area
     latest = history.sample_at(now)
     if columns < 1 or latest is None or not blank.slots:
@@ -74,7 +74,7 @@ def frame_of(history: History, now: int, blank: Frame) -> Frame:
 
 
 def _cell_width(frame: Frame) -> int:
-    """How many microseconds a cell spans: a whole number of its columns of dots."""
+    """Return the microseconds that a cell spans: a multiple of the span of its columns of dots."""
     dots = 1 if frame.ascii_only else 2
     return dots * column_width(frame.window_seconds, frame.area[0] * dots)
 
@@ -84,12 +84,12 @@ def _curve(column: int, sample: Sample, starts: bool) -> Curve:
 
 
 def _states(sample: Sample) -> tuple[int | None, int | None]:
-    """Idle and active; None for what is hidden, which is not the same as nobody."""
+    """Return idle and active; None if hidden, which is not the same as 0."""
     return (None, None) if sample.hidden else (sample.idle, sample.active)
 
 
 def picture(frame: Frame) -> tuple[Row, ...]:
-    """The rows of the graph: exactly `height` of them, each exactly `width` wide."""
+    """Return the rows of the graph: exactly `height` of them, each exactly `width` wide."""
     if frame.width < 1 or frame.height < 1:
         return ()
     lines = [_header(frame), *_body(frame)]
@@ -102,9 +102,9 @@ def picture(frame: Frame) -> tuple[Row, ...]:
 
 
 def canvas_of(frame: Frame) -> Canvas:
-    """Where the frame's curves go: up to a bit above the refused line and above every curve.
+    """Return the canvas of a frame: it reaches a bit above the full line and above every curve.
 
-    On a low canvas a bit more where that sets the two lines on rows of their own.
+    A low canvas reaches further if that puts the two lines on different rows.
     """
     columns, rows = frame.area
     peak = max((point.total for point in frame.curve), default=0)
@@ -118,7 +118,7 @@ def canvas_of(frame: Frame) -> Canvas:
 
 
 def gutter_width(frame: Frame) -> int:
-    """How many columns the labels right of the curves take."""
+    """Return the columns that the labels right of the curves take."""
     if frame.width < _TINY:
         return 0
     longest = max(len(text) for text in _line_labels(frame))
@@ -126,14 +126,14 @@ def gutter_width(frame: Frame) -> int:
 
 
 def _line_labels(frame: Frame) -> tuple[str, str]:
-    """The labels of the refused line and of the 80% line."""
+    """Return the labels of the full line and of the 80% line."""
     if frame.width < _NARROW:
         return str(frame.slots), str(frame.warn_count)
-    return f"refused {frame.slots}", f"{frame.warn_at * 100:g}% {frame.warn_count}"
+    return f"full = {frame.slots}", f"{frame.warn_at * 100:g}% = {frame.warn_count}"
 
 
 def _gutter(frame: Frame, canvas: Canvas) -> dict[int, Run]:
-    """What stands right of the curves, by row: the lines' labels, and round counts where there is room."""
+    """Return the labels right of the curves by row: the lines' own, and round counts if there is room."""
     refused, warn = _line_labels(frame)
     if not frame.slots:
         return {}
@@ -152,7 +152,7 @@ def _gutter(frame: Frame, canvas: Canvas) -> dict[int, Run]:
 
 
 def _round_up(count: float) -> int:
-    """The smallest of 1, 2, 5, 10, 20, 50 … that is not below `count`."""
+    """Return the smallest of 1, 2, 5, 10, 20, 50 … that is not below `count`."""
     power = 1
     while True:
         for leading in (1, 2, 5):
@@ -165,7 +165,7 @@ def _round_up(count: float) -> int:
 
 
 def _body(frame: Frame) -> list[list[Run]]:
-    """The curves, the two lines behind them, and the labels beside them."""
+    """Return the curves, the two lines behind them, and the labels beside them."""
     canvas, columns = canvas_of(frame), frame.area[0]
     cells = draw_curves(frame.curve, canvas)
     warn, refused = ("-", "=") if frame.ascii_only else ("┄", "─")
@@ -186,7 +186,7 @@ def _body(frame: Frame) -> list[list[Run]]:
 
 
 def _write(line: list[Run], columns: int, text: str) -> None:
-    """Writes a quiet word into the middle of a row."""
+    """Write a quiet word into the middle of a row."""
     start = (columns - len(text)) // 2
     if start >= 0:
         line[start : start + len(text)] = [(character, Ink.AXIS) for character in text]
@@ -196,7 +196,7 @@ def _write(line: list[Run], columns: int, text: str) -> None:
 
 
 def ticks(frame: Frame) -> list[tuple[int, str]]:
-    """The columns of round times of day and their labels, never more than fit."""
+    """Return the columns of round times of day and their labels, never more than fit."""
     columns, _ = frame.area
     if columns < 1 or not frame.curve:
         return []
@@ -216,7 +216,7 @@ def ticks(frame: Frame) -> list[tuple[int, str]]:
 
 
 def _time_of_day(second: int, step: int, zone: tzinfo | None) -> str:
-    """The time of day as a label; "" where it is not round, or beyond what a calendar holds."""
+    """Return the time of day as a label; "" if it is not round, or out of the calendar's range."""
     try:
         local = datetime.fromtimestamp(second, zone).astimezone(zone)
     except (OverflowError, ValueError, OSError):
@@ -235,7 +235,7 @@ def _time_axis(frame: Frame) -> list[Run]:
 
 
 def span_words(seconds: int) -> str:
-    """A window as people say it.
+    """Return a window as people say it.
 
     >>> span_words(900), span_words(10_800)
     ('15 min', '3 h')
@@ -244,7 +244,7 @@ def span_words(seconds: int) -> str:
 
 
 def _header(frame: Frame) -> list[Run]:
-    """The title and the legend with the present values: the fullest form that fits."""
+    """Return the title and the legend with the present values, in the fullest form that fits."""
     digits = len(str(frame.slots))
     total = canvas_of(frame).ink(frame.values[0]) if frame.values else Ink.TOTAL
     keys = ("**", "..", "::") if frame.ascii_only else ("⠒⠒", "⠂⠂", "⣤⣤")
@@ -264,7 +264,7 @@ def _header(frame: Frame) -> list[Run]:
 
 
 def _value(frame: Frame, number: int) -> str:
-    """A present value of the legend; `?` for what is hidden."""
+    """Return a present value for the legend; `?` if it is hidden."""
     if frame.values is None:
         return "-"
     value = frame.values[number]
@@ -275,12 +275,12 @@ def _value(frame: Frame, number: int) -> str:
 
 
 def _joined(cells: list[Run]) -> list[Run]:
-    """Neighbours of one ink as one run."""
+    """Join neighbours of one ink into one run."""
     return [("".join(text for text, _ in run), ink) for ink, run in groupby(cells, key=lambda cell: cell[1])]
 
 
 def _fitted(line: list[Run], width: int) -> Row:
-    """The line cut or filled up to exactly `width` columns."""
+    """Cut or fill a line to exactly `width` columns."""
     fitted: list[Run] = []
     for text, ink in line:
         piece = text[: max(0, width)]

@@ -1,4 +1,4 @@
-"""What the dashboard shows before its first look at a server: what it tries, what refuses it, what helps.
+"""The screen before the first look at a server: the attempts, the limit that refuses them, and what helps.
 
 Pure functions from an outage to lines of cells.
 """
@@ -17,39 +17,39 @@ _HEADLINES: Final = {
     Limit.ROLE: "REFUSED by the role's own CONNECTION LIMIT: the server itself may have room",
     Limit.DATABASE: "REFUSED by the database's own CONNECTION LIMIT: the server itself may have room",
 }
-_RESCUE_FAILS: Final = "the rescue role does not get in"
-_FULL: Final = "FULL: no slot is left for this login"
+_RESCUE_FAILS: Final = "the rescue role can't connect"
+_FULL: Final = "FULL: no slot is left for this role"
 
 _ROOM_FOR_PRIVILEGED: Final = {
-    Limit.ORDINARY: "a superuser gets in, and from PostgreSQL 16 on a member of pg_use_reserved_connections",
-    Limit.RESERVED: "a superuser gets in",
-    Limit.ROLE: "another role gets in",
-    Limit.DATABASE: "a superuser gets in, or any role in another database",
-    Limit.UNKNOWN: "a superuser may get in",
+    Limit.ORDINARY: "connect as a superuser, or (PostgreSQL 16+) a member of pg_use_reserved_connections",
+    Limit.RESERVED: "connect as a superuser",
+    Limit.ROLE: "connect as another role",
+    Limit.DATABASE: "connect as a superuser, or to another database",
+    Limit.UNKNOWN: "connect as a superuser, if a reserved slot is free",
 }
 
 
 class Awaited(NamedTuple):
-    """What is known while there is no snapshot yet."""
+    """The facts that are known while there is no snapshot yet."""
 
     target: str
-    """Where pgtop wants to go, and as whom, printable."""
+    """The server, database and role that pgtop connects to, printable."""
     outage: Outage
     rescue: str = ""
-    """Where the rescue role goes, printable; "" where there is none."""
+    """The same for the rescue role, printable; "" if there is none."""
     on_host: bool = False
-    """True where the server runs on this host, and sessions of it can be ended without a login."""
+    """True if the server runs on this host, and its sessions can be terminated without a connection."""
     host_problem: str = ""
-    """Why that cannot be done although the server runs here, printable."""
+    """The reason why that cannot be done although the server runs here, printable."""
     view: HostView | None = None
-    """What the host shows, where the server runs on it."""
+    """The view from the host, if the server runs on it."""
     read_only: bool = False
 
 
 def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]:
-    """The whole screen but its keys, in lines of at most `width` cells, the most needed first.
+    """Return the whole screen but its keys, in lines of at most `width` cells, the most needed first.
 
-    Who holds the slots stands in what is left of `height` lines.
+    The holders of the slots take what is left of `height` lines.
     """
     outage = awaited.outage
     limit = outage.limit
@@ -58,13 +58,15 @@ def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]
         lines.append([Cell(clip(f" rescue: {awaited.rescue}", width), "dim")])
     lines.append([])
     if limit is None:
-        return [*lines, *told(f"✗ {outage.message}", width, "red"), [], *told("trying again", width)]
+        return [*lines, *told(f"✗ {outage.message}", width, "red"), [], *told("retrying", width)]
     lines += told(_HEADLINES.get(limit, _FULL), width, "strong-red")
     if limit.is_the_servers:
         lines += told(str(limit), width)
     lines.append([])
-    who = " as either role" if awaited.rescue and not outage.rescue_problem else ""
-    tried = f"◌ {plural(outage.tries, 'login')} refused{who} in {duration(outage.seconds)}, still trying"
+    who = " for both roles" if awaited.rescue and not outage.rescue_problem else ""
+    tried = (
+        f"◌ {plural(outage.tries, 'try', 'tries')} refused{who} in {duration(outage.seconds)}, still trying"
+    )
     lines += told(tried, width, "amber")
     if outage.rescue_problem:
         lines += told(f"✗ {_RESCUE_FAILS}: {outage.rescue_problem}", width, "red")
@@ -78,24 +80,30 @@ def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]
 def _helps(awaited: Awaited, limit: Limit, width: int) -> list[list[Cell]]:
     found: list[tuple[str, str, str]] = []
     if awaited.on_host and not awaited.read_only:
-        said = "break the glass: end idle sessions from this host, the server's own, without a login"
+        said = "terminate idle sessions from this host, no connection needed"
         found.append(("B", said, "screen.break_glass"))
     elif awaited.host_problem and limit.is_the_servers:
         found.append(("·", f"the server runs on this host, but {awaited.host_problem}", ""))
     elif not awaited.on_host and limit.is_the_servers:
         found.append(
-            ("·", "on the server's own host: pgtop break-glass ends idle sessions without a login", "")
+            (
+                "·",
+                "on the server's own host: pgtop break-glass terminates idle sessions, no connection needed",
+                "",
+            )
         )
     if awaited.view is not None and limit.is_the_servers and (hint := logins_hint(awaited.view)):
         found.append(("·", hint, ""))
     if not awaited.rescue and limit in _ROOM_FOR_PRIVILEGED:
-        found.append(("·", f"{_ROOM_FOR_PRIVILEGED[limit]}: -U, or --rescue user=…", ""))
+        found.append(("·", f"{_ROOM_FOR_PRIVILEGED[limit]}: -U or --rescue", ""))
     if awaited.view is not None and awaited.view.connecting and limit.is_the_servers:
         number = plural(len(awaited.view.connecting), "client")
-        said = f"{number} still connecting: pgtop break-glass --stalled-logins 10s ends the stalled"
+        said = (
+            f"{number} still connecting: pgtop break-glass --stalled-logins 10s terminates the stalled ones"
+        )
         found.append(("·", said, ""))
     if limit is Limit.CLIENTS:
-        found.append(("·", "authentication_timeout ends clients that connect and say nothing", ""))
+        found.append(("·", "authentication_timeout drops clients that connect and send nothing", ""))
     if limit is Limit.ROLE:
         found.append(("·", "ALTER ROLE … CONNECTION LIMIT raises it", ""))
     if limit is Limit.DATABASE:
@@ -109,7 +117,7 @@ def _helps(awaited: Awaited, limit: Limit, width: int) -> list[list[Cell]]:
 
 
 def connecting_lines(view: HostView | None, width: int, most: int) -> list[list[Cell]]:
-    """The clients that are still connecting, as the server's own host shows them, in at most `most` lines."""
+    """Return the clients still connecting, as the server's own host shows them, in at most `most` lines."""
     clients = view.connecting if view is not None else ()
     if view is None or not clients or most < 1:
         return []
@@ -125,7 +133,7 @@ def connecting_lines(view: HostView | None, width: int, most: int) -> list[list[
 
 
 def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
-    """Who holds the slots, as the server's own host shows it, in at most `most` lines."""
+    """Return the holders of the slots, as the server's own host shows them, in at most `most` lines."""
     snapshot = view.snapshot
     counts = snapshot.counts
     states = f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}"
@@ -137,18 +145,18 @@ def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
     if len(lines) <= most:
         return lines
     rest = sum(number for _, number in holders[most - 3 :])
-    return (
-        [*lines[: most - 1], [Cell(f" {rest:>5}  ", "strong"), Cell("of others", "dim")]] if most > 3 else []
-    )
+    return [*lines[: most - 1], [Cell(f" {rest:>5}  ", "strong"), Cell("others", "dim")]] if most > 3 else []
 
 
 def outage_sentence(outage: Outage) -> str:
     """What is wrong while there is data: with the tries, where no slot is left."""
     if outage.kind == OutageKind.SILENT:
-        return f"{outage.message} · waiting for it, then connecting anew"
+        return f"{outage.message} · reconnecting when it answers"
     if not outage.limit:
-        return f"{outage.message} · trying again"
+        return f"{outage.message} · retrying"
     limit = outage.limit
     said = f"FULL: {limit}" if limit.is_the_servers else str(limit)
-    tried = f"{said} · {plural(outage.tries, 'login')} refused in {duration(outage.seconds)}, still trying"
+    tried = (
+        f"{said} · {plural(outage.tries, 'try', 'tries')} refused in {duration(outage.seconds)}, still trying"
+    )
     return f"{tried} · {_RESCUE_FAILS}: {outage.rescue_problem}" if outage.rescue_problem else tried

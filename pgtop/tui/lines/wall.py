@@ -1,8 +1,8 @@
-"""What the wall view shows around its graph: the figures, the state in words, who holds most.
+"""The wall view around its graph: the figures, the state in words, the largest groups.
 
 It is read from five metres, so the figures grow with the terminal, and a state is told by a word, a shape and
-a colour. How many lines a thing takes depends on the terminal's size alone: nothing jumps when a state
-changes. Pure functions from how it stands to lines of cells.
+a colour. The number of lines of each part depends on the terminal's size alone: nothing jumps when a state
+changes. Pure functions from values to lines of cells.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from pgtop.tui.lines.plan_summary import few_lines
 from pgtop.tui.lines.waiting import outage_sentence
 
 LOW: Final = 8
-"""Below this height the figures are plain text, and nothing else but the state is sure of a line."""
+"""Below this height the figures are plain text, and only the state is sure to get a line."""
 TALL: Final = 34
-"""From this height on figures and state are of blocks, each in lines of its own."""
+"""From this height on, figures and state are drawn in blocks, each in lines of its own."""
 _SCALES: Final = ((66, 4), (50, 3), (TALL, 2))
-"""From which height on which scale."""
+"""The least height for each scale."""
 _TOP: Final = ((66, 10), (50, 8), (TALL, 6), (20, 4), (12, 3))
-"""From which height on how many applications are named."""
+"""The least height for each number of applications named."""
 _SIDE: Final = 1
-"""Cells left free at each side."""
+"""The cells left free at each side."""
 
 
 class State(NamedTuple):
-    """How it stands, as the wall calls it."""
+    """The state as the wall names it."""
 
     word: str
     shape: str
@@ -40,11 +40,11 @@ class State(NamedTuple):
     said: str
     """The sentence; printable."""
     is_old: bool = False
-    """True where the figures are not those of now."""
+    """True if the figures are out of date."""
 
 
 def state_of(standing: Standing | None, outage: Outage | None) -> State:
-    """The state that counts most: what makes the figures old comes before what they say."""
+    """Return the most important state: one that makes the figures old comes before what they say."""
     if outage is not None:
         said = outage_sentence(outage)
         if standing is not None:
@@ -52,13 +52,13 @@ def state_of(standing: Standing | None, outage: Outage | None) -> State:
         limit = outage.limit
         if limit is None:
             return State("OUTAGE", "✗", "full", said, is_old=True)
-        word = "FULL" if limit.is_the_servers else "NO SEAT"
+        word = "FULL" if limit.is_the_servers else "NO SLOT"
         return State(word, "■", "full", said.removeprefix("FULL: "), is_old=True)
     if standing is None:
         return State("", "", "calm", "", is_old=True)
     old = duration(standing.age_seconds)
     if standing.paused:
-        return State("PAUSED", "‖", "over", f"figures {old} old · p goes on", is_old=True)
+        return State("PAUSED", "‖", "over", f"figures {old} old · p resumes", is_old=True)
     if standing.late:
         return State("LATE", "◌", "over", f"figures {old} old · no answer yet", is_old=True)
     said = sentence(standing)
@@ -70,7 +70,7 @@ def state_of(standing: Standing | None, outage: Outage | None) -> State:
 def figure_lines(
     standing: Standing | None, outage: Outage | None, across: int, down: int
 ) -> list[list[Cell]]:
-    """The figures and the state, on a terminal so many cells wide and high."""
+    """Return the figures and the state, on a terminal `across` cells wide and `down` high."""
     state = state_of(standing, outage)
     if not state.word:
         return []
@@ -111,7 +111,7 @@ def _used_text(figures: _Figures) -> str:
 
 
 def _used_width(standing: Standing | None, scale: int) -> int:
-    """Of the figures as blocks at their widest, with a gap between them."""
+    """Return the width of the widest figures as blocks, with a gap between them."""
     if standing is None:
         return 0
     figures = _figures(standing)
@@ -134,7 +134,7 @@ def _small_width(standing: Standing) -> int:
 
 
 def _plain(standing: Standing | None, state: State, across: int, down: int) -> list[list[Cell]]:
-    """Figures and word as text, and the sentence in what is left of the lines."""
+    """Return figures and word as text, and the sentence in what is left of the lines."""
     lines = []
     if standing is not None:
         figures = _figures(standing)
@@ -148,7 +148,7 @@ def _plain(standing: Standing | None, state: State, across: int, down: int) -> l
 
 
 def _small(standing: Standing | None, state: State, across: int) -> list[list[Cell]]:
-    """Textual's digits with the word beside them, and the sentence below on the state's colour."""
+    """Return Textual's digits with the word beside them, and the sentence below on the state's colour."""
     word = big(state.word, 1)
     figures = digits(_small_text(standing)) if standing is not None else ("",) * SMALL
     room = across - 2 * _SIDE - cell_width(figures[0]) - cell_width(word[0])
@@ -166,7 +166,7 @@ def _small(standing: Standing | None, state: State, across: int) -> list[list[Ce
 
 
 def _blocks(standing: Standing | None, state: State, across: int, scale: int) -> list[list[Cell]]:
-    """The figures in lines of their own, and below them the word with its sentence on the state's colour."""
+    """Return the figures in lines of their own, then the word and its sentence on the state's colour."""
     lines: list[list[Cell]] = [[]]
     if standing is not None:
         figures = _figures(standing)
@@ -204,16 +204,16 @@ def _counts(standing: Standing | None) -> str:
     return f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}{locks}"
 
 
-# Who holds most
+# The largest groups
 
 
 def top_count(down: int) -> int:
-    """How many applications are named on a terminal so high."""
+    """Return the number of applications named on a terminal `down` cells high."""
     return next((count for least, count in _TOP if down >= least), 0)
 
 
 def top_lines(groups: Sequence[Group], by: GroupBy, across: int, most: int) -> list[list[Cell]]:
-    """The largest `most` groups with their shares of the slots, and how many sessions all others have."""
+    """Return the `most` largest groups with their shares of the slots, and the sessions of all others."""
     if not most:
         return []
     shown, others = groups[:most], sum(each.total for each in groups[most:])

@@ -1,4 +1,4 @@
-"""AutomaticDialog: says what reaping by itself will do, and asks."""
+"""AutomaticDialog: the rules of automatic sweeps, and the question whether to turn them on."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -14,7 +14,7 @@ from pgtop.tui.widgets.painted import Lines
 
 
 class AutomaticDialog(ArmedDialog[bool]):
-    """Says what will be done from now on. Returns whether that is wanted."""
+    """A dialog with the rules. Returns True to turn automatic sweeps on."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "confirm", "Yes", show=False),
@@ -33,8 +33,8 @@ class AutomaticDialog(ArmedDialog[bool]):
             with VerticalScroll(id="auto-scroll", can_focus=False):
                 yield Lines(id="dialog-text")
             with Horizontal(id="dialog-buttons"):
-                yield Button("n  Cancel", id="leave", compact=True)
-                yield Button("y  Turn it on", id="confirm", variant="error", compact=True)
+                yield Button("n  Keep off", id="leave", compact=True)
+                yield Button("y  Turn on", id="confirm", variant="error", compact=True)
 
     def on_mount(self) -> None:
         self._fit()
@@ -52,14 +52,14 @@ class AutomaticDialog(ArmedDialog[bool]):
         self.query_one("#auto-scroll").styles.height = min(len(lines), room)
 
     def action_further(self, by: int) -> None:
-        """Shows more of what does not fit."""
+        """Scroll through rules that do not fit."""
         self.query_one("#auto-scroll", VerticalScroll).scroll_relative(y=by * 3, animate=False)
 
     def action_confirm(self) -> None:
-        """Says yes to what is shown."""
+        """Confirm what is shown."""
         if self.is_armed and self.is_legible():
             self.dismiss(True)
 
     def action_leave(self) -> None:
-        """Leaves all as it is."""
+        """Change nothing."""
         self.dismiss(False)

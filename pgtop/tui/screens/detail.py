@@ -1,4 +1,4 @@
-"""DetailScreen: all of one backend, the whole query, its locks and who blocks it, asked for on demand."""
+"""DetailScreen: the details of a session, with the whole query, locks and blockers, asked for on demand."""
 
 from typing import ClassVar
 
@@ -20,15 +20,15 @@ from pgtop.tui.widgets.painted import Lines
 
 LONGEST_QUERY_LINES = 2_000
 _NAMED_BY_TARGET = frozenset({"relation", "transactionid", "virtualxid"})
-"""Kinds of locks whose target already says in words what it is."""
+"""Kinds of locks whose target names the kind itself."""
 
 
 class DetailScreen(ModalScreen[None]):
-    """One backend, as the server tells of it when asked."""
+    """The details of one session, as the server gives them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,enter", "dismiss", "Close"),
-        Binding("r", "ask", "Ask again"),
+        Binding("r", "ask", "Refresh"),
     ]
 
     def __init__(self, seat: Seat, backend: Backend) -> None:
@@ -45,10 +45,10 @@ class DetailScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         self.query_one("#detail-scroll").focus()
         keys = [Cell(" Esc", "key", "screen.dismiss"), Cell(" close  ", "dim", "screen.dismiss")]
-        keys += [Cell("r", "key", "screen.ask"), Cell(" ask again  ", "dim", "screen.ask")]
+        keys += [Cell("r", "key", "screen.ask"), Cell(" refresh  ", "dim", "screen.ask")]
         keys += [Cell("↑ ↓", "key"), Cell(" scroll", "dim")]
         self.query_one("#detail-keys", Lines).show([keys])
-        self._text.fit([[Cell(f" backend {self._backend.pid}: asking the server …", "dim")]])
+        self._text.fit([[Cell(f" session {self._backend.pid}: loading …", "dim")]])
         self.action_ask()
 
     @property
@@ -56,7 +56,7 @@ class DetailScreen(ModalScreen[None]):
         return self.query_one("#detail-text", Lines)
 
     def action_ask(self) -> None:
-        """Asks the server again."""
+        """Ask the server again."""
         self.run_worker(self._ask(), name="detail", group="detail", exclusive=False)
 
     async def _ask(self) -> None:
@@ -66,13 +66,13 @@ class DetailScreen(ModalScreen[None]):
             self._text.fit([[Cell(f" {error}", "red")]])
             return
         if detail is None:
-            self._text.fit([[Cell(f" backend {self._backend.pid} is gone", "strong-amber")]])
+            self._text.fit([[Cell(f" session {self._backend.pid} is gone", "strong-amber")]])
         else:
             self._text.fit(detail_lines(detail, max(20, self.query_one("#detail-scroll").size.width - 2)))
 
 
 def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
-    """All that is known of a backend, in lines of at most `width` cells."""
+    """Return all that is known of a session, in lines of at most `width` cells."""
     backend, now = detail.backend, detail.now
     host = f" ({printable(detail.client_hostname)})" if detail.client_hostname else ""
     idle = backend.idle_seconds(now)
@@ -89,13 +89,13 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
         ("query began", _moment(backend.query_start, now)),
         ("waits for", printable(wait(backend)) or "nothing"),
         ("transaction id", printable(detail.backend_xid) or "none"),
-        ("holds back (xmin)", printable(detail.backend_xmin) or "nothing"),
+        ("xmin", printable(detail.backend_xmin) or "none"),
         ("blocked by", _pids(detail.blocked_by)),
         ("blocks", _pids(detail.blocks)),
     ]
-    lines = [[Cell(f" backend {backend.pid}", "title")], []]
+    lines = [[Cell(f" session {backend.pid}", "title")], []]
     for name, value in facts:
-        alarming = name in ("blocked by", "blocks") and value != "nobody"
+        alarming = name in ("blocked by", "blocks") and value != "none"
         lines.append([Cell(f" {name:<18} ", "dim"), Cell(clip(value, width - 20), "red" if alarming else "")])
     lines += [[], [Cell(" query" if backend.state == "active" else " last query", "title")]]
     if detail.query is None:
@@ -122,7 +122,7 @@ def _moment(microseconds: int | None, now: int) -> str:
 
 
 def _clock(microseconds: int, now: int) -> str:
-    """The time of day, with the date where it is not today's."""
+    """Return the time of day, with the date if it is not today's."""
     day, today = (f"{instant(at):%Y-%m-%d}" for at in (microseconds, now))
     time_of_day = f"{instant(microseconds):%H:%M:%S} UTC"
     return time_of_day if day == today else f"{day} {time_of_day}"
@@ -130,7 +130,7 @@ def _clock(microseconds: int, now: int) -> str:
 
 def _pids(pids: tuple[int, ...]) -> str:
     words = ["a prepared transaction" if pid == PREPARED else str(pid) for pid in pids]
-    return ", ".join(words) or "nobody"
+    return ", ".join(words) or "none"
 
 
 def _lock(lock: Lock, width: int) -> list[Cell]:
@@ -141,7 +141,7 @@ def _lock(lock: Lock, width: int) -> list[Cell]:
 
 
 def wrapped(query: str, width: int) -> list[str]:
-    """A statement in printable lines of at most `width` cells, indentation kept, at most 2,000 of them."""
+    """Return a query in at most 2,000 printable lines of at most `width` cells, with its indentation."""
     pieces: list[str] = []
     for text in printable_lines(query):
         rest = text

@@ -1,4 +1,4 @@
-"""HelpScreen: every key, and what the words on the screen mean."""
+"""HelpScreen: every key, and the meaning of the words on the screen."""
 
 from typing import ClassVar, Final
 
@@ -12,58 +12,58 @@ from pgtop.tui.widgets.painted import Lines
 
 KEYS: Final = (
     (
-        "End",
+        "Act",
         (
             ("K", "terminate the tagged sessions, or the selected one"),
-            ("C", "cancel what they run; the sessions stay"),
-            ("S", "sweep: end the stale; e: emergency's plan, i: in txn too"),
-            ("y  n Esc", "in a dialog: yes, no"),
-            ("A", "automatic reaping on or off; it says how it stands"),
-            ("B", "no slot is left, on the server's own host: end the idle"),
-            ("o", "after an act: what became of each session"),
+            ("C", "cancel their queries; the sessions stay connected"),
+            ("S", "sweep: terminate all stale sessions, listed or not"),
+            ("y  n Esc", "in a dialog: y confirms, n and Esc change nothing"),
+            ("A", "toggle automatic sweeps"),
+            ("B", "server full: free slots from this host"),
+            ("o", "results of the last action"),
         ),
     ),
     (
         "Choose",
         (
-            ("↑ ↓ j k", "move; PgUp PgDn Home End too"),
-            ("Tab", "the other table; Enter there lists that group's only"),
+            ("↑ ↓ j k", "move; also PgUp PgDn Home End"),
+            ("Tab", "other table; Enter on a group lists only its sessions"),
             ("Space U", "tag, untag all; tags survive sort and filter"),
             ("/", "filter: words, app:web db:shop state:idle -not pid:123"),
-            ("Esc", "clear: the notice, the filter, the choice"),
-            ("b", "jump to who blocks the sessions that wait on locks"),
+            ("Esc", "close the notice, the filter, the group"),
+            ("b", "jump to the session that blocks others with a lock"),
         ),
     ),
     (
         "Look",
         (
-            ("Enter", "all of one backend: whole query, locks, who blocks it"),
+            ("Enter", "session details: whole query, locks, blockers"),
             ("s r", "sort by the next column, reverse"),
             ("g", "group by application, user, database, address"),
-            ("[ ]", "the graph's window, 5 minutes to 24 hours"),
-            ("+ -", "the interval"),
-            ("p", "pause: what is shown stands still"),
-            ("w", "wall view: read from five metres; w again: the tables"),
+            ("[ ]", "time shown in the graph: 5 minutes to 24 hours"),
+            ("+ -", "longer or shorter poll interval"),
+            ("p", "pause the display"),
+            ("w", "wall view, readable from afar; w again: the tables"),
             ("c", "copy the selected session"),
-            ("Ctrl+P", "every command by name"),
-            ("Ctrl+Z", "to the shell; fg comes back"),
+            ("Ctrl+P", "command palette"),
+            ("Ctrl+Z", "suspend to the shell; fg resumes"),
             ("F1 ?  q", "this help, quit"),
         ),
     ),
 )
 
-READ_ONLY: Final = ("", "read-only: nothing can be ended or cancelled")
+READ_ONLY: Final = ("", "read-only: nothing can be terminated or cancelled")
 
 WORDS: Final = (
-    ("slots", "max_connections less the reserved ones: 100%"),
-    ("idle age", "since state_change, by the server's clock"),
-    ("session", "its age; a keepalive query resets only the idle age"),
+    ("slots", "max_connections minus reserved connections: 100%"),
+    ("idle age", "time since state_change, by the server's clock"),
+    ("session", "session age; a keepalive query resets only idle age"),
     ("! stale", "idle for longer than --idle-after"),
-    ("in 15m", "how many more a group has now than so long ago"),
-    ("?", "a state hidden from this role: GRANT pg_monitor"),
-    ("spared", "pgtop's own, superusers', protected applications,"),
-    ("", "holders of advisory locks, and listeners: known only"),
-    ("", "where a poll saw LISTEN as the last statement"),
+    ("in 15m", "change of a group's session count in that time"),
+    ("?", "state hidden from this role: GRANT pg_monitor"),
+    ("skipped", "pgtop's own, superusers', protected applications,"),
+    ("", "advisory lock holders, and sessions that LISTEN"),
+    ("", "(if a poll saw LISTEN as their last query)"),
 )
 
 
@@ -91,7 +91,7 @@ class HelpScreen(ModalScreen[None]):
 
 
 def help_lines(*, read_only: bool = False) -> list[list[Cell]]:
-    """The whole help; where that is `read_only`, that in place of the keys that end something."""
+    """Return the whole help; if `read_only`, a sentence on that replaces the keys that act."""
     lines: list[list[Cell]] = []
     for title, keys in ((KEYS[0][0], (READ_ONLY,)), *KEYS[1:]) if read_only else KEYS:
         lines.append([Cell(f" {title}", "title")])

@@ -1,7 +1,7 @@
-"""The dialogs that ask before anything is ended, and tell afterwards what became of each session.
+"""The dialogs that ask before anything is terminated, and show the outcome of each session afterwards.
 
 A dialog shows a frozen plan and returns that same plan, or None. Its safe choice has the focus, and what was
-typed before it was painted, or within ARM_SECONDS after, is dropped: nobody confirms a plan unseen.
+typed before it was painted, or within ARM_SECONDS after, is dropped: no one confirms a plan unseen.
 """
 
 import math
@@ -35,9 +35,9 @@ from pgtop.tui.widgets.painted import Lines
 
 ARM_SECONDS: Final = 0.4
 FRAME_LINES: Final = 4
-"""What a dialog takes beside its text and its list: its border, its buttons and the line above them."""
+"""The lines of a dialog besides its text and its list: border, buttons and the line above them."""
 _AROUND_LINES: Final = 2
-"""What is left free of the screen around it, where there is room."""
+"""The lines left free around a dialog, if there is room."""
 _LEAST_LIST_LINES: Final = 2
 _WIDEST: Final = 140
 _WIDTH_PERCENT: Final = 94
@@ -47,18 +47,18 @@ _SIDES: Final = 4
 Answer = TypeVar("Answer")
 
 Replan = Callable[[bool, bool], Coroutine[Any, Any, Plan]]
-"""Makes the sweep's plan anew from the same snapshot: (emergency, with idle in transaction)."""
+"""Makes another plan from the same snapshot: (emergency, with idle in transaction)."""
 
 
 def inner_width(screen: ModalScreen[Any]) -> int:
-    """How many cells wide a dialog's text is at the screen's present size."""
+    """Return the width in cells of a dialog's text at the screen's present size."""
     return max(1, min(_WIDEST, screen.app.size.width * _WIDTH_PERCENT // 100) - _SIDES)
 
 
 def lay_out(
     screen: ModalScreen[Any], lines: Sequence[Sequence[Cell]], rows: Sequence[Judged | Result]
 ) -> None:
-    """Shows text and rows in the lines that the screen leaves: the buttons are always seen."""
+    """Fit text and rows into the screen; the buttons are always visible."""
     room = screen.app.size.height - FRAME_LINES
     kept = lines[: max(1, room - _LEAST_LIST_LINES)]
     screen.query_one("#dialog-text", Lines).fit(kept)
@@ -70,12 +70,12 @@ def lay_out(
 
 
 class ArmedDialog(ModalScreen[Answer]):
-    """A question that takes a yes only once it has been on the screen for ARM_SECONDS."""
+    """A question that accepts a yes only after it has been on the screen for ARM_SECONDS."""
 
     _armed_at = math.inf
 
     def arm(self) -> None:
-        """Takes a yes ARM_SECONDS after what is shown now has been painted, and none until then."""
+        """Accept a yes from ARM_SECONDS after the present content is painted, and none before."""
         self._armed_at = math.inf
         self.call_after_refresh(self._arm)
 
@@ -84,15 +84,15 @@ class ArmedDialog(ModalScreen[Answer]):
 
     @property
     def is_armed(self) -> bool:
-        """True once what is asked has been on the screen for ARM_SECONDS."""
+        """True after the question has been on the screen for ARM_SECONDS."""
         return time.monotonic() >= self._armed_at
 
     def is_legible(self) -> bool:
-        """Whether the yes stands whole on the screen; says so where the terminal is too small for it."""
+        """Return True if the confirming button is fully visible; if not, say that the screen is too small."""
         place = self.find_widget(self.query_one("#confirm", Button))
         legible = place.visible_region == place.region
         if not legible:
-            text = told("too small: enlarge the terminal", inner_width(self), "amber")
+            text = told("Too small to confirm: enlarge the terminal", inner_width(self), "amber")
             self.query_one("#dialog-text", Lines).show(text)
         return legible
 
@@ -102,10 +102,10 @@ class ArmedDialog(ModalScreen[Answer]):
             event.prevent_default()
 
     def action_confirm(self) -> None:
-        """Says yes to what is shown."""
+        """Confirm what is shown."""
 
     def action_leave(self) -> None:
-        """Says no."""
+        """Close without confirming."""
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         event.stop()
@@ -116,7 +116,7 @@ class ArmedDialog(ModalScreen[Answer]):
 
 
 class PlanDialog(ArmedDialog[Plan | None]):
-    """Shows a plan and asks. Returns the plan to carry out, or None."""
+    """A plan and the question whether to carry it out. Returns that plan, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "confirm", "Yes", show=False),
@@ -139,7 +139,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
             kind = HostSessionList if self.plan.trigger is Trigger.BREAK_GLASS else SessionList
             yield kind(now=self.plan.taken_at, act=self.plan.act, id="dialog-list")
             with Horizontal(id="dialog-buttons"):
-                yield Button("Cancel", id="leave", compact=True)
+                yield Button("n  Keep", id="leave", compact=True)
                 yield Button("", id="confirm", variant="error", compact=True)
                 yield Lines(id="dialog-keys")
 
@@ -150,12 +150,10 @@ class PlanDialog(ArmedDialog[Plan | None]):
     def _show_plan(self) -> None:
         plan = self.plan
         self._fit()
-        verb = "Cancel" if plan.act is Act.CANCEL else "End"
+        verb = "Cancel" if plan.act is Act.CANCEL else "Terminate"
         confirm = self.query_one("#confirm", Button)
         confirm.label = f"y  {verb} {len(plan.victims)}"
         confirm.display = bool(plan.victims) and not self._is_void
-        leave = self.query_one("#leave", Button)
-        leave.label = "n  Leave" if plan.act is Act.CANCEL else "n  Cancel"
         self.query_one("#dialog-keys", Lines).show([self._keys()])
         self.arm()
 
@@ -173,23 +171,23 @@ class PlanDialog(ArmedDialog[Plan | None]):
         emergency = self.plan.trigger is Trigger.EMERGENCY
         included = self.plan.policy.include_idle_in_transaction_seconds is not None
         return [
-            Cell("  e", "key", "screen.emergency"),
-            Cell(" all stale" if emergency else " emergency's plan", "dim", "screen.emergency"),
+            Cell(" e", "key", "screen.emergency"),
+            Cell(" all stale" if emergency else " only as needed", "dim", "screen.emergency"),
             Cell("  i", "key", "screen.in_transaction"),
             Cell(
-                " drop idle in txn" if included else " add idle in txn",
+                " exclude idle in txn" if included else " include idle in txn",
                 "dim",
                 "screen.in_transaction",
             ),
         ]
 
     def action_confirm(self) -> None:
-        """Says yes to what is shown."""
+        """Confirm what is shown."""
         if self.is_armed and self.plan.victims and not self._is_void and self.is_legible():
             self.dismiss(self.plan)
 
     def expire(self, said: str) -> None:
-        """Takes no yes any more, and says why; the first reason stays."""
+        """Accept no yes any more, and show the reason; the first reason stays."""
         if self._is_void:
             return
         self._is_void, self._problem = True, said
@@ -198,16 +196,16 @@ class PlanDialog(ArmedDialog[Plan | None]):
             self.query_one("#leave", Button).focus()
 
     def action_leave(self) -> None:
-        """Ends nobody."""
+        """Close without terminating anything."""
         self.dismiss(None)
 
     def action_emergency(self) -> None:
-        """Shows the emergency's plan, or the sweep's again."""
+        """Switch between the plan of an emergency and that of a sweep."""
         included = self.plan.policy.include_idle_in_transaction_seconds is not None
         self._plan_anew(self.plan.trigger is not Trigger.EMERGENCY, included)
 
     def action_in_transaction(self) -> None:
-        """Adds sessions idle in transaction, or leaves them out again."""
+        """Include sessions idle in transaction, or exclude them again."""
         included = self.plan.policy.include_idle_in_transaction_seconds is not None
         self._plan_anew(self.plan.trigger is Trigger.EMERGENCY, not included)
 
@@ -215,7 +213,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
         if self._replan is None or not self.is_armed or self._is_void:
             return
         self._armed_at = math.inf
-        # Not in the action itself: while it waits for the server, no key would be heard.
+        # In a worker: an action that waits for the server would block all keys.
         self.run_worker(self._show_anew(self._replan(emergency, included)), name="plan", group="plan")
 
     async def _show_anew(self, planning: Coroutine[Any, Any, Plan]) -> None:
@@ -230,7 +228,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
 
 
 class ReportDialog(ModalScreen[None]):
-    """What became of each session of a plan."""
+    """The outcome of each session of a plan."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,n,o", "leave", "Close", show=False),
@@ -266,7 +264,7 @@ class ReportDialog(ModalScreen[None]):
         self._fit()
 
     def action_leave(self) -> None:
-        """Closes the dialog."""
+        """Close the dialog."""
         self.dismiss(None)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:

@@ -17,7 +17,7 @@ class SessionList(LineTable[Judged | Result]):
     """The sessions of a plan or of a report, each with its reason or its outcome."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("mark", "", 6),
+        Column("mark", "", 9),
         Column("pid", "PID", 7, right=True),
         Column("application", "application", 14, grow=12, squeezed=3),
         Column("user", "user", 8, grow=8, drop=3),
@@ -49,7 +49,7 @@ class SessionList(LineTable[Judged | Result]):
             case "user":
                 return Cell(label(backend.usename, NO_USER))
             case "database":
-                # Where the two cannot be told apart, the user's column has both.
+                # If the two cannot be told apart, the user's column has both.
                 return Cell("?" if backend.readings else label(backend.datname, NO_DATABASE))
             case "client":
                 return Cell(client(backend))
@@ -64,8 +64,8 @@ class SessionList(LineTable[Judged | Result]):
         if isinstance(row, Result):
             return Cell(row.outcome.value, OUTCOME_STYLES[row.outcome])
         if isinstance(row, Spared):
-            return Cell("spared", "dim")
-        return Cell("cancel" if self._act is Act.CANCEL else "end", "red")
+            return Cell("skip", "dim")
+        return Cell("cancel" if self._act is Act.CANCEL else "terminate", "red")
 
     def _why(self, row: Judged | Result, width: int) -> Cell:
         if isinstance(row, Result):
@@ -76,7 +76,7 @@ class SessionList(LineTable[Judged | Result]):
 
 
 class OutcomeList(SessionList):
-    """The sessions of a report: what became of them takes more room than what is planned."""
+    """The sessions of a report; an outcome needs a wider column than a plan's mark."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (Column("mark", "", 10), *SessionList.COLUMNS[1:])
 
@@ -87,7 +87,7 @@ _ON_HOST: Final = (
     Column("database", "database", 10, grow=12, drop=2),
     *SessionList.COLUMNS[5:],
 )
-"""The server's own host shows no application."""
+"""Without the application, which is not visible from the host."""
 
 
 class HostSessionList(SessionList):

@@ -1,1 +1,1 @@
-"""What the dashboard knows: what it has seen, its history, the daemons, the host of the server."""
+"""The state of the dashboard: what it has seen, its history, the daemons, the host of the server."""

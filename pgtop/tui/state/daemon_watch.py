@@ -1,4 +1,4 @@
-"""The daemons that reap here, for the head: told by key and role, since a name proves nothing."""
+"""The daemons that sweep this server, for the head; recognised by key and role, as a name proves nothing."""
 
 import asyncio
 import contextlib
@@ -19,11 +19,11 @@ from pgtop.tui.lines.automatic import daemons
 from pgtop.tui.messages import AutoChanged
 
 _AGAIN_SECONDS: Final = 15.0
-"""How soon it is asked again where the sessions are the same: one may have resigned, or hang."""
+"""The pause before asking again while the sessions are the same: a daemon may have resigned, or hang."""
 
 
 class DaemonWatch:
-    """Asks who reaps, only where a session calls itself a daemon."""
+    """Asks the server which daemons sweep, but only if a session calls itself a daemon."""
 
     def __init__(self, screen: Screen[Any], poller: Poller) -> None:
         self.reapers: tuple[Key, ...] = ()
@@ -35,7 +35,7 @@ class DaemonWatch:
         self._task: asyncio.Task[None] | None = None
 
     def polled(self, result: Snapshot | Outage) -> None:
-        """Take note of a poll; what is asked is told by AutoChanged."""
+        """Take note of a poll; AutoChanged announces the answer to a question."""
         if isinstance(result, Outage):
             return
         named = daemons(result)
@@ -48,7 +48,7 @@ class DaemonWatch:
             self._task = asyncio.ensure_future(self._ask(named))
 
     async def _ask(self, named: frozenset[BackendId]) -> None:
-        # Where nobody can tell, nobody is named, and the next poll but some asks again.
+        # Without an answer no daemon is named, and a later poll asks again.
         with contextlib.suppress(PgtopError, *DRIVER_ERRORS):
             seat = self._poller.probe.seat
             seen = await undisturbed(ReaperKeys(seat).seen())

@@ -22,9 +22,9 @@ class DashboardState:
         self.warn_at = warn_at
         self.snapshot: Snapshot | None = None
         self.outage: Outage | None = None
-        """The outage that goes on; None while polls succeed."""
+        """The present outage; None while polls succeed."""
         self.cluster: str | None = None
-        """The system identifier that was last heard of; None where the role may not read it."""
+        """The last known system identifier; None if the role may not read it."""
         self.interval_seconds = 2.0
         """What was meant to lie between the last two polls."""
         self.shown: Snapshot | None = None
@@ -59,7 +59,7 @@ class DashboardState:
         self.outage = None
         heard = result.server.identity.system_identifier
         if heard is not None:
-            # Where the address now answers as another database cluster, its past is not this one's.
+            # Another database cluster at the same address has another past.
             if self.cluster not in (None, heard):
                 self._forget()
             self.cluster = heard
@@ -67,7 +67,7 @@ class DashboardState:
         self._received = elapsed()
         self._groups.clear()
         self.history.add(sample_of(result), interval_seconds)
-        # All groupings keep a history, so that `g` shows the change at once; those not on the screen seldom.
+        # All groupings keep a history, so that `g` shows the change at once; hidden ones less often.
         if abs(result.taken_at - self._all_groups_at) >= GROUP_EVERY_SECONDS * MICROSECONDS:
             self._all_groups_at = result.taken_at
             for by in GroupBy:
@@ -75,11 +75,11 @@ class DashboardState:
 
     @property
     def age_seconds(self) -> float:
-        """How long ago the last snapshot came, the time included that this machine was asleep."""
+        """The age of the last snapshot, including time that this machine was asleep."""
         return elapsed() - self._received
 
     def age_of(self, snapshot: Snapshot) -> float:
-        """How long ago a snapshot came: the last one, or an earlier one that is paused on."""
+        """Return the age of a snapshot: the last one, or an earlier one that the display is paused on."""
         latest = self.snapshot or snapshot
         return self.age_seconds + max(0, latest.taken_at - snapshot.taken_at) / MICROSECONDS
 
@@ -108,7 +108,7 @@ class DashboardState:
             self.show_latest()
 
     def groups(self, by: GroupBy, snapshot: Snapshot) -> tuple[Group, ...]:
-        """The groups of a snapshot: the last one, or one that is paused on."""
+        """Return the groups of a snapshot: the last one, or one that the display is paused on."""
         if snapshot is not self.snapshot:
             return group(snapshot.backends, by, snapshot.taken_at, snapshot.slots)
         if by not in self._groups:
@@ -118,5 +118,5 @@ class DashboardState:
         return self._groups[by]
 
     def group_history(self, by: GroupBy) -> GroupHistory[GroupKey]:
-        """The history of that grouping."""
+        """Return the history of that grouping."""
         return self._group_history[by]

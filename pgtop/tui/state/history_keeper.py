@@ -1,7 +1,7 @@
-"""Takes up the history that an earlier pgtop kept, and keeps it for the next one.
+"""Continues the history that an earlier pgtop saved, and saves it for the next one.
 
-The disk may be slow, full or gone: whatever is done with it is done in a thread of its own, one thing at a
-time, and nothing waits for it but the end, for a moment.
+The disk may be slow, full or gone: all work on it is done in a thread of its own, one step at a time, and
+only the end of the program waits for it, for a moment.
 """
 
 import asyncio
@@ -20,13 +20,13 @@ from pgtop.postgres.conninfo.target import Target
 from pgtop.tui.state.dashboard_state import DashboardState
 
 SAVE_SECONDS: Final = 30.0
-"""Between two writes: what a pgtop that is killed loses at most."""
+"""The time between two writes: the most that a killed pgtop loses."""
 END_SECONDS: Final = 0.7
-"""How long the end waits for the last write: who closes a terminal does not wait for a disk."""
+"""The longest wait for the last write: whoever closes a terminal does not wait for a disk."""
 BUSY_TRIES: Final = 3
-"""How often in a row the file may be locked before that is said."""
+"""The number of times in a row that the file may be locked before a notice says so."""
 FUTURE_SECONDS: Final = 120
-"""What is kept may be newer than the first poll by this much: another dashboard wrote it meanwhile."""
+"""The saved history may be newer than the first poll by this much: another dashboard wrote it meanwhile."""
 
 _HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -34,22 +34,22 @@ Answer = TypeVar("Answer")
 
 
 class _Kept(NamedTuple):
-    """What of a history is in the file."""
+    """The part of a history that is in the file."""
 
     history: History
     series: Series
     until: int
-    """By the clock that was set back by `clock_shift` in all."""
+    """By a clock that was set back by `clock_shift` in total."""
     clock_shift: int
     mode: Mode
 
 
 class HistoryKeeper:
-    """Keeps what a dashboard sees of one target."""
+    """Saves what a dashboard sees of one target."""
 
     def __init__(self, store: HistoryStore, seen: DashboardState, target: Target) -> None:
         self.notice = ""
-        """What is to be said, printable; "" for nothing."""
+        """A notice to be shown, printable; "" for none."""
         self._store = store
         self._seen = seen
         self._target = target
@@ -65,13 +65,13 @@ class HistoryKeeper:
         return self._kept is not None
 
     def polled(self) -> None:
-        """To be told after each poll: a history that begins is given its past at once."""
+        """Take note of a poll: a history that begins gets its past at once."""
         history = self._seen.history
         if history is not self._tried and history.latest is not None:
             self._is_new.set()
 
     async def run(self, taken_up: Callable[[], None]) -> None:
-        """Keeps for ever; `taken_up` is called when there is an earlier past to show."""
+        """Save forever; call `taken_up` when there is an earlier past to show."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SAVE_SECONDS):
@@ -80,7 +80,7 @@ class HistoryKeeper:
             await self._keep(taken_up)
 
     async def finish(self) -> None:
-        """Writes what is not written yet, after the screen is closed; gives up on a disk that hangs."""
+        """Write what is not written yet, after the screen is closed; give up on a disk that hangs."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END_SECONDS):
                 if self._kept is None:  # closed again at once
@@ -143,10 +143,10 @@ class HistoryKeeper:
 
 
 def series_of(target: Target, cluster: str | None) -> Series:
-    """Whose history it is: what was asked for and, where that is known, the cluster that answers there."""
+    """Return the series of a target: the address asked for and, if known, the cluster that answers there."""
     asked = [f"{endpoint.address}:{endpoint.port}" for endpoint in target.endpoints]
     if any(endpoint.is_socket or endpoint.address in _HERE for endpoint in target.endpoints):
-        # A home directory that machines share: each has a localhost of its own.
+        # Machines may share a home directory, and each has its own localhost.
         asked.append(socket.gethostname())
     text = "\0".join([target.target_session_attrs, *asked])
     hashed = blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
@@ -156,7 +156,7 @@ def series_of(target: Target, cluster: str | None) -> Series:
 async def _unawaited(work: Callable[[], Answer]) -> Answer:
     """Return the result of work on the disk, from a thread that does not keep the process from ending.
 
-    Raises HistoryError where no thread can be had.
+    Raises HistoryError if no thread can be started.
     """
     try:
         return await unawaited_at_exit(work)

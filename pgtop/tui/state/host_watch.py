@@ -1,7 +1,7 @@
-"""What the dashboard does on the host of a full server while no seat can be had there.
+"""The watch on the host of a full server while pgtop has no connection to it.
 
-It finds out whether the server runs on this host, looks at it there again and again, so that idle ages of
-Unix sockets grow without a wait, and makes the plan that `B` asks about. Looking blocks: it is done in
+It finds out whether the server runs on this host, looks at it there repeatedly, so that idle ages of Unix
+sockets grow without a wait, and makes the plan that `B` asks about. Looking blocks: it is done in
 threads, one look at a time, and none while a plan is being decided or carried out.
 """
 
@@ -22,18 +22,18 @@ from pgtop.postgres.host.watcher import HostView, HostWatcher
 from pgtop.reaping.reaper import Reaper
 
 LOOK_SECONDS: Final = 1.0
-"""Between two looks."""
+"""The time between two looks."""
 
 FIND_SECONDS: Final = 5.0
-"""Between two attempts to find the server on this host: each may ask a name server and start programs."""
+"""The time between two searches for the server on this host: each may use DNS and start programs."""
 
 ASK: Final = Ask()
 
-_NO_LIMITS: Final = "how many slots the server has could not be found out: pgtop break-glass --count N"
+_NO_LIMITS: Final = "the number of slots is unknown: use pgtop break-glass --count N"
 
 
 class HostWatch:
-    """One server, seen from its own host, where that is this one."""
+    """A server as seen from its own host, if that is this one."""
 
     def __init__(
         self,
@@ -43,26 +43,26 @@ class HostWatch:
     ) -> None:
         """`reaper` is the one of the dashboard: this one is like it, but for its terminator."""
         self.problem = ""
-        """Why sessions cannot be ended from here although the server is; "" where they can, or it is not."""
+        """The reason why a server on this host cannot be acted on from here; "" if there is none."""
         self.view: HostView | None = None
-        """The last look; None before the first, and where the server is not on this host."""
+        """The last look; None before the first, or if the server is not on this host."""
         self.reaper: Reaper | None = None
-        """Ends what `plan` gives."""
+        """Terminates the victims of `plan`."""
         self._target = target
         self._policy = policy
         self._likewise = reaper
         self._watcher: HostWatcher | None = None
         self._wanted = asyncio.Event()
         self.is_held = False
-        """While True nothing is looked at: a plan is being decided, or carried out."""
+        """True while a plan is being decided or carried out: then nothing is looked at."""
 
     @property
     def is_here(self) -> bool:
-        """True where the server runs on this host, and its sessions can be ended from here."""
+        """True if the server runs on this host, and its sessions can be terminated from here."""
         return self.reaper is not None and self.view is not None and self.view.has_limits
 
     def want(self, wanted: bool) -> None:
-        """Looks from now on, or no longer."""
+        """Start or stop looking."""
         if wanted:
             self._wanted.set()
             return
@@ -71,7 +71,7 @@ class HostWatch:
         self.problem = ""
 
     async def run(self, looked: Callable[[], None]) -> None:
-        """Looks while that is wanted, for ever; `looked` is called after each look."""
+        """Look forever, while that is wanted; call `looked` after each look."""
         while True:
             await self._wanted.wait()
             if not self.is_held:
@@ -86,7 +86,7 @@ class HostWatch:
                 watcher = await unawaited_at_exit(lambda: _watcher(self._target))
             view = await unawaited_at_exit(watcher.look) if watcher is not None else None
         except Exception as error:  # noqa: BLE001 - names and files of this host are anybody's: none ends the dashboard
-            # A server that was restarted is another one to the watcher.
+            # The watcher treats a restarted server as another one.
             self.view = self.reaper = self._watcher = None
             self.problem = printable(str(error))
             return
@@ -98,16 +98,16 @@ class HostWatch:
         self.problem = "" if view is None or view.has_limits else _NO_LIMITS
 
     def plan(self) -> Plan | None:
-        """The plan over the last look; None where there is none to make one of."""
+        """Return the plan over the last look; None if there is no look yet."""
         if self.view is None or not self.view.has_limits:
             return None
         return plan_break_glass(self.view.snapshot, self._policy, ASK)
 
 
 def _watcher(target: Target) -> HostWatcher | None:
-    """Who watches the target's server; None where it is not surely on this host.
+    """Return the watcher of the target's server; None if it is not surely on this host.
 
-    Raises PgtopError where it is, and cannot be looked into.
+    Raises PgtopError if it is, but cannot be looked into.
     """
     if sys.platform != "linux" or len(target.endpoints) != 1:
         return None

@@ -1,18 +1,18 @@
-"""Time that also passes while the program is stopped or its machine sleeps, and whether it did."""
+"""A clock that also runs while the program is stopped or its machine sleeps, and notices that."""
 
 import time
 from collections.abc import Callable
 from typing import Final
 
 STILL_SECONDS: Final = 4.0
-"""A pulse that is due each second and comes so much later: nobody looked at the server meanwhile."""
+"""A tick, due each second, that is this late means the process was suspended and saw nothing in between."""
 
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Linux' monotonic clock stands still while the machine sleeps, that of macOS does not."""
+"""Linux's monotonic clock stops while the machine sleeps; that of macOS does not."""
 
 
 def elapsed() -> float:
-    """Seconds since some moment, those asleep included; never the clock on the wall, which may be set."""
+    """Return seconds since some moment, including sleep; not wall-clock time, which may be set."""
     return time.clock_gettime(_CLOCK)
 
 
@@ -25,8 +25,8 @@ class SuspendClock:
         self._at = clock()
 
     def beat(self) -> bool:
-        """Whether it stood still since the last beat; to be asked each second, and before anything is done
-        on the strength of what was seen."""
+        """Return True if the process was suspended since the last beat; to be called each second, and before
+        acting on what was seen."""
         now = self._clock()
         was_still = now - self._at > STILL_SECONDS
         self._at = now

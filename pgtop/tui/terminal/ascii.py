@@ -1,8 +1,8 @@
-"""Glyphs: what stands in a terminal without UTF-8 for each character that ASCII lacks, cell for cell.
+"""Replacements for all characters that ASCII lacks, cell for cell, for a terminal without UTF-8.
 
-The whole screen goes through here on its way out, the server's text and the toolkit's own frames included, so
-that no byte above 0x7f is sent, whoever wrote it. A line may be sent in part, up to where it differs: what a
-character becomes depends on nothing that stands right of it, but for the ends of a bar.
+The whole screen passes through here on its way out, the server's text and the toolkit's own frames included,
+so that no byte above 0x7f is sent. A line may be sent in part, up to where it differs: the replacement of a
+character never depends on what stands right of it, except at the ends of a bar.
 """
 
 import re
@@ -57,11 +57,11 @@ _DRAWN: Final = {
     "_": "▂▃▄",
     "#": "█▅▆▇▒▓",
 }
-"""Frames, and partly filled cells: one that is not whole never looks whole."""
+"""Frames and partly filled cells; a cell that is not full never looks full."""
 
 
 class _Table(dict[int, str]):
-    """What is known, and `?` in each cell of what is not."""
+    """A translation table with `?` in each cell of an unknown character."""
 
     def __missing__(self, code: int) -> str:
         return chr(code) if code < 0x80 else "?" * cell_width(chr(code))
@@ -82,7 +82,7 @@ _BETWEEN: Final = re.compile(r"(?<=[^ ] )·")
 
 
 def to_ascii(text: str) -> str:
-    """The text in ASCII alone, in as many cells; sequences that move the cursor or colour pass untouched.
+    """Return the text in ASCII, in as many cells; sequences that move the cursor or set colours are kept.
 
     >>> to_ascii("83 of 97 slots · 86% ▕████▌░┃░▏ leaky…")
     '83 of 97 slots | 86% [####=.|.] leaky~'

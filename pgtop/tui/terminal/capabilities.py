@@ -1,4 +1,4 @@
-"""Capabilities: what the terminal can show, as its environment says."""
+"""Capabilities: the characters and colours that the terminal can show, by its environment."""
 
 import locale
 import os
@@ -16,19 +16,19 @@ _DUMB: Final = frozenset({"dumb", "unknown"})
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What may be sent to a terminal besides ASCII and the cursor's movements."""
+    """The output a terminal accepts besides ASCII and cursor movements."""
 
     unicode: bool = True
-    """False where every byte must be ASCII."""
+    """False if every byte must be ASCII."""
     colour: bool = True
-    """False where nobody wants colour, or where it is not known to exist."""
+    """False if colour is unwanted, or not known to be available."""
 
 
 def capabilities(environ: Mapping[str, str], *, was_c: bool = False, codeset: str = "") -> Capabilities:
-    """What the environment says of its terminal.
+    """Return the capabilities of the terminal that an environment describes.
 
-    `was_c` is True where Python found no usable locale and may have put LC_CTYPE there itself; `codeset` is
-    the encoding of the locale in use, and counts only where the locale's name does not tell.
+    `was_c` is True if Python found no usable locale and may have set LC_CTYPE itself; `codeset` is the
+    encoding of the locale in use, and counts only if the locale's name does not name one.
 
     >>> capabilities({"LANG": "de_DE.UTF-8", "TERM": "xterm", "NO_COLOR": "1"})
     Capabilities(unicode=True, colour=False)
@@ -48,7 +48,7 @@ def capabilities(environ: Mapping[str, str], *, was_c: bool = False, codeset: st
 
 
 def own_abilities() -> Capabilities:
-    """What this process's terminal can show."""
+    """Return the capabilities of this process's terminal."""
     given = _environ_at_start()
     was_c = given is None and sys.flags.utf8_mode == 1 and os.environ.get("PYTHONUTF8") != "1"
     codeset = "" if sys.flags.utf8_mode else locale.getencoding()
@@ -56,7 +56,7 @@ def own_abilities() -> Capabilities:
 
 
 def hide_dumbness() -> None:
-    """Lets nothing in this process, nor what it starts, take the terminal for one that only prints.
+    """Keep this process, and those it starts, from taking the terminal for one that only prints.
 
     rich takes a dumb one for 80 by 25, and the screen would be laid out for two sizes, over and over.
     """
@@ -65,7 +65,7 @@ def hide_dumbness() -> None:
 
 
 def _environ_at_start() -> dict[str, str] | None:
-    """The environment before Python put a locale of its own into it; None where the system does not tell."""
+    """Return the environment before Python set a locale in it; None if the system does not show it."""
     try:
         pairs = Path("/proc/self/environ").read_bytes().split(b"\0")
     except OSError:
@@ -74,7 +74,7 @@ def _environ_at_start() -> dict[str, str] | None:
 
 
 def _speaks_utf8(environ: Mapping[str, str], was_c: bool, codeset: str) -> bool:
-    """Goes by the name of the locale: one that is not installed here still tells what the terminal is."""
+    """Return True by the locale's name: one that is not installed here still describes the terminal."""
     for variable in ("LC_ALL", "LC_CTYPE", "LANG"):
         name = environ.get(variable, "")
         if not name or (variable == "LC_CTYPE" and was_c and name in _COERCED):

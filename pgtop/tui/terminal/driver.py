@@ -1,7 +1,7 @@
-"""The terminal as the screen has it: what Textual's driver for Unix does, and what it lacks.
+"""The terminal driver: Textual's for Unix, and what that lacks.
 
-The program goes on where the terminal stands still, and ends at once where it is gone. It takes any byte for
-a key, and is stopped and continued as its shell, or anybody else, does that.
+The program keeps running if the terminal stops reading, and ends at once if it is gone. Any byte may arrive
+as a key; the shell, or any other process, may stop and continue the program.
 """
 
 import asyncio
@@ -24,18 +24,18 @@ from pgtop.tui.terminal.capabilities import Capabilities
 from pgtop.tui.terminal.output import Output
 
 _CLOSE_SECONDS: Final = 0.3
-"""How long the end waits for a terminal that does not read."""
+"""The longest wait at the end for a terminal that does not read."""
 _STANDARD_ERROR: Final = 2
 _TICK_SECONDS: Final = 0.1
 _QUIET_SECONDS: Final = 1.0
-"""So long after the last byte a key sequence may still be under way."""
+"""The time after a byte in which the rest of its key sequence may still arrive."""
 
 
 class TerminalDriver(LinuxDriver):
-    """Draws on the terminal of this process in UTF-8."""
+    """A driver for the terminal of this process, in UTF-8."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        # Who started it does without job control, and would not continue it.
+        # The parent does without job control, and would not continue it.
         self._may_stop = signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN
         super().__init__(*arguments, **options)
         self._output: Output | None = None
@@ -45,7 +45,7 @@ class TerminalDriver(LinuxDriver):
     # Drawing
 
     def write(self, data: str) -> None:
-        """Sends text and sequences to the terminal, without waiting for it."""
+        """Send text and sequences to the terminal, without waiting for it."""
         if self._output is not None:
             self._output.write(self._encoded(data))
 
@@ -53,20 +53,20 @@ class TerminalDriver(LinuxDriver):
         return data.encode("utf-8", "replace")
 
     def start_application_mode(self) -> None:
-        """Takes the terminal over."""
+        """Take the terminal over."""
         self._wake = os.pipe()
         self._output = Output(_STANDARD_ERROR, self._caught_up, self._end)
         self._output.start()
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
-        """Gives the terminal back as it was."""
+        """Give the terminal back as it was."""
         if self._output is not None:
             self._output.finish()
         super().stop_application_mode()
 
     def close(self) -> None:
-        """Waits a moment for what is still to be written."""
+        """Wait a moment for what is still to be written."""
         super().close()
         if self._output is not None:
             self._output.close(_CLOSE_SECONDS)
@@ -80,7 +80,7 @@ class TerminalDriver(LinuxDriver):
         self._soon(lambda: self._app.post_message(self.SignalResume()))
 
     def _end(self) -> None:
-        """The terminal is gone: SIGHUP need not come, and may be ignored."""
+        """End the program after the terminal is gone: SIGHUP may not come, or may be ignored."""
         self._soon(self._app.exit)
 
     def _soon(self, call: Callable[[], object]) -> None:
@@ -90,9 +90,9 @@ class TerminalDriver(LinuxDriver):
     # Keys
 
     def run_input_thread(self) -> None:
-        """Reads keys until it is told to end or the terminal is gone."""
+        """Read keys until told to end, or until the terminal is gone."""
         parser = XTermParser(self._debug)
-        # What a terminal with another encoding, or a bad line, sends must not end the program.
+        # Bytes from a terminal with another encoding, or from a bad line, must not end the program.
         decode = getincrementaldecoder("utf-8")(errors="replace").decode
         if self._wake is None:
             return
@@ -120,24 +120,24 @@ class TerminalDriver(LinuxDriver):
     def _read(self) -> bytes:
         try:
             return os.read(self.fileno, 4096)
-        except OSError:  # a terminal that hung up has nothing more to read
+        except OSError:  # a terminal that hung up has nothing left to read
             return b""
 
     def disable_input(self) -> None:
-        """Reads no more keys."""
+        """Stop reading keys."""
         if self._wake is not None:
             os.write(self._wake[1], b"\0")
         super().disable_input()
 
-    # Being stopped, and going on
+    # Stop and continue
 
     @property
     def can_suspend(self) -> bool:
-        """Whether there may be a shell to go back to."""
+        """True if there may be a shell to return to."""
         return self._may_stop
 
     def _hear(self) -> None:
-        """Is told of signals between two steps of the loop, never in the middle of one."""
+        """Handle signals between two steps of the loop, never in the middle of one."""
         if self._may_stop:
             self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         else:
@@ -145,14 +145,14 @@ class TerminalDriver(LinuxDriver):
         self._loop.add_signal_handler(signal.SIGCONT, self._continued)
 
     def _suspend(self) -> None:
-        """Gives the terminal back, stops, and takes it again."""
+        """Give the terminal back, stop, and take it again."""
         is_drawing = self._output is not None and self._auto_restart
         if is_drawing:
             self.suspend_application_mode()
         for number in (signal.SIGTSTP, signal.SIGCONT):
             self._loop.remove_signal_handler(number)
-        # As the terminal itself would: a script around the program stops with it. The kernel stops nobody
-        # whom no shell could continue.
+        # As the terminal itself would: a script around the program stops with it. The kernel stops no process
+        # that no shell could continue.
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         _wait_for_foreground(self.fileno)
         self._hear()
@@ -160,7 +160,7 @@ class TerminalDriver(LinuxDriver):
             self._take_again()
 
     def _continued(self) -> None:
-        """Takes the terminal again after a stop that nobody was told of (SIGSTOP)."""
+        """Take the terminal again after a stop without notice (SIGSTOP)."""
         if self._output is None or not self._auto_restart:
             return
         _wait_for_foreground(self.fileno)
@@ -175,19 +175,19 @@ class TerminalDriver(LinuxDriver):
 
 
 class AsciiDriver(TerminalDriver):
-    """Draws on the terminal of this process in ASCII."""
+    """A driver for the terminal of this process, in ASCII."""
 
     def _encoded(self, data: str) -> bytes:
         return to_ascii(data).encode("ascii", "replace")
 
 
 def driver_for(able: Capabilities) -> type[TerminalDriver]:
-    """The driver for a terminal that can do so much."""
+    """Return the driver for a terminal with these capabilities."""
     return TerminalDriver if able.unicode else AsciiDriver
 
 
 def _wait_for_foreground(descriptor: int) -> None:
-    """Stays stopped while another job has the terminal: the kernel stops whoever changes it then."""
+    """Stay stopped while another job has the terminal: the kernel stops whoever changes it then."""
     while True:
         try:
             termios.tcsetattr(descriptor, termios.TCSANOW, termios.tcgetattr(descriptor))

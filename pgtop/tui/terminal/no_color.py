@@ -1,4 +1,4 @@
-"""NoColor: a screen for who wants no colour (NO_COLOR), or has none."""
+"""NoColor: a screen without colour, for NO_COLOR or a terminal that has none."""
 
 from functools import lru_cache
 from typing import Final
@@ -10,16 +10,16 @@ from textual.filter import LineFilter
 
 
 class NoColor(LineFilter):
-    """Takes every colour away: no grey, and no terminal's own colour asked for either."""
+    """A filter that removes every colour, grey and the terminal's own included."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The segments as they are, without colours."""
+        """Return the segments without colours."""
         return [Segment(text, without_colour(style), control) for text, style, control in segments]
 
 
 @lru_cache(maxsize=1024)
 def without_colour(style: Style | None) -> Style | None:
-    """What is left of a style: bold, reverse and the like, and what a click on it does."""
+    """Return a style without colours: bold, reverse and the like stay, and the action of a click."""
     if style is None:
         return None
     return style.without_color + Style.from_meta(style.meta) if style.meta else style.without_color

@@ -1,8 +1,7 @@
-"""Output: bytes on their way to a terminal that may be slow, stand still, or be gone.
+"""Output: bytes on their way to a terminal that may be slow, stop reading, or be gone.
 
-Nobody who writes waits for it. What a terminal does not take within a second is not kept for later, since it
-would show old figures as new ones: it is dropped, and the whole screen is asked for when the terminal reads
-again.
+A writer never waits. Output that the terminal does not take within a second is dropped, since later it would
+show old figures as new ones; the whole screen is drawn again when the terminal reads again.
 """
 
 import os
@@ -15,13 +14,13 @@ from threading import Condition, Thread
 from typing import Final
 
 PATIENCE_SECONDS: Final = 1.0
-"""How long something may wait for a terminal that does not read."""
+"""The longest time that output waits for a terminal that does not read."""
 _AT_ONCE: Final = 16_384
 _WRITABLE_SECONDS: Final = 0.5
 
 
 class Output:
-    """Writes to a descriptor from a thread of its own, from `start` to `close`."""
+    """A writer to a descriptor, with a thread of its own, from `start` to `close`."""
 
     def __init__(self, descriptor: int, caught_up: Callable[[], None], lost: Callable[[], None]) -> None:
         """`caught_up` is called where something was dropped and the terminal reads again, `lost` where it is
@@ -35,15 +34,15 @@ class Output:
         self._is_lost = False
         self._is_closing = False
         self._changed = Condition()
-        # A terminal that stands still must not keep the process from ending.
+        # A terminal that does not read must not keep the process from ending.
         self._thread = Thread(target=self._run, name="terminal output", daemon=True)
 
     def start(self) -> None:
-        """Begins to write."""
+        """Begin to write."""
         self._thread.start()
 
     def write(self, data: bytes) -> None:
-        """Has something written, in order; drops it where the terminal is behind or gone."""
+        """Queue something to be written, in order; drop it if the terminal is behind or gone."""
         with self._changed:
             if self._is_behind or self._is_lost:
                 return
@@ -59,13 +58,13 @@ class Output:
             self._changed.notify()
 
     def finish(self) -> None:
-        """From now on nothing is dropped: what comes puts the terminal back in order."""
+        """Drop nothing from now on: what follows puts the terminal back in order."""
         with self._changed:
             if self._is_behind:
                 self._is_behind, self._pending = False, deque()
 
     def close(self, limit_seconds: float) -> None:
-        """Waits until all is written, but no longer than that many seconds."""
+        """Wait until all is written, but at most this many seconds."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
@@ -86,9 +85,9 @@ class Output:
                 self._caught_up()
 
     def _next(self) -> bytes | None:
-        """Waits for something to write, or to catch up on; None at the end."""
+        """Wait for something to write, or to catch up on; return None at the end."""
         with self._changed:
-            # Nothing may have been under way when it fell behind: it was this thread that did not run.
+            # It may have fallen behind with nothing to write, because this thread did not run.
             while not (self._pending or self._is_behind):
                 if self._is_closing:
                     return None
@@ -100,7 +99,7 @@ class Output:
     def _write_whole(self, data: bytes) -> None:
         rest = memoryview(data)
         while rest:
-            # Another program may have made this terminal a descriptor that does not wait.
+            # Another program may have made this terminal non-blocking.
             with suppress(BlockingIOError):
                 rest = rest[os.write(self._descriptor, rest[:_AT_ONCE]) :]
                 continue

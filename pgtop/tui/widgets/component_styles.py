@@ -1,7 +1,7 @@
-"""How a component class looks, worked out when it is first drawn with.
+"""The style of a component class, worked out when it is first used.
 
-Textual works out every component class of every widget anew whenever a style may have changed. A screen drawn
-line by line has some two hundred of them, and that was a third of the time until its first frame.
+Textual works out every component class of every widget again whenever a style may have changed. A screen
+drawn line by line has some two hundred of them, and that was a third of the time until its first frame.
 """
 
 from collections.abc import Hashable
@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 
 def ink(widget: Widget, component: str, *states: Hashable) -> Style:
-    """The colour and the text style of a component class, and its background where it has one of its own.
+    """Return the colour and text style of a component class, and its background if it has one of its own.
 
     It is worked out once for each theme and kept with the app; `states` are those of the widget that its
     rules depend on.

@@ -1,4 +1,4 @@
-"""The connection graph's widget: keeps what it was shown, draws only what would look different."""
+"""The widget of the connection graph: it redraws only what would look different."""
 
 from datetime import tzinfo
 from typing import Final
@@ -22,7 +22,7 @@ DEFAULT_WINDOW: Final = 300
 
 
 def fitting_window(seconds: float) -> int:
-    """The shortest window that holds so many seconds, or the longest there is.
+    """Return the shortest window that holds this many seconds, or the longest there is.
 
     >>> fitting_window(0), fitting_window(301), fitting_window(1e6)
     (300, 900, 86400)
@@ -31,7 +31,7 @@ def fitting_window(seconds: float) -> int:
 
 
 class ConnectionGraph(Widget):
-    """Total, idle and active over time, with the 80% line and the line at which logins are refused."""
+    """Total, idle and active over time, with the 80% line and the line at which the server is full."""
 
     DEFAULT_CSS = """
     ConnectionGraph {
@@ -57,9 +57,9 @@ class ConnectionGraph(Widget):
     """
 
     window_seconds: reactive[int] = reactive(DEFAULT_WINDOW, repaint=False)
-    """How far back the graph reaches, one of `WINDOWS`."""
+    """The time that the graph reaches back, one of `WINDOWS`."""
     greyed: reactive[bool] = reactive(False, repaint=False)
-    """True while what is shown is no longer the truth: an outage."""
+    """True in an outage, while the graph is out of date."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class ConnectionGraph(Widget):
         """
         super().__init__(id=id, classes=classes)
         self.builds = 0
-        """How often the curves were drawn."""
+        """The number of times the curves were drawn."""
         self._zone = zone
         self._ascii_only = ascii_only
         self.history = History()
@@ -103,21 +103,21 @@ class ConnectionGraph(Widget):
         self._update()
 
     def watch_window_seconds(self) -> None:
-        """Draws the other window."""
+        """Draw the new window."""
         self._update()
 
     def watch_greyed(self) -> None:
-        """Changes the styles; the picture is the same."""
+        """Change the styles; the picture stays the same."""
         self._forget_styles()
         self.refresh()
 
     def notify_style_update(self) -> None:
-        """A theme or a class has changed."""
+        """Take note that a theme or a class has changed."""
         super().notify_style_update()
         self._forget_styles()
 
     def render_line(self, y: int) -> Strip:
-        """One row of the picture, from the cache where it can be."""
+        """Return one row of the picture, from the cache if possible."""
         if self._frame is None or (self._frame.width, self._frame.height) != self.size:
             self._draw()
         if not 0 <= y < len(self._rows):
@@ -130,14 +130,14 @@ class ConnectionGraph(Widget):
         return strip
 
     def _update(self) -> None:
-        """Draws what would look different and repaints the rows that do."""
+        """Draw what would look different, and repaint those rows."""
         if self.is_attached and self.size.area:
             changed = self._draw()
             if changed:
                 self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
     def _draw(self) -> list[int]:
-        """Draws the frame if it differs from the last one; gives the rows that look different now."""
+        """Draw the frame if it differs from the last one, and return the rows that look different."""
         slots, warn_at, max_connections = self._limits
         blank = Frame(
             width=self.size.width,
@@ -162,7 +162,7 @@ class ConnectionGraph(Widget):
         return changed
 
     def begin(self) -> None:
-        """Draws the curves from now on: plotext takes as long to import as the rest of a screen to draw."""
+        """Draw the curves from now on; importing plotext takes as long as drawing the rest of a screen."""
         self._draws_curves = True
         self._update()
 

@@ -1,4 +1,4 @@
-"""The table of groups: which application (user, database, address) holds how many slots, and since when."""
+"""The table of groups: the slots of each application (user, database, address), and their change."""
 
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
@@ -13,7 +13,7 @@ CHOSEN: Final = "▸"
 
 
 class GroupsTable(LineTable[Group]):
-    """The groups, the largest first; one of them may be chosen, which filters the backends below."""
+    """The groups, the largest first; choosing one filters the sessions below."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mark", "", 1),
@@ -38,24 +38,24 @@ class GroupsTable(LineTable[Group]):
         self._change_span = ""
 
     def show_groups(self, groups: Sequence[Group], now: int, history: GroupHistory[GroupKey]) -> None:
-        """Shows the groups at `now` (microseconds) with their change over the history."""
+        """Show the groups at `now` (microseconds) with their change over the history."""
         self._now = now
         self._history = history
         since = history.compared_with(self._now)
         span = GROUP_SPAN_SECONDS if since is None else (self._now - since) / 1_000_000
-        minutes = f"in {round(span / 60)}m" if span >= 60 else "in <1m"
+        minutes = f"in {round(span / 60)}m" if span >= 60 else "change"
         self._change_span = "change" if since is None else minutes
         self.show(groups)
 
     def choose(self, row: Group) -> GroupKey | None:
-        """Chooses a group, or lets go of it where it was chosen already; returns what is chosen now."""
+        """Choose a group, or unchoose it if it was chosen already, and return the present choice."""
         self.chosen = None if self.chosen == row.key else row.key
         self.redraw()
         return self.chosen
 
     @property
     def chosen_name(self) -> str:
-        """What the chosen group is called, printable; "" where none is chosen."""
+        """The name of the chosen group, printable; "" if none is chosen."""
         return key_name(self.chosen, self.by) if self.chosen is not None else ""
 
     def key_of(self, row: Group) -> Hashable:

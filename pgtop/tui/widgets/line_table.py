@@ -22,13 +22,13 @@ Row = TypeVar("Row")
 
 
 class LineTable(Painted, Generic[Row], can_focus=True):
-    """A list of rows with a cursor. Subclasses say what a row's key and its cells are."""
+    """A list of rows with a cursor. Subclasses define the key and the cells of a row."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     LAST_WIDTH: ClassVar[int] = 20
     """The least width of the last column while there are columns that can be dropped."""
     SHOW_TITLE: ClassVar[bool] = False
-    """Whether a line above the column heads belongs to the table."""
+    """True if the table has a title line above the column heads."""
 
     DEFAULT_CSS = """
     LineTable {
@@ -83,41 +83,41 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         self._laid_out: list[tuple[Column, int]] = []
 
     def allow_focus(self) -> bool:
-        """False while it is not shown: no key means a row that nobody sees."""
+        """False while the table is hidden: keys must not act on an invisible row."""
         return super().allow_focus() and self.display
 
-    # What subclasses say
+    # For subclasses
 
     def key_of(self, row: Row) -> Hashable:
-        """What the cursor stays on."""
+        """Return the key of a row, which the cursor stays on."""
         raise TypeError(f"{type(self).__name__} gives its rows no key")
 
     def cell(self, row: Row, column: str, width: int) -> Cell:
-        """What a row shows in a column of that width."""
+        """Return a row's cell for a column of that width."""
         raise TypeError(f"{type(self).__name__} has no cells")
 
     def title_cells(self) -> list[Cell]:
-        """The line above the heads, as cells one after the other."""
+        """Return the line above the heads, as cells one after the other."""
         return []
 
     def head_style(self, column: Column) -> str:
-        """The component class of a column's head."""
+        """Return the component class of a column's head."""
         return "head"
 
     def head_title(self, column: Column) -> str:
-        """A column's head."""
+        """Return a column's head."""
         return column.title
 
-    # What others tell it
+    # Content
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Shows these rows; the cursor follows its row, or stays at its line where that row is gone."""
+        """Show these rows; the cursor follows its row, or keeps its line if that row is gone."""
         self.rows = rows
         keys = [self.key_of(row) for row in rows]
         if self.cursor_key in keys:
             self._cursor = keys.index(self.cursor_key)
         if not self._follows and self._cursor >= self._page:
-            self._cursor = 0  # nobody has chosen this row: the list stays at its top
+            self._cursor = 0  # no one has chosen this row: the list stays at its top
         self._settle()
         self.redraw()
 
@@ -127,7 +127,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         return self.rows[self._cursor] if 0 <= self._cursor < len(self.rows) else None
 
     def move_to(self, key: Hashable) -> bool:
-        """Puts the cursor on the row of that key; False where there is none."""
+        """Put the cursor on the row with that key, and return False if there is none."""
         for index, row in enumerate(self.rows):
             if self.key_of(row) == key:
                 self._put(index)
@@ -204,19 +204,19 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         self.redraw()
 
     def action_move(self, by: int) -> None:
-        """Moves the cursor by lines."""
+        """Move the cursor by lines."""
         self._put(self._cursor + by)
 
     def action_page(self, by: int) -> None:
-        """Moves the cursor by pages."""
+        """Move the cursor by pages."""
         self._put(self._cursor + by * self._page)
 
     def action_edge(self, direction: int) -> None:
-        """Moves the cursor to the first or the last row."""
+        """Move the cursor to the first or the last row."""
         self._put(0 if direction < 0 else len(self.rows) - 1)
 
     def action_choose(self) -> None:
-        """Chooses the row under the cursor."""
+        """Choose the row under the cursor."""
         row = self.cursor_row
         if row is not None:
             self.post_message(self.Chosen(self, row))

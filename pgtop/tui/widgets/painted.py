@@ -1,4 +1,4 @@
-"""A widget drawn line by line from cells, which repaints only the lines that differ."""
+"""Widgets drawn line by line from cells, which repaint only the lines that differ."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from pgtop.tui.widgets.component_styles import ink
 
 
 def changed_width(old: Strip, new: Strip) -> int:
-    """How many cells from the left have to be painted anew for `new` to stand where `old` did.
+    """Return how many cells from the left must be painted to replace `old` by `new`.
 
     >>> changed_width(Strip([Segment("pid 1  9s  web")]), Strip([Segment("pid 1 10s  web")]))
     8
@@ -41,13 +41,13 @@ def changed_width(old: Strip, new: Strip) -> int:
 
 
 def _common_end(one: str, other: str) -> int:
-    """How many characters two texts have in common at their ends."""
+    """Return how many characters two texts have in common at their ends."""
     longest = min(len(one), len(other))
     return next((n for n in range(longest) if one[-1 - n] != other[-1 - n]), longest)
 
 
 class Painted(Widget):
-    """Draws the lines its `format_lines` gives.
+    """A widget that draws the lines of its `format_lines`.
 
     A cell's style is the name of a class of the style sheet, without `cell--`.
     """
@@ -106,16 +106,16 @@ class Painted(Widget):
         self._looks: dict[tuple[str, Style | None, str], Style] = {}
 
     def format_lines(self, width: int, height: int) -> list[Strip]:
-        """All lines at this size; at most `height`."""
+        """Return all lines at this size, at most `height` of them."""
         raise TypeError(f"{type(self).__name__} has no lines")
 
     def redraw(self) -> None:
-        """Formats what is visible anew and repaints the lines that differ."""
+        """Format what is visible again, and repaint the lines that differ."""
         width, height = self.size
         if not width or not height:
             return
         if not self._lines:
-            self.refresh()  # and formats when it is drawn: until then this may be asked for again and again
+            self.refresh()  # it is formatted when drawn: until then this may be called many times
             return
         before = self._lines
         self._format()
@@ -132,24 +132,24 @@ class Painted(Widget):
         self._lines = self.format_lines(*self.size)
 
     def render_line(self, y: int) -> Strip:
-        """The line at `y`, as last formatted."""
+        """Return the line at `y`, as last formatted."""
         if not self._lines:
             self._format()
         return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
 
     def cell_style(self, name: str) -> Style:
-        """The colours of a class of the style sheet; none for ""."""
+        """Return the colours of a class of the style sheet; none for ""."""
         if not name:
             return Style.null()
         return ink(self, f"cell--{name}", self.has_class("-greyed"), self.has_focus)
 
     def strip(self, cells: Sequence[Cell], width: int, over: Style | None = None) -> Strip:
-        """Cells as one line of exactly `width` cells; `over` is laid over each cell's own style."""
+        """Join cells into a line of exactly `width` cells; `over` is laid over each cell's own style."""
         segments = [Segment(cell.text, self._look(cell.style, over, cell.action)) for cell in cells]
         return Strip(segments).adjust_cell_length(width, self._look("", over)).simplify()
 
     def _look(self, name: str, over: Style | None = None, action: str = "") -> Style:
-        """How a cell looks on this widget: worked out once, until a style may have changed."""
+        """Return the look of a cell on this widget, cached until a style may have changed."""
         key = (name, over, action)
         look = self._looks.get(key)
         if look is None:
@@ -161,12 +161,12 @@ class Painted(Widget):
 
     def on_resize(self) -> None:
         if self._lines and self._formatted == self.size:
-            return  # it has been drawn at this size before it was told of it
+            return  # it was drawn at this size before it was told of it
         self._lines = ()
         self.redraw()
 
     def notify_style_update(self) -> None:
-        """The theme, the focus or a class changed: all colours are looked up anew."""
+        """Look up all colours again after the theme, the focus or a class changed."""
         super().notify_style_update()
         self._looks.clear()
         self._lines = ()
@@ -174,19 +174,19 @@ class Painted(Widget):
 
 
 class Lines(Painted):
-    """A few lines of cells that somebody else puts together."""
+    """A few lines of cells that the caller puts together."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
         self._cells: Sequence[Sequence[Cell]] = ()
 
     def show(self, lines: Sequence[Sequence[Cell]]) -> None:
-        """Shows these lines."""
+        """Show these lines."""
         self._cells = lines
         self.redraw()
 
     def fit(self, lines: Sequence[Sequence[Cell]]) -> None:
-        """Shows these lines and becomes as tall as they are."""
+        """Show these lines, and become as tall as they are."""
         self.styles.height = len(lines)
         self.show(lines)
 

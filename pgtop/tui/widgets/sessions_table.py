@@ -1,4 +1,4 @@
-"""The table of backends: which session is what, for how long, and what it last ran."""
+"""The table of sessions: the state and age of each, and its last query."""
 
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
@@ -41,10 +41,10 @@ _STATE_STYLES: Final = {IDLE: "", ACTIVE: "good"}
 
 
 class SessionsTable(LineTable[Backend]):
-    """All client backends, or those of one application, or those a filter keeps."""
+    """All client sessions, or those of the chosen group, or those that match the filter."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        # What changes at each poll stands at the left: a line is sent to the terminal up to where it differs.
+        # Columns that change at each poll come first: a line is sent only up to its last difference.
         Column("marks", "", 2),
         Column("pid", "PID", 7, right=True),
         Column("idle", "idle age", 9, right=True),
@@ -79,7 +79,7 @@ class SessionsTable(LineTable[Backend]):
         self._own_pid = 0
 
     def show_snapshot(self, snapshot: Snapshot, rows: Sequence[Backend], title: list[Cell]) -> None:
-        """Shows these backends of a snapshot; tags of sessions that are gone go with them."""
+        """Show these sessions of a snapshot; sessions that are gone lose their tags."""
         self._now = snapshot.taken_at
         self._own_pid = snapshot.own_pid
         self.tagged &= snapshot.by_id.keys()
@@ -87,7 +87,7 @@ class SessionsTable(LineTable[Backend]):
         self.show(rows)
 
     def toggle_tag(self) -> None:
-        """Tags the session under the cursor, or untags it, and moves on, as htop does."""
+        """Tag or untag the session under the cursor, and move on, as htop does."""
         row = self.cursor_row
         if row is None:
             return

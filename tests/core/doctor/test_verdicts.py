@@ -17,7 +17,7 @@ OPS, SHOP = Identifier("ops", "ops"), Identifier("shop", "shop")
 HOUR_MS, MINUTE = 3_600_000, 60
 ROOMY = Limits(100, 3, 2)
 PIDS = count(2)
-RESERVE = "ALTER SYSTEM SET reserved_connections = 3;  -- takes a restart"
+RESERVE = "ALTER SYSTEM SET reserved_connections = 3;  -- needs a restart"
 
 
 def setting(name: str, value: int, unit: str = "ms", source: str = "configuration file") -> Setting:
@@ -141,17 +141,17 @@ PLAIN_14: dict[str, Any] = {"reserved": None, "version_num": 140_010, "limits": 
 @pytest.mark.parametrize(
     ("facts", "yes", "said", "mend"),
     [
-        ({}, True, "2 slots kept for pg_use_reserved_connections", ""),
-        ({"limits": Limits(100, 0, 2)}, True, "2 slots kept", ""),
-        ({"is_superuser": True, "limits": Limits(100, 3)}, True, "3 slots kept for superusers", ""),
-        ({"is_superuser": True, "limits": Limits(100, 0, 2)}, True, "2 slots kept for superusers", ""),
+        ({}, True, "2 slots reserved for pg_use_reserved_connections", ""),
+        ({"limits": Limits(100, 0, 2)}, True, "2 slots reserved", ""),
+        ({"is_superuser": True, "limits": Limits(100, 3)}, True, "3 slots reserved for superusers", ""),
+        ({"is_superuser": True, "limits": Limits(100, 0, 2)}, True, "2 slots reserved for superusers", ""),
         (
             {"is_superuser": True, "limits": Limits(100, 0)},
             False,
-            "no slot is kept for superusers",
-            "ALTER SYSTEM SET superuser_reserved_connections = 3;  -- takes a restart",
+            "no slot is reserved for superusers",
+            "ALTER SYSTEM SET superuser_reserved_connections = 3;  -- needs a restart",
         ),
-        ({**PLAIN_14, "is_superuser": True}, True, "3 slots kept for superusers", ""),
+        ({**PLAIN_14, "is_superuser": True}, True, "3 slots reserved for superusers", ""),
         (PLAIN_14, False, "before PostgreSQL 16", None),
         (
             {"reserved": NO},
@@ -222,7 +222,7 @@ def test_the_last_kept_slot_is_told(superuser: bool, room: int) -> None:
     """An ordinary role has no use for those kept for superusers; an upper bound proves nothing."""
     crowd = tuple(backend("app") for _ in range(room - 1))
     found = finding("login", backends=crowd, is_superuser=superuser)
-    assert (found.status, "this look has the last one" in found.said) == ("warn", True)
+    assert (found.status, "this check has the last one" in found.said) == ("warn", True)
     assert judged(backends=crowd, is_superuser=superuser).gets_in_at_full.yes
     assert finding("login", backends=crowd[1:], is_superuser=superuser).status == "ok"
     hidden = (backend(state=None), *crowd)
@@ -335,7 +335,7 @@ def test_an_upper_bound_refuses_nobody() -> None:
 @pytest.mark.parametrize(
     ("total", "status", "said"),
     [(10, "ok", "10 of 95 slots in use (10%)"), (76, "warn", "76 of 95"), (95, "bad", "95 of 95 slots in"),
-     (97, "bad", "5 more of 100 connections kept, and 2 of those in use")],
+     (97, "bad", "5 more of 100 connections reserved, and 2 of those in use")],
 )  # fmt: skip
 def test_the_servers_slots(total: int, status: str, said: str) -> None:
     found = finding("slots", backends=tuple(backend("app") for _ in range(total - 1)))
@@ -367,7 +367,7 @@ def test_who_else_may_take_the_kept_slots() -> None:
     """Superusers and other roles with the privileges, when there are more of them than slots; no pgtop."""
     few = tuple(backend("postgres", is_superuser=True) for _ in range(5))
     assert finding("privileged", backends=few).status == "ok"
-    assert finding("privileged").said == "nobody but pgtop has a session that may take the kept slots"
+    assert finding("privileged").said == "no session but pgtop's can take reserved connections"
     named = tuple(backend("postgres", is_superuser=True, application_name="pgtop daemon@a") for _ in range(9))
     own = frozenset(each.pid for each in named)
     assert finding("privileged", backends=named, own=own).said == finding("privileged").said
@@ -377,7 +377,9 @@ def test_who_else_may_take_the_kept_slots() -> None:
     )
     (found,) = [each for each in many.findings if each.topic == "privileged"]
     assert found.status == "warn"
-    assert found.said.startswith("5 sessions of superusers (which only superusers may end) and 1 session of")
+    assert found.said.startswith(
+        "5 sessions of superusers (which only superusers may terminate) and 1 session of"
+    )
     assert many.gets_in_at_full.yes
     assert found.said in many.gets_in_at_full.why
 
@@ -410,8 +412,8 @@ def test_a_timeout_that_is_off(name: str, topic: str, mend: str) -> None:
     assert on_command_line.mend == f"-- {mend} on the server's command line, where it is set, and restart"
     for source in ("user", "database user", "client"):
         own = finding(topic, **changed(name, 5000, source=source))
-        assert (own.status, "hidden behind it" in own.said) == ("warn", True)
-        assert own.mend.startswith("-- look again as a role")
+        assert (own.status, "is hidden" in own.said) == ("warn", True)
+        assert own.mend.startswith("-- check again as a role")
     assert finding(topic, settings=()).status == "warn"
 
 
@@ -443,7 +445,7 @@ def test_idle_sessions_that_stay_for_ever() -> None:
     )
     assert some.mend.splitlines() == [named, "ALTER ROLE app SET idle_session_timeout = '1h';"]
     assert some.status == "warn"
-    assert some.said.startswith("off: idle sessions of backup, app stay for ever")
+    assert some.said.startswith("off: idle sessions of backup, app stay forever")
     alone = finding(topic, roles=roles, backends=(*sessions, backend("web")), **off)
     assert (alone.status, alone.mend) == ("warn", named)
     all_set = finding(topic, roles=roles, backends=(sessions[0], backend("web")), **off)
@@ -454,11 +456,11 @@ def test_idle_sessions_that_stay_for_ever() -> None:
     pgtop = backend("app", application_name="pgtop daemon@a")
     facts: dict[str, Any] = {"roles": roles, "backends": (pgtop, backend("web")), **off}
     assert finding(topic, own=frozenset({pgtop.pid}), **facts).status == "ok"
-    assert finding(topic, **facts).said.startswith("off: idle sessions of app stay for ever")
+    assert finding(topic, **facts).said.startswith("off: idle sessions of app stay forever")
     for source in ("user", "database user", "client"):
         facts = {"roles": roles, **changed(topic, 5000, source=source)}
         own = finding(topic, backends=(backend("app"),), **facts)
-        assert (own.status, "hidden behind it" in own.said) == ("warn", True)
+        assert (own.status, "is hidden" in own.said) == ("warn", True)
         assert finding(topic, backends=(backend("web"),), **facts).status == "ok"
 
 
@@ -466,7 +468,7 @@ def test_how_long_a_dead_client_holds_its_slot() -> None:
     assert finding("tcp_keepalives").said.endswith("for 2m 00s")
     left = changed("tcp_keepalives_idle", 0, effective=7200)
     found = finding("tcp_keepalives", **left)
-    assert (found.status, found.said) == ("warn", "a client whose machine is gone holds its slot for 2h 01m")
+    assert (found.status, found.said) == ("warn", "a client whose machine is lost holds its slot for 2h 01m")
     assert found.mend.splitlines() == [
         "ALTER SYSTEM SET tcp_keepalives_idle = 60;",
         "ALTER SYSTEM SET tcp_keepalives_interval = 10;",
@@ -529,7 +531,9 @@ def test_sessions_without_a_name() -> None:
     unnamed = (backend("it's", application_name=""), backend("it's", application_name=None, client_addr=None))
     found = finding("application_name", roles=(app,), backends=(*unnamed, unnamed[0]))
     assert found.status == "warn"
-    assert found.said == "3 sessions without a name: 2 of it's in shop from 10.0.0.1, 1 of it's in shop"
+    assert found.said == (
+        "3 sessions without an application name: 2 of it's in shop from 10.0.0.1, 1 of it's in shop"
+    )
     assert found.mend.splitlines() == [
         "-- better: application_name=… in each application's own conninfo",
         "ALTER ROLE \"it's\" SET application_name = 'it''s';",

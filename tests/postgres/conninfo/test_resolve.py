@@ -200,7 +200,7 @@ def test_what_cannot_be_kept_is_refused_from_the_environment_too() -> None:
         ("host=a port=0", 'invalid port number "0"'),
         ("host=a,b port=1,2,3", "3 ports do not match 2 hosts"),
         ("host=a,b hostaddr=10.0.0.1", "1 addresses (hostaddr) do not match 2 hosts"),
-        ("hostaddr=db1", 'hostaddr "db1" is no IP address'),
+        ("hostaddr=db1", 'hostaddr "db1" is not an IP address'),
         ("host=a connect_timeout=soon", 'connect_timeout "soon"'),
         ("sslmode=on", 'invalid sslmode value "on"'),
         ("target_session_attrs=best", 'invalid target_session_attrs value "best"'),

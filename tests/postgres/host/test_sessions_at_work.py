@@ -88,7 +88,7 @@ async def test_a_session_that_answered_while_it_was_looked_at_lives(
         monkeypatch.setattr(sockets, "tcp_sockets", with_a_statement_after)
         report = await face.reaper.run(plan)
         assert [(each.outcome, each.detail) for each in report.results] == [
-            (Outcome.CHANGED, "it has run since")
+            (Outcome.CHANGED, "it has run a query since")
         ]
 
 

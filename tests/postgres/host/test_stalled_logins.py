@@ -106,11 +106,13 @@ async def test_without_the_option_they_are_named_and_live(
         place = ("break-glass", "--data-dir", str(server.data_dir))
         done = await asyncio.to_thread(run, tmp_path, *place, "--dry-run")
         assert "3 clients are logging in, for up to" in done.stdout
-        assert "pgtop break-glass --stalled-logins 10s ends the stalled" in " ".join(done.stdout.split())
+        assert "pgtop break-glass --stalled-logins 10s terminates the stalled ones" in " ".join(
+            done.stdout.split()
+        )
         dry = await asyncio.to_thread(run, tmp_path, *place, "--stalled-logins", "1s", "--dry-run")
         assert "--stalled-logins" not in dry.stdout
         none = await asyncio.to_thread(run, tmp_path, *place, "--stalled-logins", "1h", "--dry-run")
-        assert "dry run: No client is logging in for longer than 1h" in none.stdout
+        assert "dry run: No client has been logging in for more than 1h" in none.stdout
         assert {each.pid for each in (await face.look()).connecting} == {each.pid for each in view.connecting}
 
 
@@ -180,7 +182,9 @@ async def test_a_login_that_the_server_works_at_lives(server_factory: ServerFact
         client.sendall(b"p\0\0\0\x06x\0")
         await wait_until(lambda: (found := process_of(plan.victims[0].backend.pid)) and found.is_at_work)
         report = await face.reaper.run(plan)
-        assert [(each.outcome, each.detail) for each in report.results] == [(Outcome.CHANGED, "it runs")]
+        assert [(each.outcome, each.detail) for each in report.results] == [
+            (Outcome.CHANGED, "it is running")
+        ]
 
 
 async def test_a_silent_client_gives_no_slot_back(server_factory: ServerFactory, tmp_path: Path) -> None:

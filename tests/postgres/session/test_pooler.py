@@ -78,6 +78,6 @@ async def test_nothing_is_reaped_through_a_pooler(
             done = await asyncio.to_thread(run, tmp_path, "reap", conninfo, "--idle-after", "1s", *arguments)
         assert done.returncode == 3
         assert done.stdout == ""
-        assert "a pooler answers at 127.0.0.1" in done.stderr
-        assert "connect to the server itself" in done.stderr
+        assert "connected through a pooler at 127.0.0.1" in done.stderr
+        assert "connect to the server directly" in done.stderr
         assert await one.fetchval("SELECT 1") == 1

@@ -185,13 +185,13 @@ async def test_waiting_gets_the_slot_that_somebody_leaves(tiny: ThrowawayServer)
         assert seat.tries.count == 0
         await seat.release()
     assert len(said) == 1
-    assert "trying again for 30s" in said[0]
+    assert "retrying for 30s" in said[0]
 
 
 async def test_waiting_ends_and_says_how_often_it_tried(tiny: ThrowawayServer) -> None:
     async with full(tiny):
         seat = Seat(target_of(tiny, user="watcher"), "test")
-        with pytest.raises(FullError, match=r"; \d+ logins refused in "):
+        with pytest.raises(FullError, match=r"; \d+ tries refused in "):
             await enter(seat, 0.5)
         with pytest.raises(FullError) as once:
             await enter(seat, 0)
@@ -365,7 +365,7 @@ async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(tiny: 
     ("rescue", "said", "refused"),
     [
         ("user=nobody", 'the rescue role does not get in: role "nobody"', 1),
-        ("user=app", "is full: the ordinary slots are taken", 2),
+        ("user=app", "is full: only reserved slots are left", 2),
     ],
 )
 async def test_a_rescue_role_that_does_not_get_in_either_is_told_of(
@@ -409,7 +409,7 @@ async def test_a_rescue_role_at_its_own_limit_leaves_the_server_full(
     )
     async with full(server):
         seat = Seat(rescued(server, rescue="user=limited"), "test")
-        with pytest.raises(FullError, match='does not get in: role "limited" has reached its own') as caught:
+        with pytest.raises(FullError, match='connect: role "limited" has reached its own') as caught:
             await seat.take()
         assert caught.value.limit == only(server)
         assert seat.tries.count == 2
@@ -417,7 +417,7 @@ async def test_a_rescue_role_at_its_own_limit_leaves_the_server_full(
 
 async def test_a_limit_stays_a_limit_where_the_rescue_role_does_not_get_in(tiny: ThrowawayServer) -> None:
     await execute(tiny, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
-    with pytest.raises(LimitReachedError, match="does not get in"):
+    with pytest.raises(LimitReachedError, match="can't connect"):
         await Seat(rescued(tiny, user="limited", rescue="user=nobody"), "test").take()
 
 

@@ -36,7 +36,7 @@ async def test_a_sweep_by_key_follows_all_rules_of_the_configuration(
             SparedFor.BEYOND_MOST,
             SparedFor.NAMED,
         ]
-        await driven.shows("1 protected", "1 beyond the most of one sweep")
+        await driven.shows("1 protected", "1 beyond --max-per-sweep")
 
 
 async def test_the_configured_transaction_age_counts_in_the_dialog(
@@ -51,7 +51,7 @@ async def test_the_configured_transaction_age_counts_in_the_dialog(
         await driven.select(one.get_server_pid())
         await driven.press("S")
         dialog = await driven.dialog()
-        await driven.shows("drop idle in txn")
+        await driven.shows("exclude idle in txn")
         for expected in (0.5, None, 0.5):
             policy = dialog.plan.policy
             assert policy.include_idle_in_transaction_seconds == expected
@@ -65,7 +65,7 @@ async def test_the_configured_transaction_age_counts_in_the_dialog(
 def test_every_reason_to_spare_a_session_is_worded(reason: SparedFor) -> None:
     for number in (1, 2):
         plan: Any = SimpleNamespace(spared=[SimpleNamespace(spared_for=reason)] * number)
-        assert len(spared_sentence(plan)) > len(f"spared: {number} ")
+        assert len(spared_sentence(plan)) > len(f"skipped: {number} ")
 
 
 async def test_the_dashboards_audit_log_is_rotated_as_configured(

@@ -82,7 +82,7 @@ async def test_a_plan_that_is_open_over_an_outage_takes_no_yes_any_more(
         dialog = await driven.dialog()
         assert one.get_server_pid() in {each.backend.pid for each in dialog.plan.victims}
         await outage(driven, server)
-        await wait_until(lambda: "the server was out of sight since this was planned" in unfolded(driven))
+        await wait_until(lambda: "the connection was lost after planning" in unfolded(driven))
         assert not dialog.query_one("#confirm").display
         assert await driven.dialog() is dialog  # armed again, and a yes would count
         await driven.press("y", "e", "i")
@@ -121,10 +121,10 @@ async def test_no_plan_is_made_from_data_older_than_an_outage(
 
 async def refuses(driven: Driven, key: str) -> None:
     await driven.press(key)
-    await driven.shows("what is shown was seen before an outage")
+    await driven.shows("the data is from before an outage")
     assert driven.app.screen is driven.dashboard
     await driven.press("escape")
-    await wait_until(lambda: "what is shown was seen" not in driven.text)
+    await wait_until(lambda: "the data is from before" not in driven.text)
 
 
 async def test_the_reaper_itself_refuses_a_plan_older_than_an_outage(
@@ -136,10 +136,10 @@ async def test_the_reaper_itself_refuses_a_plan_older_than_an_outage(
         plan = await wait_until(lambda: planned(face, one))
         face.seat.drop()
         await face.seat.take()
-        with pytest.raises(PgtopError, match="out of sight"):
+        with pytest.raises(PgtopError, match="lost after planning"):
             await face.reaper.run(plan)
         assert not face.audit.exists()
-        with pytest.raises(PgtopError, match="out of sight"):
+        with pytest.raises(PgtopError, match="lost after planning"):
             await SqlTerminator(face.seat).termination(plan)
         snapshot = await face.snapshot()
         again = await face.reaper.plan_terminate(snapshot, ReapPolicy(), [found(snapshot, one).id])
@@ -171,7 +171,7 @@ async def test_a_right_that_is_taken_away_under_the_dialog_is_denied(
         await driven.dialog()
         await execute(server, f"REVOKE pg_signal_backend FROM {role}")
         await driven.press("y")
-        await driven.shows("ended 0 of 1 session: 1 denied")
+        await driven.shows("terminated 0 of 1 session: 1 denied")
         assert await one.fetchval("SELECT 1") == 1
 
 
@@ -210,7 +210,7 @@ async def test_automatic_reaping_ends_with_the_cluster_it_was_asked_for(
         async with dashboard_on(way.target(), tmp_path, **settings) as driven:
             await turned_on(driven)
             way.switch(other)
-            await wait_until(lambda: "automatic reaping is off" in str(driven.dashboard.notices.current), 30)
+            await wait_until(lambda: "automatic sweeps are off" in str(driven.dashboard.notices.current), 30)
             await is_back(driven, other)
             assert not driven.dashboard.automatic.is_on
             assert [await each.fetchval("SELECT 1") for each in theirs] == [1] * 18

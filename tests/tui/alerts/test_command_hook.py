@@ -97,7 +97,7 @@ async def test_a_hanging_command_is_ended_and_the_next_alert_is_heard(tmp_path: 
     command.hear(occasion())
     command.hear(occasion(Alert.FULL))
     await wait_until(lambda: lines(Path(f"{pids}.full")) == ["heard"], 30)
-    assert told == ["the alert command took longer than 1 second and was ended"]
+    assert told == ["the alert command ran longer than 1 second and was killed"]
     for pid in map(int, lines(pids)):
         await wait_until(lambda pid=pid: not psutil.pid_exists(pid) or is_dead(pid))
     await command.finish()
@@ -133,15 +133,15 @@ async def test_more_alerts_than_may_wait_drop_the_oldest_and_say_so(tmp_path: Pa
     await wait_until(lambda: len(lines(log)) == MOST_WAITING, 30)
     heard = [json.loads(line)["server"] for line in lines(log)]
     assert heard == [str(number) for number in range(2, MOST_WAITING + 2)]
-    assert told == ["the alert command is behind: it does not hear of every alert"] * 2
+    assert told == ["alert command too slow: alerts dropped"] * 2
     await command.finish()
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("sys.exit(3)", "the alert command ended with status 3"),
-        ("os.kill(os.getpid(), signal.SIGKILL)", "the alert command was ended by SIGKILL"),
+        ("sys.exit(3)", "the alert command exited with status 3"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "the alert command was killed by SIGKILL"),
         ("sys.exit(0)", None),
     ],
 )

@@ -69,14 +69,14 @@ async def test_each_alert_rings_once(
 ) -> None:
     server = server_factory(SEVENTEEN_SLOTS)
     with terminal(server, tmp_path, "--wall", *options) as opened:
-        opened.shows("under the 80% line")
+        opened.shows("below the 80% line")
         assert bells(opened) == 0
         async with held(server, 13):
             opened.shows("over the 80% line")
             async with held(server, 3):
-                opened.shows("logins are refused")
+                opened.shows("new connections are refused")
                 await until(opened, lambda: bells(opened) >= 2 * rings, "no second bell")
-        opened.shows("under the 80% line")
+        opened.shows("below the 80% line")
         await until(opened, lambda: bells(opened) >= 3 * rings, "no bell for the recovery")
         leave(opened, "q")
         assert bells(opened) == 3 * rings
@@ -89,7 +89,7 @@ async def test_an_outage_that_lasts_rings_and_so_does_its_end(
     with terminal(server, tmp_path) as opened:
         opened.shows("live")
         server.stop()
-        opened.shows("trying again")
+        opened.shows("retrying")
         assert bells(opened) == 0
         await until(opened, lambda: bells(opened) == 1, "no bell for the outage")
         server.start()
@@ -170,7 +170,7 @@ async def test_one_that_fails_is_told_of_and_nothing_else_happens(
     with terminal(server, tmp_path, "--on-alert", hearing(tmp_path, "sys.exit(7)")) as opened:
         opened.shows("live")
         async with held(server, 13):
-            opened.shows("the alert command ended with status 7")
+            opened.shows("the alert command exited with status 7")
             opened.shows("over the 80% line")
             leave(opened, "q")
 
@@ -186,7 +186,7 @@ async def test_the_ansi_theme_sends_no_colour_but_the_terminals_own(
             server, tmp_path, "--theme", "ansi", *(["--wall"] if wall else []), environment=environment
         ) as opened:
             opened.shows("over the 80% line")
-            for key, word in ((b"S", "Cancel"), (b"\x10", "Search for commands")):
+            for key, word in ((b"S", "Keep"), (b"\x10", "Search for commands")):
                 os.write(opened.master, key)
                 opened.shows(word)
                 os.write(opened.master, b"\x1b")
@@ -196,7 +196,7 @@ async def test_the_ansi_theme_sends_no_colour_but_the_terminals_own(
     assert found & {b"33", b"93"}, "the test sees no colours at all"
     assert not found & {b"38", b"48"}
     with terminal(server, tmp_path, "--theme", "dark", environment=environment) as opened:
-        opened.shows("under the 80% line")
+        opened.shows("below the 80% line")
         leave(opened, "q")
     assert colours(opened) & {b"38", b"48"}, "the test sees no others"
 
@@ -210,7 +210,7 @@ async def test_without_colour_the_state_and_the_cursor_are_still_seen(
         with terminal(server, tmp_path, "--theme", "light", "--wall", environment=environment) as opened:
             opened.shows("over the 80% line")
             os.write(opened.master, b"w")
-            opened.shows("backends: ")
+            opened.shows("sessions: ")
             leave(opened, "q")
     assert colours(opened) == set()
     reversed_lines = re.findall(rb"\x1b\[(?:\d+;)*7(?:;\d+)*m([^\x1b]+)", opened.raw)

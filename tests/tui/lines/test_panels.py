@@ -47,7 +47,7 @@ async def test_a_full_server_is_said_in_whole_words_at_80_columns(
     standing = Standing(full, 0.8, 2.0, full.taken_at)
     for width in (80, 120):
         line = as_text(head_lines(standing, width))[1]
-        assert "FULL: ordinary logins are refused" in line
+        assert "FULL: new connections are refused" in line
         assert "…" not in line
         assert cell_width(line) <= width
 
@@ -99,14 +99,14 @@ async def test_an_interval_that_was_changed_is_seen_at_80_columns(
 
 def test_an_outage_keeps_its_mend_and_its_age() -> None:
     outage = Outage(
-        "unreachable", "no server listens at db1:5432 (refused): check " + "that " * 12 + "it runs", 1.0
+        "unreachable", "no server listens at db1:5432 (refused): check " + "that " * 12 + "it is running", 1.0
     )
     lines = as_text(outage_lines(outage, 72.0, 80, 3))
     assert all(cell_width(line) <= 80 for line in lines)
-    assert "it runs · trying again · data 1m 12s old" in " ".join(line.strip() for line in lines)
+    assert "it runs · retrying · data 1m 12s old" in " ".join(line.strip() for line in lines)
     assert as_text(outage_lines(outage, 72.0, 80, 1))[0].rstrip().endswith("…")
-    cut = " ".join(line.strip() for line in as_text(outage_lines(outage, 72.0, 76, 2)))
-    assert cut.endswith("it runs · trying again"), "an age in half is none, and the head has it whole"
+    cut = " ".join(line.strip() for line in as_text(outage_lines(outage, 72.0, 73, 2)))
+    assert cut.endswith("it runs · retrying"), "an age in half is none, and the head has it whole"
 
 
 async def test_a_pause_in_an_outage_is_still_a_pause(server_factory, tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ async def test_the_reaper_gives_way_to_what_is_counted(
         line = as_text(head_lines(Standing(crowded, 0.8, 2.0, None, reapers=(DAEMON,)), width))[2]
         assert cell_width(line) <= width
         assert "in transaction" in line
-        assert ("wait on locks (b)" in line) is (len(backends) > 99)
+        assert ("waiting on locks · b blocker" in line) is (len(backends) > 99)
         assert "reaper: daemon" in line or len(backends) > 99
 
 

@@ -101,7 +101,7 @@ async def test_every_word_can_be_drawn_and_has_a_shape_of_its_own(snapshot: Snap
         "PAUSED": {"‖"},
         "LATE": {"◌"},
         "OUTAGE": {"✗"},
-        "NO SEAT": {"■"},
+        "NO SLOT": {"■"},
     }
 
 

@@ -63,12 +63,12 @@ async def test_one_b_and_y_get_it_in_and_nothing_but_idle_sessions_is_ended(
     async with no_slot_left(tiny) as taken:
         target = target_of(tiny, user="watcher", **flags)
         async with glass_dashboard(target, tmp_path / "a") as driven:
-            await driven.shows("the superusers' too", "break the glass")
+            await driven.shows("including the superusers'", "free slots")
             dialog = await broken(driven, 3)
             victims = {victim.backend.pid for victim in dialog.plan.victims}
             assert victims <= {each.get_server_pid() for each in taken[1:]}
             await driven.press("y")
-            await driven.shows("live", "of 6 slots", f"ended {len(victims)} sessions")
+            await driven.shows("live", "of 6 slots", f"terminated {len(victims)} sessions")
         ended = [line for line in driven.audited() if line["event"] == "outcome"]
         assert {line["pid"] for line in ended} == victims
         assert {line["outcome"] for line in ended} == {"terminated"}
@@ -125,7 +125,7 @@ async def test_esc_ends_nobody(tiny: ThrowawayServer, tmp_path: Path) -> None:
     ):
         await broken(driven, 3)
         await driven.press("escape")
-        await driven.shows("break the glass", "still trying")
+        await driven.shows("free slots", "still trying")
         assert not (tmp_path / "a").exists()
         assert [await each.fetchval("SELECT 1") for each in taken[1:]] == [1] * 7
 
@@ -140,7 +140,7 @@ async def test_read_only_offers_no_b(tiny: ThrowawayServer, tmp_path: Path) -> N
             )
             await driven.press("B")
             await driven.shows("F1 help")
-            assert "break the glass" not in driven.text
+            assert "free slots" not in driven.text
             assert driven.app.screen is driven.dashboard
 
 
@@ -182,7 +182,7 @@ async def test_the_clients_that_are_still_connecting_are_listed(
     target = target_of(server, user=operator.name)
     with stalled_in_authentication(server.port, app, 8):
         async with glass_dashboard(target, tmp_path / "a") as driven:
-            await driven.shows("still connecting: 8", "authentication", app.name, "the superusers' too")
+            await driven.shows("still connecting: 8", "authentication", app.name, "including the superusers'")
             await driven.shows("8 clients are logging in", "--stalled-logins 10s")
 
 
@@ -225,7 +225,7 @@ async def test_a_kernel_without_socket_facts_is_a_problem_that_is_told(
     server = server_factory()
     host_watch = glass_of(target_of(server, host=str(server.socket_dir)), tmp_path)
     monkeypatch.setattr(sockets, "BY_FAMILY", 99)
-    assert "does not tell of sockets" in await problem_of(host_watch)
+    assert "does not list sockets" in await problem_of(host_watch)
 
 
 async def test_whatever_is_wrong_with_a_look_is_a_problem_that_is_told(

@@ -50,7 +50,7 @@ async def test_a_yes_to_what_was_seen_before_a_suspension_ends_nobody(
         await asyncio.sleep(LONGER_THAN_STILL_SECONDS)
         os.write(program.master, b"y")
         program.process.send_signal(signal.SIGCONT)
-        await asyncio.to_thread(program.shows, "pgtop stood still since this was planned")
+        await asyncio.to_thread(program.shows, "pgtop was suspended after planning")
         os.write(program.master, b"\x1b")
         await asyncio.to_thread(program.shows, "● live")
         assert await one.fetchval("SELECT 1") == 1
@@ -60,11 +60,11 @@ async def test_a_yes_to_what_was_seen_before_a_suspension_ends_nobody(
 async def asks_about_the_victim(program: Terminal) -> None:
     """Filters, and presses K."""
     os.write(program.master, b"/")
-    await asyncio.to_thread(program.shows, "Enter keep the filter")
+    await asyncio.to_thread(program.shows, "Enter apply")
     os.write(program.master, b"app:victim\r")
-    await asyncio.to_thread(program.shows, "backends: 1,")
+    await asyncio.to_thread(program.shows, "sessions: 1,")
     os.write(program.master, b"K")
-    await asyncio.to_thread(program.shows, "End 1 selected")
+    await asyncio.to_thread(program.shows, "Terminate 1 selected")
 
 
 async def test_what_is_old_after_a_suspension_is_not_called_live(
@@ -134,7 +134,7 @@ async def test_a_clock_that_is_set_changes_nothing(
             os.write(program.master, b"y")
             await asyncio.sleep(0.1)
             assert time.monotonic() < deadline
-        await asyncio.to_thread(program.shows, "ended 1 session")
+        await asyncio.to_thread(program.shows, "terminated 1 session")
         written = msgspec.json.decode(log.read_bytes().splitlines()[0])["time"]
         assert written < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - 3000))
         assert await fetch_value(server, SEAT) == seat
@@ -186,7 +186,7 @@ async def test_q_leaves_in_the_middle_of_a_fault(
         await asyncio.to_thread(program.shows, "● live")
         if fault == "stopped":
             server.stop()
-            await asyncio.to_thread(program.shows, "trying again")
+            await asyncio.to_thread(program.shows, "retrying")
         elif fault.startswith("hanging"):
             pid = await fetch_value(server, SEAT)
             assert isinstance(pid, int)

@@ -37,7 +37,7 @@ async def test_it_draws_and_takes_keys_whatever_the_terminal_is_called(
     server: ThrowawayServer, tmp_path: Path, term: str | None
 ) -> None:
     with terminal(server, tmp_path, environment={"TERM": term}) as opened:
-        opened.shows("under the 80% line")
+        opened.shows("below the 80% line")
         opened.press(b"?")
         opened.shows("PgUp PgDn")
         opened.press(b"\x1b")
@@ -58,11 +58,11 @@ async def test_without_utf8_every_byte_is_ascii(
             screen = opened.shows("Z?rich ????")
             assert "+" not in screen.splitlines()[0]
             assert "* live" in screen
-            assert re.search(r"slots \| \d+% \| under the 80% line +\[[#=-]*\.+\|\.+\]", screen)
+            assert re.search(r"slots \| \d+% \| below the 80% line +\[[#=-]*\.+\|\.+\]", screen)
             for key, word in (
                 (b"?", "^ v j k"),
                 (b"\x10", "/  Search"),
-                (b"K", "End 1 selected"),
+                (b"K", "Terminate 1 selected"),
                 (b"\r", "session began"),
             ):
                 opened.press(key)
@@ -95,7 +95,7 @@ async def test_no_colour_is_asked_for_where_none_is_wanted(
             opened.shows("victim")
             (cursor,) = opened.reversed_lines()
             assert "SELECT 1" in cursor
-            for key, word in ((b"?", "j k"), (b"\x10", "Search"), (b"K", "End 1 selected")):
+            for key, word in ((b"?", "j k"), (b"\x10", "Search"), (b"K", "Terminate 1 selected")):
                 opened.press(key)
                 opened.shows(word)
                 opened.press(b"\x1b")
@@ -108,5 +108,5 @@ async def test_no_colour_is_asked_for_where_none_is_wanted(
 async def test_an_empty_no_color_is_none(server: ThrowawayServer, tmp_path: Path) -> None:
     """As the convention has it; this also shows that the pattern above finds colours."""
     with terminal(server, tmp_path, environment={"NO_COLOR": ""}) as opened:
-        opened.shows("under the 80% line")
+        opened.shows("below the 80% line")
     assert COLOUR.findall(opened.raw)

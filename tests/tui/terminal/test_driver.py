@@ -121,7 +121,7 @@ async def test_bytes_that_are_no_utf8_are_no_reason_to_end(server: ThrowawayServ
         opened.shows("● live")
         opened.press(b"\xe9\xff\xfe\xc3\x00\x80")
         opened.press(b"/")
-        opened.shows("keep the filter")
+        opened.shows("Enter apply")
         opened.press(b"\xfc")
         opened.shows("\ufffd")
         opened.press(b"\x1b")
@@ -160,7 +160,7 @@ async def test_a_storm_of_sizes_ends_in_the_right_picture(server: ThrowawayServe
             lambda screen: "● live" in screen.splitlines()[0] and "F1 help" in screen.splitlines()[23],
             "no whole screen",
         )
-        assert "backends:" in screen
+        assert "sessions:" in screen
         assert b"Traceback" not in opened.raw
 
 
@@ -169,7 +169,7 @@ async def test_the_least_terminals_show_figures_and_state_and_take_keys(
     server: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     with terminal(server, tmp_path, size=size) as opened:
-        figures = re.compile(r"\d+( of |/)97.* under ", re.ASCII)
+        figures = re.compile(r"\d+( of |/)97.* below ", re.ASCII)
         opened.until(lambda screen: figures.search(screen) is not None, "no figures")
         opened.press(b"?")
         opened.until(lambda screen: figures.search(screen) is None, "no help")
@@ -234,7 +234,7 @@ async def test_stopping_restores_the_terminal_and_continuing_draws_anew(
         screen = opened.shows("F1 help")
         assert b"\x1b[?1049h" in opened.raw[before:]
         assert "ready$" not in screen
-        assert "backends:" in screen
+        assert "sessions:" in screen
         opened.shows("● live")
         opened.press(b"?")
         opened.shows("PgUp PgDn")

@@ -120,8 +120,8 @@ def test_both_lines_are_labelled_each_in_its_row(width: int, height: int) -> Non
     """The refused line stands above the 80% line, each with its label at its right end."""
     rows = drawn(climbing(to=40), frame(width, height))
     lines = plain(rows)
-    refused = next(n for n, line in enumerate(lines) if line.endswith(" refused 97 "))
-    warn = next(n for n, line in enumerate(lines) if line.endswith(" 80% 78 "))
+    refused = next(n for n, line in enumerate(lines) if line.endswith(" full = 97 "))
+    warn = next(n for n, line in enumerate(lines) if line.endswith(" 80% = 78 "))
     assert refused < warn
     assert "─" in of_ink(rows[refused : refused + 1], Ink.REFUSED_LINE)
     assert "┄" in of_ink(rows[warn : warn + 1], Ink.WARN_LINE)
@@ -346,8 +346,8 @@ async def test_the_widget_draws_the_labelled_lines_and_the_window_asked_for() ->
         app.show(climbing())
         await pilot.pause()
         lines = app.lines()
-        assert any("refused 97" in line for line in lines)
-        assert any("80% 78" in line for line in lines)
+        assert any("full = 97" in line for line in lines)
+        assert any("80% = 78" in line for line in lines)
         assert "sessions, last 15 min" in lines[0]
         assert "total 90" in lines[0]
         assert "14:10" in lines[-1]
@@ -421,7 +421,7 @@ async def test_the_widget_survives_a_storm_of_sizes() -> None:
             await pilot.pause()
             strips = [app.graph.render_line(y) for y in range(height + 2)]
             assert {strip.cell_length for strip in strips} == {width}
-        assert any("80% 78" in line for line in app.lines())
+        assert any("80% = 78" in line for line in app.lines())
 
 
 async def test_the_widget_shows_itself_before_anything_was_seen() -> None:
@@ -431,5 +431,5 @@ async def test_the_widget_shows_itself_before_anything_was_seen() -> None:
         assert any("collecting…" in line for line in app.lines())
         app.graph.show(History(), now=START, slots=97, warn_at=0.8, max_connections=100)
         await pilot.pause()
-        assert any("refused 97" in line for line in app.lines())
+        assert any("full = 97" in line for line in app.lines())
         assert any("collecting…" in line for line in app.lines())
