@@ -29,12 +29,16 @@ from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.wiring import wire
 from tests.servers import REPOSITORY, default_binaries, execute, sessions, wait_until
+from tests.support.moving_picture import MovingPicture
 from tests.support.pictures import BLANK_PICTURE, portable, to_png
 
 PLACE = REPOSITORY / "screenshots"
 LARGE, SMALL = (120, 40), (80, 24)
 IDLE_AFTER_SECONDS = 20.0
 LEAK_EVERY_SECONDS = 4.0
+FILM = (100, 30)
+FILM_LEAK_EVERY_SECONDS, FILM_IDLE_AFTER_SECONDS = 1.0, 8.0
+"""The moving picture's own pace: an incident in some 20 seconds."""
 REST_USAGE, OVER_USAGE = 0.6, 0.87
 STALE_WANTED = 15
 """So many sessions a sweep should find."""
@@ -51,7 +55,8 @@ class Photographer:
     def __init__(self, pilot: Pilot[None], dashboard: DashboardScreen, place: Path) -> None:
         self._pilot = pilot
         self._dashboard = dashboard
-        self._place = place
+        self.place = place
+        """The directory that the pictures are written to."""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -83,11 +88,15 @@ class Photographer:
     def _is_newer_than(self, taken_at: int) -> bool:
         return self.snapshot.taken_at > taken_at
 
+    def picture(self) -> str:
+        """Return what is on the screen, as SVG."""
+        return portable(self._pilot.app.export_screenshot(title="pgtop"))
+
     def take(self, name: str) -> None:
-        """Writes one picture, as SVG and as PNG."""
-        svg = portable(self._pilot.app.export_screenshot(title="pgtop"))
-        (self._place / f"{name}.svg").write_text(svg, encoding="utf-8")
-        (self._place / f"{name}.png").write_bytes(to_png(svg))
+        """Write one picture, as SVG and as PNG."""
+        svg = self.picture()
+        (self.place / f"{name}.svg").write_text(svg, encoding="utf-8")
+        (self.place / f"{name}.png").write_bytes(to_png(svg))
         shown = self._dashboard.state.shown
         standing = "no seat" if shown is None else f"{shown.counts.total} of {shown.slots} slots"
         sys.stderr.write(f"{name}: {standing}\n")
@@ -141,6 +150,30 @@ async def tell_of_no_slot(photographer: Photographer, pilot: Pilot[None]) -> Non
     await photographer.until(lambda: isinstance(pilot.app.screen, PlanDialog), "the dialog of break-glass")
     photographer.take("break-glass")
     await pilot.press("escape")
+
+
+async def tell_an_incident(photographer: Photographer, pilot: Pilot[None]) -> None:
+    """The story that moves: calm, the line climbs, the plan, the sweep, room."""
+    film = MovingPicture()
+    while photographer.snapshot.usage < OVER_USAGE or photographer.stale < STALE_WANTED:
+        await photographer.polls(1)
+        film.add(photographer.picture(), 0.35)
+    film.add(photographer.picture(), 1.0)
+    await pilot.press("S")
+    await photographer.until(lambda: isinstance(pilot.app.screen, PlanDialog), "the sweep's dialog")
+    dialog = pilot.app.screen
+    if not isinstance(dialog, PlanDialog):
+        raise RuntimeError("the sweep's dialog is gone")
+    await photographer.until(lambda: dialog.is_armed, "a dialog that takes a yes")
+    film.add(photographer.picture(), 4.0)
+    await pilot.press("y")
+    await photographer.until(lambda: isinstance(pilot.app.screen, DashboardScreen), "the dashboard again")
+    for _ in range(POLLS_AFTER):
+        await photographer.polls(1)
+        film.add(photographer.picture(), 0.35)
+    film.add(photographer.picture(), 3.0)
+    film.write(photographer.place / "incident.gif")
+    sys.stderr.write(f"incident: {film.seconds:.0f} s\n")
 
 
 Story = Callable[[Photographer, Pilot[None]], Coroutine[Any, Any, None]]
@@ -199,6 +232,16 @@ def main() -> None:
         asyncio.run(run_without_slot(audit_log, chosen.into))
         config = Config(audit_log=audit_log, idle_after_seconds=IDLE_AFTER_SECONDS)
         asyncio.run(run(demo.uri, config, chosen.into, LARGE, tell))
+    with (
+        tempfile.TemporaryDirectory() as temporary,
+        running_demo(leak_every_seconds=FILM_LEAK_EVERY_SECONDS) as demo,
+    ):
+        config = Config(
+            audit_log=Path(temporary, "audit.jsonl"),
+            idle_after_seconds=FILM_IDLE_AFTER_SECONDS,
+            interval_seconds=1.0,
+        )
+        asyncio.run(run(demo.uri, config, chosen.into, FILM, tell_an_incident))
 
 
 if __name__ == "__main__":

@@ -132,6 +132,6 @@ def caution(snapshot: Snapshot) -> str:
     waiting = snapshot.waiting_on_locks
     if not waiting:
         return ""
-    verb = "is" if waiting == 1 else "are"
+    verb, them = ("is", "it") if waiting == 1 else ("are", "them")
     said = f"{plural(waiting, 'session')} {verb} waiting on locks."
-    return f"{said} A sweep won't help: press n, then b for the blocker"
+    return f"{said} A sweep won't help {them}: press n, then b for the blocker"
