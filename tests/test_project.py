@@ -183,7 +183,7 @@ def test_the_extras_bring_what_each_command_needs(project: dict[str, Any]) -> No
         assert any(each.startswith(f"{tool}>") for each in extras["dev"]), tool
 
 
-def test_what_is_known_to_work_is_bounded_on_both_sides(project: dict[str, Any]) -> None:
+def test_versions_are_bounded_on_both_sides(project: dict[str, Any]) -> None:
     assert project["requires-python"] == ">=3.11"
     assert "plotext>=5.3.2,<6" in project["dependencies"]
     extras = [each for extra in project["optional-dependencies"].values() for each in extra]
