@@ -36,7 +36,8 @@ LONGEST_LINE_BYTES: Final = 16 * 1024 * 1024
 _ROOM_BYTES: Final = 1024 * 1024
 """The bytes that the lines of a large plan take."""
 _RETRY_SECONDS: Final = 0.005
-_READER_LOCK_SECONDS: Final = 1.0
+READER_LOCK_SECONDS: Final = 1.0
+"""Seconds for which a reader waits for the lock, before it reads without."""
 
 
 class LockHeldError(OSError):
@@ -135,14 +136,26 @@ def reading(
 
 
 def _files_to_read(place: Place) -> Iterator[tuple[int, BinaryIO]]:
-    """The log's files with their numbers, each opened when it is asked for; the newest, 0, is locked."""
-    newest = _open_newest_to_read(place)
-    if newest is not None:
-        yield 0, newest
-    for number in range(1, _highest(place) + 1):
-        file = _open_rotated_to_read(place, number)
+    """Yield the log's files with their numbers, each opened when it is asked for; the newest, 0, is locked.
+
+    Each comes once, and none is left out, even if the lock was not to be had in time, as beside writers that
+    hand it to each other: a rotation moves a file to the next number, so that it is still ahead, or comes
+    again.
+    """
+    seen: set[tuple[int, int]] = set()
+    number, highest = 0, 0
+    while number <= highest:
+        file = _open_rotated_to_read(place, number) if number else _open_newest_to_read(place)
         if file is not None:
-            yield number, file
+            status = os.fstat(file.fileno())
+            if (status.st_dev, status.st_ino) in seen:
+                file.close()
+            else:
+                seen.add((status.st_dev, status.st_ino))
+                yield number, file
+        number += 1
+        if number > highest:
+            highest = _highest(place)
 
 
 def exists(path: Path) -> bool:
@@ -369,11 +382,11 @@ def _open_rotated_to_read(place: Place, number: int) -> BinaryIO | None:
 def _open_newest_to_read(place: Place) -> BinaryIO | None:
     """The newest file, locked against writing and rotating where that can be had in time; None for none.
 
-    Who holds the lock for longer hangs, and rotates nothing either.
+    It comes without the lock where one writer hangs, or several never leave a moment in between.
     """
-    deadline = time.monotonic() + _READER_LOCK_SECONDS
+    deadline = time.monotonic() + READER_LOCK_SECONDS
     while (file := open_to_read(place)) is not None:
-        while not _locked_to_read(file) and time.monotonic() < deadline:
+        while not locked_to_read(file) and time.monotonic() < deadline:
             time.sleep(_RETRY_SECONDS)
         if _is_named(file.fileno(), place) or time.monotonic() >= deadline:
             return file
@@ -381,7 +394,8 @@ def _open_newest_to_read(place: Place) -> BinaryIO | None:
     return None
 
 
-def _locked_to_read(file: BinaryIO) -> bool:
+def locked_to_read(file: BinaryIO) -> bool:
+    """Lock the file against writing and rotating; return False where another process holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -141,16 +141,6 @@ def instant(microseconds: int | None) -> datetime | None:
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
 
-def iso8601(microseconds: int | None) -> str | None:
-    """Return a server's time in ISO 8601, UTC, with microseconds; None for None.
-
-    >>> iso8601(1_700_000_000_000_001)
-    '2023-11-14T22:13:20.000001+00:00'
-    """
-    moment = instant(microseconds)
-    return None if moment is None else moment.isoformat(timespec="microseconds")
-
-
 class Limits(msgspec.Struct, frozen=True):
     """The server's connection limits. All of them stay the same until it restarts."""
 

@@ -13,7 +13,7 @@ from typing import Final, Literal
 import msgspec
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.outage import Limit, Outage
+from pgtop.core.outage import Outage
 
 Level = Literal["calm", "over", "full"]
 """The server's condition: below the line, on or over it, or full."""
@@ -76,7 +76,7 @@ def level(snapshot: Snapshot, warn_at: float, *, refused: bool = False) -> Level
 def observe(result: Snapshot | Outage, warn_at: float, *, refused: bool = False) -> Observation:
     """Return the level that a poll shows: `full` if it could not log in because the server is full."""
     if isinstance(result, Outage):
-        is_full = result.limit is not None and Limit(result.limit).is_the_servers
+        is_full = result.limit is not None and result.limit.is_the_servers
         return Observation("full" if is_full else None)
     return Observation(level(result, warn_at, refused=refused), warn_at - result.usage)
 

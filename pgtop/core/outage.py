@@ -61,17 +61,35 @@ def held_by_connecting(limit: Limit | None, limits: Limits, total: int) -> int:
     return max(0, taken[limit] - total) if limit in taken else 0
 
 
+class OutageKind(StrEnum):
+    """The reason a poll gave no data. The value is the word in logs and metrics."""
+
+    FULL = "full"
+    """No slot is left for this login."""
+    LIMIT = "limit"
+    """The CONNECTION LIMIT of the role or the database is reached."""
+    STARTING = "starting"
+    """The server takes no logins at the moment: it starts, stops or recovers."""
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    """The login was refused for another reason than want of a slot."""
+    LOST = "lost"
+    TIMEOUT = "timeout"
+    FAILED = "failed"
+    SILENT = "silent"
+    """A poll is late: there is no answer yet, and no error."""
+
+
 class Outage(msgspec.Struct, frozen=True):
     """The result of a poll that gave no data."""
 
-    kind: str
-    """The kind: `full`, `limit`, `starting`, `unreachable`, `refused`, `lost`, `timeout` or `failed`."""
+    kind: OutageKind
     message: str
     """One plain sentence, safe to print."""
     retry_after_seconds: float
     """The seconds that the poller waits before it tries again."""
-    limit: str | None = None
-    """The `Limit` that refuses the login, if it is refused for want of a slot."""
+    limit: Limit | None = None
+    """The limit that refuses the login, if it is refused for want of a slot."""
     tries: int = 0
     """The number of logins refused so far for want of a slot."""
     seconds: float = 0.0

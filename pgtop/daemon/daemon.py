@@ -15,7 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.outage import Outage
+from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
 from pgtop.daemon.log import DaemonLog, summary
 from pgtop.daemon.metrics import serving
@@ -25,7 +25,7 @@ from pgtop.errors import ConnectError, ExitCode, PgtopError
 from pgtop.login_watch import LoginWatch
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, hidden_states_error, pooler_error
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors import FULL, LIMIT, LOST, STARTING, TIMEOUT, UNREACHABLE, FullError
+from pgtop.postgres.errors import FullError
 from pgtop.postgres.session.login_probe import LoginProbe
 from pgtop.settings.config import Config
 from pgtop.wiring import wire
@@ -33,7 +33,16 @@ from pgtop.wiring import wire
 FACE: Final = "daemon"
 DRY_FACE: Final = "dry-run"
 
-_PASSES: Final = frozenset({FULL, LIMIT, LOST, STARTING, TIMEOUT, UNREACHABLE})
+_PASSES: Final = frozenset(
+    {
+        OutageKind.FULL,
+        OutageKind.LIMIT,
+        OutageKind.LOST,
+        OutageKind.STARTING,
+        OutageKind.TIMEOUT,
+        OutageKind.UNREACHABLE,
+    }
+)
 """Outages that pass by themselves: no reason not to start."""
 
 _SLACK_SECONDS: Final = 30.0
@@ -113,7 +122,7 @@ class Daemon:
         try:
             await self._seat.take()
         except PgtopError as error:
-            kind = FULL if isinstance(error, FullError) else getattr(error, "kind", "")
+            kind = OutageKind.FULL if isinstance(error, FullError) else getattr(error, "kind", "")
             if kind not in _PASSES:
                 raise
             return

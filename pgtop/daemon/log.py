@@ -6,13 +6,13 @@ Text from a server passes `printable()`; a statement is only repeated where that
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TextIO
 
 from pgtop.audit.files import DEFAULT_LOCK_SECONDS
 from pgtop.audit.log import Sink
-from pgtop.core.activity import Snapshot, iso8601
-from pgtop.core.json_text import json_line
+from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.json_text import json_line, optional_timestamp, timestamp
 from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label
 from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
@@ -38,7 +38,7 @@ class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         event: dict[str, Any] = getattr(record, "event", {})
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": timestamp(int(record.created * MICROSECONDS)),
             "level": record.levelname.lower(),
             **event,
             "message": printable(record.getMessage()),
@@ -203,7 +203,7 @@ class DaemonLog:
             f"{result.victim.reason}{detail}{query}",
             warning=result.outcome not in _DONE,
             pid=backend.pid,
-            backend_start=iso8601(backend.backend_start),
+            backend_start=optional_timestamp(backend.backend_start),
             application_name=backend.application_name,
             usename=backend.usename,
             datname=backend.datname,

@@ -10,18 +10,12 @@ from typing import Final
 import asyncpg
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.outage import OutageKind
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError, NotPermittedError, PgtopError
 from pgtop.postgres.conninfo.target import Endpoint, Target
 from pgtop.postgres.conninfo.tls import is_plain_refused
-from pgtop.postgres.errors import (
-    FAILED,
-    TIMEOUT,
-    UNREACHABLE,
-    LoginError,
-    outage,
-    text_of,
-)
+from pgtop.postgres.errors import LoginError, outage, text_of
 from pgtop.postgres.login_refusals import refusal_error
 
 DRIVER_ERRORS: Final = (
@@ -54,7 +48,7 @@ def connect_error(
         return LoginError(
             f"{place.label} is up, but not what target_session_attrs={target.target_session_attrs} asks for",
             "name the right host, or leave target_session_attrs out",
-            UNREACHABLE,
+            OutageKind.UNREACHABLE,
         )
     if isinstance(error, ssl.SSLError):
         return _tls(error, place)
@@ -75,7 +69,7 @@ def connect_error(
 def answer_error(error: BaseException, mend: str = "") -> PgtopError:
     """A poll that failed on a seat that was taken, for a command that asks once."""
     told = outage(error)
-    kind = PgtopError if told.kind == FAILED else ConnectError
+    kind = PgtopError if told.kind == OutageKind.FAILED else ConnectError
     return kind(told.message, mend)
 
 
@@ -123,13 +117,13 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
         return LoginError(
             f"{place.label} does not answer in time",
             "check host, port and firewall; connect_timeout=… waits longer",
-            TIMEOUT,
+            OutageKind.TIMEOUT,
         )
     if place.is_socket and errno.ENOENT in numbers:
         return LoginError(
             f"there is no server socket {printable(place.socket_path)}",
             "is the server running there? name a host with -h, or another port with -p",
-            UNREACHABLE,
+            OutageKind.UNREACHABLE,
         )
     if place.is_socket and numbers & {errno.EACCES, errno.EPERM}:
         return LoginError(
@@ -140,11 +134,13 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
         return LoginError(
             f"no server listens at {place.label} (connection refused)",
             "check that it runs, its port (-p) and listen_addresses",
-            UNREACHABLE,
+            OutageKind.UNREACHABLE,
         )
     if numbers & _NO_ROUTE:
         return LoginError(
-            f"{place.label} cannot be reached ({_in_words(error)})", "check the network", UNREACHABLE
+            f"{place.label} cannot be reached ({_in_words(error)})",
+            "check the network",
+            OutageKind.UNREACHABLE,
         )
     if is_plain_refused(error) and target.tls.sslmode in ("allow", "prefer"):
         return _no_postgres(error, place)  # a server without TLS says so, and the driver goes on without
@@ -156,7 +152,7 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
     return LoginError(
         f"{place.label} broke off the login ({_in_words(error)})",
         "is a PostgreSQL server behind this port, and is it up?",
-        UNREACHABLE,
+        OutageKind.UNREACHABLE,
     )
 
 
@@ -167,7 +163,9 @@ def _in_words(error: OSError) -> str:
 
 def _unknown_host(place: Endpoint) -> PgtopError:
     return LoginError(
-        f'host name "{printable(place.host)}" is not known', "check its spelling and DNS", UNREACHABLE
+        f'host name "{printable(place.host)}" is not known',
+        "check its spelling and DNS",
+        OutageKind.UNREACHABLE,
     )
 
 

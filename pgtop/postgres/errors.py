@@ -5,20 +5,9 @@ from typing import Final
 import asyncpg
 
 from pgtop.core.masking import masked
-from pgtop.core.outage import Limit, Outage
+from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.text import clip, printable
 from pgtop.errors import ConnectError, ExitCode, Peer, PgtopError
-
-FULL: Final = "full"
-LIMIT: Final = "limit"
-STARTING: Final = "starting"
-UNREACHABLE: Final = "unreachable"
-REFUSED: Final = "refused"
-LOST: Final = "lost"
-TIMEOUT: Final = "timeout"
-FAILED: Final = "failed"
-SILENT: Final = "silent"
-"""No answer yet: said by whoever waits, and by no error."""
 
 LONGEST_SAID: Final = 500
 """Cells of an error's own words: a server may send very many."""
@@ -26,16 +15,16 @@ _LOOKED_AT: Final = 4096
 """Characters of them that are looked at: more than are told, since blanks collapse and passwords go."""
 
 RETRY_AFTER_SECONDS: Final = {
-    FULL: 0.4,
-    LIMIT: 0.4,
-    STARTING: 1.0,
-    UNREACHABLE: 1.0,
-    REFUSED: 1.5,
-    LOST: 0.25,
-    TIMEOUT: 1.0,
-    FAILED: 1.5,
+    OutageKind.FULL: 0.4,
+    OutageKind.LIMIT: 0.4,
+    OutageKind.STARTING: 1.0,
+    OutageKind.UNREACHABLE: 1.0,
+    OutageKind.REFUSED: 1.5,
+    OutageKind.LOST: 0.25,
+    OutageKind.TIMEOUT: 1.0,
+    OutageKind.FAILED: 1.5,
 }
-"""Seconds to wait after an outage of each kind, where nobody keeps count as `tries.Tries` does.
+"""Seconds to wait after an outage of each kind, where no LoginRetry keeps count.
 
 Less than two seconds, so that the user sees a server come back at once. A refused login costs the server
 about 2 ms, and an unanswered one nothing.
@@ -45,7 +34,7 @@ about 2 ms, and an unanswered one nothing.
 class LoginError(ConnectError):
     """No session came about; `kind` is the word for it in an Outage."""
 
-    def __init__(self, problem: str, mend: str = "", kind: str = REFUSED) -> None:
+    def __init__(self, problem: str, mend: str = "", kind: OutageKind = OutageKind.REFUSED) -> None:
         super().__init__(problem, mend)
         self.kind = kind
 
@@ -54,7 +43,7 @@ class LimitReachedError(LoginError):
     """A login was refused with 53300 by a CONNECTION LIMIT: the role's own, or the database's."""
 
     def __init__(self, problem: str, mend: str, limit: Limit) -> None:
-        super().__init__(problem, mend, LIMIT)
+        super().__init__(problem, mend, OutageKind.LIMIT)
         self.limit = limit
         self.peer: Peer | None = None
         """The server that refused the login; None if that is not known for sure."""
@@ -71,7 +60,7 @@ def refusing_limit(error: BaseException | None) -> Limit | None:
     if isinstance(error, LimitReachedError):
         return error.limit
     if isinstance(error, FullError):
-        return Limit(error.limit) if error.limit else Limit.UNKNOWN
+        return error.limit
     return None
 
 
@@ -84,7 +73,7 @@ class SeatLostError(PgtopError):
 
     exit_code = ExitCode.CANNOT_CONNECT
 
-    def __init__(self, problem: str, mend: str = "", kind: str = LOST) -> None:
+    def __init__(self, problem: str, mend: str = "", kind: OutageKind = OutageKind.LOST) -> None:
         super().__init__(problem, mend)
         self.kind = kind
 
@@ -94,7 +83,7 @@ class UnreadableError(SeatLostError):
 
     def __init__(self, problem: str) -> None:
         said = clip(printable(problem), LONGEST_SAID)
-        super().__init__(f"the server's answer could not be read ({said})", "", FAILED)
+        super().__init__(f"the server's answer could not be read ({said})", "", OutageKind.FAILED)
 
 
 def unreadable_login(problem: str, label: str) -> LoginError:
@@ -139,16 +128,16 @@ def is_lock_table_full(error: BaseException) -> bool:
     return isinstance(error, asyncpg.OutOfMemoryError) and function in _TAKES_LOCKS
 
 
-def _kind(error: BaseException) -> str:
+def _kind(error: BaseException) -> OutageKind:
     if isinstance(error, FullError):
-        return FULL
+        return OutageKind.FULL
     if isinstance(error, LoginError | SeatLostError):
         return error.kind
     if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
-        return TIMEOUT
+        return OutageKind.TIMEOUT
     if isinstance(error, OSError | asyncpg.PostgresConnectionError):
-        return LOST
-    return FAILED
+        return OutageKind.LOST
+    return OutageKind.FAILED
 
 
 def text_of(error: BaseException) -> str:
@@ -162,8 +151,7 @@ class FullError(PgtopError):
 
     exit_code = ExitCode.FULL
 
-    def __init__(self, problem: str, mend: str = "", limit: str = "") -> None:
-        """`limit` is the phrase for what refused, a `core.outage.Limit`."""
+    def __init__(self, problem: str, mend: str = "", limit: Limit = Limit.UNKNOWN) -> None:
         super().__init__(problem, mend)
         self.limit = limit
         self.peer: Peer | None = None

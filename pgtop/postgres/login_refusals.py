@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import asyncpg
 
-from pgtop.core.outage import Limit
+from pgtop.core.outage import Limit, OutageKind
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
 from pgtop.postgres.conninfo.passfile import unsafe
@@ -19,8 +19,6 @@ from pgtop.postgres.conninfo.target import Endpoint, Target
 from pgtop.postgres.errors import (
     LOCK_TABLE_FULL,
     LOCK_TABLE_MEND,
-    STARTING,
-    UNREACHABLE,
     FullError,
     LimitReachedError,
     LoginError,
@@ -200,7 +198,7 @@ def _no_database(refusal: _Refusal) -> PgtopError:
 
 def _not_now(refusal: _Refusal) -> PgtopError:
     return LoginError(
-        f"{refusal.where} takes no logins at the moment ({refusal.text})", "try again", STARTING
+        f"{refusal.where} takes no logins at the moment ({refusal.text})", "try again", OutageKind.STARTING
     )
 
 
@@ -227,7 +225,7 @@ def _broken_off(refusal: _Refusal) -> PgtopError:
     return LoginError(
         f"{refusal.where} broke off the login ({refusal.text})",
         "is a PostgreSQL server, or a pooler that works, behind it?",
-        UNREACHABLE,
+        OutageKind.UNREACHABLE,
     )
 
 

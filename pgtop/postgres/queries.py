@@ -47,6 +47,12 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
 SYSTEM_IDENTIFIER: Final = "SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()"
 """One row. Fails with 42501 where a service has revoked it."""
 
+SERVER_END: Final = """
+SELECT pg_catalog.host(pg_catalog.inet_server_addr()) AS address, pg_catalog.inet_server_port() AS port
+"""
+"""One row: the server's own end of this connection; both are null over a Unix socket. Behind a balancer or a
+translated address it is another one than the client connected to."""
+
 UNCONVERTED: Final = "pg_catalog.set_config('client_encoding', 'SQL_ASCII', true) IS NOT NULL"
 """A condition that lets the server send what it has, for the length of the statement."""
 

@@ -181,7 +181,8 @@ class AutomaticReaper:
         """Do what this poll asks for.
 
         `refused` tells of a login that was just refused for want of a slot, once for each such login;
-        `refusing` is what refuses logins, for as long as it does.
+        `refusing` is what refuses logins, for as long as it does. Both count only if the address that they
+        were tried at is the server's own.
 
         Raises PgtopError, an AuditError among them, and what the seat raises.
         """
@@ -198,6 +199,9 @@ class AutomaticReaper:
         stall = stall_of(snapshot, self.policy.warn_at, refusing)
         self._stall = self._stall.after(stall, now)
         asked = _Asked(refused, refusing, stall)
+        if refusing is not None and not await self._seat.is_direct():
+            # Another server behind that address may have refused: it is told of, and nothing is ended for it.
+            asked = _Asked(False, None, stall_of(snapshot, self.policy.warn_at))
         # What is planned as the rescue role is done as the rescue role.
         with self._seat.steady():
             turn = await self._lead_or_stand_by(snapshot, asked, now)

@@ -11,15 +11,14 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
 from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, Sink, operator
-from pgtop.core.activity import BackendId, Snapshot, iso8601
-from pgtop.core.json_text import cut
+from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.json_text import cut, optional_timestamp, timestamp
 from pgtop.core.masking import masked
 from pgtop.core.outage import Limit
 from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, HeldLocks, Outcome, Plan, ReapPolicy, Result, Victim
@@ -202,7 +201,7 @@ class Reaper:
 
     def _attempts(self, plan: Plan, termination: Termination) -> list[AuditLine]:
         plan_id = uuid.uuid4().hex
-        now = datetime.now(UTC).isoformat()
+        now = timestamp(time.time_ns() // 1_000)
         server = AuditedServer(
             plan.server.host,
             plan.server.port,
@@ -222,11 +221,11 @@ class Reaper:
                 act=plan.act,
                 trigger=plan.trigger,
                 pid=backend.pid,
-                backend_start=iso8601(backend.backend_start),
+                backend_start=optional_timestamp(backend.backend_start),
                 state=backend.state,
-                state_change=iso8601(backend.state_change),
-                xact_start=iso8601(backend.xact_start),
-                query_start=iso8601(backend.query_start),
+                state_change=optional_timestamp(backend.state_change),
+                xact_start=optional_timestamp(backend.xact_start),
+                query_start=optional_timestamp(backend.query_start),
                 application_name=backend.application_name,
                 usename=backend.usename,
                 datname=backend.datname,
@@ -240,7 +239,7 @@ class Reaper:
         ]
 
     async def _write_outcomes(self, attempts: list[AuditLine], results: list[Result]) -> str:
-        now = datetime.now(UTC).isoformat()
+        now = timestamp(time.time_ns() // 1_000)
         lines = [
             msgspec.structs.replace(
                 attempt,

@@ -19,13 +19,13 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.outage import Outage
+from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode
 from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors import FULL, LIMIT, FullError, LimitReachedError
+from pgtop.postgres.errors import FullError, LimitReachedError
 from pgtop.postgres.session.seat import Seat
 from pgtop.settings.config import Config
 from pgtop.tui.dashboard import DashboardScreen
@@ -161,7 +161,7 @@ async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:
     while not (await asyncio.wait({taking}, timeout=OPENS_AFTER_SECONDS / 10))[0]:
         if seat.refused is not None and time.monotonic() - begun > OPENS_AFTER_SECONDS:
             # Full, and the rescue role gets no answer: it is waited for on the screen.
-            kind = FULL if seat.refused.is_the_servers else LIMIT
+            kind = OutageKind.FULL if seat.refused.is_the_servers else OutageKind.LIMIT
             waited = "no answer yet"
             limit = seat.refused
             return Outage(kind, str(limit), 0.0, limit=limit, tries=1, rescue_problem=waited)

@@ -11,11 +11,10 @@ from textual.events import Key, Resize
 from textual.screen import Screen
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
-from pgtop.core.outage import Limit, Outage
+from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Plan
 from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
-from pgtop.postgres.errors import FULL, SILENT
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.reaping.wording import begun_sentence
 from pgtop.settings.config import Config
@@ -181,7 +180,7 @@ class DashboardScreen(Screen[None]):
         is_late = state.is_late(interval)
         outage = state.outage
         if outage is None and is_late:
-            outage = Outage(SILENT, f"{self.poller.probe.seat.label} does not answer", 0.0)
+            outage = Outage(OutageKind.SILENT, f"{self.poller.probe.seat.label} does not answer", 0.0)
         standing = None
         if shown is not None:
             standing = Standing(
@@ -232,7 +231,7 @@ class DashboardScreen(Screen[None]):
     def may_break_glass(self) -> bool:
         """True where the server is full, and this host is the server's own."""
         outage = self.state.outage
-        is_full = outage is not None and outage.kind == FULL
+        is_full = outage is not None and outage.kind == OutageKind.FULL
         return self._is_on_host and is_full and not self._config.read_only
 
     def say(self, said: str, style: str = "note", report: Report | None = None) -> None:
@@ -260,7 +259,9 @@ class DashboardScreen(Screen[None]):
             self.poller.wake()  # it may have been asked for before
         self.refusing = self.logins.limit
         if self.host_watch is not None:
-            refused_here = result.kind == FULL if isinstance(result, Outage) else self.refusing is not None
+            refused_here = (
+                result.kind == OutageKind.FULL if isinstance(result, Outage) else self.refusing is not None
+            )
             self.host_watch.want(refused_here)
         before, is_first = self.state.snapshot, self.state.shown is None and isinstance(result, Snapshot)
         self.state.take(result, self.poller.interval_seconds)

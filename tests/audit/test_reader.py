@@ -152,6 +152,29 @@ def test_a_rotation_while_opening_loses_and_repeats_nothing(
     assert told(entries(path)) == [(pid, None) for pid in (0, 1, 2, 3, 100, 99)]
 
 
+@pytest.mark.parametrize("opened_before", range(1, 5))
+def test_rotations_without_the_lock_show_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened_before: int
+) -> None:
+    """Two writers that hand the lock to each other leave a reader no moment to take it."""
+    path, opened, count = tmp_path / "log", files.open_to_read, 0
+    for pid in range(4):
+        AuditLog(path, max_bytes=1).append([attempt(pid)])
+
+    def open_and_rotate(place: Place, number: int = 0) -> object:
+        nonlocal count
+        file = opened(place, number)
+        count += 1
+        if count == opened_before:
+            AuditLog(path, max_bytes=1).append([attempt(99)])
+        return file
+
+    monkeypatch.setattr(files, "open_to_read", open_and_rotate)
+    monkeypatch.setattr(files, "locked_to_read", lambda _file: False)
+    monkeypatch.setattr(files, "READER_LOCK_SECONDS", 0.0)
+    assert told(entries(path)) == [(pid, None) for pid in (0, 1, 2, 3)]
+
+
 def test_lines_that_cannot_be_read_are_passed_over_and_counted(tmp_path: Path) -> None:
     path = tmp_path / "log"
     good = msgspec.json.encode(attempt(1)) + b"\n"

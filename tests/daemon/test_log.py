@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pgtop.core.outage import Outage
+from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.plan import HeldLocks, Outcome, ReapPolicy, Result
 from pgtop.core.policy import plan_sweep
 from pgtop.daemon.log import DaemonLog
@@ -22,7 +22,7 @@ def test_no_name_or_statement_reaches_the_terminal_as_it_is(as_json: bool) -> No
     stream = io.StringIO()
     log = DaemonLog(stream, as_json=as_json, queries=True)
     log.swept(Report(plan, results, audit_problem=HOSTILE))
-    log.outage(Outage("failed", HOSTILE, 1.0))
+    log.outage(Outage(OutageKind.FAILED, HOSTILE, 1.0))
     log.tell("trouble", HOSTILE, warning=True)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 5

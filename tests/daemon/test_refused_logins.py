@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ServerFactory
-from tests.servers import Role, create_role, fetch_value, wait_until
+from tests.servers import Role, create_role, execute, fetch_value, sessions, wait_until
 from tests.support.daemons import free_port, watching
 from tests.support.filling import TWENTY_SLOTS, stalled_in_authentication, stalled_login
 from tests.support.reap_command import STALE, answer, reap, stale
+from tests.support.relay import relay
 
 RULES = ("--login-probe", "1s", "--idle-after", "1h", "--emergency-idle-after", "1s", "--interval", "200ms")
 LEFT = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'good'"
@@ -121,3 +122,26 @@ async def test_a_one_shot_reap_ends_nobody_for_stalled_logins(
             done = await reap(tmp_path, server, *STALE, "--always", *rescue, uri=role.uri())
             assert "ended 8 sessions" in done.stdout
             assert "will not help for long" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize("number", [8, 15, 17])
+async def test_a_refusal_by_another_server_behind_a_balancer_ends_nobody(
+    server_factory: ServerFactory, tmp_path: Path, number: int
+) -> None:
+    """One address may be several servers': the full one's words are told, and are not acted on."""
+    server, full = server_factory(TWENTY_SLOTS), server_factory(TWENTY_SLOTS)
+    for each in (server, full):
+        await execute(
+            each, "CREATE ROLE operator LOGIN IN ROLE pg_monitor, pg_signal_backend", "CREATE ROLE app LOGIN"
+        )
+    async with relay(server) as balancer:
+        uri = server.uri(user="operator").replace(f":{server.port}", f":{balancer.port}")
+        with watching(tmp_path, uri, *RULES) as daemon:
+            await daemon.says("active")
+            async with stale(server, number, application_name="good", user="app"), sessions(full, 20):
+                balancer.balance(full)
+                before = balancer.connections
+                await daemon.says("a login was refused: ")
+                await wait_until(lambda: balancer.connections >= before + 20, 60)
+                assert await fetch_value(server, LEFT) == number
+            assert daemon.end() == 0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtop.core.activity import MICROSECONDS, Moment, Pid, iso8601
+from pgtop.core.activity import MICROSECONDS, Moment, Pid
 from pgtop.core.json_text import json_line, timestamp
 from pgtop.core.text import clock, duration, printable
 from pgtop.postgres.answers import decoded, the_one, typed
@@ -43,7 +43,6 @@ def all_of(poll: Poll) -> None:
     """Does with a poll what faces do."""
     for backend in poll.backends:
         for moment in (backend.backend_start, backend.state_change, backend.xact_start, backend.query_start):
-            iso8601(moment)
             if moment is not None:
                 timestamp(moment)
                 clock(moment)

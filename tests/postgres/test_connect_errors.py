@@ -14,20 +14,12 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.outage import Limit, Outage
+from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import PgtopError
 from pgtop.postgres.connect_errors import connect_error
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import (
-    FAILED,
-    FULL,
-    LIMIT,
-    LOST,
-    REFUSED,
-    STARTING,
-    TIMEOUT,
-    UNREACHABLE,
     FullError,
     LoginError,
     PasswordNeededError,
@@ -59,7 +51,7 @@ def role_name() -> str:
 async def test_a_wrong_password(strict: ThrowawayServer) -> None:
     wrong = f"wrong-{secrets.token_hex(4)}"
     error = await refusal(replace(target_of(strict), password=wrong))
-    is_told(error, REFUSED, 'does not accept the password of "postgres"', "-W")
+    is_told(error, OutageKind.REFUSED, 'does not accept the password of "postgres"', "-W")
     assert wrong not in str(error)
     assert not isinstance(error, PasswordNeededError)
 
@@ -67,13 +59,13 @@ async def test_a_wrong_password(strict: ThrowawayServer) -> None:
 async def test_no_password_where_one_is_asked_for(strict: ThrowawayServer, tmp_path: Path) -> None:
     target = replace(target_of(strict), password=None)
     error = await refusal(target)
-    is_told(error, REFUSED, "asks for the password", "~/.pgpass", "PGPASSWORD")
+    is_told(error, OutageKind.REFUSED, "asks for the password", "~/.pgpass", "PGPASSWORD")
     assert isinstance(error, PasswordNeededError)
 
     passfile = tmp_path / "passwords"
     passfile.write_text(f"127.0.0.1:{strict.port}:*:postgres:{strict.password}\n")
     passfile.chmod(0o644)
-    is_told(await refusal(replace(target, passfile=passfile)), REFUSED, "chmod 600")
+    is_told(await refusal(replace(target, passfile=passfile)), OutageKind.REFUSED, "chmod 600")
     passfile.chmod(0o600)
     async with seat_on(replace(target, passfile=passfile)) as seat:
         assert seat.is_held
@@ -89,18 +81,18 @@ async def test_the_drivers_own_password_file_and_environment_are_not_asked(
 
 async def test_no_such_database(every_server: ThrowawayServer) -> None:
     error = await refusal(replace(target_of(every_server), database="no\x1bsuch"))
-    is_told(error, REFUSED, "database", "does not exist", "-d")
+    is_told(error, OutageKind.REFUSED, "database", "does not exist", "-d")
 
 
 async def test_no_such_role(every_server: ThrowawayServer) -> None:
     error = await refusal(target_of(every_server, user="nobody there"))
-    is_told(error, REFUSED, 'role "nobody there" does not exist', "-U")
+    is_told(error, OutageKind.REFUSED, 'role "nobody there" does not exist', "-U")
 
 
 async def test_a_role_that_may_not_log_in(server: ThrowawayServer) -> None:
     role = role_name()
     await execute(server, f"CREATE ROLE {role}")
-    is_told(await refusal(target_of(server, user=role)), REFUSED, "may not log in")
+    is_told(await refusal(target_of(server, user=role)), OutageKind.REFUSED, "may not log in")
 
 
 async def test_a_database_that_may_not_be_entered(server: ThrowawayServer) -> None:
@@ -113,15 +105,15 @@ async def test_a_database_that_may_not_be_entered(server: ThrowawayServer) -> No
         f"CREATE DATABASE {closed} ALLOW_CONNECTIONS false",
     )
     target = target_of(server, user=role)
-    is_told(await refusal(replace(target, database=database)), REFUSED, "GRANT CONNECT")
-    is_told(await refusal(replace(target, database=closed)), REFUSED, "takes no connections")
+    is_told(await refusal(replace(target, database=database)), OutageKind.REFUSED, "GRANT CONNECT")
+    is_told(await refusal(replace(target, database=closed)), OutageKind.REFUSED, "takes no connections")
 
 
 async def test_a_roles_own_limit_is_not_a_full_server(every_server: ThrowawayServer) -> None:
     role = role_name()
     await execute(every_server, f"CREATE ROLE {role} LOGIN CONNECTION LIMIT 0")
     error = await refusal(target_of(every_server, user=role))
-    is_told(error, LIMIT, f'role "{role}" has reached its own CONNECTION LIMIT', "ALTER ROLE")
+    is_told(error, OutageKind.LIMIT, f'role "{role}" has reached its own CONNECTION LIMIT', "ALTER ROLE")
     assert refusing_limit(error) is Limit.ROLE
 
 
@@ -133,7 +125,7 @@ async def test_a_databases_own_limit_is_not_a_full_server(every_server: Throwawa
         every_server, f'CREATE ROLE "{role}" LOGIN', f'CREATE DATABASE "{database}" CONNECTION LIMIT 0'
     )
     error = await refusal(replace(target_of(every_server, user=role), database=database))
-    is_told(error, LIMIT, f'database "{database}" has reached its own', "ALTER DATABASE")
+    is_told(error, OutageKind.LIMIT, f'database "{database}" has reached its own', "ALTER DATABASE")
     assert refusing_limit(error) is Limit.DATABASE
 
 
@@ -164,7 +156,7 @@ async def test_a_full_server_says_which_slots_are_left(server_factory: ServerFac
 
 async def is_refused_by(target: Target, limit: Limit) -> None:
     error = await refusal(target)
-    is_told(error, FULL, f"is full: {limit}", "break-glass")
+    is_told(error, OutageKind.FULL, f"is full: {limit}", "break-glass")
     assert refusing_limit(error) is limit
 
 
@@ -187,7 +179,7 @@ async def test_a_server_that_is_shutting_down(server_factory: ServerFactory) -> 
             except PgtopError as error:
                 return error
 
-        is_told(await wait_until(refuses), STARTING, "takes no logins at the moment")
+        is_told(await wait_until(refuses), OutageKind.STARTING, "takes no logins at the moment")
 
 
 async def test_no_entry_in_pg_hba(server_factory: ServerFactory) -> None:
@@ -202,7 +194,7 @@ async def test_no_entry_in_pg_hba(server_factory: ServerFactory) -> None:
         except PgtopError as error:
             return error
 
-    is_told(await wait_until(refuses), REFUSED, 'no pg_hba.conf entry that lets "app" in')
+    is_told(await wait_until(refuses), OutageKind.REFUSED, 'no pg_hba.conf entry that lets "app" in')
 
 
 def closed_port() -> int:
@@ -219,17 +211,22 @@ def nowhere(host: str, port: int, **more: object) -> Target:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_no_server_at_the_port(host: str) -> None:
     port = closed_port()
-    is_told(await refusal(nowhere(host, port)), UNREACHABLE, f"no server listens at {host}:{port}", "-p")
+    is_told(
+        await refusal(nowhere(host, port)),
+        OutageKind.UNREACHABLE,
+        f"no server listens at {host}:{port}",
+        "-p",
+    )
 
 
 async def test_no_socket_in_the_directory(tmp_path: Path) -> None:
     error = await refusal(nowhere(str(tmp_path), 5432))
-    is_told(error, UNREACHABLE, f"there is no server socket {tmp_path}/.s.PGSQL.5432", "-h")
+    is_told(error, OutageKind.UNREACHABLE, f"there is no server socket {tmp_path}/.s.PGSQL.5432", "-h")
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a..b", "x" * 80])
 async def test_a_host_that_is_not_known(host: str) -> None:
-    is_told(await refusal(nowhere(host, 5432)), UNREACHABLE, f'host name "{host}" is not known')
+    is_told(await refusal(nowhere(host, 5432)), OutageKind.UNREACHABLE, f'host name "{host}" is not known')
 
 
 async def test_no_thread_to_look_a_name_up_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +235,12 @@ async def test_no_thread_to_look_a_name_up_in(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(threading.Thread, "start", none_left)
     error = await refusal(nowhere("localhost", 5432))
-    is_told(error, UNREACHABLE, "localhost:5432 cannot be looked up (can't start new thread)", "address")
+    is_told(
+        error,
+        OutageKind.UNREACHABLE,
+        "localhost:5432 cannot be looked up (can't start new thread)",
+        "address",
+    )
 
 
 async def test_a_given_address_is_reached_without_a_name_server(
@@ -265,7 +267,7 @@ async def test_a_login_that_is_broken_off_is_told_in_words_of_no_library(sslmode
         target = nowhere("127.0.0.1", listener.sockets[0].getsockname()[1])
         target = replace(target, tls=replace(target.tls, sslmode=sslmode))
         error = await refusal(target)
-    is_told(error, UNREACHABLE, "broke off the login", "is a PostgreSQL server")
+    is_told(error, OutageKind.UNREACHABLE, "broke off the login", "is a PostgreSQL server")
     assert not any(word in str(error) for word in ("()", "call", "Errno"))
 
 
@@ -274,24 +276,24 @@ async def test_a_server_that_never_answers(sslmode: str) -> None:
     with silent_port() as port:
         target = nowhere("127.0.0.1", port, connect_timeout_seconds=0.3)
         target = replace(target, tls=replace(target.tls, sslmode=sslmode))
-        is_told(await refusal(target), TIMEOUT, "does not answer in time", "connect_timeout")
+        is_told(await refusal(target), OutageKind.TIMEOUT, "does not answer in time", "connect_timeout")
 
 
 async def test_several_hosts_are_all_named() -> None:
     ports = closed_port(), closed_port()
     error = await refusal(nowhere("127.0.0.1", 1, hosts=("127.0.0.1",) * 2, ports=ports))
-    is_told(error, UNREACHABLE, *(f"127.0.0.1:{port}" for port in ports))
+    is_told(error, OutageKind.UNREACHABLE, *(f"127.0.0.1:{port}" for port in ports))
 
 
 async def test_a_refused_login_does_not_go_on_to_the_next_host(server: ThrowawayServer) -> None:
     """As with libpq: another host would be another answer to the same question."""
     target = replace(target_of(server, user="nobody there"), hosts=("127.0.0.1",) * 2, ports=(server.port, 1))
-    is_told(await refusal(target), REFUSED, "does not exist")
+    is_told(await refusal(target), OutageKind.REFUSED, "does not exist")
 
 
 async def test_a_setting_that_the_server_does_not_know(server: ThrowawayServer) -> None:
     error = await refusal(replace(target_of(server), server_settings={"colour": "red"}))
-    is_told(error, REFUSED, '"colour"', "options")
+    is_told(error, OutageKind.REFUSED, '"colour"', "options")
 
 
 GERMAN = 'die verbleibenden Verbindungen sind für Rollen mit Privilegien der Rolle "%s" reserviert'
@@ -324,24 +326,24 @@ GERMAN = 'die verbleibenden Verbindungen sind für Rollen mit Privilegien der Ro
 def test_the_limits_are_told_apart_in_any_language(function: str, words: str, limit: Limit) -> None:
     error = asyncpg.PostgresError.new({"S": "FATAL", "C": "53300", "M": words, "R": function})
     told = connect_error(error, nowhere("db1", 5432))
-    is_told(told, FULL if limit.is_the_servers else LIMIT, words)
+    is_told(told, OutageKind.FULL if limit.is_the_servers else OutageKind.LIMIT, words)
     assert refusing_limit(told) is limit
 
 
 def test_every_error_becomes_an_outage_of_the_right_kind() -> None:
-    lost = SeatLostError("gone", "again", TIMEOUT)
+    lost = SeatLostError("gone", "again", OutageKind.TIMEOUT)
     kinds: dict[str, list[BaseException]] = {
-        FULL: [FullError("full")],
-        STARTING: [LoginError("soon", kind=STARTING)],
-        UNREACHABLE: [LoginError("no route", kind=UNREACHABLE)],
-        REFUSED: [LoginError("no")],
-        LOST: [
+        OutageKind.FULL: [FullError("full")],
+        OutageKind.STARTING: [LoginError("soon", kind=OutageKind.STARTING)],
+        OutageKind.UNREACHABLE: [LoginError("no route", kind=OutageKind.UNREACHABLE)],
+        OutageKind.REFUSED: [LoginError("no")],
+        OutageKind.LOST: [
             SeatLostError("gone"),
             ConnectionResetError("reset"),
             asyncpg.ConnectionDoesNotExistError("x"),
         ],
-        TIMEOUT: [lost, TimeoutError(), asyncpg.QueryCanceledError("slow")],
-        FAILED: [asyncpg.InsufficientPrivilegeError("no\x1b[2J"), asyncpg.InterfaceError("odd")],
+        OutageKind.TIMEOUT: [lost, TimeoutError(), asyncpg.QueryCanceledError("slow")],
+        OutageKind.FAILED: [asyncpg.InsufficientPrivilegeError("no\x1b[2J"), asyncpg.InterfaceError("odd")],
     }
     for kind, errors in kinds.items():
         for error in errors:

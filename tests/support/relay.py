@@ -88,6 +88,10 @@ class Relay:
         self._server = server
         self._break()
 
+    def balance(self, server: ThrowawayServer) -> None:
+        """Leads new connections to another server, and leaves those there are, as a balancer does."""
+        self._server = server
+
     async def close(self) -> None:
         """Ends it, and all connections."""
         self.refuse()

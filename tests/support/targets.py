@@ -10,12 +10,13 @@ from typing import Any
 import psutil
 import pytest
 
+from pgtop.core.outage import OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, ExitCode, PgtopError
 from pgtop.postgres.conninfo.rescue import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors import FULL, FullError, outage
+from pgtop.postgres.errors import FullError, outage
 from pgtop.postgres.session.seat import Seat
 from tests.servers import wait_until_sync
 
@@ -87,8 +88,8 @@ def stopped(pid: int) -> Iterator[None]:
 
 def is_told(error: PgtopError, kind: str, *said: str) -> None:
     """Whether an error is one that a person can act on, and the outage that follows from it."""
-    assert isinstance(error, FullError if kind == FULL else ConnectError)
-    assert error.exit_code == (ExitCode.FULL if kind == FULL else ExitCode.CANNOT_CONNECT)
+    assert isinstance(error, FullError if kind == OutageKind.FULL else ConnectError)
+    assert error.exit_code == (ExitCode.FULL if kind == OutageKind.FULL else ExitCode.CANNOT_CONNECT)
     assert error.mend
     assert str(error).isprintable()
     for each in said:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.outage import Limit
 from pgtop.core.text import printable
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
 from pgtop.postgres.conninfo.target import Target
@@ -39,7 +40,8 @@ async def reap(
         probe = poller.probe
         snapshot = await _look(probe)
         _refuse_unsure(seat, snapshot)
-        plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=seat.refused)
+        refused = await _refused(seat)
+        plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=refused)
         if dry_run or not plan.victims:
             return Answer(plan, None, dry_run, plan.usage_after)
         report = await reaper.run(plan)
@@ -51,6 +53,14 @@ async def reap(
 async def _look(probe: Probe) -> Snapshot:
     try:
         return await probe.snapshot()
+    except DRIVER_ERRORS as error:
+        raise answer_error(error, "nobody was ended; try again") from error
+
+
+async def _refused(seat: Seat) -> Limit | None:
+    """The limit that refused the ordinary role; None if another server may have refused it."""
+    try:
+        return seat.refused if seat.refused is not None and await seat.is_direct() else None
     except DRIVER_ERRORS as error:
         raise answer_error(error, "nobody was ended; try again") from error
 

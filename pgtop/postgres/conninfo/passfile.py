@@ -2,9 +2,13 @@
 
 import stat
 from pathlib import Path
+from typing import Final
 
-from pgtop.postgres.conninfo.target import Endpoint, Target
+from pgtop.postgres.conninfo.target import SOCKET_DIRECTORIES, Endpoint, Target
 from pgtop.safe_files import read_regular
+
+_DEFAULT_DIRECTORIES: Final = frozenset({*SOCKET_DIRECTORIES, "/run/postgresql"})
+"""`localhost` in the file means the server there; another socket's has a line that names its directory."""
 
 
 def stored_password(target: Target, endpoint: Endpoint) -> str | None:
@@ -12,10 +16,10 @@ def stored_password(target: Target, endpoint: Endpoint) -> str | None:
     path = target.passfile
     if path is None or unsafe(path):
         return None
-    host = "localhost" if endpoint.host.startswith("/") else endpoint.host
+    host = "localhost" if endpoint.host in _DEFAULT_DIRECTORIES else endpoint.host
     wanted = (host, str(endpoint.port), target.database, target.user)
     try:
-        lines = read_regular(path).decode("utf-8", "surrogateescape").splitlines()
+        lines = read_regular(path).decode("utf-8", "surrogateescape").split("\n")
     except OSError:
         return None
     for line in lines:

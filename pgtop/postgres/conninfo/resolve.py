@@ -7,7 +7,9 @@ import ipaddress
 import os
 import pwd
 import re
+import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +27,7 @@ from pgtop.postgres.conninfo.target import (
 )
 
 DEFAULT_PORT: Final = 5432
+_SERVER_ACCOUNT: Final = "postgres"
 _SESSION_ATTRIBUTES: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _TLS_VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
@@ -153,9 +156,30 @@ def _check_address(address: str) -> None:
 
 def _default_host(port: int) -> str:
     for directory in SOCKET_DIRECTORIES:
-        if Path(directory, f".s.PGSQL.{port}").exists():
+        if _is_a_servers(Path(directory), f".s.PGSQL.{port}"):
             return directory
     return "localhost"
+
+
+def _is_a_servers(directory: Path, name: str) -> bool:
+    """Return whether a socket is there that may be a server's.
+
+    In /tmp anybody may listen where a server could, and be sent the password of whoever named no host.
+    """
+    try:
+        if not directory.stat().st_mode & stat.S_IWOTH:
+            return (directory / name).exists()
+        return (directory / name).lstat().st_uid in _server_users()
+    except OSError:
+        return False
+
+
+def _server_users() -> set[int]:
+    """The users who are believed to run servers: root, this one, and the account made for it."""
+    users = {0, os.geteuid()}
+    with suppress(KeyError):
+        users.add(pwd.getpwnam(_SERVER_ACCOUNT).pw_uid)
+    return users
 
 
 def _ports(text: str, hosts: int) -> tuple[int, ...]:

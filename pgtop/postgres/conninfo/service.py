@@ -36,7 +36,7 @@ def _places(environ: Mapping[str, str], home: Path | None) -> list[Path]:
 
 def _section(path: Path, wanted: str) -> dict[str, str] | None:
     try:
-        lines = read_regular(path).decode("utf-8", "surrogateescape").splitlines()
+        lines = read_regular(path).decode("utf-8", "surrogateescape").split("\n")
     except OSError as error:
         raise UsageError(
             f"service file {shown(str(path))} cannot be read ({error.strerror})", "check PGSERVICEFILE"

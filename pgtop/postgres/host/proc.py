@@ -187,7 +187,9 @@ def owner(pid: int) -> tuple[int, int] | None:
 def status(pid: int) -> dict[str, str]:
     """Return the fields of /proc/<pid>/status by name; empty if the process is gone."""
     text = (_read(f"/proc/{pid}/status") or b"").decode("utf-8", "replace")
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in text.splitlines())}
+    # Not splitlines(): a process may put what it takes for the end of a line into its name.
+    lines = (line.partition(":") for line in text.split("\n") if line)
+    return {name: value.strip() for name, _, value in lines}
 
 
 def network_namespace(pid: int | str = "self") -> str | None:

@@ -211,7 +211,8 @@ def _look_into(postmaster: Sketch, lock: LockFile) -> HostServer | None:
 
 def _lines_of(said: bytes) -> list[str]:
     """Those of a lock file."""
-    return said.decode("utf-8", "surrogateescape").splitlines()
+    # Not splitlines(): a path may hold what it takes for the end of a line.
+    return said.decode("utf-8", "surrogateescape").split("\n")
 
 
 def _is_named(path: str, said: str) -> bool:
@@ -290,7 +291,9 @@ def choose(found: HostServers, wanted: Wanted) -> HostServer:
         others = [f"another of {each}" for each in _names(found.closed)]
         others += [f"perhaps one of {each}, {_UNHEARD}" for each in _names(found.unheard)]
         several = f"several servers run on this host ({'; '.join([*listed, *others])})"
-        raise UsageError(several, "name one with --port or --data-dir")
+        # Anybody may say to have the same port; nobody else runs in that directory.
+        by = "--data-dir" if wanted.port is not None else "--port or --data-dir"
+        raise UsageError(several, f"name one with {by}")
     if found.closed:
         raise _closed_to_us(found.closed, wanted)
     if found.unheard:

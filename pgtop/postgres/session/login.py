@@ -14,22 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 import asyncpg
 
 from pgtop.concurrency import unawaited_at_exit
+from pgtop.core.outage import OutageKind
 from pgtop.core.text import clip, printable
 from pgtop.errors import Peer, PgtopError
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, connect_error
 from pgtop.postgres.conninfo.passfile import stored_password
 from pgtop.postgres.conninfo.target import Endpoint, SocketOptions, Target
 from pgtop.postgres.conninfo.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
-from pgtop.postgres.errors import (
-    STARTING,
-    TIMEOUT,
-    UNREACHABLE,
-    FullError,
-    LimitReachedError,
-    LoginError,
-    text_of,
-    unreadable_login,
-)
+from pgtop.postgres.errors import FullError, LimitReachedError, LoginError, text_of, unreadable_login
 from pgtop.postgres.session.pooled_statements import in_transaction, is_pooled
 from pgtop.postgres.session.reach import reach
 from pgtop.postgres.session.settings import (
@@ -53,7 +45,7 @@ _TCP_THIN_LINEAR_TIMEOUTS: Final = 16
 """Linux repeats what got no answer six times at one pace before it takes longer and longer: a network that
 fell silent for a few seconds costs no seat. Source: include/uapi/linux/tcp.h."""
 _FULL: Final = asyncpg.TooManyConnectionsError
-_NEXT_HOST: Final = frozenset({UNREACHABLE, STARTING, TIMEOUT})
+_NEXT_HOST: Final = frozenset({OutageKind.UNREACHABLE, OutageKind.STARTING, OutageKind.TIMEOUT})
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]  # generic for the checker alone
@@ -132,7 +124,7 @@ def _together(faults: list[PgtopError]) -> PgtopError:
     if len(faults) == 1:
         return last
     problems = "; ".join(dict.fromkeys(fault.problem for fault in faults))
-    return LoginError(problems, last.mend, getattr(last, "kind", UNREACHABLE))
+    return LoginError(problems, last.mend, getattr(last, "kind", OutageKind.UNREACHABLE))
 
 
 class _Attempt:
@@ -173,7 +165,7 @@ class _Attempt:
             raise LoginError(
                 f"{self._endpoint.label} cannot be looked up ({printable(str(error))})",
                 "this machine may let its user begin no more threads; name the host by its address",
-                UNREACHABLE,
+                OutageKind.UNREACHABLE,
             ) from error
         except PgtopError:
             raise

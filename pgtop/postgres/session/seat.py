@@ -10,6 +10,7 @@ soon as the ordinary one gets in.
 
 import asyncio
 import contextlib
+import ipaddress
 import secrets
 import socket
 import time
@@ -21,21 +22,14 @@ from msgspec.structs import replace
 
 from pgtop.concurrency import forget
 from pgtop.core.activity import PGTOP_PREFIX
-from pgtop.core.outage import Limit
+from pgtop.core.outage import Limit, OutageKind
 from pgtop.errors import Peer, PgtopError
 from pgtop.postgres.advisory_key_queries import SEAT_CLASS, TAKE_KEY
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.conninfo.tls import Pins
-from pgtop.postgres.errors import (
-    REFUSED,
-    STARTING,
-    FullError,
-    LimitReachedError,
-    SeatLostError,
-    limit_at,
-    refusing_limit,
-)
+from pgtop.postgres.errors import FullError, LimitReachedError, SeatLostError, limit_at, refusing_limit
+from pgtop.postgres.queries import SERVER_END
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooled_statements import in_transaction
 from pgtop.postgres.session.retry import LoginRetry
@@ -55,7 +49,7 @@ _RESCUE_RESTS_SECONDS: Final = 5.0
 """A wrong password, or a host that does not answer, is not tried as often as a full server is."""
 _RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue names"
 _LONGEST_NAME: Final = 63
-_ANSWERS: Final = frozenset({REFUSED, STARTING})
+_ANSWERS: Final = frozenset({OutageKind.REFUSED, OutageKind.STARTING})
 """Kinds of outages in which the server says something, if only no."""
 
 T = TypeVar("T")
@@ -69,6 +63,22 @@ def seat_name(face: str, host: str) -> str:
     """
     name = f"{PGTOP_PREFIX}{face}@{host}"
     return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)[:_LONGEST_NAME]
+
+
+def _is_end(peer: Peer | None, address: str | None, port: int | None) -> bool:
+    """Return whether a server's own end of a connection is where its client connected to.
+
+    >>> _is_end(("10.0.0.1", 5432), "10.0.0.1", 5432), _is_end(("10.0.0.1", 5432), "10.0.0.2", 5432)
+    (True, False)
+    >>> _is_end(("fe80::1%2", 5432), "fe80::1", 5432), _is_end(("/run/postgresql", 5432), None, None)
+    (True, True)
+    """
+    if peer is None:
+        return False
+    if address is None or peer[0].startswith("/"):
+        return address is None and peer[0].startswith("/")
+    ends = [ipaddress.ip_address(each.partition("%")[0]) for each in (peer[0], address)]
+    return ends[0] == ends[1] and peer[1] == port
 
 
 class Seat:
@@ -115,6 +125,8 @@ class Seat:
         self._session: Session | None = None
         self._last: Session | None = None
         self._prepared: Prepared | None = None
+        self._direct: tuple[Connection, bool] | None = None
+        """Whether a connection leads to the server's own address, where that was asked."""
         self._lock = asyncio.Lock()
         self._steady = 0
         self._refusals = 0
@@ -178,6 +190,18 @@ class Seat:
     def peer(self) -> Peer | None:
         """The server that the last session is on; None before the first `take`."""
         return self._last.peer if self._last else None
+
+    async def is_direct(self) -> bool:
+        """Return whether the address connected to is the server's own.
+
+        If it is not, as behind a balancer, another server may answer the next login there. Raises as `fetch`
+        does.
+        """
+        connection = self._held().connection
+        if self._direct is None or self._direct[0] is not connection:
+            row = await self.fetchrow(SERVER_END)
+            self._direct = connection, row is not None and _is_end(self.peer, row["address"], row["port"])
+        return self._direct[1]
 
     @property
     def here(self) -> Target:

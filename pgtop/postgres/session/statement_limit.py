@@ -7,8 +7,9 @@ from typing import Any, Final, TypeVar
 import asyncpg
 
 from pgtop.concurrency import forget
+from pgtop.core.outage import OutageKind
 from pgtop.errors import PgtopError
-from pgtop.postgres.errors import TIMEOUT, SeatLostError, UnreadableError, text_of
+from pgtop.postgres.errors import SeatLostError, UnreadableError, text_of
 from pgtop.postgres.session.login import Session
 
 _SAID: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -38,7 +39,9 @@ async def bounded(
     if not task.done():
         task.add_done_callback(forget)
         raise SeatLostError(
-            f"{label} did not answer within {limit_seconds:g} s", "the connection was dropped", TIMEOUT
+            f"{label} did not answer within {limit_seconds:g} s",
+            "the connection was dropped",
+            OutageKind.TIMEOUT,
         )
     try:
         return task.result()

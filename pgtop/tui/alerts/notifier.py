@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.activity import Snapshot
 from pgtop.core.alerts import Alert, Observation, Watch, observe, watched
 from pgtop.core.json_text import timestamp
 from pgtop.core.outage import Limit, Outage, held_by_connecting
@@ -76,7 +76,7 @@ class AlertNotifier:
             connecting = held_by_connecting(self._refusing, snapshot.server.limits, snapshot.counts.total)
         return Occasion(
             alert=alert,
-            at=timestamp(time.time_ns() * MICROSECONDS // 1_000_000_000),
+            at=timestamp(time.time_ns() // 1_000),
             server=self._server,
             problem=outage_sentence(outage) if outage is not None else problem,
             snapshot=snapshot,

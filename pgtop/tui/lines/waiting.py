@@ -6,9 +6,8 @@ Pure functions from an outage to lines of cells.
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, STARTING
-from pgtop.core.outage import Limit, Outage
+from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
-from pgtop.postgres.errors import SILENT
 from pgtop.postgres.host.watcher import HostView, logins_hint
 from pgtop.reaping.wording import ranked, user_and_database
 from pgtop.tui.lines.columns import Cell
@@ -53,7 +52,7 @@ def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]
     Who holds the slots stands in what is left of `height` lines.
     """
     outage = awaited.outage
-    limit = Limit(outage.limit) if outage.limit else None
+    limit = outage.limit
     lines: list[list[Cell]] = [[Cell(clip(f" {awaited.target}", width), "strong")]]
     if awaited.rescue:
         lines.append([Cell(clip(f" rescue: {awaited.rescue}", width), "dim")])
@@ -145,11 +144,11 @@ def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
 
 def outage_sentence(outage: Outage) -> str:
     """What is wrong while there is data: with the tries, where no slot is left."""
-    if outage.kind == SILENT:
+    if outage.kind == OutageKind.SILENT:
         return f"{outage.message} · waiting for it, then connecting anew"
     if not outage.limit:
         return f"{outage.message} · trying again"
-    limit = Limit(outage.limit)
+    limit = outage.limit
     said = f"FULL: {limit}" if limit.is_the_servers else str(limit)
     tried = f"{said} · {plural(outage.tries, 'login')} refused in {duration(outage.seconds)}, still trying"
     return f"{tried} · {_RESCUE_FAILS}: {outage.rescue_problem}" if outage.rescue_problem else tried

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pgtop.core.groups import HEADS, Group, GroupBy, key_name
-from pgtop.core.outage import Limit, Outage
+from pgtop.core.outage import Outage
 from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
 from pgtop.tui.lines.big_digits import SMALL, big, digits, width
 from pgtop.tui.lines.cells import share_bar
@@ -49,7 +49,7 @@ def state_of(standing: Standing | None, outage: Outage | None) -> State:
         said = outage_sentence(outage)
         if standing is not None:
             said = f"figures {duration(standing.age_seconds)} old · {said.removeprefix('FULL: ')}"
-        limit = Limit(outage.limit) if outage.limit else None
+        limit = outage.limit
         if limit is None:
             return State("OUTAGE", "✗", "full", said, is_old=True)
         word = "FULL" if limit.is_the_servers else "NO SEAT"

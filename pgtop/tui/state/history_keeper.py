@@ -7,12 +7,11 @@ time, and nothing waits for it but the end, for a moment.
 import asyncio
 import contextlib
 import socket
-import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
+from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.activity import MICROSECONDS
 from pgtop.core.history import History
 from pgtop.errors import HistoryBusyError, HistoryDamagedError, HistoryError
@@ -120,7 +119,7 @@ class HistoryKeeper:
             return
         self._tried = history
         series = series_of(self._target, self._seen.cluster)
-        past = await in_daemon_thread(lambda: self._store.load(series))
+        past = await _unawaited(lambda: self._store.load(series))
         mode: Mode = "begin"
         if past is not None:
             is_future = past.latest_at > history.began_at + FUTURE_SECONDS * MICROSECONDS
@@ -136,10 +135,10 @@ class HistoryKeeper:
         past = history.past(None if mode == "replace" else kept.until)
         if past is None:
             return
-        if not await in_daemon_thread(lambda: self._store.save(kept.series, past, mode)):
+        if not await _unawaited(lambda: self._store.save(kept.series, past, mode)):
             # The file is another one now, or the series was dropped: it gets all that is known.
             whole = history.past() or past
-            await in_daemon_thread(lambda: self._store.save(kept.series, whole, "begin"))
+            await _unawaited(lambda: self._store.save(kept.series, whole, "begin"))
         self._kept = kept._replace(until=past.latest_at, clock_shift=shift, mode="add")
 
 
@@ -154,22 +153,12 @@ def series_of(target: Target, cluster: str | None) -> Series:
     return Series(int.from_bytes(hashed, "big", signed=True), cluster or "")
 
 
-async def in_daemon_thread(work: Callable[[], Answer]) -> Answer:
-    """What `work` gives, or raises, from a thread that does not keep the process from ending.
+async def _unawaited(work: Callable[[], Answer]) -> Answer:
+    """Return the result of work on the disk, from a thread that does not keep the process from ending.
 
     Raises HistoryError where no thread can be had.
     """
-    done: Future[Answer] = Future()
-
-    def run() -> None:
-        done.set_running_or_notify_cancel()
-        try:
-            done.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - it goes to who waits for the answer
-            done.set_exception(error)
-
     try:
-        threading.Thread(target=run, daemon=True, name="history").start()
-    except RuntimeError as error:  # this user may have no more of them
+        return await unawaited_at_exit(work)
+    except RuntimeError as error:  # this user may have no more threads
         raise HistoryError(f"the history is not kept: {error}") from error
-    return await asyncio.wrap_future(done)

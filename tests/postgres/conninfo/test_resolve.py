@@ -10,7 +10,7 @@ import pytest
 from pgtop.errors import UsageError
 from pgtop.postgres.conninfo.passfile import stored_password
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.conninfo.target import SOCKET_DIRECTORIES, Target
 
 NOTHING: dict[str, str] = {}
 SECRET = "s3cr3t-Zw9"  # noqa: S105 (it opens nothing)
@@ -119,6 +119,28 @@ def test_without_a_host_an_existing_socket_is_used_else_localhost(
     assert resolved(port="6543").hosts == (str(second),)
     assert resolved(port="6544").hosts == ("localhost",)
     assert resolved("host=''", {"PGHOST": "db1"}, port="6544").hosts == ("localhost",)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user's")
+@pytest.mark.parametrize("mode", [0o755, 0o1777])
+def test_without_a_host_no_strangers_socket_in_a_shared_directory_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """In /tmp anybody may listen where a server could, and would be sent the password."""
+    socket = tmp_path / ".s.PGSQL.6543"
+    monkeypatch.setattr("pgtop.postgres.conninfo.resolve.SOCKET_DIRECTORIES", (str(tmp_path),))
+    tmp_path.chmod(mode)
+    users = {account.pw_name: account.pw_uid for account in pwd.getpwall()}
+    for uid, is_used in ((64_321, mode == 0o755), (0, True), (users.get("postgres", 0), True)):
+        socket.touch()
+        os.chown(socket, uid, -1)
+        assert resolved(port="6543").hosts == ((str(tmp_path),) if is_used else ("localhost",))
+        socket.unlink()
+        socket.symlink_to("/dev/null")
+        os.chown(socket, uid, -1, follow_symlinks=False)
+        assert resolved(port="6543").hosts == ((str(tmp_path),) if is_used else ("localhost",))
+        socket.unlink()
+    assert resolved(f"host={tmp_path}", port="6543").hosts == (str(tmp_path),)
 
 
 def test_parameters_for_the_server_are_honoured_or_ignored() -> None:
@@ -233,11 +255,26 @@ def test_a_label_is_safe_to_print() -> None:
     assert target.label.isprintable()
 
 
+_NO_LINE_END = "a\x0b\x0c\x1c\x85\u2028b"
+"""Python ends a line at each of these, and libpq at none."""
+
+
+def test_only_a_line_feed_ends_a_line_of_the_password_and_the_service_file(tmp_path: Path) -> None:
+    passfile, services = tmp_path / "passwords", tmp_path / "services"
+    passfile.write_bytes(f"db1:*:*:*:{_NO_LINE_END}\r\n".encode())
+    passfile.chmod(0o600)
+    services.write_bytes(f"[a]\r\nhost=db1\r\nuser={_NO_LINE_END}\r\n".encode())
+    target = resolved("service=a", {"PGPASSFILE": str(passfile), "PGSERVICEFILE": str(services)})
+    assert target.user == _NO_LINE_END
+    assert stored_password(target, target.endpoints[0]) == _NO_LINE_END
+
+
 PASSWORDS = """\
 # a comment:*:*:*:no
 db1:5432:shop:app:first
 db1:*:*:app:any\\:port\\\\
 localhost:*:*:app:local
+/srv/socket:*:*:app:elsewhere
 *:*:*:*:last
 """
 
@@ -253,7 +290,10 @@ def test_the_password_file_is_read_by_libpqs_rules(tmp_path: Path) -> None:
 
     assert stored("host=db1 user=app dbname=shop") == "first"
     assert stored("host=db1 port=7 user=app dbname=shop") == "any:port\\"
-    assert stored("host=/tmp user=app") == "local"
+    for directory in ("/run/postgresql", *SOCKET_DIRECTORIES):
+        assert stored(f"host={directory} user=app") == "local"
+    assert stored("host=/srv/socket user=app") == "elsewhere"
+    assert stored("host=/home/mallory user=app") == "last"
     assert stored("host=other,db1 user=app dbname=shop") == "first"
     assert stored("host=other hostaddr=10.0.0.1 user=x") == "last"
     passfile.chmod(0o640)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from pgtop.core.outage import OutageKind
 from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.errors import ConnectError
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors import REFUSED
 from pgtop.postgres.session.login_probe import LoginProbe, probe_login
 from tests.support.targets import is_told, refusal, resolving, seat_on, target_of
 
@@ -40,15 +40,15 @@ async def test_a_certificate_is_checked_by_the_name_not_the_address(
             assert await probe_login(seat) == LoginProbe(None)
         resolving(monkeypatch, HOST)
         other_name = target_of(with_tls, f"{checked}&sslnegotiation={way}", host="db1")
-        is_told(await refusal(other_name), REFUSED, "is not trusted", "db1")
+        is_told(await refusal(other_name), OutageKind.REFUSED, "is not trusted", "db1")
         monkeypatch.undo()
 
 
 async def test_a_certificate_that_is_not_trusted(with_tls: ThrowawayServer, certificate: Path) -> None:
     other_name = target_of(with_tls, f"sslmode=verify-full&sslrootcert={certificate}")
-    is_told(await refusal(other_name), REFUSED, "is not trusted", "sslrootcert")
+    is_told(await refusal(other_name), OutageKind.REFUSED, "is not trusted", "sslrootcert")
     unknown = target_of(with_tls, "sslrootcert=system", host="localhost")
-    is_told(await refusal(unknown), REFUSED, "is not trusted")
+    is_told(await refusal(unknown), OutageKind.REFUSED, "is not trusted")
 
 
 async def test_a_certificate_file_that_is_not_there(server: ThrowawayServer) -> None:
@@ -59,4 +59,4 @@ async def test_a_certificate_file_that_is_not_there(server: ThrowawayServer) -> 
 
 async def test_tls_that_the_server_does_not_offer(server: ThrowawayServer) -> None:
     error = await refusal(target_of(server, "sslmode=require"))
-    is_told(error, REFUSED, "does not offer TLS", "sslmode=require")
+    is_told(error, OutageKind.REFUSED, "does not offer TLS", "sslmode=require")

@@ -106,6 +106,16 @@ def laid_socket(place: Path, mode: int) -> str:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_processs_name_ends_no_line_of_what_the_kernel_tells(tmp_path: Path) -> None:
+    """Anybody may put there what Python takes for the end of a line, and a field of their choice after it."""
+    with false_postmaster(tmp_path, name="a\x0bpostgres:\x1c1") as pid:
+        told = proc.status(pid)
+        assert told["Name"] == "a\x0bpostgres:\x1c1"
+        assert "postgres" not in told
+    assert proc.status(pid) == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 @pytest.mark.parametrize("is_hidden", [False, True])
 def test_no_stranger_is_recommended_to_run_pgtop_as(tmp_path: Path, is_hidden: bool) -> None:
     """Neither for a process named as a server, nor for a socket's lock file in a place like /tmp."""
@@ -382,6 +392,8 @@ def test_a_data_directory_means_the_server_that_runs_in_it(server: ThrowawayServ
         lay(tmp_path, lines)
         servers = find_servers()
         assert {each.pid for each in servers.servers if each.port == found.port} == {pid, found.pid}
+        with pytest.raises(UsageError, match=r"name one with --data-dir$"):
+            choose(servers, Wanted(port=found.port))
         assert choose(servers, Wanted(data_dir=found.data_dir)).pid == found.pid
         assert choose(servers, Wanted(port=found.port, data_dir=found.data_dir)).pid == found.pid
 

@@ -10,9 +10,10 @@ import msgspec
 import psutil
 import pytest
 
+from pgtop.core.outage import OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError
-from pgtop.postgres.errors import LOST, TIMEOUT, SeatLostError
+from pgtop.postgres.errors import SeatLostError
 from pgtop.postgres.session.seat import Seat, seat_name
 from pgtop.postgres.session.settings import SETTINGS
 from tests.servers import fetch_value, wait_until
@@ -105,7 +106,7 @@ async def test_a_statement_over_its_limit_drops_the_seat_and_its_backend(
         pid = seat.own_pid
         with pytest.raises(SeatLostError) as caught:
             await seat.fetch("SELECT pg_sleep(60)", limit_seconds=0.2)
-        assert caught.value.kind == TIMEOUT
+        assert caught.value.kind == OutageKind.TIMEOUT
         assert not seat.is_held
         await gone(every_server, pid)
         await seat.take()
@@ -170,7 +171,7 @@ async def test_a_seat_ended_in_mid_statement_says_so(every_server: ThrowawayServ
         await fetch_value(every_server, "SELECT pg_terminate_backend($1)", seat.own_pid)
         with pytest.raises(SeatLostError) as caught:
             await asking
-        assert caught.value.kind == LOST
+        assert caught.value.kind == OutageKind.LOST
         assert not seat.is_held
 
 
@@ -181,7 +182,7 @@ async def test_a_seat_ended_while_idle_says_so_and_is_taken_again(server: Throwa
         await wait_until(lambda: not seat.is_held)
         with pytest.raises(SeatLostError) as caught:
             await seat.fetch("SELECT 1")
-        assert caught.value.kind == LOST
+        assert caught.value.kind == OutageKind.LOST
         await seat.take()
         assert seat.own_pid != first
         assert await seat.fetchrow("SELECT 1") is not None

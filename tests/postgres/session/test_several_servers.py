@@ -177,3 +177,14 @@ async def test_a_name_is_looked_up_once_in_a_thread_nobody_awaits(
             assert seat.is_held
             assert await probe_login(seat) == LoginProbe(None)
     assert asked == ["db1"] * 3
+
+
+async def test_an_address_that_is_not_the_servers_own_is_told_from_its_own(server: ThrowawayServer) -> None:
+    """As behind a balancer; asked once a connection."""
+    tcp = target_of(server)
+    unix = msgspec.structs.replace(tcp, hosts=(str(server.socket_dir),))
+    for target in (tcp, unix, msgspec.structs.replace(tcp, hosts=("localhost",))):
+        async with seat_on(target) as seat:
+            assert await seat.is_direct()
+    async with relay(server) as balancer, seat_on(balancer.target()) as seat:
+        assert not await seat.is_direct()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.groups import GroupBy, group
-from pgtop.core.outage import Limit, Outage
+from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.lines.big_digits import big, width
@@ -21,8 +21,10 @@ from tests.support.dashboards import as_text
 from tests.support.reaping import real_snapshot
 
 OUTAGES = [
-    Outage("unreachable", "no server listens at db1:5432 (connection refused): check that it runs", 1.0),
-    *(Outage("limit", "refused", 0.1, limit=limit, tries=7, seconds=3.0) for limit in Limit),
+    Outage(
+        OutageKind.UNREACHABLE, "no server listens at db1:5432 (connection refused): check that it runs", 1.0
+    ),
+    *(Outage(OutageKind.LIMIT, "refused", 0.1, limit=limit, tries=7, seconds=3.0) for limit in Limit),
 ]
 sizes = st.tuples(st.integers(1, 260), st.integers(1, 120))
 

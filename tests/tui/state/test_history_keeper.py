@@ -1,6 +1,5 @@
 """The graph's past outlives the dashboard, belongs to its server, and no disk holds the screen up."""
 
-import asyncio
 import os
 import re
 import signal
@@ -13,10 +12,10 @@ import pytest
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.history import History, Past, Point, Sample
-from pgtop.core.outage import Outage
+from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.text import clock
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import HistoryBusyError, HistoryError
+from pgtop.errors import HistoryBusyError
 from pgtop.history.store import HistoryStore, Mode, Series
 from pgtop.poller import Poller
 from pgtop.postgres.probe import Probe
@@ -358,7 +357,7 @@ async def test_nothing_is_kept_before_there_is_something(
 ) -> None:
     """An outage from the start writes no file."""
     seen = DashboardState(0.8)
-    seen.take(Outage("unreachable", "no answer", 1.0), 1.0)
+    seen.take(Outage(OutageKind.UNREACHABLE, "no answer", 1.0), 1.0)
     kept = HistoryKeeper(store, seen, target_of(server))
     kept.polled()
     await kept.finish()
@@ -398,21 +397,6 @@ async def test_the_program_keeps_it_where_the_configuration_says(
             await app.run_dashboard(target_of(server), Config(audit_log=tmp_path / "a", history=path))
     assert given[0] is not None
     assert (given[0].path, given[1]) == (tmp_path / "h.sqlite3", None)
-
-
-async def test_a_thread_that_fails_fails_where_it_is_waited_for() -> None:
-    def fail() -> None:
-        raise HistoryError("no")
-
-    with pytest.raises(HistoryError):
-        await history_keeper.in_daemon_thread(fail)
-    release = threading.Event()
-    waiting = asyncio.ensure_future(history_keeper.in_daemon_thread(release.wait))
-    await asyncio.sleep(0)
-    waiting.cancel()
-    release.set()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
 
 
 async def test_where_no_thread_can_be_had_that_is_said(
