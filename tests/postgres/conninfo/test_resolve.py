@@ -123,7 +123,7 @@ def test_without_a_host_an_existing_socket_is_used_else_localhost(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user's")
 @pytest.mark.parametrize("mode", [0o755, 0o1777])
-def test_without_a_host_no_strangers_socket_in_a_shared_directory_is_used(
+def test_without_a_host_no_strangers_shared_socket_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
     """In /tmp anybody may listen where a server could, and would be sent the password."""
