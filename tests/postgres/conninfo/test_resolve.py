@@ -259,7 +259,7 @@ _NO_LINE_END = "a\x0b\x0c\x1c\x85\u2028b"
 """Python ends a line at each of these, and libpq at none."""
 
 
-def test_only_a_line_feed_ends_a_line_of_the_password_and_the_service_file(tmp_path: Path) -> None:
+def test_only_a_line_feed_ends_a_line_of_either_file(tmp_path: Path) -> None:
     passfile, services = tmp_path / "passwords", tmp_path / "services"
     passfile.write_bytes(f"db1:*:*:*:{_NO_LINE_END}\r\n".encode())
     passfile.chmod(0o600)
