@@ -92,9 +92,13 @@ def test_every_picture_is_there_and_shown(readme: str) -> None:
     shown = {REPOSITORY / picture for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme)}
     listed = {PICTURES / picture for picture in re.findall(r"!\[[^]]+\]\(([^)]+)\)", page)}
     assert shown
-    assert shown <= listed == set(PICTURES.glob("*.png"))
-    assert len(listed) >= 5
-    for png in listed:
+    stills = set(PICTURES.glob("*.png"))
+    moving = PICTURES / "incident.gif"
+    assert shown <= listed == stills | {moving}
+    assert moving.read_bytes().startswith(b"GIF89a")
+    assert moving.stat().st_size <= 2_000_000
+    assert len(stills) >= 5
+    for png in stills:
         assert png.read_bytes().startswith(b"\x89PNG")
         assert png.with_suffix(".svg").read_text(encoding="utf-8").startswith("<svg")
 
@@ -183,7 +187,7 @@ def test_the_extras_bring_what_each_command_needs(project: dict[str, Any]) -> No
         assert any(each.startswith(f"{tool}>") for each in extras["dev"]), tool
 
 
-def test_what_is_known_to_work_is_bounded_on_both_sides(project: dict[str, Any]) -> None:
+def test_versions_are_bounded_on_both_sides(project: dict[str, Any]) -> None:
     assert project["requires-python"] == ">=3.11"
     assert "plotext>=5.3.2,<6" in project["dependencies"]
     extras = [each for extra in project["optional-dependencies"].values() for each in extra]

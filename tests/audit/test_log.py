@@ -166,7 +166,7 @@ def test_concurrent_writers_lose_and_tear_no_line_while_rotating(tmp_path: Path)
         assert [pid + 1 for pid in there[::2]] == there[1::2]
 
 
-def test_who_opened_the_file_before_it_was_rotated_writes_the_new_one(
+def test_a_writer_from_before_a_rotation_writes_the_new_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process rotates between this one's opening and its lock."""

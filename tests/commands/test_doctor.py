@@ -117,7 +117,7 @@ async def make_roles(server: ThrowawayServer) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("more", [0, 2])
-async def test_whom_it_promises_entry_gets_in_and_no_other(
+async def test_only_roles_that_are_promised_entry_get_in(
     cramped: ThrowawayServer, tmp_path: Path, more: int
 ) -> None:
     """Each kind of role on each version, told before, and tried with no ordinary slot left."""
@@ -223,7 +223,7 @@ async def nameless(server: ThrowawayServer, count: int, name: str) -> AsyncItera
         yield
 
 
-async def test_what_it_tells_to_paste_mends_what_it_found(cramped: ThrowawayServer, tmp_path: Path) -> None:
+async def test_the_suggested_statements_mend_what_was_found(cramped: ThrowawayServer, tmp_path: Path) -> None:
     """Every statement runs as it stands, and nothing that has one is found again, whatever the names."""
     await execute(cramped, "ALTER ROLE ALL SET client_connection_check_interval = 0")
     before = {}
@@ -434,7 +434,7 @@ async def test_it_leaves_nothing_and_changes_nothing(server: ThrowawayServer, tm
 
 
 @pytest.mark.parametrize("columns", [40, 80, 160])
-async def test_what_people_read_fits_and_what_they_paste_is_whole(
+async def test_text_fits_the_width_and_commands_stay_whole(
     server: ThrowawayServer, tmp_path: Path, columns: int
 ) -> None:
     """The worst first; a mend stands on lines of its own, whole, however narrow the terminal is."""

@@ -80,7 +80,7 @@ async def test_a_poll_that_no_server_answers_is_one_line(
     assert memory < MEMORY_BYTES
 
 
-def test_these_changes_are_what_makes_the_difference(server: ThrowawayServer, tmp_path: Path) -> None:
+def test_without_these_changes_the_answer_passes(server: ThrowawayServer, tmp_path: Path) -> None:
     """The same relay, which changes nothing, and one that adds as many rows as a server may have."""
 
     async def looked(rewrite: Any) -> subprocess.CompletedProcess[str]:

@@ -194,7 +194,7 @@ async def test_a_role_that_does_not_see_states_reaps_nothing(small: ThrowawaySer
     assert_one_line(done, 5, "hidden from role", f"GRANT pg_monitor TO {plain.name}")
 
 
-async def test_who_does_not_die_is_told(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_survivors_are_told(server: ThrowawayServer, tmp_path: Path) -> None:
     """Survived: status 6."""
     async with stale(server, 1, application_name="stuck") as opened:
         with stopped(opened[0].get_server_pid()):

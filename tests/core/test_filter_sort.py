@@ -201,12 +201,12 @@ LEFT_OUT: Final = (
 
 
 @pytest.mark.parametrize("text", KEPT)
-def test_what_the_filter_keeps(text: str) -> None:
+def test_these_filters_keep_the_session(text: str) -> None:
     assert parse_filter(text).matches(IDLER)
 
 
 @pytest.mark.parametrize("text", LEFT_OUT)
-def test_what_the_filter_leaves_out(text: str) -> None:
+def test_these_filters_leave_out_the_session(text: str) -> None:
     assert not parse_filter(text).matches(IDLER)
 
 

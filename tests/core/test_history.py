@@ -81,7 +81,7 @@ def test_the_latest_sample_lies_in_the_last_column_when_it_is_of_now() -> None:
 
 
 @given(totals_lists, st.integers(-10, 900), st.sampled_from(WINDOWS))
-def test_what_came_after_now_is_not_shown(totals: list[int], now: int, seconds: int) -> None:
+def test_samples_after_now_are_not_shown(totals: list[int], now: int, seconds: int) -> None:
     """A screen that is paused shows what was known then, and the last sample of then."""
     history = filled(totals)
     moment = NOW + now * MICROSECONDS
@@ -377,7 +377,7 @@ def test_the_time_without_pgtop_is_a_gap_and_ends_what_was_unbroken() -> None:
     assert late.over_line_since(0.8) == NOW + 3_600 * MICROSECONDS
 
 
-def test_what_is_from_the_future_is_left_out() -> None:
+def test_samples_from_the_future_are_left_out() -> None:
     """The clock was set back while pgtop was closed: what cannot be placed is not shown, nor believed."""
     early = filled([90] * 100)
     late = History()

@@ -78,6 +78,6 @@ def test_those_that_are_passed_over_are_named_and_the_rest_counted() -> None:
     assert passed_over_sentence(()) == ""
 
 
-def test_what_was_seen_before_a_standstill_is_outdated() -> None:
+def test_a_snapshot_from_before_a_standstill_is_outdated() -> None:
     assert not is_outdated(NOW, NOW + 12 * MICROSECONDS, 12)
     assert is_outdated(NOW, NOW + 12 * MICROSECONDS + 1, 12)

@@ -38,7 +38,7 @@ SECRET = "s3cr'e t"  # noqa: S105 - nobody's
         ("*:*:*:*:pw", "*:*:*:*:***"),
     ],
 )
-def test_what_is_known_as_a_password_is_masked(text: str, shown: str) -> None:
+def test_known_passwords_are_masked(text: str, shown: str) -> None:
     """Once, and again without a change; in both parts of every error."""
     assert masked(text) == shown
     assert masked(shown) == shown

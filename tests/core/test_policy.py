@@ -53,7 +53,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("one", "verdict"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_what_a_sweep_does_to(one: Backend, verdict: str | SparedFor | None) -> None:
+def test_a_sweep_ends_the_stale_and_spares_the_protected(
+    one: Backend, verdict: str | SparedFor | None
+) -> None:
     """The table above: `end`, spared and why, or not meant at all."""
     seen = snapshot(one, listeners=frozenset({backend(78).id}))
     plan = plan_sweep(seen, ReapPolicy(), HELD)
@@ -103,7 +105,9 @@ PATTERNS = [
 
 
 @pytest.mark.parametrize(("rules", "one", "verdict"), [c[1:] for c in PATTERNS], ids=[c[0] for c in PATTERNS])
-def test_whom_the_patterns_mean(rules: dict[str, Any], one: Backend, verdict: str | SparedFor | None) -> None:
+def test_patterns_match_the_sessions_they_name(
+    rules: dict[str, Any], one: Backend, verdict: str | SparedFor | None
+) -> None:
     """Filters and protections: `end`, spared and why, or not meant at all."""
     seen = snapshot(one, listeners=frozenset({backend(78).id}))
     plan = plan_sweep(seen, policy(**rules), HELD)
@@ -139,7 +143,7 @@ def filled(total: int, stale: int) -> Snapshot:
         (80, 30, {"refused": Limit.ROLE}, Trigger.USAGE, 30),
     ],
 )
-def test_what_the_usage_asks_for(
+def test_the_usage_decides_what_is_due(
     total: int, stale: int, asked: dict[str, Any], trigger: Trigger, victims: int
 ) -> None:
     """Nothing up to the line (76 of 95 is 80%), a sweep above it, an emergency where no slot is left."""
@@ -250,7 +254,7 @@ def test_the_selected_are_spared_where_their_state_is_hidden() -> None:
     assert spared(plan_terminate(snapshot(hidden), ReapPolicy(), [hidden.id])) == {10: SparedFor.HIDDEN}
 
 
-def test_who_is_selected_twice_is_ended_once() -> None:
+def test_a_session_selected_twice_is_ended_once() -> None:
     assert ended(plan_terminate(snapshot(backend()), ReapPolicy(), [backend().id, backend().id])) == [10]
 
 

@@ -66,7 +66,7 @@ def test_where_growth_is_not_known_a_burst_is_a_pool(late: dict[str, int], futil
     assert rebound(known, {"x": 40}, 10.0, 10.0, late).is_futile
 
 
-def test_who_took_most_is_named() -> None:
+def test_the_application_that_took_most_is_named() -> None:
     measured = rebound(Freed(0.0, {"a": 5, "b": 5}, {}, {}), {"a": 2, "b": 4}, 10.0, 10.0)
     assert (measured.application, measured.taken, measured.share) == ("b", 6, 0.6)
     assert rebound(Freed(0.0, {"a": 5}, {}, {}), {}, 10.0, 10.0).application == ""

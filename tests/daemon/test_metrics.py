@@ -48,7 +48,7 @@ def values(body: str) -> dict[tuple[str, tuple[str, ...]], float]:
     }
 
 
-def test_what_is_told_after_a_poll() -> None:
+def test_every_metric_is_told_after_a_poll() -> None:
     """Every figure that the issue of a scrape is for, in OpenMetrics, by its own parser."""
     figures = figures_of("web", "web", "leaky")
     figures.is_leader = figures.is_unfit = True

@@ -77,7 +77,7 @@ def alter(path: Path, *statements: str) -> None:
     connection.close()
 
 
-def test_what_is_saved_is_loaded_and_nothing_else(store: HistoryStore) -> None:
+def test_a_series_loads_just_what_was_saved_for_it(store: HistoryStore) -> None:
     """Every field of every bucket comes back, for this series; another has none."""
     past = past_of([n % 90 for n in range(800)])
     assert store.load(SERIES) is None

@@ -164,7 +164,7 @@ async def test_the_oldest_of_several_reaps_and_the_next_takes_over(
             assert ended(await young.turn(60)) == 12
 
 
-async def test_who_stops_gives_the_key_back(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_a_reaper_that_stops_gives_the_key_back(small: ThrowawayServer, tmp_path: Path) -> None:
     async with auto_on(small, tmp_path / "a") as old, auto_on(small, tmp_path / "b") as young:
         await old.turn()
         assert not (await young.turn()).is_active
@@ -173,9 +173,7 @@ async def test_who_stops_gives_the_key_back(small: ThrowawayServer, tmp_path: Pa
         assert (await old.face.seat.fetch("SELECT 1"))[0][0] == 1
 
 
-async def test_who_stops_measures_no_more_what_became_of_a_sweep(
-    small: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_reaper_that_stops_measures_no_more_sweeps(small: ThrowawayServer, tmp_path: Path) -> None:
     """Who begins again an hour later would take what came meanwhile for a pool that came back at once."""
     async with auto_on(small, tmp_path / "a") as auto:
         async with sessions(small, 12, application_name="pool"):
@@ -402,9 +400,7 @@ async def test_new_rules_are_tried_at_once(small: ThrowawayServer, tmp_path: Pat
             assert ended(await old.turn(2)) == 12
 
 
-async def test_who_is_left_alone_tries_whatever_it_could_not_do(
-    small: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_a_lone_reaper_tries_even_what_it_could_not_do(small: ThrowawayServer, tmp_path: Path) -> None:
     """As it does with nobody beside it from the start."""
     async with auto_on(small, tmp_path / "a") as old:
         async with auto_on(small, tmp_path / "b") as young:
@@ -578,7 +574,7 @@ async def test_the_next_sweep_is_no_part_of_what_became_of_the_last(
         assert [(each.freed, each.taken) for each in turn.measured] == [(3, 3)]
 
 
-async def test_who_does_not_die_keeps_nobody_from_making_room(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_survivors_do_not_keep_it_from_making_room(small: ThrowawayServer, tmp_path: Path) -> None:
     """The longest idle is stuck: the next emergency passes it over, and tries it again ten minutes later."""
     async with auto_on(small, tmp_path / "a") as auto, session(small, application_name="stuck") as one:
         auto.reaper.policy = msgspec.structs.replace(POLICY, max_per_sweep=1)

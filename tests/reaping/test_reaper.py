@@ -504,7 +504,9 @@ async def test_a_statement_that_ended_meanwhile_is_not_cancelled(
         assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
 
 
-async def test_who_waits_for_an_advisory_lock_holds_none(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_waiting_for_an_advisory_lock_is_not_holding_one(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
     async with face_on(server, tmp_path / "a") as face, sessions(server, 2) as (holder, waiting):
         await holder.fetchval("SELECT pg_advisory_lock(2)")
         stuck = asyncio.ensure_future(waiting.fetchval("SELECT pg_advisory_lock(2)"))

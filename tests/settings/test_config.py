@@ -56,7 +56,7 @@ def test_the_audit_log_is_a_file_or_standard_error(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("path", ["", "a\0b", "~nobody-of-this-name/a"])
-def test_what_is_no_path_is_refused(path: str) -> None:
+def test_a_bad_path_is_refused(path: str) -> None:
     """The error names the flag and what it takes, and is printable."""
     with pytest.raises(UsageError) as caught:
         one("audit_log", path, "--audit-log")
@@ -65,7 +65,7 @@ def test_what_is_no_path_is_refused(path: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["", " ", "page 'on call", "''", 'a"', "a\0b"])
-def test_what_is_no_command_is_refused(written: str) -> None:
+def test_a_bad_command_is_refused(written: str) -> None:
     with pytest.raises(UsageError) as caught:
         one("on_alert", written, "--on-alert")
     assert str(caught.value).startswith("--on-alert cannot be ")
@@ -74,7 +74,7 @@ def test_what_is_no_command_is_refused(written: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "pgtop", "Dark", "textual-dark", "ansi-dark"])
-def test_what_is_no_theme_is_refused(name: str) -> None:
+def test_an_unknown_theme_is_refused(name: str) -> None:
     with pytest.raises(UsageError) as caught:
         one("theme", name, "--theme")
     assert caught.value.mend == "give dark, light, ansi or colour-blind"
@@ -103,7 +103,7 @@ def test_a_fraction_is_a_number_or_a_percentage(text: str, fraction: float) -> N
 
 
 @pytest.mark.parametrize("text", ["", "%", "80%%", "-1", "nan", "inf", "1e3", "0,8", "٣", "0.8x", "\x1b"])
-def test_what_is_no_fraction_is_refused(text: str) -> None:
+def test_a_bad_fraction_is_refused(text: str) -> None:
     """The error is printable, whatever was typed."""
     with pytest.raises(ValueError, match="is not a fraction") as caught:
         Fraction().read(text)

@@ -77,7 +77,8 @@ def stopped(pid: int) -> Iterator[None]:
     """A process that hangs until the block is left."""
     os.kill(pid, signal.SIGSTOP)
     # It runs once more to stop, which whoever looks whether it has run must not meet.
-    wait_until_sync(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
+    # One that was just ending is a zombie for good where its parent is stopped too: it runs no more.
+    wait_until_sync(lambda: psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE))
     try:
         yield
     finally:

@@ -143,7 +143,7 @@ LISTENING = ["LISTEN a", " \n\tlisten a", "Listen", "LISTEN;", 'listen"a"', "LIS
 OTHERS = ["SELECT 1", "LISTENER()", "listen_1", "listen1", "SELECT 'LISTEN a'", "/* LISTEN a */ SELECT 1"]
 
 
-async def test_who_listens_is_known_all_the_same(every_server: ThrowawayServer) -> None:
+async def test_listeners_are_known_all_the_same(every_server: ThrowawayServer) -> None:
     """Also where it ran another statement since; the same sessions as with statements."""
     async with seat_on(target_of(every_server)) as shown, seat_on(target_of(every_server)) as hidden:
         hidden.hides_queries = True
@@ -164,7 +164,7 @@ async def test_who_listens_is_known_all_the_same(every_server: ThrowawayServer) 
                 assert {backend.query for backend in last.backends} == {None}
 
 
-async def test_who_listens_is_known_where_statements_are_no_text(server_factory: ServerFactory) -> None:
+async def test_listeners_are_known_where_statements_are_not_text(server_factory: ServerFactory) -> None:
     """From databases in every kind of encoding; and none of the bytes are sent."""
     server = server_factory()
     for name, encoding in list(ENCODINGS.items())[1:]:

@@ -26,6 +26,7 @@ from pgtop.settings.config import Config
 from pgtop.tui import app
 from pgtop.tui.actions.permitted import ACTING
 from pgtop.tui.state.host_watch import HostWatch
+from pgtop.wiring import Wiring
 from tests.conftest import ServerFactory
 from tests.servers import fetch_value, session, sessions, wait_until
 from tests.support.dashboards import Driven, count_stale, dashboard
@@ -292,8 +293,8 @@ async def test_the_program_tells_its_reapers(
     host_watches: list[HostWatch] = []
 
     class App:
-        def __init__(self, *, reaper: Reaper, host_watch: HostWatch, **_: object) -> None:
-            assert reaper.read_only is read_only
+        def __init__(self, *, wiring: Wiring, host_watch: HostWatch, **_: object) -> None:
+            assert wiring.reaper.read_only is read_only
             host_watches.append(host_watch)
             raise LookupError
 

@@ -123,7 +123,7 @@ def test_without_a_host_an_existing_socket_is_used_else_localhost(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user's")
 @pytest.mark.parametrize("mode", [0o755, 0o1777])
-def test_without_a_host_a_strangers_socket_is_not_used(
+def test_without_a_host_no_strangers_shared_socket_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
 ) -> None:
     """In /tmp anybody may listen where a server could, and would be sent the password."""
@@ -259,7 +259,7 @@ _NO_LINE_END = "a\x0b\x0c\x1c\x85\u2028b"
 """Python ends a line at each of these, and libpq at none."""
 
 
-def test_only_a_line_feed_ends_a_line_of_the_password_and_the_service_file(tmp_path: Path) -> None:
+def test_only_a_line_feed_ends_a_line_of_either_file(tmp_path: Path) -> None:
     passfile, services = tmp_path / "passwords", tmp_path / "services"
     passfile.write_bytes(f"db1:*:*:*:{_NO_LINE_END}\r\n".encode())
     passfile.chmod(0o600)

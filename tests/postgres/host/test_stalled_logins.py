@@ -244,7 +244,7 @@ async def test_a_pgtop_that_logs_in_lives(server_factory: ServerFactory, tmp_pat
 
 
 @pytest.mark.parametrize("other", ["--down-to", "--older-than"])
-def test_what_means_sessions_contradicts_it(server: ThrowawayServer, tmp_path: Path, other: str) -> None:
+def test_options_for_sessions_contradict_it(server: ThrowawayServer, tmp_path: Path, other: str) -> None:
     value = "50%" if other == "--down-to" else "5s"
     done = run(tmp_path, "break-glass", "--stalled-logins", "5s", other, value)
     assert_one_line(done, 2, "--stalled-logins", other)

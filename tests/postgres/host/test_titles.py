@@ -74,7 +74,7 @@ IMITATIONS = (
 
 @pytest.mark.parametrize("prefix", [PLAIN, "postgres: main: "])
 @pytest.mark.parametrize("body", OTHERS)
-def test_what_holds_no_connection_is_not_a_client(prefix: str, body: str) -> None:
+def test_a_process_without_a_connection_is_not_a_client(prefix: str, body: str) -> None:
     """Whatever its title says."""
     assert kind_of(prefix + body, prefix, Signs(holds_connection=False)) is Kind.OTHER
 

@@ -354,7 +354,7 @@ def open_files() -> list[str]:
     return found
 
 
-async def test_what_can_only_be_guessed_is_refused(server_factory: ServerFactory, tmp_path: Path) -> None:
+async def test_a_guess_is_refused(server_factory: ServerFactory, tmp_path: Path) -> None:
     """By what is configured, and by titles that tell nothing though it is configured otherwise."""
     server = server_factory({"update_process_title": "off"})
     found = host_server(server)

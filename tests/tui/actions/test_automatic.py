@@ -287,7 +287,9 @@ async def test_two_runs_are_never_at_once(small: ThrowawayServer, tmp_path: Path
         await driven.shows("terminated 1 session")
 
 
-async def test_what_cannot_be_remembered_is_not_done_and_said(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_an_unwritable_audit_log_ends_nobody_and_is_shown(
+    small: ThrowawayServer, tmp_path: Path
+) -> None:
     """No audit line, nobody ended; that is said until the next sweep, which goes on once the log is there."""
     async with (
         sessions(small, 12, application_name="leak"),

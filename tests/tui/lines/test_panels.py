@@ -10,7 +10,7 @@ import pytest
 
 from pgtop.core.filter_sort import Column
 from pgtop.core.leadership import Key
-from pgtop.core.outage import Outage
+from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
@@ -99,7 +99,9 @@ async def test_an_interval_that_was_changed_is_seen_at_80_columns(
 
 def test_an_outage_keeps_its_mend_and_its_age() -> None:
     outage = Outage(
-        "unreachable", "no server listens at db1:5432 (refused): check " + "that " * 12 + "it is running", 1.0
+        OutageKind.UNREACHABLE,
+        "no server listens at db1:5432 (refused): check " + "that " * 12 + "it is running",
+        1.0,
     )
     lines = as_text(outage_lines(outage, 72.0, 80, 3))
     assert all(cell_width(line) <= 80 for line in lines)
