@@ -1,7 +1,7 @@
 """The settings in force: what may be set, within which bounds, and the one place where they are checked.
 
-Sources rise in order: the defaults here, the file, its server's section, the environment, the flags. Whoever
-reads a source hands its values over as `Given`s, so that a bad one is named as the person wrote it.
+Precedence, lowest first: the defaults here, the file, its server's section, the environment, the flags.
+Whoever reads a source hands its values over as `Given`s, so that a bad one is named as the person wrote it.
 """
 
 import os
