@@ -49,7 +49,7 @@ async def test_a_command_tries_once_or_as_long_as_told_and_exits_with_4(
         assert waited.returncode == 4
         told, last = waited.stderr.splitlines()
         assert "retrying for" in told
-        assert "logins refused in 0." in last
+        assert "tries refused in 0." in last
 
 
 def in_latin_1(kind: int, body: bytes) -> bytes:
@@ -119,7 +119,7 @@ async def test_the_rescue_role_gets_in_at_the_first_attempt(
         assert found["rescue"] is True
         assert "connecting" not in found
         table = await run_beside(tmp_path, "snapshot", *options, **variables)
-        assert "asked as postgres, the rescue role" in table.stdout
+        assert "connected as postgres, the rescue role" in table.stdout
     seen = await run_beside(tmp_path, "snapshot", "--json", *options, **variables)
     assert "rescue" not in json.loads(seen.stdout)
 
@@ -134,7 +134,7 @@ async def test_the_dashboard_opens_while_the_rescue_login_is_unanswered(
         async with full(tiny):
             with start_on_terminal(tmp_path, role.uri(), "--rescue", rescue) as (process, terminal):
                 screen = Screen(terminal)
-                await screen.shows("no slot is left", "does not get in: no answer yet", "quit")
+                await screen.shows("no slot is left", "connect: no answer yet", "quit")
                 os.write(terminal, b"q")
                 await wait_until(lambda: process.poll() is not None or screen.read(), 15, "q does not end it")
                 assert process.returncode == 0

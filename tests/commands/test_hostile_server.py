@@ -369,7 +369,7 @@ async def test_a_daemon_outlives_what_no_server_answers(server: ThrowawayServer,
     """It says so once, ends nobody, and goes on when the answers are honest again."""
     async with hostile_relay(server) as relay:
         with watching(tmp_path, relay.uri, "--interval", "200ms", "--warn-at", "0.9") as daemon:
-            await daemon.says("active: this daemon is active")
+            await daemon.says("active: this daemon sweeps")
             relay.rewrite = rewriting(b'"backends"', POLLS["infinite time"])
             await daemon.says(f"WARNING no data: {UNREADABLE}")
             relay.rewrite = honest

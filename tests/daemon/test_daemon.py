@@ -51,7 +51,7 @@ async def test_it_ends_the_stale_and_nobody_else(small: ThrowawayServer, tmp_pat
         until = asyncio.Event()
         work = asyncio.ensure_future(busy(working, until))
         with watching(tmp_path, small.uri(), *FAST) as daemon:
-            await daemon.says("active: this daemon is active")
+            await daemon.says("active: this daemon sweeps")
             await daemon.says("terminated ", times=12)
             await gone(small, "leak")
             until.set()
@@ -124,16 +124,16 @@ async def test_an_emergency_says_how_many_hide_behind_a_name(small: ThrowawaySer
 async def test_of_two_one_reaps_and_the_other_takes_over(small: ThrowawayServer, tmp_path: Path) -> None:
     """In another database too, and after kill -9 of the active one."""
     with watching(tmp_path / "a", small.uri(), *FAST) as first:
-        await first.says("active: this daemon is active")
+        await first.says("active: this daemon sweeps")
         with watching(tmp_path / "b", small.uri(database="template1"), *FAST) as second:
             await second.says(f"standing by: daemon@{socket.gethostname()} is active")
             async with sessions(small, 12, application_name="one"):
                 await first.says("terminated ", times=12)
             first.end(signal.SIGKILL)
-            await second.says("active: this daemon is active")
+            await second.says("active: this daemon sweeps")
             async with sessions(small, 12, application_name="two"):
                 await second.says("terminated ", times=12)
-            assert "sweep" not in second.log.split("active: this daemon is active")[0]
+            assert "sweep" not in second.log.split("active: this daemon sweeps")[0]
             assert second.end() == 0
 
 
@@ -299,7 +299,7 @@ async def test_it_waits_for_a_server_that_is_not_up_yet(small: ThrowawayServer, 
     with watching(tmp_path, small.uri(), *FAST) as daemon:
         await daemon.says("no data", "no server listens")
         small.start()
-        await daemon.says("active: this daemon is active")
+        await daemon.says("active: this daemon sweeps")
 
 
 async def test_the_configuration_is_read_again(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -330,7 +330,7 @@ async def test_another_server_counts_from_the_next_start(small: ThrowawayServer,
     config.touch(mode=0o600)
     config.write_text(f'[servers.x]\nconninfo = "{small.uri()}"\n', encoding="utf-8")
     with watching(tmp_path / "d", "@x", *FAST, "--config", str(config)) as daemon:
-        await daemon.says("active: this daemon is active")
+        await daemon.says("active: this daemon sweeps")
         config.write_text('[servers.x]\nconninfo = "host=db2 user=u dbname=shop"\n', encoding="utf-8")
         daemon.process.send_signal(signal.SIGHUP)
         await daemon.says("from the next start on: the server, db2:5432/shop as u")
@@ -342,7 +342,7 @@ async def test_read_only_counts_from_the_moment_it_is_read(small: ThrowawayServe
     config = tmp_path / "pgtop.toml"
     config.write_text("", encoding="utf-8")
     with watching(tmp_path / "a", small.uri(), *FAST, "--config", str(config)) as first:
-        await first.says("active: this daemon is active")
+        await first.says("active: this daemon sweeps")
         config.write_text("read_only = true\n", encoding="utf-8")
         first.process.send_signal(signal.SIGHUP)
         await first.says("read_only is set now")
@@ -351,7 +351,7 @@ async def test_read_only_counts_from_the_moment_it_is_read(small: ThrowawayServe
             await wait_until_polls(small, before, 5)
             assert [await each.fetchval("SELECT 1") for each in kept] == [1] * 5
         with watching(tmp_path / "b", small.uri(), *FAST) as second:
-            await second.says("active: this daemon is active")
+            await second.says("active: this daemon sweeps")
             assert second.end() == 0
         assert first.end() == 0
         assert not first.audited()

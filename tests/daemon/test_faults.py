@@ -78,7 +78,7 @@ async def watched(server: ThrowawayServer, home: Path) -> AsyncIterator[tuple[Re
     async with relay(server) as way:
         conninfo = f"postgresql://watcher:known@127.0.0.1:{way.port}/watched?connect_timeout=2"
         with watching(home, conninfo, *FAST, PGTOP_LOGIN_PROBE="0") as daemon:
-            await daemon.says("active: this daemon is active")
+            await daemon.says("active: this daemon sweeps")
             yield way, daemon
 
 

@@ -39,7 +39,7 @@ async def test_a_client_in_disguise_that_holds_the_key_stops_no_daemon(
     ) as hostile:
         await hold_key(hostile)
         with watching(tmp_path, small.uri(), *FULL, *LINE) as daemon:
-            await daemon.says("active: this daemon is active")
+            await daemon.says("active: this daemon sweeps")
             await daemon.says(f"({role.name}, pgtop daemon@db1): its role may not terminate")
             async with sessions(small, LEAK, application_name="leak"):
                 await daemon.says("terminated ", times=LEAK + 1)
@@ -77,7 +77,7 @@ async def of_two(
     """
     async with AsyncExitStack() as stack:
         first = stack.enter_context(watching(tmp_path / "a", uri, *FULL, *LINE, *arguments))
-        await first.says("active: this daemon is active")
+        await first.says("active: this daemon sweeps")
         second = stack.enter_context(watching(tmp_path / "b", small.uri(), *FULL, *LINE))
         await second.says("connected to")
         leak = await stack.enter_async_context(sessions(small, LEAK, application_name="leak"))
@@ -117,7 +117,7 @@ async def test_an_older_one_that_may_end_nobody_stands_by(small: ThrowawayServer
     """It sees all and may signal nobody: neither thinks it the leader beside one that may."""
     role = await create_role(small, "monitor")
     await grant_reserved(small, role)
-    _, second = await of_two(small, tmp_path, f": daemon@{socket.gethostname()} reaps", role.uri())
+    _, second = await of_two(small, tmp_path, f": daemon@{socket.gethostname()} is active", role.uri())
     assert f"({role.name}, pgtop daemon@" in second.log
 
 
@@ -141,7 +141,7 @@ async def test_a_leader_that_is_stopped_is_passed_over(server_factory: ServerFac
     small = server_factory(TWENTY_SLOTS)
     with ExitStack() as stack:
         first = stack.enter_context(watching(tmp_path / "a", small.uri(), *FAST))
-        await first.says("active: this daemon is active")
+        await first.says("active: this daemon sweeps")
         second = stack.enter_context(watching(tmp_path / "b", small.uri(), *FAST))
         await second.says("standing by: daemon@")
         first.process.send_signal(signal.SIGSTOP)
@@ -169,7 +169,7 @@ async def test_a_longer_interval_is_promised_as_it_is_read(
     config.write_text("interval = 0.2\n", encoding="utf-8")
     asked = "SELECT max(objid::int8 & 4095) FROM pg_locks WHERE classid = $1"
     with watching(tmp_path / "a", small.uri(), "--config", str(config)) as daemon:
-        await daemon.says("active: this daemon is active")
+        await daemon.says("active: this daemon sweeps")
         for interval, promise in (("0.2", 11), ('"1h"', 3610)):
             config.write_text(f"interval = {interval}\n", encoding="utf-8")
             daemon.process.send_signal(signal.SIGHUP)

@@ -24,7 +24,7 @@ _SHOWN: Final = 5
 _LONGEST_SHOWN: Final = 60
 _UNTOLD: Final = "hidden by the server"
 _HIDDEN: Final = "the value for other roles is hidden"
-_PREVENTS: Final = "it only affects sessions that become idle later"
+_PREVENTS: Final = "setting it only affects sessions that become idle later"
 _IDLE_FOR: Final = "1h"
 _ELSEWHERE: Final = comment("check again as a role without such a setting")
 

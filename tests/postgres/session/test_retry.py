@@ -364,7 +364,7 @@ async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(tiny: 
 @pytest.mark.parametrize(
     ("rescue", "said", "refused"),
     [
-        ("user=nobody", 'the rescue role does not get in: role "nobody"', 1),
+        ("user=nobody", 'connect: role "nobody"', 1),
         ("user=app", "is full: only reserved slots are left", 2),
     ],
 )
