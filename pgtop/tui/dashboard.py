@@ -25,8 +25,9 @@ from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
 from pgtop.tui.lines import notice
+from pgtop.tui.lines.copied_session import session_line
+from pgtop.tui.lines.head import Standing
 from pgtop.tui.lines.notice import Notice
-from pgtop.tui.lines.panels import Standing
 from pgtop.tui.lines.waiting import Awaited
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
 from pgtop.tui.screens.detail import DetailScreen
@@ -501,7 +502,7 @@ class DashboardScreen(Screen[None]):
         """Copy the selected session's line to the clipboard."""
         row = self.panels.sessions.cursor_row
         if row is not None and self.state.shown is not None:
-            self.app.copy_to_clipboard(notice.copied(row, self.state.shown))
+            self.app.copy_to_clipboard(session_line(row, self.state.shown))
             self.say(f"copied session {row.pid}")
 
     def action_help(self) -> None:

@@ -12,7 +12,7 @@ from pgtop.core.text import percent
 from pgtop.settings.config import Config
 from pgtop.tui.alerts.command_hook import AlertCommand, Occasion, command_words
 from pgtop.tui.lines.notice import Notice
-from pgtop.tui.lines.waiting import outage_sentence
+from pgtop.tui.lines.outage import outage_sentence
 from pgtop.tui.state.dashboard_state import DashboardState
 
 _WORDS: Final = {

@@ -6,18 +6,18 @@ Pure functions from an outage to lines of cells.
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, STARTING
-from pgtop.core.outage import Limit, Outage, OutageKind
+from pgtop.core.outage import Limit, Outage
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
 from pgtop.postgres.host.watcher import HostView, logins_hint
 from pgtop.reaping.wording import ranked, user_and_database
 from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.outage import RESCUE_FAILS
 from pgtop.tui.lines.plan_summary import few_lines, told
 
 _HEADLINES: Final = {
     Limit.ROLE: "REFUSED by the role's own CONNECTION LIMIT: the server itself may have room",
     Limit.DATABASE: "REFUSED by the database's own CONNECTION LIMIT: the server itself may have room",
 }
-_RESCUE_FAILS: Final = "the rescue role can't connect"
 _FULL: Final = "FULL: no slot is left for this role"
 
 _ROOM_FOR_PRIVILEGED: Final = {
@@ -69,7 +69,7 @@ def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]
     )
     lines += told(tried, width, "amber")
     if outage.rescue_problem:
-        lines += told(f"✗ {_RESCUE_FAILS}: {outage.rescue_problem}", width, "red")
+        lines += told(f"✗ {RESCUE_FAILS}: {outage.rescue_problem}", width, "red")
     lines.append([])
     helps = _helps(awaited, limit, width)
     lines += [*([[Cell(" What helps", "title")]] if helps else []), *helps]
@@ -146,17 +146,3 @@ def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
         return lines
     rest = sum(number for _, number in holders[most - 3 :])
     return [*lines[: most - 1], [Cell(f" {rest:>5}  ", "strong"), Cell("others", "dim")]] if most > 3 else []
-
-
-def outage_sentence(outage: Outage) -> str:
-    """What is wrong while there is data: with the tries, where no slot is left."""
-    if outage.kind == OutageKind.SILENT:
-        return f"{outage.message} · reconnecting when it answers"
-    if not outage.limit:
-        return f"{outage.message} · retrying"
-    limit = outage.limit
-    said = f"FULL: {limit}" if limit.is_the_servers else str(limit)
-    tried = (
-        f"{said} · {plural(outage.tries, 'try', 'tries')} refused in {duration(outage.seconds)}, still trying"
-    )
-    return f"{tried} · {_RESCUE_FAILS}: {outage.rescue_problem}" if outage.rescue_problem else tried

@@ -14,9 +14,9 @@ from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
 from pgtop.tui.lines.big_digits import SMALL, big, digits, width
 from pgtop.tui.lines.cells import share_bar
 from pgtop.tui.lines.columns import Cell
-from pgtop.tui.lines.panels import Standing, sentence
+from pgtop.tui.lines.head import Standing, sentence
+from pgtop.tui.lines.outage import outage_sentence
 from pgtop.tui.lines.plan_summary import few_lines
-from pgtop.tui.lines.waiting import outage_sentence
 
 LOW: Final = 8
 """Below this height the figures are plain text, and only the state is sure to get a line."""

@@ -16,10 +16,13 @@ from pgtop.core.history import History
 from pgtop.core.outage import Outage
 from pgtop.postgres.host.watcher import HostView
 from pgtop.settings.config import Config
-from pgtop.tui.lines import notice, panels
+from pgtop.tui.lines import keys, notice
 from pgtop.tui.lines.automatic import AutomaticState, auto_lines
 from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.head import Standing, head_lines
 from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.outage import outage_lines
+from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.lines.waiting import Awaited, connecting_lines, waiting_lines
 from pgtop.tui.lines.wall import LOW, figure_lines, top_count, top_lines
 from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, WINDOWS, ConnectionGraph, fitting_window
@@ -35,7 +38,7 @@ SHORT_LINES: Final = 15
 class DashboardView(NamedTuple):
     """Everything that the panels show at one moment."""
 
-    standing: panels.Standing | None
+    standing: Standing | None
     """What the head says; None before the first snapshot."""
     outage: Outage | None
     """The outage that goes on, or a poll that is late."""
@@ -140,10 +143,10 @@ class Panels(Widget):
             waiting = self._lines("waiting")
             waiting.show(waiting_lines(view.awaited, width, max(0, waiting.size.height)))
         if standing is not None:
-            self._lines("head").show(panels.head_lines(standing, width))
+            self._lines("head").show(head_lines(standing, width))
         said = []
         if outage is not None and standing is not None and not view.wall:
-            said = panels.outage_lines(outage, standing.age_seconds, width, self._most(2))
+            said = outage_lines(outage, standing.age_seconds, width, self._most(2))
         self._show_or_hide("banner", said)
         automatic = view.automatic
         self._show_or_hide(
@@ -199,31 +202,29 @@ class Panels(Widget):
             if (chosen is None or chosen.matches(backend)) and wanted.matches(backend)
         ]
         rows = sort_backends(rows, table.sort_column, table.sort_reversed)
-        listed = notice.Listed(
+        listed = Listed(
             chosen=self.groups.chosen_name,
             filter=self.filter.value,
             column=table.sort_column,
             tagged=frozenset(table.tagged & snapshot.by_id.keys()),
             idle_after_seconds=table.idle_after_seconds,
         )
-        table.show_snapshot(
-            snapshot, rows, notice.backends_title(snapshot, rows, listed, self.screen.size.width)
-        )
+        table.show_snapshot(snapshot, rows, sessions_title(snapshot, rows, listed, self.screen.size.width))
 
     def _show_foot(self, view: DashboardView) -> None:
         width = self.screen.size.width
         said = notice.lines(view.notice, width, self._most(2)) if view.notice is not None else []
         self._show_or_hide("notice", said)
-        self._lines("keys").show([panels.key_line(self._keys(view), width)])
+        self._lines("keys").show([keys.key_line(self._keys(view), width)])
 
-    def _keys(self, view: DashboardView) -> list[panels.Key]:
+    def _keys(self, view: DashboardView) -> list[keys.Key]:
         read_only = self._config.read_only
         if view.standing is None:
-            return notice.waiting_keys(break_glass=view.break_glass)
+            return keys.waiting_keys(break_glass=view.break_glass)
         if view.wall:
-            return notice.wall_keys(view.notice, read_only=read_only, break_glass=view.break_glass)
+            return keys.wall_keys(view.notice, read_only=read_only, break_glass=view.break_glass)
         focused = self.screen.focused
-        return notice.keys(
+        return keys.table_keys(
             focused.id if focused is not None else None,
             len(self.sessions.tagged),
             view.notice,

@@ -11,6 +11,7 @@ from pgtop.core.groups import GroupBy
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.lines import notice
+from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.screens.help import help_lines
 from pgtop.tui.widgets.groups_table import GroupsTable
 from tests.servers import session, sessions, wait_until
@@ -32,14 +33,14 @@ async def test_the_title_keeps_the_tags_whole(server: ThrowawayServer, tmp_path:
     async with sessions(server, 3), face_on(server, tmp_path / "a") as face:
         snapshot = await face.snapshot()
         rows = snapshot.backends[:1]
-        listed = notice.Listed(
+        listed = Listed(
             chosen="an-application-with-a-long-name",
             filter="-state:idle and-more-words-than-one",
             column=Column.SESSION_AGE,
             tagged=frozenset(backend.id for backend in snapshot.backends),
             idle_after_seconds=0.0,
         )
-        title = "".join(cell.text for cell in notice.backends_title(snapshot, rows, listed, width))
+        title = "".join(cell.text for cell in sessions_title(snapshot, rows, listed, width))
         assert cell_width(title) <= width
         assert f"{len(snapshot.backends)} tagged, {len(snapshot.backends) - 1} not listed" in title
 

@@ -15,7 +15,8 @@ from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from pgtop.tui.lines.automatic import daemons
-from pgtop.tui.lines.panels import Standing, head_lines, outage_lines
+from pgtop.tui.lines.head import Standing, head_lines
+from pgtop.tui.lines.outage import outage_lines
 from tests.builders import holding
 from tests.servers import create_role, session, wait_until
 from tests.support.dashboards import as_text, dashboard

@@ -1,4 +1,4 @@
-"""The panels around the tables: the three lines of the head, an outage, and the line of keys.
+"""The three lines at the top: the server, its usage in words, and the sessions by state.
 
 Pure functions from values to lines of cells; the widgets that show them are `painted.Lines`.
 """
@@ -10,12 +10,10 @@ from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.alerts import Level, level
 from pgtop.core.leadership import Key as LeaderKey
 from pgtop.core.outage import Limit, Outage, connecting_words, held_by_connecting
-from pgtop.core.text import cell_width, clip, clock, duration, percent, plural, printable
+from pgtop.core.text import cell_width, clip, clock, duration, percent, printable
 from pgtop.tui.lines.automatic import reaper_words
 from pgtop.tui.lines.cells import usage_bar
 from pgtop.tui.lines.columns import Cell
-from pgtop.tui.lines.plan_summary import few_lines
-from pgtop.tui.lines.waiting import outage_sentence
 
 _LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "full": "red"}
 
@@ -50,14 +48,6 @@ class Standing(NamedTuple):
     def level(self) -> Level:
         """The alert level."""
         return level(self.snapshot, self.warn_at, refused=self.refusing is not None)
-
-
-class Key(NamedTuple):
-    """One key of the footer."""
-
-    key: str
-    label: str
-    action: str = ""
 
 
 def sentence(standing: Standing, *, brief: bool = False) -> str:
@@ -232,36 +222,3 @@ def _counts(standing: Standing) -> list[Cell]:
     elif counts.hidden:
         cells.append(Cell("GRANT pg_monitor", "amber"))
     return cells
-
-
-def outage_lines(outage: Outage, age_seconds: float | None, width: int, most: int) -> list[list[Cell]]:
-    """Return an outage in words: the fault, pgtop's reaction, and the data's age (None if there is no data).
-
-    Takes at most `most` lines; without room, the age, which the head shows too, is left out.
-    """
-    age = "" if age_seconds is None else f" · data {duration(age_seconds)} old"
-    wrong = f"✗ {outage_sentence(outage)}"
-    said = few_lines(wrong + age, width - 2, most)
-    if age and not said[-1].endswith(" old"):
-        said = few_lines(wrong, width - 2, most)
-    return [[Cell(f" {line}".ljust(width), "alarm")] for line in said]
-
-
-def key_line(keys: Sequence[Key], width: int) -> list[Cell]:
-    """Return the line of keys; those that do not fit are dropped from the end, but never the last two."""
-    shown = list(keys)
-
-    def taken() -> int:
-        return 1 + sum(cell_width(f"{key.key} {key.label}") + 2 for key in shown)
-
-    while len(shown) > 2 and taken() > width:
-        shown.pop(-3)
-    cells = [Cell(" ")]
-    for key in shown:
-        cells += [Cell(key.key, "key", key.action), Cell(f" {key.label}  ", "dim", key.action)]
-    return cells
-
-
-def sessions(number: int) -> str:
-    """Return `1 session`, `24 sessions`."""
-    return plural(number, "session")
