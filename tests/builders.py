@@ -51,7 +51,7 @@ def snapshot(*backends: Backend, superuser: bool = False, **fields: Any) -> Snap
     """What a role that may look and terminate sees of a server with these sessions."""
     plain = Snapshot(
         server=SERVER,
-        privileges=Privileges("pgtop", superuser, True, True),
+        privileges=Privileges("pgtop", superuser, True),
         taken_at=NOW,
         poll_seconds=0.0,
         own_pid=OWN_PID,
@@ -83,7 +83,7 @@ def host_backend(pid: int, age: float | None = 60.0, *, at_least: bool = False, 
 def host_snapshot(*backends: Backend, slots: int = 10, known: bool = True) -> Snapshot:
     """What a host shows of a server; its slots only where they are known."""
     seen = server_of(Limits(slots, 0) if known else Limits(0, 0), host="/run/postgresql")
-    privileges = Privileges("root", True, True, True)
+    privileges = Privileges("root", True, True)
     return snapshot(*backends, server=seen, privileges=privileges, own_pid=0)
 
 

@@ -172,8 +172,6 @@ class Privileges(msgspec.Struct, frozen=True):
 
     role: Name
     is_superuser: bool
-    sees_all: bool
-    """True for a superuser and for a member of pg_read_all_stats (pg_monitor)."""
     may_signal: bool
     """True for a superuser and for a member of pg_signal_backend."""
 

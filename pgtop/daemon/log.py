@@ -81,10 +81,6 @@ class _AuditStream:
         """Nothing is kept back."""
 
 
-class _Unblocked(TextIO):
-    """A stream as `logging` and the audit log write it, behind which nobody is kept waiting for a reader."""
-
-
 class DaemonLog:
     """The daemon's log, written to one stream."""
 

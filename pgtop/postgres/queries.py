@@ -67,7 +67,6 @@ _ABOUT_POLL: Final = f"""
   'privileges', pg_catalog.json_build_object(
     'role', current_user,
     'is_superuser', {_IS_SUPERUSER},
-    'sees_all', pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE'),
     'may_signal', pg_catalog.pg_has_role('pg_signal_backend'::pg_catalog.name, 'USAGE'))"""
 
 _CLIENT_BACKENDS: Final = """

@@ -25,7 +25,7 @@ VALID: dict[str, Any] = {
     "in_recovery": False,
     "postmaster_start": NOW,
     "own_pid": 10,
-    "privileges": {"role": "r", "is_superuser": False, "sees_all": True, "may_signal": True},
+    "privileges": {"role": "r", "is_superuser": False, "may_signal": True},
     "backends": [ROW, [11, *ROW[1:]]],
 }
 ANYTHING = st.recursive(

@@ -13,7 +13,6 @@ from pgtop.postgres.conninfo.parameters import is_utf8, normalised, shown
 URI_PREFIXES: Final = ("postgresql://", "postgres://")
 
 _BLANKS: Final = " \t\n\v\f\r"
-_SPECIAL: Final = re.compile(r"[\s'\\]")
 _ESCAPE: Final = re.compile(r"%(.{0,2})", re.DOTALL)
 _ENCODE: Final = "in a URI write @ as %40, : as %3A, / as %2F and % as %25 within user and password"
 
@@ -41,18 +40,6 @@ def parse_conninfo(text: str) -> dict[str, str]:
 def is_connection_uri(text: str | None) -> bool:
     """Return whether a conninfo is a URI."""
     return text is not None and text.startswith(URI_PREFIXES)
-
-
-def quote_value(value: str) -> str:
-    """A value as key=value pairs need it.
-
-    >>> print(quote_value("it's"))
-    'it\\'s'
-    """
-    if value and not _SPECIAL.search(value):
-        return value
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
 
 
 def parse_pairs(text: str) -> dict[str, str]:

@@ -108,11 +108,6 @@ def cluster_prefix(titles: Iterable[str]) -> str | None:
     return min(found, key=len, default=None)
 
 
-def is_server_process(title: str) -> bool:
-    """Return whether a title is one that PostgreSQL gives its processes."""
-    return title.startswith(_MARK)
-
-
 class Kind(Enum):
     """A child of the postmaster."""
 

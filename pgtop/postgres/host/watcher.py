@@ -198,7 +198,7 @@ class HostWatcher:
         backends = tuple(backend for backend, _ in found)
         snapshot = Snapshot(
             server=self._server(others),
-            privileges=Privileges(user_name(os.geteuid()), is_superuser=True, sees_all=True, may_signal=True),
+            privileges=Privileges(user_name(os.geteuid()), is_superuser=True, may_signal=True),
             taken_at=asked_at,
             poll_seconds=time.perf_counter() - begun,
             own_pid=0,

@@ -101,7 +101,7 @@ def checkup(
     looking = backend(application_name="pgtop doctor@jump", pid=1)
     snapshot = None
     if backends is not None:
-        snapshot = Snapshot(server, Privileges("ops", False, True, True), 1, 0.0, 1, (looking, *backends))
+        snapshot = Snapshot(server, Privileges("ops", False, True), 1, 0.0, 1, (looking, *backends))
     facts: dict[str, Any] = {"account": account(**changes), "snapshot": snapshot, "pooled": pooled}
     return Checkup(server=server, own=own, **facts)
 

@@ -119,7 +119,7 @@ async def test_where_nobody_is_left_to_end_the_headline_says_so(
 def test_a_refusal_and_a_problem_are_read_to_their_end_in_80_columns() -> None:
     """The mend stands at the end of each; a role's name is whatever its maker liked."""
     seen = snapshot(backend(state=None, backend_start=None, state_change=None))
-    nobody = Privileges("x" * 40 + "\x1b[2J", is_superuser=False, sees_all=False, may_signal=False)
+    nobody = Privileges("x" * 40 + "\x1b[2J", is_superuser=False, may_signal=False)
     refused = plan_sweep(msgspec.structs.replace(seen, privileges=nobody), ReapPolicy())
     selected = plan_terminate(snapshot(backend()), ReapPolicy(), [backend().id])
     for lines, mend in (
