@@ -19,8 +19,8 @@ from pgtop.core.activity import (
     Snapshot,
 )
 from pgtop.core.history import History, Past, Sample
-from pgtop.core.patterns import Patterns
 from pgtop.core.plan import Plan, ReapPolicy, SparedFor
+from pgtop.core.session_patterns import Patterns
 from pgtop.daemon.metrics import Figures
 from pgtop.history.store import Series
 

@@ -44,7 +44,7 @@ def test_the_contracts_hold(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("path", "imported"),
     [
-        ("commands/terminal.py", "pgtop.daemon.daemon"),
+        ("commands/standard_streams.py", "pgtop.daemon.daemon"),
         ("commands/text_table.py", "pgtop.reaping.reaper"),
         ("commands/snapshot/table.py", "textual"),
         ("core/text.py", "pgtop.errors"),
@@ -54,7 +54,7 @@ def test_the_contracts_hold(copy: Path) -> None:
         ("postgres/host/proc.py", "asyncpg"),
         ("postgres/session/seat.py", "pgtop.reaping.reaper"),
         ("settings/config.py", "pgtop.audit.log"),
-        ("tui/lines/cells.py", "pgtop.tui.widgets.painted"),
+        ("tui/lines/cells.py", "pgtop.tui.widgets.painted_lines"),
     ],
 )
 def test_an_import_that_climbs_is_red(copy: Path, path: str, imported: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from textual.binding import Binding
 
-from pgtop.commands.index import COMMANDS
+from pgtop.commands.all_commands import COMMANDS
 from pgtop.errors import ExitCode
 from pgtop.tui.dashboard import DashboardScreen
 from tests.servers import REPOSITORY

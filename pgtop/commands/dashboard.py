@@ -11,7 +11,7 @@ from pgtop.commands.options import (
     other_options,
 )
 from pgtop.commands.password import with_password
-from pgtop.commands.terminal import (
+from pgtop.commands.standard_streams import (
     need_terminal,
     show,
 )

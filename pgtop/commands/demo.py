@@ -12,7 +12,7 @@ from pgtop.commands.options import (
     demo_options,
     other_options,
 )
-from pgtop.commands.terminal import (
+from pgtop.commands.standard_streams import (
     show,
 )
 from pgtop.errors import ExitCode

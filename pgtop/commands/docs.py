@@ -10,7 +10,7 @@ import click
 
 from pgtop.commands.command import Command
 from pgtop.commands.options import other_options
-from pgtop.commands.terminal import run_until_sigterm, show
+from pgtop.commands.standard_streams import run_until_sigterm, show
 from pgtop.core.masking import masked_value
 from pgtop.core.text import clip, printable
 from pgtop.errors import ExitCode, PgtopError, UsageError

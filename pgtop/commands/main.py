@@ -13,10 +13,10 @@ from typing import Final, NoReturn
 
 import click
 
+from pgtop.commands.all_commands import COMMANDS
 from pgtop.commands.command import split_command
 from pgtop.commands.dashboard import DASHBOARD
-from pgtop.commands.index import COMMANDS
-from pgtop.commands.terminal import ReaderGoneError, hold_standard_descriptors, leave_on_sigterm, warn
+from pgtop.commands.standard_streams import ReaderGoneError, hold_standard_descriptors, leave_on_sigterm, warn
 from pgtop.errors import ExitCode, PgtopError, UsageError
 from pgtop.settings.option_types import Option
 

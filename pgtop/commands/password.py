@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 from msgspec.structs import replace
 
-from pgtop.commands.terminal import ask_password, can_ask, run_until_sigterm
+from pgtop.commands.standard_streams import ask_password, can_ask, run_until_sigterm
 from pgtop.errors import UsageError
 
 if TYPE_CHECKING:

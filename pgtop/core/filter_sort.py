@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import IDLE, Backend
-from pgtop.core.labels import LOCAL, NO_APPLICATION, STATE_WORDS, address, client, state, wait
+from pgtop.core.session_labels import LOCAL, NO_APPLICATION, STATE_WORDS, address, client, state, wait
 
 
 def stale(backend: Backend, now: int, idle_after_seconds: float) -> bool:

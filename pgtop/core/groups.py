@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import IDLE, MICROSECONDS, Backend, Counts, Snapshot, count, seconds_between
-from pgtop.core.labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, address, label
+from pgtop.core.session_labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, address, label
 from pgtop.core.text import plural
 from pgtop.core.timeline import Timeline
 

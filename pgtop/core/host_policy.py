@@ -10,7 +10,6 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import DISABLED, IDLE, IN_TRANSACTION, STARTING, Backend, Snapshot
-from pgtop.core.labels import LOCAL, client
 from pgtop.core.plan import (
     Act,
     Context,
@@ -25,6 +24,7 @@ from pgtop.core.plan import (
     context_of,
 )
 from pgtop.core.policy import Verdict, at_most, just_enough, make_plan, never
+from pgtop.core.session_labels import LOCAL, client
 from pgtop.core.text import duration, plural
 
 UNSEEN: Final = "not visible from the host: applications, advisory locks, LISTEN, pgtop on other hosts"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from pgtop.core.activity import MICROSECONDS, PGTOP_PREFIX, seconds_between
-from pgtop.core.labels import NO_APPLICATION, NO_USER, label
+from pgtop.core.session_labels import NO_APPLICATION, NO_USER, label
 from pgtop.core.text import duration
 
 

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import Backend, BackendId, Server, Snapshot
-from pgtop.core.patterns import Patterns
+from pgtop.core.session_patterns import Patterns
 from pgtop.core.stalled_logins import Stall
 
 DEFAULT_PROTECTED_APPLICATIONS: Final = ("Patroni*", "pgBackRest*", "barman*", "wal-g*", "repmgr*")

@@ -10,7 +10,6 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
-from pgtop.core.labels import monitor_grant
 from pgtop.core.outage import Limit
 from pgtop.core.plan import (
     NO_LOCKS,
@@ -26,6 +25,7 @@ from pgtop.core.plan import (
     Victim,
     context_of,
 )
+from pgtop.core.session_labels import monitor_grant
 from pgtop.core.stalled_logins import Stall, session_count, stall_of
 from pgtop.core.text import duration, printable
 

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import STARTING, Snapshot
-from pgtop.core.labels import label
 from pgtop.core.outage import Limit, connecting_words, held_by_connecting
+from pgtop.core.session_labels import label
 
 CALM_SECONDS: Final = 600.0
 """Seconds without a sign of a stall after which it is over; the next stall then gets a try of its own.

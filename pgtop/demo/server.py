@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode
 
 from pgtop.demo.account import plain_environment, readable_binaries, server_account, temporary_place
 from pgtop.demo.binaries import find_binaries, major_version
-from pgtop.demo.janitor import Janitor
+from pgtop.demo.leftovers import Janitor
 from pgtop.errors import PgtopError
 from pgtop.postgres.host.lock_files import read_plain_file
 

@@ -11,9 +11,9 @@ from pgtop.core.leadership import Key
 from pgtop.core.text import printable
 from pgtop.postgres import advisory_key_queries
 from pgtop.postgres.advisory_key_queries import PROMISE_BITS, REAPER_CLASS, RULES_CLASS
-from pgtop.postgres.answers import MARGIN, decoded
 from pgtop.postgres.connect_errors import NOT_TEXT
 from pgtop.postgres.encodings import UTF8
+from pgtop.postgres.row_decoding import MARGIN, decoded
 from pgtop.postgres.session.seat import Seat
 
 LONGEST_PROMISE_SECONDS: Final = 2**PROMISE_BITS - 1

@@ -20,8 +20,8 @@ from pgtop.core.blocking import PreparedTransaction
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
 from pgtop.postgres import queries
-from pgtop.postgres.answers import MARGIN, the_one, typed
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
+from pgtop.postgres.row_decoding import MARGIN, the_one, typed
 from pgtop.postgres.session.seat import Seat
 
 LIMIT_SECONDS: Final = 5.0

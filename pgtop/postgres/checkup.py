@@ -10,12 +10,12 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.doctor.checkup import OVERRIDES, SETTINGS, Account, Checkup
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
-from pgtop.postgres.answers import MARGIN, decoded
 from pgtop.postgres.connect_errors import NOT_TEXT
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.encodings import UTF8
 from pgtop.postgres.probe import Probe
 from pgtop.postgres.queries import UNCONVERTED
+from pgtop.postgres.row_decoding import MARGIN, decoded
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.terminate import SqlTerminator
 

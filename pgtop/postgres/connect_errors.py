@@ -10,8 +10,8 @@ from typing import Final
 import asyncpg
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.labels import monitor_grant
 from pgtop.core.outage import OutageKind
+from pgtop.core.session_labels import monitor_grant
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError, NotPermittedError, PgtopError
 from pgtop.postgres.conninfo.target import Endpoint, Target

@@ -26,12 +26,12 @@ from pgtop.core.outage import Outage
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres import queries
-from pgtop.postgres.answers import MARGIN, decoded, the_one
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.encodings import UTF8
 from pgtop.postgres.errors import UnreadableError, outage, refusing_limit
+from pgtop.postgres.row_decoding import MARGIN, decoded, the_one
+from pgtop.postgres.session.received_bytes_limit import LONGEST_ANSWER_BYTES, MEBIBYTE
 from pgtop.postgres.session.seat import Seat
-from pgtop.postgres.session.traffic_limit import LONGEST_ANSWER_BYTES, MEBIBYTE
 from pgtop.postgres.unchanged_rows import UnchangedRows
 
 POLL_LIMIT_SECONDS: Final = 10.0

@@ -15,12 +15,12 @@ from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, Guard, HeldLocks, Outcome,
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
 from pgtop.postgres import advisory_key_queries, queries
-from pgtop.postgres.answers import MARGIN, typed
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.encodings import UTF8, as_text
 from pgtop.postgres.errors import SeatLostError, text_of
+from pgtop.postgres.row_decoding import MARGIN, typed
+from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES, LONGEST_ANSWER_BYTES, MEBIBYTE
 from pgtop.postgres.session.seat import Seat
-from pgtop.postgres.session.traffic_limit import ANSWER_BYTES, LONGEST_ANSWER_BYTES, MEBIBYTE
 
 _STATEMENTS_BYTES: Final = 16 * MEBIBYTE
 """The most bytes of all the victims' statements together; each gets its share."""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from pgtop.core.activity import Backend
-from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, idle_age, label
 from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger
+from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, idle_age, label
 from pgtop.core.stalled_logins import NO_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
 from pgtop.reaping.reaper import Report

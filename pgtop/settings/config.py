@@ -17,11 +17,11 @@ from typing import Annotated, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from pgtop.core.labels import LOCAL
 from pgtop.core.masking import masked_value
-from pgtop.core.patterns import Patterns, parse_network
 from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS, ReapPolicy
 from pgtop.core.redacted import Redacted
+from pgtop.core.session_labels import LOCAL
+from pgtop.core.session_patterns import Patterns, parse_network
 from pgtop.core.text import clip, printable
 from pgtop.errors import UsageError
 

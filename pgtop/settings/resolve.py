@@ -132,6 +132,6 @@ def target_of(context: click.Context, settings: Settings) -> "Target":
     rescue = settings.given.get("rescue")
     if rescue is None or not rescue.written:
         return target
-    from pgtop.postgres.conninfo.rescue import with_rescue
+    from pgtop.postgres.conninfo.rescue_role import with_rescue
 
     return with_rescue(target, rescue.written, rescue.source, environ)

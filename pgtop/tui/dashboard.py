@@ -18,9 +18,9 @@ from pgtop.login_watch import LoginWatch
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.reaping.wording import begun_sentence
 from pgtop.settings.config import Config
-from pgtop.tui.actions.automatic import AutomaticSweeps
+from pgtop.tui.actions.automatic_sweeps import AutomaticSweeps
+from pgtop.tui.actions.available_actions import ACTING, is_permitted, leads_to_list
 from pgtop.tui.actions.blockers import RootBlockers
-from pgtop.tui.actions.permitted import ACTING, is_permitted, leads_to_list
 from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
@@ -28,7 +28,7 @@ from pgtop.tui.lines import notice
 from pgtop.tui.lines.copied_session import session_line
 from pgtop.tui.lines.head import Standing
 from pgtop.tui.lines.notice import Notice
-from pgtop.tui.lines.waiting import Awaited
+from pgtop.tui.lines.waiting_for_server import Awaited
 from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.help import HelpScreen

@@ -15,8 +15,8 @@ import asyncpg
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.session.enter import enter
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.wait_for_slot import enter
 from tests.servers import default_binaries, execute
 
 CLIENTS = 100

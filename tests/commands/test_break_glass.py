@@ -22,9 +22,9 @@ from pgtop.core.host_policy import Ask
 from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
 from pgtop.errors import UsageError
+from pgtop.postgres.host.server_settings import Asked
 from pgtop.postgres.host.servers import Wanted, user_name
-from pgtop.postgres.host.settings import Asked
-from pgtop.reaping.report import as_report
+from pgtop.reaping.report_json import as_report
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
 from tests.support.filling import connect_silently, stalled_login

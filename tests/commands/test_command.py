@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgtop.commands.all_commands import COMMANDS
 from pgtop.commands.command import split_command
 from pgtop.commands.dashboard import DASHBOARD
-from pgtop.commands.index import COMMANDS
 from tests.support.running import run
 
 ALL = (DASHBOARD, *COMMANDS.values())

@@ -175,7 +175,7 @@ async def test_a_server_that_lets_nothing_be_seen(tmp_path: Path, guarded: Throw
 def test_a_fault_of_our_own_is_one_line(tmp_path: Path) -> None:
     """Status 1 without a traceback, unless PGTOP_DEBUG asks for it; then every line of it is printable."""
     code = (
-        "import pgtop.commands.snapshot.look as face, pgtop.commands.main, sys\n"
+        "import pgtop.commands.snapshot.run as face, pgtop.commands.main, sys\n"
         "async def look(*_, **__): raise RuntimeError('a\\x1b[2J\\nb')\n"
         "face.look = look\n"
         "sys.exit(pgtop.commands.main.run(['snapshot']))\n"

@@ -16,7 +16,7 @@ from pgtop.core.filter_sort import (
     stale,
 )
 from pgtop.core.groups import GroupBy, GroupKey, applications, group
-from pgtop.core.labels import NO_APPLICATION, NO_USER, address, client, label, state, wait
+from pgtop.core.session_labels import NO_APPLICATION, NO_USER, address, client, label, state, wait
 from tests.builders import NOW, snapshot
 
 SECOND = 1_000_000

@@ -17,7 +17,6 @@ from pgtop.core.activity import (
     Snapshot,
 )
 from pgtop.core.outage import Limit
-from pgtop.core.patterns import Patterns
 from pgtop.core.plan import (
     DEFAULT_PROTECTED_APPLICATIONS,
     Act,
@@ -28,6 +27,7 @@ from pgtop.core.plan import (
     Trigger,
 )
 from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
+from pgtop.core.session_patterns import Patterns
 from tests.builders import NOW, OWN_PID, backend, ended, policy, snapshot, spared
 
 HELD = HeldLocks(advisory=frozenset({77}), own=frozenset({79}))

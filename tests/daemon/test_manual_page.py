@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pgtop.commands.all_commands import COMMANDS
 from pgtop.commands.command import split_command
 from pgtop.commands.dashboard import DASHBOARD
-from pgtop.commands.index import COMMANDS
 from pgtop.core.plan import Trigger
 from pgtop.core.rebound import Rebound
 from pgtop.daemon.metrics import FiguresCollector

@@ -14,11 +14,11 @@ import pytest
 from textual.binding import Binding
 
 from pgtop.audit.log import AuditLine
+from pgtop.commands.all_commands import COMMANDS
 from pgtop.commands.command import split_command
 from pgtop.commands.config.table import lines, render
 from pgtop.commands.dashboard import DASHBOARD
 from pgtop.commands.docs import FIRST_PAGE, PAGES, page_names
-from pgtop.commands.index import COMMANDS
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.rebound import Rebound
@@ -26,7 +26,7 @@ from pgtop.core.snapshot_json import ApplicationReport, BackendReport, ServerRep
 from pgtop.daemon.metrics import FiguresCollector
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode
-from pgtop.reaping.report import ReapReport, SessionReport
+from pgtop.reaping.report_json import ReapReport, SessionReport
 from pgtop.settings.config import in_force
 from pgtop.settings.file import file_keys
 from pgtop.settings.option_types import Option

@@ -111,24 +111,26 @@ MUTANTS = (
     ),
     Mutant("pgtop/core/policy.py", "for each in dict.fromkeys(selected)", "for each in selected", POLICY),
     Mutant("pgtop/core/plan.py", "self.act is Act.TERMINATE else 0", "True else 0", POLICY),
-    Mutant("pgtop/core/patterns.py", "fnmatchcase(name, glob.lower())", "fnmatchcase(name, glob)", POLICY),
     Mutant(
-        "pgtop/core/patterns.py",
+        "pgtop/core/session_patterns.py", "fnmatchcase(name, glob.lower())", "fnmatchcase(name, glob)", POLICY
+    ),
+    Mutant(
+        "pgtop/core/session_patterns.py",
         'return not globs or any(fnmatchcase(name or "", glob) for glob in globs)',
         'return any(fnmatchcase(name or "", glob) for glob in globs)',
         POLICY,
     ),
     Mutant(
-        "pgtop/core/patterns.py",
+        "pgtop/core/session_patterns.py",
         "not self.addresses or _network_of(backend, self.addresses) is not None",
         "True",
         POLICY,
     ),
     Mutant(
-        "pgtop/core/patterns.py",
+        "pgtop/core/session_patterns.py",
         "if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:",
         "if False:",
-        ("tests/core/test_policy.py", "pgtop/core/patterns.py"),
+        ("tests/core/test_policy.py", "pgtop/core/session_patterns.py"),
     ),
     Mutant(
         "pgtop/reaping/reaper.py",

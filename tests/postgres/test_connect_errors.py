@@ -28,7 +28,7 @@ from pgtop.postgres.errors import (
     refusing_limit,
 )
 from pgtop.postgres.probe import Probe
-from pgtop.postgres.session.reach import reach
+from pgtop.postgres.session.reachability import reach
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, wait_until
 from tests.support.targets import is_told, refusal, seat_on, silent_port, target_of

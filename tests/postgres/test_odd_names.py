@@ -13,9 +13,9 @@ import msgspec
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.json_text import json_line
-from pgtop.core.patterns import Patterns
 from pgtop.core.plan import LONGEST_QUERY_BYTES, Outcome, ReapPolicy, SparedFor
 from pgtop.core.policy import plan_sweep, plan_terminate
+from pgtop.core.session_patterns import Patterns
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_keys import ReaperKeys
 from pgtop.postgres.backend_detail import Blocking, backend_detail, who_blocks

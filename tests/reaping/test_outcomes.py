@@ -12,7 +12,7 @@ from pgtop.core.plan import Outcome, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode
 from pgtop.postgres import queries
-from pgtop.postgres.conninfo.rescue import with_rescue
+from pgtop.postgres.conninfo.rescue_role import with_rescue
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
 from tests.support.filling import THREE_SLOTS, full

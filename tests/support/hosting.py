@@ -14,8 +14,8 @@ from pgtop.core.plan import Plan, ReapPolicy, Victim
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.host import proc
 from pgtop.postgres.host.proc import Process
+from pgtop.postgres.host.server_settings import ask_settings
 from pgtop.postgres.host.servers import HostServer, Wanted, choose, find_servers
-from pgtop.postgres.host.settings import ask_settings
 from pgtop.postgres.host.terminate import HostTerminator
 from pgtop.postgres.host.watcher import HostView, HostWatcher, Mark
 from pgtop.reaping.reaper import Reaper

@@ -13,7 +13,7 @@ import pytest
 from pgtop.core.outage import OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, ExitCode, PgtopError
-from pgtop.postgres.conninfo.rescue import with_rescue
+from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FullError, outage

@@ -24,7 +24,7 @@ from pgtop.reaping.automatic import AutomaticReaper
 from pgtop.reaping.reaper import Reaper
 from pgtop.settings.config import Config
 from pgtop.tui import app
-from pgtop.tui.actions.permitted import ACTING
+from pgtop.tui.actions.available_actions import ACTING
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.wiring import Wiring
 from tests.conftest import ServerFactory

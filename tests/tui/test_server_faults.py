@@ -12,7 +12,7 @@ import pytest
 from pgtop.core.outage import OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.errors import RETRY_AFTER_SECONDS
-from pgtop.postgres.session.settings import SETTINGS
+from pgtop.postgres.session.session_settings import SETTINGS
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, wait_until
 from tests.support.outages import dashboard_on, is_back, is_live, is_out

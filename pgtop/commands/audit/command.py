@@ -10,7 +10,7 @@ from pgtop.commands.options import (
     audit_options,
     other_options,
 )
-from pgtop.commands.terminal import (
+from pgtop.commands.standard_streams import (
     show,
     table_width,
     warn,

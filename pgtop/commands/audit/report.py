@@ -15,8 +15,8 @@ from pgtop.audit.log import Operator
 from pgtop.audit.reader import AuditEntry, PassedOver, read_entries
 from pgtop.commands.text_table import TextColumn, table_lines
 from pgtop.core.json_text import json_line
-from pgtop.core.labels import LOCAL, NO_APPLICATION, NO_DATABASE, NO_USER, label
 from pgtop.core.masking import masked
+from pgtop.core.session_labels import LOCAL, NO_APPLICATION, NO_DATABASE, NO_USER, label
 from pgtop.core.text import clip, duration, plural, printable
 from pgtop.errors import AuditError, UsageError
 from pgtop.safe_files import UnsafeFileError, user_name

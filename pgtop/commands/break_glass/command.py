@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from pgtop.commands.command import DURATIONS_NOTE, Command
 from pgtop.commands.options import json_option, other_options
-from pgtop.commands.terminal import (
+from pgtop.commands.standard_streams import (
     confirm,
     need_output,
     run_until_sigterm,
@@ -105,7 +105,7 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
     from pgtop.commands.break_glass.table import render_answer, render_plan
     from pgtop.core.json_text import json_line
     from pgtop.postgres.host.servers import ClosedError, HostServer, Wanted
-    from pgtop.reaping.report import as_report
+    from pgtop.reaping.report_json import as_report
 
     port: Given | None = context.params["port"]
     wanted = Wanted(_number(port), context.params["socket_dir"], context.params["data_dir"])

@@ -17,12 +17,12 @@ from pgtop.core.host_policy import Ask, is_enough, plan_break_glass, plan_stalle
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.text import duration, plural
 from pgtop.errors import PgtopError, UsageError
+from pgtop.postgres.host.server_settings import ask_settings
 from pgtop.postgres.host.servers import HostServer, Wanted, find_server
-from pgtop.postgres.host.settings import ask_settings
 from pgtop.postgres.host.terminate import HostTerminator
 from pgtop.postgres.host.watcher import HostView, HostWatcher
 from pgtop.reaping.reaper import Reaper
-from pgtop.reaping.report import Answer
+from pgtop.reaping.report_json import Answer
 from pgtop.settings.config import Config
 
 FACE: Final = "break-glass"

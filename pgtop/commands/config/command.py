@@ -10,7 +10,7 @@ from pgtop.commands.options import (
     json_option,
     other_options,
 )
-from pgtop.commands.terminal import (
+from pgtop.commands.standard_streams import (
     show,
 )
 from pgtop.errors import ExitCode

@@ -7,7 +7,7 @@ import click
 from pgtop.commands.command import USUAL_NOTES, Command
 from pgtop.commands.options import connection_options, json_option, other_options
 from pgtop.commands.password import with_password
-from pgtop.commands.terminal import show, show_if_read, table_width, warn
+from pgtop.commands.standard_streams import show, show_if_read, table_width, warn
 from pgtop.errors import ExitCode
 from pgtop.settings.options import setting_options
 from pgtop.settings.resolve import config_and_target
@@ -20,7 +20,7 @@ _STATUS: Final = (
 
 def _doctor(context: click.Context, /, **_: Any) -> int:
     config, target = config_and_target(context)
-    from pgtop.commands.doctor.examination import examine, report
+    from pgtop.commands.doctor.run import examine, report
     from pgtop.commands.doctor.table import render
     from pgtop.core.json_text import json_line
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pgtop.commands.doctor.examination import Examination, Examined
+from pgtop.commands.doctor.run import Examination, Examined
 from pgtop.core.doctor.findings import Finding
 from pgtop.core.doctor.verdicts import Verdict
 from pgtop.core.text import folded, printable

@@ -12,7 +12,7 @@ from pgtop.commands.options import (
     reap_options,
 )
 from pgtop.commands.password import with_password
-from pgtop.commands.terminal import (
+from pgtop.commands.standard_streams import (
     need_output,
     show,
     show_if_read,
@@ -43,7 +43,7 @@ def _reap(context: click.Context, /, **_: Any) -> int:
     from pgtop.commands.reap.run import reap
     from pgtop.commands.reap.table import render
     from pgtop.core.json_text import json_line
-    from pgtop.reaping.report import as_report
+    from pgtop.reaping.report_json import as_report
 
     dry_run, always = context.params["dry_run"], context.params["always"]
     if not dry_run:

@@ -9,10 +9,10 @@ from pgtop.core.text import printable
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.probe import Probe
-from pgtop.postgres.session.enter import enter
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.reaping.reaper import Report
-from pgtop.reaping.report import Answer
+from pgtop.reaping.report_json import Answer
 from pgtop.settings.config import Config
 from pgtop.wiring import wire
 

@@ -1,11 +1,11 @@
 """The output of `pgtop reap`: the sessions terminated or to be, the reasons, and the usage after it."""
 
 from pgtop.commands.text_table import TextColumn, server_line, table_lines
-from pgtop.core.labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.plan import Plan, Spared, Trigger, Victim
+from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import clip, folded, percent, plural, printable
-from pgtop.reaping.report import Answer
+from pgtop.reaping.report_json import Answer
 from pgtop.reaping.wording import by_application, headline, outcome_sentence, spared_sentence, stall_sentence
 
 

@@ -11,7 +11,7 @@ from pgtop.commands.options import (
     other_options,
 )
 from pgtop.commands.password import with_password
-from pgtop.commands.terminal import (
+from pgtop.commands.standard_streams import (
     show,
     table_width,
     warn,
@@ -28,7 +28,7 @@ _HIDDEN_STATES: Final = (
 
 def _snapshot(context: click.Context, /, **_: Any) -> int:
     config, target = config_and_target(context)
-    from pgtop.commands.snapshot.look import look, report
+    from pgtop.commands.snapshot.run import look, report
     from pgtop.commands.snapshot.table import render
     from pgtop.core.json_text import json_line
 

@@ -6,7 +6,8 @@ from pgtop.commands.text_table import TextColumn, server_line, table_lines
 from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.filter_sort import Column, sort_backends, stale
 from pgtop.core.groups import Group, applications
-from pgtop.core.labels import (
+from pgtop.core.outage import connecting_words
+from pgtop.core.session_labels import (
     HIDDEN,
     NO_APPLICATION,
     NO_DATABASE,
@@ -17,7 +18,6 @@ from pgtop.core.labels import (
     state,
     wait,
 )
-from pgtop.core.outage import connecting_words
 from pgtop.core.text import clip, duration, percent, plural, printable
 
 

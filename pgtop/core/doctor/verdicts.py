@@ -10,7 +10,7 @@ import msgspec
 from pgtop.core.doctor.checkup import Checkup, Membership
 from pgtop.core.doctor.findings import KEPT, LOOK_WHO, Finding, Status, on_primary, set_on_server
 from pgtop.core.doctor.remedies import Identifier, comment, granted, lines
-from pgtop.core.doctor.settings import setting_findings
+from pgtop.core.doctor.server_settings import setting_findings
 from pgtop.core.doctor.slots import room_findings
 from pgtop.core.text import plural
 

@@ -45,10 +45,10 @@ from pgtop.core.activity import (
 from pgtop.core.host_policy import stalled_logins_hint
 from pgtop.errors import ConnectError, NotPermittedError
 from pgtop.postgres.host import proc
-from pgtop.postgres.host.own_sessions import OwnKind, own_kind, trusted_users
+from pgtop.postgres.host.pgtop_sessions import OwnKind, own_kind, trusted_users
 from pgtop.postgres.host.proc import Process
+from pgtop.postgres.host.server_settings import limits_of, pending_note
 from pgtop.postgres.host.servers import ClosedError, HostServer, system_identifier, user_name
-from pgtop.postgres.host.settings import limits_of, pending_note
 from pgtop.postgres.host.sockets import ClientSockets, TcpSocket, UnixSocket
 from pgtop.postgres.host.titles import (
     Kind,

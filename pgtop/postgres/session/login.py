@@ -23,14 +23,14 @@ from pgtop.postgres.conninfo.target import Endpoint, SocketOptions, Target
 from pgtop.postgres.conninfo.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
 from pgtop.postgres.errors import FullError, LimitReachedError, LoginError, text_of, unreadable_login
 from pgtop.postgres.session.pooled_statements import in_transaction, is_pooled
-from pgtop.postgres.session.reach import reach
-from pgtop.postgres.session.settings import (
+from pgtop.postgres.session.reachability import reach
+from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES, TrafficLimit, WatchedLoop
+from pgtop.postgres.session.session_settings import (
     NO_ROLE_OF_THE_DATABASE,
     SETTINGS,
     TRANSACTION_TIMEOUT,
     TRANSACTION_TIMEOUT_VERSION,
 )
-from pgtop.postgres.session.traffic_limit import ANSWER_BYTES, TrafficLimit, WatchedLoop
 
 OLDEST_VERSION: Final = 14
 _LONGEST_VERSION: Final = 20

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 
-from pgtop.postgres.session.settings import begin_pooled
+from pgtop.postgres.session.session_settings import begin_pooled
 
 if TYPE_CHECKING:
     from pgtop.postgres.session.login import Connection

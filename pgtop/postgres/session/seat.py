@@ -32,11 +32,10 @@ from pgtop.postgres.errors import FullError, LimitReachedError, SeatLostError, l
 from pgtop.postgres.queries import SERVER_END
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooled_statements import in_transaction
+from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES
 from pgtop.postgres.session.retry import LoginRetry
-from pgtop.postgres.session.settings import STATEMENT_TIMEOUT_SECONDS
-from pgtop.postgres.session.statement_limit import bounded
-from pgtop.postgres.session.statements import Prepared
-from pgtop.postgres.session.traffic_limit import ANSWER_BYTES
+from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS
+from pgtop.postgres.session.statements import Prepared, bounded
 
 LIMIT_SECONDS: Final = STATEMENT_TIMEOUT_SECONDS + 1.0
 """Seconds to wait for a statement, unless told otherwise: a little longer than the server lets it run, so

@@ -1,11 +1,20 @@
-"""Statements that are asked again and again: parsed and planned once for each connection."""
+"""Statements on one connection: bounded in time and never cancelled, and prepared once where they recur.
 
-from typing import Final
+A cancel would open a second connection.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
-from pgtop.postgres.session.login import Connection
+from pgtop.concurrency import forget
+from pgtop.core.outage import OutageKind
+from pgtop.errors import PgtopError
+from pgtop.postgres.errors import SeatLostError, UnreadableError, text_of
+from pgtop.postgres.session.login import Connection, Session
 
 _GONE: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 
@@ -39,3 +48,50 @@ class Prepared:
             self._may = False
             self._statements.clear()
             return await self.connection.fetchrow(query, *args)
+
+
+_SAID: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+"""The errors that a server, a network or the driver reports; any other is an answer the driver can't read."""
+
+_FATAL: Final = frozenset({"FATAL", "PANIC"})
+
+T = TypeVar("T")
+
+
+async def bounded(
+    session: Session, work: Coroutine[Any, Any, T], limit_seconds: float, limit_bytes: int, label: str
+) -> T:
+    """Return the result of the statement.
+
+    Raises SeatLostError if the connection is gone, or no answer came within the limit; UnreadableError
+    if the answer is not one that a server gives. Drop the connection then, as also when this is
+    cancelled. `label` is the server's, safe to print.
+    """
+    session.traffic.expect(limit_bytes)
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=limit_seconds)
+    except asyncio.CancelledError:  # the loop is being closed
+        task.add_done_callback(forget)
+        raise
+    if not task.done():
+        task.add_done_callback(forget)
+        raise SeatLostError(
+            f"{label} did not answer within {limit_seconds:g} s",
+            "the connection was dropped",
+            OutageKind.TIMEOUT,
+        )
+    try:
+        return task.result()
+    except PgtopError:
+        raise
+    except Exception as error:
+        if session.traffic.problem:
+            raise UnreadableError(session.traffic.problem) from error
+        if session.connection.is_closed() or getattr(error, "severity_en", None) in _FATAL:
+            raise SeatLostError(
+                f"the connection to {label} was lost ({text_of(error)})", "pgtop has to reconnect"
+            ) from error
+        if not isinstance(error, _SAID):
+            raise UnreadableError(text_of(error)) from error
+        raise

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from pgtop.core.activity import ACTIVE, Backend, BackendId, Snapshot
 from pgtop.core.blocking import PREPARED, RootBlocker, root_blockers
-from pgtop.core.labels import NO_APPLICATION, label, state
+from pgtop.core.session_labels import NO_APPLICATION, label, state
 from pgtop.core.text import duration, plural, printable
 from pgtop.errors import PgtopError
 from pgtop.postgres.backend_detail import Blocking, who_blocks

@@ -1,7 +1,7 @@
 """A session as text for the clipboard."""
 
 from pgtop.core.activity import Backend, Snapshot
-from pgtop.core.labels import NO_APPLICATION, client, label, state
+from pgtop.core.session_labels import NO_APPLICATION, client, label, state
 from pgtop.core.text import duration, printable
 
 

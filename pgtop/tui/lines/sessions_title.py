@@ -1,4 +1,4 @@
-"""The line above the list of sessions: the group, the order, the filter, and how many are stale and tagged."""
+"""The line above the list of sessions: its group, order and filter, and how many are stale and tagged."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -10,7 +10,7 @@ from textual.widgets import Button
 
 from pgtop.tui.lines.plan_summary import told
 from pgtop.tui.screens.plan_dialog import FRAME_LINES, ArmedDialog, inner_width
-from pgtop.tui.widgets.painted import Lines
+from pgtop.tui.widgets.painted_lines import Lines
 
 
 class AutomaticDialog(ArmedDialog[bool]):

@@ -10,13 +10,13 @@ from textual.screen import ModalScreen
 from pgtop.concurrency import undisturbed
 from pgtop.core.activity import Backend, instant, seconds_between
 from pgtop.core.blocking import PREPARED
-from pgtop.core.labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
+from pgtop.core.session_labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
 from pgtop.core.text import ago, clip, duration, printable, printable_lines
 from pgtop.errors import PgtopError
 from pgtop.postgres.backend_detail import BackendDetail, Lock, backend_detail
 from pgtop.postgres.session.seat import Seat
 from pgtop.tui.lines.columns import Cell
-from pgtop.tui.widgets.painted import Lines
+from pgtop.tui.widgets.painted_lines import Lines
 
 LONGEST_QUERY_LINES = 2_000
 _NAMED_BY_TARGET = frozenset({"relation", "transactionid", "virtualxid"})

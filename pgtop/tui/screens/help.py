@@ -8,7 +8,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
 from pgtop.tui.lines.columns import Cell
-from pgtop.tui.widgets.painted import Lines
+from pgtop.tui.widgets.painted_lines import Lines
 
 KEYS: Final = (
     (

@@ -31,7 +31,7 @@ from pgtop.tui.screens.session_list import (
     OutcomeList,
     SessionList,
 )
-from pgtop.tui.widgets.painted import Lines
+from pgtop.tui.widgets.painted_lines import Lines
 
 ARM_SECONDS: Final = 0.4
 FRAME_LINES: Final = 4

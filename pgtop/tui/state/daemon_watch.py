@@ -15,7 +15,7 @@ from pgtop.errors import PgtopError
 from pgtop.poller import Poller
 from pgtop.postgres.advisory_keys import ReaperKeys
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
-from pgtop.tui.lines.automatic import daemons
+from pgtop.tui.lines.automatic_sweeps import daemons
 from pgtop.tui.messages import AutoChanged
 
 _AGAIN_SECONDS: Final = 15.0

@@ -15,8 +15,8 @@ from pgtop.core.host_policy import Ask, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.text import printable
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.host.lookup import server_at
-from pgtop.postgres.host.settings import ask_settings
+from pgtop.postgres.host.server_at_address import server_at
+from pgtop.postgres.host.server_settings import ask_settings
 from pgtop.postgres.host.terminate import HostTerminator
 from pgtop.postgres.host.watcher import HostView, HostWatcher
 from pgtop.reaping.reaper import Reaper

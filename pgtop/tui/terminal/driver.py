@@ -21,7 +21,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from pgtop.tui.terminal.ascii import to_ascii
 from pgtop.tui.terminal.capabilities import Capabilities
-from pgtop.tui.terminal.output import Output
+from pgtop.tui.terminal.output_thread import Output
 
 _CLOSE_SECONDS: Final = 0.3
 """The longest wait at the end for a terminal that does not read."""

@@ -16,7 +16,7 @@ from textual.widget import Widget
 
 from pgtop.core.text import fit
 from pgtop.tui.lines.columns import GAP, Cell, Column, lay_out
-from pgtop.tui.widgets.painted import Painted
+from pgtop.tui.widgets.painted_lines import Painted
 
 Row = TypeVar("Row")
 

@@ -23,10 +23,10 @@ from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
 from pgtop.postgres.conninfo.target import Endpoint
 from pgtop.postgres.host import proc
-from pgtop.postgres.host.lookup import server_at
-from pgtop.postgres.host.own_sessions import trusted_users
+from pgtop.postgres.host.pgtop_sessions import trusted_users
+from pgtop.postgres.host.server_at_address import server_at
+from pgtop.postgres.host.server_settings import Asked, ask_settings, limits_of
 from pgtop.postgres.host.servers import ClosedError, HostServers, Wanted, choose, find_server, find_servers
-from pgtop.postgres.host.settings import Asked, ask_settings, limits_of
 from pgtop.postgres.host.watcher import HostView, HostWatcher
 from pgtop.settings.config import Config
 from tests.conftest import ServerFactory

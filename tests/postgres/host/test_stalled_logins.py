@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from pgtop.core.host_policy import Ask, plan_stalled_logins
-from pgtop.core.patterns import Patterns
 from pgtop.core.plan import Outcome, Plan, ReapPolicy, SparedFor
+from pgtop.core.session_patterns import Patterns
 from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.postgres.host.watcher import HostView
 from tests.conftest import ServerFactory

@@ -19,7 +19,8 @@ from pgtop.demo.account import server_account
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
 from pgtop.postgres.conninfo.target import Endpoint
-from pgtop.postgres.host.lookup import server_at
+from pgtop.postgres.host.server_at_address import server_at
+from pgtop.postgres.host.server_settings import ask_settings, limits_of
 from pgtop.postgres.host.servers import (
     HostServers,
     Wanted,
@@ -27,7 +28,6 @@ from pgtop.postgres.host.servers import (
     find_servers,
     system_identifier,
 )
-from pgtop.postgres.host.settings import ask_settings, limits_of
 from pgtop.postgres.host.terminate import HostTerminator
 from pgtop.postgres.host.titles import read_title
 from pgtop.postgres.host.watcher import HostView, HostWatcher

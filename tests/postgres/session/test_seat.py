@@ -15,7 +15,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError
 from pgtop.postgres.errors import SeatLostError
 from pgtop.postgres.session.seat import Seat, seat_name
-from pgtop.postgres.session.settings import SETTINGS
+from pgtop.postgres.session.session_settings import SETTINGS
 from tests.servers import fetch_value, wait_until
 from tests.support.targets import refusal, seat_on, silent_port, stopped, target_of
 

@@ -12,7 +12,7 @@ import pytest
 from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import PgtopError
-from pgtop.postgres.session.settings import SETTINGS
+from pgtop.postgres.session.session_settings import SETTINGS
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from tests.conftest import ServerFactory

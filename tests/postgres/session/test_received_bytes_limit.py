@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtop.postgres.session.traffic_limit import (
+from pgtop.postgres.session.received_bytes_limit import (
     ANSWER_BYTES,
     LOGIN_BYTES,
     LONGEST_SAID_BYTES,

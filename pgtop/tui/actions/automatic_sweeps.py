@@ -11,10 +11,10 @@ from textual.screen import Screen
 
 from pgtop.concurrency import undisturbed
 from pgtop.core.activity import Snapshot
-from pgtop.core.labels import monitor_grant
 from pgtop.core.leadership import Ranking
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
+from pgtop.core.session_labels import monitor_grant
 from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, PgtopError
@@ -23,7 +23,7 @@ from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.reaping.automatic import AutomaticReaper, Turn
 from pgtop.reaping.wording import stall_sentence
 from pgtop.tui.actions.plan_actions import LONGEST_RUN_SECONDS, PlanActions
-from pgtop.tui.lines.automatic import AutomaticState, named, rules
+from pgtop.tui.lines.automatic_sweeps import AutomaticState, named, rules
 from pgtop.tui.messages import AutoChanged, Reaped, Trouble
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 

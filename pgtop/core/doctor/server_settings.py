@@ -9,9 +9,9 @@ import msgspec
 from pgtop.core.doctor.checkup import Checkup, Override, Role, Setting
 from pgtop.core.doctor.findings import Finding, on_primary, set_on_server
 from pgtop.core.doctor.remedies import comment, lines, literal
-from pgtop.core.labels import NO_DATABASE, NO_USER, label
-from pgtop.core.patterns import Patterns
 from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS
+from pgtop.core.session_labels import NO_DATABASE, NO_USER, label
+from pgtop.core.session_patterns import Patterns
 from pgtop.core.text import clip, duration, plural, printable
 
 _LONGEST_AUTHENTICATION_SECONDS: Final = 60

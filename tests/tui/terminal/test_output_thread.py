@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pgtop.tui.terminal import output
-from pgtop.tui.terminal.output import Output
+from pgtop.tui.terminal import output_thread as output
+from pgtop.tui.terminal.output_thread import Output
 from tests.servers import wait_until_sync
 
 

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import Backend
-from pgtop.core.labels import LOCAL, address
+from pgtop.core.session_labels import LOCAL, address
 
 _GLOB: Final = frozenset("*?[")
 

@@ -15,7 +15,7 @@ from pgtop.postgres.checkup import check_up, checkup_seat
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FullError, LimitReachedError
-from pgtop.postgres.session.enter import enter
+from pgtop.postgres.session.wait_for_slot import enter
 
 SCHEMA: Final = 1
 

@@ -10,8 +10,8 @@ from pgtop.core.snapshot_json import SnapshotReport, snapshot_report
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.probe import Probe
-from pgtop.postgres.session.enter import enter
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.wait_for_slot import enter
 
 
 class Look(msgspec.Struct, frozen=True):
