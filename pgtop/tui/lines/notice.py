@@ -76,12 +76,12 @@ HELP_AND_QUIT: Final = (Key("F1", "help", "screen.help"), Key("q", "quit", "app.
 
 
 def waiting_keys(*, break_glass: bool) -> list[Key]:
-    """Return the keys that work while there is nothing to see yet."""
+    """Return the keys that work before the first snapshot."""
     return [*([BREAK_GLASS] if break_glass else []), *HELP_AND_QUIT]
 
 
 def wall_keys(notice: Notice | None, *, read_only: bool, break_glass: bool) -> list[Key]:
-    """Return the keys that work on the wall, which can be used without any."""
+    """Return the keys that work on the wall, which can be read without any."""
     found = [BREAK_GLASS] if break_glass else []
     if notice is not None:
         found.append(Key("Esc", "dismiss", "screen.clear"))

@@ -1,4 +1,4 @@
-"""The screen before the first look at a server: the attempts, the limit that refuses them, and what helps.
+"""The screen before the first snapshot: the attempts, the limit that refuses them, and what helps.
 
 Pure functions from an outage to lines of cells.
 """
@@ -47,7 +47,7 @@ class Awaited(NamedTuple):
 
 
 def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]:
-    """Return the whole screen but its keys, in lines of at most `width` cells, the most needed first.
+    """Return the whole screen except its keys, in lines of at most `width` cells, the most needed first.
 
     The holders of the slots take what is left of `height` lines.
     """
@@ -149,7 +149,7 @@ def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
 
 
 def outage_sentence(outage: Outage) -> str:
-    """What is wrong while there is data: with the tries, where no slot is left."""
+    """Return an outage in words, with the number of tries if no slot is left."""
     if outage.kind == OutageKind.SILENT:
         return f"{outage.message} · reconnecting when it answers"
     if not outage.limit:
