@@ -21,7 +21,7 @@ class Wiring(NamedTuple):
     reaper: Reaper
 
     def automatic(self, config: Config, *, dry_run: bool = False) -> AutomaticReaper:
-        """Return the reaper that acts by itself."""
+        """Return the reaper that sweeps automatically."""
         return AutomaticReaper(
             self.reaper,
             self.seat,
@@ -35,7 +35,7 @@ class Wiring(NamedTuple):
 def wire(target: Target, config: Config, face: str, audit_stream: Sink | None = None) -> Wiring:
     """Return the parts of a face; nothing connects yet.
 
-    `face` names it to the server and in the audit log. `audit_stream` takes the audit log where no file is
+    `face` names them to the server and in the audit log. `audit_stream` takes the audit log if no file is
     configured; standard error by default.
     """
     seat = Seat(target, face, hides_queries=config.hide_queries)

@@ -41,14 +41,14 @@ class AuditEntry(msgspec.Struct, frozen=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """A line that was passed over: torn by a crash, or never pgtop's."""
+    """A line that was skipped: torn by a crash, or not written by pgtop."""
 
     path: Path
     line: int
 
 
 class PassedOver:
-    """Count the lines, and the files of others, that were passed over, and remember the first few."""
+    """The number of lines, and of other programs' files, that were skipped, and the first few of them."""
 
     REMEMBERED: Final = 3
 

@@ -54,7 +54,7 @@ class PassedOver(msgspec.Struct, frozen=True):
     def said(self) -> str:
         """The session and the reason it does not count, printable.
 
-        `pid 4711 (mallory, pgtop daemon@x): its role may not end the sessions of others`.
+        `pid 4711 (mallory, pgtop daemon@x): its role may not terminate the sessions of others`.
         """
         user, name = label(self.key.usename, NO_USER), label(self.key.application_name, NO_APPLICATION)
         return f"pid {self.key.pid} ({user}, {name}): {self.reason}{self.detail}"
@@ -104,7 +104,7 @@ def _fault(key: Key, now: int) -> PassedOver | None:
 def passed_over_sentence(passed_over: Sequence[PassedOver], most: int = 3) -> str:
     """Return a sentence with the sessions that do not count, printable; "" for none.
 
-    `passed over: pid 7 (mallory, psql): holds pgtop's key exclusively; and 2 more`.
+    `skipped: pid 7 (mallory, psql): holds pgtop's key exclusively; and 2 more`.
     """
     if not passed_over:
         return ""

@@ -1,7 +1,7 @@
-"""The user that runs a throw-away server. Steps down from root, which PostgreSQL refuses to run as.
+"""The user that runs a throw-away server: never root, which PostgreSQL refuses to run as.
 
-As root the server runs as `nobody`, in a directory that this user owns; programs that it may not read (a
-virtual environment below a closed home directory) are copied beside the data.
+Started by root, the server runs as `nobody`, in a directory that this user owns. Programs that it may not
+read, such as those of a virtual environment below a closed home directory, are copied beside the data.
 """
 
 import os
@@ -39,11 +39,11 @@ class Account:
     uid: int
     gid: int
     is_other: bool
-    """Another user than this process's: directories are handed over to it."""
+    """True if it is another user than this process's: directories are handed over to it."""
 
     @property
     def popen(self) -> PopenIdentity:
-        """Return the arguments for subprocess.Popen to run as this user; empty for the current user."""
+        """The arguments for subprocess.Popen to run as this user; empty for the current user."""
         return PopenIdentity(user=self.uid, group=self.gid, extra_groups=[]) if self.is_other else {}
 
     def may(self, script: str, argument: Path) -> bool:
@@ -64,7 +64,7 @@ class Account:
     def own(self, path: Path) -> None:
         """Hand a file, or a directory with all that is in it, over to this user.
 
-        The directory last: until then nobody can swap what is in it.
+        The directory itself comes last: until then, nobody can swap what is in it.
         """
         if not self.is_other:
             return
@@ -74,7 +74,7 @@ class Account:
         os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
     def let_pass(self, path: Path) -> None:
-        """Let this user through a directory, which stays its owner's, to what is theirs in it."""
+        """Let this user pass through a directory to their files in it; its owner stays the same."""
         if not self.is_other:
             return
         os.chown(path, -1, self.gid, follow_symlinks=False)
@@ -82,12 +82,12 @@ class Account:
 
 
 def plain_environment() -> dict[str, str]:
-    """The variables of a process that runs as another user: that user may read all that it is given."""
+    """Return the environment of a process that runs as another user, who can read all that is in it."""
     return {"LC_ALL": "C"} | {name: os.environ[name] for name in _VARIABLES if name in os.environ}
 
 
 def server_account() -> Account:
-    """The user to run a server as: this one, or `nobody` where this one is root."""
+    """Return the user to run a server as: this one, or `nobody` if this one is root."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid(), is_other=False)
     try:
@@ -98,9 +98,10 @@ def server_account() -> Account:
 
 
 def temporary_place(account: Account) -> Path:
-    """The directory for temporary files, or /tmp where that one is not safe, or closed to the server's user.
+    """Return the directory for temporary files, or /tmp or /var/tmp if it is unsafe, or closed to the user.
 
-    In another user's directory that user could put something else in the place of what is made there.
+    In another user's directory, that user could replace what is created there. Raises UsageError if none of
+    them will do.
     """
     asked_for = Path(tempfile.gettempdir())
     for place in dict.fromkeys((asked_for, Path("/tmp"), Path("/var/tmp"))):  # noqa: S108 (a random name is made in it)
@@ -123,10 +124,10 @@ def _is_safe(place: Path) -> bool:
 
 
 def readable_binaries(account: Account, bin_dir: Path, copy_to: Path) -> Path:
-    """The bin directory, or one with a copy of its programs that the server's user can read.
+    """Return the bin directory, or one with a copy of its programs that the server's user can read.
 
-    The copy keeps the layout of the tree, and of the wheel's shared libraries beside it: the programs find
-    their `lib` and `share` by their own place.
+    The copy keeps the layout of the tree, and of the wheel's shared libraries beside it, since the programs
+    find their `lib` and `share` relative to themselves.
     """
     if not account.is_other or account.may(_READABLE, bin_dir):
         return bin_dir

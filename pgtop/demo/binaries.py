@@ -1,7 +1,7 @@
-"""Search for a bin directory of PostgreSQL that can start a server.
+"""The search for a bin directory of PostgreSQL that can start a server.
 
 The order is `$PGTOP_PG_BIN`, then what the system has, then the wheel of the `demo` extra. Nothing is
-imported from that wheel: its place is enough, and its import is slow.
+imported from that wheel: its path is enough, and its import is slow.
 """
 
 import importlib.util
@@ -34,7 +34,7 @@ SYSTEM_PATTERNS = (
     "home/linuxbrew/.linuxbrew/opt/postgresql@*/bin",
     "Applications/Postgres.app/Contents/Versions/*/bin",
 )
-"""Where systems keep PostgreSQL's programs, below /."""
+"""The directories below / in which systems keep PostgreSQL's programs."""
 _VERSION = re.compile(r"\(PostgreSQL\)\s+(\d+)")
 _SECONDS_TO_ANSWER = 10.0
 
@@ -58,7 +58,7 @@ def _output_of(*command: str | Path) -> str:
 
 @cache
 def major_version(bin_dir: Path) -> int | None:
-    """The major version of the server in a bin directory; None where none is there that runs."""
+    """Return the major version of the server in a bin directory; None if none there runs."""
     if not (bin_dir / "initdb").is_file() or not (bin_dir / "postgres").is_file():
         return None
     found = _VERSION.search(_output_of(bin_dir / "postgres", "--version"))
@@ -91,9 +91,9 @@ def _newest_first(candidates: Iterator[Path]) -> list[tuple[int, Path]]:
 
 
 def all_binaries(environ: Mapping[str, str] = os.environ) -> list[tuple[int, Path]]:
-    """Every bin directory found, with its major version, in the order in which they would be taken.
+    """Return every bin directory found, with its major version, in the order in which they would be taken.
 
-    Older servers than `OLDEST_VERSION` are left out, also that of `$PGTOP_PG_BIN`.
+    Servers older than `OLDEST_VERSION` are left out, even that of `$PGTOP_PG_BIN`.
     """
     asked_for = environ.get(VARIABLE)
     places = (
@@ -106,9 +106,9 @@ def all_binaries(environ: Mapping[str, str] = os.environ) -> list[tuple[int, Pat
 
 
 def find_binaries(environ: Mapping[str, str] = os.environ) -> Path:
-    """The bin directory to start a server from.
+    """Return the bin directory to start a server from.
 
-    Raises UsageError when `$PGTOP_PG_BIN` names none that fits, or when there is none at all.
+    Raises UsageError if `$PGTOP_PG_BIN` names none that fits, or if there is none at all.
     """
     asked_for = environ.get(VARIABLE)
     if asked_for:

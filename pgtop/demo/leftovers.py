@@ -1,13 +1,13 @@
 """The janitor: owns the promise that no throw-away server outlives the program that started it.
 
 It is two shell scripts, each in a session of its own, that read a pipe. Only their parent holds the other
-ends, so whatever ends the parent, `kill -9` included, ends the pipes; then one stops the server, and the
-other removes its directories. They need no Python, and their command lines name neither this program nor the
-directory, so that a `pkill -f` meant for the parent does not take them along.
+ends, so whatever ends the parent, `kill -9` included, closes the pipes; then one script stops the server, and
+the other removes its directories. They need no Python, and their command lines name neither this program nor
+the directory, so that a `pkill -f` meant for the parent does not end them, too.
 
-Whoever stops the server runs as the server's user, whose files say which process and which shared memory are
-its: as root, any program of that user could have every process killed, and every memory removed. It takes the
-lock file away last, by which the other one knows that it may begin.
+The script that stops the server runs as the server's user, since files of that user name the processes and
+the shared memory to remove: as root, it would let any program of that user have any process killed and any
+shared memory removed. It removes the lock file last, which tells the other script that it may begin.
 """
 
 import contextlib
@@ -99,10 +99,10 @@ _SECONDS_TO_TIDY = 60.0
 
 
 class Janitor:
-    """Tidy up after a server whose starter is gone; started before there is anything to tidy up."""
+    """The processes that clean up after a server whose parent is gone, started before anything is made."""
 
     def __init__(self, directory: Path, socket_dir: Path, server: PopenIdentity) -> None:
-        """`directory` holds `data/`; `socket_dir` may be the same, or lie elsewhere; `server` is its user."""
+        """`directory` holds `data/`; `socket_dir` may be in it, or elsewhere; `server` is its user."""
         self._environment = {
             "PATH": os.pathsep.join(filter(None, (os.environ.get("PATH"), _PATH))),
             "THROWAWAY_DIRECTORY": str(directory),
@@ -131,7 +131,7 @@ class Janitor:
             ) from error
 
     def tell(self, pid: int) -> None:
-        """Tell of a process that works in the directory, to be ended before the directory goes."""
+        """Name a process that works in the directory, to be ended before the directory is removed."""
         if not _write(self._ender, f"{pid}\n"):
             _leave(self._ender)
             self._ender = self._hire(_END, self._server)
@@ -141,13 +141,13 @@ class Janitor:
             self._remover = self._hire(_REMOVE, {})
 
     def dismiss(self) -> None:
-        """Send it home: everything is tidied up already."""
+        """End the janitor: everything is cleaned up already."""
         for one in (self._ender, self._remover):
             _write(one, "finished\n")
         self.take_over()
 
     def take_over(self) -> None:
-        """Leave the tidying to it, and wait until it is done."""
+        """Leave the cleanup to the janitor, and wait until it is done."""
         for one in (self._ender, self._remover):
             _close(one)
         for one in (self._remover, self._ender):
@@ -155,7 +155,7 @@ class Janitor:
 
 
 def _write(process: "subprocess.Popen[bytes]", line: str) -> bool:
-    """True if anybody is there to read it."""
+    """Write a line to a script, and return whether it is still there to read it."""
     pipe = process.stdin
     if pipe is None or pipe.closed:
         return False
@@ -172,7 +172,7 @@ def _close(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _leave(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for its end, but not for ever: the server's user may have stopped it."""
+    """Wait for a script to end, but not for ever: the server's user may have stopped it."""
     _close(process)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_SECONDS_TO_TIDY)

@@ -1,4 +1,4 @@
-"""The demo as one thing: owns a throw-away server with the leaking workload on it, from start to end."""
+"""The demo as a whole: owns a throw-away server with the leaking workload on it, from start to end."""
 
 import contextlib
 import math
@@ -21,10 +21,10 @@ from pgtop.demo.workload import Parameters
 from pgtop.errors import UsageError
 
 FEWEST_CONNECTIONS = 20
-"""Below this, the workload without the leak would fill the server by itself."""
+"""The fewest connections of a demo: with fewer, the workload would fill the server even without the leak."""
 
 MOST_CONNECTIONS = 2000
-"""Each session is a process of the server's."""
+"""The most connections of a demo: each session is a process of the server."""
 
 FASTEST_LEAK_SECONDS = 0.01
 
@@ -47,14 +47,14 @@ class Demo:
     socket_uri: str
     """The same over the Unix socket."""
     workload: "subprocess.Popen[bytes]"
-    """The process that has the sessions."""
+    """The process that holds the sessions."""
 
 
 @contextlib.contextmanager
 def running_demo(*, max_connections: int = 60, leak_every_seconds: float = 2.0) -> Iterator[Demo]:
-    """A server that fills up, for as long as the `with` block lasts.
+    """Run a server that fills up, for as long as the `with` block lasts.
 
-    Raises UsageError for figures that make no demo, or when there are no PostgreSQL programs.
+    Raises UsageError for figures that make no demo, or if there are no PostgreSQL programs.
     """
     check(max_connections, leak_every_seconds)
     settings = {
@@ -105,7 +105,7 @@ def check(max_connections: int, leak_every_seconds: float) -> None:
 def _workload(server: ThrowawayServer, parameters: Parameters) -> Iterator["subprocess.Popen[bytes]"]:
     with (server.directory / _WORKLOAD_LOG).open("wb") as log:
         process = subprocess.Popen(
-            # -P: what lies in the current directory is none of its modules.
+            # -P: no file in the current directory may be imported as a module.
             [sys.executable, "-P", "-m", "pgtop.demo.workload"],
             env={**_without_libpqs(os.environ), "PYTHONPATH": _python_path()},
             bufsize=0,
@@ -139,12 +139,12 @@ def _last_words(server: ThrowawayServer) -> str:
 
 
 def _without_libpqs(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables but those that the driver reads, as libpq does: they are of the starter's own servers."""
+    """Return the variables except those that the driver reads, as libpq does: they are for other servers."""
     return {name: value for name, value in environment.items() if not name.startswith("PG")}
 
 
 def _python_path() -> str:
-    """Return where the child process finds this very package, installed or not."""
+    """Return a PYTHONPATH on which the child process finds this very package, installed or not."""
     here = str(Path(__file__).parents[2])
     return os.pathsep.join(filter(None, (here, os.environ.get("PYTHONPATH"))))
 
@@ -152,10 +152,10 @@ def _python_path() -> str:
 def wait_for_signal(demo: Demo) -> None:
     """Print the connection URI and stay until SIGINT, SIGTERM or SIGHUP.
 
-    An ignored SIGHUP (nohup) stays ignored. Raises ServerError when the workload ends by itself, or the
-    server, and nobody starts it again.
+    An ignored SIGHUP (nohup) stays ignored. Raises ServerError if the workload ends by itself, or if the
+    server does and is not started again.
     """
-    # A pipe and no threading.Event: its lock is not reentrant, so that a handler that runs while this very
+    # A pipe rather than a threading.Event, whose lock is not reentrant: a handler that runs while this very
     # thread is about to wait for the event would never return.
     reader, writer = os.pipe()
 
@@ -171,7 +171,7 @@ def wait_for_signal(demo: Demo) -> None:
         sys.stdout.flush()
         looks_down = 0
         while not select.select([reader], [], [], _SECONDS_BETWEEN_LOOKS)[0]:
-            # Whoever tries what a restart does to pgtop starts the server from outside.
+            # The server may be restarted from outside, to try what that does to pgtop.
             looks_down = 0 if demo.server.is_up else looks_down + 1
             if looks_down > _LOOKS_FOR_A_RESTART:
                 raise ServerError(f"the demo's server ended by itself: {demo.server.log_tail()}")

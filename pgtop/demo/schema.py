@@ -1,7 +1,7 @@
-"""The little shop that the demo's sessions work on: owns its roles, its tables and its queries."""
+"""The little shop that the demo's sessions work on: its roles, its tables and its queries."""
 
 DATABASE = "shop"
-"""The database everything happens in."""
+"""The database of the shop."""
 
 OPERATOR = "pgtop"
 """The role that pgtop itself uses: it sees and terminates sessions, and is not a superuser."""
@@ -11,7 +11,10 @@ ROLES = ("web", "api", "reporting", "batch", "worker")
 
 
 def role_statements(password: str, version: int) -> list[str]:
-    """Create the roles, all with one password of URL-safe characters, on a server of a major version."""
+    """Return the statements that create the roles on a server of a major version.
+
+    All roles get the same password, which has only URL-safe characters.
+    """
     groups = ["pg_monitor", "pg_signal_backend"]
     if version >= 16:
         groups.append("pg_use_reserved_connections")
@@ -49,7 +52,7 @@ CREATE INDEX ON jobs (state, run_at);
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO PUBLIC;
 ANALYZE;
 """
-"""Create and fill the tables."""
+"""The statements that create and fill the tables."""
 
 WEB = (
     "SELECT id, title, price_cents FROM products WHERE in_stock > 0 ORDER BY title LIMIT 20",
@@ -74,14 +77,14 @@ REPORT = (
 """A long report; it sleeps where a real one would burn the processor."""
 
 BATCH_LOCK = "UPDATE jobs SET state = 'running' WHERE id = 1"
-"""Holds a row until its transaction ends."""
+"""The statement that holds a row until its transaction ends."""
 
 BATCH_WAIT = "UPDATE jobs SET attempts = attempts + 1 WHERE id = 1"
-"""Wait for that row."""
+"""The statement that waits for that row."""
 
 LEAK = (
     "SELECT id, kind FROM jobs WHERE state = 'queued' ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED",
     "UPDATE jobs SET attempts = attempts + 1 WHERE id = (SELECT 2 + floor(random() * 290)::int)",
     "SELECT count(*) FROM jobs WHERE state = 'queued' AND run_at < now()",
 )
-"""The one query that a leaked session ran before it was forgotten."""
+"""The queries of which a leaked session ran one before it was forgotten."""

@@ -37,7 +37,7 @@ _SECONDS_TO_STOP = 10.0
 _SECONDS_BETWEEN_LOOKS = 0.02
 _PORTS_TO_TRY = 20
 _LONGEST_SOCKET_PATH = 100
-"""Bytes. The kernel's limit is 107 on Linux and 103 on macOS."""
+"""The longest path in bytes; the kernel's limit is 107 on Linux and 103 on macOS."""
 _ODD = b',"$`\\\n'
 _SHORT_PLACE = Path("/tmp")  # noqa: S108 (a random name is made in it)
 _LOG_LINES = 6
@@ -63,13 +63,13 @@ class ServerError(PgtopError):
 
 
 class PortTakenError(ServerError):
-    """Somebody else took the port between the choice and the start."""
+    """A port that was taken between the choice and the start."""
 
 
 class ThrowawayServer:
-    """A PostgreSQL server of one's own, gone when the `with` block is left or the program ends.
+    """A private PostgreSQL server, gone when the `with` block is left or the program ends.
 
-    As root the server runs as `nobody`. With `auth="scram-sha-256"` TCP asks for a password (the
+    Started by root, the server runs as `nobody`. With `auth="scram-sha-256"` TCP asks for a password (the
     superuser's is `password`); the socket, in a directory that only its owner may enter, never does.
     """
 
@@ -80,11 +80,14 @@ class ThrowawayServer:
         settings: Mapping[str, str] | None = None,
         auth: Auth = "trust",
     ) -> None:
-        """Nothing is started yet. `settings` are server settings; `bin_dir` is searched for if None."""
+        """Set up the server; nothing is started yet.
+
+        `settings` are server settings; `bin_dir` is searched for if None.
+        """
         self.bin_dir = bin_dir or find_binaries()
         """The directory in which the programs were found."""
         self.program_dir = self.bin_dir
-        """The directory from which they run: a copy where the server's user may not read the first."""
+        """The directory from which they run: a copy if the server's user may not read the first."""
         version = major_version(self.bin_dir)
         if version is None:
             raise ServerError(f"{self.bin_dir} has no PostgreSQL server that runs")
@@ -93,17 +96,17 @@ class ThrowawayServer:
         self.settings = dict(settings or {})
         """Server settings; a change counts from the next start."""
         self.password = secrets.token_urlsafe(18) if auth == "scram-sha-256" else ""
-        """The superuser's; empty where nobody is asked for one."""
+        """The superuser's password; empty if none is asked for."""
         self.auth: Auth = auth
-        """How TCP asks for passwords."""
+        """The way in which TCP asks for passwords."""
         self._account = server_account()
         self._process: subprocess.Popen[bytes] | None = None
         self._janitor: Janitor | None = None
         self._port = 0
-        # Decided before anything is made: the janitor has to know them first.
+        # The paths are chosen before anything is made, since the janitor has to know them first.
         name = f"throwaway-postgres-{secrets.token_hex(4)}"
         self.directory = temporary_place(self._account) / name
-        """Holds everything of the server, but for the socket where clients could not take its path."""
+        """The directory of the whole server, except for the socket if clients could not use its path."""
         self.socket_dir = self.directory / "socket"
         """The directory of the Unix socket."""
         socket_path = os.fsencode(self.socket_dir / ".s.PGSQL.65535")
@@ -135,7 +138,7 @@ class ThrowawayServer:
 
     @property
     def is_up(self) -> bool:
-        """True while a server runs on the data: this program's, or one that somebody else started there."""
+        """True while a server runs on the data: this program's, or one that was started from outside."""
         if self.pid is not None:
             return True
         try:
@@ -147,9 +150,9 @@ class ThrowawayServer:
         return True
 
     def _lock_lines(self) -> list[str]:
-        """Those of the server's lock file; none where there is none, or something else in its place.
+        """Return the lines of the server's lock file; none if there is no plain file in its place.
 
-        Its user may put anything there, and a pipe would wait for ever.
+        The server's user may put anything there, and a pipe would block for ever.
         """
         try:
             said = read_plain_file(
@@ -160,14 +163,14 @@ class ThrowawayServer:
         return said.decode("utf-8", "replace").splitlines()
 
     def uri(self, *, user: str = SUPERUSER, database: str = "postgres", password: str | None = None) -> str:
-        """A connection URI over TCP; the superuser's password is filled in."""
+        """Return a connection URI over TCP; the superuser's password is filled in."""
         if password is None and user == SUPERUSER:
             password = self.password
         secret = f":{quote(password, safe='')}" if password else ""
         return f"postgresql://{quote(user, safe='')}{secret}@{HOST}:{self.port}/{quote(database, safe='')}"
 
     def socket_uri(self, *, user: str = SUPERUSER, database: str = "postgres") -> str:
-        """A connection URI over the Unix socket."""
+        """Return a connection URI over the Unix socket."""
         place = urlencode({"host": str(self.socket_dir), "port": self.port}, quote_via=quote)
         return f"postgresql://{quote(user, safe='')}@/{quote(database, safe='')}?{place}"
 
@@ -181,7 +184,7 @@ class ThrowawayServer:
         self.close()
 
     def start(self) -> None:
-        """Start the server and wait until it accepts connections; do nothing when it runs already."""
+        """Start the server and wait until it accepts connections; do nothing if it runs already."""
         if self.pid is not None:
             return
         if self._janitor is None:
@@ -227,7 +230,7 @@ class ThrowawayServer:
             janitor.dismiss()
 
     def log_tail(self, lines: int = _LOG_LINES) -> str:
-        """The last lines of the server's log."""
+        """Return the last lines of the server's log."""
         try:
             text = self.log_path.read_text(errors="replace")
         except OSError:
@@ -253,15 +256,15 @@ class ThrowawayServer:
         with os.fdopen(os.open(secret, flags, 0o600), "w") as file:
             file.write(f"{self.password or 'unused'}\n")
         self._account.own(secret)
-        # The logs stay with whoever starts this, in a directory of theirs: as root, no other user may say
-        # where root writes. What is handed over is written by the server alone.
+        # The logs stay with the user who starts this, in a directory of their own: if that is root, no other
+        # user may decide where root writes. What is handed over is written by the server alone.
         for place in (self.data_dir, self.socket_dir):
             self._account.own(place)
         self._account.let_pass(self.directory)
         self.make_cluster(secret)
 
     def make_cluster(self, password_file: Path) -> None:
-        """Fill the data directory, which is there, empty, and its user's own."""
+        """Fill the data directory, which exists, is empty, and belongs to the server's user."""
         arguments = ["-D", str(self.data_dir), "-U", SUPERUSER, "--encoding=UTF8", "--no-locale"]
         arguments += ["--auth-local=trust", f"--auth-host={self.auth}", f"--pwfile={password_file}"]
         initdb = self._spawn("initdb", [*arguments, "--no-sync", "--no-instructions"])
@@ -294,7 +297,7 @@ class ThrowawayServer:
         wait_for(lambda: self._is_ready(begun_at), _SECONDS_TO_START, self._complaint)
 
     def _is_ready(self, log_begun_at: int) -> bool:
-        """Return whether connections are accepted, by the lock file's last line, as pg_ctl does."""
+        """Return whether connections are accepted, judged by the lock file's last line, as pg_ctl does."""
         process = self._process
         if process is None or process.poll() is not None:
             with self.log_path.open("rb") as log:
@@ -327,7 +330,7 @@ class ThrowawayServer:
 
 
 def free_port() -> int:
-    """Return a port of the loopback that nobody listens on just now."""
+    """Return a port of the loopback on which nothing listens just now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -335,7 +338,7 @@ def free_port() -> int:
 
 
 def wait_for(condition: Callable[[], bool], limit_seconds: float, complaint: Callable[[], str]) -> None:
-    """Look until the condition holds; raise ServerError with the complaint at the limit."""
+    """Wait until the condition holds; raise ServerError with the complaint at the limit."""
     deadline = time.monotonic() + limit_seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,8 +1,8 @@
 """The demo's workload: owns real sessions with habits of their own, one of which leaks.
 
-A process of its own (`python -m pgtop.demo.workload`). Its parameters are the first line of its stdin, as
-JSON; it says `ready` on stdout once the shop stands, and ends when its stdin does. Sessions that are
-ended come back after a pause, but those of the leaky worker: those it has forgotten.
+It runs as a process of its own (`python -m pgtop.demo.workload`). Its parameters are the first line of its
+stdin, as JSON; it prints `ready` on stdout once the shop is set up, and ends when its stdin does. Terminated
+sessions come back after a pause, except those of the leaky worker, which has forgotten them.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ class Parameters(msgspec.Struct, frozen=True):
     host: str
     port: int
     password: str
-    """Of every role but the superuser."""
+    """The password of every role but the superuser."""
     version: int
     """The server's major version."""
     slots: int
@@ -43,7 +43,7 @@ class Parameters(msgspec.Struct, frozen=True):
 
     @property
     def api_sessions(self) -> int:
-        """Return the number of sessions that a burst of the API takes."""
+        """The number of sessions that a burst of the API takes."""
         return max(2, min(5, self.slots // 10))
 
 
@@ -58,12 +58,12 @@ _LOCK_HELD_SECONDS = 40.0
 
 
 def between(shortest: float, longest: float) -> float:
-    """Some number of seconds between two."""
+    """Return a random number of seconds between two limits."""
     return random.uniform(shortest, longest)  # noqa: S311 (a pace, not a secret)
 
 
 def one_of(queries: Sequence[str]) -> str:
-    """One of some queries."""
+    """Return one of the queries at random."""
     return random.choice(queries)  # noqa: S311 (variety, not a secret)
 
 
@@ -74,7 +74,7 @@ class Workload:
         self._parameters = parameters
         self._row_is_held = asyncio.Event()
         self._forgotten: list[asyncpg.Connection] = []
-        """Kept from the garbage collector, which would close them: the leak."""
+        """The leaked connections, kept from the garbage collector, which would close them."""
 
     async def run(self) -> None:
         """Work until the process ends."""
@@ -102,7 +102,7 @@ class Workload:
         )
 
     async def _keep(self, application: str, role: str, habit: Habit) -> None:
-        """One session with a habit; opened again, after a pause, whenever it is lost."""
+        """Keep one session with a habit open; whenever it is lost, open it again after a pause."""
         while True:
             try:
                 connection = await self._open(application, role)
@@ -167,14 +167,14 @@ class Workload:
                 self._forgotten.append(connection)
                 await connection.execute(one_of(schema.LEAK))
             except GONE as error:
-                # Full, or ended in mid-query: it goes on at its pace, and never learns.
+                # The server is full, or the session was terminated in mid-query: go on at the same pace.
                 sys.stderr.write(f"leaky-worker: {error}\n")
             self._forgotten = [one for one in self._forgotten if not one.is_closed()]
             await asyncio.sleep(self._parameters.leak_every_seconds)
 
 
 async def rest(connection: asyncpg.Connection, seconds: float) -> None:
-    """Do nothing for a while; raise ConnectionResetError as soon as the session is ended meanwhile."""
+    """Do nothing for a while; raise ConnectionResetError as soon as the session is terminated meanwhile."""
     lost = asyncio.Event()
 
     def note(_: object) -> None:
@@ -212,8 +212,8 @@ async def _as_superuser(parameters: Parameters, database: str | None) -> asyncpg
     return await asyncpg.connect(
         parameters.admin_uri,
         database=database,
-        # The socket asks for none. Whoever has put another one in its place is told this one, which opens
-        # nothing else, and not what the driver would find in variables or a password file of who runs this.
+        # The socket asks for no password. A server that another user put in its place is told this one, which
+        # opens nothing else, and not one that the driver would find in the environment or a password file.
         password=parameters.admin_password,
         passfile=os.devnull,
         ssl=False,
@@ -222,13 +222,13 @@ async def _as_superuser(parameters: Parameters, database: str | None) -> asyncpg
 
 
 def end_with_stdin() -> None:
-    """End the process as soon as its parent does, whatever it is at."""
+    """End this process as soon as its parent ends, whatever it is doing."""
     sys.stdin.buffer.read()
     os._exit(0)
 
 
 async def work(parameters: Parameters) -> None:
-    """Set up the shop, say so, and work."""
+    """Set up the shop, print `ready`, and run the workload."""
     await set_up(parameters)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
@@ -236,9 +236,9 @@ async def work(parameters: Parameters) -> None:
 
 
 def main() -> None:
-    """The process."""
+    """Run the workload until stdin ends."""
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # meant for the one in the terminal, which ends this one
+        signal.signal(number, signal.SIG_IGN)  # meant for the parent in the terminal, which ends this process
     parameters = msgspec.json.decode(sys.stdin.buffer.readline(), type=Parameters)
     threading.Thread(target=end_with_stdin, daemon=True).start()
     asyncio.run(work(parameters))

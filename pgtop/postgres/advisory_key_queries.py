@@ -94,8 +94,8 @@ WHERE {condition}
 REAPER_KEYS: Final = _reaper_keys("true")
 """One row of one value, JSON in bytes: `now`, and in `keys` an object for each session, of any database, that
 holds keys of REAPER_CLASS, one more where it holds some of them exclusively. `backend_start` is null where
-this role cannot see that session. In bytes, since a role's name may hold bytes that are no text in this
-database, and must not keep anybody from reaping."""
+this role cannot see that session. In bytes, since a role's name may hold bytes that are not valid text in
+this database, and must not keep any pgtop from reaping."""
 
 REAPER_KEYS_UNCONVERTED: Final = _reaper_keys(UNCONVERTED)
 """The same, every text in the encoding of whoever wrote it."""

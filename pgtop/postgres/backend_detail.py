@@ -62,7 +62,7 @@ MOST_LOCKS: Final = 200
 
 
 _NameBytes = Annotated[bytes, Meta(max_length=1024)]
-"""A name: given in a database of another encoding, it may hold bytes that are no text in this one."""
+"""A name: given in a database of another encoding, it may hold bytes that are not valid text in this one."""
 
 
 def _name(name: bytes) -> str:

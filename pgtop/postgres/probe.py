@@ -76,11 +76,11 @@ _decoder = msgspec.json.Decoder(Poll)
 
 
 def decode(raw: object, max_connections: int = MOST_CONNECTIONS, encoding: str = UTF8) -> Poll:
-    """The answer to `queries.POLL`, typed: all later code may trust it.
+    """Return the answer to `queries.POLL` as typed values, which all later code may trust.
 
-    Bytes that are no text in `encoding` (a statement of a database in another one) become U+FFFD instead of
-    failing the poll. Raises UnreadableError for what no server answers: other types, times that are no date,
-    a process id twice, more rows than `max_connections` and MARGIN.
+    Bytes that are not valid in `encoding` (a statement of a database in another one) become U+FFFD instead of
+    failing the poll. Raises UnreadableError for what no server answers: other types, times out of range, a
+    process id twice, more rows than `max_connections` and MARGIN.
     """
     poll = decoded(raw, _decoder, max_connections + MARGIN, encoding)
     if len({backend.pid for backend in poll.backends}) < len(poll.backends):

@@ -118,9 +118,9 @@ _SHORT: Final = f"""CASE WHEN pg_catalog.octet_length(a.query) OPERATOR(pg_catal
                   THEN a.query ELSE {_BEGINNING} END"""
 
 POLL_UNCONVERTED: Final = _poll(_SHORT, UNCONVERTED)
-"""The same with every text in the encoding of whoever wrote it: for a server that fails at bytes which are no
-text to it (22021, 22P05). Such a server cannot count characters either: statements of up to 1024 bytes, which
-are all by default, come whole, and the beginning of longer ones with its odd bytes as `\\nnn`."""
+"""The same with every text in the encoding of whoever wrote it: for a server that fails at bytes that are not
+valid text to it (22021, 22P05). Such a server cannot count characters either: statements of up to 1024 bytes,
+which are all by default, come whole, and the beginning of longer ones with its odd bytes as `\\nnn`."""
 
 _AT_REST: Final = (
     "a.state_change OPERATOR(pg_catalog.<=) $1::pg_catalog.timestamptz "
@@ -162,7 +162,7 @@ POLL_HIDDEN_UNCONVERTED: Final = _poll(
     f"CASE WHEN {_BEGINNING} {_BEGINS_WITH_LISTEN} THEN 'LISTEN' END",
     UNCONVERTED,
 )
-"""The same for a server that fails at bytes which are no text to it."""
+"""The same for a server that fails at bytes that are not valid text to it."""
 
 POLL_CHANGES_HIDDEN: Final = _poll_changes(_HIDDEN)
 """As POLL_CHANGES, and as POLL_HIDDEN."""

@@ -28,9 +28,9 @@ T = TypeVar("T")
 
 
 def decoded(raw: object, decoder: msgspec.json.Decoder[T], most_rows: int, encoding: str = UTF8) -> T:
-    """An answer in JSON, in bytes, typed; `most_rows` bounds the arrays in it.
+    """Return an answer in JSON, given in bytes, as typed values; `most_rows` bounds the arrays in it.
 
-    Bytes that are no text in `encoding` (a statement of a database in another one) become U+FFFD. Raises
+    Bytes that are not valid in `encoding` (a statement of a database in another one) become U+FFFD. Raises
     UnreadableError for everything else that is not what was asked for.
     """
     if not isinstance(raw, bytes):

@@ -18,7 +18,7 @@ have given an idle session another application_name."""
 
 _RESTING: Final = IN_TRANSACTION | {IDLE}
 MARGIN_MICROSECONDS: Final = MICROSECONDS
-"""How far before the last poll the next one begins to ask for changes."""
+"""The time before the last poll from which on the next one asks for changes."""
 _MOSTLY: Final = 0.5
 _WHOLE_POLLS: Final = 10
 _HEADER_BYTES: Final = 20

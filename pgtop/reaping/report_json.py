@@ -56,7 +56,7 @@ class SessionReport(msgspec.Struct, frozen=True):
     idle_seconds: float | None
     reason: str
     outcome: str | UnsetType | None
-    """null in a dry run; left out for the spared."""
+    """null in a dry run; left out for skipped sessions."""
     idle_at_least: Literal[True] | UnsetType = UNSET
     """true where `idle_seconds` is a lower bound; left out otherwise."""
 

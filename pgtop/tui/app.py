@@ -1,4 +1,4 @@
-"""PgtopApp: the terminal program around the dashboard, and how it begins and ends."""
+"""PgtopApp: the terminal program around the dashboard, from its start to its end."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ from pgtop.wiring import Wiring, wire
 
 FACE: Final = "dashboard"
 OPENS_AFTER_SECONDS: Final = 1.0
-"""How long the screen waits for the rescue role where the ordinary one is refused."""
+"""The seconds after which the screen opens although the rescue role has no answer yet."""
 
 
 class PgtopApp(App[None]):
@@ -62,13 +62,13 @@ class PgtopApp(App[None]):
         history: HistoryStore | None = None,
         able: Capabilities | None = None,
     ) -> None:
-        """Set up the program; nothing is asked yet.
+        """Set up the program; nothing is asked of the server yet.
 
-        `host_watch` is for a server that may run on this host, `history` for what is kept of it, `able` for
-        what the terminal can do.
+        `host_watch` is for a server that may run on this host. `history` is the store of its past. `able`
+        has the terminal's capabilities; without it, only NO_COLOR counts.
         """
         colour = able.colour if able is not None else "NO_COLOR" not in os.environ
-        # Left to itself, Textual makes grey of the colours, and black on black of the terminal's own.
+        # By default, Textual would turn the colours into greys, and the terminal's own into black on black.
         super().__init__(
             driver_class=driver_for(able) if able is not None else None, ansi_color=None if colour else True
         )
@@ -77,7 +77,7 @@ class PgtopApp(App[None]):
             self.register_theme(theme)
         self.theme = config.theme if colour else ANSI.name
         for name in self.available_themes.keys() - THEMES.keys():
-            self.unregister_theme(name)  # nobody has seen to it that those are legible here
+            self.unregister_theme(name)  # those are not known to be legible here
         self.dashboard = DashboardScreen(
             wiring=wiring,
             config=config,
@@ -88,7 +88,7 @@ class PgtopApp(App[None]):
         )
 
     def get_default_screen(self) -> Screen[Any]:
-        """The dashboard itself: a blank screen below it would be styled, and painted over, for nothing."""
+        """Return the dashboard: a blank screen below it would be styled, and painted over, for nothing."""
         return self.dashboard
 
     def on_mount(self) -> None:
@@ -100,32 +100,32 @@ class PgtopApp(App[None]):
         self.app_resume_signal.subscribe(self, self._continued)
 
     def _fatal_error(self) -> None:
-        """Ends. Textual would print a traceback, and with it whatever a server's text was just then."""
+        """End without Textual's traceback, which could print text from the server."""
         self._close_messages_no_wait()
 
     @property
     def failure(self) -> Exception | None:
-        """What nobody foresaw, where that ended it."""
+        """The unforeseen error that ended the program; None if none did."""
         return self._exception
 
     def _continued(self, _: App[None]) -> None:
-        """Nothing of what stood on the terminal is there any more, or something is missing."""
+        """Draw everything again: after a stop, the terminal's content is gone or incomplete."""
         self.dashboard.come_back()
         for screen in self.screen_stack:
             screen.refresh()
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """What changes each line on its way to the terminal."""
+        """Return the filters for each line on its way to the terminal."""
         return [COLOURLESS] if self.no_color else super().get_line_filters()
 
     async def on_event(self, event: events.Event) -> None:
         if isinstance(event, events.Paste):
-            # An input shows it as it is, escape sequences of a statement copied from a log included.
+            # An input would show it as it is, even the escape sequences of a statement copied from a log.
             event.text = printable(event.text)
         await super().on_event(event)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every key's action by name, for the command palette."""
+        """Yield the action of every key by its name, for the command palette."""
         if screen is self.dashboard:
             for binding in self.dashboard.BINDINGS:
                 if isinstance(binding, Binding) and self._may(binding.action):
@@ -145,22 +145,22 @@ class PgtopApp(App[None]):
 
 
 def _collect_from_now_on() -> None:
-    """Looks for garbage among what comes from now on: what was imported stays, and need not be looked at."""
+    """Collect garbage among new objects only: what was imported stays, and need not be examined."""
     gc.freeze()
     gc.enable()
 
 
 async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:
-    """What the screen opens with.
+    """Return the result that the screen opens with.
 
-    Raises PgtopError where the seat cannot be taken for another reason than want of a slot.
+    Raises PgtopError if the seat cannot be taken for another reason than a lack of slots.
     """
     taking = asyncio.ensure_future(seat.take())
     taking.add_done_callback(lambda done: done.cancelled() or done.exception())
     begun = time.monotonic()
     while not (await asyncio.wait({taking}, timeout=OPENS_AFTER_SECONDS / 10))[0]:
         if seat.refused is not None and time.monotonic() - begun > OPENS_AFTER_SECONDS:
-            # Full, and the rescue role gets no answer: it is waited for on the screen.
+            # The ordinary role was refused, and the rescue role has no answer yet: the screen waits for it.
             kind = OutageKind.FULL if seat.refused.is_the_servers else OutageKind.LIMIT
             waited = "no answer yet"
             limit = seat.refused
@@ -171,10 +171,10 @@ async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:
 
 
 async def run_dashboard(target: Target, config: Config) -> int:
-    """Opens the dashboard on a server and stays until it is closed; returns the exit code.
+    """Open the dashboard on a server, stay until it is closed, and return the exit code.
 
-    Raises PgtopError before the screen opens where the server cannot be reached; a server that has no slot
-    left is tried again on the screen.
+    Raises PgtopError before the screen opens if the server cannot be reached; a server that has no slot left
+    is tried again on the screen.
     """
     later = io.StringIO()
     wiring = wire(target, config, FACE, later)
@@ -198,8 +198,8 @@ async def run_dashboard(target: Target, config: Config) -> int:
             raise app.failure
     finally:
         await wiring.seat.release()
-        # The screen owns standard error while it is open. The terminal may be gone since, or stand still:
-        # then even writing nothing to it would wait.
+        # The screen owns standard error while it is open. The terminal may be gone by now, or not reading:
+        # then even an empty write would block.
         if said := later.getvalue():
             with contextlib.suppress(OSError):
                 sys.stderr.write(said)

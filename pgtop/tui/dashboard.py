@@ -47,7 +47,7 @@ INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 
 
 class DashboardScreen(Screen[None]):
-    """The dashboard: the tables or the wall view, alive."""
+    """The dashboard: the tables or the wall view, updated with every poll."""
 
     AUTO_FOCUS = "#backends"
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
@@ -95,7 +95,7 @@ class DashboardScreen(Screen[None]):
         """Set up the dashboard over a first result.
 
         `host_watch` is for a server that may run on this host, `ascii_only` for a terminal without UTF-8,
-        `history` for where the past is kept.
+        `history` for the store of the server's past.
         """
         super().__init__()
         seat, poller, reaper = wiring
@@ -110,7 +110,7 @@ class DashboardScreen(Screen[None]):
         self.plan_actions = PlanActions(self, seat, reaper, config.policy, self.plan_expiry.beat)
         self.automatic = AutomaticSweeps(self, wiring.automatic(config), poller, self.plan_actions)
         self.refusing: Limit | None = None
-        """The limit of the server's that refuses other logins, where that is known."""
+        """The server's limit that refuses new connections; None if none is known to."""
         self.wall = config.wall
         """True while the wall view is shown in place of the tables."""
         self._config = config
@@ -127,11 +127,11 @@ class DashboardScreen(Screen[None]):
         yield self.panels
 
     def on_mount(self) -> None:
-        # Nothing is painted until the screen has its size: on the way there it is laid out more than once.
+        # Nothing is painted until the screen has its final size: until then it is laid out more than once.
         self._unpainted.enter_context(self.app.batch_update())
         self.take(self._first)
         if self.wall:
-            self.set_focus(None)  # the list had it before there was a style to hide it
+            self.set_focus(None)  # the list got it before its style could hide it
         self.run_worker(self._poll(), name="poll", group="poll")
         self.run_worker(self.logins.run(), name="logins", group="logins")
         if self.host_watch is not None:
@@ -142,8 +142,8 @@ class DashboardScreen(Screen[None]):
 
     def on_resize(self, event: Resize) -> None:
         if event.size != self.app.size:
-            # The next size is on its way. A screen echoes each that it is laid out for: two that are under
-            # way at once would make it change between them for ever.
+            # A newer size is on its way. A screen echoes each size that it is laid out for: with two under
+            # way at once, it would change between them for ever.
             event.prevent_default()
             return
         self.call_later(self._paint)
@@ -161,7 +161,7 @@ class DashboardScreen(Screen[None]):
         self._show()
 
     async def finish(self) -> None:
-        """Wait for what was begun, after the screen is closed."""
+        """Finish the work in progress, after the screen is closed."""
         await self.plan_actions.finish()
         await self.automatic.finish()
         await self._daemons.finish()
@@ -169,7 +169,7 @@ class DashboardScreen(Screen[None]):
             await self.history_keeper.finish()
         await self._alerts.finish()
 
-    # What is shown
+    # Display
 
     def _show(self) -> None:
         """Show everything as it is now."""
@@ -230,7 +230,7 @@ class DashboardScreen(Screen[None]):
 
     @property
     def may_break_glass(self) -> bool:
-        """True where the server is full, and this host is the server's own."""
+        """True if the server is full and runs on this host, and pgtop is not read-only."""
         outage = self.state.outage
         is_full = outage is not None and outage.kind == OutageKind.FULL
         return self._is_on_host and is_full and not self._config.read_only
@@ -257,7 +257,7 @@ class DashboardScreen(Screen[None]):
 
     def take(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
         if self.plan_expiry.beat():
-            self.poller.wake()  # it may have been asked for before
+            self.poller.wake()  # this result may be from before the suspension
         self.refusing = self.logins.limit
         if self.host_watch is not None:
             refused_here = (
@@ -281,16 +281,16 @@ class DashboardScreen(Screen[None]):
 
     def _begin(self) -> None:
         """Show the tables for the first time."""
-        self.panels.remove_class("-waiting")  # what is not displayed cannot have the focus
+        self.panels.remove_class("-waiting")  # a hidden list cannot take the focus
         if not self.wall:
             self.panels.sessions.focus()
         if self.poller.probe.seat.pooled:
             self.say("Connected through a pooler: counts are wrong. Connect to the server directly", "alarm")
 
     def _server_changed(self, said: str, *, is_alien: bool) -> None:
-        """Drop what was chosen on the old server: another one answers now.
+        """Post a notice that the server has changed, and untag the sessions of the old one.
 
-        Automatic sweeps were turned on for the old database cluster, and not for an alien one.
+        Turn automatic sweeps off if it `is_alien`, another database cluster than the one they are meant for.
         """
         self.panels.untag()
         if is_alien and self.automatic.is_on:
@@ -299,7 +299,7 @@ class DashboardScreen(Screen[None]):
         self._post(Notice(said, "alarm" if is_alien else "note", succession=said))
 
     def tick(self) -> None:
-        """Bring up to date what changes without a poll; runs each second."""
+        """Update what changes without a poll; called every second."""
         self._show_alert(self._alerts.tick())
         if self.plan_expiry.beat():
             self.poller.wake()
@@ -318,7 +318,7 @@ class DashboardScreen(Screen[None]):
         self.app.bell()
 
     def _show_alert(self, alert: Notice | None) -> None:
-        """Show an alert while paused: the display itself does not show it then."""
+        """Show an alert while the display is paused, which itself does not show it then."""
         if alert is not None and self.state.paused:
             self.notices.post_alert(alert)
             self._show()
@@ -328,7 +328,7 @@ class DashboardScreen(Screen[None]):
         self._show()
         self.poller.wake()
 
-    # What the actions tell
+    # Messages from the actions and the tables
 
     @on(AutoChanged)
     def _auto_changed(self) -> None:
@@ -358,7 +358,7 @@ class DashboardScreen(Screen[None]):
     # Keys that terminate or cancel
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Return False for what means nothing now: no key, click or palette entry runs it then."""
+        """Return False for an action that is not available now: no key, click or palette entry runs it."""
         if not is_permitted(
             action,
             has_data=self.state.shown is not None,
@@ -369,7 +369,7 @@ class DashboardScreen(Screen[None]):
         return super().check_action(action, parameters)
 
     def _selected(self) -> list[BackendId]:
-        """Return the tagged sessions, or the one under the cursor; say so where none is selected."""
+        """Return the tagged sessions, or the one under the cursor; say so if the groups have the focus."""
         panels = self.panels
         if panels.groups.has_focus and not panels.sessions.tagged:
             self.say("No session selected: Enter lists this group's sessions, Tab moves to the list")
@@ -399,7 +399,7 @@ class DashboardScreen(Screen[None]):
             self._act(self.plan_actions.sweep(self.state.shown, self.refusing))
 
     def action_break_glass(self) -> None:
-        """Ask whether to terminate idle sessions from the server's own host, where it is full."""
+        """Ask whether to terminate idle sessions of a full server from its own host."""
         if not self.may_break_glass or self.host_watch is None or self.plan_actions.is_busy:
             return
         plan, reaper = self.host_watch.plan(), self.host_watch.reaper
@@ -469,7 +469,7 @@ class DashboardScreen(Screen[None]):
         self.panels.change_window(by)
 
     def action_clear(self) -> None:
-        """Take away one thing: the filter being typed, the notice, the filter, the chosen group."""
+        """Clear one thing: the filter being typed, the notice, the filter, the chosen group."""
         panels = self.panels
         if self.wall:
             self.notices.dismiss()  # the filter and the group are not on the wall
@@ -521,13 +521,13 @@ class DashboardScreen(Screen[None]):
             self.panels.sessions.focus()
 
     def on_key(self, event: Key) -> None:
-        """Lead from the wall to the list where a key means a session of the list, and do no more."""
+        """Switch from the wall to the list for a key that acts on the list, and do nothing else."""
         if not self.wall or self.state.shown is None:
             return
         bindings = [each for each in self.BINDINGS if isinstance(each, Binding)]
         action = next((each.action for each in bindings if event.key in each.key.split(",")), "")
         if leads_to_list(action, read_only=self._config.read_only):
-            event.stop()  # the binding itself counts from the next press on
+            event.stop()  # the key acts only when pressed again
             self.action_wall()
             name = (event.character or "").strip() or event.key
             said = "Select a session, then press" if action in ACTING else "Now press"

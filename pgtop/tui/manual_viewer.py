@@ -25,7 +25,7 @@ from pgtop.tui.themes import ANSI, DARK
 
 INDEX: Final = "index"
 CONTENTS_FROM_COLUMNS: Final = 110
-"""The table of contents is shown at first where the terminal is at least this wide."""
+"""The least width of the terminal at which the table of contents is shown at first."""
 
 _LINK: Final = re.compile(r"(?<!!)\[([^]]+)\]\(([^)\s]+)\)")
 _TITLE: Final = re.compile(r"^# (.+)$", re.MULTILINE)
@@ -42,7 +42,7 @@ def links_of(text: str) -> list[tuple[str, str]]:
 
 
 def title_of(text: str, otherwise: str) -> str:
-    """Return the first heading of a page.
+    """Return the first heading of a page, or `otherwise` if it has none.
 
     >>> title_of("# pgtop reap\\n\\nText", "reap")
     'pgtop reap'
@@ -52,10 +52,10 @@ def title_of(text: str, otherwise: str) -> str:
 
 
 class PageViewer(MarkdownViewer):
-    """Textual's viewer, kept to the pages of one directory."""
+    """Textual's viewer, restricted to the pages of the manual."""
 
     async def go(self, location: str | PurePath) -> None:
-        """Follow a link; say the address of one that leads out of the manual."""
+        """Follow a link; if it leads out of the manual, show its address instead."""
         if _OUTSIDE.match(str(location)):
             self.app.notify(str(location), title="Outside the manual", markup=False)
             return
@@ -127,7 +127,7 @@ class ManualApp(App[None]):
     ]
 
     def __init__(self, pages: Path, first: str, *, able: Capabilities | None = None) -> None:
-        """`able` is for where there is a terminal."""
+        """`able` has the terminal's capabilities; without it, only NO_COLOR counts."""
         colour = able.colour if able is not None else "NO_COLOR" not in os.environ
         super().__init__(
             driver_class=driver_for(able) if able is not None else None, ansi_color=None if colour else True
@@ -150,7 +150,7 @@ class ManualApp(App[None]):
         return Path(str(self.viewer.navigator.location).partition("#")[0])
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Return what changes each line on its way to the terminal."""
+        """Return the filters for each line on its way to the terminal."""
         return [COLOURLESS] if self.no_color else super().get_line_filters()
 
     def compose(self) -> ComposeResult:
@@ -166,7 +166,7 @@ class ManualApp(App[None]):
         self.viewer.query_one(Markdown).focus()
 
     async def action_back(self) -> None:
-        """Go back to the page before."""
+        """Go back to the previous page."""
         await self.viewer.back()
 
     def action_contents(self) -> None:

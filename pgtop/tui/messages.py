@@ -1,4 +1,4 @@
-"""What travels between the widgets and the dashboard, where more than one of them sends or reads it."""
+"""The messages between the widgets and the dashboard that more than one of them sends or reads."""
 
 from textual.message import Message
 
@@ -9,21 +9,21 @@ from pgtop.reaping.reaper import Report
 
 
 class Polled(Message):
-    """A poll's result. A newer one takes the place of one that is still waiting to be shown."""
+    """A poll's result. A newer one replaces one that is still waiting to be shown."""
 
     def __init__(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
-        """`refused` where a login was refused just now, although the result shows slots that are free."""
+        """`refused` is True if a login was refused just now, although the result shows free slots."""
         super().__init__()
         self.result = result
         self.refused = refused
 
     def can_replace(self, message: Message) -> bool:
-        """True for an older one that nobody has to act on."""
+        """Return True for an older result, unless it tells of a refused login."""
         return isinstance(message, Polled) and not message.refused
 
 
 class Begun(Message):
-    """A plan was said yes to and is being carried out."""
+    """A plan was confirmed and is being carried out."""
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
@@ -34,14 +34,14 @@ class Reaped(Message):
     """A plan was carried out."""
 
     def __init__(self, report: Report, *, by_itself: bool = False) -> None:
-        """`by_itself` where no person asked for it."""
+        """`by_itself` is True for an automatic sweep."""
         super().__init__()
         self.report = report
         self.by_itself = by_itself
 
 
 class Trouble(Message):
-    """Something that was asked for could not be done."""
+    """A sentence for the notice, mostly on something that could not be done."""
 
     def __init__(self, said: str, style: str = "alarm") -> None:
         super().__init__()
@@ -50,4 +50,4 @@ class Trouble(Message):
 
 
 class AutoChanged(Message):
-    """Automatic reaping stands otherwise than before."""
+    """The state of automatic sweeps, or the daemons that sweep, may have changed."""

@@ -1,7 +1,7 @@
-"""The colours: four themes with the same names in each, so that nothing else knows which one is chosen.
+"""The four colour themes, with the same names in each, so that no other code depends on the chosen one.
 
-Calm below the line is one accent, over it amber, red when logins are refused. Text has a contrast of at least
-4.5 to what it stands on. No state is told by its colour alone.
+Usage below the 80% line has the accent's colour, above it amber, and red once new connections are refused.
+Text has a contrast of at least 4.5 to its background. No state is shown by colour alone.
 """
 
 from typing import Final
@@ -25,7 +25,7 @@ def _theme(
     alarm: str,
     cursor: tuple[str, str],
 ) -> Theme:
-    """`alarm` is what a sentence about trouble stands on, `cursor` the cursor's text and ground."""
+    """Return a theme; `alarm` is the background of alarms, `cursor` the cursor's text and background."""
     return Theme(
         name=name,
         primary=calm,
@@ -97,7 +97,7 @@ COLOUR_BLIND: Final = _theme(
     alarm="#331a0b",
     cursor=("#ffffff", "#22608a"),
 )
-"""After Okabe and Ito: blue, yellow and vermilion, which also differ in lightness."""
+"""A palette after Okabe and Ito: blue, yellow and vermilion, which also differ in lightness."""
 
 ANSI: Final = Theme(
     name="ansi",
@@ -115,7 +115,7 @@ ANSI: Final = Theme(
     boost="ansi_default",
     dark=True,
     variables={
-        # What Textual's own widgets ask for in such a theme.
+        # The variables that Textual's own widgets need in such a theme.
         **BUILTIN_THEMES["ansi-dark"].variables,
         "ansi-background": "ansi_default",
         "ansi-foreground": "ansi_default",

@@ -30,10 +30,10 @@ def server_at(endpoint: Endpoint) -> HostServer | None:
 
 
 def _listener(endpoint: Endpoint) -> HostServer | None:
-    """The server whose own postmaster listens at each address of a host at which anybody does.
+    """Return the server whose own postmaster listens at each address of a host at which anything listens.
 
     Any of them may be the one that answered a login: their order changes, and one that does not answer is
-    passed over.
+    skipped.
     """
     found = socket.getaddrinfo(endpoint.address, endpoint.port, type=socket.SOCK_STREAM)
     addresses = {str(each[4][0]) for each in found}

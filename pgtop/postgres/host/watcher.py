@@ -271,9 +271,10 @@ class HostWatcher:
         return postmaster, children
 
     def _settled(self, process: Process) -> Process | None:
-        """A client's process a moment later: it may be between its first title and its activity.
+        """Return a client's process a moment later: it may be between its first title and its activity.
 
-        None where it is gone. Raises NotPermittedError where there still is no activity, nor was it cut off.
+        Returns None if it is gone. Raises NotPermittedError if its title has no activity even then, although
+        it is not cut off.
         """
         time.sleep(_TITLE_SETTLES_SECONDS)
         again = self.read_process(process.pid)
@@ -363,7 +364,7 @@ class HostWatcher:
         ), Mark(process.started_ticks, _who(title), None, None, process.command_line)
 
     def _server(self, others: list[Process]) -> Server:
-        """The server, by its processes that are no clients."""
+        """Return the server, as shown by those of its processes that are not clients."""
         recovering = any(each.title.startswith(f"{self.prefix}{_STARTUP}") for each in others)
         return Server(
             host=os.fsencode(self.server.socket_dir or self.server.data_dir).decode("utf-8", "replace"),

@@ -1,11 +1,11 @@
-"""The seat: the one connection that pgtop takes, holds, and never lets go while it runs.
+"""The seat: the one connection that pgtop opens, and keeps for as long as it runs.
 
-One statement at a time. What was begun is never cancelled, since a cancel opens a second connection: where
-its asker has gone, it is answered to nobody; where no answer comes within its limit, the connection is
-dropped, and the server's own limits end the statement.
+It runs one statement at a time. A statement under way is never cancelled, since a cancel opens a second
+connection. If its caller has gone, the answer is discarded; if no answer comes within the limit, the
+connection is dropped, and the server's own limits end the statement.
 
-Where the ordinary role is refused for want of a slot, the rescue role takes the seat, and gives it back as
-soon as the ordinary one gets in.
+If the ordinary role is refused for lack of a slot, the rescue role takes the seat, and gives it back as soon
+as the ordinary one can connect.
 """
 
 import asyncio
@@ -45,17 +45,18 @@ _GOODBYE_SECONDS: Final = 0.25
 _GIVE_BACK_SECONDS: Final = 2.0
 """Seconds to wait for the ordinary login while the rescue role's session does the work."""
 _RESCUE_RESTS_SECONDS: Final = 5.0
-"""A wrong password, or a host that does not answer, is not tried as often as a full server is."""
+"""Seconds between the rescue role's logins after a failure such as a wrong password or a host that does not
+answer, which is tried less often than a full server."""
 _RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue names"
 _LONGEST_NAME: Final = 63
 _ANSWERS: Final = frozenset({OutageKind.REFUSED, OutageKind.STARTING})
-"""Kinds of outages in which the server says something, if only no."""
+"""The kinds of outages in which the server answers, if only with a refusal."""
 
 T = TypeVar("T")
 
 
 def seat_name(face: str, host: str) -> str:
-    """The application_name of a seat: at most 63 ASCII characters, no matter the host's name.
+    """Return the application_name of a seat: at most 63 ASCII characters, whatever the host's name.
 
     >>> seat_name("dashboard", "jump1")
     'pgtop dashboard@jump1'
@@ -65,7 +66,7 @@ def seat_name(face: str, host: str) -> str:
 
 
 def _is_end(peer: Peer | None, address: str | None, port: int | None) -> bool:
-    """Return whether a server's own end of a connection is where its client connected to.
+    """Return whether the server's end of a connection is the address that the client connected to.
 
     >>> _is_end(("10.0.0.1", 5432), "10.0.0.1", 5432), _is_end(("10.0.0.1", 5432), "10.0.0.2", 5432)
     (True, False)
@@ -92,29 +93,30 @@ class Seat:
         hides_queries: bool = False,
         marks_itself: bool = True,
     ) -> None:
-        """Nothing is connected yet. `unset` are settings that the session leaves as the server gives them.
+        """Set up the seat; nothing is connected yet.
 
-        A seat that `marks_itself` holds a key by which every pgtop tells it from a client of the same name.
+        `unset` are settings that the session leaves as the server gives them. A seat that `marks_itself`
+        holds a key by which every pgtop can tell it from a client of the same name.
         """
         self.hides_queries = hides_queries
         """True if the statements of other sessions must not be fetched over this seat."""
         self._target = target
         self.application_name = seat_name(face, socket.gethostname())
-        """`pgtop <face>@<host>`: how one pgtop knows another."""
+        """The name `pgtop <face>@<host>`, by which one pgtop knows another."""
         self.tries = LoginRetry()
-        """The logins refused for want of a slot since the seat was last held."""
+        """The logins refused for lack of a slot since the seat was last held."""
         self.pause_seconds = 0.0
-        """Seconds to wait after such a refusal before the seat is asked for again."""
+        """Seconds to wait after such a refusal before the next `take`."""
         self.refused: Limit | None = None
         """The limit that refused the ordinary role's last login; None if it got in, or was refused at
         a server other than the one the rescue role's session is on."""
         self.is_rescue = False
-        """True where the last session is the rescue role's."""
+        """True if the last session is the rescue role's."""
         self.rescue_fault: PgtopError | None = None
-        """The reason the rescue role did not get in at its last login, where not for want of one of the
-        server's slots."""
+        """The error of the rescue role's last login; None if it got in, or lacked one of the server's
+        slots."""
         self.interruptions = 0
-        """Counts the unbroken sights of the server: what was seen in an earlier one is not acted on."""
+        """The number of interruptions, such as a new connection: what was seen before one is not acted on."""
         self.on_lost: Callable[[], None] = lambda: None
         """The function to call when the connection is lost unexpectedly."""
         self._rescue_rests_until = 0.0
@@ -125,14 +127,14 @@ class Seat:
         self._last: Session | None = None
         self._prepared: Prepared | None = None
         self._direct: tuple[Connection, bool] | None = None
-        """Whether a connection leads to the server's own address, where that was asked."""
+        """A connection, and whether it leads to the server's own address; None until that was asked."""
         self._lock = asyncio.Lock()
         self._steady = 0
         self._refusals = 0
         self.pins: Pins = {}
-        """Endpoints that are asked in one way alone, with TLS or without, until a login succeeds."""
+        """Endpoints that are tried in one way only, with TLS or without, until a login succeeds."""
         self.rescue_pins: Pins = {}
-        """The same of the rescue role's logins."""
+        """The same for the rescue role's logins."""
 
     @property
     def target(self) -> Target:
@@ -141,17 +143,18 @@ class Seat:
 
     @target.setter
     def target(self, target: Target) -> None:
-        # Replaced, not cleared: a login under way still uses the old ones. Its findings do not apply here.
+        # Replaced, not cleared: a login under way still uses the old pins, and what it finds does not apply
+        # to the new target.
         self._target, self.pins, self.rescue_pins = target, {}, {}
 
     @property
     def is_held(self) -> bool:
-        """True while there is a connection to ask on."""
+        """True while there is an open connection."""
         return self._session is not None and not self._session.connection.is_closed()
 
     @property
     def is_busy(self) -> bool:
-        """True while a statement or a login goes on."""
+        """True while a statement or a login is under way."""
         return self._lock.locked()
 
     @property
@@ -161,11 +164,11 @@ class Seat:
 
     @property
     def pooled(self) -> bool:
-        """True where a pooler sits in between: what answers is then not always the same backend."""
+        """True if a pooler is in between, so that not always the same backend answers."""
         return self._last.pooled if self._last else False
 
     def answered_by(self, pid: int) -> None:
-        """Take note of the backend that answered: another one than at the login means a pooler."""
+        """Take note of the backend that answered: one other than at the login means a pooler."""
         session = self._session
         if session is not None and pid != session.own_pid and not session.pooled:
             self._session = self._last = session._replace(pooled=True)
@@ -176,12 +179,12 @@ class Seat:
         return self._last.role if self._last else self.target.user
 
     def lose_sight(self) -> None:
-        """Take note that nothing is known of what happened at the server meanwhile."""
+        """Count an interruption: it is not known what happened at the server meanwhile."""
         self.interruptions += 1
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host (or socket directory) and port in use; of the first host before the first `take`."""
+        """The host (or socket directory) and port in use; those of the first host before the first `take`."""
         endpoint = self._last.endpoint if self._last else self.target.endpoints[0]
         return endpoint.host, endpoint.port
 
@@ -193,8 +196,8 @@ class Seat:
     async def is_direct(self) -> bool:
         """Return whether the address connected to is the server's own.
 
-        If it is not, as behind a balancer, another server may answer the next login there. Raises as `fetch`
-        does.
+        If it is not, as behind a load balancer, another server may answer the next login there. Raises as
+        `fetch` does.
         """
         connection = self._held().connection
         if self._direct is None or self._direct[0] is not connection:
@@ -204,7 +207,7 @@ class Seat:
 
     @property
     def here(self) -> Target:
-        """The target at the server of the last session alone: no other host, and no other address of it."""
+        """The target, restricted to the server of the last session: no other host, and no other address."""
         if self._last is None:
             return self.target
         endpoint, (address, port) = self._last.endpoint, self._last.peer
@@ -267,14 +270,15 @@ class Seat:
         return session
 
     async def _mark(self, session: Session) -> None:
-        """Take the key of a seat; the session is at work without it where the server does not give it.
+        """Take the key that marks a seat; if the server does not grant it, the session works without one.
 
-        Through a pooler it would stay with a backend that serves others. Raises SeatLostError.
+        None is taken through a pooler, where it would stay with a backend that serves other clients. Raises
+        SeatLostError.
         """
         if not self._marks_itself or session.pooled:
             return
         limit, label = min(self.target.connect_timeout_seconds, LIMIT_SECONDS), session.endpoint.label
-        # Shared, and drawn at random: nobody else's key is in the way.
+        # Shared, and of a random number: no other session's key is in the way.
         number = secrets.randbits(31)
         work = session.connection.fetchval(TAKE_KEY, SEAT_CLASS, number)
         try:
@@ -298,7 +302,7 @@ class Seat:
                 self.rescue_fault = error
                 self._rescue_rests_until = time.monotonic() + _RESCUE_RESTS_SECONDS
             else:
-                # A target may name several servers: a full one says nothing of the one that let this role in.
+                # A target may name several servers: that one is full does not mean that this role's is.
                 self.refused, self.is_rescue = limit_at(session.peer, refused), True
                 return session
         fault = self.rescue_fault
@@ -311,8 +315,8 @@ class Seat:
 
     @contextlib.contextmanager
     def steady(self) -> Iterator[None]:
-        """Keep the seat from being given back by the rescue role meanwhile: what was planned as one role is
-        not to be done as another."""
+        """Keep the rescue role from giving the seat back meanwhile: a plan made as one role must not be
+        carried out as another."""
         self._steady += 1
         try:
             yield
@@ -320,8 +324,8 @@ class Seat:
             self._steady -= 1
 
     async def give_back(self) -> None:
-        """Let the ordinary role take over from the rescue role, where it gets in; all stays as it is where
-        not, and while the seat is to be `steady`."""
+        """Let the ordinary role take over from the rescue role if it can connect; change nothing otherwise,
+        or while the seat must stay `steady`."""
         if not self.is_rescue or not self.is_held or self._steady:
             return
         target = self.target
@@ -364,11 +368,11 @@ class Seat:
         limit_seconds: float = LIMIT_SECONDS,
         limit_bytes: int = ANSWER_BYTES,
     ) -> list[asyncpg.Record]:
-        """All rows of one statement, in a transaction of its own.
+        """Return all rows of one statement, run in a transaction of its own.
 
-        Raises SeatLostError where the connection is gone, or no answer came within the limit, an
-        UnreadableError where it is longer than `limit_bytes` or none that a server gives, and
-        asyncpg.PostgresError where the server refuses the statement and the seat is still held.
+        Raises SeatLostError if the connection is gone or no answer came within the limit, UnreadableError if
+        the answer is longer than `limit_bytes` or not one that a server gives, and asyncpg.PostgresError if
+        the server refuses the statement and the seat is still held.
         """
         return await self._ask(lambda connection: connection.fetch(query, *args), limit_seconds, limit_bytes)
 
@@ -379,7 +383,7 @@ class Seat:
         limit_seconds: float = LIMIT_SECONDS,
         limit_bytes: int = ANSWER_BYTES,
     ) -> asyncpg.Record | None:
-        """The first row of one statement, or None. Raises as `fetch` does."""
+        """Return the first row of one statement, or None. Raises as `fetch` does."""
         return await self._ask(
             lambda connection: connection.fetchrow(query, *args), limit_seconds, limit_bytes
         )
@@ -391,7 +395,7 @@ class Seat:
         limit_seconds: float = LIMIT_SECONDS,
         limit_bytes: int = ANSWER_BYTES,
     ) -> asyncpg.Record | None:
-        """As `fetchrow`, for what is asked again and again: the server parses and plans it once."""
+        """Return what `fetchrow` does, for a repeated statement: the server parses and plans it only once."""
         return await self._ask(
             lambda connection: self._of(connection).fetchrow(query, *args), limit_seconds, limit_bytes
         )
@@ -402,7 +406,7 @@ class Seat:
         return self._prepared
 
     async def release(self) -> None:
-        """Say goodbye to the server, or drop the connection where it is busy or doesn't answer."""
+        """Say goodbye to the server, or drop the connection if it is busy or the server doesn't answer."""
         session, self._session = self._session, None
         if session is None:
             return
@@ -439,20 +443,21 @@ class Seat:
 
     @property
     def label(self) -> str:
-        """`host:port` in use, safe to print; of the first host before the first `take`."""
+        """The `host:port` in use, safe to print; that of the first host before the first `take`."""
         return (self._last.endpoint if self._last else self.target.endpoints[0]).label
 
     async def _ask(
         self, work: Callable[[Connection], Coroutine[Any, Any, T]], limit: float, limit_bytes: int
     ) -> T:
-        """Run one statement when its turn comes; an asker that goes away meanwhile doesn't cost the seat."""
+        """Run one statement when its turn comes; a caller cancelled meanwhile doesn't cost the connection."""
         await self._lock.acquire()
         try:
             session = self._held()
         except SeatLostError:
             self._lock.release()
             raise
-        # A task of its own, so that a caller's cancellation never reaches the driver, which would cancel.
+        # A task of its own, so that a caller's cancellation never reaches the driver, which would send a
+        # cancel request.
         asked = asyncio.ensure_future(self._bounded(session, work, limit, limit_bytes))
         asked.add_done_callback(lambda _: self._lock.release())
         asked.add_done_callback(forget)

@@ -1,1 +1,1 @@
-"""What a key sets in motion: plans and their dialogs, automatic sweeps, and when a plan expires."""
+"""The actions of the keys: plans and their dialogs, automatic sweeps, blockers, and the expiry of plans."""

@@ -1,6 +1,6 @@
-"""The dashboard's automatic reaping, on or off, one turn after the other, never beside a person's run.
+"""The dashboard's automatic sweeps, on or off: one turn after the other, never during a person's run.
 
-The engine is the daemon's: whoever has held its key longest reaps, and all others stand by.
+The engine is the daemon's: of all pgtops that hold its key, one sweeps and the others stand by.
 """
 
 import asyncio
@@ -32,13 +32,15 @@ _HIDDEN: Final = "the states of sessions are hidden from role {role}. Run: {gran
 
 
 class AutomaticSweeps:
-    """Reaps by itself on behalf of a screen."""
+    """The automatic sweeps of a screen."""
 
     def __init__(
         self, screen: Screen[Any], engine: AutomaticReaper, poller: Poller, plan_actions: PlanActions
     ) -> None:
         self.is_on = False
+        """True while this dashboard sweeps automatically, or stands by to."""
         self.engine = engine
+        """The reaper that takes the turns."""
         self._screen = screen
         self._poller = poller
         self._plan_actions = plan_actions
@@ -51,7 +53,7 @@ class AutomaticSweeps:
         self._task: asyncio.Task[None] | None = None
 
     def standing(self, paused: bool) -> AutomaticState:
-        """How it stands, for the line that says so."""
+        """Return the state of automatic sweeps, for their line on the screen."""
         return AutomaticState(
             policy=self.engine.policy,
             snapshot=self._snapshot,
@@ -67,12 +69,12 @@ class AutomaticSweeps:
     # On and off
 
     async def ask(self) -> None:
-        """Asks whether to begin, unless another reaps already, and begins."""
+        """Ask whether to turn automatic sweeps on, unless another pgtop sweeps already, and do so."""
         try:
             if await self._is_refused():
                 return
             dialog = AutomaticDialog(rules(self.engine.policy, self.engine.every_seconds))
-            # Another may have begun while the question was open.
+            # Another pgtop may have begun while the dialog was open.
             if await self._screen.app.push_screen_wait(dialog) and not await self._is_refused():
                 self.is_on = True
                 self._turn, self._problem, self._unwritten = None, "", False
@@ -84,7 +86,7 @@ class AutomaticSweeps:
             self._screen.post_message(AutoChanged())
 
     async def _is_refused(self) -> bool:
-        """Says why it cannot be turned on, where it cannot."""
+        """Return whether automatic sweeps cannot be turned on, and say why."""
         seat, snapshot = self._poller.probe.seat, self._snapshot
         if seat.pooled:
             self._screen.post_message(Trouble(_POOLED))
@@ -105,7 +107,10 @@ class AutomaticSweeps:
         return await self.engine.look()
 
     def turn_off(self) -> None:
-        """Ends it at once; what is being ended gets its outcomes, and the key goes to whoever stands by."""
+        """Turn automatic sweeps off at once, and give the key to a pgtop that stands by.
+
+        A run that has begun first gets its outcomes.
+        """
         self.is_on = False
         self._turn, self._problem, self._unwritten = None, "", False
         before = self._task
@@ -119,15 +124,15 @@ class AutomaticSweeps:
         await self._give_key_back()
 
     async def _give_key_back(self) -> None:
-        """Where that fails the next poll tries again; a seat that is lost has taken the key along."""
+        """Give the key back; if that fails, the next poll tries again. A lost seat has lost its key, too."""
         with contextlib.suppress(PgtopError, *DRIVER_ERRORS):
             await self.engine.stop()
             self._may_hold_key = False
 
     async def finish(self) -> None:
-        """Waits for the outcomes of what is being ended, after the screen is closed.
+        """Wait for the outcomes of a run that has begun, after the screen is closed.
 
-        The key is given back with the seat: to ask for it first would make `q` wait for a silent server.
+        The key is given back with the seat: giving it back first would make `q` wait for a silent server.
         """
         self.is_on = False
         if self._task is not None and self.engine.is_ending:
@@ -136,7 +141,7 @@ class AutomaticSweeps:
             self._task.cancel()
 
     def paced(self) -> None:
-        """Takes note of a new interval: the others are told of it by the next turn, which follows at once."""
+        """Take note of a new interval: the next turn, which follows at once, tells the other pgtops of it."""
         if self.is_on:
             self._poller.wake()
 
@@ -145,23 +150,24 @@ class AutomaticSweeps:
     def polled(
         self, result: Snapshot | Outage, *, refused: bool = False, refusing: Limit | None = None
     ) -> None:
-        """A poll's result, whether a login was just refused although it shows room, and what refuses logins.
+        """Take note of a poll; take a turn if this is on, unless one is under way or a person acts.
 
-        A turn follows from it while this is on, unless one goes on or a person acts.
+        `refused` is True if a login was just refused although the result shows free slots; `refusing` is the
+        limit that refuses logins.
         """
         self._out = isinstance(result, Outage)
         if isinstance(result, Outage):
             return
         self._snapshot = result
         if result.interruptions != self._poller.probe.seat.interruptions:
-            return  # seen before the program stood still
+            return  # from before an interruption
         if self._task is not None and not self._task.done():
             return
         if self.is_on and not self._plan_actions.is_busy:
             self._may_hold_key = True
             self._task = asyncio.ensure_future(self._take_turn(result, refused, refusing))
         elif self._may_hold_key:
-            # Also while a person's own plan is open: another may have to make room meanwhile.
+            # Also while a person's own plan is open: another pgtop may have to free slots meanwhile.
             self._task = asyncio.ensure_future(self._give_key_back())
 
     async def _take_turn(self, snapshot: Snapshot, refused: bool, refusing: Limit | None) -> None:
@@ -184,9 +190,9 @@ class AutomaticSweeps:
         self._screen.post_message(AutoChanged())
 
     def _is_unwritten(self, snapshot: Snapshot) -> bool:
-        """Whether the audit log could not be written at the last sweep, and another is still wanted.
+        """Return whether the last sweep failed at the audit log, and another is still needed.
 
-        The next one comes only after a while: what kept the last from being done shall be seen until then.
+        The next one comes only after a while: until then, the screen shows why the last one failed.
         """
         return self._unwritten and snapshot.usage > self.engine.policy.warn_at
 
@@ -194,7 +200,7 @@ class AutomaticSweeps:
         if turn.report is None:
             return
         self._screen.post_message(Reaped(turn.report, by_itself=True))
-        # A long interval shall not keep the rebound from being measured in time.
+        # Poll in time to measure the rebound, however long the interval is.
         for seconds in (SOON_SECONDS, LATER_SECONDS):
             self._screen.set_timer(seconds, self._poller.wake)
 

@@ -1,21 +1,21 @@
-"""Which of the dashboard's actions mean something now: before there is data, on the wall, and read-only."""
+"""The rules for which of the dashboard's actions are available: before data, on the wall, and read-only."""
 
 from typing import Final
 
 ACTING: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_glass"})
-"""The actions that terminate or cancel something: none of them is there under `read_only`."""
+"""The actions that terminate or cancel something, which are not available if `read_only`."""
 
 WITHOUT_DATA: Final = frozenset({"break_glass", "clear", "help", "outcomes", "wall"})
-"""The actions that mean something before the first snapshot."""
+"""The actions that are available before the first snapshot."""
 
 ON_THE_LIST: Final = frozenset(
     {"terminate", "cancel", "tag", "untag", "filter", "sort", "reverse", "root_blocker", "copy"}
 )
-"""The actions that mean a session of the list, or the list: the wall shows none."""
+"""The actions on the list or on one of its sessions, which the wall does not show."""
 
 
 def is_permitted(action: str, *, has_data: bool, wall: bool, read_only: bool) -> bool:
-    """Return True where a key, the mouse or the palette may run an action now.
+    """Return whether a key, the mouse or the palette may run an action now.
 
     >>> is_permitted("terminate", has_data=True, wall=False, read_only=True)
     False
@@ -30,5 +30,5 @@ def is_permitted(action: str, *, has_data: bool, wall: bool, read_only: bool) ->
 
 
 def leads_to_list(action: str, *, read_only: bool) -> bool:
-    """Return True where the key of an action, pressed on the wall, shows the list that it means."""
+    """Return whether the key of an action, pressed on the wall, switches to the list that it acts on."""
     return action in ON_THE_LIST and not (read_only and action in ACTING)

@@ -1,4 +1,4 @@
-"""The jump to whoever blocks others: a question to the server, and where the cursor goes."""
+"""The jump to the session that blocks others: a question to the server, and the session for the cursor."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class Found(NamedTuple):
 
     said: str
     identity: BackendId | None = None
-    """None where there is no session to jump to."""
+    """The session; None if there is none to jump to."""
     style: str = "note"
 
 
@@ -24,15 +24,15 @@ class RootBlockers:
     """The sessions that block others and are not blocked themselves, one at each press of the key."""
 
     def __init__(self, seat: Seat, *, read_only: bool = False) -> None:
-        """Under `read_only` no key is named that would terminate or cancel."""
+        """If `read_only`, no key that terminates or cancels is named."""
         self._seat = seat
         self._read_only = read_only
         self._turn = 0
 
     async def next(self, snapshot: Snapshot, *, tagged: int = 0) -> Found:
-        """Ask the server who blocks whom and return the most blocking root, then the next one.
+        """Ask the server who blocks whom, and return the root that blocks most; at the next call, the next.
 
-        While sessions are `tagged`, keys mean those and not the one jumped to.
+        `tagged` is the number of tagged sessions: keys act on those, and not on the one jumped to.
         """
         turn = self._turn
         self._turn += 1
@@ -57,7 +57,7 @@ class RootBlockers:
         return Found(f"{root.pid} {name} {blocks}: {state(backend)} for {age}{key}{more}", backend.id)
 
     def _key(self, backend: Backend, tagged: int) -> str:
-        """Return the words for the key that ends the wait; "" where none does."""
+        """Return the words for the key that ends the wait; "" if read-only."""
         if self._read_only:
             return ""
         untag = "U untags the others, then " if tagged else ""

@@ -1,4 +1,4 @@
-"""How a key becomes a plan, a plan a question, and a yes an act of the shared reaper."""
+"""The path from a key to a plan, to the dialog that asks about it, and to a run of the shared reaper."""
 
 import asyncio
 import contextlib
@@ -21,13 +21,13 @@ from pgtop.tui.messages import Begun, Reaped, Trouble
 from pgtop.tui.screens.plan_dialog import PlanDialog, Replan
 
 LONGEST_RUN_SECONDS: Final = 30.0
-"""How long a closed dashboard waits for the outcomes of what it began."""
+"""The longest wait of a closed dashboard for the outcomes of a run that has begun."""
 
 _OLD: Final = "the data is from before an outage: nothing was terminated"
 
 
 class PlanActions:
-    """Asks and acts on behalf of a screen, one plan at a time."""
+    """The actions that ask about a plan and carry it out on behalf of a screen, one plan at a time."""
 
     def __init__(
         self,
@@ -37,36 +37,38 @@ class PlanActions:
         policy: ReapPolicy,
         stood_still: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`stood_still` tells whether this program did not run for a while just now."""
+        """`stood_still` returns whether this program was suspended just now."""
         self._screen = screen
         self._seat = seat
         self._reaper = reaper
         self._policy = policy
         self._stood_still = stood_still
         self.is_busy = False
-        """True from the key until the last outcome: no second plan is made meanwhile."""
+        """True from the key to the last outcome: no second plan is made meanwhile."""
         self.one_run = asyncio.Lock()
-        """Held while sessions are ended, by a person's plan or automatically: never two at once."""
+        """The lock held while sessions are terminated, by a person's plan or automatically: never two runs
+        at once."""
         self._running: asyncio.Task[Report] | None = None
 
     async def finish(self) -> None:
-        """Waits for a run that has begun, after the screen is closed."""
+        """Wait for a run that has begun, after the screen is closed."""
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=LONGEST_RUN_SECONDS)
 
     async def terminate(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
-        """Asks whether to end the selected sessions, and ends them."""
+        """Ask whether to terminate the selected sessions, and do so."""
         plan = self._reaper.plan_terminate(snapshot, self._policy, selected)
         await self._ask_and_run(snapshot, plan)
 
     async def cancel(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
-        """Asks whether to cancel what the selected sessions run, and cancels it."""
+        """Ask whether to cancel the queries of the selected sessions, and do so."""
         await self._ask_and_run(snapshot, self._reaper.plan_cancel(snapshot, self._policy, selected))
 
     async def sweep(self, snapshot: Snapshot, refusing: Limit | None = None) -> None:
-        """Asks whether to end the stale sessions; first the emergency's plan where the server is full.
+        """Ask whether to terminate the stale sessions, and do so; on a full server, ask about an emergency's
+        plan first.
 
-        `refusing` is what refuses logins: the dialog says where ending sessions does not help against it.
+        `refusing` is the limit that refuses logins: the dialog says if terminating sessions does not help.
         """
 
         asked = self._policy.include_idle_in_transaction_seconds
@@ -85,13 +87,16 @@ class PlanActions:
         await self._ask_and_run(snapshot, replan(full, asked is not None), replan, said)
 
     async def break_glass(self, plan: Plan, reaper: Reaper) -> None:
-        """Asks whether to end sessions from the server's own host, without a seat, by a reaper of its own."""
+        """Ask whether to terminate sessions from the server's own host, without a connection, and do so.
+
+        `reaper` is the one that works from the host.
+        """
         with self._telling():
             await self._ask(PlanDialog(plan), reaper)
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """Tells of what cannot be done, and takes the next plan afterwards."""
+        """Show an error as a notice, and accept the next plan afterwards."""
         try:
             yield
         except PgtopError as error:
@@ -110,7 +115,7 @@ class PlanActions:
         replan: Replan | None = None,
         said: str = "",
     ) -> None:
-        # What is planned as the rescue role is done as the rescue role.
+        # A plan made as the rescue role is carried out as the rescue role.
         with self._seat.steady(), self._telling(), contextlib.closing(planning):
             if snapshot.interruptions != self._seat.interruptions:
                 raise PgtopError(_OLD)
@@ -122,13 +127,13 @@ class PlanActions:
             raise PgtopError("pgtop was suspended after planning: nothing was terminated", "try again")
         if plan is not None:
             self._screen.post_message(Begun(plan))
-            # A run that has begun goes on when the screen is closed: each signal gets its outcome line.
+            # A run that has begun goes on after the screen is closed, so that each signal gets its outcome.
             self._running = asyncio.ensure_future(self._run(plan, reaper))
             self._screen.post_message(Reaped(await asyncio.shield(self._running)))
 
 
 def caution(snapshot: Snapshot) -> str:
-    """What speaks against a sweep: sessions that wait on locks are not helped by it."""
+    """Return a warning if sessions wait on locks, since a sweep does not help them; "" if none does."""
     waiting = snapshot.waiting_on_locks
     if not waiting:
         return ""

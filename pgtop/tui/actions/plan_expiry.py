@@ -1,8 +1,8 @@
-"""When a plan expires: what becomes of dialogs, tags and automatic sweeps once the server was out of sight.
+"""The expiry of plans: what was seen before an interruption is not acted on.
 
-It is out of sight after each outage, after the seat was taken again, and while the program itself did not
-run. A question about what was seen before gets no yes any more; where another server answers, what was chosen
-on the old one is dropped.
+Each outage, each reconnect, and each time that the program was suspended is an interruption. A dialog about
+what was seen before can no longer be confirmed. If another server answers, what is open about the old one
+expires, too.
 """
 
 from typing import Any, Final
@@ -25,17 +25,20 @@ _NOW: Final = "this plan is out of date. Close it and try again"
 
 
 class PlanExpiry:
-    """Watches over what a screen has open about a server."""
+    """The watch over a screen's open dialogs and details of a server."""
 
     def __init__(self, screen: Screen[Any], seat: Seat) -> None:
         self._screen = screen
         self._seat = seat
         self._suspend_clock = SuspendClock()
         self.is_same_cluster = True
-        """False where the last snapshot is of another database cluster than the one before it."""
+        """False if the last snapshot is of another database cluster than the one before it."""
 
     def beat(self) -> bool:
-        """Whether the program stood still since the last beat: stopped, or its machine asleep."""
+        """Return whether the program was suspended since the last beat; if so, void the open plans.
+
+        Suspended means stopped, or its machine asleep.
+        """
         if not self._suspend_clock.beat():
             return False
         self._seat.lose_sight()
@@ -44,9 +47,9 @@ class PlanExpiry:
         return True
 
     def polled(self, before: Snapshot | None, result: Snapshot | Outage) -> str:
-        """Takes note of a poll; `before` is the last snapshot before it.
+        """Take note of a poll, and void the plans that it outdates; `before` is the last snapshot before it.
 
-        Who answers now, in words, where that is another server than before; else "".
+        Return a sentence if the server was restarted, promoted or replaced by another; "" otherwise.
         """
         self.beat()
         said = ""
@@ -67,7 +70,7 @@ class PlanExpiry:
         return [screen for screen in self._screen.app.screen_stack if isinstance(screen, PlanDialog)]
 
     def _close(self, said: str) -> None:
-        """Leaves what is open about the old server, and says in a plan's dialog why it is void."""
+        """Close what is open about the old server; the dialog of a plan stays, and says why it expired."""
         for dialog in self._open_plans():
             dialog.expire(f"{said}: {_NOW}")
         top = self._screen.app.screen

@@ -1,4 +1,4 @@
-"""The alert command (`--on-alert`): its arguments, its standard input, and its run.
+"""The alert command (`--on-alert`): its arguments, its standard input, and its runs.
 
 It is started from an argument list that comes from the configuration alone, never through a shell. Text from
 the server, such as names that others chose, is only in the JSON on its standard input.
@@ -63,7 +63,7 @@ class Occasion(msgspec.Struct, frozen=True):
     at: str
     server: str
     problem: str
-    """"" where there is none."""
+    """The sentence on what is wrong; "" if nothing is."""
     snapshot: Snapshot | None
     warn_at: float
     connecting: int = 0
@@ -99,7 +99,7 @@ def command_words(written: str) -> list[str]:
 
 
 class AlertCommand:
-    """Runs the command once for each alert, one at a time, in the order of the alerts."""
+    """The runner of the command: once for each alert, one at a time, in the order of the alerts."""
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class AlertCommand:
             self._task = asyncio.get_running_loop().create_task(self._run_all())
 
     async def finish(self) -> None:
-        """Give the running command a little time, then end it; waiting ones are not run any more."""
+        """Give the running command a little time, then end it; waiting alerts are dropped."""
         if self._task is None:
             return
         self._waiting.clear()

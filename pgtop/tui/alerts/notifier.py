@@ -23,7 +23,7 @@ _WORDS: Final = {
 
 
 class AlertNotifier:
-    """Watches what the polls show."""
+    """The watch for alerts in what the polls show."""
 
     def __init__(self, config: Config, server: str, seen: DashboardState, ring: Callable[[], None]) -> None:
         """`ring` rings the terminal's bell. Raises UsageError if the command cannot be found."""
@@ -45,12 +45,12 @@ class AlertNotifier:
         return self._step(observe(result, self._warn_at, refused=refusing is not None))
 
     def tick(self) -> Notice | None:
-        """Take note of a second passed: an outage becomes an alert by lasting, not by another try."""
+        """Take note that a second has passed: an outage becomes an alert by its duration alone."""
         is_out = self._watch.out_since is not None and self._seen.outage is not None
         return self._step(Observation(None)) if is_out else None
 
     async def finish(self) -> None:
-        """Leave no command behind."""
+        """End a command that still runs."""
         if self._command is not None:
             await self._command.finish()
 

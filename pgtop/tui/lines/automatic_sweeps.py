@@ -181,7 +181,7 @@ def named(application_name: str) -> str:
 
 
 def daemons(snapshot: Snapshot) -> frozenset[BackendId]:
-    """Return the sessions that call themselves daemons, but for those that have just come."""
+    """Return the sessions that call themselves daemons, except those that have just connected."""
     return frozenset(
         each.id
         for each in snapshot.backends
@@ -190,7 +190,7 @@ def daemons(snapshot: Snapshot) -> frozenset[BackendId]:
 
 
 def reaper_words(reapers: Sequence[Key]) -> list[str]:
-    """Return which daemon reaps here, the fullest form first; none where there is no daemon.
+    """Return the wordings for the daemon that sweeps here, the fullest first; none if there is no daemon.
 
     `reapers` are those that hold pgtop's key and count, the active one first.
     """

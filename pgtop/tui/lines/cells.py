@@ -1,6 +1,6 @@
 """Values drawn as bars of characters, pure and exact in cells.
 
-Bars round down, as figures do: the last cell is whole only where nothing is left.
+Bars round down, as figures do: the last cell is full only if nothing is left.
 """
 
 import math

@@ -17,9 +17,9 @@ class Column(NamedTuple):
     grow: int = 0
     """The number of cells it may grow by if there is room."""
     drop: int = 0
-    """Narrow tables drop columns with a number, the lowest first; 0 always stays."""
+    """The order in which a narrow table drops its columns, the lowest first; 0 for never."""
     squeezed: int = 0
-    """If the rest does not fit either, columns with a number go, the lowest first: none is cut off."""
+    """The same order if the remaining columns still do not fit, so that none is cut off; 0 for never."""
 
 
 class Cell(NamedTuple):

@@ -48,10 +48,10 @@ class Curve(msgspec.Struct, frozen=True, gc=False):
     """One point of the three curves."""
 
     column: int
-    """In columns of dots: two to a cell, or one if `ascii_only`."""
+    """The position in columns of dots: two to a cell, or one if `ascii_only`."""
     total: int
     idle: int | None
-    """None if states are hidden: no curve is drawn then."""
+    """The idle sessions; None if states are hidden: no curve is drawn then."""
     active: int | None
     starts: bool
     """True if no line leads here from the point before."""
@@ -61,7 +61,7 @@ class Canvas(msgspec.Struct, frozen=True):
     """The grid that the curves are drawn on."""
 
     columns: int
-    """In cells."""
+    """The width in cells."""
     rows: int
     top: float
     """The count at the upper end; the lower end is 0."""

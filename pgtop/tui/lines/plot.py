@@ -32,7 +32,7 @@ class Frame(msgspec.Struct, frozen=True):
     height: int
     window_seconds: int
     slots: int
-    """0 while unknown."""
+    """The number of slots; 0 while unknown."""
     warn_at: float
     max_connections: int
     edge: int = 0
@@ -43,7 +43,7 @@ class Frame(msgspec.Struct, frozen=True):
     poll."""
     ascii_only: bool = False
     zone: tzinfo | None = None
-    """None for the zone of this machine."""
+    """The time zone of the labels; None for that of this machine."""
 
     @property
     def warn_count(self) -> int:
@@ -102,7 +102,7 @@ def picture(frame: Frame) -> tuple[Row, ...]:
 
 
 def canvas_of(frame: Frame) -> Canvas:
-    """Return the canvas of a frame: it reaches a bit above the full line and above every curve.
+    """Return the canvas of a frame, which reaches a bit above the full line and above every curve.
 
     A low canvas reaches further if that puts the two lines on different rows.
     """

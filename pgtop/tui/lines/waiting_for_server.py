@@ -1,4 +1,4 @@
-"""The screen before the first look at a server: the attempts, the limit that refuses them, and what helps.
+"""The screen before the first snapshot: the attempts, the limit that refuses them, and what helps.
 
 Pure functions from an outage to lines of cells.
 """
@@ -47,7 +47,7 @@ class Awaited(NamedTuple):
 
 
 def waiting_lines(awaited: Awaited, width: int, height: int) -> list[list[Cell]]:
-    """Return the whole screen but its keys, in lines of at most `width` cells, the most needed first.
+    """Return the whole screen except its keys, in lines of at most `width` cells, the most needed first.
 
     The holders of the slots take what is left of `height` lines.
     """

@@ -87,7 +87,7 @@ def figure_lines(
 
 class _Figures(NamedTuple):
     used: str
-    """As wide as `slots`, so that nothing moves while it grows."""
+    """The slots in use, as wide as `slots`, so that nothing moves while the number grows."""
     slots: str
     percent: str
 

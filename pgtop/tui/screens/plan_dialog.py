@@ -1,7 +1,7 @@
 """The dialogs that ask before anything is terminated, and show the outcome of each session afterwards.
 
 A dialog shows a frozen plan and returns that same plan, or None. Its safe choice has the focus, and what was
-typed before it was painted, or within ARM_SECONDS after, is dropped: no one confirms a plan unseen.
+typed before it was painted, or within ARM_SECONDS after, is dropped: nobody confirms a plan unseen.
 """
 
 import math
@@ -47,7 +47,7 @@ _SIDES: Final = 4
 Answer = TypeVar("Answer")
 
 Replan = Callable[[bool, bool], Coroutine[Any, Any, Plan]]
-"""Makes another plan from the same snapshot: (emergency, with idle in transaction)."""
+"""A function that makes another plan from the same snapshot: (emergency, with idle in transaction)."""
 
 
 def inner_width(screen: ModalScreen[Any]) -> int:
@@ -70,12 +70,12 @@ def lay_out(
 
 
 class ArmedDialog(ModalScreen[Answer]):
-    """A question that accepts a yes only after it has been on the screen for ARM_SECONDS."""
+    """A dialog that can be confirmed only after it has been on the screen for ARM_SECONDS."""
 
     _armed_at = math.inf
 
     def arm(self) -> None:
-        """Accept a yes from ARM_SECONDS after the present content is painted, and none before."""
+        """Ignore `y` until ARM_SECONDS after the present content is painted."""
         self._armed_at = math.inf
         self.call_after_refresh(self._arm)
 
@@ -84,7 +84,7 @@ class ArmedDialog(ModalScreen[Answer]):
 
     @property
     def is_armed(self) -> bool:
-        """True after the question has been on the screen for ARM_SECONDS."""
+        """True after the dialog has been on the screen for ARM_SECONDS."""
         return time.monotonic() >= self._armed_at
 
     def is_legible(self) -> bool:
@@ -187,7 +187,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
             self.dismiss(self.plan)
 
     def expire(self, said: str) -> None:
-        """Accept no yes any more, and show the reason; the first reason stays."""
+        """Make the plan void, so that it cannot be confirmed, and show the reason; the first one stays."""
         if self._is_void:
             return
         self._is_void, self._problem = True, said

@@ -23,7 +23,7 @@ _AGAIN_SECONDS: Final = 15.0
 
 
 class DaemonWatch:
-    """Asks the server which daemons sweep, but only if a session calls itself a daemon."""
+    """A watch that asks the server which daemons sweep, but only if a session calls itself a daemon."""
 
     def __init__(self, screen: Screen[Any], poller: Poller) -> None:
         self.reapers: tuple[Key, ...] = ()
@@ -35,7 +35,7 @@ class DaemonWatch:
         self._task: asyncio.Task[None] | None = None
 
     def polled(self, result: Snapshot | Outage) -> None:
-        """Take note of a poll; AutoChanged announces the answer to a question."""
+        """Take note of a poll, and ask the server if that is due; AutoChanged announces the answer."""
         if isinstance(result, Outage):
             return
         named = daemons(result)
@@ -57,7 +57,7 @@ class DaemonWatch:
             self._screen.post_message(AutoChanged())
 
     async def finish(self) -> None:
-        """Leave nothing behind after the screen is closed."""
+        """Cancel a question that is under way, after the screen is closed."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})

@@ -9,7 +9,7 @@ from pgtop.core.outage import Outage
 from pgtop.tui.state.suspend_clock import elapsed
 
 LATE_SECONDS: Final = 2.0
-"""A poll that has not been answered this long after it was due is late: the screen is no longer live."""
+"""The time after a poll was due from which it counts as late, and the screen as no longer live."""
 
 
 class DashboardState:
@@ -26,14 +26,15 @@ class DashboardState:
         self.cluster: str | None = None
         """The last known system identifier; None if the role may not read it."""
         self.interval_seconds = 2.0
-        """What was meant to lie between the last two polls."""
+        """The intended time between the last two polls."""
         self.shown: Snapshot | None = None
         """The snapshot on the screen: what keys act on."""
         self.over_since: int | None = None
-        """Since when the usage shown is over the line, microseconds by the server's clock."""
+        """The moment when the usage shown rose over the 80% line, microseconds by the server's clock; None
+        below it."""
         self.paused = False
         self.revision = 0
-        """Grows whenever the snapshot on the screen or its history changes."""
+        """A number that grows whenever the snapshot on the screen or its history changes."""
         self._received = 0.0
         self._forget()
         self.shown_history = self.history
@@ -59,7 +60,7 @@ class DashboardState:
         self.outage = None
         heard = result.server.identity.system_identifier
         if heard is not None:
-            # Another database cluster at the same address has another past.
+            # Another database cluster at the same address has a history of its own.
             if self.cluster not in (None, heard):
                 self._forget()
             self.cluster = heard
@@ -84,22 +85,22 @@ class DashboardState:
         return self.age_seconds + max(0, latest.taken_at - snapshot.taken_at) / MICROSECONDS
 
     def is_late(self, interval_seconds: float) -> bool:
-        """Return True where a poll should have been answered by now, and has not failed yet."""
+        """Return whether a poll should have been answered by now, and has not failed yet."""
         return self.snapshot is not None and self.age_seconds > interval_seconds + LATE_SECONDS
 
     def show_latest(self) -> None:
-        """Show what was seen last."""
+        """Show the last snapshot and its history."""
         self.shown, self.shown_history = self.snapshot, self.history
         self.over_since = self.history.over_line_since(self.warn_at)
         self.revision += 1
 
     def past_added(self) -> None:
-        """Show the history anew after an earlier one was put before it, unless the display is paused."""
+        """Show the history again after an earlier one was added to it, unless the display is paused."""
         if not self.paused:
             self.show_latest()
 
     def toggle_pause(self) -> None:
-        """Let the display stand still, or go on."""
+        """Pause the display, or resume it."""
         self.paused = not self.paused
         if self.paused:
             self.shown_history = self.history.copy()

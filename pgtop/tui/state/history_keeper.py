@@ -1,4 +1,4 @@
-"""Continues the history that an earlier pgtop saved, and saves it for the next one.
+"""The link to the saved history: it continues what an earlier pgtop saved, and saves it for the next one.
 
 The disk may be slow, full or gone: all work on it is done in a thread of its own, one step at a time, and
 only the end of the program waits for it, for a moment.
@@ -22,11 +22,11 @@ from pgtop.tui.state.dashboard_state import DashboardState
 SAVE_SECONDS: Final = 30.0
 """The time between two writes: the most that a killed pgtop loses."""
 END_SECONDS: Final = 0.7
-"""The longest wait for the last write: whoever closes a terminal does not wait for a disk."""
+"""The longest wait for the last write: closing a terminal must not wait for a disk."""
 BUSY_TRIES: Final = 3
 """The number of times in a row that the file may be locked before a notice says so."""
 FUTURE_SECONDS: Final = 120
-"""The saved history may be newer than the first poll by this much: another dashboard wrote it meanwhile."""
+"""The most by which a saved history may be newer than the first poll: another dashboard may be writing it."""
 
 _HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -39,13 +39,13 @@ class _Kept(NamedTuple):
     history: History
     series: Series
     until: int
-    """By a clock that was set back by `clock_shift` in total."""
+    """The last moment that is in the file, by a clock that was set back by `clock_shift` in total."""
     clock_shift: int
     mode: Mode
 
 
 class HistoryKeeper:
-    """Saves what a dashboard sees of one target."""
+    """The keeper of the history that a dashboard sees of one target."""
 
     def __init__(self, store: HistoryStore, seen: DashboardState, target: Target) -> None:
         self.notice = ""
@@ -61,11 +61,11 @@ class HistoryKeeper:
 
     @property
     def is_keeping(self) -> bool:
-        """True once the past in the file was read: what is seen from then on is kept."""
+        """True once the past in the file was read: new samples are saved from then on."""
         return self._kept is not None
 
     def polled(self) -> None:
-        """Take note of a poll: a history that begins gets its past at once."""
+        """Take note of a poll; the first one of a history has its past loaded at once."""
         history = self._seen.history
         if history is not self._tried and history.latest is not None:
             self._is_new.set()
@@ -136,7 +136,7 @@ class HistoryKeeper:
         if past is None:
             return
         if not await _unawaited(lambda: self._store.save(kept.series, past, mode)):
-            # The file is another one now, or the series was dropped: it gets all that is known.
+            # The file is another one now, or the series was dropped: save all that is known.
             whole = history.past() or past
             await _unawaited(lambda: self._store.save(kept.series, whole, "begin"))
         self._kept = kept._replace(until=past.latest_at, clock_shift=shift, mode="add")

@@ -33,7 +33,7 @@ _NO_LIMITS: Final = "the number of slots is unknown: use pgtop break-glass --cou
 
 
 class HostWatch:
-    """A server as seen from its own host, if that is this one."""
+    """The watch on a server from its own host, if that is this one."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class HostWatch:
         policy: ReapPolicy,
         reaper: Reaper,
     ) -> None:
-        """`reaper` is the one of the dashboard: this one is like it, but for its terminator."""
+        """`reaper` is the dashboard's; the one used here differs from it only in its terminator."""
         self.problem = ""
         """The reason why a server on this host cannot be acted on from here; "" if there is none."""
         self.view: HostView | None = None
@@ -85,7 +85,7 @@ class HostWatch:
             if watcher is None:
                 watcher = await unawaited_at_exit(lambda: _watcher(self._target))
             view = await unawaited_at_exit(watcher.look) if watcher is not None else None
-        except Exception as error:  # noqa: BLE001 - names and files of this host are anybody's: none ends the dashboard
+        except Exception as error:  # noqa: BLE001 - no name or file on this host may end the dashboard
             # The watcher treats a restarted server as another one.
             self.view = self.reaper = self._watcher = None
             self.problem = printable(str(error))
@@ -105,9 +105,9 @@ class HostWatch:
 
 
 def _watcher(target: Target) -> HostWatcher | None:
-    """Return the watcher of the target's server; None if it is not surely on this host.
+    """Return the watcher of the target's server; None if it is not known to be on this host.
 
-    Raises PgtopError if it is, but cannot be looked into.
+    Raises PgtopError if it is, but cannot be examined.
     """
     if sys.platform != "linux" or len(target.endpoints) != 1:
         return None

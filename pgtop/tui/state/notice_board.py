@@ -1,4 +1,4 @@
-"""The one notice above the keys: which one stands there, and for how long."""
+"""The one notice above the keys, and the time for which it stays."""
 
 import time
 from typing import Final
@@ -8,7 +8,7 @@ from pgtop.tui.lines import notice
 from pgtop.tui.lines.notice import Notice
 
 WALL_NOTE_SECONDS: Final = 60.0
-"""How long the wall shows a note that asks nothing of anybody."""
+"""The time for which the wall shows a note that needs no reaction."""
 
 
 class NoticeBoard:
@@ -17,7 +17,7 @@ class NoticeBoard:
     def __init__(self) -> None:
         self.current: Notice | None = None
         self.posted_at = 0.0
-        """When it was posted (seconds, monotonic)."""
+        """The time at which it was posted (seconds, monotonic)."""
 
     def post(self, posted: Notice) -> None:
         """Show this notice from now on."""
@@ -25,21 +25,21 @@ class NoticeBoard:
         self.posted_at = time.monotonic()
 
     def post_alert(self, alert: Notice) -> None:
-        """Show an alert while the display is paused, unless the results of an action stand there."""
+        """Show an alert while the display is paused, unless the results of an action are shown."""
         if self.current is None or self.current.report is None:
             self.post(notice.with_alert(self.current, alert))
 
     def add_usage(self, snapshot: Snapshot) -> None:
-        """Add the usage after an action, as the first snapshot after it shows it."""
+        """Add the usage after an action, taken from the first snapshot after it."""
         if self.current is not None:
             self.current = notice.with_usage(self.current, snapshot)
 
     def dismiss(self) -> None:
-        """Show no notice."""
+        """Remove the notice."""
         self.current = None
 
     def dismiss_old_note(self) -> None:
-        """Dismiss a note that has been on the wall for long enough: nobody presses a key there."""
+        """Dismiss a note after WALL_NOTE_SECONDS, since nobody presses a key at the wall."""
         current = self.current
         is_note = current is not None and current.style == "note" and current.report is None
         if is_note and time.monotonic() - self.posted_at >= WALL_NOTE_SECONDS:

@@ -8,7 +8,7 @@ from pgtop.core.text import clock, printable
 
 
 def same_cluster(before: Snapshot, now: Snapshot) -> bool:
-    """Return False if the address answers as another database cluster, which has another past."""
+    """Return False if another database cluster, with a history of its own, answers at the address."""
     one, other = before.server.identity.system_identifier, now.server.identity.system_identifier
     return one is None or other is None or one == other
 

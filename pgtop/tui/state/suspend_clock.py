@@ -17,7 +17,7 @@ def elapsed() -> float:
 
 
 class SuspendClock:
-    """Notices that this program did not run for a while."""
+    """A clock that tells whether this program was suspended."""
 
     def __init__(self, clock: Callable[[], float] = elapsed) -> None:
         """`clock` gives seconds and only runs forward."""

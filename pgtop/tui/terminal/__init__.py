@@ -1,1 +1,1 @@
-"""The terminal itself: what it can do, the driver, and what is written to it."""
+"""The terminal: its capabilities, its driver and its output."""

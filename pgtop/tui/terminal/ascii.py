@@ -2,7 +2,7 @@
 
 The whole screen passes through here on its way out, the server's text and the toolkit's own frames included,
 so that no byte above 0x7f is sent. A line may be sent in part, up to where it differs: the replacement of a
-character never depends on what stands right of it, except at the ends of a bar.
+character never depends on the text right of it, except at the ends of a bar.
 """
 
 import re
@@ -82,7 +82,7 @@ _BETWEEN: Final = re.compile(r"(?<=[^ ] )·")
 
 
 def to_ascii(text: str) -> str:
-    """Return the text in ASCII, in as many cells; sequences that move the cursor or set colours are kept.
+    """Return the text in ASCII, equally wide; sequences that move the cursor or set colours are kept.
 
     >>> to_ascii("83 of 97 slots · 86% ▕████▌░┃░▏ leaky…")
     '83 of 97 slots | 86% [####=.|.] leaky~'

@@ -1,4 +1,4 @@
-"""Capabilities: the characters and colours that the terminal can show, by its environment."""
+"""Capabilities: the characters and colours that the terminal can show, according to the environment."""
 
 import locale
 import os
@@ -56,9 +56,10 @@ def own_abilities() -> Capabilities:
 
 
 def hide_dumbness() -> None:
-    """Keep this process, and those it starts, from taking the terminal for one that only prints.
+    """Set TERM so that neither this process nor those it starts treat the terminal as a dumb one.
 
-    rich takes a dumb one for 80 by 25, and the screen would be laid out for two sizes, over and over.
+    rich takes a dumb terminal to be 80 by 25, so that the screen would be laid out for two sizes in turn,
+    over and over.
     """
     if os.environ.get("TERM", "").lower() in _DUMB:
         os.environ["TERM"] = "ansi"
@@ -74,7 +75,7 @@ def _environ_at_start() -> dict[str, str] | None:
 
 
 def _speaks_utf8(environ: Mapping[str, str], was_c: bool, codeset: str) -> bool:
-    """Return True by the locale's name: one that is not installed here still describes the terminal."""
+    """Return whether the locale's name means UTF-8; even one that is not installed describes the terminal."""
     for variable in ("LC_ALL", "LC_CTYPE", "LANG"):
         name = environ.get(variable, "")
         if not name or (variable == "LC_CTYPE" and was_c and name in _COERCED):

@@ -1,4 +1,4 @@
-"""The terminal driver: Textual's for Unix, and what that lacks.
+"""The terminal driver: Textual's for Unix, made more robust.
 
 The program keeps running if the terminal stops reading, and ends at once if it is gone. Any byte may arrive
 as a key; the shell, or any other process, may stop and continue the program.
@@ -35,7 +35,7 @@ class TerminalDriver(LinuxDriver):
     """A driver for the terminal of this process, in UTF-8."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        # The parent does without job control, and would not continue it.
+        # If SIGTSTP is ignored, the parent has no job control, and would not continue a stopped process.
         self._may_stop = signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN
         super().__init__(*arguments, **options)
         self._output: Output | None = None
@@ -53,20 +53,20 @@ class TerminalDriver(LinuxDriver):
         return data.encode("utf-8", "replace")
 
     def start_application_mode(self) -> None:
-        """Take the terminal over."""
+        """Take over the terminal."""
         self._wake = os.pipe()
         self._output = Output(_STANDARD_ERROR, self._caught_up, self._end)
         self._output.start()
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back as it was."""
+        """Restore the terminal to its former state."""
         if self._output is not None:
             self._output.finish()
         super().stop_application_mode()
 
     def close(self) -> None:
-        """Wait a moment for what is still to be written."""
+        """Close the driver, after a moment for pending output."""
         super().close()
         if self._output is not None:
             self._output.close(_CLOSE_SECONDS)
@@ -84,7 +84,7 @@ class TerminalDriver(LinuxDriver):
         self._soon(self._app.exit)
 
     def _soon(self, call: Callable[[], object]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: it ends already
+        with suppress(RuntimeError):  # the loop is closed: the program is ending already
             self._loop.call_soon_threadsafe(call)
 
     # Keys
@@ -137,7 +137,7 @@ class TerminalDriver(LinuxDriver):
         return self._may_stop
 
     def _hear(self) -> None:
-        """Handle signals between two steps of the loop, never in the middle of one."""
+        """Install signal handlers that run between two steps of the loop, never in the middle of one."""
         if self._may_stop:
             self._loop.add_signal_handler(signal.SIGTSTP, self._suspend)
         else:
@@ -145,14 +145,14 @@ class TerminalDriver(LinuxDriver):
         self._loop.add_signal_handler(signal.SIGCONT, self._continued)
 
     def _suspend(self) -> None:
-        """Give the terminal back, stop, and take it again."""
+        """Restore the terminal, stop, and take it over again once continued."""
         is_drawing = self._output is not None and self._auto_restart
         if is_drawing:
             self.suspend_application_mode()
         for number in (signal.SIGTSTP, signal.SIGCONT):
             self._loop.remove_signal_handler(number)
-        # As the terminal itself would: a script around the program stops with it. The kernel stops no process
-        # that no shell could continue.
+        # To the whole group, as the terminal itself would send it: a script around the program stops with it.
+        # The kernel stops no process that no shell could continue.
         os.killpg(os.getpgrp(), signal.SIGTSTP)
         _wait_for_foreground(self.fileno)
         self._hear()
@@ -160,7 +160,7 @@ class TerminalDriver(LinuxDriver):
             self._take_again()
 
     def _continued(self) -> None:
-        """Take the terminal again after a stop without notice (SIGSTOP)."""
+        """Take over the terminal again after a stop without notice (SIGSTOP)."""
         if self._output is None or not self._auto_restart:
             return
         _wait_for_foreground(self.fileno)
@@ -187,7 +187,7 @@ def driver_for(able: Capabilities) -> type[TerminalDriver]:
 
 
 def _wait_for_foreground(descriptor: int) -> None:
-    """Stay stopped while another job has the terminal: the kernel stops whoever changes it then."""
+    """Stay stopped while another job has the terminal: the kernel stops a process that changes it then."""
     while True:
         try:
             termios.tcsetattr(descriptor, termios.TCSANOW, termios.tcgetattr(descriptor))

@@ -19,7 +19,7 @@ class NoColor(LineFilter):
 
 @lru_cache(maxsize=1024)
 def without_colour(style: Style | None) -> Style | None:
-    """Return a style without colours: bold, reverse and the like stay, and the action of a click."""
+    """Return a style without colours; bold, reverse and the like stay, as does the action of a click."""
     if style is None:
         return None
     return style.without_color + Style.from_meta(style.meta) if style.meta else style.without_color

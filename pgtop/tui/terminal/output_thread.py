@@ -23,8 +23,8 @@ class Output:
     """A writer to a descriptor, with a thread of its own, from `start` to `close`."""
 
     def __init__(self, descriptor: int, caught_up: Callable[[], None], lost: Callable[[], None]) -> None:
-        """`caught_up` is called where something was dropped and the terminal reads again, `lost` where it is
-        gone; both in the thread."""
+        """`caught_up` is called when the terminal reads again after output was dropped, `lost` when it is
+        gone; both run in the thread."""
         self._descriptor = descriptor
         self._caught_up = caught_up
         self._lost = lost
@@ -38,11 +38,11 @@ class Output:
         self._thread = Thread(target=self._run, name="terminal output", daemon=True)
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start writing."""
         self._thread.start()
 
     def write(self, data: bytes) -> None:
-        """Queue something to be written, in order; drop it if the terminal is behind or gone."""
+        """Queue data to be written in order; drop it if the terminal is behind or gone."""
         with self._changed:
             if self._is_behind or self._is_lost:
                 return
@@ -58,13 +58,13 @@ class Output:
             self._changed.notify()
 
     def finish(self) -> None:
-        """Drop nothing from now on: what follows puts the terminal back in order."""
+        """Accept output again even if the terminal is behind: what follows restores its settings."""
         with self._changed:
             if self._is_behind:
                 self._is_behind, self._pending = False, deque()
 
     def close(self, limit_seconds: float) -> None:
-        """Wait until all is written, but at most this many seconds."""
+        """Wait until everything is written, but at most `limit_seconds`."""
         with self._changed:
             self._is_closing = True
             self._changed.notify()
@@ -87,7 +87,7 @@ class Output:
     def _next(self) -> bytes | None:
         """Wait for something to write, or to catch up on; return None at the end."""
         with self._changed:
-            # It may have fallen behind with nothing to write, because this thread did not run.
+            # Output may be behind with nothing pending, if this thread did not run for a while.
             while not (self._pending or self._is_behind):
                 if self._is_closing:
                     return None

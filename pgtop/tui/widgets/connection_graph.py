@@ -70,7 +70,7 @@ class ConnectionGraph(Widget):
         id: str | None = None,  # noqa: A002  # Textual's own name for it
         classes: str | None = None,
     ) -> None:
-        """`zone` is the viewer's, None for this machine's; `ascii_only` for a terminal without UTF-8.
+        """`zone` is the viewer's time zone, None for this machine's; `ascii_only` is for one without UTF-8.
 
         Without `draws_at_once` there are no curves until `begin`.
         """
@@ -97,7 +97,7 @@ class ConnectionGraph(Widget):
         warn_at: float,
         max_connections: int,
     ) -> None:
-        """Shows the history up to `now` (microseconds, the server's clock); nearly free if it looks alike."""
+        """Show the history up to `now` (microseconds, the server's clock); cheap if nothing has changed."""
         self.history, self._now = history, now
         self._limits = (max(1, slots), warn_at, max_connections)
         self._update()
@@ -130,7 +130,7 @@ class ConnectionGraph(Widget):
         return strip
 
     def _update(self) -> None:
-        """Draw what would look different, and repaint those rows."""
+        """Draw the history, and repaint the rows that look different."""
         if self.is_attached and self.size.area:
             changed = self._draw()
             if changed:

@@ -83,7 +83,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         self._laid_out: list[tuple[Column, int]] = []
 
     def allow_focus(self) -> bool:
-        """False while the table is hidden: keys must not act on an invisible row."""
+        """Return False while the table is hidden: keys must not act on an invisible row."""
         return super().allow_focus() and self.display
 
     # For subclasses
@@ -117,7 +117,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         if self.cursor_key in keys:
             self._cursor = keys.index(self.cursor_key)
         if not self._follows and self._cursor >= self._page:
-            self._cursor = 0  # no one has chosen this row: the list stays at its top
+            self._cursor = 0  # nobody has chosen this row: the list stays at its top
         self._settle()
         self.redraw()
 

@@ -115,7 +115,7 @@ class Painted(Widget):
         if not width or not height:
             return
         if not self._lines:
-            self.refresh()  # it is formatted when drawn: until then this may be called many times
+            self.refresh()  # formatting waits until it is drawn: this may be called many times before
             return
         before = self._lines
         self._format()
@@ -161,7 +161,7 @@ class Painted(Widget):
 
     def on_resize(self) -> None:
         if self._lines and self._formatted == self.size:
-            return  # it was drawn at this size before it was told of it
+            return  # already drawn at this size, before the event came
         self._lines = ()
         self.redraw()
 

@@ -1,4 +1,4 @@
-"""The dashboard's panels: one widget that is told by `show` and keeps what belongs to the lists alone."""
+"""The dashboard's panels: one widget that gets its data by `show`, and keeps only the lists' own state."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
@@ -32,33 +32,36 @@ from pgtop.tui.widgets.painted_lines import Lines
 from pgtop.tui.widgets.sessions_table import SORT_COLUMNS, SessionsTable
 
 SHORT_LINES: Final = 15
-"""From this height on there is room for more than the list of sessions."""
+"""The least height with room for more than the list of sessions."""
 
 
 class DashboardView(NamedTuple):
     """Everything that the panels show at one moment."""
 
     standing: Standing | None
-    """What the head says; None before the first snapshot."""
+    """The state that the head shows; None before the first snapshot."""
     outage: Outage | None
-    """The outage that goes on, or a poll that is late."""
+    """The present outage, or one made of a poll that is late; None if there is neither."""
     awaited: Awaited | None
-    """What fills the screen while there is an outage and no snapshot yet."""
+    """The content of the screen during an outage before the first snapshot; None otherwise."""
     host: HostView | None
-    """The server as its own host shows it, where that is known."""
+    """The server as its own host shows it; None if that is not known."""
     break_glass: bool
-    """True where sessions can be terminated from the server's own host, and nothing else gets in."""
+    """True if the server is full, and its sessions can be terminated from its own host."""
     automatic: AutomaticState | None
-    """Automatic sweeps; None while they are off."""
+    """The state of automatic sweeps; None while they are off."""
     notice: Notice | None
+    """The notice above the keys; None for none."""
     wall: bool
     """True while the wall view is shown in place of the tables."""
     history: History
+    """The history that the graph shows."""
     groups: Callable[[GroupBy], Sequence[Group]]
     """The groups of the snapshot."""
     group_history: Callable[[GroupBy], GroupHistory[GroupKey]]
+    """The history of a grouping, for the change of each group."""
     revision: int
-    """Changes with the snapshot and the history: tables and graph of the same revision look alike."""
+    """A number that changes with the snapshot and the history: views of one revision look alike."""
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -69,8 +72,8 @@ class DashboardView(NamedTuple):
 class Panels(Widget):
     """Head, graph, tables, notice and keys.
 
-    The filter, the order, the tags, the chosen group and the graph's window are its own: whatever changes
-    them repaints at once, from the view that was shown last.
+    The filter, the order, the tags, the chosen group and the graph's window are its own state: a change to
+    one of them repaints at once, from the view that was shown last.
     """
 
     DEFAULT_CSS = "Panels { layout: vertical; width: 100%; height: 100%; overflow: hidden; }"
@@ -83,7 +86,7 @@ class Panels(Widget):
         self._painted: tuple[object, ...] = ()
         self._window_seconds = DEFAULT_WINDOW
         self._wall_window_seconds: int | None = None
-        """Chosen for the wall; None: as much as is known, up to the longest."""
+        """The window chosen for the wall; None to show as much as is known, up to the longest."""
         self.groups = GroupsTable(id="applications")
         self.sessions = SessionsTable(
             idle_after_seconds=config.idle_after_seconds, hides_queries=config.hide_queries, id="backends"
@@ -111,7 +114,7 @@ class Panels(Widget):
     # Painting
 
     def show(self, view: DashboardView) -> None:
-        """Show this view: tables and graph only where they would look different."""
+        """Show this view; tables and graph are drawn only if they would look different."""
         self._view = view
         painted = (view.revision, view.wall, view.outage is not None, self.screen.size)
         with self.app.batch_update():
@@ -126,7 +129,7 @@ class Panels(Widget):
         return self.query_one(f"#{name}", Lines)
 
     def _most(self, lines: int, *, short: int = 1) -> int:
-        """Return how many lines a line of words may take: `short` on a low terminal."""
+        """Return the most lines that a sentence may take: `lines`, or `short` on a low terminal."""
         return lines if self.screen.size.height >= SHORT_LINES else short
 
     def _show_head(self, view: DashboardView) -> None:
@@ -156,7 +159,7 @@ class Panels(Widget):
         if view.wall:
             failed = (
                 standing.outage if standing is not None else outage
-            )  # the wall has a word for a late poll
+            )  # the wall has its own word for a late poll
             self._lines("figures").fit(figure_lines(standing, failed, width, height))
 
     def _show_or_hide(self, name: str, lines: list[list[Cell]]) -> None:
@@ -303,7 +306,7 @@ class Panels(Widget):
         self._repaint()
 
     def jump_to(self, backend: BackendId) -> None:
-        """Put the cursor on a session; the filter and the chosen group are dropped where they hide it."""
+        """Put the cursor on a session; drop the filter and the chosen group if they hide it."""
         if not self.sessions.move_to(backend):
             self.drop_filter()
             self.drop_choice()
