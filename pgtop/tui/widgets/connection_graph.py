@@ -72,7 +72,7 @@ class ConnectionGraph(Widget):
     ) -> None:
         """`zone` is the viewer's time zone, None for this machine's.
 
-        `ascii_only` is for a terminal without UTF-8. Without `draws_at_once` there are no curves until `begin`.
+        `ascii_only` is for a terminal without UTF-8; without `draws_at_once`, `begin` starts the curves.
         """
         super().__init__(id=id, classes=classes)
         self.builds = 0
