@@ -24,7 +24,7 @@ class ExitCode(IntEnum):
     CANNOT_CONNECT = 3
     """No server, wrong password, unknown role or database, a role's or database's limit, a pooler."""
     FULL = 4
-    """Refused for want of a slot."""
+    """Refused for lack of a slot."""
     NOT_PERMITTED = 5
     """Every victim denied, or nothing may be seen."""
     PARTLY = 6

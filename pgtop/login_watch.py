@@ -87,7 +87,7 @@ class LoginWatch:
         return False
 
     async def knock(self) -> bool:
-        """Log in once; return whether that was refused for want of a slot.
+        """Log in once; return whether that was refused for lack of a slot.
 
         No session is terminated for any other result: otherwise, whoever fills a limit of the role's own
         could keep an old refusal alive for ever.

@@ -103,8 +103,8 @@ def reading(
 
     Leaves out what was last written before `not_before` (seconds since the epoch). All are opened before any
     is read, under the lock that who rotates needs: in between, a file would stand for an older one. In
-    another user's directory it is that user's log. In one where others make files too, as in /tmp, theirs are
-    no part of it: `tell` is told of each, and whose it is. Raises OSError, an UnsafeFileError where a third
+    another user's directory it is that user's log. In one where others make files too, as in /tmp, theirs do
+    not belong to it: `tell` is told of each, and whose it is. Raises OSError, an UnsafeFileError if a third
     user could put something in its place.
     """
     with ExitStack() as stack:

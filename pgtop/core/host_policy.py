@@ -110,8 +110,9 @@ def stalled_logins_hint(clients: int, longest_seconds: float, slots: int | None)
 
     Many means a fifth of the slots, or five if the number of slots is unknown.
 
-    >>> stalled_logins_hint(12, 42.0, 17)
-    '12 clients are logging in, for up to 42s: pgtop break-glass --stalled-logins 10s ends the stalled'
+    >>> print(*stalled_logins_hint(12, 42.0, 17).split(": "), sep=":\\n")
+    12 clients are logging in, for up to 42s:
+    pgtop break-glass --stalled-logins 10s terminates the stalled ones
     >>> stalled_logins_hint(1, 42.0, 17)
     ''
     """

@@ -1,4 +1,4 @@
-"""The limits that refuse a login for want of a slot, the slots that no view shows, and a failed poll."""
+"""The limits that refuse a login for lack of a slot, the slots that no view shows, and a failed poll."""
 
 from enum import StrEnum
 from typing import Final
@@ -89,9 +89,9 @@ class Outage(msgspec.Struct, frozen=True):
     retry_after_seconds: float
     """The seconds that the poller waits before it tries again."""
     limit: Limit | None = None
-    """The limit that refuses the login, if it is refused for want of a slot."""
+    """The limit that refuses the login, if it is refused for lack of a slot."""
     tries: int = 0
-    """The number of logins refused so far for want of a slot."""
+    """The number of logins refused so far for lack of a slot."""
     seconds: float = 0.0
     """The seconds since the first of these refused logins."""
     rescue_problem: str = ""

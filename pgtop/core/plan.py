@@ -32,7 +32,7 @@ class Trigger(StrEnum):
     USAGE = "usage"
     """The usage is above the line."""
     EMERGENCY = "emergency"
-    """No ordinary slot is left, or a login was refused for want of one."""
+    """No ordinary slot is left, or a login was refused for lack of one."""
     BREAK_GLASS = "break-glass"
     """A person on the server's own host asked for it, without a connection."""
     NONE = "none"

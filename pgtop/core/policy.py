@@ -102,7 +102,7 @@ _REFUSAL: Final = (
 
 
 def is_emergency(snapshot: Snapshot, refused: bool = False) -> bool:
-    """Return whether no ordinary slot is left, or a login was just refused for want of one."""
+    """Return whether no ordinary slot is left, or a login was just refused for lack of one."""
     return refused or snapshot.counts.total >= snapshot.slots
 
 

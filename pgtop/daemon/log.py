@@ -240,7 +240,7 @@ class DaemonLog:
         )
 
     def stalled(self, stall: Stall) -> None:
-        """Clients still connecting keep logins out, and ending sessions does not mend it."""
+        """Log that clients still connecting keep logins out, which terminating sessions does not help."""
         rule = "at most one session is terminated, as a try"
         self.tell(
             "stall",
@@ -253,7 +253,7 @@ class DaemonLog:
         )
 
     def nobody(self, plan: Plan, policy: ReapPolicy) -> None:
-        """A sweep was due, and there is nobody to end."""
+        """Log that a sweep was due, but no session may be terminated."""
         emergency = plan.trigger is Trigger.EMERGENCY
         age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
         spared = Counter(each.spared_for.value for each in plan.spared)

@@ -1,7 +1,7 @@
 """The demo's workload: owns real sessions with habits of their own, one of which leaks.
 
 It runs as a process of its own (`python -m pgtop.demo.workload`). Its parameters are the first line of its
-stdin, as JSON; it prints `ready` on stdout once the shop is set up, and ends when its stdin does. Terminated
+stdin, as JSON; it prints `ready` once the shop is set up, and ends when its stdin does. Terminated
 sessions come back after a pause, except those of the leaky worker, which has forgotten them.
 """
 

@@ -39,7 +39,7 @@ async def check_up(seat: Seat) -> Checkup:
     snapshot: Snapshot | None = None
     with contextlib.suppress(NotPermittedError):  # a finding of its own
         snapshot = await probe.snapshot()
-    # What was no text names no role, and cannot be sent to a server of every encoding.
+    # Bytes that are not valid text name no role, and cannot be sent to a server of every encoding.
     backends = snapshot.backends if snapshot else ()
     names = {each.usename for each in backends if each.usename and not each.is_no_text}
     account = await _account(seat, sorted(names), server.limits.max_connections)

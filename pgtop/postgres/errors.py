@@ -147,7 +147,7 @@ def text_of(error: BaseException) -> str:
 
 
 class FullError(PgtopError):
-    """The server refused the login for want of a slot (SQLSTATE 53300)."""
+    """The server refused the login for lack of a slot (SQLSTATE 53300)."""
 
     exit_code = ExitCode.FULL
 

@@ -1,7 +1,7 @@
 """Every SQL text that pgtop sends, with what it returns and on which versions (all run on 14 to 18).
 
 Times cross as integers of microseconds since the Unix epoch, so that a guard gets back exactly what a poll
-showed. JSON crosses as `textsend(...)`, bytes: a statement of another database may hold bytes that are no
+showed. JSON crosses as `textsend(...)`, bytes: a statement of another database may hold bytes that are not
 valid text in this one, and must not make the whole poll fail. Where it fails in the server already, which
 converts and counts characters, there is a second text that takes them as they are.
 

@@ -1,7 +1,7 @@
 """AutomaticReaper: what follows from a poll by itself. Of several, one reaps; a sweep is due or not; and what
 became of the last one's room decides about the next.
 
-The daemon and the dashboard's `A` both run this, and only this; it ends nobody but through the reaper.
+The daemon and the dashboard's `A` both run this, and only this; it terminates sessions only by the reaper.
 """
 
 import hashlib
@@ -100,7 +100,7 @@ class _Asked(msgspec.Struct, frozen=True):
     """The facts that a poll needs beside its snapshot."""
 
     refused: bool
-    """A login was just refused for want of a slot."""
+    """A login was just refused for lack of a slot."""
     refusing: Limit | None
     """The limit that refuses logins; None if none does."""
     stall: Stall | None
@@ -118,10 +118,10 @@ class AutomaticReaper:
 
     Emergencies are acted on in the poll that shows them; sweeps for usage at most every `every_seconds`,
     and not at all while the last ones were no use. Then emergencies, too, wait for that long, as they do
-    after one that could end nobody.
+    after one that could terminate no session.
 
-    In a login stall (`core.stalled_logins`) ending sessions does not help. One session is ended as a try, and
-    none after it until logins have succeeded again for CALM_SECONDS.
+    In a login stall (`core.stalled_logins`) terminating sessions does not help. One is terminated as a try,
+    and none after it until logins have succeeded again for CALM_SECONDS.
 
     One that cannot do what the usage asks for gives the key back where another could do better. It takes it
     again where the sessions that it would end are still there after the other has had its time.
@@ -138,7 +138,7 @@ class AutomaticReaper:
         dry_run: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` gives seconds and only runs forward; a dry run plans at the same pace, and ends nobody."""
+        """`clock` gives seconds and only runs forward; a dry run only plans, at the same pace."""
         self.policy = policy
         """The rules from the next turn on."""
         self.every_seconds = every_seconds
@@ -180,7 +180,7 @@ class AutomaticReaper:
     async def turn(self, snapshot: Snapshot, *, refused: bool = False, refusing: Limit | None = None) -> Turn:
         """Do what this poll asks for.
 
-        `refused` tells of a login that was just refused for want of a slot, once for each such login;
+        `refused` tells of a login that was just refused for lack of a slot, once for each such login;
         `refusing` is what refuses logins, for as long as it does. Both count only if the address that they
         were tried at is the server's own.
 

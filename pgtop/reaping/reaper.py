@@ -164,7 +164,7 @@ class Reaper:
     async def plan_terminate(
         self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
     ) -> Plan:
-        """A plan to end the selected sessions. Raises as `plan_sweep` does."""
+        """Return a plan to terminate the selected sessions. Raises as `plan_sweep` does."""
         return plan_terminate(snapshot, policy, selected, await self._terminator.held_locks())
 
     async def plan_cancel(

@@ -22,7 +22,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     plan: Plan
     report: Report | None
-    """None for a dry run, and where there was nobody to end."""
+    """The report; None for a dry run, and if there was no session to terminate."""
     dry_run: bool
     usage_after: float
     """Measured by a poll after a real run; the plan's for a dry one."""
@@ -35,7 +35,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        """As the report has it; where the outcomes could not be written down, done in part at best."""
+        """The report's exit code; PARTLY at best if the outcomes could not be written down."""
         if self.report is None:
             return ExitCode.DONE
         code = self.report.exit_code

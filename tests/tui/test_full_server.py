@@ -76,7 +76,7 @@ async def test_it_opens_says_what_refuses_it_and_gets_in_when_there_is_room(
 async def test_it_says_why_the_rescue_role_does_not_get_in(
     tiny: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
 ) -> None:
-    """It was not refused for want of a slot, as the ordinary one was."""
+    """It was not refused for lack of a slot, as the ordinary one was."""
     target = rescued(tiny, rescue="user=nobody")
     async with full(tiny), waiting_dashboard(target, tmp_path / "a", size=size) as driven:
         await driven.shows("no slot is left", "the rescue role can't connect", "nobody")

@@ -62,7 +62,7 @@ async def _refused(seat: Seat) -> Limit | None:
     try:
         return seat.refused if seat.refused is not None and await seat.is_direct() else None
     except DRIVER_ERRORS as error:
-        raise answer_error(error, "nobody was ended; try again") from error
+        raise answer_error(error, "nothing was terminated; try again") from error
 
 
 def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:

@@ -125,7 +125,7 @@ def ask_settings(server: HostServer) -> Asked:
         for name in _SETTINGS:
             line = [program, "-C", name, *map(os.fsdecode, arguments), "-D", server.data_dir]
             running[name] = subprocess.Popen(line, executable=f"/proc/{server.pid}/exe", **common)
-        control = os.path.join(os.path.dirname(program), _CONTROL)  # noqa: PTH118, PTH120 - bytes that are no text
+        control = os.path.join(os.path.dirname(program), _CONTROL)  # noqa: PTH118, PTH120 - maybe not valid text
         running[_CONTROL] = subprocess.Popen([control, "-D", server.data_dir], **common)
     except (OSError, ValueError, subprocess.SubprocessError):
         pass  # what could be asked so far is answered

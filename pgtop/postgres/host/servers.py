@@ -325,7 +325,7 @@ def _names(uids: Iterable[int]) -> list[str]:
 
 
 class ClosedError(NotPermittedError):
-    """A server that only another user may look into, or end sessions of."""
+    """A server that only another user may look into, and whose sessions only they may terminate."""
 
     def __init__(self, uid: int) -> None:
         owner = printable(user_name(uid))
@@ -347,7 +347,7 @@ class UnsureOwnerError(ClosedError):
         super().__init__(0)
         named = " or ".join(_names(uids[:_MOST_NAMED]) + ["others"] * (len(uids) > _MOST_NAMED))
         whose = f"what looks like a server is of {named}" if uids else "another user's server is not seen"
-        self.problem = f"{whose}, and only its owner and root may look into it, and end its sessions"
+        self.problem = f"{whose}, and only its owner and root may look into it and terminate its sessions"
         self.mend = "sudo pgtop break-glass"
 
 

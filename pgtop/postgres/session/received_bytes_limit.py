@@ -386,9 +386,9 @@ class WatchedLoop:
     async def create_connection(
         self, factory: Callable[[], Any], host: str, port: int, **options: Any
     ) -> tuple[Any, Any]:
-        """As the loop's own, but that the host is not looked up again: its name is for certificates alone.
+        """Connect as the loop does, but without looking the host up again: its name is for certificates.
 
-        The loop would ask for it in a thread that the whole program waits for at its end.
+        The loop would look it up in a thread that the whole program waits for at its end.
         """
         if "ssl" in options:
             options.setdefault("server_hostname", host)
@@ -428,7 +428,7 @@ class WatchedLoop:
     async def create_unix_connection(
         self, factory: Callable[[], Any], *place: Any, **options: Any
     ) -> tuple[Any, Any]:
-        """As the loop's own."""
+        """Connect as the loop does."""
         return await self._open(self._loop.create_unix_connection, factory, *place, **options)
 
     async def _open(
@@ -442,7 +442,7 @@ class WatchedLoop:
         return _Transport(transport, self._traffic), inner
 
     async def start_tls(self, transport: Any, protocol: Any, context: Any, **options: Any) -> Any:
-        """As the loop's own."""
+        """Start TLS as the loop does."""
         real = transport.real if isinstance(transport, _Transport) else transport
         encrypted = await self._loop.start_tls(real, protocol, context, **options)
         if encrypted is None:

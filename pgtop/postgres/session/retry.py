@@ -31,7 +31,7 @@ class LoginRetry:
 
     @property
     def seconds(self) -> float:
-        """Since the first of them; 0 where there is none."""
+        """The seconds since the first refused login; 0 if there is none."""
         return 0.0 if self._since is None else self._clock() - self._since
 
     def refused(self, logins: int = 1) -> float:

@@ -10,7 +10,7 @@ from pgtop.postgres.session.seat import Seat
 
 
 async def enter(seat: Seat, wait_seconds: float, tell: Callable[[str], None] = lambda _: None) -> None:
-    """Take the seat, trying again for `wait_seconds` while it is refused for want of a slot.
+    """Take the seat, trying again for `wait_seconds` while it is refused for lack of a slot.
 
     `tell` hears once that it goes on trying. Raises what `Seat.take` raises, of which FullError and
     LimitReachedError only when the time is up: they say then how often it was tried.

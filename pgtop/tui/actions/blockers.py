@@ -24,7 +24,7 @@ class RootBlockers:
     """The sessions that block others and are not blocked themselves, one at each press of the key."""
 
     def __init__(self, seat: Seat, *, read_only: bool = False) -> None:
-        """If `read_only`, no key that terminates or cancels is named."""
+        """`read_only` keeps keys that terminate or cancel from being named."""
         self._seat = seat
         self._read_only = read_only
         self._turn = 0

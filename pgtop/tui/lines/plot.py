@@ -39,7 +39,7 @@ class Frame(msgspec.Struct, frozen=True):
     """The right end in microseconds; it grows by whole columns. 0 while no curve is asked for."""
     curve: tuple[Curve, ...] = ()
     values: tuple[int, int | None, int | None] | None = None
-    """The latest total, idle and active, the last two None where states are hidden; None before the first
+    """The latest total, idle and active, the last two None if states are hidden; None before the first
     poll."""
     ascii_only: bool = False
     zone: tzinfo | None = None

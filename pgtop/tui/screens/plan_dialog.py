@@ -1,7 +1,7 @@
 """The dialogs that ask before anything is terminated, and show the outcome of each session afterwards.
 
-A dialog shows a frozen plan and returns that same plan, or None. Its safe choice has the focus, and what was
-typed before it was painted, or within ARM_SECONDS after, is dropped: nobody confirms a plan unseen.
+A dialog shows a frozen plan and returns that same plan, or None. Its safe choice has the focus, and keys
+pressed before it was painted, or within ARM_SECONDS after, are dropped: nobody confirms a plan unseen.
 """
 
 import math

@@ -15,7 +15,7 @@ LATE_SECONDS: Final = 2.0
 class DashboardState:
     """The last snapshot, the last outage, the history of both, and what is shown of them.
 
-    While the display is paused, `shown` and `shown_history` stand still; the rest goes on.
+    While the display is paused, `shown` and `shown_history` stay the same; the rest is still updated.
     """
 
     def __init__(self, warn_at: float) -> None:

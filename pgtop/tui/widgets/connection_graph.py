@@ -70,9 +70,9 @@ class ConnectionGraph(Widget):
         id: str | None = None,  # noqa: A002  # Textual's own name for it
         classes: str | None = None,
     ) -> None:
-        """`zone` is the viewer's time zone, None for this machine's; `ascii_only` is for one without UTF-8.
+        """`zone` is the viewer's time zone, None for this machine's.
 
-        Without `draws_at_once` there are no curves until `begin`.
+        `ascii_only` is for a terminal without UTF-8; without `draws_at_once`, `begin` starts the curves.
         """
         super().__init__(id=id, classes=classes)
         self.builds = 0

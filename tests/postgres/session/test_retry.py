@@ -371,7 +371,7 @@ async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(tiny: 
 async def test_a_rescue_role_that_does_not_get_in_either_is_told_of(
     tiny: ThrowawayServer, rescue: str, said: str, refused: int
 ) -> None:
-    """Only what was refused for want of a slot counts."""
+    """Only what was refused for lack of a slot counts."""
     async with full(tiny):
         seat = Seat(rescued(tiny, rescue=rescue), "test")
         with pytest.raises(FullError) as caught:

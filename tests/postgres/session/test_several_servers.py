@@ -143,7 +143,7 @@ async def test_the_refusal_of_the_same_server_is_taken_over(
 
 @asynccontextmanager
 async def full_at_another_address(port: int) -> AsyncIterator[None]:
-    """A server at the same port of another address, that refuses each login for want of a slot."""
+    """A server at the same port of another address, that refuses each login for lack of a slot."""
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await startup(reader)
