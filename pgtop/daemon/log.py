@@ -282,7 +282,7 @@ def summary(policy: ReapPolicy, every_seconds: float) -> str:
     """The rules in one sentence.
 
     >>> summary(ReapPolicy(), 60.0)
-    'above 80% sessions idle for more than 5m 00s are ended, at most every 1m 00s'
+    'above 80%, sessions idle for more than 5m 00s are terminated, at most every 1m 00s'
     """
     age = duration(policy.idle_after_seconds)
     return (

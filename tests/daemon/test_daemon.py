@@ -319,7 +319,7 @@ async def test_the_configuration_is_read_again(small: ThrowawayServer, tmp_path:
             assert [await each.fetchval("SELECT 1") for each in kept] == [1] * 5
             config.write_text('metrics_listen = "127.0.0.1:1"\n', encoding="utf-8")
             daemon.process.send_signal(signal.SIGHUP)
-            await daemon.says("configuration reloaded", "at the next start:  metrics_listen")
+            await daemon.says("configuration reloaded", "at the next start: metrics_listen")
             await daemon.says("terminated ", times=5)
             assert daemon.end() == 0
 
