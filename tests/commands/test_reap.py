@@ -220,7 +220,7 @@ async def test_the_table_tells_who_and_why_and_the_room(small: ThrowawayServer, 
     assert (dry.returncode, done.returncode, dry.stderr, done.stderr) == (0, 0, "", "")
     assert "dry run: Terminate 17 sessions idle for more than 1s: 90% → 5%" in dry.stdout
     assert "terminated 17 sessions: 90% → 5%" in done.stdout
-    assert done.stdout.count("terminated") == len(opened)
+    assert done.stdout.count("\nterminated ") == 1 + len(opened)  # the headline, and each session
     for line in (dry.stdout + done.stdout).splitlines():
         assert len(line) <= 120
         assert line.isprintable()
