@@ -16,6 +16,7 @@ from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.probe import Probe, is_listen
 from pgtop.settings.config import Config
 from pgtop.tui import app
+from pgtop.wiring import Wiring
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, wait_until
 from tests.support.dashboards import Driven, waiting_dashboard
@@ -222,8 +223,8 @@ async def test_the_program_takes_a_seat_that_hides(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class App:
-        def __init__(self, *, poller: Poller, **_: object) -> None:
-            assert poller.probe.seat.hides_queries
+        def __init__(self, *, wiring: Wiring, **_: object) -> None:
+            assert wiring.seat.hides_queries
             raise LookupError
 
     monkeypatch.setattr(app, "PgtopApp", App)
