@@ -9,6 +9,7 @@ import pytest
 from pgtop.audit.log import AuditLog
 from pgtop.core.plan import SparedFor
 from pgtop.demo.server import ThrowawayServer
+from pgtop.reaping import reaper
 from pgtop.reaping.wording import spared_sentence
 from pgtop.settings.config import Config
 from pgtop.tui import app
@@ -78,7 +79,7 @@ async def test_the_dashboards_audit_log_is_rotated_as_configured(
             given.update(limits)
             raise LookupError
 
-    monkeypatch.setattr(app, "AuditLog", Log)
+    monkeypatch.setattr(reaper, "AuditLog", Log)
     config = Config(audit_log=tmp_path / "a", audit_max_size_bytes=70_000, audit_keep=3)
     with pytest.raises(LookupError):
         await app.run_dashboard(target_of(server), config)
