@@ -61,7 +61,7 @@ class ReadOnlyError(UsageError):
 
     def __init__(self) -> None:
         super().__init__(
-            "read_only is set, and nothing can be terminated",
+            "read_only is set: nothing may be terminated or cancelled",
             "remove read_only (see pgtop config)",
         )
 

@@ -141,7 +141,7 @@ async def test_a_refusal_by_another_server_behind_a_balancer_ends_nobody(
             async with stale(server, number, application_name="good", user="app"), sessions(full, 20):
                 balancer.balance(full)
                 before = balancer.connections
-                await daemon.says("a login was refused: ")
+                await daemon.says("a new connection was refused: ")
                 await wait_until(lambda: balancer.connections >= before + 20, 60)
                 assert await fetch_value(server, LEFT) == number
             assert daemon.end() == 0

@@ -248,7 +248,7 @@ async def test_where_a_question_gets_through_the_reaper_refuses_the_yes(
         dialog = await driven.dialog()
         assert dialog.plan.victims
         await driven.press("y")
-        await driven.shows("read_only is in force")
+        await driven.shows("read_only is set")
         await some.are_untouched()
     assert not (tmp_path / "a").exists()
 

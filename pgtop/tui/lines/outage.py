@@ -11,7 +11,7 @@ RESCUE_FAILS: Final = "the rescue role can't connect"
 
 
 def outage_sentence(outage: Outage) -> str:
-    """What is wrong while there is data: with the tries, where no slot is left."""
+    """Return an outage in words, with the number of tries if no slot is left."""
     if outage.kind == OutageKind.SILENT:
         return f"{outage.message} · reconnecting when it answers"
     if not outage.limit:
