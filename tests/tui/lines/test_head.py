@@ -106,10 +106,10 @@ def test_an_outage_keeps_its_mend_and_its_age() -> None:
     )
     lines = as_text(outage_lines(outage, 72.0, 80, 3))
     assert all(cell_width(line) <= 80 for line in lines)
-    assert "it runs · retrying · data 1m 12s old" in " ".join(line.strip() for line in lines)
+    assert "it is running · retrying · data 1m 12s old" in " ".join(line.strip() for line in lines)
     assert as_text(outage_lines(outage, 72.0, 80, 1))[0].rstrip().endswith("…")
     cut = " ".join(line.strip() for line in as_text(outage_lines(outage, 72.0, 73, 2)))
-    assert cut.endswith("it runs · retrying"), "an age in half is none, and the head has it whole"
+    assert cut.endswith("it is running · retrying"), "an age in half is none, and the head has it whole"
 
 
 async def test_a_pause_in_an_outage_is_still_a_pause(server_factory, tmp_path: Path) -> None:
