@@ -7,7 +7,7 @@ from typing import Final
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Outage
-from pgtop.postgres.probe import GIVE_BACK_SECONDS, Probe
+from pgtop.postgres.snapshot_probe import GIVE_BACK_SECONDS, Probe
 
 SHORTEST_PAUSE_SECONDS: Final = 0.05
 LOST_SECONDS: Final = 0.25

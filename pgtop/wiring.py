@@ -5,8 +5,8 @@ from typing import NamedTuple
 from pgtop.audit.log import Sink
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.automatic import AutomaticReaper
 from pgtop.reaping.reaper import Reaper

@@ -12,9 +12,9 @@ from pgtop.core.activity import Snapshot
 from pgtop.demo.server import ThrowawayServer
 from pgtop.login_watch import BELIEVED_SECONDS, LoginWatch
 from pgtop.poller import Poller
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.login_probe import LoginProbe
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory
 from tests.servers import available, close, execute, wait_until
 from tests.support.filling import THREE_SLOTS, full

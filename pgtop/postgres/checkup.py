@@ -13,10 +13,10 @@ from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres.connect_errors import NOT_TEXT
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.encodings import UTF8
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.queries import UNCONVERTED
 from pgtop.postgres.row_decoding import MARGIN, decoded
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 
 _decoder = msgspec.json.Decoder(Account)

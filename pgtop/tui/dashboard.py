@@ -38,8 +38,8 @@ from pgtop.tui.state.dashboard_state import DashboardState
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.state.notice_board import NoticeBoard
+from pgtop.tui.widgets.dashboard_panels import SHORT_LINES, DashboardView, Panels
 from pgtop.tui.widgets.line_table import LineTable
-from pgtop.tui.widgets.panels import SHORT_LINES, DashboardView, Panels
 from pgtop.wiring import Wiring
 
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)

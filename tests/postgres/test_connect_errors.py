@@ -27,8 +27,8 @@ from pgtop.postgres.errors import (
     outage,
     refusing_limit,
 )
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.reachability import reach
+from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, wait_until
 from tests.support.targets import is_told, refusal, seat_on, silent_port, target_of

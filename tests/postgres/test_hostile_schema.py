@@ -19,10 +19,10 @@ from pgtop.postgres import advisory_key_queries, checkup, queries
 from pgtop.postgres.backend_detail import backend_detail, who_blocks
 from pgtop.postgres.checkup import check_up
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session import session_settings as settings
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.session.session_settings import SETTINGS
+from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory
 from tests.servers import Role, execute, fetch_value, session, wait_until
 from tests.support.hostile_schema import SPRUNG, drop, functions_called, hostile_database, looked_up

@@ -21,7 +21,7 @@ from pgtop.postgres.advisory_keys import ReaperKeys
 from pgtop.postgres.backend_detail import Blocking, backend_detail, who_blocks
 from pgtop.postgres.checkup import check_up
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.probe import Probe
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.automatic import AutomaticReaper
 from tests.conftest import ServerFactory

@@ -12,8 +12,8 @@ from pgtop.core.activity import MICROSECONDS, Moment, Pid
 from pgtop.core.json_text import json_line, timestamp
 from pgtop.core.text import clock, duration, printable
 from pgtop.postgres.errors import UnreadableError
-from pgtop.postgres.probe import Poll, decode
 from pgtop.postgres.row_decoding import decoded, the_one, typed
+from pgtop.postgres.snapshot_probe import Poll, decode
 from pgtop.postgres.unchanged_rows import UnchangedRows
 
 NOW = 1_700_000_000 * MICROSECONDS

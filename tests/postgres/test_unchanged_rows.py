@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from pgtop.core.activity import ACTIVE, IDLE, Backend, Snapshot
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres import queries, unchanged_rows
-from pgtop.postgres.probe import Probe
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.unchanged_rows import WHOLE_EVERY_SECONDS, UnchangedRows
 from tests.servers import close, execute, session, sessions, wait_until
 from tests.support.targets import seat_on, target_of

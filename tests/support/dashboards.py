@@ -19,8 +19,8 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper
 from pgtop.settings.config import Config

@@ -16,8 +16,8 @@ from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper, Report
 from tests.servers import Role, session

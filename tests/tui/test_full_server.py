@@ -15,7 +15,7 @@ from pgtop.core.outage import Limit
 from pgtop.demo.server import ThrowawayServer
 from pgtop.login_watch import LoginWatch
 from pgtop.poller import Poller
-from pgtop.postgres import probe
+from pgtop.postgres import snapshot_probe as probe
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.session import login_probe
 from pgtop.postgres.session.login_probe import LoginProbe

@@ -13,7 +13,7 @@ from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.poller import Poller
 from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.probe import Probe, is_listen
+from pgtop.postgres.snapshot_probe import Probe, is_listen
 from pgtop.settings.config import Config
 from pgtop.tui import app
 from pgtop.wiring import Wiring

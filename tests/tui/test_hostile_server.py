@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres import probe
+from pgtop.postgres import snapshot_probe as probe
 from tests.support.dashboards import Driven
 from tests.support.hostile import POLLS, Rewrite, honest, hostile_relay, message, rewriting
 from tests.support.outages import dashboard_on, is_live

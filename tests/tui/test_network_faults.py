@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres import probe
+from pgtop.postgres import snapshot_probe as probe
 from pgtop.postgres.session.seat import Seat
 from pgtop.tui.screens.detail import DetailScreen
 from tests.conftest import ServerFactory

@@ -8,9 +8,9 @@ from pgtop.core.outage import Limit
 from pgtop.core.text import printable
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.session.wait_for_slot import enter
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.reaping.reaper import Report
 from pgtop.reaping.report_json import Answer
 from pgtop.settings.config import Config

@@ -9,9 +9,9 @@ from pgtop.core.outage import Limit, held_by_connecting
 from pgtop.core.snapshot_json import SnapshotReport, snapshot_report
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.session.wait_for_slot import enter
+from pgtop.postgres.snapshot_probe import Probe
 
 
 class Look(msgspec.Struct, frozen=True):

@@ -18,10 +18,10 @@ from pgtop.postgres import probe as probing
 from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.errors import FullError, LimitReachedError
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.retry import LoginRetry
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.session.wait_for_slot import enter
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.settings.config import Given, in_force
 from tests.conftest import ServerFactory
 from tests.servers import close, execute, fetch_value, session, wait_until

@@ -14,8 +14,8 @@ from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.checkup import check_up, checkup_seat
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.snapshot_probe import Probe
 from tests.servers import Role, create_role, execute, fetch_value, session
 from tests.support.hostile import AUTHENTICATED, listening, message
 from tests.support.pooler import pooler

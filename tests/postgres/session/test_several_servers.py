@@ -13,9 +13,9 @@ from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.login_watch import LoginWatch
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.probe import Probe
 from pgtop.postgres.session import login_probe
 from pgtop.postgres.session.login_probe import LoginProbe, probe_login
+from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory
 from tests.servers import execute, wait_until
 from tests.support.filling import THREE_SLOTS, full, leave

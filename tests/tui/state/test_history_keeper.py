@@ -18,7 +18,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import HistoryBusyError
 from pgtop.history.store import HistoryStore, Mode, Series
 from pgtop.poller import Poller
-from pgtop.postgres.probe import Probe
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.settings.config import Config
 from pgtop.tui import app
 from pgtop.tui.state import history_keeper

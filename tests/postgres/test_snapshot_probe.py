@@ -13,8 +13,8 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.poller import Poller
 from pgtop.postgres.backend_detail import backend_detail, who_blocks
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.probe import Probe, decode
 from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.snapshot_probe import Probe, decode
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, sessions, wait_until
 from tests.support.raw_statements import ENCODINGS, speaking_raw
