@@ -432,14 +432,14 @@ MUTANTS = (
     Mutant(
         "pgtop/core/host_policy.py",
         "    if spared is not None:\n        return spared\n"
-        "    if backend.state == DISABLED:\n        reason = (",
-        "    if backend.state == DISABLED:\n        reason = (",
+        '    if backend.state == DISABLED:\n        reason = "its title does not show',
+        '    if backend.state == DISABLED:\n        reason = "its title does not show',
         HOST,
     ),
     Mutant(
         "pgtop/core/host_policy.py",
-        '    if backend.state == DISABLED:\n        reason = "its title does not tell',
-        '    if False:\n        reason = "its title does not tell',
+        '    if backend.state == DISABLED:\n        reason = "its state is unknown',
+        '    if False:\n        reason = "its state is unknown',
         HOST,
     ),
     Mutant("pgtop/postgres/host/titles.py", "_LAST_OF_A_LOGIN: DISABLED", "_LAST_OF_A_LOGIN: STARTING", HOST),

@@ -20,7 +20,7 @@ SETTINGS: Final = (
     "superuser_reserved_connections",
     "reserved_connections",
 )
-"""The server settings that are read. A checkup's own session must set none of them."""
+"""The server settings that are read: integers only. A checkup's own session must set none of them."""
 
 OVERRIDES: Final = (
     "idle_session_timeout",

@@ -1,6 +1,6 @@
 """The verdicts on a checkup: can this role log in when no ordinary slot is left, and terminate sessions then?
 
-The other checks are in `slots.py` (limits and sessions) and `settings.py`.
+The other checks are in `slots.py` (limits and sessions) and `server_settings.py`.
 """
 
 from typing import Final

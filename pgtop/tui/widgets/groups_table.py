@@ -89,8 +89,10 @@ class GroupsTable(LineTable[Group]):
                 return self._change(row)
             case "share":
                 return Cell(share_bar(row.share, width), "accent")
-            case _:
+            case "idle" | "active" | "in_transaction":
                 return self._count(row, column)
+            case _:
+                raise LookupError(f"there is no column {column}")
 
     def _count(self, row: Group, column: str) -> Cell:
         nobody = Cell("?" if row.counts.hidden else "·", "dim")

@@ -142,8 +142,10 @@ class SessionsTable(LineTable[Backend]):
                 return Cell(duration(row.xact_seconds(self._now)), "amber" if in_transaction else "")
             case "wait":
                 return Cell(clip(printable(wait(row)), width), "red" if row.waits_on_lock else "dim")
-            case _:
+            case "query":
                 return Cell(clip(printable(row.query), width), "" if row.state == ACTIVE else "dim")
+            case _:
+                raise LookupError(f"there is no column {column}")
 
     def _stale_style(self, row: Backend) -> str:
         return "amber" if stale(row, self._now, self.idle_after_seconds) else ""

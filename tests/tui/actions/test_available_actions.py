@@ -1,0 +1,52 @@
+"""Every key of the dashboard says when it counts, and stands in the help."""
+
+from textual.actions import parse
+from textual.binding import Binding
+
+from pgtop.tui.actions.available_actions import ACTING, ON_THE_LIST, WITHOUT_DATA, is_permitted, leads_to_list
+from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.screens.help import help_lines
+
+ON_THE_WALL = {
+    "sweep",
+    "auto",
+    "break_glass",
+    "clear",
+    "group",
+    "pause",
+    "slower",
+    "window",
+    "wall",
+    "outcomes",
+    "help",
+    "quit",
+}
+"""The actions that mean the same on the wall, which shows no list."""
+
+BINDINGS = [each for each in DashboardScreen.BINDINGS if isinstance(each, Binding)]
+ACTIONS = {parse(each.action)[1] for each in BINDINGS}
+WRITTEN = {"space": "Space", "slash": "/", "escape": "Esc", "plus": "+", "minus": "-", "f1": "F1"}
+WRITTEN |= {"left_square_bracket": "[", "right_square_bracket": "]"}
+
+
+def test_every_action_means_the_list_or_works_on_the_wall() -> None:
+    """A key that is in neither would change a list that nobody sees."""
+    assert ACTIONS == ON_THE_LIST | ON_THE_WALL
+    assert not ON_THE_LIST & ON_THE_WALL
+    assert ACTING | WITHOUT_DATA <= ACTIONS
+
+
+def test_every_key_is_in_the_help() -> None:
+    shown = {word for line in help_lines() for cell in line for word in cell.text.split()}
+    for binding in BINDINGS:
+        first = binding.key.split(",")[0]
+        assert WRITTEN.get(first, first) in shown, binding
+
+
+def test_what_is_not_available_leads_nowhere() -> None:
+    assert not is_permitted("terminate", has_data=True, wall=True, read_only=False)
+    assert not is_permitted("sweep", has_data=False, wall=False, read_only=False)
+    assert is_permitted("sweep", has_data=True, wall=True, read_only=False)
+    assert leads_to_list("terminate", read_only=False)
+    assert not leads_to_list("terminate", read_only=True)
+    assert leads_to_list("sort", read_only=True)
