@@ -14,7 +14,7 @@ from pgtop.core.outage import Limit, Outage
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode, PgtopError, UsageError
 from pgtop.poller import Poller
-from pgtop.postgres import probe as probing
+from pgtop.postgres import snapshot_probe as probing
 from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.errors import FullError, LimitReachedError
