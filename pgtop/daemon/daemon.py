@@ -23,7 +23,7 @@ from pgtop.daemon.reporter import DaemonReport
 from pgtop.daemon.systemd import Systemd
 from pgtop.errors import ConnectError, ExitCode, PgtopError
 from pgtop.login_watch import LoginWatch
-from pgtop.postgres.connect_errors import DRIVER_ERRORS, hidden_states_error, pooler_error
+from pgtop.postgres.connect_errors import DIRECTLY, DRIVER_ERRORS, hidden_states_error, pooler_error
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FullError
 from pgtop.postgres.session.login_probe import LoginProbe
@@ -221,9 +221,7 @@ class Daemon:
         self._report.polled(result, self._config.interval_seconds + _SLACK_SECONDS)
         try:
             if self._seat.pooled:
-                raise ConnectError(
-                    "a pooler answers now: nothing is terminated", "connect to the server directly"
-                )
+                raise ConnectError("a pooler answers now: nothing is terminated", DIRECTLY)
             if self._config.read_only and not self._dry_run:
                 await self._auto.stop()
                 raise PgtopError(

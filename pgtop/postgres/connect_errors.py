@@ -74,12 +74,25 @@ def answer_error(error: BaseException, mend: str = "") -> PgtopError:
     return kind(told.message, mend)
 
 
+DIRECTLY: Final = "connect to the server directly"
+
+
+def pooled_sentence(place: str = "") -> str:
+    """Return the warning for a connection through a pooler; `place` is safe to print.
+
+    >>> pooled_sentence()
+    'connected through a pooler: counts are wrong. Connect to the server directly'
+    """
+    return f"{_pooled(place)}. {DIRECTLY.capitalize()}"
+
+
 def pooler_error(place: str) -> ConnectError:
-    """A pooler in between, where nobody may be ended through one; `place` is safe to print."""
-    return ConnectError(
-        f"connected through a pooler at {place}: counts are wrong",
-        "connect to the server directly; nothing was terminated",
-    )
+    """A connection through a pooler, which nothing may be terminated through; `place` is safe to print."""
+    return ConnectError(_pooled(place), f"{DIRECTLY}; nothing was terminated")
+
+
+def _pooled(place: str) -> str:
+    return f"connected through a pooler{f' at {place}' if place else ''}: counts are wrong"
 
 
 def hidden_states_error(snapshot: Snapshot) -> NotPermittedError:

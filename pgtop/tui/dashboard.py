@@ -15,6 +15,7 @@ from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Plan
 from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
+from pgtop.postgres.connect_errors import pooled_sentence
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.reaping.wording import begun_sentence
 from pgtop.settings.config import Config
@@ -285,7 +286,7 @@ class DashboardScreen(Screen[None]):
         if not self.wall:
             self.panels.sessions.focus()
         if self.poller.probe.seat.pooled:
-            self.say("Connected through a pooler: counts are wrong. Connect to the server directly", "alarm")
+            self.say(pooled_sentence(), "alarm")
 
     def _server_changed(self, said: str, *, is_alien: bool) -> None:
         """Post a notice that the server has changed, and untag the sessions of the old one.

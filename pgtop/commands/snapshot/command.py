@@ -38,10 +38,9 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
         lambda known: look(known, config.wait_seconds, warn, hides_queries=config.hide_queries),
     )
     if seen.pooled:
-        warn(
-            f"connected through a pooler at {seen.snapshot.server.address}: counts are wrong. "
-            "Connect to the server directly"
-        )
+        from pgtop.postgres.connect_errors import pooled_sentence
+
+        warn(pooled_sentence(seen.snapshot.server.address))
     if context.params["json"]:
         show(json_line(report(seen, config.warn_at)))
     else:

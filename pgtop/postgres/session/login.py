@@ -17,7 +17,7 @@ from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.outage import OutageKind
 from pgtop.core.text import clip, printable
 from pgtop.errors import Peer, PgtopError
-from pgtop.postgres.connect_errors import DRIVER_ERRORS, connect_error
+from pgtop.postgres.connect_errors import DIRECTLY, DRIVER_ERRORS, connect_error
 from pgtop.postgres.conninfo.passfile import stored_password
 from pgtop.postgres.conninfo.target import Endpoint, SocketOptions, Target
 from pgtop.postgres.conninfo.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
@@ -248,7 +248,7 @@ class _Attempt:
         except (asyncpg.ProtocolViolationError, asyncpg.ConnectionDoesNotExistError) as error:
             raise LoginError(
                 f"the pooler at {self._endpoint.label} does not allow transactions (pool_mode = statement?)",
-                "connect to the server directly",
+                DIRECTLY,
             ) from error
         return pid
 

@@ -19,7 +19,7 @@ from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, PgtopError
 from pgtop.poller import Poller
-from pgtop.postgres.connect_errors import DRIVER_ERRORS
+from pgtop.postgres.connect_errors import DRIVER_ERRORS, pooled_sentence
 from pgtop.reaping.automatic import AutomaticReaper, Turn
 from pgtop.reaping.wording import stall_sentence
 from pgtop.tui.actions.plan_actions import LONGEST_RUN_SECONDS, PlanActions
@@ -27,7 +27,6 @@ from pgtop.tui.lines.automatic_sweeps import AutomaticState, named, rules
 from pgtop.tui.messages import AutoChanged, Reaped, Trouble
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 
-_POOLED: Final = "connected through a pooler: counts are wrong. Connect to the server directly"
 _HIDDEN: Final = "the states of sessions are hidden from role {role}. Run: {grant}"
 
 
@@ -89,7 +88,7 @@ class AutomaticSweeps:
         """Return whether automatic sweeps cannot be turned on, and say why."""
         seat, snapshot = self._poller.probe.seat, self._snapshot
         if seat.pooled:
-            self._screen.post_message(Trouble(_POOLED))
+            self._screen.post_message(Trouble(pooled_sentence()))
             return True
         if snapshot is not None and not snapshot.counts.exact:
             role = snapshot.privileges.role
@@ -173,7 +172,7 @@ class AutomaticSweeps:
     async def _take_turn(self, snapshot: Snapshot, refused: bool, refusing: Limit | None) -> None:
         try:
             if self._poller.probe.seat.pooled:
-                raise PgtopError(_POOLED)
+                raise PgtopError(pooled_sentence())
             async with self._plan_actions.one_run:
                 self.engine.interval_seconds = self._poller.interval_seconds
                 self._turn = turn = await self.engine.turn(snapshot, refused=refused, refusing=refusing)
