@@ -1,3 +1,3 @@
-"""pgtop: see who holds a PostgreSQL server's connections, and end exactly the sessions you see."""
+"""pgtop: see which sessions hold a PostgreSQL server's connections, and terminate exactly those that you see."""
 
 __version__ = "0.1.0"

@@ -77,11 +77,11 @@ def answer_error(error: BaseException, mend: str = "") -> PgtopError:
 DIRECTLY: Final = "connect to the server directly"
 
 
-def pooled_sentence(place: str = "") -> str:
+def pooled_sentence(place: str) -> str:
     """Return the warning for a connection through a pooler; `place` is safe to print.
 
-    >>> pooled_sentence()
-    'connected through a pooler: counts are wrong. Connect to the server directly'
+    >>> pooled_sentence("db1:6432")
+    'connected through a pooler at db1:6432: counts are wrong. Connect to the server directly'
     """
     return f"{_pooled(place)}. {DIRECTLY.capitalize()}"
 
@@ -92,7 +92,7 @@ def pooler_error(place: str) -> ConnectError:
 
 
 def _pooled(place: str) -> str:
-    return f"connected through a pooler{f' at {place}' if place else ''}: counts are wrong"
+    return f"connected through a pooler at {place}: counts are wrong"
 
 
 def hidden_states_error(snapshot: Snapshot) -> NotPermittedError:

@@ -286,7 +286,7 @@ class DashboardScreen(Screen[None]):
         if not self.wall:
             self.panels.sessions.focus()
         if self.poller.probe.seat.pooled:
-            self.say(pooled_sentence(), "alarm")
+            self.say(pooled_sentence(self.poller.probe.seat.label), "alarm")
 
     def _server_changed(self, said: str, *, is_alien: bool) -> None:
         """Post a notice that the server has changed, and untag the sessions of the old one.

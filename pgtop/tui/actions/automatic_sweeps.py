@@ -88,7 +88,7 @@ class AutomaticSweeps:
         """Return whether automatic sweeps cannot be turned on, and say why."""
         seat, snapshot = self._poller.probe.seat, self._snapshot
         if seat.pooled:
-            self._screen.post_message(Trouble(pooled_sentence()))
+            self._screen.post_message(Trouble(pooled_sentence(seat.label)))
             return True
         if snapshot is not None and not snapshot.counts.exact:
             role = snapshot.privileges.role
@@ -172,7 +172,7 @@ class AutomaticSweeps:
     async def _take_turn(self, snapshot: Snapshot, refused: bool, refusing: Limit | None) -> None:
         try:
             if self._poller.probe.seat.pooled:
-                raise PgtopError(pooled_sentence())
+                raise PgtopError(pooled_sentence(self._poller.probe.seat.label))
             async with self._plan_actions.one_run:
                 self.engine.interval_seconds = self._poller.interval_seconds
                 self._turn = turn = await self.engine.turn(snapshot, refused=refused, refusing=refusing)
