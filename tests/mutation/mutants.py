@@ -310,7 +310,12 @@ MUTANTS = (
         "(refusing is not None)",
         ("tests/core/test_stalled_logins.py",),
     ),
-    Mutant("pgtop/core/policy.py", "plan = at_most(plan, 1, SparedFor.STALL)", "pass", POLICY),
+    Mutant(
+        "pgtop/core/policy.py",
+        "plan = at_most(plan, 1, SparedFor.STALL)",
+        "pass",
+        ("tests/core/test_stalled_logins.py",),
+    ),
     Mutant(
         "pgtop/reaping/automatic.py",
         "if asked.stall is not None and self._stall.is_tried:",
