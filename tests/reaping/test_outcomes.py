@@ -8,11 +8,14 @@ import asyncpg
 import msgspec
 import pytest
 
-from pgtop.core.plan import Outcome, ReapPolicy
+from pgtop.core.plan import Outcome, ReapPolicy, Result
+from pgtop.core.policy import plan_sweep
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode
 from pgtop.postgres import queries
 from pgtop.postgres.conninfo.rescue_role import with_rescue
+from pgtop.reaping.reaper import Report
+from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
 from tests.support.filling import THREE_SLOTS, full
@@ -34,6 +37,28 @@ async def test_a_plan_that_was_refused_or_is_empty_does_nothing(
             assert report.exit_code == ExitCode.DONE
         assert await one.fetchval("SELECT 1") == 1
         assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "code"),
+    [
+        ([], ExitCode.DONE),
+        ([Outcome.TERMINATED, Outcome.CHANGED], ExitCode.DONE),
+        ([Outcome.CHANGED], ExitCode.DONE),
+        ([Outcome.CANCELLED], ExitCode.DONE),
+        ([Outcome.DENIED, Outcome.DENIED], ExitCode.NOT_PERMITTED),
+        *(
+            ([Outcome.TERMINATED, outcome], ExitCode.PARTLY)
+            for outcome in (Outcome.DENIED, Outcome.SURVIVED, Outcome.FAILED, Outcome.UNKNOWN)
+        ),
+        ([Outcome.SURVIVED], ExitCode.PARTLY),
+    ],
+)
+def test_the_exit_code_tells_what_was_left_undone(outcomes: list[Outcome], code: ExitCode) -> None:
+    """A session that changed meanwhile is not left undone: it is no longer what was to be terminated."""
+    plan = plan_sweep(snapshot(backend()), ReapPolicy())
+    results = tuple(Result(plan.victims[0], outcome) for outcome in outcomes)
+    assert Report(plan, results).exit_code == code
 
 
 async def test_a_victim_that_left_between_look_and_signal_is_changed(
