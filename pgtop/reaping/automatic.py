@@ -196,12 +196,11 @@ class AutomaticReaper:
         measured = self._measure(snapshot, now)
         if refused and refusing is None:
             refusing = Limit.UNKNOWN
+        if refusing is not None and not await self._seat.is_direct():
+            refused, refusing = False, None  # another server behind that address may have refused
         stall = stall_of(snapshot, self.policy.warn_at, refusing)
         self._stall = self._stall.after(stall, now)
         asked = _Asked(refused, refusing, stall)
-        if refusing is not None and not await self._seat.is_direct():
-            # Another server behind that address may have refused: it is told of, and nothing is ended for it.
-            asked = _Asked(False, None, stall_of(snapshot, self.policy.warn_at))
         # What is planned as the rescue role is done as the rescue role.
         with self._seat.steady():
             turn = await self._lead_or_stand_by(snapshot, asked, now)

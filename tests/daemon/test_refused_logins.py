@@ -145,3 +145,4 @@ async def test_a_refusal_by_another_server_behind_a_balancer_ends_nobody(
                 await wait_until(lambda: balancer.connections >= before + 20, 60)
                 assert await fetch_value(server, LEFT) == number
             assert daemon.end() == 0
+        assert "LOGINS ARE STALLED" not in daemon.log
