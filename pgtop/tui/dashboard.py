@@ -236,9 +236,9 @@ class DashboardScreen(Screen[None]):
         is_full = outage is not None and outage.kind == OutageKind.FULL
         return self._is_on_host and is_full and not self._config.read_only
 
-    def say(self, said: str, style: str = "note", report: Report | None = None) -> None:
+    def say(self, said: str, style: str = "note") -> None:
         """Show a notice until it is dismissed (Esc)."""
-        self._post(Notice(said, style, report))
+        self._post(Notice(said, style))
 
     def _post(self, posted: Notice) -> None:
         self.notices.post(posted)
@@ -257,6 +257,10 @@ class DashboardScreen(Screen[None]):
         self.take(message.result, refused=message.refused)
 
     def take(self, result: Snapshot | Outage, *, refused: bool = False) -> None:
+        """Take in a poll's result, and show and act on what follows from it.
+
+        `refused` tells that a login was just refused, although the result shows free slots.
+        """
         if self.plan_expiry.beat():
             self.poller.wake()  # this result may be from before the suspension
         self.refusing = self.logins.limit

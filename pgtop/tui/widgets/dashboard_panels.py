@@ -116,7 +116,7 @@ class Panels(Widget):
     def show(self, view: DashboardView) -> None:
         """Show this view; tables and graph are drawn only if they would look different."""
         self._view = view
-        painted = (view.revision, view.wall, view.outage is not None, self.screen.size)
+        painted = (view.revision, view.wall, self.screen.size)
         with self.app.batch_update():
             self._show_head(view)
             if painted != self._painted:
@@ -128,15 +128,14 @@ class Panels(Widget):
     def _lines(self, name: str) -> Lines:
         return self.query_one(f"#{name}", Lines)
 
-    def _most(self, lines: int, *, short: int = 1) -> int:
-        """Return the most lines that a sentence may take: `lines`, or `short` on a low terminal."""
-        return lines if self.screen.size.height >= SHORT_LINES else short
+    def _most(self, *, short: int = 1) -> int:
+        """Return the most lines that a sentence may take: two, or `short` on a low terminal."""
+        return 2 if self.screen.size.height >= SHORT_LINES else short
 
     def _show_head(self, view: DashboardView) -> None:
         width, height = self.screen.size
         outage, standing = view.outage, view.standing
         self.set_class(standing is None, "-waiting")
-        self.set_class(outage is not None, "-outage")
         self.set_class(view.wall, "-wall")
         self.set_class(view.wall and height < LOW, "-low")
         for greyed in (self.groups, self.sessions, self._lines("head"), self._lines("top")):
@@ -149,17 +148,15 @@ class Panels(Widget):
             self._lines("head").show(head_lines(standing, width))
         said = []
         if outage is not None and standing is not None and not view.wall:
-            said = outage_lines(outage, standing.age_seconds, width, self._most(2))
+            said = outage_lines(outage, standing.age_seconds, width, self._most())
         self._show_or_hide("banner", said)
         automatic = view.automatic
-        self._show_or_hide(
-            "auto", auto_lines(automatic, width, self._most(2)) if automatic is not None else []
-        )
-        self._show_or_hide("connecting", connecting_lines(view.host, width, self._most(2, short=0)))
+        said = auto_lines(automatic, width, self._most()) if automatic is not None else []
+        self._show_or_hide("auto", said)
+        self._show_or_hide("connecting", connecting_lines(view.host, width, self._most(short=0)))
         if view.wall:
-            failed = (
-                standing.outage if standing is not None else outage
-            )  # the wall has its own word for a late poll
+            # The wall has its own word for a late poll, which is not an outage there.
+            failed = standing.outage if standing is not None else outage
             self._lines("figures").fit(figure_lines(standing, failed, width, height))
 
     def _show_or_hide(self, name: str, lines: list[list[Cell]]) -> None:
@@ -216,7 +213,7 @@ class Panels(Widget):
 
     def _show_foot(self, view: DashboardView) -> None:
         width = self.screen.size.width
-        said = notice.lines(view.notice, width, self._most(2)) if view.notice is not None else []
+        said = notice.lines(view.notice, width, self._most()) if view.notice is not None else []
         self._show_or_hide("notice", said)
         self._lines("keys").show([keys.key_line(self._keys(view), width)])
 
@@ -308,8 +305,8 @@ class Panels(Widget):
     def jump_to(self, backend: BackendId) -> None:
         """Put the cursor on a session; drop the filter and the chosen group if they hide it."""
         if not self.sessions.move_to(backend):
+            self.groups.chosen = None
             self.drop_filter()
-            self.drop_choice()
             self.sessions.move_to(backend)
         self.sessions.focus()
 
