@@ -25,6 +25,7 @@ import time
 from typing import Final, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from pgtop.core.activity import (
     ACTIVE,
@@ -291,8 +292,8 @@ class HostWatcher:
 
     def _backend(self, client: _Client, kind: OwnKind, now: int) -> tuple[Backend, Mark]:
         process, title, is_clear, found = client
-        identity = BackendId(process.pid, self.started(process))
-        before = self._marks.get(identity)
+        plain = self._connected(client, kind)
+        before = self._marks.get(plain.id)
         state = title.state if is_clear else DISABLED
         if state == IDLE and (process.is_at_work or (found is not None and found.is_unanswered)):
             state = ACTIVE
@@ -313,26 +314,16 @@ class HostWatcher:
         is_resting = state == IDLE or state in IN_TRANSACTION
         readings = title.readings
         user, database = readings[0] if len(readings) == 1 else (title.names, None)
-        address, port = _end(found, title)
-        return Backend(
-            pid=process.pid,
-            backend_start=identity.backend_start,
+        backend = replace(
+            plain,
             state_change=change if is_resting else None,
-            xact_start=None,
-            query_start=None,
             state=state,
-            application_name=_application(kind, found),
             usename=user,
             datname=database,
-            client_addr=address,
-            client_port=port,
-            wait_event_type=None,
-            wait_event=None,
-            is_superuser=False,
-            query=None,
-            idle_at_least=port == -1 and is_resting,
+            idle_at_least=plain.client_port == -1 and is_resting,
             readings=readings if len(readings) > 1 else (),
-        ), Mark(
+        )
+        return backend, Mark(
             process.started_ticks,
             _who(title),
             change,
@@ -342,6 +333,12 @@ class HostWatcher:
         )
 
     def _silent(self, client: _Client, kind: OwnKind) -> tuple[Backend, Mark]:
+        process, title, _, _ = client
+        mark = Mark(process.started_ticks, _who(title), None, None, process.command_line)
+        return replace(self._connected(client, kind), holds_slot=False), mark
+
+    def _connected(self, client: _Client, kind: OwnKind) -> Backend:
+        """Return a client without the state and the names that its title may show."""
         process, title, _, found = client
         address, port = _end(found, title)
         return Backend(
@@ -360,8 +357,7 @@ class HostWatcher:
             wait_event=None,
             is_superuser=False,
             query=None,
-            holds_slot=False,
-        ), Mark(process.started_ticks, _who(title), None, None, process.command_line)
+        )
 
     def _server(self, others: list[Process]) -> Server:
         """Return the server, as shown by those of its processes that are not clients."""
