@@ -30,7 +30,7 @@ from tests.support.hostile import (
     rewriting,
     startup,
 )
-from tests.support.running import LIMIT_SECONDS, assert_one_line, command, environment, run
+from tests.support.running import assert_one_line, command, run, run_words
 
 UNREADABLE = "the server's answer could not be read"
 MEMORY_BYTES = 200 * 1024 * 1024
@@ -52,20 +52,8 @@ sys.exit(status)
 
 async def peak(home: Path, *arguments: str) -> tuple[subprocess.CompletedProcess[str], int]:
     """Runs the command to its end, without keeping this loop; gives its memory's peak in bytes, too."""
-
-    def work() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", _MEASURED, str(home / "peak"), *command(*arguments)],
-            env=environment(home),
-            cwd=home,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            timeout=LIMIT_SECONDS,
-            check=False,
-        )
-
-    done = await asyncio.to_thread(work)
+    words = [sys.executable, "-c", _MEASURED, str(home / "peak"), *command(*arguments)]
+    done = await asyncio.to_thread(run_words, home, words)
     return done, int((home / "peak").read_text()) * 1024
 
 

@@ -24,7 +24,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from tests.conftest import ServerFactory
 from tests.servers import create_role, fetch_value, session, sessions, wait_until
-from tests.support.daemons import FAST, free_port, gone, watching
+from tests.support.daemons import FAST, fill, free_port, gone, watching
 from tests.support.reap_command import stale
 from tests.support.relay import relay
 from tests.support.running import LIMIT_SECONDS, assert_one_line, run, start
@@ -206,13 +206,7 @@ async def test_slow_clients_at_the_metrics_do_not_stop_it(small: ThrowawayServer
 def full_pipe() -> tuple[int, int, int]:
     """A pipe that takes no more: both ends, and the number of bytes in it."""
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)
-    number = 0
-    with suppress(BlockingIOError):
-        while True:
-            number += os.write(writing, b"." * 512)
-    os.set_blocking(writing, True)
-    return reading, writing, number
+    return reading, writing, fill(writing)
 
 
 def read_to_the_end(descriptor: int) -> bytes:

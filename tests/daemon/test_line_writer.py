@@ -11,6 +11,7 @@ import pytest
 
 from pgtop.daemon.line_writer import MOST_WAITING_BYTES, LineWriter
 from tests.servers import wait_until_sync
+from tests.support.daemons import fill
 
 LINES = [f"line {number}\n" for number in range(1000)]
 
@@ -30,17 +31,6 @@ def pipe() -> Iterator[tuple[int, int]]:
         for end in (reading, writing):
             with suppress(OSError):
                 os.close(end)
-
-
-def fill(writing: int) -> int:
-    """Writes until a pipe takes no more; gives the number of bytes."""
-    os.set_blocking(writing, False)
-    number = 0
-    with suppress(BlockingIOError):
-        while True:
-            number += os.write(writing, b"." * 512)
-    os.set_blocking(writing, True)
-    return number
 
 
 def read(reading: int, number: int) -> str:

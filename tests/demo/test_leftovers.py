@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from tests.servers import wait_until_sync
 from tests.support.processes import (
     DEMO,
     SERVER,
+    Program,
     program,
     segment_of,
     shared_memory_ids,
@@ -22,11 +24,26 @@ from tests.support.processes import (
 )
 
 
-def test_a_killed_starter_leaves_no_trace_of_the_server() -> None:
+@contextlib.contextmanager
+def started_server() -> Iterator[tuple[Program, str, str]]:
+    """Start a program with a server of its own; yield it, the server's directory and that of its socket."""
     with program(SERVER) as starter:
         directory, sockets = starter.line(), starter.line()
         starter.go_on()
         assert starter.line().startswith("started")
+        yield starter, directory, sockets
+
+
+def janitors_of(starter: Program) -> list[psutil.Process]:
+    """Return the two shell scripts that clean up after a program."""
+    children = psutil.Process(starter.process.pid).children()
+    janitors = [one for one in children if one.cmdline()[0] == "/bin/sh"]
+    assert len(janitors) == 2
+    return janitors
+
+
+def test_a_killed_starter_leaves_no_trace_of_the_server() -> None:
+    with started_server() as (starter, directory, sockets):
         segment = segment_of(Path(directory, "data"))
         assert traces(directory)
         starter.process.kill()
@@ -76,10 +93,7 @@ def test_the_servers_lock_file_has_nothing_of_others_ended_or_removed() -> None:
 
 
 def test_a_pipe_in_the_place_of_the_lock_file_keeps_nobody_waiting() -> None:
-    with program(SERVER) as starter:
-        directory, sockets = starter.line(), starter.line()
-        starter.go_on()
-        assert starter.line().startswith("started")
+    with started_server() as (starter, directory, sockets):
         lock = Path(directory, "data", "postmaster.pid")
         lock.unlink()
         os.mkfifo(lock)
@@ -116,14 +130,8 @@ def test_killing_every_process_but_the_janitor_leaves_nothing() -> None:
 
 
 def test_the_janitor_matches_no_search_for_program_or_directory() -> None:
-    with program(SERVER) as starter:
-        directory, sockets = starter.line(), starter.line()
-        starter.go_on()
-        assert starter.line().startswith("started")
-        children = psutil.Process(starter.process.pid).children()
-        janitors = [one for one in children if one.cmdline()[0] == "/bin/sh"]
-        assert len(janitors) == 2
-        for janitor in janitors:
+    with started_server() as (starter, directory, sockets):
+        for janitor in janitors_of(starter):
             command = " ".join(janitor.cmdline())
             assert "pgtop" not in command
             assert directory not in command
@@ -132,14 +140,8 @@ def test_the_janitor_matches_no_search_for_program_or_directory() -> None:
 
 
 def test_the_janitor_outlives_the_signals_of_a_closing_terminal() -> None:
-    with program(SERVER) as starter:
-        directory, sockets = starter.line(), starter.line()
-        starter.go_on()
-        assert starter.line().startswith("started")
-        children = psutil.Process(starter.process.pid).children()
-        janitors = [one for one in children if one.cmdline()[0] == "/bin/sh"]
-        assert len(janitors) == 2
-        for janitor in janitors:
+    with started_server() as (starter, directory, sockets):
+        for janitor in janitors_of(starter):
             for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
                 janitor.send_signal(number)
         starter.process.kill()

@@ -18,7 +18,7 @@ from pgtop.postgres.snapshot_probe import Probe, decode
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, sessions, wait_until
 from tests.support.raw_statements import ENCODINGS, speaking_raw
-from tests.support.reaping import face_on, found
+from tests.support.reaping import as_role, face_on, found
 from tests.support.targets import seat_on, stopped, target_of
 
 
@@ -64,7 +64,7 @@ async def state_of(probe: Probe, connection: asyncpg.Connection, state: str) -> 
 
 async def test_hidden_states_are_an_upper_bound_and_never_no_idle(every_server: ThrowawayServer) -> None:
     role = await create_role(every_server)
-    target = resolve(role.uri(), {}, {"HOME": "/nonexistent"})
+    target = as_role(role)
     async with seat_on(target) as seat, sessions(every_server, 3):
         snapshot = await Probe(seat).snapshot()
         assert snapshot.counts.total >= 4

@@ -13,7 +13,6 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
 from pgtop.postgres.advisory_key_queries import REAPER_CLASS, SEAT_CLASS
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
-from pgtop.postgres.conninfo.resolve import resolve
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.reaping import Face, as_role, face_on, found, identities, lives, outcomes
 from tests.support.targets import seat_on, stopped
@@ -336,7 +335,7 @@ async def test_without_pg_signal_backend_every_victim_is_denied(
 ) -> None:
     role = await create_role(every_server, "monitor")
     plain = await create_role(every_server)
-    target = resolve(role.uri(), {}, {"HOME": "/nonexistent"})
+    target = as_role(role)
     async with (
         face_on(every_server, tmp_path / "a", target=target) as face,
         session(every_server, user=plain.name, password=plain.password) as one,
@@ -353,7 +352,7 @@ async def test_superusers_are_spared_where_pgtop_is_none(
     every_server: ThrowawayServer, tmp_path: Path
 ) -> None:
     role = await create_role(every_server, "operator")
-    target = resolve(role.uri(), {}, {"HOME": "/nonexistent"})
+    target = as_role(role)
     async with (
         face_on(every_server, tmp_path / "a", target=target) as face,
         session(every_server) as superuser,
@@ -372,7 +371,7 @@ async def test_a_session_whose_role_was_dropped_since_can_be_ended(
     """As services that hand out roles for an hour leave them behind."""
     role = await create_role(every_server, "operator")
     passing = await create_role(every_server)
-    target = resolve(role.uri(), {}, {"HOME": "/nonexistent"})
+    target = as_role(role)
     async with (
         face_on(every_server, tmp_path / "a", target=target) as face,
         session(every_server, user=passing.name, password=passing.password) as one,

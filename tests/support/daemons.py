@@ -1,11 +1,12 @@
 """`pgtop reap --watch` as a process."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,17 @@ from tests.support.running import LIMIT_SECONDS, command, environment
 
 FAST = ("--interval", "200ms", "--every", "1s", "--idle-after", "1s", "--warn-at", "0.05")
 """The line is at one of 20 slots, which is the daemon's own: whoever else goes stale is ended."""
+
+
+def fill(writing: int) -> int:
+    """Write to a pipe until it takes no more, and return the number of bytes."""
+    os.set_blocking(writing, False)
+    number = 0
+    with suppress(BlockingIOError):
+        while True:
+            number += os.write(writing, b"." * 512)
+    os.set_blocking(writing, True)
+    return number
 
 
 @dataclass

@@ -40,8 +40,15 @@ def run(
     home: Path, *arguments: str, variables: Mapping[str, str] | None = None, **rest: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run pgtop to its end, without any terminal."""
+    return run_words(home, command(*arguments), variables=variables, **rest)
+
+
+def run_words(
+    home: Path, words: list[str], *, variables: Mapping[str, str] | None = None, **rest: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run a program around pgtop to its end, without any terminal."""
     return subprocess.run(
-        command(*arguments),
+        words,
         env=environment(home, **(variables or {})),
         cwd=home,
         stdin=rest.pop("stdin", subprocess.DEVNULL),
@@ -57,17 +64,7 @@ def run(
 
 def redirected(home: Path, redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run pgtop to its end as a shell does with redirections such as `>&- 2>/dev/full`."""
-    return subprocess.run(
-        ["/bin/sh", "-c", f'exec "$@" {redirections}', "sh", *command(*arguments)],
-        env=environment(home),
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=LIMIT_SECONDS,
-        start_new_session=True,
-        check=False,
-    )
+    return run_words(home, ["/bin/sh", "-c", f'exec "$@" {redirections}', "sh", *command(*arguments)])
 
 
 @contextmanager

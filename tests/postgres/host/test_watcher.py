@@ -53,7 +53,7 @@ from tests.support.hosting import (
     title_of,
 )
 from tests.support.reaping import lives, outcomes
-from tests.support.running import environment, start_on_terminal
+from tests.support.running import run_words, start_on_terminal
 from tests.support.targets import stopped
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="reads Linux's /proc")
@@ -497,24 +497,23 @@ print([each.pid for each in view.snapshot.backends if each.is_pgtop], view.notes
 """
 
 
+async def look_as_the_servers_user(face: HostFace, home: Path) -> "subprocess.CompletedProcess[str]":
+    """Print, as the user that runs the server, which sessions count as pgtop's, and the notes."""
+    server = face.watcher.server
+    words = [sys.executable, "-c", _AS_THE_SERVERS_USER, str(server.uid), str(server.gid), server.data_dir]
+    return await asyncio.to_thread(run_words, home, words)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 async def test_a_hidden_pgtop_spares_all_sessions_of_its_user(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """As the server's user sees one of root's: over TCP, and over a Unix socket."""
     face = face_on_host(server, tmp_path / "a")
-    found = face.watcher.server
     async with session(server) as one, session(server, over_socket=True) as other:
         with start_on_terminal(tmp_path, server.uri()) as (_, _terminal):
             await wait_until(lambda: own_sessions(face))
-            arguments = [str(found.uid), str(found.gid), found.data_dir]
-            done = await asyncio.to_thread(
-                subprocess.run,
-                [sys.executable, "-c", _AS_THE_SERVERS_USER, *arguments],
-                env=environment(tmp_path),
-                capture_output=True,
-                text=True,
-            )
+            done = await look_as_the_servers_user(face, tmp_path)
         pids = [one.get_server_pid(), other.get_server_pid()]
         assert done.stdout.count("a pgtop of root runs here") == 1, done.stderr
         assert all(str(pid) in done.stdout for pid in pids), done.stdout
@@ -526,20 +525,12 @@ async def test_another_users_pgtop_spares_nobody_to_the_servers_user(
 ) -> None:
     """It may not be looked into, and what it calls itself is anybody's choice."""
     face = face_on_host(server, tmp_path / "a")
-    found = face.watcher.server
     with (
         socket_open_to_others(server) as where,
         silent_process("pgtop", where, FIRST_PACKET, uid=64_321),
     ):
         await wait_until(lambda: count(face))
-        arguments = [str(found.uid), str(found.gid), found.data_dir]
-        done = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-c", _AS_THE_SERVERS_USER, *arguments],
-            env=environment(tmp_path),
-            capture_output=True,
-            text=True,
-        )
+        done = await look_as_the_servers_user(face, tmp_path)
     assert done.stdout.startswith("[] "), done.stderr
     assert "64321" not in done.stdout  # a pgtop of root's own may run here, and be named
 

@@ -17,8 +17,6 @@ from pgtop.core.text import clock
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import HistoryBusyError
 from pgtop.history.store import HistoryStore, Mode, Series
-from pgtop.poller import Poller
-from pgtop.postgres.snapshot_probe import Probe
 from pgtop.settings.config import Config
 from pgtop.tui import app
 from pgtop.tui.state import history_keeper
@@ -27,7 +25,8 @@ from pgtop.tui.state.history_keeper import HistoryKeeper, series_of
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, fetch_value, wait_until
 from tests.support.dashboards import Driven, dashboard
-from tests.support.targets import seat_on, target_of
+from tests.support.reaping import real_snapshot
+from tests.support.targets import target_of
 from tests.support.terminals import terminal
 
 
@@ -157,12 +156,10 @@ def at_another_time(snapshot: Snapshot, seconds: float, cluster: str | None) -> 
 
 
 async def test_a_failover_to_another_cluster_keeps_the_pasts_apart(
-    server: ThrowawayServer, store: HistoryStore
+    server: ThrowawayServer, store: HistoryStore, tmp_path: Path
 ) -> None:
     """Also where a role that cannot read the identifier looked in between."""
-    async with seat_on(target_of(server)) as seat:
-        snapshot = await Poller(Probe(seat), 1.0).next()
-    assert isinstance(snapshot, Snapshot)
+    snapshot = await real_snapshot(server, tmp_path / "a")
     target = target_of(server)
     seen = DashboardState(0.8)
     kept = HistoryKeeper(store, seen, target)
@@ -178,12 +175,10 @@ async def test_a_failover_to_another_cluster_keeps_the_pasts_apart(
 
 
 async def test_a_clock_that_is_set_back_while_it_runs_moves_what_is_kept(
-    server: ThrowawayServer, store: HistoryStore
+    server: ThrowawayServer, store: HistoryStore, tmp_path: Path
 ) -> None:
     """A second dashboard reads what the first one shows: the same curve, an hour earlier, and no future."""
-    async with seat_on(target_of(server)) as seat:
-        snapshot = await Poller(Probe(seat), 1.0).next()
-    assert isinstance(snapshot, Snapshot)
+    snapshot = await real_snapshot(server, tmp_path / "a")
     target = target_of(server)
     seen = DashboardState(0.8)
     kept = HistoryKeeper(store, seen, target)
@@ -340,8 +335,7 @@ async def test_a_file_that_is_locked_for_a_moment_is_no_matter(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """It is said where it stays so."""
-    async with seat_on(target_of(server)) as seat:
-        snapshot = await Poller(Probe(seat), 1.0).next()
+    snapshot = await real_snapshot(server, tmp_path / "a")
     seen = DashboardState(0.8)
     seen.take(snapshot, 1.0)
     kept = HistoryKeeper(Busy(tmp_path / "history.sqlite3"), seen, target_of(server))
@@ -400,13 +394,12 @@ async def test_the_program_keeps_it_where_the_configuration_says(
 
 
 async def test_where_no_thread_can_be_had_that_is_said(
-    server: ThrowawayServer, store: HistoryStore, monkeypatch: pytest.MonkeyPatch
+    server: ThrowawayServer, store: HistoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    async with seat_on(target_of(server)) as seat:
-        snapshot = await Poller(Probe(seat), 1.0).next()
+    snapshot = await real_snapshot(server, tmp_path / "a")
     seen = DashboardState(0.8)
     seen.take(snapshot, 1.0)
     kept = HistoryKeeper(store, seen, target_of(server))
