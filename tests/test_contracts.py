@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sources import parsed
+
 REPOSITORY = Path(__file__).parent.parent
 
 
@@ -98,7 +100,7 @@ def defined_names(module: ast.Module) -> set[str]:
 
 def test_a_name_is_imported_from_where_it_is_defined() -> None:
     trees = {
-        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts): ast.parse(path.read_text())
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts): parsed(path.read_text())
         for folder in ("pgtop", "tests")
         for path in Path(REPOSITORY, folder).rglob("*.py")
     }

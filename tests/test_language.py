@@ -10,6 +10,8 @@ from typing import Final
 
 import pytest
 
+from tests.support.sources import parsed
+
 REPOSITORY: Final = Path(__file__).parent.parent
 
 SOURCES: Final = sorted(str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "pgtop").rglob("*.py"))
@@ -61,7 +63,7 @@ def docstrings(tree: ast.Module) -> Iterator[tuple[ast.AST | None, str]]:
 
 def said(source: str) -> Iterator[str]:
     """Yield every text of a module: its strings, docstrings among them, and its comments."""
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(parsed(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield node.value
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -78,7 +80,7 @@ def riddles(text: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("path", SOURCES)
 def test_docstrings_open_plainly(path: str) -> None:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    for node, text in docstrings(ast.parse(Path(REPOSITORY, path).read_text())):
+    for node, text in docstrings(parsed(Path(REPOSITORY, path).read_text())):
         assert not OPENING.match(text), text
         assert not (isinstance(node, functions) and CLAUSE.match(text)), text
         assert not (isinstance(node, (*functions, ast.ClassDef)) and THIRD_PERSON.match(text)), text

@@ -16,6 +16,7 @@ from pgtop.commands.all_commands import COMMANDS
 from pgtop.errors import ExitCode
 from pgtop.tui.dashboard import DashboardScreen
 from tests.servers import REPOSITORY
+from tests.support.sources import parsed
 
 README = REPOSITORY / "README.md"
 MANUAL = REPOSITORY / "pgtop" / "docs"
@@ -62,7 +63,7 @@ def fenced(text: str) -> list[list[str]]:
 
 def imported(path: str) -> set[str]:
     """Every module that a file imports anywhere in it, also inside a function, by its full name."""
-    tree = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
+    tree = parsed((REPOSITORY / path).read_text(encoding="utf-8"))
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

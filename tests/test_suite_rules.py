@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.servers import REPOSITORY
+from tests.support.sources import parsed
 
 TESTS = REPOSITORY / "tests"
 FILES = sorted(path.relative_to(REPOSITORY).as_posix() for path in TESTS.rglob("*.py"))
@@ -19,9 +20,9 @@ OUTSIDE_PGTOP = {"bench", "mutation", "support"}
 """Folders of tests/ that mirror no folder of pgtop/."""
 
 
-def parsed(path: str) -> ast.Module:
+def tree_of(path: str) -> ast.Module:
     """A file's syntax tree."""
-    return ast.parse((REPOSITORY / path).read_text(encoding="utf-8"), path)
+    return parsed((REPOSITORY / path).read_text(encoding="utf-8"), path)
 
 
 def is_private(name: str) -> bool:
@@ -72,7 +73,7 @@ def _is_text(node: ast.AST) -> bool:
 def private_names() -> frozenset[str]:
     """The private names of pgtop."""
     sources = (path.relative_to(REPOSITORY).as_posix() for path in (REPOSITORY / "pgtop").rglob("*.py"))
-    return frozenset(name for path in sources for name in defined(parsed(path)) if is_private(name))
+    return frozenset(name for path in sources for name in defined(tree_of(path)) if is_private(name))
 
 
 def test_the_folders_mirror_those_of_pgtop() -> None:
@@ -86,7 +87,7 @@ def test_the_folders_mirror_those_of_pgtop() -> None:
 def test_no_file_imports_from_a_test(path: str) -> None:
     """What two tests need stands in builders.py, in support/ or in a conftest."""
     text = (REPOSITORY / path).read_text(encoding="utf-8")
-    scripts = [node.value for node in ast.walk(parsed(path)) if _is_text(node)]  # type: ignore[attr-defined]
+    scripts = [node.value for node in ast.walk(tree_of(path)) if _is_text(node)]  # type: ignore[attr-defined]
     for each in (text, *scripts):
         for line in each.splitlines():
             words = line.split()
@@ -96,19 +97,19 @@ def test_no_file_imports_from_a_test(path: str) -> None:
 
 @pytest.mark.parametrize("path", FILES)
 def test_no_private_name_of_pgtop_is_touched(path: str, private_names: frozenset[str]) -> None:
-    assert not {name for name in touched(parsed(path)) if is_private(name)} & private_names
+    assert not {name for name in touched(tree_of(path)) if is_private(name)} & private_names
 
 
 def test_a_private_name_is_noticed_wherever_it_is_touched(private_names: frozenset[str]) -> None:
     assert "_session" in private_names
     ways = ("seat._session", "from pgtop.x import _session", 'monkeypatch.setattr(seat, "_session", None)')
     for way in ways:
-        assert "_session" in set(touched(ast.parse(way)))
-    assert "_session" not in set(touched(ast.parse("self._session")))
+        assert "_session" in set(touched(parsed(way)))
+    assert "_session" not in set(touched(parsed("self._session")))
 
 
 @pytest.mark.parametrize("path", MODULES)
 def test_a_tests_name_is_a_short_statement(path: str) -> None:
-    for name in defined(parsed(path)):
+    for name in defined(tree_of(path)):
         if name.startswith("test_"):
             assert len(name.removeprefix("test_")) <= LONGEST_STATEMENT, name

@@ -55,6 +55,7 @@ from tests.support.manual_pages import (
     unfenced,
 )
 from tests.support.running import run
+from tests.support.sources import parsed
 
 ALL_PAGES = [*MANUAL, *AROUND]
 PAGE_OF = {"pgtop": "dashboard"} | {name: name for name in COMMANDS}
@@ -311,7 +312,7 @@ def test_a_page_has_one_title_and_no_heading_twice(path: Path) -> None:
 
 def strings_of(source: str) -> set[str]:
     """Return the strings of a module; what an f-string fills in is `…`."""
-    tree = ast.parse(source)
+    tree = parsed(source)
     found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

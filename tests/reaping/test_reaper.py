@@ -62,7 +62,7 @@ async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, t
         await one.fetchval(LONG_STATEMENT)
         await in_transaction.execute("BEGIN; SELECT 1")
         sleeping = asyncio.ensure_future(active.fetchval("SELECT pg_sleep(60)"))
-        await wait_until(lambda: face_sees(face, active, "active"))
+        await wait_until(lambda: face_sees_asleep(face, active))
         plan = await face.plan_for(one, active, in_transaction)
         assert [victim.guard for victim in plan.victims] == [Guard.STATE, Guard.SESSION, Guard.TRANSACTION]
         report = await face.reaper.run(plan)
@@ -85,6 +85,11 @@ async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, t
 
 async def face_sees(face: Face, connection: asyncpg.Connection, state: str) -> bool:
     return found(await face.snapshot(), connection).state == state
+
+
+async def face_sees_asleep(face: Face, connection: asyncpg.Connection) -> bool:
+    """Whether its statement runs: asyncpg prepares it first, which is active too, and another turn."""
+    return found(await face.snapshot(), connection).wait_event == "PgSleep"
 
 
 async def test_a_session_that_ran_a_statement_since_is_changed_and_lives(
@@ -266,7 +271,7 @@ async def test_the_statement_of_a_disguised_client_is_cancelled(
 ) -> None:
     async with face_on(server, tmp_path / "a") as face, session(server, application_name="pgtop x") as one:
         sleeping = asyncio.ensure_future(one.fetchval("SELECT pg_sleep(60)"))
-        await wait_until(lambda: face_sees(face, one, "active"))
+        await wait_until(lambda: face_sees_asleep(face, one))
         snapshot = await face.snapshot()
         plan = await face.reaper.plan_cancel(snapshot, STALE, [found(snapshot, one).id])
         assert outcomes(await face.reaper.run(plan)) == [Outcome.CANCELLED]
@@ -476,7 +481,7 @@ async def test_cancel_ends_the_statement_and_not_the_session(
 ) -> None:
     async with face_on(every_server, tmp_path / "a") as face, session(every_server) as one:
         sleeping = asyncio.ensure_future(one.fetchval("SELECT pg_sleep(60)"))
-        await wait_until(lambda: face_sees(face, one, "active"))
+        await wait_until(lambda: face_sees_asleep(face, one))
         snapshot = await face.snapshot()
         plan = await face.reaper.plan_cancel(snapshot, STALE, [found(snapshot, one).id])
         assert outcomes(await face.reaper.run(plan)) == [Outcome.CANCELLED]
@@ -495,7 +500,7 @@ async def test_a_statement_that_ended_meanwhile_is_not_cancelled(
 ) -> None:
     async with face_on(server, tmp_path / "a") as face, session(server) as one:
         sleeping = asyncio.ensure_future(one.fetchval("SELECT 7 FROM pg_sleep(0.5)"))
-        await wait_until(lambda: face_sees(face, one, "active"))
+        await wait_until(lambda: face_sees_asleep(face, one))
         snapshot = await face.snapshot()
         plan = await face.reaper.plan_cancel(snapshot, STALE, [found(snapshot, one).id])
         assert await sleeping == 7
