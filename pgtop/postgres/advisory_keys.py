@@ -9,10 +9,10 @@ import msgspec
 from pgtop.core.activity import MOST_CONNECTIONS, Moment, Name, Pid, Whole
 from pgtop.core.leadership import Key
 from pgtop.core.text import printable
-from pgtop.postgres import advisory_key_queries
-from pgtop.postgres.advisory_key_queries import PROMISE_BITS, REAPER_CLASS, RULES_CLASS
 from pgtop.postgres.connect_errors import NOT_TEXT
 from pgtop.postgres.encodings import UTF8
+from pgtop.postgres.queries import advisory_keys as queries
+from pgtop.postgres.queries.advisory_keys import PROMISE_BITS, REAPER_CLASS, RULES_CLASS
 from pgtop.postgres.row_decoding import MARGIN, decoded
 from pgtop.postgres.session.seat import Seat
 
@@ -78,9 +78,9 @@ class ReaperKeys:
         """All sessions that hold the key, this one and strangers among them. Raises what the seat raises."""
         encoding = UTF8
         try:
-            row = await self._seat.fetchrow(advisory_key_queries.REAPER_KEYS)
+            row = await self._seat.fetchrow(queries.REAPER_KEYS)
         except NOT_TEXT:
-            row = await self._seat.fetchrow(advisory_key_queries.REAPER_KEYS_UNCONVERTED)
+            row = await self._seat.fetchrow(queries.REAPER_KEYS_UNCONVERTED)
             encoding = self._seat.encoding
         answer = decoded(row and row.get("seen"), _decoder, 2 * (MOST_CONNECTIONS + MARGIN), encoding)
         keys = tuple(
@@ -111,7 +111,7 @@ class ReaperKeys:
             for _ in range(_DRAWS):
                 number = drawn(promise_seconds)
                 if await self._take(REAPER_CLASS, number):
-                    await self._seat.fetch(advisory_key_queries.GIVE_KEYS, number)
+                    await self._seat.fetch(queries.GIVE_KEYS, number)
                     # Last: a key that is taken twice has to be given back twice.
                     await self._take(RULES_CLASS, rules)
                     return ""
@@ -120,9 +120,9 @@ class ReaperKeys:
         return "other sessions hold pgtop's keys exclusively"
 
     async def _take(self, key_class: int, number: int) -> bool:
-        row = await self._seat.fetchrow(advisory_key_queries.TAKE_KEY, key_class, signed(number))
+        row = await self._seat.fetchrow(queries.TAKE_KEY, key_class, signed(number))
         return row is not None and bool(row["taken"])
 
     async def give(self) -> None:
         """Give all of them back. Raises what the seat raises."""
-        await self._seat.fetch(advisory_key_queries.GIVE_KEYS, _NONE)
+        await self._seat.fetch(queries.GIVE_KEYS, _NONE)

@@ -19,8 +19,8 @@ from pgtop.core.activity import (
 from pgtop.core.blocking import PreparedTransaction
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres import queries
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
+from pgtop.postgres.queries import backend_detail as queries
 from pgtop.postgres.row_decoding import MARGIN, the_one, typed
 from pgtop.postgres.session.seat import Seat
 

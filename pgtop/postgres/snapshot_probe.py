@@ -25,10 +25,11 @@ from pgtop.core.activity import (
 from pgtop.core.outage import Outage
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
-from pgtop.postgres import queries
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.encodings import UTF8
 from pgtop.postgres.errors import UnreadableError, outage, refusing_limit
+from pgtop.postgres.queries import poll as queries
+from pgtop.postgres.queries.about_server import ABOUT_SERVER, SYSTEM_IDENTIFIER
 from pgtop.postgres.row_decoding import MARGIN, decoded, the_one
 from pgtop.postgres.session.received_bytes_limit import LONGEST_ANSWER_BYTES, MEBIBYTE
 from pgtop.postgres.session.seat import Seat
@@ -57,7 +58,7 @@ class Poll(msgspec.Struct, frozen=True):
 
 
 class About(msgspec.Struct, frozen=True):
-    """The answer to `queries.ABOUT_SERVER`: what stays so until the server restarts."""
+    """The answer to ABOUT_SERVER: what stays so until the server restarts."""
 
     version_num: Annotated[int, Meta(ge=90_000, le=9_999_999)]
     max_connections: Annotated[int, Meta(ge=1, le=MOST_CONNECTIONS)]
@@ -257,9 +258,9 @@ class Probe:
             return
         self._unconverted = False
         self._resting.forget()
-        about = the_one(await self.seat.fetchrow(queries.ABOUT_SERVER), About)
+        about = the_one(await self.seat.fetchrow(ABOUT_SERVER), About)
         try:
-            row = await self.seat.fetchrow(queries.SYSTEM_IDENTIFIER)
+            row = await self.seat.fetchrow(SYSTEM_IDENTIFIER)
             self._system_identifier = the_one(row, _Identifier).system_identifier if row else None
         except asyncpg.InsufficientPrivilegeError:
             self._system_identifier = None

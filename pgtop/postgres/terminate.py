@@ -14,10 +14,11 @@ from pgtop.core.activity import ACTIVE, MOST_CONNECTIONS, Backend, BackendId, Mo
 from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, Guard, HeldLocks, Outcome, Plan, Result, Victim
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres import advisory_key_queries, queries
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.encodings import UTF8, as_text
 from pgtop.postgres.errors import SeatLostError, text_of
+from pgtop.postgres.queries import terminate as queries
+from pgtop.postgres.queries.advisory_keys import HELD_LOCKS
 from pgtop.postgres.row_decoding import MARGIN, typed
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES, LONGEST_ANSWER_BYTES, MEBIBYTE
 from pgtop.postgres.session.seat import Seat
@@ -58,7 +59,7 @@ class SqlTerminator:
 
         Raises PgtopError where they cannot be asked for.
         """
-        rows = await _ask(self._seat, "which sessions hold advisory locks", advisory_key_queries.HELD_LOCKS)
+        rows = await _ask(self._seat, "which sessions hold advisory locks", HELD_LOCKS)
         found = typed(rows, _Holder, MOST_CONNECTIONS + MARGIN)
         return HeldLocks(
             advisory=frozenset(row.pid for row in found if row.holds_other),

@@ -21,7 +21,7 @@ import asyncpg
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
 from tests.conftest import ServerFactory
 from tests.servers import create_role, fetch_value, session, sessions, wait_until
 from tests.support.daemons import FAST, fill, free_port, gone, watching

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
 from tests.conftest import ServerFactory
 from tests.servers import Role, available, create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.daemons import FAST, Watch, gone, watching

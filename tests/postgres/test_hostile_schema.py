@@ -5,7 +5,9 @@ import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 
 import asyncpg
 import msgspec
@@ -15,7 +17,7 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.plan import ReapPolicy
 from pgtop.core.policy import plan_terminate
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres import advisory_key_queries, checkup, queries
+from pgtop.postgres import queries
 from pgtop.postgres.backend_detail import backend_detail, who_blocks
 from pgtop.postgres.checkup import check_up
 from pgtop.postgres.conninfo.target import Target
@@ -30,9 +32,10 @@ from tests.support.pooler import pooler
 from tests.support.running import run
 from tests.support.targets import refusal, target_of
 
+QUERIES = [import_module(each.name) for each in iter_modules(queries.__path__, f"{queries.__name__}.")]
 TEXTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": text
-    for module in (queries, advisory_key_queries, checkup, settings)
+    for module in (*QUERIES, settings)
     for name, text in vars(module).items()
     if isinstance(text, str) and name.isupper() and not name.startswith("_") and "SELECT" in text
 }

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from pgtop.core.activity import ACTIVE, IDLE, Backend, Snapshot
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres import queries, unchanged_rows
+from pgtop.postgres import unchanged_rows
+from pgtop.postgres.queries.poll import POLL_CHANGES
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.unchanged_rows import WHOLE_EVERY_SECONDS, UnchangedRows
 from tests.servers import close, execute, session, sessions, wait_until
@@ -114,7 +115,7 @@ async def test_changes_are_shown_just_as_a_whole_poll_shows_them(
                 return others(seen) == others(whole) and seen.counts.total == whole.counts.total
 
             await wait_until(same)
-        assert queries.POLL_CHANGES in asked
+        assert POLL_CHANGES in asked
 
 
 async def test_one_poll_is_one_statement(server: ThrowawayServer) -> None:

@@ -19,8 +19,8 @@ from pgtop.core.stalled_logins import CALM_SECONDS
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError
 from pgtop.postgres import advisory_keys
-from pgtop.postgres.advisory_key_queries import REAPER_CLASS, SEAT_CLASS
 from pgtop.postgres.advisory_keys import drawn, signed
+from pgtop.postgres.queries.advisory_keys import REAPER_CLASS, SEAT_CLASS
 from pgtop.reaping.automatic import STUCK_SECONDS, AutomaticReaper, Turn, Unfit
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.reaping import Face, as_role, face_on, hold_key

@@ -12,8 +12,8 @@ from pgtop.core.plan import Outcome, ReapPolicy, Result
 from pgtop.core.policy import plan_sweep
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode
-from pgtop.postgres import queries
 from pgtop.postgres.conninfo.rescue_role import with_rescue
+from pgtop.postgres.queries.terminate import STILL_THERE
 from pgtop.reaping.reaper import Report
 from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
@@ -84,7 +84,7 @@ async def test_a_pid_that_is_another_session_after_the_signal_is_terminated(
 
         async def reused(query: str, *arguments: object, **limits: Any) -> list[Any]:
             rows: list[Any] = await ask(query, *arguments, **limits)
-            if query != queries.STILL_THERE:
+            if query != STILL_THERE:
                 return rows
             pid = one.get_server_pid()
             return [{"pid": pid, "backend_start": 1, "state": "idle", "query_start": 1}]

@@ -12,10 +12,10 @@ from pgtop.audit.log import AuditLog, Operator
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.plan import Outcome, Plan, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
 from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator

@@ -24,12 +24,12 @@ from pgtop.concurrency import forget
 from pgtop.core.activity import PGTOP_PREFIX
 from pgtop.core.outage import Limit, OutageKind
 from pgtop.errors import Peer, PgtopError
-from pgtop.postgres.advisory_key_queries import SEAT_CLASS, TAKE_KEY
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.conninfo.tls import Pins
 from pgtop.postgres.errors import FullError, LimitReachedError, SeatLostError, limit_at, refusing_limit
-from pgtop.postgres.queries import SERVER_END
+from pgtop.postgres.queries.about_server import SERVER_END
+from pgtop.postgres.queries.advisory_keys import SEAT_CLASS, TAKE_KEY
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooled_statements import in_transaction
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES

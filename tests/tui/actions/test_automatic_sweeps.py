@@ -17,8 +17,8 @@ from pgtop.core.rebound import Patience
 from pgtop.core.session_patterns import Patterns
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.advisory_key_queries import REAPER_CLASS
 from pgtop.postgres.advisory_keys import ReaperKeys
+from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
 from pgtop.tui.lines.automatic_sweeps import AutomaticState, auto_lines, rules
 from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog

@@ -13,7 +13,7 @@ from pgtop.core.leadership import Key
 from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.advisory_key_queries import REAPER_CLASS
+from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
 from pgtop.tui.lines.automatic_sweeps import daemons
 from pgtop.tui.lines.head import Standing, head_lines
 from pgtop.tui.lines.outage import outage_lines

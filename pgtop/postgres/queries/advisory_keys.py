@@ -7,7 +7,7 @@ Source: PostgreSQL documentation, pg_locks, and Functions: Advisory Lock Functio
 
 from typing import Final
 
-from pgtop.postgres.queries import UNCONVERTED, microseconds
+from pgtop.postgres.queries.fragments import UNCONVERTED, microseconds
 
 REAPER_CLASS: Final = 0x7067746F
 """`pgto`: held by whoever reaps by itself, or stands by to. The low PROMISE_BITS of the second integer are
