@@ -6,12 +6,27 @@ import time
 from typing import Final
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.outage import Outage
+from pgtop.core.outage import Outage, OutageKind
 from pgtop.postgres.snapshot_probe import GIVE_BACK_SECONDS, Probe
 
 SHORTEST_PAUSE_SECONDS: Final = 0.05
 LOST_SECONDS: Final = 0.25
 """Between the loss of the seat and the poll that takes it again: not at once, where it is lost each time."""
+RETRY_AFTER_SECONDS: Final = {
+    OutageKind.FULL: 0.4,
+    OutageKind.LIMIT: 0.4,
+    OutageKind.STARTING: 1.0,
+    OutageKind.UNREACHABLE: 1.0,
+    OutageKind.REFUSED: 1.5,
+    OutageKind.LOST: LOST_SECONDS,
+    OutageKind.TIMEOUT: 1.0,
+    OutageKind.FAILED: 1.5,
+}
+"""Seconds to wait after an outage of each kind, unless the outage names its own pause.
+
+Less than two seconds, so that the user sees a server come back at once. A refused login costs the server
+about 2 ms, and an unanswered one nothing.
+"""
 
 
 class Poller:
@@ -60,7 +75,7 @@ class Poller:
         result = await self.probe.poll()
         self._is_out = isinstance(result, Outage)
         if isinstance(result, Outage):
-            self._due = time.monotonic() + result.retry_after_seconds
+            self._due = time.monotonic() + _pause_seconds(result)
         else:
             due = started if self._is_wanted else started + self._interval_seconds
             self._due = max(due, time.monotonic() + SHORTEST_PAUSE_SECONDS)
@@ -76,3 +91,8 @@ class Poller:
             # A long interval shall not keep the rescue role's session from being given back.
             if rescue and await self.probe.give_back():
                 return
+
+
+def _pause_seconds(outage: Outage) -> float:
+    own = outage.retry_after_seconds
+    return RETRY_AFTER_SECONDS[outage.kind] if own is None else own

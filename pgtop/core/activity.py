@@ -51,7 +51,7 @@ class BackendId(msgspec.Struct, frozen=True, order=True):
 
 
 class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """One client backend. The fields have the order of the columns that `postgres/queries/poll.py` selects."""
+    """One client backend. The fields have the order of what `postgres/queries/poll.py` selects."""
 
     pid: Pid
     backend_start: Moment | None

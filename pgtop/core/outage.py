@@ -86,8 +86,8 @@ class Outage(msgspec.Struct, frozen=True):
     kind: OutageKind
     message: str
     """One plain sentence, safe to print."""
-    retry_after_seconds: float
-    """The seconds that the poller waits before it tries again."""
+    retry_after_seconds: float | None = None
+    """The seconds before the next try, where refused logins are counted; None leaves them to the poller."""
     limit: Limit | None = None
     """The limit that refuses the login, if it is refused for lack of a slot."""
     tries: int = 0

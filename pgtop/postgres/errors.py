@@ -14,22 +14,6 @@ LONGEST_SAID: Final = 500
 _LOOKED_AT: Final = 4096
 """Characters of them that are looked at: more than are told, since blanks collapse and passwords go."""
 
-RETRY_AFTER_SECONDS: Final = {
-    OutageKind.FULL: 0.4,
-    OutageKind.LIMIT: 0.4,
-    OutageKind.STARTING: 1.0,
-    OutageKind.UNREACHABLE: 1.0,
-    OutageKind.REFUSED: 1.5,
-    OutageKind.LOST: 0.25,
-    OutageKind.TIMEOUT: 1.0,
-    OutageKind.FAILED: 1.5,
-}
-"""Seconds to wait after an outage of each kind, where no LoginRetry keeps count.
-
-Less than two seconds, so that the user sees a server come back at once. A refused login costs the server
-about 2 ms, and an unanswered one nothing.
-"""
-
 
 class LoginError(ConnectError):
     """No session came about; `kind` is the word for it in an Outage."""
@@ -106,7 +90,7 @@ def outage(error: BaseException) -> Outage:
         message = "the server took longer than the statement's time limit"
     else:
         message = f"the server could not be asked: {text_of(error)}"
-    return Outage(kind, message, RETRY_AFTER_SECONDS[kind])
+    return Outage(kind, message)
 
 
 LOCK_TABLE_FULL: Final = "its lock table is full: some session holds thousands of locks"

@@ -164,7 +164,7 @@ async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:
             kind = OutageKind.FULL if seat.refused.is_the_servers else OutageKind.LIMIT
             waited = "no answer yet"
             limit = seat.refused
-            return Outage(kind, str(limit), 0.0, limit=limit, tries=1, rescue_problem=waited)
+            return Outage(kind, str(limit), limit=limit, tries=1, rescue_problem=waited)
     with contextlib.suppress(FullError, LimitReachedError):
         taking.result()
     return await poller.next()

@@ -182,7 +182,7 @@ class DashboardScreen(Screen[None]):
         is_late = state.is_late(interval)
         outage = state.outage
         if outage is None and is_late:
-            outage = Outage(OutageKind.SILENT, f"{self.poller.probe.seat.label} does not answer", 0.0)
+            outage = Outage(OutageKind.SILENT, f"{self.poller.probe.seat.label} does not answer")
         standing = None
         if shown is not None:
             standing = Standing(

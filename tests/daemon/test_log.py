@@ -22,7 +22,7 @@ def test_no_name_or_statement_reaches_the_terminal_as_it_is(as_json: bool) -> No
     stream = io.StringIO()
     log = DaemonLog(stream, as_json=as_json, queries=True)
     log.swept(Report(plan, results, audit_problem=HOSTILE))
-    log.outage(Outage(OutageKind.FAILED, HOSTILE, 1.0))
+    log.outage(Outage(OutageKind.FAILED, HOSTILE))
     log.tell("trouble", HOSTILE, warning=True)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 5

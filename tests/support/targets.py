@@ -97,7 +97,6 @@ def is_told(error: PgtopError, kind: str, *said: str) -> None:
     value = outage(error)
     assert value.kind == kind
     assert value.message == str(error)
-    assert value.retry_after_seconds > 0
 
 
 def rescued(server: ThrowawayServer, user: str = "watcher", rescue: str = "user=postgres") -> Target:

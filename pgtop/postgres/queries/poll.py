@@ -53,8 +53,8 @@ WHERE {condition}
 
 
 POLL: Final = _poll("pg_catalog.left(a.query, 200)", "true")
-"""One row of one value: JSON in bytes, decoded by `snapshot_probe.py`; the order of a backend's values is that of
-`core.activity.Backend`'s fields. Rows whose backend_type is hidden from this role and that have a database
+"""One row of one value: JSON in bytes, decoded by `snapshot_probe`; the order of a backend's values is that
+of `core.activity.Backend`'s fields. Rows whose backend_type is hidden from this role and that have a database
 and a role are taken for client backends: an upper bound (parallel workers and logical walsenders are among
 them)."""
 

@@ -102,7 +102,6 @@ def test_an_outage_keeps_its_mend_and_its_age() -> None:
     outage = Outage(
         OutageKind.UNREACHABLE,
         "no server listens at db1:5432 (refused): check " + "that " * 12 + "it is running",
-        1.0,
     )
     lines = as_text(outage_lines(outage, 72.0, 80, 3))
     assert all(cell_width(line) <= 80 for line in lines)

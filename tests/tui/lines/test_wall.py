@@ -21,10 +21,8 @@ from tests.support.dashboards import as_text
 from tests.support.reaping import real_snapshot
 
 OUTAGES = [
-    Outage(
-        OutageKind.UNREACHABLE, "no server listens at db1:5432 (connection refused): check that it runs", 1.0
-    ),
-    *(Outage(OutageKind.LIMIT, "refused", 0.1, limit=limit, tries=7, seconds=3.0) for limit in Limit),
+    Outage(OutageKind.UNREACHABLE, "no server listens at db1:5432 (connection refused): check that it runs"),
+    *(Outage(OutageKind.LIMIT, "refused", limit=limit, tries=7, seconds=3.0) for limit in Limit),
 ]
 sizes = st.tuples(st.integers(1, 260), st.integers(1, 120))
 

@@ -351,7 +351,7 @@ async def test_nothing_is_kept_before_there_is_something(
 ) -> None:
     """An outage from the start writes no file."""
     seen = DashboardState(0.8)
-    seen.take(Outage(OutageKind.UNREACHABLE, "no answer", 1.0), 1.0)
+    seen.take(Outage(OutageKind.UNREACHABLE, "no answer"), 1.0)
     kept = HistoryKeeper(store, seen, target_of(server))
     kept.polled()
     await kept.finish()
