@@ -49,7 +49,7 @@ def forget(task: "asyncio.Future[Any]") -> None:
 async def undisturbed(question: Coroutine[Any, Any, Answer]) -> Answer:
     """The answer; the question goes on to its end also where nobody waits for it any more.
 
-    A statement that is broken off costs the seat its connection, and a full server gives no other.
+    A statement that is broken off costs pgtop its connection, and a full server gives no other.
     """
     asking = asyncio.ensure_future(question)
     asking.add_done_callback(forget)

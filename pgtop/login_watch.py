@@ -64,7 +64,7 @@ class LoginWatch:
                 async with asyncio.timeout(self._seconds or None):
                     await self._changed.wait()
                     continue
-            if self._poller.probe.seat.is_held and await self.knock():
+            if self._poller.probe.own_connection.is_held and await self.knock():
                 self._is_fresh = True
                 self._poller.wake()
 
@@ -76,8 +76,8 @@ class LoginWatch:
         """
         self._forget_another()
         is_fresh, self._is_fresh = self._is_fresh, False
-        seat = self._poller.probe.seat
-        if self.limit is None and not seat.is_rescue:
+        own_connection = self._poller.probe.own_connection
+        if self.limit is None and not own_connection.is_rescue:
             return False
         if snapshot.counts.total >= snapshot.slots:
             return False
@@ -93,7 +93,7 @@ class LoginWatch:
         could keep an old refusal alive for ever.
         """
         async with self._one:
-            knocked = await probe_login(self._poller.probe.seat)
+            knocked = await probe_login(self._poller.probe.own_connection)
         self._knocked_at = now = self._clock()
         self._forget_another()
         if knocked.is_known:
@@ -104,7 +104,7 @@ class LoginWatch:
         return knocked.limit is not None
 
     def _forget_another(self) -> None:
-        """Forget what is known of another server than the one that the seat is on by now."""
-        peer = self._poller.probe.seat.peer
+        """Forget what is known of another server than the one that pgtop is connected to by now."""
+        peer = self._poller.probe.own_connection.peer
         if peer != self._known_of:
             self.limit, self._known_of = None, peer

@@ -11,7 +11,7 @@ from pgtop.postgres.snapshot_probe import GIVE_BACK_SECONDS, Probe
 
 SHORTEST_PAUSE_SECONDS: Final = 0.05
 LOST_SECONDS: Final = 0.25
-"""Between the loss of the seat and the poll that takes it again: not at once, where it is lost each time."""
+"""Seconds between the loss of the connection and the poll that makes it again, which may lose it again."""
 RETRY_AFTER_SECONDS: Final = {
     OutageKind.FULL: 0.4,
     OutageKind.LIMIT: 0.4,
@@ -42,7 +42,7 @@ class Poller:
         self._is_out = False
         self._is_wanted = False
         self._wake = asyncio.Event()
-        probe.seat.on_lost = self._seat_lost
+        probe.own_connection.on_lost = self._connection_lost
 
     @property
     def interval_seconds(self) -> float:
@@ -51,12 +51,12 @@ class Poller:
 
     @interval_seconds.setter
     def interval_seconds(self, seconds: float) -> None:
-        if not self._is_out:  # the pace of asking again for a seat is another one
+        if not self._is_out:  # the pace of connecting again is another one
             self._due += seconds - self._interval_seconds
         self._interval_seconds = seconds
         self._wake.set()
 
-    def _seat_lost(self) -> None:
+    def _connection_lost(self) -> None:
         """A long interval shall not keep anybody from hearing of it."""
         self._due = min(self._due, time.monotonic() + LOST_SECONDS)
         self._wake.set()
@@ -84,7 +84,7 @@ class Poller:
     async def _until_due(self) -> None:
         while (remaining := self._due - time.monotonic()) > 0:
             self._wake.clear()
-            rescue = self.probe.seat.is_rescue and self.probe.seat.is_held
+            rescue = self.probe.own_connection.is_rescue and self.probe.own_connection.is_held
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(min(remaining, GIVE_BACK_SECONDS) if rescue else remaining):
                     await self._wake.wait()

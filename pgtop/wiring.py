@@ -5,7 +5,7 @@ from typing import NamedTuple
 from pgtop.audit.log import Sink
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.automatic import AutomaticReaper
@@ -16,7 +16,7 @@ from pgtop.settings.config import Config
 class Wiring(NamedTuple):
     """One connection with what polls over it and what terminates sessions through it."""
 
-    seat: Seat
+    own_connection: OwnConnection
     poller: Poller
     reaper: Reaper
 
@@ -24,7 +24,7 @@ class Wiring(NamedTuple):
         """Return the reaper that sweeps automatically."""
         return AutomaticReaper(
             self.reaper,
-            self.seat,
+            self.own_connection,
             config.policy,
             config.every_seconds,
             interval_seconds=config.interval_seconds,
@@ -38,6 +38,8 @@ def wire(target: Target, config: Config, face: str, audit_stream: Sink | None = 
     `face` names them to the server and in the audit log. `audit_stream` takes the audit log if no file is
     configured; standard error by default.
     """
-    seat = Seat(target, face, hides_queries=config.hide_queries)
-    poller = Poller(Probe(seat), config.interval_seconds)
-    return Wiring(seat, poller, Reaper.configured(SqlTerminator(seat), config, face, audit_stream))
+    own_connection = OwnConnection(target, face, hides_queries=config.hide_queries)
+    poller = Poller(Probe(own_connection), config.interval_seconds)
+    return Wiring(
+        own_connection, poller, Reaper.configured(SqlTerminator(own_connection), config, face, audit_stream)
+    )

@@ -98,7 +98,7 @@ class Photographer:
         (self.place / f"{name}.svg").write_text(svg, encoding="utf-8")
         (self.place / f"{name}.png").write_bytes(to_png(svg))
         shown = self._dashboard.state.shown
-        standing = "no seat" if shown is None else f"{shown.counts.total} of {shown.slots} slots"
+        standing = "not connected" if shown is None else f"{shown.counts.total} of {shown.slots} slots"
         sys.stderr.write(f"{name}: {standing}\n")
 
     async def resize(self, size: tuple[int, int]) -> None:
@@ -184,7 +184,7 @@ async def run(uri: str, config: Config, place: Path, size: tuple[int, int], stor
     wiring = wire(resolve(uri, {}, {}), config, FACE)
     try:
         first = await wiring.poller.next()
-        host_watch = HostWatch(wiring.seat.target, config.policy, wiring.reaper)
+        host_watch = HostWatch(wiring.own_connection.target, config.policy, wiring.reaper)
         app = PgtopApp(wiring=wiring, config=config, first=first, host_watch=host_watch)
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
@@ -193,7 +193,7 @@ async def run(uri: str, config: Config, place: Path, size: tuple[int, int], stor
                 raise RuntimeError(f"{dashboard} is not the dashboard")
             await story(Photographer(pilot, dashboard, place), pilot)
     finally:
-        await wiring.seat.release()
+        await wiring.own_connection.release()
 
 
 async def run_without_slot(audit_log: Path, place: Path) -> None:

@@ -54,7 +54,7 @@ def test_the_contracts_hold(copy: Path) -> None:
         ("daemon/log.py", "pgtop.tui.themes"),
         ("demo/server.py", "pgtop.daemon.systemd"),
         ("postgres/host/proc.py", "asyncpg"),
-        ("postgres/session/seat.py", "pgtop.reaping.reaper"),
+        ("postgres/session/connection.py", "pgtop.reaping.reaper"),
         ("settings/config.py", "pgtop.audit.log"),
         ("tui/lines/cells.py", "pgtop.tui.widgets.painted_lines"),
     ],

@@ -13,25 +13,25 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.login_watch import BELIEVED_SECONDS, LoginWatch
 from pgtop.poller import Poller
 from pgtop.postgres.session.login_probe import LoginProbe
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory
 from tests.servers import available, close, execute, wait_until
 from tests.support.filling import THREE_SLOTS, full
-from tests.support.targets import seat_on, target_of
+from tests.support.targets import connection_on, target_of
 
 
 @dataclass
 class Watched:
     """A watch at work, with a clock of its own."""
 
-    seat: Seat
+    own_connection: OwnConnection
     logins: LoginWatch = field(init=False)
     now: float = 1000.0
     knocks: list[LoginProbe] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        poller = Poller(Probe(self.seat), 60.0)
+        poller = Poller(Probe(self.own_connection), 60.0)
         self.probe = poller.probe
         self.logins = LoginWatch(poller, 0.05, self.knocks.append, clock=lambda: self.now)
 
@@ -61,8 +61,8 @@ async def refused(server: ThrowawayServer, kind: str) -> AsyncIterator[Watched]:
     await execute(server, "CREATE ROLE app LOGIN", "CREATE ROLE watcher LOGIN IN ROLE pg_monitor")
     await execute(server, "CREATE DATABASE watched")
     target = msgspec.structs.replace(target_of(server, user="watcher"), database="watched")
-    async with seat_on(target) as seat, full(server, 2) as taken:
-        watched = Watched(seat)
+    async with connection_on(target) as own_connection, full(server, 2) as taken:
+        watched = Watched(own_connection)
         running = asyncio.ensure_future(watched.logins.run())
         try:
             await wait_until(lambda: watched.logins.limit is not None)

@@ -102,7 +102,11 @@ def test_no_private_name_of_pgtop_is_touched(path: str, private_names: frozenset
 
 def test_a_private_name_is_noticed_wherever_it_is_touched(private_names: frozenset[str]) -> None:
     assert "_session" in private_names
-    ways = ("seat._session", "from pgtop.x import _session", 'monkeypatch.setattr(seat, "_session", None)')
+    ways = (
+        "reaper._session",
+        "from pgtop.x import _session",
+        'monkeypatch.setattr(reaper, "_session", None)',
+    )
     for way in ways:
         assert "_session" in set(touched(parsed(way)))
     assert "_session" not in set(touched(parsed("self._session")))

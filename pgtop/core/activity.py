@@ -273,7 +273,7 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     is_rescue: bool = False
     """True if the rescue role made the poll because the ordinary role was refused."""
     interruptions: int = 0
-    """The number of times the seat had lost sight of the server before this was taken."""
+    """The number of times the connection had lost sight of the server before this was taken."""
 
     @cached_property
     def counts(self) -> Counts:

@@ -1,7 +1,7 @@
 """The face of `pgtop reap --watch`: polls, reaps by itself, and tells of it, until it is asked to end.
 
-It holds its seat and takes it again after whatever befell server or network. It ends in order: what was begun
-gets its outcome lines, the key goes to the next daemon, the seat back to the server.
+It keeps one connection, and opens it again whatever befalls server or network. It ends in order: what was
+begun gets its outcome lines, the key goes to the next daemon, the connection back to the server.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ class Daemon:
         self._read_config = read_config
         self._dry_run = dry_run
         wiring = wire(target, config, DRY_FACE if dry_run else FACE, log.audit_stream)
-        self._seat, self._poller, self.reaper = wiring
+        self._own_connection, self._poller, self.reaper = wiring
         self._auto = wiring.automatic(config, dry_run=dry_run)
         self._logins = LoginWatch(self._poller, config.login_probe_seconds, self._knocked)
         self._systemd = Systemd(os.environ)
@@ -120,13 +120,13 @@ class Daemon:
         where = self._target.label
         self._log.tell("start", f"{'dry run: ' if self._dry_run else ''}watching {where}: {rules}")
         try:
-            await self._seat.take()
+            await self._own_connection.take()
         except PgtopError as error:
             kind = OutageKind.FULL if isinstance(error, FullError) else getattr(error, "kind", "")
             if kind not in _PASSES:
                 raise
             return
-        if self._seat.pooled:
+        if self._own_connection.pooled:
             raise pooler_error(self._target.label)
         first = await self._poller.next()
         if isinstance(first, Snapshot) and not first.counts.exact:
@@ -137,12 +137,12 @@ class Daemon:
     def _end(self, exit_code: int) -> None:
         self._exit_code = int(exit_code)
         if not self._stop.is_set():
-            asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._seat.drop)
+            asyncio.get_running_loop().call_later(_GRACE_SECONDS, self._own_connection.drop)
         self._stop.set()
 
     async def _leave(self) -> None:
         self._systemd.stopping()
-        await self._seat.release()  # the key goes with the session
+        await self._own_connection.release()  # the key goes with the session
         self._log.tell("stop", "ended")
 
     def reload(self) -> None:
@@ -163,14 +163,16 @@ class Daemon:
             later.append(f"the server, {target.label}")
         else:
             # A password that was typed stays, and no other is looked up while the daemon runs.
-            self._seat.target = msgspec.structs.replace(self._seat.target, rescue=target.rescue)
+            self._own_connection.target = msgspec.structs.replace(
+                self._own_connection.target, rescue=target.rescue
+            )
         self._config = config
         self.reaper.read_only = config.read_only
         self._auto.policy = config.policy
         self._auto.every_seconds = config.every_seconds
         self._auto.interval_seconds = self._poller.interval_seconds = config.interval_seconds
         self._poller.wake()  # the others are told at once how long the next poll may take
-        self._seat.hides_queries = config.hide_queries
+        self._own_connection.hides_queries = config.hide_queries
         self._log.queries = config.log_queries and not config.hide_queries
         self._log.as_json(config.log_format == "json")
         self._logins.seconds = config.login_probe_seconds
@@ -220,7 +222,7 @@ class Daemon:
             return
         self._report.polled(result, self._config.interval_seconds + _SLACK_SECONDS)
         try:
-            if self._seat.pooled:
+            if self._own_connection.pooled:
                 raise ConnectError("a pooler answers now: nothing is terminated", DIRECTLY)
             if self._config.read_only and not self._dry_run:
                 await self._auto.stop()

@@ -123,7 +123,7 @@ class DaemonLog:
         self._logger.log(level, "%s", said, extra={"event": {"event": event, **fields}})
 
     def connected(self, snapshot: Snapshot, after_seconds: float | None, *, is_other: bool = False) -> None:
-        """Log that the seat was taken, again after some seconds, perhaps on another server than before."""
+        """Log that pgtop connected, again after some seconds, perhaps to another server than before."""
         server = snapshot.server
         kind = "standby" if server.identity.in_recovery else "primary"
         role = snapshot.privileges.role

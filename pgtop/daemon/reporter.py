@@ -70,7 +70,7 @@ class DaemonReport:
         """The figures that the metrics serve."""
         self.figures.lost_lines = lambda: log.lost
         self._systemd = systemd
-        self._seat: tuple[ServerIdentity, int] | None = None
+        self._own_connection: tuple[ServerIdentity, int] | None = None
         self._lost_at: float | None = None
         self._outage_kind = ""
         self._standing = ""
@@ -87,14 +87,14 @@ class DaemonReport:
         now = time.monotonic()
         self.figures.snapshot, self.figures.polled_at = snapshot, now
         self.figures.fresh_seconds = fresh_seconds
-        # A seat that is lost between two polls is taken again by the next one: no outage tells of it.
-        seat = (snapshot.server.identity, snapshot.own_pid)
-        if seat != self._seat or self._lost_at is not None:
-            before = None if self._seat is None else self._seat[0]
+        # A connection that is lost between two polls is opened again by the next one: no outage tells of it.
+        own_connection = (snapshot.server.identity, snapshot.own_pid)
+        if own_connection != self._own_connection or self._lost_at is not None:
+            before = None if self._own_connection is None else self._own_connection[0]
             gone = None if before is None else now - (now if self._lost_at is None else self._lost_at)
-            self.log.connected(snapshot, gone, is_other=before not in (None, seat[0]))
+            self.log.connected(snapshot, gone, is_other=before not in (None, own_connection[0]))
             self._standing = ""
-        self._seat, self._lost_at, self._outage_kind = seat, None, ""
+        self._own_connection, self._lost_at, self._outage_kind = own_connection, None, ""
 
     def outage(self, outage: Outage) -> None:
         """A poll gave no data."""

@@ -1,4 +1,4 @@
-"""The advisory keys by which one pgtop tells another: how one seat takes, gives back and sees them."""
+"""The advisory keys by which one pgtop tells another: how one connection takes, gives back and sees them."""
 
 import secrets
 from typing import Final
@@ -14,7 +14,7 @@ from pgtop.postgres.encodings import UTF8
 from pgtop.postgres.queries import advisory_keys as queries
 from pgtop.postgres.queries.advisory_keys import PROMISE_BITS, REAPER_CLASS, RULES_CLASS
 from pgtop.postgres.row_decoding import MARGIN, decoded
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 
 LONGEST_PROMISE_SECONDS: Final = 2**PROMISE_BITS - 1
 
@@ -69,19 +69,19 @@ def drawn(promise_seconds: int) -> int:
 
 
 class ReaperKeys:
-    """The keys of one seat that reaps by itself."""
+    """The keys of one connection that reaps by itself."""
 
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
+    def __init__(self, own_connection: OwnConnection) -> None:
+        self._own_connection = own_connection
 
     async def seen(self) -> Seen:
-        """All sessions that hold the key, this one and strangers among them. Raises what the seat raises."""
+        """All sessions that hold the key, strangers and this one among them. Raises what a statement does."""
         encoding = UTF8
         try:
-            row = await self._seat.fetchrow(queries.REAPER_KEYS)
+            row = await self._own_connection.fetchrow(queries.REAPER_KEYS)
         except NOT_TEXT:
-            row = await self._seat.fetchrow(queries.REAPER_KEYS_UNCONVERTED)
-            encoding = self._seat.encoding
+            row = await self._own_connection.fetchrow(queries.REAPER_KEYS_UNCONVERTED)
+            encoding = self._own_connection.encoding
         answer = decoded(row and row.get("seen"), _decoder, 2 * (MOST_CONNECTIONS + MARGIN), encoding)
         keys = tuple(
             Key(
@@ -105,13 +105,13 @@ class ReaperKeys:
         """Take a key with this promise and one with these rules (0 to 2^32 - 1), and give older ones back.
 
         Returns why the first cannot be had, printable; "" where it is held. The others do not learn the rules
-        where the second cannot be had. Raises what the seat raises where that is lost.
+        where the second cannot be had. Raises what the connection raises where that is lost.
         """
         try:
             for _ in range(_DRAWS):
                 number = drawn(promise_seconds)
                 if await self._take(REAPER_CLASS, number):
-                    await self._seat.fetch(queries.GIVE_KEYS, number)
+                    await self._own_connection.fetch(queries.GIVE_KEYS, number)
                     # Last: a key that is taken twice has to be given back twice.
                     await self._take(RULES_CLASS, rules)
                     return ""
@@ -120,9 +120,9 @@ class ReaperKeys:
         return "other sessions hold pgtop's keys exclusively"
 
     async def _take(self, key_class: int, number: int) -> bool:
-        row = await self._seat.fetchrow(queries.TAKE_KEY, key_class, signed(number))
+        row = await self._own_connection.fetchrow(queries.TAKE_KEY, key_class, signed(number))
         return row is not None and bool(row["taken"])
 
     async def give(self) -> None:
-        """Give all of them back. Raises what the seat raises."""
-        await self._seat.fetch(queries.GIVE_KEYS, _NONE)
+        """Give all of them back. Raises what the connection raises."""
+        await self._own_connection.fetch(queries.GIVE_KEYS, _NONE)

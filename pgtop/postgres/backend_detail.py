@@ -22,7 +22,7 @@ from pgtop.errors import PgtopError
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.postgres.queries import backend_detail as queries
 from pgtop.postgres.row_decoding import MARGIN, the_one, typed
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 
 LIMIT_SECONDS: Final = 5.0
 
@@ -131,17 +131,17 @@ class Blocking(msgspec.Struct, frozen=True):
     prepared: tuple[PreparedTransaction, ...]
 
 
-async def backend_detail(seat: Seat, identity: BackendId) -> BackendDetail | None:
+async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> BackendDetail | None:
     """All of one backend; None where that session is gone. Raises PgtopError where it cannot be asked for."""
-    hides = seat.hides_queries
+    hides = own_connection.hides_queries
     asked = queries.BACKEND_DETAIL_HIDDEN if hides else queries.BACKEND_DETAIL
     started = instant(identity.backend_start)
     try:
-        row = await seat.fetchrow(asked, identity.pid, started, limit_seconds=LIMIT_SECONDS)
+        row = await own_connection.fetchrow(asked, identity.pid, started, limit_seconds=LIMIT_SECONDS)
         if row is None:
             return None
-        locks = await seat.fetch(queries.BACKEND_LOCKS, identity.pid, limit_seconds=LIMIT_SECONDS)
-        waiting = await seat.fetch(queries.BLOCKERS, limit_seconds=LIMIT_SECONDS)
+        locks = await own_connection.fetch(queries.BACKEND_LOCKS, identity.pid, limit_seconds=LIMIT_SECONDS)
+        waiting = await own_connection.fetch(queries.BLOCKERS, limit_seconds=LIMIT_SECONDS)
     except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError("the server could not be asked", printable(str(error))) from error
     detail = the_one(row, _Detail)
@@ -200,14 +200,14 @@ def _pids(array: str) -> frozenset[int]:
     return frozenset(int(each) for each in array[1:-1].split(",") if each)
 
 
-async def who_blocks(seat: Seat) -> Blocking:
+async def who_blocks(own_connection: OwnConnection) -> Blocking:
     """Return which sessions block which, right now. Raises PgtopError where this cannot be asked for."""
     try:
-        rows = await seat.fetch(queries.BLOCKERS, limit_seconds=LIMIT_SECONDS)
+        rows = await own_connection.fetch(queries.BLOCKERS, limit_seconds=LIMIT_SECONDS)
         blocked_by = {row.pid: _pids(row.blocked_by) for row in typed(rows, _Waiting, _MOST_ROWS)}
         prepared: list[_Prepared] = []
         if any(0 in pids for pids in blocked_by.values()):
-            found = await seat.fetch(queries.PREPARED_BLOCKERS, limit_seconds=LIMIT_SECONDS)
+            found = await own_connection.fetch(queries.PREPARED_BLOCKERS, limit_seconds=LIMIT_SECONDS)
             prepared = typed(found, _Prepared, _MOST_ROWS)
     except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError(

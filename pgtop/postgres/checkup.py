@@ -1,4 +1,4 @@
-"""Gather the facts of a checkup on one seat, in a few statements."""
+"""Gather the facts of a checkup over one connection, in a few statements."""
 
 import contextlib
 
@@ -14,26 +14,26 @@ from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.encodings import UTF8
 from pgtop.postgres.queries.checkup import ACCOUNT, ACCOUNT_UNCONVERTED
 from pgtop.postgres.row_decoding import MARGIN, decoded
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 
 _decoder = msgspec.json.Decoder(Account)
 
 
-def checkup_seat(target: Target) -> Seat:
-    """A seat whose session has the settings that a checkup reads as an ordinary session gets them."""
+def checkup_connection(target: Target) -> OwnConnection:
+    """A connection whose session has the settings that a checkup reads as an ordinary session gets them."""
     given = {name: value for name, value in target.server_settings.items() if name not in SETTINGS}
     plain = msgspec.structs.replace(target, server_settings=given)
-    return Seat(plain, "doctor", unset=frozenset(SETTINGS), marks_itself=False)
+    return OwnConnection(plain, "doctor", unset=frozenset(SETTINGS), marks_itself=False)
 
 
-async def check_up(seat: Seat) -> Checkup:
-    """The facts of a seat that is held.
+async def check_up(own_connection: OwnConnection) -> Checkup:
+    """The facts of a connection that is held.
 
-    Raises NotPermittedError where not even the catalogs may be read, and else what the seat raises.
+    Raises NotPermittedError where not even the catalogs may be read, and else what the connection raises.
     """
-    probe = Probe(seat)
+    probe = Probe(own_connection)
     server = await probe.server()
     snapshot: Snapshot | None = None
     with contextlib.suppress(NotPermittedError):  # a finding of its own
@@ -41,33 +41,34 @@ async def check_up(seat: Seat) -> Checkup:
     # Bytes that are not valid text name no role, and cannot be sent to a server of every encoding.
     backends = snapshot.backends if snapshot else ()
     names = {each.usename for each in backends if each.usename and not each.is_no_text}
-    account = await _account(seat, sorted(names), server.limits.max_connections)
-    own = await _own(seat)
-    return Checkup(server=server, account=account, snapshot=snapshot, pooled=seat.pooled, own=own)
+    account = await _account(own_connection, sorted(names), server.limits.max_connections)
+    own = await _own(own_connection)
+    return Checkup(server=server, account=account, snapshot=snapshot, pooled=own_connection.pooled, own=own)
 
 
-async def _own(seat: Seat) -> frozenset[int]:
+async def _own(own_connection: OwnConnection) -> frozenset[int]:
     """The sessions of pgtop, as a plan tells them; none where the locks may not be looked at."""
     try:
-        return (await SqlTerminator(seat).held_locks()).own
+        return (await SqlTerminator(own_connection).held_locks()).own
     except PgtopError as error:
         if not isinstance(error.__cause__, asyncpg.InsufficientPrivilegeError):
             raise
         return frozenset()  # a finding of its own
 
 
-async def _account(seat: Seat, names: list[str], max_connections: int) -> Account:
+async def _account(own_connection: OwnConnection, names: list[str], max_connections: int) -> Account:
     asked = (list(SETTINGS), names, list(OVERRIDES))
     encoding = UTF8
     try:
         try:
-            row = await seat.fetchrow(ACCOUNT, *asked)
+            row = await own_connection.fetchrow(ACCOUNT, *asked)
         except NOT_TEXT:
-            row = await seat.fetchrow(ACCOUNT_UNCONVERTED, *asked)
-            encoding = seat.encoding
+            row = await own_connection.fetchrow(ACCOUNT_UNCONVERTED, *asked)
+            encoding = own_connection.encoding
     except asyncpg.InsufficientPrivilegeError as error:
         raise NotPermittedError(
-            f"role {printable(seat.target.user)} may not read the catalogs ({printable(str(error))})",
+            f"role {printable(own_connection.target.user)} may not read the catalogs "
+            f"({printable(str(error))})",
             "GRANT SELECT on that to it, which every role has unless it was revoked",
         ) from error
     # A role that has sessions is two arrays; the settings and the overrides are a few more.

@@ -68,7 +68,7 @@ def connect_error(
 
 
 def answer_error(error: BaseException, mend: str = "") -> PgtopError:
-    """A poll that failed on a seat that was taken, for a command that asks once."""
+    """A poll that failed on a connection that was made, for a command that asks once."""
     told = outage(error)
     kind = PgtopError if told.kind == OutageKind.FAILED else ConnectError
     return kind(told.message, mend)

@@ -1,4 +1,4 @@
-"""No session, or none any more: the errors that the seat raises, and each as an Outage."""
+"""No session, or none any more: the errors that the connection raises, and each as an Outage."""
 
 from typing import Final
 
@@ -52,7 +52,7 @@ class PasswordNeededError(LoginError):
     """The server asks for a password and none was given: whoever can ask a person for it may try again."""
 
 
-class SeatLostError(PgtopError):
+class ConnectionLostError(PgtopError):
     """The session ended, or was given up, while or before a statement ran; `kind` is `lost` or `timeout`."""
 
     exit_code = ExitCode.CANNOT_CONNECT
@@ -62,7 +62,7 @@ class SeatLostError(PgtopError):
         self.kind = kind
 
 
-class UnreadableError(SeatLostError):
+class UnreadableError(ConnectionLostError):
     """An answer that no honest server gives: it cannot be trusted, and its connection is dropped."""
 
     def __init__(self, problem: str) -> None:
@@ -80,7 +80,7 @@ def unreadable_login(problem: str, label: str) -> LoginError:
 
 
 def outage(error: BaseException) -> Outage:
-    """An error of taking the seat or of a statement on it, as a value."""
+    """An error of connecting or of a statement, as a value."""
     kind = _kind(error)
     if isinstance(error, PgtopError):
         message = str(error)
@@ -115,7 +115,7 @@ def is_lock_table_full(error: BaseException) -> bool:
 def _kind(error: BaseException) -> OutageKind:
     if isinstance(error, FullError):
         return OutageKind.FULL
-    if isinstance(error, LoginError | SeatLostError):
+    if isinstance(error, LoginError | ConnectionLostError):
         return error.kind
     if isinstance(error, asyncpg.QueryCanceledError | TimeoutError):
         return OutageKind.TIMEOUT

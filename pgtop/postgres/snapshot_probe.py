@@ -1,4 +1,4 @@
-"""One poll: the seat's rows become a Snapshot, or an Outage."""
+"""One poll: the rows become a Snapshot, or an Outage."""
 
 import time
 from typing import Annotated, Final
@@ -31,13 +31,13 @@ from pgtop.postgres.errors import UnreadableError, outage, refusing_limit
 from pgtop.postgres.queries import poll as queries
 from pgtop.postgres.queries.about_server import ABOUT_SERVER, SYSTEM_IDENTIFIER
 from pgtop.postgres.row_decoding import MARGIN, decoded, the_one
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.received_bytes_limit import LONGEST_ANSWER_BYTES, MEBIBYTE
-from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.unchanged_rows import UnchangedRows
 
 POLL_LIMIT_SECONDS: Final = 10.0
 GIVE_BACK_SECONDS: Final = 1.0
-"""Seconds between tries of the ordinary role to log in, while the rescue role has the seat."""
+"""Seconds between tries of the ordinary role to log in, while the rescue role has the connection."""
 
 
 MOST_POLL_BYTES: Final = 32 * MEBIBYTE
@@ -117,10 +117,10 @@ def _without_query(backend: Backend) -> Backend:
 
 
 class Probe:
-    """Poll one server through one seat, and take the seat (again) where it is not held."""
+    """Poll one server over one connection, and make it (again) where it is not held."""
 
-    def __init__(self, seat: Seat) -> None:
-        self.seat = seat
+    def __init__(self, own_connection: OwnConnection) -> None:
+        self.own_connection = own_connection
         self._about: About | None = None
         self._system_identifier: str | None = None
         self._listeners: frozenset[BackendId] = frozenset()
@@ -129,30 +129,30 @@ class Probe:
         self._gave_back_at = 0.0
 
     async def poll(self) -> Snapshot | Outage:
-        """One statement on the seat (two more after the seat was taken). Never raises for what a server, a
+        """One statement (two more after connecting). Never raises for what a server, a
         network or a login can do: that is an Outage."""
         try:
-            if not self.seat.is_held:
+            if not self.own_connection.is_held:
                 self._about = None
-                await self.seat.take()
+                await self.own_connection.take()
                 self._gave_back_at = time.monotonic()
             else:
                 await self.give_back()
             return await self.snapshot()
         except (PgtopError, *DRIVER_ERRORS) as error:
-            self.seat.lose_sight()
+            self.own_connection.lose_sight()
             return self._outage(error)
 
     async def give_back(self) -> bool:
-        """Return whether the ordinary role has just taken the seat from the rescue role.
+        """Return whether the ordinary role has just replaced the rescue role.
 
         Tries at most once per GIVE_BACK_SECONDS; never raises.
         """
-        if not self.seat.is_rescue or time.monotonic() - self._gave_back_at < GIVE_BACK_SECONDS:
+        if not self.own_connection.is_rescue or time.monotonic() - self._gave_back_at < GIVE_BACK_SECONDS:
             return False
-        await self.seat.give_back()
+        await self.own_connection.give_back()
         self._gave_back_at = time.monotonic()
-        if self.seat.is_rescue:
+        if self.own_connection.is_rescue:
             return False
         self._about = None  # what the one role may read, the other may not
         return True
@@ -161,48 +161,51 @@ class Probe:
         said, limit = outage(error), refusing_limit(error)
         if limit is None:
             return said
-        seat = self.seat
+        own_connection = self.own_connection
         return msgspec.structs.replace(
             said,
-            retry_after_seconds=seat.pause_seconds,
+            retry_after_seconds=own_connection.pause_seconds,
             limit=limit,
-            tries=seat.tries.count,
-            seconds=seat.tries.seconds,
-            rescue_problem=seat.rescue_fault.problem if seat.rescue_fault is not None else "",
+            tries=own_connection.tries.count,
+            seconds=own_connection.tries.seconds,
+            rescue_problem=own_connection.rescue_fault.problem
+            if own_connection.rescue_fault is not None
+            else "",
         )
 
     async def server(self) -> Server:
-        """The server of a seat that is held, as it was when the seat was taken, without its sessions.
+        """The server as it was when pgtop connected, without its sessions.
 
-        Raises what the seat raises.
+        Raises what the connection raises.
         """
         await self._learn_about_server()
         about = self._known()
         return self._server(about.postmaster_start, about.in_recovery)
 
     async def snapshot(self) -> Snapshot:
-        """One poll of a seat that is held.
+        """One poll over a connection that is held.
 
-        Raises NotPermittedError where the role may not even ask, and else what the seat raises.
+        Raises NotPermittedError where the role may not even ask, and else what the connection raises.
         """
         try:
             await self._learn_about_server()
             return await self._changes() or await self._whole()
         except UnreadableError:
-            self.seat.drop()
+            self.own_connection.drop()
             raise
         except asyncpg.InsufficientPrivilegeError as error:
             raise NotPermittedError(
-                f"role {printable(self.seat.role)} may not see the sessions ({printable(str(error))})",
+                f"role {printable(self.own_connection.role)} may not see the sessions "
+                f"({printable(str(error))})",
                 "GRANT pg_monitor to it, and EXECUTE on that function",
             ) from error
 
     async def _changes(self) -> Snapshot | None:
         """A poll of what changed; None where all rows are to be asked for."""
         since = self._resting.since(time.monotonic())
-        if since is None or self._unconverted or self.seat.pooled:
+        if since is None or self._unconverted or self.own_connection.pooled:
             return None
-        asked = queries.POLL_CHANGES_HIDDEN if self.seat.hides_queries else queries.POLL_CHANGES
+        asked = queries.POLL_CHANGES_HIDDEN if self.own_connection.hides_queries else queries.POLL_CHANGES
         started = time.perf_counter()
         try:
             row = await self._row(asked, instant(since))
@@ -227,25 +230,31 @@ class Probe:
     @property
     def _most_connections(self) -> int:
         """The server's max_connections; a pooler may lead to others."""
-        return MOST_CONNECTIONS if self.seat.pooled else self._known().max_connections
+        return MOST_CONNECTIONS if self.own_connection.pooled else self._known().max_connections
 
     def _decoded(self, row: asyncpg.Record) -> Poll:
         # What protects a session by its user's name has to find that name, converted by the server or not.
-        encoding = self.seat.encoding if self._unconverted else UTF8
+        encoding = self.own_connection.encoding if self._unconverted else UTF8
         return decode(row.get("poll"), self._most_connections, encoding)
 
     async def _all_rows(self) -> asyncpg.Record:
-        hides = self.seat.hides_queries
+        hides = self.own_connection.hides_queries
         if not self._unconverted:
             try:
                 return await self._row(queries.POLL_HIDDEN if hides else queries.POLL)
             except NOT_TEXT:
-                self._unconverted = True  # until the next seat: each failure is a line in the server's log
+                self._unconverted = (
+                    True  # until the next connection: each failure is a line in the server's log
+                )
         return await self._row(queries.POLL_HIDDEN_UNCONVERTED if hides else queries.POLL_UNCONVERTED)
 
     async def _row(self, query: str, *args: object) -> asyncpg.Record:
         # Through a pooler, another backend may get the next statement, and know nothing of this one's.
-        ask = self.seat.fetchrow if self.seat.pooled else self.seat.fetchrow_prepared
+        ask = (
+            self.own_connection.fetchrow
+            if self.own_connection.pooled
+            else self.own_connection.fetchrow_prepared
+        )
         limit = MEBIBYTE + (self._most_connections + MARGIN) * _ROW_BYTES
         limit = LONGEST_ANSWER_BYTES if self._unconverted else min(limit, MOST_POLL_BYTES)
         row = await ask(query, *args, limit_seconds=POLL_LIMIT_SECONDS, limit_bytes=limit)
@@ -258,16 +267,16 @@ class Probe:
             return
         self._unconverted = False
         self._resting.forget()
-        about = the_one(await self.seat.fetchrow(ABOUT_SERVER), About)
+        about = the_one(await self.own_connection.fetchrow(ABOUT_SERVER), About)
         try:
-            row = await self.seat.fetchrow(SYSTEM_IDENTIFIER)
+            row = await self.own_connection.fetchrow(SYSTEM_IDENTIFIER)
             self._system_identifier = the_one(row, _Identifier).system_identifier if row else None
         except asyncpg.InsufficientPrivilegeError:
             self._system_identifier = None
         self._about = about
 
     def _known(self) -> About:
-        assert self._about is not None  # noqa: S101 - read before anything else on a seat
+        assert self._about is not None  # noqa: S101 - read before anything else on a connection
         return self._about
 
     def _server(self, postmaster_start: int, in_recovery: bool) -> Server:
@@ -278,19 +287,19 @@ class Probe:
             about.reserved_connections,
             about.provider_reserved_connections,
         )
-        host, port = self.seat.address
+        host, port = self.own_connection.address
         identity = ServerIdentity(self._system_identifier, postmaster_start, in_recovery)
         return Server(host, port, about.version_num, identity, limits)
 
     def _snapshot(
         self, poll: Poll, backends: tuple[Backend, ...], changed: tuple[Backend, ...], poll_seconds: float
     ) -> Snapshot:
-        self.seat.answered_by(poll.own_pid)
+        self.own_connection.answered_by(poll.own_pid)
         listening = {backend.id for backend in changed if is_listen(backend.query)}
         if self._listeners:
             listening |= self._listeners & {backend.id for backend in backends}
         self._listeners = frozenset(listening)
-        if self.seat.hides_queries:
+        if self.own_connection.hides_queries:
             backends = tuple(map(_without_query, backends))
         return Snapshot(
             server=self._server(poll.postmaster_start, poll.in_recovery),
@@ -300,6 +309,6 @@ class Probe:
             own_pid=poll.own_pid,
             backends=backends,
             listeners=self._listeners,
-            is_rescue=self.seat.is_rescue,
-            interruptions=self.seat.interruptions,
+            is_rescue=self.own_connection.is_rescue,
+            interruptions=self.own_connection.interruptions,
         )

@@ -1,4 +1,4 @@
-"""Termination of a server's sessions over SQL, on the seat.
+"""Termination of a server's sessions over SQL, through pgtop's connection.
 
 One statement checks and signals each victim at once, so that a session that has changed since it was shown
 lives.
@@ -16,12 +16,12 @@ from pgtop.core.text import printable
 from pgtop.errors import PgtopError
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.encodings import UTF8, as_text
-from pgtop.postgres.errors import SeatLostError, text_of
+from pgtop.postgres.errors import ConnectionLostError, text_of
 from pgtop.postgres.queries import terminate as queries
 from pgtop.postgres.queries.advisory_keys import HELD_LOCKS
 from pgtop.postgres.row_decoding import MARGIN, typed
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES, LONGEST_ANSWER_BYTES, MEBIBYTE
-from pgtop.postgres.session.seat import Seat
 
 _STATEMENTS_BYTES: Final = 16 * MEBIBYTE
 """The most bytes of all the victims' statements together; each gets its share."""
@@ -49,17 +49,17 @@ class _Remaining(msgspec.Struct, frozen=True):
 
 
 class SqlTerminator:
-    """Reach the sessions of the server that a seat is on; see `pgtop.reaping.reaper.Terminator`."""
+    """Reach the sessions of the server that a connection is to; see `pgtop.reaping.reaper.Terminator`."""
 
-    def __init__(self, seat: Seat) -> None:
-        self._seat = seat
+    def __init__(self, own_connection: OwnConnection) -> None:
+        self._own_connection = own_connection
 
     async def held_locks(self) -> HeldLocks:
         """The sessions that hold advisory locks, and which of them are pgtop's.
 
         Raises PgtopError where they cannot be asked for.
         """
-        rows = await _ask(self._seat, "which sessions hold advisory locks", HELD_LOCKS)
+        rows = await _ask(self._own_connection, "which sessions hold advisory locks", HELD_LOCKS)
         found = typed(rows, _Holder, MOST_CONNECTIONS + MARGIN)
         return HeldLocks(
             advisory=frozenset(row.pid for row in found if row.holds_other),
@@ -72,10 +72,10 @@ class SqlTerminator:
         Raises PgtopError where the connection is lost, and where the server was out of sight since the plan
         was made.
         """
-        whole = {} if self._seat.hides_queries else await self._whole_queries(plan)
-        if plan.interruptions != self._seat.interruptions:
+        whole = {} if self._own_connection.hides_queries else await self._whole_queries(plan)
+        if plan.interruptions != self._own_connection.interruptions:
             raise out_of_sight_error()
-        return SqlTermination(self._seat, plan, whole)
+        return SqlTermination(self._own_connection, plan, whole)
 
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
         share = min(_STATEMENT_BYTES, _STATEMENTS_BYTES // max(1, len(plan.victims)))
@@ -83,14 +83,14 @@ class SqlTerminator:
         what, encoding = "for the sessions' queries", UTF8
         try:
             rows = await _ask(
-                self._seat, what, queries.WHOLE_QUERIES, *pids, limit_bytes=LONGEST_ANSWER_BYTES
+                self._own_connection, what, queries.WHOLE_QUERIES, *pids, limit_bytes=LONGEST_ANSWER_BYTES
             )
         except PgtopError as error:
             if not isinstance(error.__cause__, NOT_TEXT):
                 raise
             asked = queries.WHOLE_QUERIES_UNCONVERTED
-            rows = await _ask(self._seat, what, asked, *pids, limit_bytes=LONGEST_ANSWER_BYTES)
-            encoding = self._seat.encoding
+            rows = await _ask(self._own_connection, what, asked, *pids, limit_bytes=LONGEST_ANSWER_BYTES)
+            encoding = self._own_connection.encoding
         return {
             BackendId(row.pid, row.backend_start or 0): as_text(row.query, encoding)
             for row in typed(rows, _Statement, len(plan.victims))
@@ -98,28 +98,30 @@ class SqlTerminator:
 
 
 class SqlTermination:
-    """The hand on one plan's victims, from one backend of the seat; see `pgtop.reaping.reaper.Grip`."""
+    """The hand on one plan's victims, from one backend of pgtop's; see `pgtop.reaping.reaper.Grip`."""
 
-    def __init__(self, seat: Seat, plan: Plan, whole_queries: dict[BackendId, str]) -> None:
-        self._seat = seat
+    def __init__(
+        self, own_connection: OwnConnection, plan: Plan, whole_queries: dict[BackendId, str]
+    ) -> None:
+        self._own_connection = own_connection
         self._plan = plan
-        self._seat_pid = seat.own_pid
+        self._connection_pid = own_connection.own_pid
         self.queries = whole_queries
         """The victims' statements, as far as they are logged; none where they are hidden."""
-        self.role, self.is_rescue = seat.role, seat.is_rescue
-        """As whom the seat is held, and whether that is the rescue role."""
+        self.role, self.is_rescue = own_connection.role, own_connection.is_rescue
+        """The role that the session has, and whether that is the rescue role."""
 
     async def signal(self, victim: Victim) -> Result | None:
         """Look and signal in one statement; None where the signal was sent and is yet to be confirmed."""
-        if not self._seat.is_held or self._seat.own_pid != self._seat_pid:
+        if not self._own_connection.is_held or self._own_connection.own_pid != self._connection_pid:
             return Result(victim, Outcome.FAILED, "not signalled: the connection was lost")
         statement, arguments = guarded_statement(self._plan, victim)
         try:
-            row = await self._seat.fetchrow(statement, *arguments)
+            row = await self._own_connection.fetchrow(statement, *arguments)
         except asyncpg.InsufficientPrivilegeError as error:
             return Result(victim, Outcome.DENIED, printable(str(error)))
         except (PgtopError, *DRIVER_ERRORS) as error:
-            refused = isinstance(error, asyncpg.PostgresError) and self._seat.is_held
+            refused = isinstance(error, asyncpg.PostgresError) and self._own_connection.is_held
             return Result(victim, Outcome.FAILED if refused else Outcome.UNKNOWN, printable(str(error)))
         if row is None:
             return Result(victim, Outcome.CHANGED, "it has changed since")
@@ -131,11 +133,11 @@ class SqlTermination:
 
     async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
         """Those that are still there, or still run what was cancelled. Raises PgtopError: nobody knows."""
-        # The poll may have taken the seat again, on another host even, where these pids mean nothing.
-        if self._seat.own_pid != self._seat_pid:
-            raise SeatLostError("pgtop has reconnected meanwhile")
+        # The poll may have connected again, on another host even, where these pids mean nothing.
+        if self._own_connection.own_pid != self._connection_pid:
+            raise ConnectionLostError("pgtop has reconnected meanwhile")
         try:
-            rows = await self._seat.fetch(queries.STILL_THERE, _pids_of(victims))
+            rows = await self._own_connection.fetch(queries.STILL_THERE, _pids_of(victims))
         except DRIVER_ERRORS as error:
             raise PgtopError(text_of(error)) from error
         found = typed(rows, _Remaining, len(victims))
@@ -159,11 +161,11 @@ def _pids_of(victims: Sequence[Victim]) -> str:
 
 
 async def _ask(
-    seat: Seat, what: str, query: str, *arguments: object, limit_bytes: int = ANSWER_BYTES
+    own_connection: OwnConnection, what: str, query: str, *arguments: object, limit_bytes: int = ANSWER_BYTES
 ) -> list[asyncpg.Record]:
     """Rows that are needed before anything may be ended."""
     try:
-        return await seat.fetch(query, *arguments, limit_bytes=limit_bytes)
+        return await own_connection.fetch(query, *arguments, limit_bytes=limit_bytes)
     except (PgtopError, *DRIVER_ERRORS) as error:
         problem = f"the server could not be asked {what} ({printable(str(error))})"
         raise PgtopError(problem, "nothing was terminated; try again") from error

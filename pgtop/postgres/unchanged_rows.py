@@ -28,7 +28,7 @@ _STATE_CHANGE: Final = struct.Struct(">iq")
 
 
 class UnchangedRows:
-    """Cache idle sessions between the polls of one seat, so that unchanged rows are not fetched again."""
+    """Cache idle sessions between two polls, so that unchanged rows are not fetched again."""
 
     def __init__(self) -> None:
         self._rows: dict[int, Backend] = {}

@@ -34,7 +34,7 @@ from pgtop.core.rebound import (
 from pgtop.core.stalled_logins import Episode, Stall, stall_of
 from pgtop.errors import AuditError
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, ReaperKeys, Seen
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.reaping.reaper import Reaper, Report
 
 EVERY_SECONDS: Final = 60.0
@@ -114,7 +114,7 @@ class _Room(msgspec.Struct):
 
 
 class AutomaticReaper:
-    """Reap by itself, one poll after the other, on one seat.
+    """Reap by itself, one poll after the other, over one connection.
 
     Emergencies are acted on in the poll that shows them; sweeps for usage at most every `every_seconds`,
     and not at all while the last ones were no use. Then emergencies, too, wait for that long, as they do
@@ -130,7 +130,7 @@ class AutomaticReaper:
     def __init__(
         self,
         reaper: Reaper,
-        seat: Seat,
+        own_connection: OwnConnection,
         policy: ReapPolicy,
         every_seconds: float = EVERY_SECONDS,
         *,
@@ -149,8 +149,8 @@ class AutomaticReaper:
         self.is_ending = False
         """True from the moment a plan is due to be carried out to its last outcome."""
         self._reaper = reaper
-        self._seat = seat
-        self._keys = ReaperKeys(seat)
+        self._own_connection = own_connection
+        self._keys = ReaperKeys(own_connection)
         self._dry_run = dry_run
         self._clock = clock
         self._identity: ServerIdentity | None = None
@@ -184,7 +184,7 @@ class AutomaticReaper:
         `refusing` is what refuses logins, for as long as it does. Both count only if the address that they
         were tried at is the server's own.
 
-        Raises PgtopError, an AuditError among them, and what the seat raises.
+        Raises PgtopError, an AuditError among them, and what the connection raises.
         """
         if snapshot.server.identity != self._identity:
             self._identity = snapshot.server.identity
@@ -196,13 +196,13 @@ class AutomaticReaper:
         measured = self._measure(snapshot, now)
         if refused and refusing is None:
             refusing = Limit.UNKNOWN
-        if refusing is not None and not await self._seat.is_direct():
+        if refusing is not None and not await self._own_connection.is_direct():
             refused, refusing = False, None  # another server behind that address may have refused
         stall = stall_of(snapshot, self.policy.warn_at, refusing)
         self._stall = self._stall.after(stall, now)
         asked = _Asked(refused, refusing, stall)
         # What is planned as the rescue role is done as the rescue role.
-        with self._seat.steady():
+        with self._own_connection.steady():
             turn = await self._lead_or_stand_by(snapshot, asked, now)
         begins = stall is not None and not self._stall_told
         is_over = self._stall_told and self._stall.last_seen is None
@@ -224,7 +224,11 @@ class AutomaticReaper:
             self._left.clear()
             before = turn
             turn = await self._hold_key(turn, snapshot, now)
-            if turn.is_active and before.holders and _of(before.holders, self._seat.own_pid) is None:
+            if (
+                turn.is_active
+                and before.holders
+                and _of(before.holders, self._own_connection.own_pid) is None
+            ):
                 # Another may be about to act on its last look: it sees this one in its next poll.
                 return turn
         # A program that was stopped, and goes on now, has to look again before it acts.
@@ -234,15 +238,15 @@ class AutomaticReaper:
 
     def _standing(self, seen: Seen) -> Turn:
         """Return the standing of this process among the holders of the key."""
-        ranking = ranked(seen.keys, self._seat.own_pid, seen.now)
+        ranking = ranked(seen.keys, self._own_connection.own_pid, seen.now)
         holders = ranking.holders
-        is_first = bool(holders) and holders[0].pid == self._seat.own_pid
+        is_first = bool(holders) and holders[0].pid == self._own_connection.own_pid
         return Turn(holders, is_first, self.patience, passed_over=ranking.passed_over)
 
     async def _hold_key(self, turn: Turn, snapshot: Snapshot, now: float) -> Turn:
-        """The standing with the key in hand: a new seat has none yet, and a new promise needs a new one."""
-        wanted = self._seat.own_pid, self.promise_seconds, self._rules(snapshot)
-        is_held = _of(turn.holders, self._seat.own_pid) is not None
+        """The turn with the key in hand: a new connection has none yet, and a new promise needs a new one."""
+        wanted = self._own_connection.own_pid, self.promise_seconds, self._rules(snapshot)
+        is_held = _of(turn.holders, self._own_connection.own_pid) is not None
         if is_held and wanted == self._asked_for:
             return turn
         if not is_held and self._keyless and now < self._ask_again_at:
@@ -265,7 +269,7 @@ class AutomaticReaper:
 
     def _betters(self, unfit: Unfit, turn: Turn, snapshot: Snapshot) -> tuple[Key, ...]:
         """The other holders that may be able to do what this one is not."""
-        others = tuple(each for each in turn.holders if each.pid != self._seat.own_pid)
+        others = tuple(each for each in turn.holders if each.pid != self._own_connection.own_pid)
         if unfit is Unfit.AUDIT:
             return others
         rules = self._rules(snapshot)
@@ -279,7 +283,7 @@ class AutomaticReaper:
         return await self._without_key(turn)
 
     async def _without_key(self, turn: Turn) -> Turn:
-        holders = tuple(each for each in turn.holders if each.pid != self._seat.own_pid)
+        holders = tuple(each for each in turn.holders if each.pid != self._own_connection.own_pid)
         if len(holders) != len(turn.holders):
             await self._keys.give()
         return msgspec.structs.replace(turn, holders=holders, is_active=False, unfit=self._unfit)
@@ -308,18 +312,18 @@ class AutomaticReaper:
         return await self._hold_key(msgspec.structs.replace(turn, unfit=None), snapshot, now)
 
     async def stop(self) -> None:
-        """Give the key back where it is held, so that another may take over. Raises what the seat raises.
+        """Give the key back where it is held, so that another may take over. Raises what a statement raises.
 
         What becomes of the room of earlier sweeps is not measured any more, since nobody looks meanwhile.
         """
         self._rooms.clear()
-        if self._seat.is_held and not self._dry_run:
+        if self._own_connection.is_held and not self._dry_run:
             await self._keys.give()
 
     async def look(self) -> Ranking:
-        """The sessions that hold the key, the active one first. Raises what the seat raises."""
+        """The sessions that hold the key, the active one first. Raises what the connection raises."""
         seen = await self._keys.seen()
-        return ranked(seen.keys, self._seat.own_pid, seen.now)
+        return ranked(seen.keys, self._own_connection.own_pid, seen.now)
 
     # One plan
 

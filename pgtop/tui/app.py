@@ -26,7 +26,7 @@ from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FullError, LimitReachedError
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.settings.config import Config
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.state.host_watch import HostWatch
@@ -150,20 +150,20 @@ def _collect_from_now_on() -> None:
     gc.enable()
 
 
-async def _first(seat: Seat, poller: Poller) -> Snapshot | Outage:
+async def _first(own_connection: OwnConnection, poller: Poller) -> Snapshot | Outage:
     """Return the result that the screen opens with.
 
-    Raises PgtopError if the seat cannot be taken for another reason than a lack of slots.
+    Raises PgtopError if no connection can be made for another reason than a lack of slots.
     """
-    taking = asyncio.ensure_future(seat.take())
+    taking = asyncio.ensure_future(own_connection.take())
     taking.add_done_callback(lambda done: done.cancelled() or done.exception())
     begun = time.monotonic()
     while not (await asyncio.wait({taking}, timeout=OPENS_AFTER_SECONDS / 10))[0]:
-        if seat.refused is not None and time.monotonic() - begun > OPENS_AFTER_SECONDS:
+        if own_connection.refused is not None and time.monotonic() - begun > OPENS_AFTER_SECONDS:
             # The ordinary role was refused, and the rescue role has no answer yet: the screen waits for it.
-            kind = OutageKind.FULL if seat.refused.is_the_servers else OutageKind.LIMIT
+            kind = OutageKind.FULL if own_connection.refused.is_the_servers else OutageKind.LIMIT
             waited = "no answer yet"
-            limit = seat.refused
+            limit = own_connection.refused
             return Outage(kind, str(limit), limit=limit, tries=1, rescue_problem=waited)
     with contextlib.suppress(FullError, LimitReachedError):
         taking.result()
@@ -179,7 +179,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
     later = io.StringIO()
     wiring = wire(target, config, FACE, later)
     try:
-        first = await _first(wiring.seat, wiring.poller)
+        first = await _first(wiring.own_connection, wiring.poller)
         host_watch = HostWatch(target, config.policy, wiring.reaper)
         history = HistoryStore(config.history) if config.history is not None else None
         able = own_abilities()
@@ -197,7 +197,7 @@ async def run_dashboard(target: Target, config: Config) -> int:
         if app.failure is not None:
             raise app.failure
     finally:
-        await wiring.seat.release()
+        await wiring.own_connection.release()
         # The screen owns standard error while it is open. The terminal may be gone by now, or not reading:
         # then even an empty write would block.
         if said := later.getvalue():

@@ -99,16 +99,18 @@ class DashboardScreen(Screen[None]):
         `history` for the store of the server's past.
         """
         super().__init__()
-        seat, poller, reaper = wiring
+        own_connection, poller, reaper = wiring
         self.poller = poller
         self.state = DashboardState(config.warn_at)
         self.panels = Panels(config, ascii_only=ascii_only)
         self.notices = NoticeBoard()
         self.host_watch = host_watch
         self.logins = LoginWatch(poller, config.login_probe_seconds)
-        self.history_keeper = HistoryKeeper(history, self.state, seat.target) if history is not None else None
-        self.plan_expiry = PlanExpiry(self, seat)
-        self.plan_actions = PlanActions(self, seat, reaper, config.policy, self.plan_expiry.beat)
+        self.history_keeper = (
+            HistoryKeeper(history, self.state, own_connection.target) if history is not None else None
+        )
+        self.plan_expiry = PlanExpiry(self, own_connection)
+        self.plan_actions = PlanActions(self, own_connection, reaper, config.policy, self.plan_expiry.beat)
         self.automatic = AutomaticSweeps(self, wiring.automatic(config), poller, self.plan_actions)
         self.refusing: Limit | None = None
         """The server's limit that refuses new connections; None if none is known to."""
@@ -117,8 +119,8 @@ class DashboardScreen(Screen[None]):
         self._config = config
         self._first = first
         self._daemons = DaemonWatch(self, poller)
-        self._alerts = AlertNotifier(config, seat.target.label, self.state, self._ring)
-        self._blockers = RootBlockers(seat, read_only=config.read_only)
+        self._alerts = AlertNotifier(config, own_connection.target.label, self.state, self._ring)
+        self._blockers = RootBlockers(own_connection, read_only=config.read_only)
         self._report: Report | None = None
         self._pointer: Notice | None = None
         """The notice about a key that led from the wall to the list."""
@@ -182,7 +184,7 @@ class DashboardScreen(Screen[None]):
         is_late = state.is_late(interval)
         outage = state.outage
         if outage is None and is_late:
-            outage = Outage(OutageKind.SILENT, f"{self.poller.probe.seat.label} does not answer")
+            outage = Outage(OutageKind.SILENT, f"{self.poller.probe.own_connection.label} does not answer")
         standing = None
         if shown is not None:
             standing = Standing(
@@ -214,7 +216,7 @@ class DashboardScreen(Screen[None]):
         )
 
     def _awaited(self, outage: Outage) -> Awaited:
-        target = self.poller.probe.seat.target
+        target = self.poller.probe.own_connection.target
         return Awaited(
             target=target.label,
             outage=outage,
@@ -289,8 +291,8 @@ class DashboardScreen(Screen[None]):
         self.panels.remove_class("-waiting")  # a hidden list cannot take the focus
         if not self.wall:
             self.panels.sessions.focus()
-        if self.poller.probe.seat.pooled:
-            self.say(pooled_sentence(self.poller.probe.seat.label), "alarm")
+        if self.poller.probe.own_connection.pooled:
+            self.say(pooled_sentence(self.poller.probe.own_connection.label), "alarm")
 
     def _server_changed(self, said: str, *, is_alien: bool) -> None:
         """Post a notice that the server has changed, and untag the sessions of the old one.
@@ -358,7 +360,7 @@ class DashboardScreen(Screen[None]):
     @on(LineTable.Chosen, "#backends")
     def _session_chosen(self, message: LineTable.Chosen) -> None:
         if isinstance(message.row, Backend):
-            self.app.push_screen(DetailScreen(self.poller.probe.seat, message.row))
+            self.app.push_screen(DetailScreen(self.poller.probe.own_connection, message.row))
 
     # Keys that terminate or cancel
 

@@ -202,7 +202,9 @@ async def test_while_the_lock_is_held_nobody_is_ended(server: ThrowawayServer, t
     path = tmp_path / "audit.jsonl"
     async with face_on(server, path) as face, session(server) as one:
         await one.fetchval("SELECT 1")
-        reaper = Reaper(SqlTerminator(face.seat), AuditLog(path, lock_seconds=0.1), "test", OPERATOR)
+        reaper = Reaper(
+            SqlTerminator(face.own_connection), AuditLog(path, lock_seconds=0.1), "test", OPERATOR
+        )
         plan = await face.plan_for(one)
         with held_by_a_stopped_process(path), pytest.raises(AuditError, match="holds its lock"):
             await reaper.run(plan)

@@ -20,7 +20,7 @@ from tests.conftest import ServerFactory
 from tests.servers import available, close, create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.pooler import pooler
 from tests.support.running import LIMIT_SECONDS, assert_one_line, run, start_on_terminal
-from tests.support.targets import seat_on, target_of
+from tests.support.targets import connection_on, target_of
 
 KEYS = [
     "schema", "server", "role", "database", "gets_in_at_full", "gets_in_at_full_why", "may_reap",
@@ -268,7 +268,7 @@ async def test_no_name_hides_a_role_or_a_superusers_session(cramped: ThrowawaySe
         "CREATE ROLE hog LOGIN",
         "CREATE ROLE ops LOGIN IN ROLE pg_monitor, pg_signal_backend",
     )
-    async with session(cramped, user="web"), seat_on(target_of(cramped, user="ops")):
+    async with session(cramped, user="web"), connection_on(target_of(cramped, user="ops")):
         found = finding(await told(tmp_path, cramped), "idle_session_timeout")
         assert (found["status"], found["mend"]) == ("ok", "")
         for name in ("worker", "pgtop x", "pgBackRest [backup]"):
@@ -277,7 +277,7 @@ async def test_no_name_hides_a_role_or_a_superusers_session(cramped: ThrowawaySe
                 assert found["status"] == "warn"
                 assert found["said"].startswith("off: idle sessions of hog stay forever")
     nobody = "no session but pgtop's can take reserved connections"
-    async with seat_on(target_of(cramped)):
+    async with connection_on(target_of(cramped)):
         assert finding(await told(tmp_path, cramped), "privileged")["said"] == nobody
         async with sessions(cramped, 4, application_name="pgtop x"):
             privileged = finding(await told(tmp_path, cramped), "privileged")

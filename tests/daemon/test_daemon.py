@@ -365,12 +365,12 @@ async def test_it_ends_also_while_the_first_login_hangs(tmp_path: Path) -> None:
 async def test_a_sweep_that_began_gets_its_outcomes(
     small: ThrowawayServer, tmp_path: Path, silent: bool
 ) -> None:
-    """SIGTERM in the middle of the first sweep; on a silent server too, before the seat gives up."""
+    """SIGTERM in the middle of the first sweep; on a silent server too, before the connection gives up."""
     async with stale(small, 1, application_name="leak") as (victim,):
         with stopped(victim.get_server_pid()), watching(tmp_path, small.uri(), *FAST) as daemon:
             await wait_until(daemon.audited, LIMIT_SECONDS)
-            seat = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop daemon@%'"
-            pid = await fetch_value(small, seat)
+            own_connection = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop daemon@%'"
+            pid = await fetch_value(small, own_connection)
             assert isinstance(pid, int)
             with stopped(pid) if silent else nullcontext():
                 assert daemon.end() == 0

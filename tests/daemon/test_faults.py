@@ -96,11 +96,11 @@ async def test_it_reaps_again_after_the_fault(
         async with sessions(server, 3, user="app", password="app"):  # noqa: S106
             await daemon.says("terminated ", times=3)
 
-        async def one_seat() -> bool:
+        async def one_connection() -> bool:
             count = await fetch_value(server, f"SELECT count(*) FROM ({DAEMON}) found")
             return count == 1
 
-        await wait_until(one_seat, LIMIT_SECONDS)
+        await wait_until(one_connection, LIMIT_SECONDS)
         assert daemon.end() == 0
         assert "Traceback" not in daemon.log
         assert "never retrieved" not in daemon.log

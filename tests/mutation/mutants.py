@@ -244,7 +244,7 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/postgres/terminate.py",
-        "if plan.interruptions != self._seat.interruptions:",
+        "if plan.interruptions != self._own_connection.interruptions:",
         "if False:",
         (
             "tests/reaping/test_reaper.py",
@@ -254,14 +254,14 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/postgres/terminate.py",
-        "if not self._seat.is_held or self._seat.own_pid != self._seat_pid:",
-        "if not self._seat.is_held:",
+        "if not self._own_connection.is_held or self._own_connection.own_pid != self._connection_pid:",
+        "if not self._own_connection.is_held:",
         AUDIT,
     ),
     Mutant(
         "pgtop/postgres/terminate.py",
-        "if self._seat.own_pid != self._seat_pid:\n            raise SeatLostError",
-        "if False:\n            raise SeatLostError",
+        "if self._own_connection.own_pid != self._connection_pid:\n            raise ConnectionLostError",
+        "if False:\n            raise ConnectionLostError",
         AUDIT,
     ),
     Mutant(
@@ -450,15 +450,23 @@ MUTANTS = (
     Mutant("pgtop/postgres/host/titles.py", "_LAST_OF_A_LOGIN: DISABLED", "_LAST_OF_A_LOGIN: STARTING", HOST),
     Mutant(
         "pgtop/postgres/session/login_probe.py",
-        "target, peer = seat.here",
-        "target, peer = seat.target",
+        "target, peer = own_connection.here",
+        "target, peer = own_connection.target",
         PEERS,
     ),
-    Mutant("pgtop/postgres/session/login_probe.py", "if peer != seat.peer:", "if False:", PEERS),
+    Mutant("pgtop/postgres/session/login_probe.py", "if peer != own_connection.peer:", "if False:", PEERS),
     Mutant(
-        "pgtop/postgres/session/seat.py", "limit_at(session.peer, refused)", "refusing_limit(refused)", PEERS
+        "pgtop/postgres/session/own_connection.py",
+        "limit_at(session.peer, refused)",
+        "refusing_limit(refused)",
+        PEERS,
     ),
-    Mutant("pgtop/postgres/session/seat.py", "limit_at(self.peer, error)", "refusing_limit(error)", PEERS),
-    Mutant("pgtop/postgres/session/seat.py", "if session.peer != old.peer:", "if False:", PEERS),
+    Mutant(
+        "pgtop/postgres/session/own_connection.py",
+        "limit_at(self.peer, error)",
+        "refusing_limit(error)",
+        PEERS,
+    ),
+    Mutant("pgtop/postgres/session/own_connection.py", "if session.peer != old.peer:", "if False:", PEERS),
     Mutant("pgtop/login_watch.py", "if peer != self._known_of:", "if False:", PEERS),
 )

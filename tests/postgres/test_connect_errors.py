@@ -20,10 +20,10 @@ from pgtop.errors import PgtopError
 from pgtop.postgres.connect_errors import connect_error
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import (
+    ConnectionLostError,
     FullError,
     LoginError,
     PasswordNeededError,
-    SeatLostError,
     outage,
     refusing_limit,
 )
@@ -31,7 +31,7 @@ from pgtop.postgres.session.reachability import reach
 from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, wait_until
-from tests.support.targets import is_told, refusal, seat_on, silent_port, target_of
+from tests.support.targets import connection_on, is_told, refusal, silent_port, target_of
 
 replace = msgspec.structs.replace
 
@@ -67,8 +67,8 @@ async def test_no_password_where_one_is_asked_for(strict: ThrowawayServer, tmp_p
     passfile.chmod(0o644)
     is_told(await refusal(replace(target, passfile=passfile)), OutageKind.REFUSED, "chmod 600")
     passfile.chmod(0o600)
-    async with seat_on(replace(target, passfile=passfile)) as seat:
-        assert seat.is_held
+    async with connection_on(replace(target, passfile=passfile)) as own_connection:
+        assert own_connection.is_held
 
 
 async def test_the_drivers_own_password_file_and_environment_are_not_asked(
@@ -174,7 +174,7 @@ async def test_a_server_that_is_shutting_down(server_factory: ServerFactory) -> 
 
         async def refuses() -> PgtopError | None:
             try:
-                async with seat_on(target_of(server)):
+                async with connection_on(target_of(server)):
                     return None
             except PgtopError as error:
                 return error
@@ -189,7 +189,7 @@ async def test_no_entry_in_pg_hba(server_factory: ServerFactory) -> None:
 
     async def refuses() -> PgtopError | None:
         try:
-            async with seat_on(target_of(server, user="app")):
+            async with connection_on(target_of(server, user="app")):
                 return None
         except PgtopError as error:
             return error
@@ -331,14 +331,14 @@ def test_the_limits_are_told_apart_in_any_language(function: str, words: str, li
 
 
 def test_every_error_becomes_an_outage_of_the_right_kind() -> None:
-    lost = SeatLostError("gone", "again", OutageKind.TIMEOUT)
+    lost = ConnectionLostError("gone", "again", OutageKind.TIMEOUT)
     kinds: dict[str, list[BaseException]] = {
         OutageKind.FULL: [FullError("full")],
         OutageKind.STARTING: [LoginError("soon", kind=OutageKind.STARTING)],
         OutageKind.UNREACHABLE: [LoginError("no route", kind=OutageKind.UNREACHABLE)],
         OutageKind.REFUSED: [LoginError("no")],
         OutageKind.LOST: [
-            SeatLostError("gone"),
+            ConnectionLostError("gone"),
             ConnectionResetError("reset"),
             asyncpg.ConnectionDoesNotExistError("x"),
         ],
@@ -355,11 +355,11 @@ def test_every_error_becomes_an_outage_of_the_right_kind() -> None:
 
 
 async def test_a_full_lock_table_is_named(server_factory: ServerFactory) -> None:
-    """A plain role fills it with advisory locks: a login says so, and so does a poll on a held seat."""
+    """A plain role fills it with advisory locks: a login says so, and so does a poll on a held connection."""
     with server_factory({"max_connections": "10", "max_locks_per_transaction": "10"}) as server:
         role = await create_role(server)
         async with (
-            seat_on(target_of(server)) as seat,
+            connection_on(target_of(server)) as own_connection,
             session(server, user=role.name, password=role.password) as hostile,
         ):
             with suppress(asyncpg.OutOfMemoryError):
@@ -368,8 +368,8 @@ async def test_a_full_lock_table_is_named(server_factory: ServerFactory) -> None
             error = await refusal(target_of(server))
             assert "refuses the connection, since its lock table is full" in error.problem
             assert "pgtop break-glass --user … --count 1 needs no lock" in error.mend
-            polled = await Probe(seat).poll()
+            polled = await Probe(own_connection).poll()
             assert isinstance(polled, Outage)
             assert "since its lock table is full: some session holds thousands of locks" in polled.message
             await hostile.execute("SELECT pg_advisory_unlock_all()")
-            assert isinstance(await Probe(seat).poll(), Snapshot)
+            assert isinstance(await Probe(own_connection).poll(), Snapshot)

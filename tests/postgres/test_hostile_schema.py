@@ -22,7 +22,7 @@ from pgtop.postgres.backend_detail import backend_detail, who_blocks
 from pgtop.postgres.checkup import check_up
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.session import session_settings as settings
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.session_settings import SETTINGS
 from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory
@@ -101,14 +101,14 @@ async def trapped(server: ThrowawayServer) -> AsyncIterator[tuple[str, Role]]:
 
 
 @asynccontextmanager
-async def unpinned_seat(target: Target) -> AsyncIterator[Seat]:
-    """A seat whose session takes every setting from its database, as through a pooler that is not noticed."""
-    seat = Seat(target, "test", unset=frozenset(SETTINGS))
-    await seat.take()
+async def unpinned_connection(target: Target) -> AsyncIterator[OwnConnection]:
+    """A session that takes every setting from its database, as through a pooler that is not noticed."""
+    own_connection = OwnConnection(target, "test", unset=frozenset(SETTINGS))
+    await own_connection.take()
     try:
-        yield seat
+        yield own_connection
     finally:
-        await seat.release()
+        await own_connection.release()
 
 
 async def test_the_traps_are_sprung_by_what_is_not_qualified(every_server: ThrowawayServer) -> None:
@@ -123,19 +123,19 @@ async def test_the_traps_are_sprung_by_what_is_not_qualified(every_server: Throw
     )
     async with trapped(every_server) as (name, _):
         target = msgspec.structs.replace(target_of(every_server), database=name)
-        async with unpinned_seat(target) as seat:
+        async with unpinned_connection(target) as own_connection:
             for statement in careless:
                 with pytest.raises(asyncpg.RaiseError, match="sprung"):
-                    await seat.fetch(statement)
+                    await own_connection.fetch(statement)
 
 
 async def test_no_statement_springs_a_trap(every_server: ThrowawayServer) -> None:
     """Asked by a superuser, with nothing pinned, in the database of a hostile owner."""
     async with trapped(every_server) as (name, _):
         target = msgspec.structs.replace(target_of(every_server), database=name)
-        async with unpinned_seat(target) as seat:
+        async with unpinned_connection(target) as own_connection:
             for title, text in TEXTS.items():
-                await seat.fetch(text, *ARGUMENTS.get(title.rpartition(".")[2], ()))
+                await own_connection.fetch(text, *ARGUMENTS.get(title.rpartition(".")[2], ()))
 
 
 async def test_no_overload_in_public_is_preferred(every_server: ThrowawayServer) -> None:
@@ -146,21 +146,21 @@ async def test_no_overload_in_public_is_preferred(every_server: ThrowawayServer)
             every_server, f"ALTER DATABASE {name} SET search_path = pg_catalog, evil, public", database=name
         )
         target = msgspec.structs.replace(target_of(every_server), database=name)
-        async with unpinned_seat(target) as seat:
+        async with unpinned_connection(target) as own_connection:
             for title, text in TEXTS.items():
-                await seat.fetch(text, *ARGUMENTS.get(title.rpartition(".")[2], ()))
+                await own_connection.fetch(text, *ARGUMENTS.get(title.rpartition(".")[2], ()))
 
 
-async def everything(seat: Seat, victim: int) -> None:
-    """What the faces do on a seat: look, look again, all of one session, who blocks, the doctor's checkup."""
-    probe = Probe(seat)
+async def everything(own_connection: OwnConnection, victim: int) -> None:
+    """All that the faces ask: look, look again, all of one session, who blocks, the doctor's checkup."""
+    probe = Probe(own_connection)
     for _ in range(3):
         seen = await probe.poll()
         assert isinstance(seen, Snapshot), seen
     backend = next(each for each in seen.backends if each.pid == victim)
-    assert await backend_detail(seat, backend.id) is not None
-    await who_blocks(seat)
-    await check_up(seat)
+    assert await backend_detail(own_connection, backend.id) is not None
+    await who_blocks(own_connection)
+    await check_up(own_connection)
 
 
 @pytest.mark.parametrize("mode", POOL_MODES)
@@ -177,13 +177,13 @@ async def test_a_pooler_gets_nobody_to_run_a_trap(
                 assert "does not allow transactions" in error.problem
                 assert error.mend == "connect to the server directly"
                 return
-            seat = Seat(target, "test")
-            await seat.take()
+            own_connection = OwnConnection(target, "test")
+            await own_connection.take()
             try:
-                assert seat.pooled
-                await everything(seat, one.get_server_pid())
+                assert own_connection.pooled
+                await everything(own_connection, one.get_server_pid())
             finally:
-                await seat.release()
+                await own_connection.release()
 
 
 @pytest.mark.parametrize("mode", POOL_MODES)
@@ -232,20 +232,20 @@ async def test_the_driver_sends_nothing_of_its_own(server_factory: ServerFactory
 
 async def server_is_used(server: ThrowawayServer) -> None:
     async with session(server) as one, session(server, application_name="victim") as other:
-        seat = Seat(target_of(server, "target_session_attrs=primary"), "test")
-        await seat.take()
+        own_connection = OwnConnection(target_of(server, "target_session_attrs=primary"), "test")
+        await own_connection.take()
         try:
-            await everything(seat, one.get_server_pid())
-            probe = Probe(seat)
-            await ends(seat, probe, other.get_server_pid())
+            await everything(own_connection, one.get_server_pid())
+            probe = Probe(own_connection)
+            await ends(own_connection, probe, other.get_server_pid())
         finally:
-            await seat.release()
+            await own_connection.release()
 
 
-async def ends(seat: Seat, probe: Probe, pid: int) -> None:
+async def ends(own_connection: OwnConnection, probe: Probe, pid: int) -> None:
     from pgtop.postgres.terminate import SqlTerminator
 
-    terminator = SqlTerminator(seat)
+    terminator = SqlTerminator(own_connection)
     await terminator.held_locks()
     seen = await probe.poll()
     assert isinstance(seen, Snapshot)

@@ -27,7 +27,7 @@ from pgtop.reaping.automatic import AutomaticReaper
 from tests.conftest import ServerFactory
 from tests.servers import close, create_role, execute, session, sessions, wait_until
 from tests.support.reaping import face_on, found, hold_key
-from tests.support.targets import seat_on, target_of
+from tests.support.targets import connection_on, target_of
 
 ODD = "convert_from('\\x6dff616c'::bytea, 'SQL_ASCII')"
 """`m`, a byte that is not UTF-8, `al`: as text where the server does not look."""
@@ -107,8 +107,8 @@ async def test_a_key_of_an_oddly_named_role_stops_no_reaper(
         face_on(every_server, tmp_path / "audit") as face,
     ):
         await hold_key(hostile)
-        assert [key.usename for key in (await ReaperKeys(face.seat).seen()).keys] == [SHOWN]
-        auto = AutomaticReaper(face.reaper, face.seat, ReapPolicy())
+        assert [key.usename for key in (await ReaperKeys(face.own_connection).seen()).keys] == [SHOWN]
+        auto = AutomaticReaper(face.reaper, face.own_connection, ReapPolicy())
         turn = await auto.turn(await face.snapshot())
         assert turn.is_active
         assert SHOWN in "".join(each.said for each in turn.passed_over)
@@ -121,13 +121,15 @@ async def test_a_server_that_cannot_convert_a_name_is_asked_again(every_server: 
         japanese_database(every_server) as converts,
         odd_database(every_server) as name,
         oddly_named(every_server, name) as hostile,
-        seat_on(in_database(every_server, converts)) as seat,
+        connection_on(in_database(every_server, converts)) as own_connection,
     ):
         await hold_key(hostile)
-        assert [key.pid for key in (await ReaperKeys(seat).seen()).keys] == [hostile.get_server_pid()]
-        polled = await Probe(seat).poll()
+        assert [key.pid for key in (await ReaperKeys(own_connection).seen()).keys] == [
+            hostile.get_server_pid()
+        ]
+        polled = await Probe(own_connection).poll()
         assert isinstance(polled, Snapshot)
-        assert set((await check_up(seat)).role) == {"postgres"}
+        assert set((await check_up(own_connection)).role) == {"postgres"}
 
 
 def in_database(server: ThrowawayServer, name: str) -> Target:
@@ -141,9 +143,9 @@ async def test_no_statement_takes_a_protection_off_that_is_by_name(every_server:
         named_there(every_server, converts, "経理") as precious,
         session(every_server, database=converts) as there,
         session(every_server) as hostile,
-        seat_on(in_database(every_server, converts)) as seat,
+        connection_on(in_database(every_server, converts)) as own_connection,
     ):
-        probe = Probe(seat)
+        probe = Probe(own_connection)
         protected = ReapPolicy(idle_after_seconds=0.0, protected=Patterns(users=("経理",)))
         await there.execute("SELECT '帳簿'")
         for statement, shown in (("SELECT 1", "SELECT 1"), ("SELECT 'é日'", "\ufffd")):
@@ -155,7 +157,7 @@ async def test_no_statement_takes_a_protection_off_that_is_by_name(every_server:
             fates = {each.backend.pid: each.spared_for for each in plan_sweep(seen, protected).spared}
             assert fates[precious.get_server_pid()] is SparedFor.PROTECTED
         meant = [found(seen, each).id for each in (there, hostile)]
-        termination = await SqlTerminator(seat).termination(plan_terminate(seen, protected, meant))
+        termination = await SqlTerminator(own_connection).termination(plan_terminate(seen, protected, meant))
         assert termination.queries[meant[0]] == "SELECT '帳簿'"
         assert "\ufffd" in termination.queries[meant[1]]
 
@@ -167,13 +169,13 @@ async def test_a_name_beside_an_odd_one_is_read_as_ever(every_server: ThrowawayS
         odd_database(every_server) as name,
         named_there(every_server, converts, "経理") as there,
         oddly_named(every_server, name) as hostile,
-        seat_on(in_database(every_server, converts)) as seat,
+        connection_on(in_database(every_server, converts)) as own_connection,
     ):
         for each in (there, hostile):
             await hold_key(each)
-        assert {key.usename for key in (await ReaperKeys(seat).seen()).keys} == {"経理", SHOWN}
+        assert {key.usename for key in (await ReaperKeys(own_connection).seen()).keys} == {"経理", SHOWN}
         await run_there(every_server, name, "ALTER ROLE %I SET statement_timeout = 5000")
-        checkup = await check_up(seat)
+        checkup = await check_up(own_connection)
         assert SHOWN in {each.role for each in checkup.account.overrides}
         assert set(checkup.role) == {"postgres", "経理"}
 
@@ -187,20 +189,20 @@ async def test_an_oddly_named_session_is_looked_at(server_factory: ServerFactory
             await one.execute("BEGIN")
             await one.execute(f"DO $do$ BEGIN EXECUTE format('LOCK TABLE public.%I', {ODD}); END $do$")
             target = target_of(server)
-            async with seat_on(target) as seat:
-                seen = await Probe(seat).poll()
+            async with connection_on(target) as own_connection:
+                seen = await Probe(own_connection).poll()
                 assert isinstance(seen, Snapshot)
                 row = next(each for each in seen.backends if each.pid == one.get_server_pid())
-                detail = await backend_detail(seat, row.id)
+                detail = await backend_detail(own_connection, row.id)
                 assert detail is not None
                 assert detail.backend.usename == row.usename == SHOWN
             await one.execute("ROLLBACK; BEGIN; SELECT pg_advisory_xact_lock(7)")
             await one.execute("PREPARE TRANSACTION 'hostile'")
-            async with session(server, database=name) as other, seat_on(target) as seat:
+            async with session(server, database=name) as other, connection_on(target) as own_connection:
                 waiting = asyncio.ensure_future(other.execute("SELECT pg_advisory_lock(7)"))
 
                 async def blocked() -> Blocking | None:
-                    found = await who_blocks(seat)
+                    found = await who_blocks(own_connection)
                     return found if found.prepared else None
 
                 try:
@@ -224,7 +226,7 @@ async def test_long_statements_keep_nobody_from_being_ended(
             for each, character in zip(hogs, cycle("x\x01é"), strict=False):
                 await each.execute("SELECT 1 --" + character * 500_000)
             plan = plan_sweep(await face.snapshot(), ReapPolicy(idle_after_seconds=0.0))
-            termination = await SqlTerminator(face.seat).termination(plan)
+            termination = await SqlTerminator(face.own_connection).termination(plan)
             sizes = [len(each.encode()) for each in termination.queries.values()]
             assert len(sizes) == 70
             assert max(sizes) <= 2 * LONGEST_QUERY_BYTES + len("\ufffd".encode())

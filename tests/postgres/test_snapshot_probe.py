@@ -13,13 +13,13 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.poller import Poller
 from pgtop.postgres.backend_detail import backend_detail, who_blocks
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe, decode
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, sessions, wait_until
 from tests.support.raw_statements import ENCODINGS, speaking_raw
 from tests.support.reaping import as_role, face_on, found
-from tests.support.targets import seat_on, stopped, target_of
+from tests.support.targets import connection_on, stopped, target_of
 
 
 async def seen_by(probe: Probe, *connections: asyncpg.Connection) -> Snapshot:
@@ -36,10 +36,10 @@ async def seen_by(probe: Probe, *connections: asyncpg.Connection) -> Snapshot:
 
 
 async def test_counts_are_what_was_opened(every_server: ThrowawayServer) -> None:
-    async with seat_on(target_of(every_server)) as seat, sessions(every_server, 5) as opened:
+    async with connection_on(target_of(every_server)) as own_connection, sessions(every_server, 5) as opened:
         await opened[0].execute("BEGIN; SELECT 1")
         sleeping = asyncio.ensure_future(opened[1].fetchval("SELECT pg_sleep(30)"))
-        probe = Probe(seat)
+        probe = Probe(own_connection)
         await wait_until(lambda: state_of(probe, opened[1], ACTIVE))
 
         async def of_six() -> Snapshot | None:
@@ -51,7 +51,7 @@ async def test_counts_are_what_was_opened(every_server: ThrowawayServer) -> None
         assert (counts.total, counts.idle, counts.active) == (6, 3, 2)
         assert counts.idle_in_transaction == 1
         assert counts.exact
-        assert snapshot.own_pid == seat.own_pid
+        assert snapshot.own_pid == own_connection.own_pid
         assert snapshot.slots == 97
         assert snapshot.server.version_num // 10_000 == every_server.version
         assert snapshot.server.identity.system_identifier
@@ -65,8 +65,8 @@ async def state_of(probe: Probe, connection: asyncpg.Connection, state: str) -> 
 async def test_hidden_states_are_an_upper_bound_and_never_no_idle(every_server: ThrowawayServer) -> None:
     role = await create_role(every_server)
     target = as_role(role)
-    async with seat_on(target) as seat, sessions(every_server, 3):
-        snapshot = await Probe(seat).snapshot()
+    async with connection_on(target) as own_connection, sessions(every_server, 3):
+        snapshot = await Probe(own_connection).snapshot()
         assert snapshot.counts.total >= 4
         assert snapshot.counts.hidden >= 3
         assert not snapshot.counts.exact
@@ -75,13 +75,13 @@ async def test_hidden_states_are_an_upper_bound_and_never_no_idle(every_server: 
 
 async def test_hostile_text_arrives_as_it_is(every_server: ThrowawayServer) -> None:
     text = "\x1b[2J \u202e [@click=app.quit] \U0001f600 " + "x" * 10_000
-    async with seat_on(target_of(every_server)) as seat, session(every_server) as one:
+    async with connection_on(target_of(every_server)) as own_connection, session(every_server) as one:
         await one.fetchval(f"SELECT $q${text}$q$")
-        probe = Probe(seat)
+        probe = Probe(own_connection)
         backend = found(await seen_by(probe, one), one)
         assert backend.query is not None
         assert backend.query == f"SELECT $q${text}"[:200]
-        detail = await backend_detail(seat, backend.id)
+        detail = await backend_detail(own_connection, backend.id)
         assert detail is not None
         assert detail.query.startswith(f"SELECT $q${text}"[:900])
 
@@ -112,7 +112,7 @@ async def test_bytes_that_are_no_text_blind_neither_the_poll_nor_the_reaper(
                     report = await face.reaper.run(plan)
                     assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
                     assert face.lines()[-1]["query"].startswith("SELECT ")
-            row = await face.seat.fetchrow("SHOW client_encoding")
+            row = await face.own_connection.fetchrow("SHOW client_encoding")
             assert row is not None
             assert row[0] == "UTF8"
 
@@ -127,21 +127,21 @@ def test_an_answer_that_is_no_text_is_read_all_the_same() -> None:
 
 
 async def test_a_listener_is_known_for_the_rest_of_its_life(server: ThrowawayServer) -> None:
-    async with seat_on(target_of(server)) as seat, session(server) as one:
+    async with connection_on(target_of(server)) as own_connection, session(server) as one:
         await one.execute("  listen jobs")
-        probe = Probe(seat)
+        probe = Probe(own_connection)
         identity = found(await seen_by(probe, one), one).id
         await one.execute("SELECT 'keepalive'")
         assert identity in (await seen_by(probe, one)).listeners
 
 
-async def test_a_lost_seat_is_taken_again(server: ThrowawayServer) -> None:
-    seat = Seat(target_of(server), "test")
+async def test_a_lost_connection_is_taken_again(server: ThrowawayServer) -> None:
+    own_connection = OwnConnection(target_of(server), "test")
     try:
-        poller = Poller(Probe(seat), 0.05)
+        poller = Poller(Probe(own_connection), 0.05)
         first = await poller.next()
         assert isinstance(first, Snapshot)
-        await execute(server, f"SELECT pg_terminate_backend({seat.own_pid})")
+        await execute(server, f"SELECT pg_terminate_backend({own_connection.own_pid})")
 
         async def back() -> bool:
             poller.wake()
@@ -150,14 +150,14 @@ async def test_a_lost_seat_is_taken_again(server: ThrowawayServer) -> None:
 
         await wait_until(back)
     finally:
-        await seat.release()
+        await own_connection.release()
 
 
 async def test_a_server_that_is_down_is_an_outage(server_factory) -> None:
     server = server_factory()
-    seat = Seat(target_of(server), "test")
+    own_connection = OwnConnection(target_of(server), "test")
     try:
-        probe = Probe(seat)
+        probe = Probe(own_connection)
         assert isinstance(await probe.poll(), Snapshot)
         server.stop()
         outage = await probe.poll()
@@ -165,7 +165,7 @@ async def test_a_server_that_is_down_is_an_outage(server_factory) -> None:
         server.start()
         await wait_until(lambda: answers(probe))
     finally:
-        await seat.release()
+        await own_connection.release()
 
 
 async def answers(probe: Probe) -> bool:
@@ -174,9 +174,9 @@ async def answers(probe: Probe) -> bool:
 
 async def test_a_restart_makes_it_another_server(server_factory, tmp_path: Path) -> None:
     server = server_factory()
-    seat = Seat(target_of(server), "test")
+    own_connection = OwnConnection(target_of(server), "test")
     try:
-        probe = Probe(seat)
+        probe = Probe(own_connection)
         before = await probe.poll()
         server.restart()
         after = await wait_until(lambda: snapshot_of(probe))
@@ -186,7 +186,7 @@ async def test_a_restart_makes_it_another_server(server_factory, tmp_path: Path)
         assert first.system_identifier == second.system_identifier
         assert first != second
     finally:
-        await seat.release()
+        await own_connection.release()
 
 
 async def snapshot_of(probe: Probe) -> Snapshot | None:
@@ -195,14 +195,14 @@ async def snapshot_of(probe: Probe) -> Snapshot | None:
 
 
 async def test_a_chain_of_waiting_sessions_is_told(server: ThrowawayServer) -> None:
-    async with seat_on(target_of(server)) as seat, sessions(server, 2) as (holder, waiter):
+    async with connection_on(target_of(server)) as own_connection, sessions(server, 2) as (holder, waiter):
         await holder.execute("BEGIN; SELECT pg_advisory_xact_lock(4711)")
         stuck = asyncio.ensure_future(waiter.execute("SELECT pg_advisory_xact_lock(4711)"))
-        probe = Probe(seat)
+        probe = Probe(own_connection)
         await wait_until(lambda: waits(probe))
-        blocking = await who_blocks(seat)
+        blocking = await who_blocks(own_connection)
         assert blocking.blocked_by == {waiter.get_server_pid(): frozenset({holder.get_server_pid()})}
-        detail = await backend_detail(seat, found(await probe.snapshot(), waiter).id)
+        detail = await backend_detail(own_connection, found(await probe.snapshot(), waiter).id)
         assert detail is not None
         assert detail.blocked_by == (holder.get_server_pid(),)
         assert any(not lock.granted for lock in detail.locks)
@@ -217,11 +217,11 @@ async def waits(probe: Probe) -> bool:
 
 async def test_what_is_woken_while_a_poll_is_under_way_polls_once_more(server: ThrowawayServer) -> None:
     """What changed since then is to be seen at once, and not an interval later."""
-    async with seat_on(target_of(server)) as seat:
-        poller = Poller(Probe(seat), 3600)
+    async with connection_on(target_of(server)) as own_connection:
+        poller = Poller(Probe(own_connection), 3600)
         await poller.next()
         poller.wake()
-        with stopped(seat.own_pid):
+        with stopped(own_connection.own_pid):
             polling = asyncio.ensure_future(poller.next())
             await asyncio.sleep(0)
             await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from pgtop.postgres.queries.poll import POLL_CHANGES
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.unchanged_rows import WHOLE_EVERY_SECONDS, UnchangedRows
 from tests.servers import close, execute, session, sessions, wait_until
-from tests.support.targets import seat_on, target_of
+from tests.support.targets import connection_on, target_of
 
 NOW = 1_790_000_000_000_000
 
@@ -76,17 +76,17 @@ def test_all_rows_are_asked_for_while_most_of_them_change() -> None:
 
 async def statements_of(probe: Probe, asked_for: list[str]) -> Snapshot:
     """One poll, with what it asked."""
-    asked = probe.seat.fetchrow_prepared
+    asked = probe.own_connection.fetchrow_prepared
 
     async def noted(query: str, *args: object, limit_seconds: float, limit_bytes: int) -> object:
         asked_for.append(query)
         return await asked(query, *args, limit_seconds=limit_seconds, limit_bytes=limit_bytes)
 
-    probe.seat.fetchrow_prepared = noted  # type: ignore[method-assign, assignment]
+    probe.own_connection.fetchrow_prepared = noted  # type: ignore[method-assign, assignment]
     try:
         return await probe.snapshot()
     finally:
-        probe.seat.fetchrow_prepared = asked  # type: ignore[method-assign]
+        probe.own_connection.fetchrow_prepared = asked  # type: ignore[method-assign]
 
 
 def others(snapshot: Snapshot) -> dict[int, Backend]:
@@ -99,8 +99,12 @@ async def test_changes_are_shown_just_as_a_whole_poll_shows_them(
 ) -> None:
     chance = random.Random(1)  # noqa: S311 - a workload, not a secret
     target = target_of(every_server)
-    async with seat_on(target) as seat, seat_on(target) as other, sessions(every_server, 8) as opened:
-        probe, asked = Probe(seat), []
+    async with (
+        connection_on(target) as own_connection,
+        connection_on(target) as other,
+        sessions(every_server, 8) as opened,
+    ):
+        probe, asked = Probe(own_connection), []
         await probe.snapshot()
         for round_number in range(30):
             one = chance.choice(opened)
@@ -119,8 +123,8 @@ async def test_changes_are_shown_just_as_a_whole_poll_shows_them(
 
 
 async def test_one_poll_is_one_statement(server: ThrowawayServer) -> None:
-    async with seat_on(target_of(server)) as seat, sessions(server, 10):
-        probe = Probe(seat)
+    async with connection_on(target_of(server)) as own_connection, sessions(server, 10):
+        probe = Probe(own_connection)
         await probe.snapshot()
         for _ in range(20):
             asked: list[str] = []
@@ -134,10 +138,10 @@ async def test_a_renamed_role_shows_with_the_next_whole_poll(
     await execute(server, "CREATE ROLE called_before LOGIN")
     try:
         async with (
-            seat_on(target_of(server)) as seat,
+            connection_on(target_of(server)) as own_connection,
             session(server, user="called_before") as one,
         ):
-            probe = Probe(seat)
+            probe = Probe(own_connection)
             await probe.snapshot()
             await execute(server, "ALTER ROLE called_before RENAME TO called_after")
             monkeypatch.setattr(unchanged_rows, "WHOLE_EVERY_SECONDS", 0.0)
@@ -148,21 +152,21 @@ async def test_a_renamed_role_shows_with_the_next_whole_poll(
 
 
 async def test_a_listener_is_known_for_as_long_as_it_rests(server: ThrowawayServer) -> None:
-    async with seat_on(target_of(server)) as seat, session(server) as one:
+    async with connection_on(target_of(server)) as own_connection, session(server) as one:
         await one.execute("LISTEN jobs")
-        probe = Probe(seat)
+        probe = Probe(own_connection)
         for _ in range(4):
             seen = await probe.snapshot()
             assert [each.pid for each in seen.listeners] == [one.get_server_pid()]
 
 
-async def test_a_seat_whose_prepared_statements_are_gone_polls_on(server: ThrowawayServer) -> None:
+async def test_a_connection_whose_prepared_statements_are_gone_polls_on(server: ThrowawayServer) -> None:
     """As behind a pooler that could not be told."""
-    async with seat_on(target_of(server)) as seat, session(server) as one:
-        probe = Probe(seat)
+    async with connection_on(target_of(server)) as own_connection, session(server) as one:
+        probe = Probe(own_connection)
         await probe.snapshot()
         await probe.snapshot()
-        await seat.fetch("DEALLOCATE ALL")
+        await own_connection.fetch("DEALLOCATE ALL")
         for _ in range(3):
             assert one.get_server_pid() in others(await probe.snapshot())
 

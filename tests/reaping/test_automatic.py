@@ -20,7 +20,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError
 from pgtop.postgres import advisory_keys
 from pgtop.postgres.advisory_keys import drawn, signed
-from pgtop.postgres.queries.advisory_keys import REAPER_CLASS, SEAT_CLASS
+from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, REAPER_CLASS
 from pgtop.reaping.automatic import STUCK_SECONDS, AutomaticReaper, Turn, Unfit
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.reaping import Face, as_role, face_on, hold_key
@@ -41,7 +41,7 @@ class AutomaticSweeps:
     def __post_init__(self) -> None:
         self.clock = lambda: self.now
         self.reaper = AutomaticReaper(
-            self.face.reaper, self.face.seat, POLICY, every_seconds=60.0, clock=lambda: self.clock()
+            self.face.reaper, self.face.own_connection, POLICY, every_seconds=60.0, clock=lambda: self.clock()
         )
 
     async def turn(self, after: float = 0.0, *, refused: bool = False) -> Turn:
@@ -152,9 +152,9 @@ async def test_the_oldest_of_several_reaps_and_the_next_takes_over(
             assert ended(await old.turn()) == 12
         assert not second.is_active
         assert second.active is not None
-        assert second.active.pid == old.face.seat.own_pid
+        assert second.active.pid == old.face.own_connection.own_pid
         assert len(second.holders) == 2
-        old.face.seat.drop()
+        old.face.own_connection.drop()
 
         async def taken_over() -> bool:
             return (await young.turn()).is_active
@@ -170,7 +170,7 @@ async def test_a_reaper_that_stops_gives_the_key_back(small: ThrowawayServer, tm
         assert not (await young.turn()).is_active
         await old.reaper.stop()
         assert (await young.turn()).is_active
-        assert (await old.face.seat.fetch("SELECT 1"))[0][0] == 1
+        assert (await old.face.own_connection.fetch("SELECT 1"))[0][0] == 1
 
 
 async def test_a_reaper_that_stops_measures_no_more_sweeps(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ async def test_a_key_that_is_in_the_way_is_drawn_again(
         monkeypatch.setattr(advisory_keys, "drawn", lambda _: next(numbers))
         turn = await auto.turn()
         assert not turn.keyless
-        assert [each.pid for each in turn.holders] == [auto.face.seat.own_pid]
+        assert [each.pid for each in turn.holders] == [auto.face.own_connection.own_pid]
 
 
 async def test_where_the_key_was_revoked_it_reaps_without_one(small: ThrowawayServer, tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ async def test_a_poll_from_before_a_standstill_is_not_acted_on(
 async def test_the_promise_follows_the_interval(small: ThrowawayServer, tmp_path: Path) -> None:
     """One key with the new promise and one with the rules, whatever was held before; none when it stops."""
     async with auto_on(small, tmp_path / "a") as auto, auto_on(small, tmp_path / "b") as other:
-        pid = auto.face.seat.own_pid
+        pid = auto.face.own_connection.own_pid
         held = "SELECT count(*) FROM pg_locks WHERE pid = $1 AND classid <> $2"
         for interval, promise in ((2.0, 12), (3600.0, 3610), (0.2, 11), (1e6, 4095)):
             auto.reaper.interval_seconds = interval
@@ -344,9 +344,9 @@ async def test_the_promise_follows_the_interval(small: ThrowawayServer, tmp_path
             (own,) = (await other.reaper.look()).holders
             assert (own.pid, own.promise_seconds) == (pid, promise)
             assert own.rules is not None
-            assert await fetch_value(small, held, pid, SEAT_CLASS) == 2
+            assert await fetch_value(small, held, pid, OWN_SESSION_CLASS) == 2
         await auto.reaper.stop()
-        assert await fetch_value(small, held, pid, SEAT_CLASS) == 0
+        assert await fetch_value(small, held, pid, OWN_SESSION_CLASS) == 0
 
 
 # Leaving it to another
@@ -367,7 +367,7 @@ async def test_one_whose_rules_mean_nobody_leaves_it_to_another(
             turn = await old.turn(2)
             assert (turn.is_active, turn.unfit) == (False, Unfit.NOBODY)
             assert turn.active is not None
-            assert turn.active.pid == young.face.seat.own_pid
+            assert turn.active.pid == young.face.own_connection.own_pid
             assert ended(await young.turn(2)) == 3
         assert not (await old.turn(2)).is_active
 
@@ -637,7 +637,7 @@ async def test_another_server_begins_anew(small: ThrowawayServer, tmp_path: Path
             assert ended(await auto.turn()) == 12
         small.stop()
         small.start()
-        await wait_until(lambda: not auto.face.seat.is_held)
+        await wait_until(lambda: not auto.face.own_connection.is_held)
         async with sessions(small, 12, application_name="pool"):
             turn = await auto.turn(10)
         assert not turn.measured

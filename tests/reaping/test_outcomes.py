@@ -68,8 +68,8 @@ async def test_a_victim_that_left_between_look_and_signal_is_changed(
     async with face_on(server, tmp_path / "a") as face, session(server) as one:
         await one.fetchval("SELECT 1")
         plan = await face.plan_for(one)
-        ask = face.seat.fetchrow
-        monkeypatch.setattr(face.seat, "fetchrow", lambda *_: ask("SELECT false AS signalled"))
+        ask = face.own_connection.fetchrow
+        monkeypatch.setattr(face.own_connection, "fetchrow", lambda *_: ask("SELECT false AS signalled"))
         assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.CHANGED]
 
 
@@ -80,7 +80,7 @@ async def test_a_pid_that_is_another_session_after_the_signal_is_terminated(
     async with face_on(server, tmp_path / "a") as face, session(server) as one:
         await one.fetchval("SELECT 1")
         plan = await face.plan_for(one)
-        ask = face.seat.fetch
+        ask = face.own_connection.fetch
 
         async def reused(query: str, *arguments: object, **limits: Any) -> list[Any]:
             rows: list[Any] = await ask(query, *arguments, **limits)
@@ -89,27 +89,27 @@ async def test_a_pid_that_is_another_session_after_the_signal_is_terminated(
             pid = one.get_server_pid()
             return [{"pid": pid, "backend_start": 1, "state": "idle", "query_start": 1}]
 
-        monkeypatch.setattr(face.seat, "fetch", reused)
+        monkeypatch.setattr(face.own_connection, "fetch", reused)
         assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.TERMINATED]
 
 
-async def test_a_seat_that_was_taken_again_confirms_nothing_and_ends_nobody(
+async def test_a_connection_that_was_taken_again_confirms_nothing_and_ends_nobody(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The poll beside the run takes a lost seat again, after a failover on another host."""
+    """The poll beside the run makes a lost connection again, after a failover on another host."""
     async with face_on(server, tmp_path / "a") as face, sessions(server, 2) as opened:
         for each in opened:
             await each.fetchval("SELECT 1")
         plan = await face.plan_for(*opened)
-        ask = face.seat.fetchrow
+        ask = face.own_connection.fetchrow
 
         async def ask_and_fail_over(query: str, *arguments: object) -> asyncpg.Record | None:
             row = await ask(query, *arguments)
-            face.seat.drop()
-            await face.seat.take()
+            face.own_connection.drop()
+            await face.own_connection.take()
             return row
 
-        monkeypatch.setattr(face.seat, "fetchrow", ask_and_fail_over)
+        monkeypatch.setattr(face.own_connection, "fetchrow", ask_and_fail_over)
         report = await face.reaper.run(plan)
         assert [result.outcome for result in report.results] == [Outcome.UNKNOWN, Outcome.FAILED]
         assert await opened[1].fetchval("SELECT 1") == 1
@@ -151,14 +151,14 @@ async def test_outcomes_that_cannot_be_written_are_told(
     async with face_on(server, tmp_path / "a") as face, session(server) as one:
         await one.fetchval("SELECT 1")
         plan = await face.plan_for(one)
-        ask = face.seat.fetchrow
+        ask = face.own_connection.fetchrow
 
         async def ask_and_spoil(query: str, *arguments: object) -> asyncpg.Record | None:
             face.audit.rename(tmp_path / "attempts")
             face.audit.mkdir()
             return await ask(query, *arguments)
 
-        monkeypatch.setattr(face.seat, "fetchrow", ask_and_spoil)
+        monkeypatch.setattr(face.own_connection, "fetchrow", ask_and_spoil)
         report = await face.reaper.run(plan)
         assert [result.outcome for result in report.results] == [Outcome.TERMINATED]
         assert str(face.audit) in report.audit_problem

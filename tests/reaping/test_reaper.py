@@ -12,10 +12,10 @@ from pgtop.core.plan import Act, Guard, Outcome, Plan, ReapPolicy, SparedFor, Tr
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
-from pgtop.postgres.queries.advisory_keys import REAPER_CLASS, SEAT_CLASS
+from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, REAPER_CLASS
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.reaping import Face, as_role, face_on, found, identities, lives, outcomes
-from tests.support.targets import seat_on, stopped
+from tests.support.targets import connection_on, stopped
 
 STALE = ReapPolicy(idle_after_seconds=0.0)
 
@@ -185,11 +185,11 @@ async def test_never_a_session_of_pgtop(every_server: ThrowawayServer, tmp_path:
     target, others = as_role(role), as_role(other_role)
     async with (
         face_on(every_server, tmp_path / "a", target=target) as face,
-        seat_on(target, "dashboard") as same,
-        seat_on(others, "daemon") as other,
+        connection_on(target, "dashboard") as same,
+        connection_on(others, "daemon") as other,
     ):
         snapshot = await face.snapshot()
-        meant = {each.own_pid for each in (face.seat, same, other)}
+        meant = {each.own_pid for each in (face.own_connection, same, other)}
         chosen = [each.id for each in snapshot.backends if each.pid in meant]
         policy = ReapPolicy(idle_after_seconds=0.0, emergency_idle_after_seconds=0.0)
         for planning in (
@@ -205,22 +205,22 @@ async def test_never_a_session_of_pgtop(every_server: ThrowawayServer, tmp_path:
 
 
 async def test_the_guard_never_signals_its_own_session(every_server: ThrowawayServer, tmp_path: Path) -> None:
-    """Not even by a forged plan: no row comes back, and the seat is there."""
+    """Not even by a forged plan: no row comes back, and the connection is there."""
     async with face_on(every_server, tmp_path / "a") as face:
         snapshot = await face.snapshot()
         own = next(each for each in snapshot.backends if each.pid == snapshot.own_pid)
         assert outcomes(await face.reaper.run(forged(snapshot, own))) == [Outcome.CHANGED]
         cancel = msgspec.structs.replace(forged(snapshot, own, Guard.STATEMENT), act=Act.CANCEL)
         assert outcomes(await face.reaper.run(cancel)) == [Outcome.CHANGED]
-        assert face.seat.own_pid == snapshot.own_pid
-        assert (await face.seat.fetch("SELECT 1"))[0][0] == 1
+        assert face.own_connection.own_pid == snapshot.own_pid
+        assert (await face.own_connection.fetch("SELECT 1"))[0][0] == 1
 
 
 DISGUISES = {
     "the name alone": (),
-    "a seat's key": (f"SELECT pg_advisory_lock_shared({SEAT_CLASS}, 1)",),
+    "an own session's key": (f"SELECT pg_advisory_lock_shared({OWN_SESSION_CLASS}, 1)",),
     "the reaper's key": (f"SELECT pg_advisory_lock_shared({REAPER_CLASS}, 4095)",),
-    "a key held exclusively": (f"SELECT pg_advisory_lock({SEAT_CLASS}, 1)",),
+    "a key held exclusively": (f"SELECT pg_advisory_lock({OWN_SESSION_CLASS}, 1)",),
 }
 
 
@@ -261,7 +261,7 @@ async def test_a_role_alone_makes_nobody_pgtops_own(
 ) -> None:
     """A superuser's session of another name, or with the key held as no pgtop holds it."""
     async with face_on(server, tmp_path / "a") as face, session(server, application_name=name) as one:
-        await one.fetchval(f"SELECT pg_advisory_lock{kind}({SEAT_CLASS}, 1)")
+        await one.fetchval(f"SELECT pg_advisory_lock{kind}({OWN_SESSION_CLASS}, 1)")
         await idle(face, one)
         assert len((await face.plan_for(one)).victims) == 1
 
@@ -409,7 +409,7 @@ async def test_without_a_connection_nobody_is_ended(server: ThrowawayServer, tmp
     async with face_on(server, tmp_path / "a") as face, session(server) as one:
         await one.fetchval("SELECT 1")
         plan = await face.plan_for(one)
-        await fetch_value(server, "SELECT pg_terminate_backend($1)", face.seat.own_pid)
+        await fetch_value(server, "SELECT pg_terminate_backend($1)", face.own_connection.own_pid)
         with pytest.raises(PgtopError, match="nothing was terminated"):
             await face.reaper.run(plan)
         assert await lives(one)
@@ -533,14 +533,14 @@ async def test_a_connection_lost_in_the_middle_is_unknown_and_then_failed(
         for each in (first, second):
             await each.fetchval("SELECT 1")
         plan = await face.plan_for(first, second)
-        ask = face.seat.fetchrow
+        ask = face.own_connection.fetchrow
 
         async def ask_and_lose(query: str, *arguments: object) -> asyncpg.Record | None:
             row = await ask(query, *arguments)
-            face.seat.drop()
+            face.own_connection.drop()
             return row
 
-        monkeypatch.setattr(face.seat, "fetchrow", ask_and_lose)
+        monkeypatch.setattr(face.own_connection, "fetchrow", ask_and_lose)
         report = await face.reaper.run(plan)
         assert outcomes(report) == [Outcome.UNKNOWN, Outcome.FAILED]
         assert report.exit_code == ExitCode.PARTLY
@@ -557,14 +557,14 @@ async def test_whatever_the_driver_makes_of_it_each_victim_has_its_outcome(
             await each.fetchval("SELECT 1")
         plan = await face.plan_for(*opened)
         errors = [asyncpg.InternalClientError("unreadable"), asyncpg.LockNotAvailableError("not now")]
-        ask = face.seat.fetchrow
+        ask = face.own_connection.fetchrow
 
         async def ask_in_vain(query: str, *arguments: object) -> asyncpg.Record | None:
             if errors:
                 raise errors.pop(0)
             return await ask(query, *arguments)
 
-        monkeypatch.setattr(face.seat, "fetchrow", ask_in_vain)
+        monkeypatch.setattr(face.own_connection, "fetchrow", ask_in_vain)
         report = await face.reaper.run(plan)
         assert outcomes(report) == [Outcome.UNKNOWN, Outcome.FAILED, Outcome.TERMINATED]
     assert [line["outcome"] for line in face.lines()[3:]] == ["unknown", "failed", "terminated"]

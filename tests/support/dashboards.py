@@ -19,7 +19,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper
@@ -35,7 +35,7 @@ from pgtop.wiring import Wiring
 from tests.servers import wait_until
 from tests.support.audit_logs import audited
 from tests.support.reaping import OPERATOR
-from tests.support.targets import seat_on, target_of
+from tests.support.targets import connection_on, target_of
 
 
 @dataclass
@@ -54,9 +54,9 @@ class Driven:
         return screen
 
     @property
-    def seat(self) -> Seat:
-        """The dashboard's seat."""
-        return self.dashboard.poller.probe.seat
+    def own_connection(self) -> OwnConnection:
+        """The dashboard's own connection."""
+        return self.dashboard.poller.probe.own_connection
 
     @property
     def shown(self) -> Snapshot | None:
@@ -145,14 +145,14 @@ async def dashboard(
     target = target_of(server, user=user)
     if password is not None:
         target = msgspec.structs.replace(target, password=password)
-    async with seat_on(target, "dashboard") as seat:
+    async with connection_on(target, "dashboard") as own_connection:
         config = Config(
             interval_seconds=interval_seconds,
             idle_after_seconds=idle_after_seconds,
             audit_log=audit,
             **settings,
         )
-        async with _running(seat, config, audit, size, history) as driven:
+        async with _running(own_connection, config, audit, size, history) as driven:
             yield driven
 
 
@@ -160,25 +160,31 @@ async def dashboard(
 async def waiting_dashboard(
     target: Target, audit: Path, *, size: tuple[int, int] = (120, 40), **settings: Any
 ) -> AsyncIterator[Driven]:
-    """A dashboard that has no seat yet."""
-    seat = Seat(target, "dashboard")
+    """A dashboard that is not connected yet."""
+    own_connection = OwnConnection(target, "dashboard")
     try:
         config = Config(audit_log=audit, **{"interval_seconds": 0.2, **settings})
-        async with _running(seat, config, audit, size) as driven:
+        async with _running(own_connection, config, audit, size) as driven:
             yield driven
     finally:
-        await seat.release()
+        await own_connection.release()
 
 
 @asynccontextmanager
 async def _running(
-    seat: Seat, config: Config, audit: Path, size: tuple[int, int], history: HistoryStore | None = None
+    own_connection: OwnConnection,
+    config: Config,
+    audit: Path,
+    size: tuple[int, int],
+    history: HistoryStore | None = None,
 ) -> AsyncIterator[Driven]:
-    seat.hides_queries = config.hide_queries
-    poller = Poller(Probe(seat), config.interval_seconds)
-    reaper = Reaper(SqlTerminator(seat), AuditLog(audit), "dashboard", OPERATOR, read_only=config.read_only)
-    wiring = Wiring(seat, poller, reaper)
-    host_watch = HostWatch(seat.target, config.policy, reaper)
+    own_connection.hides_queries = config.hide_queries
+    poller = Poller(Probe(own_connection), config.interval_seconds)
+    reaper = Reaper(
+        SqlTerminator(own_connection), AuditLog(audit), "dashboard", OPERATOR, read_only=config.read_only
+    )
+    wiring = Wiring(own_connection, poller, reaper)
+    host_watch = HostWatch(own_connection.target, config.policy, reaper)
     first = await poller.next()
     app = PgtopApp(wiring=wiring, config=config, first=first, host_watch=host_watch, history=history)
     async with app.run_test(size=size) as pilot:

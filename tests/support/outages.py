@@ -9,9 +9,9 @@ from tests.servers import fetch_value, wait_until
 from tests.support.dashboards import Driven, waiting_dashboard
 
 QUIET = {"login_probe_seconds": 0.0, "idle_after_seconds": 0.5}
-"""No second login by itself, so that each connection of pgtop's on the server is a seat."""
+"""No second login by itself, so that each connection of pgtop's on the server is one that it keeps."""
 LIMIT_SECONDS = 30.0
-SEATS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard@%'"
+OWN_SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard@%'"
 
 
 def dashboard_on(target: Target, home: Path, **settings: object):  # type: ignore[no-untyped-def]
@@ -53,14 +53,14 @@ def unfolded(driven: Driven) -> str:
 
 
 async def is_back(driven: Driven, server: ThrowawayServer, since: float | None = None) -> None:
-    """Waits until it is live again by itself, with one seat on the server and no second one."""
+    """Waits until it is live again by itself, with one connection on the server and no second one."""
     begun = time.monotonic() if since is None else since
     await wait_until(lambda: "● live" in driven.text, LIMIT_SECONDS, "not live again")
     print(f"live after {time.monotonic() - begun:.2f} s")  # noqa: T201 - shown by pytest -rP
     await is_live(driven)
 
-    async def one_seat() -> bool:
-        return await fetch_value(server, SEATS) == 1
+    async def one_connection() -> bool:
+        return await fetch_value(server, OWN_SESSIONS) == 1
 
-    await wait_until(one_seat, LIMIT_SECONDS, "not one seat")
+    await wait_until(one_connection, LIMIT_SECONDS, "not one connection")
     assert driven.app.is_running

@@ -1,4 +1,4 @@
-"""A face for tests: a seat, its probe and its reaper on a real server, with an audit log of its own."""
+"""A face for tests: a connection, its probe and its reaper on a real server, with an audit log of its own."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,13 +16,13 @@ from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper, Report
 from tests.servers import Role, session
 from tests.support.audit_logs import audited
-from tests.support.targets import seat_on, target_of
+from tests.support.targets import connection_on, target_of
 
 OPERATOR = Operator("tester", None, "here")
 
@@ -31,7 +31,7 @@ OPERATOR = Operator("tester", None, "here")
 class Face:
     """The parts of a face."""
 
-    seat: Seat
+    own_connection: OwnConnection
     probe: Probe
     reaper: Reaper
     audit: Path
@@ -82,8 +82,13 @@ async def face_on(
     server: ThrowawayServer, audit: Path, *, target: Target | None = None
 ) -> AsyncIterator[Face]:
     """A face on a server, as the superuser unless a target says otherwise."""
-    async with seat_on(target or target_of(server), "test") as seat:
-        yield Face(seat, Probe(seat), Reaper(SqlTerminator(seat), AuditLog(audit), "test", OPERATOR), audit)
+    async with connection_on(target or target_of(server), "test") as own_connection:
+        yield Face(
+            own_connection,
+            Probe(own_connection),
+            Reaper(SqlTerminator(own_connection), AuditLog(audit), "test", OPERATOR),
+            audit,
+        )
 
 
 async def real_snapshot(server: ThrowawayServer, audit: Path, user: str = "postgres") -> Snapshot:

@@ -1,4 +1,4 @@
-"""Targets and seats on the suite's servers."""
+"""Targets and connections on the suite's servers."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FullError, outage
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from tests.servers import wait_until_sync
 
 
@@ -28,27 +28,27 @@ def target_of(server: ThrowawayServer, options: str = "", *, user: str = "postgr
 
 
 @asynccontextmanager
-async def seat_on(target: Target, face: str = "test") -> AsyncIterator[Seat]:
-    """A seat that is held, and given up at the end."""
-    seat = Seat(target, face)
+async def connection_on(target: Target, face: str = "test") -> AsyncIterator[OwnConnection]:
+    """A connection that is held, and given up at the end."""
+    own_connection = OwnConnection(target, face)
     try:
-        await seat.take()
-        yield seat
+        await own_connection.take()
+        yield own_connection
     finally:
-        await seat.release()
+        await own_connection.release()
 
 
 async def refusal(target: Target) -> PgtopError:
-    """Why a seat cannot be taken."""
-    seat = Seat(target, "test")
+    """The error of connecting."""
+    own_connection = OwnConnection(target, "test")
     try:
-        await seat.take()
+        await own_connection.take()
     except PgtopError as error:
-        assert not seat.is_held
+        assert not own_connection.is_held
         return error
     finally:
-        await seat.release()
-    raise AssertionError("the seat was taken")
+        await own_connection.release()
+    raise AssertionError("a connection was made")
 
 
 @contextmanager

@@ -209,14 +209,14 @@ def terminal(
         opened.close()
 
 
-async def no_seat_left(server: ThrowawayServer) -> None:
+async def no_slot_left(server: ThrowawayServer) -> None:
     """Wait until the server holds no session of pgtop."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgtop %'"
 
     async def none() -> bool:
         return await fetch_value(server, query) == 0
 
-    await wait_until(none, 15, "a seat is left on the server")
+    await wait_until(none, 15, "a connection is left on the server")
 
 
 def default_audit_log_below(home: Path) -> Path:

@@ -20,7 +20,7 @@ from tests.support.terminals import (
     default_audit_log_below,
     environment_of,
     leave,
-    no_seat_left,
+    no_slot_left,
     terminal,
 )
 
@@ -34,7 +34,7 @@ async def test_it_starts_quits_and_restores_the_terminal(server: ThrowawayServer
         assert opened.raw.rfind(b"\x1b[?25h") > opened.raw.rfind(b"\x1b[?25l")
         assert termios.tcgetattr(opened.slave)[3] == opened.before[3]
         assert b"Traceback" not in opened.raw
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 @pytest.mark.parametrize("ignore_hangup", [False, True], ids=["SIGHUP comes", "SIGHUP is ignored"])
@@ -44,7 +44,7 @@ async def test_a_lost_terminal_ends_it(server: ThrowawayServer, tmp_path: Path, 
         opened.hang_up()
         opened.ends()
         assert not psutil.pid_exists(opened.process.pid) or opened.process.poll() is not None
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 @pytest.mark.parametrize("ending", ["q", "SIGTERM", "lost terminal"])
@@ -76,7 +76,7 @@ async def test_a_run_that_has_begun_is_carried_through(
         ("outcome", one.get_server_pid()),
     ]
     assert lines[1]["outcome"] == "survived"
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 @pytest.mark.parametrize("by", ["q", "SIGTERM"])
@@ -92,7 +92,7 @@ async def test_it_opens_on_a_full_server_and_leaves_in_order(
         with terminal(server, tmp_path, "--rescue", "user=postgres", user="app") as opened:
             opened.shows("rescue: postgres")
             leave(opened, by)
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 @pytest.mark.parametrize("by", ["q", "SIGTERM"])
@@ -137,4 +137,4 @@ main()
     assert b"secret" not in told
     assert b"Traceback" not in told
     assert b"\x1b[2J" not in told
-    await no_seat_left(server)
+    await no_slot_left(server)

@@ -19,7 +19,7 @@ from pgtop.postgres import snapshot_probe as probe
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.session import login_probe
 from pgtop.postgres.session.login_probe import LoginProbe
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from tests.conftest import ServerFactory
 from tests.servers import Role, create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.dashboards import Driven, dashboard, waiting_dashboard
@@ -89,7 +89,7 @@ async def test_two_knocks_are_never_made_at_once(
     """One that is due, and one that looks whether logins are still refused."""
     begun, ended = 0, 0
 
-    async def slow(_: Seat) -> LoginProbe:
+    async def slow(_: OwnConnection) -> LoginProbe:
         nonlocal begun, ended
         assert begun == ended
         begun += 1
@@ -98,7 +98,7 @@ async def test_two_knocks_are_never_made_at_once(
         return LoginProbe(None)
 
     monkeypatch.setattr(login_watch, "probe_login", slow)
-    watch = LoginWatch(Poller(probe.Probe(Seat(target_of(server), "test")), 1.0), 30.0)
+    watch = LoginWatch(Poller(probe.Probe(OwnConnection(target_of(server), "test")), 1.0), 30.0)
     await asyncio.gather(watch.knock(), watch.knock())
     assert ended == 2
 
@@ -147,12 +147,12 @@ async def test_a_limit_of_ones_own_is_told_apart_from_a_full_server(
         await wait_until(lambda: driven.shown is not None, 15, "it did not get in")
 
 
-async def test_a_seat_lost_on_a_full_server_keeps_the_data_on_screen(
+async def test_a_connection_lost_on_a_full_server_keeps_the_data_on_screen(
     tiny: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with full(tiny, 2) as taken, dashboard(tiny, tmp_path / "a", user="watcher") as driven:
         await driven.shows("of 3 slots")
-        own = driven.seat.own_pid
+        own = driven.own_connection.own_pid
         await execute(tiny, "ALTER ROLE watcher CONNECTION LIMIT 0", f"SELECT pg_terminate_backend({own})")
         await driven.shows("CONNECTION LIMIT is reached", "still trying", "old")
         assert len(driven.listed) >= len(taken)
@@ -175,7 +175,7 @@ async def test_the_head_and_the_audit_log_name_the_rescue_role(
         assert all(each.is_rescue for each in polls)
         await driven.press("y")
         await driven.shows("terminated 1 session")
-        await wait_until(lambda: not shown(driven).is_rescue, 15, "the seat is not given back")
+        await wait_until(lambda: not shown(driven).is_rescue, 15, "the connection is not given back")
         assert "rescue: postgres" not in driven.text
         assert [(line["role"], line["rescue"]) for line in driven.audited()] == [("postgres", True)] * 2
 
@@ -293,8 +293,8 @@ async def test_the_probe_is_quiet_where_the_roles_own_limit_refuses(
     ):
         heard: list[LoginProbe] = []
 
-        async def recorded(seat: Seat) -> LoginProbe:
-            heard.append(await login_probe.probe_login(seat))
+        async def recorded(own_connection: OwnConnection) -> LoginProbe:
+            heard.append(await login_probe.probe_login(own_connection))
             return heard[-1]
 
         monkeypatch.setattr(login_watch, "probe_login", recorded)

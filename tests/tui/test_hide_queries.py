@@ -22,7 +22,7 @@ from tests.servers import execute, fetch_value, session, wait_until
 from tests.support.dashboards import Driven, waiting_dashboard
 from tests.support.raw_statements import ENCODINGS, speaking_raw
 from tests.support.secret_statements import SECRET, secretive
-from tests.support.targets import seat_on, target_of
+from tests.support.targets import connection_on, target_of
 
 
 @asynccontextmanager
@@ -146,7 +146,10 @@ OTHERS = ["SELECT 1", "LISTENER()", "listen_1", "listen1", "SELECT 'LISTEN a'", 
 
 async def test_listeners_are_known_all_the_same(every_server: ThrowawayServer) -> None:
     """Also where it ran another statement since; the same sessions as with statements."""
-    async with seat_on(target_of(every_server)) as shown, seat_on(target_of(every_server)) as hidden:
+    async with (
+        connection_on(target_of(every_server)) as shown,
+        connection_on(target_of(every_server)) as hidden,
+    ):
         hidden.hides_queries = True
         with_text, without = Probe(shown), Probe(hidden)
         for statement in (*LISTENING, *OTHERS):
@@ -179,9 +182,9 @@ async def test_listeners_are_known_where_statements_are_not_text(server_factory:
     ):
         for name in ENCODINGS:
             target = resolve(server.uri(database=name), {}, {"HOME": "/nonexistent"})
-            async with seat_on(target) as seat:
-                seat.hides_queries = True
-                probe = Probe(seat)
+            async with connection_on(target) as own_connection:
+                own_connection.hides_queries = True
+                probe = Probe(own_connection)
                 for _ in range(2):
                     snapshot = await probe.poll()
                     assert isinstance(snapshot, Snapshot), name
@@ -192,12 +195,12 @@ async def test_listeners_are_known_where_statements_are_not_text(server_factory:
 
 async def test_what_was_known_before_is_hidden_too(server: ThrowawayServer) -> None:
     """As it is where a daemon reads its configuration again."""
-    async with secretive(server), seat_on(target_of(server)) as seat:
-        poller = Poller(Probe(seat), 0.1)
+    async with secretive(server), connection_on(target_of(server)) as own_connection:
+        poller = Poller(Probe(own_connection), 0.1)
         first = await poller.next()
         assert isinstance(first, Snapshot)
         assert any(SECRET in (backend.query or "") for backend in first.backends)
-        seat.hides_queries = True
+        own_connection.hides_queries = True
         for _ in range(3):
             snapshot = await poller.next()
             assert isinstance(snapshot, Snapshot)
@@ -214,17 +217,17 @@ async def test_the_detail_says_that_it_is_hidden(server: ThrowawayServer, tmp_pa
         await driven.shows("last query", "hidden (hide_queries)")
         row = driven.backends.cursor_row
         assert row is not None
-        detail = await backend_detail(driven.seat, row.id)
+        detail = await backend_detail(driven.own_connection, row.id)
         assert detail is not None
         assert (detail.query, detail.backend.query) == (None, None)
 
 
-async def test_the_program_takes_a_seat_that_hides(
+async def test_the_program_takes_a_connection_that_hides(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class App:
         def __init__(self, *, wiring: Wiring, **_: object) -> None:
-            assert wiring.seat.hides_queries
+            assert wiring.own_connection.hides_queries
             raise LookupError
 
     monkeypatch.setattr(app, "PgtopApp", App)

@@ -20,7 +20,7 @@ from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.sessions_table import SessionsTable
 from tests.servers import session, sessions, wait_until
 from tests.support.dashboards import Driven, dashboard, is_painted
-from tests.support.targets import seat_on, target_of
+from tests.support.targets import connection_on, target_of
 
 
 async def is_gone(connection: asyncpg.Connection) -> bool:
@@ -55,7 +55,7 @@ async def test_k_ends_a_client_that_is_named_as_pgtop_is(server: ThrowawayServer
     """Another pgtop beside it is not ended by the same key."""
     async with (
         session(server, application_name="pgtop daemon@x") as one,
-        seat_on(target_of(server), "daemon") as other,
+        connection_on(target_of(server), "daemon") as other,
         dashboard(server, tmp_path / "a") as driven,
     ):
         for pid, victims in ((one.get_server_pid(), [one.get_server_pid()]), (other.own_pid, [])):

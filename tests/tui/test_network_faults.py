@@ -12,30 +12,30 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres import snapshot_probe as probe
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.tui.screens.detail import DetailScreen
 from tests.conftest import ServerFactory
 from tests.servers import fetch_value, session, wait_until
 from tests.support.dashboards import Driven
-from tests.support.outages import SEATS, dashboard_on, is_back, is_live, is_out, unfolded
+from tests.support.outages import OWN_SESSIONS, dashboard_on, is_back, is_live, is_out, unfolded
 from tests.support.relay import relay
 from tests.support.targets import target_of
 
 replace = msgspec.structs.replace
 
 
-async def test_a_stall_shorter_than_a_polls_limit_costs_no_seat(
+async def test_a_stall_shorter_than_a_polls_limit_costs_no_connection(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with relay(server) as way, dashboard_on(way.target(), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.seat
-        pid = seat.own_pid
+        own_connection = driven.own_connection
+        pid = own_connection.own_pid
         way.stall()
         await is_late(driven)
         await way.listen()
         await is_back(driven, server)
-        assert seat.own_pid == pid
+        assert own_connection.own_pid == pid
 
 
 async def is_late(driven: Driven) -> None:
@@ -112,17 +112,19 @@ async def test_a_name_that_is_not_known_for_a_while(
             await is_back(driven, server)
 
 
-async def test_no_second_seat_is_left_behind_by_many_outages(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_no_second_connection_is_left_behind_by_many_outages(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
     async with relay(server) as way, dashboard_on(way.target(), tmp_path) as driven:
         for _ in range(5):
             await is_live(driven)
             way.switch(server)
-            seat = driven.seat
-            await wait_until(lambda seat=seat: not seat.is_held)
+            own_connection = driven.own_connection
+            await wait_until(lambda own_connection=own_connection: not own_connection.is_held)
             await is_back(driven, server)
         tasks = len(asyncio.all_tasks())
         way.switch(server)
-        await wait_until(lambda: not driven.seat.is_held)
+        await wait_until(lambda: not driven.own_connection.is_held)
         await is_back(driven, server)
         await wait_until(lambda: len(asyncio.all_tasks()) <= tasks + 2)
 
@@ -155,7 +157,7 @@ async def test_a_failover_to_another_cluster_drops_all_of_the_old_one(
         await wait_until(lambda: new.get_server_pid() in driven.listed)
         assert not driven.backends.tagged
         assert driven.dashboard.state.history is not past
-        assert await fetch_value(server, SEATS) == 0
+        assert await fetch_value(server, OWN_SESSIONS) == 0
 
 
 async def test_tags_go_with_their_server_also_from_a_picture_that_is_paused(
@@ -234,15 +236,15 @@ def make_standby(server: ThrowawayServer) -> None:
 async def test_a_host_that_was_silent_is_reached_before_it_is_logged_in_to(server: ThrowawayServer) -> None:
     """And one that answers is not: each of its logins is one connection."""
     async with relay(server) as way:
-        seat = Seat(way.target(), "test")
+        own_connection = OwnConnection(way.target(), "test")
         try:
-            await seat.take()
+            await own_connection.take()
             per_login = way.connections
-            seat.drop()
-            await seat.take()
+            own_connection.drop()
+            await own_connection.take()
             assert way.connections == 2 * per_login + 1
-            await seat.release()
-            await seat.take()
+            await own_connection.release()
+            await own_connection.take()
             assert way.connections == 3 * per_login + 1
         finally:
-            await seat.release()
+            await own_connection.release()

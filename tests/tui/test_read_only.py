@@ -288,7 +288,7 @@ async def test_the_commands_tell_their_reapers(server: ThrowawayServer, tmp_path
 async def test_the_program_tells_its_reapers(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_only: bool
 ) -> None:
-    """The one with a seat, and the one on the server's own host."""
+    """The one with a connection, and the one on the server's own host."""
 
     host_watches: list[HostWatch] = []
 
@@ -314,9 +314,9 @@ async def test_the_program_tells_its_reapers(
 
 async def test_the_session_itself_is_read_only(server: ThrowawayServer, tmp_path: Path) -> None:
     async with dashboard(server, tmp_path / "a", read_only=True) as driven:
-        seat = driven.seat
+        own_connection = driven.own_connection
         for setting in ("default_transaction_read_only", "transaction_read_only"):
-            row = await seat.fetchrow("SELECT current_setting($1)", setting)
+            row = await own_connection.fetchrow("SELECT current_setting($1)", setting)
             assert row is not None
             assert row[0] == "on"
 

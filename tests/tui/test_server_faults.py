@@ -37,7 +37,7 @@ async def test_a_server_that_is_stopped_and_started(
 async def test_a_restart_between_two_polls_is_noticed_at_once(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
-    """However long the interval is: nobody waits a minute to hear that the seat is gone."""
+    """However long the interval is: nobody waits a minute to hear that the connection is gone."""
     server = server_factory()
     async with dashboard_on(target_of(server), tmp_path, interval_seconds=60.0) as driven:
         await is_live(driven)
@@ -57,9 +57,9 @@ async def test_crash_recovery_after_a_backend_was_killed(
         dashboard_on(target_of(server), tmp_path) as driven,
     ):
         await driven.select(one.get_server_pid())
-        before = driven.seat.own_pid
+        before = driven.own_connection.own_pid
         os.kill(one.get_server_pid(), signal.SIGKILL)
-        await wait_until(lambda: driven.seat.own_pid != before, 30)
+        await wait_until(lambda: driven.own_connection.own_pid != before, 30)
         await is_back(driven, server)
         await wait_until(lambda: one.get_server_pid() not in driven.listed)
 
@@ -86,23 +86,25 @@ async def test_a_server_that_starts_up_says_so(server_factory: ServerFactory, tm
 
 
 async def test_its_own_backend_is_ended(server: ThrowawayServer, tmp_path: Path) -> None:
-    """Again and again: each time it takes its seat again, and never a second one."""
+    """Again and again: each time it connects again, and never twice."""
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.seat
+        own_connection = driven.own_connection
         for _ in range(3):
-            before = seat.own_pid
+            before = own_connection.own_pid
             assert await fetch_value(server, "SELECT pg_terminate_backend($1)", before)
-            await wait_until(lambda before=before: seat.is_held and seat.own_pid != before, 30)
+            await wait_until(
+                lambda before=before: own_connection.is_held and own_connection.own_pid != before, 30
+            )
             await is_back(driven, server)
 
 
 async def test_a_backend_that_hangs(server: ThrowawayServer, tmp_path: Path) -> None:
-    """It is greyed as soon as the answer is late, and live again when the answer comes: on the same seat."""
+    """Greyed as soon as the answer is late, and live again when the answer comes: on the same connection."""
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.seat
-        pid = seat.own_pid
+        own_connection = driven.own_connection
+        pid = own_connection.own_pid
         with stopped(pid):
             await driven.shows("does not answer · reconnecting")
             await driven.shows("no answer, ", " old")
@@ -112,17 +114,17 @@ async def test_a_backend_that_hangs(server: ThrowawayServer, tmp_path: Path) -> 
             await driven.press("s")
             assert driven.backends.sort_column is not before
         await is_back(driven, server)
-        assert seat.own_pid == pid
+        assert own_connection.own_pid == pid
 
 
 async def test_a_backend_that_hangs_for_good_is_given_up(server: ThrowawayServer, tmp_path: Path) -> None:
-    """The seat is taken anew; the hanging backend is the server's to end, and no second seat of pgtop's."""
+    """It connects anew; the hanging backend is the server's to end, and no second session of pgtop's."""
     async with dashboard_on(target_of(server), tmp_path) as driven:
         await is_live(driven)
-        seat = driven.seat
-        pid = seat.own_pid
+        own_connection = driven.own_connection
+        pid = own_connection.own_pid
         with stopped(pid):
-            await wait_until(lambda: seat.is_held and seat.own_pid != pid, 30)
+            await wait_until(lambda: own_connection.is_held and own_connection.own_pid != pid, 30)
             await is_live(driven)
         await is_back(driven, server)
 
@@ -130,7 +132,7 @@ async def test_a_backend_that_hangs_for_good_is_given_up(server: ThrowawayServer
 async def test_a_statement_that_takes_too_long(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server's own limit ends it. The seat is kept, and so are the data."""
+    """The server's own limit ends it. The connection is kept, and so are the data."""
     monkeypatch.setitem(SETTINGS, "statement_timeout", "300ms")
     await _is_out_while_the_roles_are_locked(server, tmp_path, "took longer than the statement's time limit")
 
@@ -143,14 +145,14 @@ async def test_a_lock_that_a_poll_waits_for(server: ThrowawayServer, tmp_path: P
 async def _is_out_while_the_roles_are_locked(server: ThrowawayServer, home: Path, said: str) -> None:
     async with session(server) as locking, dashboard_on(target_of(server), home) as driven:
         await is_live(driven)
-        seat = driven.seat
-        pid = seat.own_pid
+        own_connection = driven.own_connection
+        pid = own_connection.own_pid
         async with locking.transaction():
             await locking.execute("LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE")
             await is_out(driven, said, "retrying")
         released = time.monotonic()
         await is_back(driven, server, released)
-        assert seat.own_pid == pid
+        assert own_connection.own_pid == pid
 
 
 async def test_the_role_may_see_no_more(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -168,7 +170,7 @@ async def test_the_role_may_see_no_more(server: ThrowawayServer, tmp_path: Path)
 
 
 async def test_the_role_may_not_log_in_any_more(server: ThrowawayServer, tmp_path: Path) -> None:
-    """Nothing happens to the seat that is held; once it is lost, the banner says why none is to be had."""
+    """Nothing happens to an open connection; once it is lost, the banner says why none is to be had."""
     role = f"watcher_{os.urandom(4).hex()}"
     await execute(server, f"CREATE ROLE {role} LOGIN", f"GRANT pg_monitor TO {role}")
     async with dashboard_on(target_of(server, user=role), tmp_path) as driven:
@@ -178,7 +180,7 @@ async def test_the_role_may_not_log_in_any_more(server: ThrowawayServer, tmp_pat
         shown = seen.snapshot
         await wait_until(lambda: seen.snapshot is not shown)
         await is_live(driven)
-        await end_seat(server, role)
+        await end_connection(server, role)
         await is_out(driven, f'role "{role}" does not exist', "or may not log in", "retrying")
         await execute(server, f"ALTER ROLE {role} LOGIN")
         await is_back(driven, server)
@@ -197,7 +199,7 @@ async def test_the_database_is_dropped(server: ThrowawayServer, tmp_path: Path) 
 
 
 async def test_the_password_is_changed(server_factory: ServerFactory, tmp_path: Path) -> None:
-    """Nothing happens to the seat that is held; once it is lost, it is taken when the password is right."""
+    """Nothing happens to an open connection; once it is lost, it is made again when the password is right."""
     server = server_factory(auth="scram-sha-256")
     passfile = tmp_path / "passwords"
     role = "watcher"
@@ -215,14 +217,14 @@ async def test_the_password_is_changed(server_factory: ServerFactory, tmp_path: 
         shown = driven.dashboard.state.snapshot
         await wait_until(lambda: driven.dashboard.state.snapshot is not shown)
         await is_live(driven)
-        await end_seat(server, role)
+        await end_connection(server, role)
         await is_out(driven, f'does not accept the password of "{role}"', "retrying")
         assert "old" not in driven.dashboard.state.outage.message  # type: ignore[union-attr]
         remember("new")
         await is_back(driven, server)
 
 
-async def end_seat(server: ThrowawayServer, role: str) -> None:
+async def end_connection(server: ThrowawayServer, role: str) -> None:
     """Ends the sessions of a role."""
     ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = $1"
     assert await fetch_value(server, ended, role) == 1

@@ -226,7 +226,7 @@ async def test_every_letter_on_every_screen_is_legible(
                     await look_around(driven, server, theme)
 
 
-async def test_waiting_for_a_seat_is_legible(server_factory: ServerFactory, tmp_path: Path) -> None:
+async def test_waiting_for_a_connection_is_legible(server_factory: ServerFactory, tmp_path: Path) -> None:
     server = server_factory(THREE_SLOTS)
     await execute(server, "CREATE ROLE app LOGIN")
     for theme in THEMES.values():

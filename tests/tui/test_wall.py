@@ -136,7 +136,7 @@ async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactor
             return {str(each.style.color) for each in lines if each.text.strip() and each.style}
 
         live, held = colours(), colours("top", 1)
-        with stopped(driven.seat.own_pid):
+        with stopped(driven.own_connection.own_pid):
             await driven.shows("no answer yet")
             assert live.isdisjoint(colours())
             assert held.isdisjoint(colours("top", 1))
@@ -237,7 +237,7 @@ async def test_read_only_shows_no_key_that_acts_and_leads_nowhere_by_one(
             assert driven.dashboard.notices.current is None
 
 
-async def test_while_no_seat_can_be_had_the_wall_says_so(
+async def test_while_no_connection_can_be_had_the_wall_says_so(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     server = server_factory(THREE_SLOTS)

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from pgtop.core.doctor.checkup import Checkup
 from pgtop.core.doctor.verdicts import Diagnosis, diagnose
-from pgtop.postgres.checkup import check_up, checkup_seat
+from pgtop.postgres.checkup import check_up, checkup_connection
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FullError, LimitReachedError
@@ -105,14 +105,14 @@ async def examine(
 async def _examine(
     target: Target, warn_at: float, wait_seconds: float, tell: Callable[[str], None]
 ) -> Examined:
-    seat = checkup_seat(target)
-    await enter(seat, wait_seconds, tell)
+    own_connection = checkup_connection(target)
+    await enter(own_connection, wait_seconds, tell)
     try:
-        checkup = await check_up(seat)
+        checkup = await check_up(own_connection)
     except DRIVER_ERRORS as error:
         raise answer_error(error) from error
     finally:
-        await seat.release()
+        await own_connection.release()
     return Examined(checkup, diagnose(checkup, warn_at))
 
 

@@ -8,7 +8,7 @@ from pgtop.core.outage import Limit
 from pgtop.core.text import printable
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.reaping.reaper import Report
@@ -34,20 +34,20 @@ async def reap(
     It raises PgtopError: ConnectError also for a connection through a pooler, NotPermittedError if states are
     hidden, AuditError if the audit log cannot be written. No session was terminated then.
     """
-    seat, poller, reaper = wire(target, config, FACE)
-    await enter(seat, config.wait_seconds, tell)
+    own_connection, poller, reaper = wire(target, config, FACE)
+    await enter(own_connection, config.wait_seconds, tell)
     try:
         probe = poller.probe
         snapshot = await _look(probe)
-        _refuse_unsure(seat, snapshot)
-        refused = await _refused(seat)
+        _refuse_unsure(own_connection, snapshot)
+        refused = await _refused(own_connection)
         plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=refused)
         if dry_run or not plan.victims:
             return Answer(plan, None, dry_run, plan.usage_after)
         report = await reaper.run(plan)
         return Answer(plan, report, dry_run, await _usage_after(probe, report))
     finally:
-        await seat.release()
+        await own_connection.release()
 
 
 async def _look(probe: Probe) -> Snapshot:
@@ -57,17 +57,21 @@ async def _look(probe: Probe) -> Snapshot:
         raise answer_error(error, "nothing was terminated; try again") from error
 
 
-async def _refused(seat: Seat) -> Limit | None:
+async def _refused(own_connection: OwnConnection) -> Limit | None:
     """The limit that refused the ordinary role; None if another server may have refused it."""
     try:
-        return seat.refused if seat.refused is not None and await seat.is_direct() else None
+        return (
+            own_connection.refused
+            if own_connection.refused is not None and await own_connection.is_direct()
+            else None
+        )
     except DRIVER_ERRORS as error:
         raise answer_error(error, "nothing was terminated; try again") from error
 
 
-def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:
+def _refuse_unsure(own_connection: OwnConnection, snapshot: Snapshot) -> None:
     """Raise PgtopError if the snapshot may not show the sessions that would be terminated."""
-    if seat.pooled:
+    if own_connection.pooled:
         raise pooler_error(printable(snapshot.server.address))
     if not snapshot.counts.exact:
         raise hidden_states_error(snapshot)
@@ -76,7 +80,7 @@ def _refuse_unsure(seat: Seat, snapshot: Snapshot) -> None:
 async def _usage_after(probe: Probe, report: Report) -> float:
     """Return the usage that a new poll shows; without a connection, the one that the outcomes imply."""
     try:
-        result = await probe.poll() if probe.seat.is_held else None
+        result = await probe.poll() if probe.own_connection.is_held else None
     except Exception:  # noqa: BLE001 - the sessions are terminated, even if this poll fails
         result = None
     return result.usage if isinstance(result, Snapshot) else report.usage_after

@@ -9,7 +9,7 @@ from pgtop.core.outage import Limit, held_by_connecting
 from pgtop.core.snapshot_json import SnapshotReport, snapshot_report
 from pgtop.postgres.connect_errors import DRIVER_ERRORS, answer_error
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe
 
@@ -41,14 +41,14 @@ async def look(
     `wait_seconds` and `tell` are those of `session.enter.enter`. It raises PgtopError: ConnectError also for
     a server that accepted the login and then did not answer.
     """
-    seat = Seat(target, "snapshot", hides_queries=hides_queries)
-    await enter(seat, wait_seconds, tell)
+    own_connection = OwnConnection(target, "snapshot", hides_queries=hides_queries)
+    await enter(own_connection, wait_seconds, tell)
     try:
-        return Look(await Probe(seat).snapshot(), seat.pooled, seat.refused)
+        return Look(await Probe(own_connection).snapshot(), own_connection.pooled, own_connection.refused)
     except DRIVER_ERRORS as error:
         raise answer_error(error) from error
     finally:
-        await seat.release()
+        await own_connection.release()
 
 
 def report(seen: Look, warn_at: float) -> SnapshotReport:

@@ -59,7 +59,7 @@ WITHOUT_VARIABLE: Final = frozenset(
 
 IGNORED: Final = frozenset(
     {
-        "application_name",  # a seat names itself: that is how one pgtop knows another
+        "application_name",  # pgtop names its own session: that is how one pgtop knows another
         "fallback_application_name",
         "client_encoding",  # always UTF-8 here
         "gssdelegation",

@@ -17,7 +17,7 @@ SELECT pg_catalog.current_setting('server_version_num')::int AS version_num,
        pg_catalog.pg_is_in_recovery() AS in_recovery,
        pg_catalog.pg_backend_pid() AS own_pid
 """
-"""One row, read when a seat is taken: what stays so until the server restarts.
+"""One row, read when pgtop connects: what stays so until the server restarts.
 `reserved_connections` exists from 16 on."""
 
 SYSTEM_IDENTIFIER: Final = "SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()"

@@ -14,8 +14,8 @@ REAPER_CLASS: Final = 0x7067746F
 the seconds within which the holder's session will be heard of again, the others are drawn at random."""
 RULES_CLASS: Final = 0x7067726C
 """`pgrl`: held beside that key; the second integer is a digest of the holder's rules."""
-SEAT_CLASS: Final = 0x70677365
-"""`pgse`: held by every seat, whatever the face; the second integer is drawn at random."""
+OWN_SESSION_CLASS: Final = 0x70677365
+"""`pgse`: held by every session of pgtop's, whatever the face; the second integer is drawn at random."""
 
 PROMISE_BITS: Final = 12
 
@@ -29,7 +29,9 @@ def _is_class(number: int) -> str:
     return f"({of_class} AND {_equal('l.objsubid', '2::pg_catalog.int2')})"
 
 
-_OF_PGTOP: Final = f"({_is_class(REAPER_CLASS)} OR {_is_class(RULES_CLASS)} OR {_is_class(SEAT_CLASS)})"
+_OF_PGTOP: Final = (
+    f"({_is_class(REAPER_CLASS)} OR {_is_class(RULES_CLASS)} OR {_is_class(OWN_SESSION_CLASS)})"
+)
 _GRANTED_ADVISORY: Final = (
     f"{_equal('l.locktype', chr(39) + 'advisory' + chr(39) + '::pg_catalog.text')} AND l.granted"
 )

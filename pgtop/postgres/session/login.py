@@ -43,7 +43,7 @@ _REFUSED_SETTING: Final = (
 )
 _TCP_THIN_LINEAR_TIMEOUTS: Final = 16
 """Linux repeats what got no answer six times at one pace before it takes longer and longer: a network that
-fell silent for a few seconds costs no seat. Source: include/uapi/linux/tcp.h."""
+fell silent for a few seconds costs no connection. Source: include/uapi/linux/tcp.h."""
 _FULL: Final = asyncpg.TooManyConnectionsError
 _NEXT_HOST: Final = frozenset({OutageKind.UNREACHABLE, OutageKind.STARTING, OutageKind.TIMEOUT})
 

@@ -8,7 +8,7 @@ from pgtop.core.outage import Limit
 from pgtop.errors import PgtopError
 from pgtop.postgres.errors import limit_at
 from pgtop.postgres.session.login import log_in, say_goodbye
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 
 KNOCK_SECONDS: Final = 3.0
 """Seconds to wait for an answer."""
@@ -26,22 +26,22 @@ class LoginProbe(msgspec.Struct, frozen=True):
     among them."""
 
 
-async def probe_login(seat: Seat) -> LoginProbe:
-    """Try a login as the seat's ordinary role and return its result; takes a slot for a few milliseconds.
+async def probe_login(own_connection: OwnConnection) -> LoginProbe:
+    """Try a login as the ordinary role and return its result; takes a slot for a few milliseconds.
 
-    It goes to the server that the seat is on, since a target may name several. While the rescue role has the
-    seat, the ordinary role is already knocking, to get it back.
+    It goes to the server that pgtop is connected to, since a target may name several. While the rescue role
+    has the connection, the ordinary role is already knocking, to get it back.
     """
-    if seat.is_rescue:
-        return _knock(seat.refused, got_in=False)
-    target, peer = seat.here, seat.peer
+    if own_connection.is_rescue:
+        return _knock(own_connection.refused, got_in=False)
+    target, peer = own_connection.here, own_connection.peer
     seconds = min(target.connect_timeout_seconds, KNOCK_SECONDS)
     refused: Limit | None = None
     got_in = False
     try:
         session = await log_in(
             msgspec.structs.replace(target, connect_timeout_seconds=seconds),
-            seat.application_name,
+            own_connection.application_name,
             knocks=True,
         )
     except PgtopError as error:
@@ -49,7 +49,7 @@ async def probe_login(seat: Seat) -> LoginProbe:
     else:
         got_in = True
         await say_goodbye(session.connection, _GOODBYE_SECONDS)
-    if peer != seat.peer:  # the seat is at another server by now
+    if peer != own_connection.peer:  # pgtop is connected to another server by now
         return LoginProbe(None, is_known=False)
     return _knock(refused, got_in=got_in)
 

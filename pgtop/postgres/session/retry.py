@@ -1,4 +1,4 @@
-"""Tries: how often a seat has been asked for in vain, since when, and when to ask again.
+"""Tries: how often a login has been refused, since when, and when to ask again.
 
 Often enough to win the slot that somebody leaves, and never a load of its own: a refused login costs the
 server about 2 ms, so that one each 275 ms is less than a hundredth of a core.
@@ -15,7 +15,7 @@ LONGEST_PAUSE_SECONDS: Final = 0.40
 
 
 class LoginRetry:
-    """The refused logins of one seat since it was last held."""
+    """The refused logins since the connection was last held."""
 
     def __init__(
         self,
@@ -48,5 +48,5 @@ class LoginRetry:
         return sum(self._draw(SHORTEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS) for _ in range(logins))
 
     def clear(self) -> None:
-        """Begin anew: the seat is held."""
+        """Begin anew: pgtop is connected."""
         self._since, self._rounds, self.count = None, 0, 0

@@ -7,7 +7,7 @@ that pgtop relies on is left to them.
 from typing import Final
 
 STATEMENT_TIMEOUT_SECONDS: Final = 9
-"""The server's own limit for a statement of the seat."""
+"""The server's own limit for a statement of pgtop's."""
 
 _EACH_STATEMENT: Final = {
     "search_path": "pg_catalog, pg_temp",  # pg_temp would come first if it were not named

@@ -13,7 +13,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from pgtop.concurrency import forget
 from pgtop.core.outage import OutageKind
 from pgtop.errors import PgtopError
-from pgtop.postgres.errors import SeatLostError, UnreadableError, text_of
+from pgtop.postgres.errors import ConnectionLostError, UnreadableError, text_of
 from pgtop.postgres.session.login import Connection, Session
 
 _GONE: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
@@ -63,7 +63,7 @@ async def bounded(
 ) -> T:
     """Return the result of the statement.
 
-    Raises SeatLostError if the connection is gone, or no answer came within the limit; UnreadableError
+    Raises ConnectionLostError if the connection is gone, or no answer came within the limit; UnreadableError
     if the answer is not one that a server gives. Drop the connection then, as also when this is
     cancelled. `label` is the server's, safe to print.
     """
@@ -76,7 +76,7 @@ async def bounded(
         raise
     if not task.done():
         task.add_done_callback(forget)
-        raise SeatLostError(
+        raise ConnectionLostError(
             f"{label} did not answer within {limit_seconds:g} s",
             "the connection was dropped",
             OutageKind.TIMEOUT,
@@ -89,7 +89,7 @@ async def bounded(
         if session.traffic.problem:
             raise UnreadableError(session.traffic.problem) from error
         if session.connection.is_closed() or getattr(error, "severity_en", None) in _FATAL:
-            raise SeatLostError(
+            raise ConnectionLostError(
                 f"the connection to {label} was lost ({text_of(error)})", "pgtop has to reconnect"
             ) from error
         if not isinstance(error, _SAID):

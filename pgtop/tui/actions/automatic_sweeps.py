@@ -86,9 +86,9 @@ class AutomaticSweeps:
 
     async def _is_refused(self) -> bool:
         """Return whether automatic sweeps cannot be turned on, and say why."""
-        seat, snapshot = self._poller.probe.seat, self._snapshot
-        if seat.pooled:
-            self._screen.post_message(Trouble(pooled_sentence(seat.label)))
+        own_connection, snapshot = self._poller.probe.own_connection, self._snapshot
+        if own_connection.pooled:
+            self._screen.post_message(Trouble(pooled_sentence(own_connection.label)))
             return True
         if snapshot is not None and not snapshot.counts.exact:
             role = snapshot.privileges.role
@@ -96,7 +96,7 @@ class AutomaticSweeps:
             self._screen.post_message(Trouble(said))
             return True
         ranking = await undisturbed(self._look())
-        others = [holder for holder in ranking.holders if holder.pid != seat.own_pid]
+        others = [holder for holder in ranking.holders if holder.pid != own_connection.own_pid]
         if others:
             said = f"{named(others[0].application_name)} is already sweeping this server"
             self._screen.post_message(Trouble(said, "note"))
@@ -123,7 +123,7 @@ class AutomaticSweeps:
         await self._give_key_back()
 
     async def _give_key_back(self) -> None:
-        """Give the key back; if that fails, the next poll tries again. A lost seat has lost its key, too."""
+        """Give the key back; if that fails, the next poll tries again. A lost connection has lost its key."""
         with contextlib.suppress(PgtopError, *DRIVER_ERRORS):
             await self.engine.stop()
             self._may_hold_key = False
@@ -131,7 +131,7 @@ class AutomaticSweeps:
     async def finish(self) -> None:
         """Wait for the outcomes of a run that has begun, after the screen is closed.
 
-        The key is given back with the seat: giving it back first would make `q` wait for a silent server.
+        The key goes with the connection: giving it back first would make `q` wait for a silent server.
         """
         self.is_on = False
         if self._task is not None and self.engine.is_ending:
@@ -158,7 +158,7 @@ class AutomaticSweeps:
         if isinstance(result, Outage):
             return
         self._snapshot = result
-        if result.interruptions != self._poller.probe.seat.interruptions:
+        if result.interruptions != self._poller.probe.own_connection.interruptions:
             return  # from before an interruption
         if self._task is not None and not self._task.done():
             return
@@ -171,8 +171,8 @@ class AutomaticSweeps:
 
     async def _take_turn(self, snapshot: Snapshot, refused: bool, refusing: Limit | None) -> None:
         try:
-            if self._poller.probe.seat.pooled:
-                raise PgtopError(pooled_sentence(self._poller.probe.seat.label))
+            if self._poller.probe.own_connection.pooled:
+                raise PgtopError(pooled_sentence(self._poller.probe.own_connection.label))
             async with self._plan_actions.one_run:
                 self.engine.interval_seconds = self._poller.interval_seconds
                 self._turn = turn = await self.engine.turn(snapshot, refused=refused, refusing=refusing)

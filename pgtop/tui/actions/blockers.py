@@ -8,7 +8,7 @@ from pgtop.core.session_labels import NO_APPLICATION, label, state
 from pgtop.core.text import duration, plural, printable
 from pgtop.errors import PgtopError
 from pgtop.postgres.backend_detail import Blocking, who_blocks
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 
 
 class Found(NamedTuple):
@@ -23,9 +23,9 @@ class Found(NamedTuple):
 class RootBlockers:
     """The sessions that block others and are not blocked themselves, one at each press of the key."""
 
-    def __init__(self, seat: Seat, *, read_only: bool = False) -> None:
+    def __init__(self, own_connection: OwnConnection, *, read_only: bool = False) -> None:
         """`read_only` keeps keys that terminate or cancel from being named."""
-        self._seat = seat
+        self._own_connection = own_connection
         self._read_only = read_only
         self._turn = 0
 
@@ -37,7 +37,7 @@ class RootBlockers:
         turn = self._turn
         self._turn += 1
         try:
-            blocking = await who_blocks(self._seat)
+            blocking = await who_blocks(self._own_connection)
         except PgtopError as error:
             return Found(str(error), style="alarm")
         roots = root_blockers(blocking.blocked_by)

@@ -14,7 +14,7 @@ from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.stalled_logins import stall_of
 from pgtop.core.text import plural
 from pgtop.errors import PgtopError
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.reaping.wording import stall_sentence
 from pgtop.tui.messages import Begun, Reaped, Trouble
@@ -32,14 +32,14 @@ class PlanActions:
     def __init__(
         self,
         screen: Screen[Any],
-        seat: Seat,
+        own_connection: OwnConnection,
         reaper: Reaper,
         policy: ReapPolicy,
         stood_still: Callable[[], bool] = lambda: False,
     ) -> None:
         """`stood_still` returns whether this program was suspended just now."""
         self._screen = screen
-        self._seat = seat
+        self._own_connection = own_connection
         self._reaper = reaper
         self._policy = policy
         self._stood_still = stood_still
@@ -116,8 +116,8 @@ class PlanActions:
         said: str = "",
     ) -> None:
         # A plan made as the rescue role is carried out as the rescue role.
-        with self._seat.steady(), self._telling(), contextlib.closing(planning):
-            if snapshot.interruptions != self._seat.interruptions:
+        with self._own_connection.steady(), self._telling(), contextlib.closing(planning):
+            if snapshot.interruptions != self._own_connection.interruptions:
                 raise PgtopError(_OLD)
             await self._ask(PlanDialog(await planning, replan=replan, caution=said), self._reaper)
 

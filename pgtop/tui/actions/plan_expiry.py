@@ -12,7 +12,7 @@ from textual.screen import Screen
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Trigger
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
@@ -27,9 +27,9 @@ _NOW: Final = "this plan is out of date. Close it and try again"
 class PlanExpiry:
     """The watch over a screen's open dialogs and details of a server."""
 
-    def __init__(self, screen: Screen[Any], seat: Seat) -> None:
+    def __init__(self, screen: Screen[Any], own_connection: OwnConnection) -> None:
         self._screen = screen
-        self._seat = seat
+        self._own_connection = own_connection
         self._suspend_clock = SuspendClock()
         self.is_same_cluster = True
         """False if the last snapshot is of another database cluster than the one before it."""
@@ -41,7 +41,7 @@ class PlanExpiry:
         """
         if not self._suspend_clock.beat():
             return False
-        self._seat.lose_sight()
+        self._own_connection.lose_sight()
         for dialog in self._open_plans():
             dialog.expire(f"{STOOD_STILL}: {_NOW}")
         return True
@@ -61,7 +61,7 @@ class PlanExpiry:
         for dialog in self._open_plans():
             if (
                 dialog.plan.trigger is not Trigger.BREAK_GLASS
-                and dialog.plan.interruptions != self._seat.interruptions
+                and dialog.plan.interruptions != self._own_connection.interruptions
             ):
                 dialog.expire(f"{OUT_OF_SIGHT}: {_NOW}")
         return said

@@ -14,7 +14,7 @@ from pgtop.core.session_labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_US
 from pgtop.core.text import ago, clip, duration, printable, printable_lines
 from pgtop.errors import PgtopError
 from pgtop.postgres.backend_detail import BackendDetail, Lock, backend_detail
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.tui.lines.columns import Cell
 from pgtop.tui.widgets.painted_lines import Lines
 
@@ -31,9 +31,9 @@ class DetailScreen(ModalScreen[None]):
         Binding("r", "ask", "Refresh"),
     ]
 
-    def __init__(self, seat: Seat, backend: Backend) -> None:
+    def __init__(self, own_connection: OwnConnection, backend: Backend) -> None:
         super().__init__()
-        self._seat = seat
+        self._own_connection = own_connection
         self._backend = backend
 
     def compose(self) -> ComposeResult:
@@ -61,7 +61,7 @@ class DetailScreen(ModalScreen[None]):
 
     async def _ask(self) -> None:
         try:
-            detail = await undisturbed(backend_detail(self._seat, self._backend.id))
+            detail = await undisturbed(backend_detail(self._own_connection, self._backend.id))
         except PgtopError as error:
             self._text.fit([[Cell(f" {error}", "red")]])
             return

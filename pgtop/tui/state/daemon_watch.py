@@ -39,7 +39,7 @@ class DaemonWatch:
         if isinstance(result, Outage):
             return
         named = daemons(result)
-        if not named or self._poller.probe.seat.pooled:
+        if not named or self._poller.probe.own_connection.pooled:
             self.reapers, self._asked = (), frozenset()
             return
         is_due = named != self._asked or time.monotonic() - self._asked_at >= _AGAIN_SECONDS
@@ -50,9 +50,9 @@ class DaemonWatch:
     async def _ask(self, named: frozenset[BackendId]) -> None:
         # Without an answer no daemon is named, and a later poll asks again.
         with contextlib.suppress(PgtopError, *DRIVER_ERRORS):
-            seat = self._poller.probe.seat
-            seen = await undisturbed(ReaperKeys(seat).seen())
-            holders = ranked(seen.keys, seat.own_pid, seen.now).holders
+            own_connection = self._poller.probe.own_connection
+            seen = await undisturbed(ReaperKeys(own_connection).seen())
+            holders = ranked(seen.keys, own_connection.own_pid, seen.now).holders
             self.reapers = tuple(each for each in holders if BackendId(each.pid, each.backend_start) in named)
             self._screen.post_message(AutoChanged())
 

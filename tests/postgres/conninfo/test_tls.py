@@ -9,12 +9,12 @@ from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.errors import ConnectError
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.session.login_probe import LoginProbe, probe_login
-from tests.support.targets import is_told, refusal, resolving, seat_on, target_of
+from tests.support.targets import connection_on, is_told, refusal, resolving, target_of
 
 
 async def is_encrypted(target: Target) -> bool:
-    async with seat_on(target) as seat:
-        row = await seat.fetchrow("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    async with connection_on(target) as own_connection:
+        row = await own_connection.fetchrow("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         return row is not None and bool(row[0])
 
 
@@ -32,12 +32,14 @@ async def test_tls_is_used_where_it_is_offered_and_checked_as_far_as_asked(
 async def test_a_certificate_is_checked_by_the_name_not_the_address(
     with_tls: ThrowawayServer, certificate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the first login, at a knock at the one address where the seat is, and where TLS comes first."""
+    """At the first login, at a knock at the address that pgtop is connected to, and where TLS comes first."""
     checked = f"sslmode=verify-full&sslrootcert={certificate}"
     ways = ["postgres", "direct"] if with_tls.version >= 17 else ["postgres"]
     for way in ways:
-        async with seat_on(target_of(with_tls, f"{checked}&sslnegotiation={way}", host="localhost")) as seat:
-            assert await probe_login(seat) == LoginProbe(None)
+        async with connection_on(
+            target_of(with_tls, f"{checked}&sslnegotiation={way}", host="localhost")
+        ) as own_connection:
+            assert await probe_login(own_connection) == LoginProbe(None)
         resolving(monkeypatch, HOST)
         other_name = target_of(with_tls, f"{checked}&sslnegotiation={way}", host="db1")
         is_told(await refusal(other_name), OutageKind.REFUSED, "is not trusted", "db1")

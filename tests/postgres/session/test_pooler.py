@@ -1,4 +1,4 @@
-"""A pooler in between is noticed, and gets none of the seat's settings: the next client would have them."""
+"""A pooler in between is noticed, and gets no settings: the next client would have them."""
 
 import asyncio
 from pathlib import Path
@@ -8,24 +8,24 @@ import msgspec
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from tests.servers import session
 from tests.support.pooler import pooler
 from tests.support.running import run
-from tests.support.targets import refusal, seat_on, target_of
+from tests.support.targets import connection_on, refusal, target_of
 
 
 @pytest.mark.parametrize("more", ["", "ignore_startup_parameters = statement_timeout, lock_timeout, jit"])
 async def test_a_pooler_is_noticed_and_left_as_it_was(server: ThrowawayServer, more: str) -> None:
     with pooler(server, more) as port:
         through = msgspec.structs.replace(target_of(server), ports=(port,))
-        async with seat_on(through) as seat:
-            assert seat.pooled
-            assert seat.address == ("127.0.0.1", port)
-            row = await seat.fetchrow("SELECT pg_backend_pid()")
+        async with connection_on(through) as own_connection:
+            assert own_connection.pooled
+            assert own_connection.address == ("127.0.0.1", port)
+            row = await own_connection.fetchrow("SELECT pg_backend_pid()")
             assert row is not None
-            assert row[0] == seat.own_pid  # the only one of the pool
-            assert await shown(seat) == ("pg_catalog, pg_temp", "9s", "on")
+            assert row[0] == own_connection.own_pid  # the only one of the pool
+            assert await shown(own_connection) == ("pg_catalog, pg_temp", "9s", "on")
         async with session(server) as direct:
             usual = await shown(direct)
         next_client = await asyncpg.connect(
@@ -42,7 +42,7 @@ async def test_a_pooler_is_noticed_and_left_as_it_was(server: ThrowawayServer, m
             await next_client.close()
 
 
-async def shown(asked: Seat | asyncpg.Connection) -> tuple[str, ...]:
+async def shown(asked: OwnConnection | asyncpg.Connection) -> tuple[str, ...]:
     """The settings in force where a statement runs."""
     row = await asked.fetchrow(
         "SELECT current_setting('search_path'), current_setting('statement_timeout'), "
@@ -53,10 +53,10 @@ async def shown(asked: Seat | asyncpg.Connection) -> tuple[str, ...]:
 
 async def test_a_refused_statement_leaves_the_pooled_connection_usable(server: ThrowawayServer) -> None:
     with pooler(server) as port:
-        async with seat_on(msgspec.structs.replace(target_of(server), ports=(port,))) as seat:
+        async with connection_on(msgspec.structs.replace(target_of(server), ports=(port,))) as own_connection:
             with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
-                await seat.fetch("CREATE TABLE never (id int)")
-            assert await seat.fetchrow("SELECT 1") is not None
+                await own_connection.fetch("CREATE TABLE never (id int)")
+            assert await own_connection.fetchrow("SELECT 1") is not None
 
 
 async def test_a_database_that_the_pooler_cannot_reach_is_told(server: ThrowawayServer) -> None:

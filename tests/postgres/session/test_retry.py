@@ -1,4 +1,4 @@
-"""A full server: how a seat is asked for again, who takes it meanwhile, and when it is given back."""
+"""A full server: how a connection is asked for again, who has it meanwhile, and when it is given back."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -18,15 +18,15 @@ from pgtop.postgres import snapshot_probe as probing
 from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.errors import FullError, LimitReachedError
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.retry import LoginRetry
-from pgtop.postgres.session.seat import Seat
 from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.settings.config import Given, in_force
 from tests.conftest import ServerFactory
 from tests.servers import close, execute, fetch_value, session, wait_until
 from tests.support.filling import THREE_SLOTS, full, leave
-from tests.support.targets import rescued, seat_on, target_of
+from tests.support.targets import connection_on, rescued, target_of
 
 
 @pytest.fixture(params=[15, 18], ids=["pg15", "pg18"])
@@ -90,17 +90,17 @@ async def one_attempt_each(server: ThrowawayServer, options: str, extra: int) ->
     async with full(server), AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(session(server))
-        seat = Seat(target_of(server, options, user="app"), "test")
+        own_connection = OwnConnection(target_of(server, options, user="app"), "test")
         begun = attempts(server)
         for tried in range(1, 6):
             with pytest.raises(FullError):
-                await seat.take()
-            assert seat.tries.count == tried
+                await own_connection.take()
+            assert own_connection.tries.count == tried
         assert 5 <= attempts(server) - begun <= 5 + extra
         begun = attempts(server)
         for _ in range(5):
             with pytest.raises(FullError):
-                await seat.take()
+                await own_connection.take()
         assert attempts(server) - begun == 5
 
 
@@ -112,12 +112,12 @@ def attempts(server: ThrowawayServer) -> int:
 async def test_a_pin_that_no_longer_holds_is_dropped(with_tls: ThrowawayServer) -> None:
     """A server whose TLS is turned off, or on, while pgtop tries is not shut out by what it was before."""
     target = target_of(with_tls)
-    seat = Seat(target, "test")
+    own_connection = OwnConnection(target, "test")
     for pin in ("encrypted", "plain"):
-        seat.pins[target.endpoints[0]] = pin
-        await seat.take()
-        assert not seat.pins
-        await seat.release()
+        own_connection.pins[target.endpoints[0]] = pin
+        await own_connection.take()
+        assert not own_connection.pins
+        await own_connection.release()
 
 
 @pytest.mark.parametrize(("pin", "refused"), [("encrypted", "hostssl"), ("plain", "hostnossl")])
@@ -131,10 +131,10 @@ async def test_a_pin_does_not_shut_out_a_role_let_in_the_other_way(
     try:
         with_tls.restart()
         target = target_of(with_tls, f"sslmode={'prefer' if pin == 'encrypted' else 'allow'}")
-        seat = Seat(target, "test")
-        seat.pins[target.endpoints[0]] = pin
-        await seat.take()
-        await seat.release()
+        own_connection = OwnConnection(target, "test")
+        own_connection.pins[target.endpoints[0]] = pin
+        await own_connection.take()
+        await own_connection.release()
     finally:
         hba.write_text(before)
         with_tls.restart()
@@ -145,27 +145,29 @@ async def test_a_pin_is_never_less_than_sslmode_asks_for(server: ThrowawayServer
     await execute(server, "DROP ROLE IF EXISTS pinned", "CREATE ROLE pinned LOGIN CONNECTION LIMIT 0")
     target = target_of(server, user="pinned")
     rescue = msgspec.structs.replace(target, user="postgres", password="hush")  # noqa: S106 - nobody's
-    seat = Seat(
+    own_connection = OwnConnection(
         msgspec.structs.replace(target, rescue=msgspec.structs.replace(rescue, user="pinned")), "test"
     )
     for _ in range(2):
         with pytest.raises(LimitReachedError):
-            await seat.take()
-    assert seat.pins
-    pins = seat.rescue_pins
+            await own_connection.take()
+    assert own_connection.pins
+    pins = own_connection.rescue_pins
     assert set(pins.values()) == {"plain"}
     stricter = target_of(server, "sslmode=require", user="postgres")
-    seat.target = msgspec.structs.replace(target, rescue=stricter)
-    assert not seat.pins
-    assert not seat.rescue_pins
-    seat.rescue_pins |= pins
+    own_connection.target = msgspec.structs.replace(target, rescue=stricter)
+    assert not own_connection.pins
+    assert not own_connection.rescue_pins
+    own_connection.rescue_pins |= pins
     with pytest.raises(LimitReachedError, match="does not offer TLS"):
-        await seat.take()
+        await own_connection.take()
 
 
-async def test_a_longer_interval_does_not_keep_a_seat_from_being_asked_for(tiny: ThrowawayServer) -> None:
+async def test_a_longer_interval_does_not_keep_a_connection_from_being_asked_for(
+    tiny: ThrowawayServer,
+) -> None:
     async with full(tiny):
-        poller = Poller(Probe(Seat(target_of(tiny, user="watcher"), "test")), 2.0)
+        poller = Poller(Probe(OwnConnection(target_of(tiny, user="watcher"), "test")), 2.0)
         for _ in range(2):
             assert isinstance(await poller.next(), Outage)
         poller.interval_seconds = 3600.0
@@ -175,26 +177,26 @@ async def test_a_longer_interval_does_not_keep_a_seat_from_being_asked_for(tiny:
 async def test_waiting_gets_the_slot_that_somebody_leaves(tiny: ThrowawayServer) -> None:
     said: list[str] = []
     async with full(tiny) as sessions:
-        seat = Seat(target_of(tiny, user="watcher"), "test")
-        entering = asyncio.create_task(enter(seat, 30, said.append))
-        await wait_until(lambda: seat.tries.count >= 3, complaint="it does not go on trying")
+        own_connection = OwnConnection(target_of(tiny, user="watcher"), "test")
+        entering = asyncio.create_task(enter(own_connection, 30, said.append))
+        await wait_until(lambda: own_connection.tries.count >= 3, complaint="it does not go on trying")
         assert not entering.done()
         await close(sessions.pop())
         await asyncio.wait_for(entering, 10)
-        assert seat.is_held
-        assert seat.tries.count == 0
-        await seat.release()
+        assert own_connection.is_held
+        assert own_connection.tries.count == 0
+        await own_connection.release()
     assert len(said) == 1
     assert "retrying for 30s" in said[0]
 
 
 async def test_waiting_ends_and_says_how_often_it_tried(tiny: ThrowawayServer) -> None:
     async with full(tiny):
-        seat = Seat(target_of(tiny, user="watcher"), "test")
+        own_connection = OwnConnection(target_of(tiny, user="watcher"), "test")
         with pytest.raises(FullError, match=r"; \d+ tries refused in "):
-            await enter(seat, 0.5)
+            await enter(own_connection, 0.5)
         with pytest.raises(FullError) as once:
-            await enter(seat, 0)
+            await enter(own_connection, 0)
         assert "tries refused" not in str(once.value)
         assert once.value.exit_code == ExitCode.FULL
 
@@ -202,7 +204,7 @@ async def test_waiting_ends_and_says_how_often_it_tried(tiny: ThrowawayServer) -
 async def test_an_outage_counts_the_tries_and_names_the_limit(tiny: ThrowawayServer) -> None:
     await execute(tiny, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
     async with full(tiny):
-        probe = Probe(Seat(target_of(tiny, user="watcher"), "test"))
+        probe = Probe(OwnConnection(target_of(tiny, user="watcher"), "test"))
         outages = [await probe.poll() for _ in range(3)]
         assert [told_of(each) for each in outages] == [("full", only(tiny), n) for n in (1, 2, 3)]
         first, second, third = outages
@@ -212,7 +214,7 @@ async def test_an_outage_counts_the_tries_and_names_the_limit(tiny: ThrowawaySer
         assert first.retry_after_seconds == 0.0
         assert 0.15 <= second.retry_after_seconds <= 0.4
         assert third.seconds >= second.seconds > 0.0
-    limited = Probe(Seat(target_of(tiny, user="limited"), "test"))
+    limited = Probe(OwnConnection(target_of(tiny, user="limited"), "test"))
     assert told_of(await limited.poll()) == ("limit", Limit.ROLE, 1)
 
 
@@ -229,26 +231,30 @@ def told_of(result: Snapshot | Outage) -> tuple[str, str | None, int]:
 # The rescue role
 
 
-async def test_the_rescue_role_takes_the_seat_and_gives_it_back(
+async def test_the_rescue_role_takes_the_connection_and_gives_it_back(
     tiny: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At the first attempt, and the ordinary role has it again with the first poll after there is room."""
     monkeypatch.setattr(probing, "GIVE_BACK_SECONDS", 0.0)
     async with full(tiny) as sessions:
-        seat = Seat(rescued(tiny), "test")
-        probe = Probe(seat)
+        own_connection = OwnConnection(rescued(tiny), "test")
+        probe = Probe(own_connection)
         first = await polled(probe)
-        assert (first.is_rescue, first.privileges.role, seat.role) == (True, "postgres", "postgres")
-        assert seat.refused is only(tiny)
+        assert (first.is_rescue, first.privileges.role, own_connection.role) == (True, "postgres", "postgres")
+        assert own_connection.refused is only(tiny)
         again = await polled(probe)
         assert again.is_rescue
         assert again.own_pid == first.own_pid
         await leave(sessions)  # the rescue role's own session counts as well, wherever it sits
-        back = await wait_until(lambda: ordinary(probe), complaint="the seat is not given back")
-        assert (back.privileges.role, seat.role, seat.refused) == ("watcher", "watcher", None)
+        back = await wait_until(lambda: ordinary(probe), complaint="the connection is not given back")
+        assert (back.privileges.role, own_connection.role, own_connection.refused) == (
+            "watcher",
+            "watcher",
+            None,
+        )
         assert back.server.identity.postmaster_start == first.server.identity.postmaster_start
         await wait_until(lambda: left(tiny, first.own_pid), complaint="the rescue role's session stayed")
-        await seat.release()
+        await own_connection.release()
 
 
 async def polled(probe: Probe) -> Snapshot:
@@ -266,30 +272,30 @@ async def left(server: ThrowawayServer, pid: int) -> bool:
     return await fetch_value(server, "SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid) == 0
 
 
-async def test_a_seat_that_is_to_be_steady_is_not_given_back(tiny: ThrowawayServer) -> None:
+async def test_a_connection_that_is_to_be_steady_is_not_given_back(tiny: ThrowawayServer) -> None:
     """What was planned as the one role is not to be done as the other."""
     async with full(tiny) as sessions:
-        seat = Seat(rescued(tiny), "test")
-        await seat.take()
-        pid = seat.own_pid
+        own_connection = OwnConnection(rescued(tiny), "test")
+        await own_connection.take()
+        pid = own_connection.own_pid
         await leave(sessions)
-        with seat.steady():
-            await seat.give_back()
-            assert (seat.is_rescue, seat.own_pid) == (True, pid)
-        await wait_until(lambda: given_back(seat), complaint="not given back afterwards")
-        assert seat.own_pid != pid
-        await seat.release()
+        with own_connection.steady():
+            await own_connection.give_back()
+            assert (own_connection.is_rescue, own_connection.own_pid) == (True, pid)
+        await wait_until(lambda: given_back(own_connection), complaint="not given back afterwards")
+        assert own_connection.own_pid != pid
+        await own_connection.release()
 
 
-async def test_a_long_interval_does_not_keep_the_seat_from_being_given_back(
+async def test_a_long_interval_does_not_keep_the_connection_from_being_given_back(
     tiny: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the poll that shows it follows at once."""
     monkeypatch.setattr(polling, "GIVE_BACK_SECONDS", 0.05)
     monkeypatch.setattr(probing, "GIVE_BACK_SECONDS", 0.05)
     async with full(tiny) as sessions:
-        seat = Seat(rescued(tiny), "test")
-        poller = Poller(Probe(seat), 3600)
+        own_connection = OwnConnection(rescued(tiny), "test")
+        poller = Poller(Probe(own_connection), 3600)
         first = await poller.next()
         assert isinstance(first, Snapshot)
         assert first.is_rescue
@@ -298,67 +304,67 @@ async def test_a_long_interval_does_not_keep_the_seat_from_being_given_back(
         second = await asyncio.wait_for(waiting, 20)
         assert isinstance(second, Snapshot)
         assert not second.is_rescue
-        await seat.release()
+        await own_connection.release()
 
 
 async def test_a_giving_back_that_is_broken_off_leaves_no_session(tiny: ThrowawayServer) -> None:
     """As by q, while a statement of the rescue role's session goes on."""
     async with full(tiny) as sessions:
-        seat = Seat(rescued(tiny), "test")
-        await seat.take()
+        own_connection = OwnConnection(rescued(tiny), "test")
+        await own_connection.take()
         await leave(sessions, 3)
         gone = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'"
         await wait_until(lambda: is_number(tiny, gone, 0))
-        asking = asyncio.create_task(seat.fetch("SELECT pg_sleep(8)", limit_seconds=60))
+        asking = asyncio.create_task(own_connection.fetch("SELECT pg_sleep(8)", limit_seconds=60))
         query = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'watcher' AND state = 'idle'"
-        await wait_until(lambda: seat.is_busy)
-        giving = asyncio.create_task(seat.give_back())
+        await wait_until(lambda: own_connection.is_busy)
+        giving = asyncio.create_task(own_connection.give_back())
         try:
             await wait_until(lambda: is_number(tiny, query, 1), complaint="the ordinary role did not log in")
             giving.cancel()
             await wait_until(lambda: is_number(tiny, query, 0), complaint="its session stayed")
         finally:
             asking.cancel()
-            await seat.release()
+            await own_connection.release()
 
 
 async def is_number(server: ThrowawayServer, query: str, number: int) -> bool:
     return bool(await fetch_value(server, query) == number)
 
 
-async def given_back(seat: Seat) -> bool:
-    await seat.give_back()
-    return not seat.is_rescue
+async def given_back(own_connection: OwnConnection) -> bool:
+    await own_connection.give_back()
+    return not own_connection.is_rescue
 
 
 async def test_a_new_configuration_does_not_change_the_sessions_role(
     tiny: ThrowawayServer,
 ) -> None:
     """The audit log says as whom somebody was ended; another rescue role counts from the next login."""
-    async with full(tiny), seat_on(rescued(tiny)) as seat:
-        for rescue in (None, msgspec.structs.replace(seat.target, user="somebody")):
-            seat.target = msgspec.structs.replace(seat.target, rescue=rescue)
-            assert (seat.is_rescue, seat.role) == (True, "postgres")
+    async with full(tiny), connection_on(rescued(tiny)) as own_connection:
+        for rescue in (None, msgspec.structs.replace(own_connection.target, user="somebody")):
+            own_connection.target = msgspec.structs.replace(own_connection.target, rescue=rescue)
+            assert (own_connection.is_rescue, own_connection.role) == (True, "postgres")
 
 
 async def test_the_rescue_role_is_not_used_where_the_ordinary_one_gets_in(server: ThrowawayServer) -> None:
-    async with seat_on(rescued(server, user="postgres", rescue="user=nobody")) as seat:
-        assert not seat.is_rescue
-        assert seat.role == "postgres"
+    async with connection_on(rescued(server, user="postgres", rescue="user=nobody")) as own_connection:
+        assert not own_connection.is_rescue
+        assert own_connection.role == "postgres"
 
 
 async def test_the_rescue_role_is_not_used_for_any_other_refusal(
     server: ThrowawayServer,
 ) -> None:
     with pytest.raises(PgtopError, match="does not exist"):
-        await Seat(rescued(server, user="no_such_role"), "test").take()
+        await OwnConnection(rescued(server, user="no_such_role"), "test").take()
 
 
 async def test_the_rescue_role_helps_where_the_roles_own_limit_is_reached(tiny: ThrowawayServer) -> None:
     await execute(tiny, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
-    async with seat_on(rescued(tiny, user="limited")) as seat:
-        assert seat.is_rescue
-        assert seat.refused is Limit.ROLE
+    async with connection_on(rescued(tiny, user="limited")) as own_connection:
+        assert own_connection.is_rescue
+        assert own_connection.refused is Limit.ROLE
 
 
 @pytest.mark.parametrize(
@@ -373,12 +379,12 @@ async def test_a_rescue_role_that_does_not_get_in_either_is_told_of(
 ) -> None:
     """Only what was refused for lack of a slot counts."""
     async with full(tiny):
-        seat = Seat(rescued(tiny, rescue=rescue), "test")
+        own_connection = OwnConnection(rescued(tiny, rescue=rescue), "test")
         with pytest.raises(FullError) as caught:
-            await seat.take()
+            await own_connection.take()
         assert said.split(":")[0] in str(caught.value) or tiny.version < 16
-        assert seat.tries.count == refused
-        assert not seat.is_held
+        assert own_connection.tries.count == refused
+        assert not own_connection.is_held
 
 
 async def test_a_refused_rescue_role_is_not_tried_each_time(
@@ -386,7 +392,7 @@ async def test_a_refused_rescue_role_is_not_tried_each_time(
 ) -> None:
     """It is told of all the same, and the ordinary role goes on at its pace."""
     async with full(tiny):
-        probe = Probe(Seat(rescued(tiny, rescue="user=nobody"), "test"))
+        probe = Probe(OwnConnection(rescued(tiny, rescue="user=nobody"), "test"))
         for number in range(1, 6):
             result = await probe.poll()
             assert told_of(result) == ("full", only(tiny), number)
@@ -408,17 +414,17 @@ async def test_a_rescue_role_at_its_own_limit_leaves_the_server_full(
         "CREATE ROLE limited LOGIN CONNECTION LIMIT 0",
     )
     async with full(server):
-        seat = Seat(rescued(server, rescue="user=limited"), "test")
+        own_connection = OwnConnection(rescued(server, rescue="user=limited"), "test")
         with pytest.raises(FullError, match='connect: role "limited" has reached its own') as caught:
-            await seat.take()
+            await own_connection.take()
         assert caught.value.limit == only(server)
-        assert seat.tries.count == 2
+        assert own_connection.tries.count == 2
 
 
 async def test_a_limit_stays_a_limit_where_the_rescue_role_does_not_get_in(tiny: ThrowawayServer) -> None:
     await execute(tiny, "CREATE ROLE limited LOGIN CONNECTION LIMIT 0")
     with pytest.raises(LimitReachedError, match="can't connect"):
-        await Seat(rescued(tiny, user="limited", rescue="user=nobody"), "test").take()
+        await OwnConnection(rescued(tiny, user="limited", rescue="user=nobody"), "test").take()
 
 
 ORDINARY = resolve(

@@ -11,15 +11,15 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.doctor.verdicts import diagnose
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.backend_detail import backend_detail
-from pgtop.postgres.checkup import check_up, checkup_seat
+from pgtop.postgres.checkup import check_up, checkup_connection
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from tests.servers import Role, create_role, execute, fetch_value, session
 from tests.support.hostile import AUTHENTICATED, listening, message
 from tests.support.pooler import pooler
-from tests.support.targets import seat_on, target_of
+from tests.support.targets import connection_on, target_of
 
 WARN_AT = 0.8
 
@@ -39,13 +39,13 @@ async def owned(server: ThrowawayServer, *settings: str) -> AsyncIterator[tuple[
         await execute(server, f"DROP DATABASE {name} WITH (FORCE)", f"DROP ROLE {owner.name}")
 
 
-async def looks(seat: Seat) -> Snapshot:
+async def looks(own_connection: OwnConnection) -> Snapshot:
     """What two polls and a look at a session show."""
-    probe = Probe(seat)
+    probe = Probe(own_connection)
     seen = await probe.poll()
     assert isinstance(seen, Snapshot), seen
     own = next(each for each in seen.backends if each.pid == seen.own_pid)
-    assert await backend_detail(seat, own.id) is not None
+    assert await backend_detail(own_connection, own.id) is not None
     again = await probe.poll()
     assert isinstance(again, Snapshot), again
     return again
@@ -59,15 +59,15 @@ def timeouts_of(server: ThrowawayServer) -> list[str]:
     return [*TIMEOUTS, *(["transaction_timeout"] if server.version >= 17 else [])]
 
 
-async def test_no_timeout_of_a_database_ends_the_seat(every_server: ThrowawayServer) -> None:
+async def test_no_timeout_of_a_database_ends_the_connection(every_server: ThrowawayServer) -> None:
     """The shortest that can be set."""
     timeouts = [*timeouts_of(every_server), "idle_session_timeout", "tcp_user_timeout"]
     async with (
         owned(every_server, *(f"{each} = 1" for each in timeouts)) as (target, _),
-        seat_on(target) as seat,
+        connection_on(target) as own_connection,
     ):
-        assert not seat.pooled
-        await looks(seat)
+        assert not own_connection.pooled
+        await looks(own_connection)
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
@@ -77,9 +77,9 @@ async def test_a_pooled_statement_has_no_timeout_of_a_database(
     timeouts = timeouts_of(every_server)
     async with owned(every_server, *(f"{each} = 1234567" for each in timeouts)) as (target, _):
         with pooler(every_server, mode=mode) as port:
-            async with seat_on(msgspec.structs.replace(target, ports=(port,))) as seat:
-                assert seat.pooled
-                rows = await seat.fetch(
+            async with connection_on(msgspec.structs.replace(target, ports=(port,))) as own_connection:
+                assert own_connection.pooled
+                rows = await own_connection.fetch(
                     "SELECT name, setting FROM pg_settings WHERE name = ANY ($1::text[])", timeouts
                 )
         found = {row["name"]: row["setting"] for row in rows}
@@ -88,8 +88,8 @@ async def test_a_pooled_statement_has_no_timeout_of_a_database(
 
 async def test_a_library_that_is_not_there_bars_no_login(every_server: ThrowawayServer) -> None:
     setting = "local_preload_libraries = 'nosuch'"
-    async with owned(every_server, setting) as (target, _), seat_on(target) as seat:
-        await looks(seat)
+    async with owned(every_server, setting) as (target, _), connection_on(target) as own_connection:
+        await looks(own_connection)
 
 
 @pytest.mark.parametrize("mode", ["", "session", "transaction"])
@@ -99,19 +99,19 @@ async def test_no_owner_says_as_whom_pgtop_acts(every_server: ThrowawayServer, m
         async with session(every_server, user=owner.name, password=owner.password) as alters:
             await alters.execute(f"ALTER DATABASE {target.database} SET role = {owner.name}")
         if not mode:
-            async with seat_on(target) as seat:
-                assert (await looks(seat)).privileges.role == "postgres"
-            seat = checkup_seat(target)
-            await seat.take()
+            async with connection_on(target) as own_connection:
+                assert (await looks(own_connection)).privileges.role == "postgres"
+            own_connection = checkup_connection(target)
+            await own_connection.take()
             try:
-                found = diagnose(await check_up(seat), WARN_AT)
+                found = diagnose(await check_up(own_connection), WARN_AT)
             finally:
-                await seat.release()
+                await own_connection.release()
             assert owner.name not in "".join(each.mend for each in found.findings)
             return
         with pooler(every_server, mode=mode) as port:
-            async with seat_on(msgspec.structs.replace(target, ports=(port,))) as seat:
-                seen = await looks(seat)
+            async with connection_on(msgspec.structs.replace(target, ports=(port,))) as own_connection:
+                seen = await looks(own_connection)
                 assert (seen.privileges.role, seen.privileges.is_superuser) == ("postgres", True)
 
 
@@ -127,8 +127,8 @@ async def test_the_role_that_alter_role_names_is_acted_as(every_server: Throwawa
     async with owned(every_server, "work_mem = '64kB'") as (target, _):
         await execute(every_server, f"ALTER DATABASE {target.database} SET role = {actor.name}")
         own = msgspec.structs.replace(target, user=actor.name, password=actor.password)
-        async with seat_on(own) as seat:
-            assert (await looks(seat)).privileges.role == operator.name
+        async with connection_on(own) as own_connection:
+            assert (await looks(own_connection)).privileges.role == operator.name
 
 
 @pytest.mark.parametrize("value", [" " * 3_000_000 + "1h", "0" * 3_000_000 + "1h", " " * 2000 + "1h"])
@@ -137,12 +137,12 @@ async def test_a_setting_of_megabytes_does_not_blind_the_checkup(server: Throwaw
     role = await create_role(server)
     async with session(server, user=role.name, password=role.password) as own:
         await own.execute(f"ALTER ROLE {role.name} SET idle_session_timeout = '{value}'")
-        seat = checkup_seat(target_of(server))
-        await seat.take()
+        own_connection = checkup_connection(target_of(server))
+        await own_connection.take()
         try:
-            checkup = await check_up(seat)
+            checkup = await check_up(own_connection)
         finally:
-            await seat.release()
+            await own_connection.release()
         assert checkup.role[role.name].ends_idle_sessions
         assert any(each.role == role.name for each in checkup.account.overrides)
     await execute(server, f"DROP ROLE {role.name}")
@@ -185,8 +185,8 @@ async def test_the_second_connection_of_a_login_begins_anew(server: ThrowawaySer
 
     async with listening(serve) as port:
         target = target_of(server, "sslmode=disable")
-        async with seat_on(msgspec.structs.replace(target, ports=(port,))) as seat:
-            assert seat.is_held
+        async with connection_on(msgspec.structs.replace(target, ports=(port,))) as own_connection:
+            assert own_connection.is_held
     assert begun == 2
 
 

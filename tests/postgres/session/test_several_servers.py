@@ -21,7 +21,7 @@ from tests.servers import execute, wait_until
 from tests.support.filling import THREE_SLOTS, full, leave
 from tests.support.hostile import message, startup
 from tests.support.relay import Relay, relay
-from tests.support.targets import resolving, seat_on, target_of
+from tests.support.targets import connection_on, resolving, target_of
 
 OTHER_ADDRESS = "127.0.0.2"
 FULL = message("E", b"SFATAL\0VFATAL\0C53300\0Msorry, too many clients already\0RInitProcess\0\0")
@@ -51,49 +51,49 @@ def both(first: Relay, second: ThrowawayServer) -> Target:
 async def test_a_full_host_is_not_knocked_at_by_whoever_sits_at_the_next(
     tiny: ThrowawayServer, roomy: ThrowawayServer
 ) -> None:
-    """It was down when the seat was taken, and is the first of the target."""
+    """It was down when pgtop connected, and is the first of the target."""
     async with full(tiny), relay(tiny) as first:
         target = both(first, roomy)
         first.refuse()
-        async with seat_on(target) as seat:
-            assert seat.address[1] == roomy.port
+        async with connection_on(target) as own_connection:
+            assert own_connection.address[1] == roomy.port
             await first.listen()
-            assert await probe_login(seat) == LoginProbe(None)
+            assert await probe_login(own_connection) == LoginProbe(None)
             assert first.connections == 0
 
 
-async def test_a_login_probe_says_nothing_once_the_seat_has_moved(
+async def test_a_login_probe_says_nothing_once_the_connection_has_moved(
     tiny: ThrowawayServer, roomy: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log_in = login_probe.log_in
-    async with relay(tiny) as first, seat_on(both(first, roomy)) as seat:
+    async with relay(tiny) as first, connection_on(both(first, roomy)) as own_connection:
 
         async def moving(*arguments: Any, **rest: Any) -> Any:
             session = await log_in(*arguments, **rest)
             first.refuse()
-            await wait_until(lambda: not seat.is_held)
-            await seat.take()
+            await wait_until(lambda: not own_connection.is_held)
+            await own_connection.take()
             return session
 
         monkeypatch.setattr(login_probe, "log_in", moving)
-        assert await probe_login(seat) == LoginProbe(None, is_known=False)
-        assert seat.address[1] == roomy.port
+        assert await probe_login(own_connection) == LoginProbe(None, is_known=False)
+        assert own_connection.address[1] == roomy.port
 
 
 async def test_what_is_known_of_one_host_is_forgotten_at_the_next(
     tiny: ThrowawayServer, roomy: ThrowawayServer
 ) -> None:
-    """A seat that was moved by a failover would else end sessions of the one for what the other refused."""
-    async with relay(tiny) as first, seat_on(both(first, roomy)) as seat:
-        probe = Probe(seat)
+    """A connection moved by a failover would else end sessions of the one for what the other refused."""
+    async with relay(tiny) as first, connection_on(both(first, roomy)) as own_connection:
+        probe = Probe(own_connection)
         watch = LoginWatch(Poller(probe, 3600), 0)
         async with full(tiny, 2):
             await watch.knock()
             assert watch.limit is not None
             first.refuse()
-            await wait_until(lambda: not seat.is_held)
-            await seat.take()
-            assert seat.address[1] == roomy.port
+            await wait_until(lambda: not own_connection.is_held)
+            await own_connection.take()
+            assert own_connection.address[1] == roomy.port
             assert not await watch.settle(await probe.snapshot())
             assert watch.limit is None
 
@@ -101,25 +101,25 @@ async def test_what_is_known_of_one_host_is_forgotten_at_the_next(
 async def test_the_refusal_of_another_server_is_not_taken_over(
     tiny: ThrowawayServer, roomy: ThrowawayServer
 ) -> None:
-    """Nor while the ordinary role asks for its seat back; where that gets in, all is seen anew."""
+    """Nor while the ordinary role asks for its connection back; where that gets in, all is seen anew."""
     rescue = target_of(roomy)
     target = msgspec.structs.replace(target_of(tiny, user="app"), rescue=rescue)
-    async with full(tiny) as sessions, seat_on(target) as seat:
-        assert seat.is_rescue
-        assert (seat.address[1], seat.refused) == (roomy.port, None)
-        assert await probe_login(seat) == LoginProbe(None, is_known=False)
-        await seat.give_back()
-        assert (seat.is_rescue, seat.refused) == (True, None)
-        interruptions = seat.interruptions
+    async with full(tiny) as sessions, connection_on(target) as own_connection:
+        assert own_connection.is_rescue
+        assert (own_connection.address[1], own_connection.refused) == (roomy.port, None)
+        assert await probe_login(own_connection) == LoginProbe(None, is_known=False)
+        await own_connection.give_back()
+        assert (own_connection.is_rescue, own_connection.refused) == (True, None)
+        interruptions = own_connection.interruptions
         await leave(sessions)
 
         async def given_back() -> bool:
-            await seat.give_back()
-            return not seat.is_rescue
+            await own_connection.give_back()
+            return not own_connection.is_rescue
 
         await wait_until(given_back)
-        assert seat.address[1] == tiny.port
-        assert seat.interruptions > interruptions
+        assert own_connection.address[1] == tiny.port
+        assert own_connection.interruptions > interruptions
 
 
 async def test_the_refusal_of_the_same_server_is_taken_over(
@@ -134,11 +134,11 @@ async def test_the_refusal_of_the_same_server_is_taken_over(
     async with full(tiny):
         for ordinary, hosts in places:
             rescue = msgspec.structs.replace(ordinary, user="postgres", hosts=hosts)
-            async with seat_on(msgspec.structs.replace(ordinary, rescue=rescue)) as seat:
-                assert seat.refused in (Limit.ORDINARY, Limit.RESERVED)
-                assert await probe_login(seat) == LoginProbe(seat.refused)
-                await seat.give_back()
-                assert seat.refused is not None
+            async with connection_on(msgspec.structs.replace(ordinary, rescue=rescue)) as own_connection:
+                assert own_connection.refused in (Limit.ORDINARY, Limit.RESERVED)
+                assert await probe_login(own_connection) == LoginProbe(own_connection.refused)
+                await own_connection.give_back()
+                assert own_connection.refused is not None
 
 
 @asynccontextmanager
@@ -157,13 +157,13 @@ async def full_at_another_address(port: int) -> AsyncIterator[None]:
 
 
 @pytest.mark.skipif("sys.platform != 'linux'", reason="its loopback has one address")
-async def test_a_seat_does_not_probe_another_address_of_its_name(
+async def test_a_connection_does_not_probe_another_address_of_its_name(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     resolving(monkeypatch, OTHER_ADDRESS, HOST)
     target = msgspec.structs.replace(target_of(server, "sslmode=disable"), hosts=("db1",))
-    async with seat_on(target) as seat, full_at_another_address(server.port):
-        assert await probe_login(seat) == LoginProbe(None)
+    async with connection_on(target) as own_connection, full_at_another_address(server.port):
+        assert await probe_login(own_connection) == LoginProbe(None)
 
 
 async def test_a_name_is_looked_up_once_in_a_thread_nobody_awaits(
@@ -173,9 +173,9 @@ async def test_a_name_is_looked_up_once_in_a_thread_nobody_awaits(
     asked = resolving(monkeypatch, OTHER_ADDRESS, HOST)
     for mode in ("disable", "prefer", "allow"):
         target = msgspec.structs.replace(target_of(server, f"sslmode={mode}"), hosts=("db1",))
-        async with seat_on(target) as seat:
-            assert seat.is_held
-            assert await probe_login(seat) == LoginProbe(None)
+        async with connection_on(target) as own_connection:
+            assert own_connection.is_held
+            assert await probe_login(own_connection) == LoginProbe(None)
     assert asked == ["db1"] * 3
 
 
@@ -184,7 +184,7 @@ async def test_an_address_that_is_not_the_servers_own_is_told_from_its_own(serve
     tcp = target_of(server)
     unix = msgspec.structs.replace(tcp, hosts=(str(server.socket_dir),))
     for target in (tcp, unix, msgspec.structs.replace(tcp, hosts=("localhost",))):
-        async with seat_on(target) as seat:
-            assert await seat.is_direct()
-    async with relay(server) as balancer, seat_on(balancer.target()) as seat:
-        assert not await seat.is_direct()
+        async with connection_on(target) as own_connection:
+            assert await own_connection.is_direct()
+    async with relay(server) as balancer, connection_on(balancer.target()) as own_connection:
+        assert not await own_connection.is_direct()

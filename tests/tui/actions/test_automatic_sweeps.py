@@ -178,7 +178,7 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
     """Without a question, and without a poll; from then on nobody is ended."""
     async with dashboard(small, tmp_path / "a", interval_seconds=3600.0, **REAPING) as driven:
         await turned_on(driven)
-        own = driven.seat.own_pid
+        own = driven.own_connection.own_pid
 
         async def held(pids: list[int]) -> bool:
             return await holders(small) == pids
@@ -318,7 +318,7 @@ async def test_a_role_that_does_not_see_states_is_refused(server: ThrowawayServe
 
 
 async def test_quitting_waits_for_what_is_being_ended(small: ThrowawayServer, tmp_path: Path) -> None:
-    """The victims hang: their outcome is written before the seat is released, and the key goes with it."""
+    """The victims hang: their outcome is written before the connection ends, and the key goes with it."""
     async with (
         sessions(small, 12, application_name="leak") as leak,
         dashboard(small, tmp_path / "a", **REAPING) as driven,
@@ -337,7 +337,7 @@ async def test_quitting_waits_for_what_is_being_ended(small: ThrowawayServer, tm
                 os.kill(pid, signal.SIGCONT)
         lines = driven.audited()
         assert [line["event"] for line in lines] == ["attempt"] * 12 + ["outcome"] * 12
-        await driven.seat.release()
+        await driven.own_connection.release()
         assert await holders(small) == []
 
 

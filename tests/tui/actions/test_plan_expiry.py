@@ -27,16 +27,16 @@ from tests.support.targets import target_of
 Outage = Callable[[Driven, ThrowawayServer], Awaitable[None]]
 
 
-async def seat_is_ended(driven: Driven, server: ThrowawayServer) -> None:
-    """An outage so short that no poll failed: the next one took the seat again."""
-    seat = driven.seat
-    before = seat.own_pid
+async def connection_is_ended(driven: Driven, server: ThrowawayServer) -> None:
+    """An outage so short that no poll failed: the next one connected again."""
+    own_connection = driven.own_connection
+    before = own_connection.own_pid
     await fetch_value(server, "SELECT pg_terminate_backend($1)", before)
-    await wait_until(lambda: seat.is_held and seat.own_pid != before, 30)
+    await wait_until(lambda: own_connection.is_held and own_connection.own_pid != before, 30)
 
 
 async def polls_fail(driven: Driven, server: ThrowawayServer) -> None:
-    """An outage in which the seat is kept: the server ends the poll, which takes too long."""
+    """An outage in which the connection is kept: the server ends the poll, which takes too long."""
     async with session(server) as locking, locking.transaction():
         await locking.execute("LOCK TABLE pg_authid IN ACCESS EXCLUSIVE MODE")
         await wait_until(lambda: driven.dashboard.state.outage is not None, 30)
@@ -68,7 +68,7 @@ async def is_untouched(server: ThrowawayServer, driven: Driven, one: asyncpg.Con
     assert not driven.audit.exists()
 
 
-@pytest.mark.parametrize("outage", [seat_is_ended, polls_fail])
+@pytest.mark.parametrize("outage", [connection_is_ended, polls_fail])
 @pytest.mark.parametrize("key", ["K", "C", "S"])
 async def test_a_plan_that_is_open_over_an_outage_takes_no_yes_any_more(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, outage: Outage
@@ -134,13 +134,13 @@ async def test_the_reaper_itself_refuses_a_plan_older_than_an_outage(
     async with face_on(server, tmp_path / "a") as face, session(server, application_name="victim") as one:
         await one.fetchval("SELECT 1")
         plan = await wait_until(lambda: planned(face, one))
-        face.seat.drop()
-        await face.seat.take()
+        face.own_connection.drop()
+        await face.own_connection.take()
         with pytest.raises(PgtopError, match="lost after planning"):
             await face.reaper.run(plan)
         assert not face.audit.exists()
         with pytest.raises(PgtopError, match="lost after planning"):
-            await SqlTerminator(face.seat).termination(plan)
+            await SqlTerminator(face.own_connection).termination(plan)
         snapshot = await face.snapshot()
         again = await face.reaper.plan_terminate(snapshot, ReapPolicy(), [found(snapshot, one).id])
         await face.reaper.run(again)

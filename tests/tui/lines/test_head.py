@@ -29,7 +29,7 @@ async def test_a_server_that_does_not_answer_is_not_called_live(
     """And keys go on working meanwhile."""
     async with dashboard(server, tmp_path / "a") as driven:
         await driven.shows("● live")
-        pid = driven.seat.own_pid
+        pid = driven.own_connection.own_pid
         os.kill(pid, signal.SIGSTOP)
         try:
             await driven.shows("no answer, ", "s old")

@@ -24,7 +24,7 @@ async def test_ages_are_whole_at_80_columns(server: ThrowawayServer, tmp_path: P
 async def test_what_is_locked_is_said_once(server: ThrowawayServer, tmp_path: Path) -> None:
     async with session(server) as one, face_on(server, tmp_path / "a") as face:
         await one.execute("BEGIN; LOCK TABLE pg_am IN SHARE MODE; SELECT txid_current()")
-        detail = await backend_detail(face.seat, found(await face.snapshot(), one).id)
+        detail = await backend_detail(face.own_connection, found(await face.snapshot(), one).id)
         assert detail is not None
         lines = ["".join(cell.text for cell in line) for line in detail_lines(detail, 69)]
         text = "\n".join(lines)

@@ -16,9 +16,9 @@ SELDOM = 3_600.0
 
 
 @contextmanager
-def silent_seat(driven: Driven) -> Iterator[None]:
-    """The seat's backend answers nothing meanwhile."""
-    pid = driven.seat.own_pid
+def silent_connection(driven: Driven) -> Iterator[None]:
+    """The backend of pgtop's session answers nothing meanwhile."""
+    pid = driven.own_connection.own_pid
     os.kill(pid, signal.SIGSTOP)
     try:
         yield
@@ -26,26 +26,26 @@ def silent_seat(driven: Driven) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
-async def assert_seat_is_kept(driven: Driven, own_pid: int) -> None:
-    seat = driven.seat
-    await wait_until(lambda: not seat.is_busy)
-    assert seat.is_held
-    assert seat.own_pid == own_pid
-    assert await seat.fetchrow("SELECT 1") is not None
+async def assert_connection_is_kept(driven: Driven, own_pid: int) -> None:
+    own_connection = driven.own_connection
+    await wait_until(lambda: not own_connection.is_busy)
+    assert own_connection.is_held
+    assert own_connection.own_pid == own_pid
+    assert await own_connection.fetchrow("SELECT 1") is not None
 
 
-async def test_a_detail_closed_before_its_answer_does_not_cost_the_seat(
+async def test_a_detail_closed_before_its_answer_does_not_cost_the_connection(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with session(server), dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
-        seat = driven.seat
-        own_pid = seat.own_pid
-        with silent_seat(driven):
+        own_connection = driven.own_connection
+        own_pid = own_connection.own_pid
+        with silent_connection(driven):
             await driven.press("enter")
-            await wait_until(lambda: isinstance(driven.app.screen, DetailScreen) and seat.is_busy)
+            await wait_until(lambda: isinstance(driven.app.screen, DetailScreen) and own_connection.is_busy)
             await driven.press("escape")
             await wait_until(lambda: driven.app.screen is driven.dashboard)
-        await assert_seat_is_kept(driven, own_pid)
+        await assert_connection_is_kept(driven, own_pid)
 
 
 async def test_a_dialog_can_be_left_while_another_plan_is_asked_for(
@@ -53,14 +53,14 @@ async def test_a_dialog_can_be_left_while_another_plan_is_asked_for(
 ) -> None:
     """And an answer that comes after it is left does no harm."""
     async with session(server), dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
-        seat = driven.seat
-        own_pid = seat.own_pid
+        own_connection = driven.own_connection
+        own_pid = own_connection.own_pid
         await driven.press("S")
         await driven.dialog()
-        with silent_seat(driven):
+        with silent_connection(driven):
             await driven.press("e")
-            await wait_until(lambda: seat.is_busy)
+            await wait_until(lambda: own_connection.is_busy)
             await driven.press("escape")
             await wait_until(lambda: driven.app.screen is driven.dashboard)
-            assert seat.is_busy
-        await assert_seat_is_kept(driven, own_pid)
+            assert own_connection.is_busy
+        await assert_connection_is_kept(driven, own_pid)

@@ -1,4 +1,4 @@
-"""`B` on the host of a full server: room without a login, and the seat that it freed."""
+"""`B` on the host of a full server: room without a login, and the connection that it freed."""
 
 import asyncio
 import sys

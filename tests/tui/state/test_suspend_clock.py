@@ -20,10 +20,10 @@ from tests.conftest import ServerFactory
 from tests.servers import fetch_value, session, wait_until
 from tests.support.relay import relay
 from tests.support.targets import stopped
-from tests.support.terminals import Terminal, default_audit_log_below, environment_of, no_seat_left
+from tests.support.terminals import Terminal, default_audit_log_below, environment_of, no_slot_left
 
 LONGER_THAN_STILL_SECONDS = 5.0
-SEAT = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard@%'"
+OWN_SESSION = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard@%'"
 
 
 @asynccontextmanager
@@ -74,7 +74,7 @@ async def test_what_is_old_after_a_suspension_is_not_called_live(
     async with opened(server.uri(), tmp_path) as program:
         await asyncio.to_thread(program.shows, "● live")
         program.process.send_signal(signal.SIGSTOP)
-        pid = await fetch_value(server, SEAT)
+        pid = await fetch_value(server, OWN_SESSION)
         assert isinstance(pid, int)
         await asyncio.sleep(LONGER_THAN_STILL_SECONDS)
         with stopped(pid):
@@ -118,7 +118,7 @@ async def test_a_clock_that_is_set_changes_nothing(
     async with session(server, application_name="victim") as one, opened(server.uri(), tmp_path) as program:
         await one.fetchval("SELECT 1")
         await asyncio.to_thread(program.shows, "victim")
-        seat = await fetch_value(server, SEAT)
+        own_connection = await fetch_value(server, OWN_SESSION)
         for seconds in (3600, -3600):
             offset.write_text(str(seconds))
             for _ in range(3):
@@ -137,7 +137,7 @@ async def test_a_clock_that_is_set_changes_nothing(
         await asyncio.to_thread(program.shows, "terminated 1 session")
         written = msgspec.json.decode(log.read_bytes().splitlines()[0])["time"]
         assert written < time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time.time() - 3000))
-        assert await fetch_value(server, SEAT) == seat
+        assert await fetch_value(server, OWN_SESSION) == own_connection
         await leaves(program)
 
 
@@ -188,7 +188,7 @@ async def test_q_leaves_in_the_middle_of_a_fault(
             server.stop()
             await asyncio.to_thread(program.shows, "retrying")
         elif fault.startswith("hanging"):
-            pid = await fetch_value(server, SEAT)
+            pid = await fetch_value(server, OWN_SESSION)
             assert isinstance(pid, int)
             pids = [pid] if fault == "hanging backend" else all_of(server)
             for each in pids:
@@ -201,7 +201,7 @@ async def test_q_leaves_in_the_middle_of_a_fault(
         await leaves(program)
         await way.listen()
     server.start()
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 def all_of(server: ThrowawayServer) -> list[int]:

@@ -26,14 +26,14 @@ from tests.support.terminals import (
     Terminal,
     command_of,
     environment_of,
-    no_seat_left,
+    no_slot_left,
     terminal,
 )
 
 LEFT = (b"\x1b[?1049l", b"\x1b[?1000l", b"\x1b[?25h")
 """The alternate screen left, the mouse off, the cursor on."""
 
-SEAT = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard%'"
+OWN_SESSION = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard%'"
 POLLED = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard%'"
 
 
@@ -48,7 +48,7 @@ async def test_a_signal_ends_it_with_status_0_and_the_terminal_in_order(
         assert all(sequence in opened.raw for sequence in LEFT)
         assert termios.tcgetattr(opened.slave)[3] == opened.before[3]
         assert b"Traceback" not in opened.raw
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 @pytest.mark.parametrize("told", [True, False], ids=["SIGHUP comes", "no signal comes"])
@@ -60,7 +60,7 @@ async def test_it_ends_with_status_0_when_its_terminal_is_gone(
         opened.shows("slots")
         opened.hang_up()
         assert opened.ends() == 0
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 async def test_a_terminal_that_stops_reading_later_shows_the_present(
@@ -93,7 +93,7 @@ async def test_sigterm_ends_it_also_while_the_terminal_does_not_read(
         await stall(server, opened)
         opened.process.send_signal(signal.SIGTERM)
         assert opened.process.wait(10) == 0
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 async def stall(server: ThrowawayServer, opened: Terminal) -> float:
@@ -214,9 +214,9 @@ async def stay_away(polled: float) -> None:
 async def test_stopping_restores_the_terminal_and_continuing_draws_anew(
     server: ThrowawayServer, tmp_path: Path, how: str
 ) -> None:
-    """The seat is kept meanwhile. (By SIGSTOP nobody can give anything back.)"""
+    """The connection is kept meanwhile. (By SIGSTOP nobody can give anything back.)"""
     with shell(server, tmp_path) as (opened, child):
-        seat = await fetch_value(server, SEAT)
+        own_connection = await fetch_value(server, OWN_SESSION)
         before = len(opened.raw)
         if how == "Ctrl+Z":
             opened.press(b"\x1a")
@@ -228,7 +228,7 @@ async def test_stopping_restores_the_terminal_and_continuing_draws_anew(
             assert all(sequence in opened.raw[before:] for sequence in LEFT)
         opened.press(b"echo a$((6*7))b\n")
         opened.until(lambda _: b"a42b" in opened.raw[before:], "the shell does not answer")
-        assert await fetch_value(server, SEAT) == seat
+        assert await fetch_value(server, OWN_SESSION) == own_connection
         before = len(opened.raw)
         opened.press(b"fg\n")
         screen = opened.shows("F1 help")
@@ -238,7 +238,7 @@ async def test_stopping_restores_the_terminal_and_continuing_draws_anew(
         opened.shows("● live")
         opened.press(b"?")
         opened.shows("PgUp PgDn")
-        assert await fetch_value(server, SEAT) == seat
+        assert await fetch_value(server, OWN_SESSION) == own_connection
         opened.press(b"\x1b")
         opened.until(lambda screen: "PgUp PgDn" not in screen, "the help still")
         before = len(opened.raw)
@@ -253,12 +253,12 @@ async def test_continued_it_does_not_show_old_figures_as_live(
 ) -> None:
     """Though the server is silent just then, and gives no news."""
     with shell(server, tmp_path) as (opened, child):
-        seat = await fetch_value(server, SEAT)
-        assert isinstance(seat, int)
+        own_connection = await fetch_value(server, OWN_SESSION)
+        assert isinstance(own_connection, int)
         opened.press(b"\x1a")
         wait_until_sync(lambda: is_stopped(child), 10)
         await stay_away(time.monotonic())
-        with stopped(seat):
+        with stopped(own_connection):
             before = len(opened.raw)
             opened.press(b"fg\n")
             opened.shows("F1 help")
@@ -313,7 +313,7 @@ async def test_where_stopping_is_ignored_from_the_start_ctrl_z_does_nothing(
         assert opened.raw.count(b"\x1b[?1049h") == 1
     finally:
         opened.close()
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 # --- in tmux ---
@@ -327,7 +327,7 @@ async def test_in_tmux_it_draws_and_ends_with_its_pane(server: ThrowawayServer, 
         wait_until_sync(lambda: "PgUp PgDn" in ask("capture-pane", "-p"), 10, "no help")
         ask("kill-pane")
         wait_until_sync(lambda: not process.is_running(), 10, "still there")
-    await no_seat_left(server)
+    await no_slot_left(server)
 
 
 @contextmanager

@@ -1,10 +1,10 @@
-"""The seat: the one connection that pgtop opens, and keeps for as long as it runs.
+"""The one connection that pgtop opens, and keeps for as long as it runs.
 
 It runs one statement at a time. A statement under way is never cancelled, since a cancel opens a second
 connection. If its caller has gone, the answer is discarded; if no answer comes within the limit, the
 connection is dropped, and the server's own limits end the statement.
 
-If the ordinary role is refused for lack of a slot, the rescue role takes the seat, and gives it back as soon
+If the ordinary role is refused for lack of a slot, the rescue role takes over, and gives it back as soon
 as the ordinary one can connect.
 """
 
@@ -27,9 +27,9 @@ from pgtop.errors import Peer, PgtopError
 from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.conninfo.tls import Pins
-from pgtop.postgres.errors import FullError, LimitReachedError, SeatLostError, limit_at, refusing_limit
+from pgtop.postgres.errors import ConnectionLostError, FullError, LimitReachedError, limit_at, refusing_limit
 from pgtop.postgres.queries.about_server import SERVER_END
-from pgtop.postgres.queries.advisory_keys import SEAT_CLASS, TAKE_KEY
+from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, TAKE_KEY
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooled_statements import in_transaction
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES
@@ -55,10 +55,10 @@ _ANSWERS: Final = frozenset({OutageKind.REFUSED, OutageKind.STARTING})
 T = TypeVar("T")
 
 
-def seat_name(face: str, host: str) -> str:
-    """Return the application_name of a seat: at most 63 ASCII characters, whatever the host's name.
+def own_session_name(face: str, host: str) -> str:
+    """Return the application_name of pgtop's session: at most 63 ASCII characters, whatever the host's name.
 
-    >>> seat_name("dashboard", "jump1")
+    >>> own_session_name("dashboard", "jump1")
     'pgtop dashboard@jump1'
     """
     name = f"{PGTOP_PREFIX}{face}@{host}"
@@ -81,7 +81,7 @@ def _is_end(peer: Peer | None, address: str | None, port: int | None) -> bool:
     return ends[0] == ends[1] and peer[1] == port
 
 
-class Seat:
+class OwnConnection:
     """One connection to a target, for one face (`dashboard`, `snapshot`, `reap`, `daemon`, …)."""
 
     def __init__(
@@ -93,18 +93,18 @@ class Seat:
         hides_queries: bool = False,
         marks_itself: bool = True,
     ) -> None:
-        """Set up the seat; nothing is connected yet.
+        """Set up the connection; nothing is connected yet.
 
-        `unset` are settings that the session leaves as the server gives them. A seat that `marks_itself`
-        holds a key by which every pgtop can tell it from a client of the same name.
+        `unset` are settings that the session leaves as the server gives them. One that `marks_itself` holds
+        a key by which every pgtop can tell it from a client of the same name.
         """
         self.hides_queries = hides_queries
-        """True if the statements of other sessions must not be fetched over this seat."""
+        """True if the statements of other sessions must not be fetched over this connection."""
         self._target = target
-        self.application_name = seat_name(face, socket.gethostname())
+        self.application_name = own_session_name(face, socket.gethostname())
         """The name `pgtop <face>@<host>`, by which one pgtop knows another."""
         self.tries = LoginRetry()
-        """The logins refused for lack of a slot since the seat was last held."""
+        """The logins refused for lack of a slot since the connection was last held."""
         self.pause_seconds = 0.0
         """Seconds to wait after such a refusal before the next `take`."""
         self.refused: Limit | None = None
@@ -138,7 +138,7 @@ class Seat:
 
     @property
     def target(self) -> Target:
-        """The target of the seat; a new one counts from the next `take`."""
+        """The target of the connection; a new one counts from the next `take`."""
         return self._target
 
     @target.setter
@@ -159,7 +159,7 @@ class Seat:
 
     @property
     def own_pid(self) -> int:
-        """The process id of the seat's backend; 0 before the first `take`."""
+        """The process id of its backend; 0 before the first `take`."""
         return self._last.own_pid if self._last else 0
 
     @property
@@ -220,7 +220,7 @@ class Seat:
         )
 
     async def take(self) -> None:
-        """Connect, unless the seat is held: as the rescue role if the ordinary one finds no slot.
+        """Connect, unless the connection is held: as the rescue role if the ordinary one finds no slot.
 
         It raises FullError if the server has no slot left, LimitReachedError for a role's or a database's
         own limit, and ConnectError for all else, within the target's `connect_timeout_seconds` for each of
@@ -270,17 +270,17 @@ class Seat:
         return session
 
     async def _mark(self, session: Session) -> None:
-        """Take the key that marks a seat; if the server does not grant it, the session works without one.
+        """Take the key that marks a session of pgtop's; the session works without one that is not granted.
 
         None is taken through a pooler, where it would stay with a backend that serves other clients. Raises
-        SeatLostError.
+        ConnectionLostError.
         """
         if not self._marks_itself or session.pooled:
             return
         limit, label = min(self.target.connect_timeout_seconds, LIMIT_SECONDS), session.endpoint.label
         # Shared, and of a random number: no other session's key is in the way.
         number = secrets.randbits(31)
-        work = session.connection.fetchval(TAKE_KEY, SEAT_CLASS, number)
+        work = session.connection.fetchval(TAKE_KEY, OWN_SESSION_CLASS, number)
         try:
             with contextlib.suppress(*DRIVER_ERRORS):
                 await bounded(session, work, limit, ANSWER_BYTES, label)
@@ -315,7 +315,7 @@ class Seat:
 
     @contextlib.contextmanager
     def steady(self) -> Iterator[None]:
-        """Keep the rescue role from giving the seat back meanwhile: a plan made as one role must not be
+        """Keep the rescue role from giving the connection back meanwhile: a plan made as one role must not be
         carried out as another."""
         self._steady += 1
         try:
@@ -325,7 +325,7 @@ class Seat:
 
     async def give_back(self) -> None:
         """Let the ordinary role take over from the rescue role if it can connect; change nothing otherwise,
-        or while the seat must stay `steady`."""
+        or while the connection must stay `steady`."""
         if not self.is_rescue or not self.is_held or self._steady:
             return
         target = self.target
@@ -370,9 +370,9 @@ class Seat:
     ) -> list[asyncpg.Record]:
         """Return all rows of one statement, run in a transaction of its own.
 
-        Raises SeatLostError if the connection is gone or no answer came within the limit, UnreadableError if
-        the answer is longer than `limit_bytes` or not one that a server gives, and asyncpg.PostgresError if
-        the server refuses the statement and the seat is still held.
+        Raises ConnectionLostError if the connection is gone or no answer came within the limit,
+        UnreadableError if the answer is longer than `limit_bytes` or not one that a server gives, and
+        asyncpg.PostgresError if the server refuses the statement and the connection is still held.
         """
         return await self._ask(lambda connection: connection.fetch(query, *args), limit_seconds, limit_bytes)
 
@@ -430,7 +430,7 @@ class Seat:
         session = self._session
         if session is None or session.connection.is_closed():
             self.drop()
-            raise SeatLostError(f"the connection to {self.label} was lost", "pgtop has to reconnect")
+            raise ConnectionLostError(f"the connection to {self.label} was lost", "pgtop has to reconnect")
         return session
 
     @property
@@ -453,7 +453,7 @@ class Seat:
         await self._lock.acquire()
         try:
             session = self._held()
-        except SeatLostError:
+        except ConnectionLostError:
             self._lock.release()
             raise
         # A task of its own, so that a caller's cancellation never reaches the driver, which would send a
@@ -474,6 +474,6 @@ class Seat:
         asking = in_transaction(connection, work) if session.pooled else work(connection)
         try:
             return await bounded(session, asking, limit, limit_bytes, self.label)
-        except (SeatLostError, asyncio.CancelledError):
+        except (ConnectionLostError, asyncio.CancelledError):
             self.drop()
             raise

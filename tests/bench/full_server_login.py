@@ -1,4 +1,4 @@
-"""`python -m tests.bench.seat [ROUNDS]`: how long it takes to get into a full server against 100 clients.
+"""`python -m tests.bench.full_server_login [ROUNDS]`: seconds to get into a full server against 100 clients.
 
 Twenty ordinary slots, and 100 clients that want them: each tries every 50 ms, holds its slot for a second,
 and wants another. Side by side in one run, A B A B: pgtop, and a plain retry each second. Prints the medians
@@ -15,7 +15,7 @@ import asyncpg
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.session.seat import Seat
+from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
 from tests.servers import default_binaries, execute
 
@@ -45,12 +45,12 @@ async def competition(uri: str) -> None:
 
 
 async def by_pgtop(uri: str) -> float:
-    """Seconds until pgtop has its seat."""
-    seat = Seat(resolve(uri, {}, {"HOME": "/nonexistent"}), "bench")
+    """Seconds until pgtop is connected."""
+    own_connection = OwnConnection(resolve(uri, {}, {"HOME": "/nonexistent"}), "bench")
     started = time.perf_counter()
-    await enter(seat, LIMIT_SECONDS)
+    await enter(own_connection, LIMIT_SECONDS)
     taken = time.perf_counter() - started
-    await seat.release()
+    await own_connection.release()
     return taken
 
 
