@@ -10,7 +10,7 @@ from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.automatic import AutomaticReaper
 from pgtop.reaping.reaper import Reaper
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 
 
 class Wiring(NamedTuple):

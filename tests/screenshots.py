@@ -22,7 +22,7 @@ from pgtop.core.filter_sort import stale
 from pgtop.demo.run import running_demo
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.app import FACE, PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog

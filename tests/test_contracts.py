@@ -50,13 +50,13 @@ def test_the_contracts_hold(copy: Path) -> None:
         ("commands/text_table.py", "pgtop.reaping.reaper"),
         ("commands/snapshot/table.py", "textual"),
         ("core/text.py", "pgtop.errors"),
-        ("core/groups.py", "time"),
+        ("core/session_groups.py", "time"),
         ("daemon/log.py", "pgtop.tui.themes"),
         ("demo/server.py", "pgtop.daemon.systemd"),
         ("postgres/host/proc.py", "asyncpg"),
         ("postgres/session/connection.py", "pgtop.reaping.reaper"),
-        ("settings/config.py", "pgtop.audit.log"),
-        ("tui/lines/cells.py", "pgtop.tui.widgets.painted_lines"),
+        ("settings/defaults_and_bounds.py", "pgtop.audit.log"),
+        ("tui/lines/bars.py", "pgtop.tui.widgets.painted_lines"),
     ],
 )
 def test_an_import_that_climbs_is_red(copy: Path, path: str, imported: str) -> None:

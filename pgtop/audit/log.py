@@ -21,7 +21,7 @@ from pgtop.core.json_text import json_line
 from pgtop.core.text import printable
 from pgtop.errors import AuditError
 from pgtop.safe_files import UnsafeFileError
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 
 _ANOTHER: Final = "name another with --audit-log PATH (--audit-log - for standard error)"
 

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pgtop.commands.command import USUAL_NOTES, Command
-from pgtop.commands.options import (
+from pgtop.commands.password_prompt import with_password
+from pgtop.commands.shared_options import (
     connection_options,
     other_options,
 )
-from pgtop.commands.password import with_password
 from pgtop.commands.standard_streams import (
     need_terminal,
     show,
 )
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.settings.options import SCREENING, setting_options
 from pgtop.settings.resolve import config_and_target
 

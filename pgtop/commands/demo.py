@@ -8,7 +8,7 @@ import msgspec
 
 from pgtop.commands.command import USUAL_NOTES, Command
 from pgtop.commands.dashboard import need_screen, open_dashboard
-from pgtop.commands.options import (
+from pgtop.commands.shared_options import (
     demo_options,
     other_options,
 )
@@ -16,7 +16,7 @@ from pgtop.commands.standard_streams import (
     show,
 )
 from pgtop.errors import ExitCode
-from pgtop.settings.config import Given, in_force
+from pgtop.settings.defaults_and_bounds import Given, in_force
 from pgtop.settings.file import ConfigFile
 from pgtop.settings.options import NO_HISTORY, SCREENING, setting_options
 from pgtop.settings.resolve import config_of, given_of

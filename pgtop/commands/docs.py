@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from pgtop.commands.command import Command
-from pgtop.commands.options import other_options
+from pgtop.commands.shared_options import other_options
 from pgtop.commands.standard_streams import run_until_sigterm, show
 from pgtop.core.masking import masked_value
 from pgtop.core.text import clip, printable

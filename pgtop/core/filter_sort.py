@@ -121,7 +121,7 @@ def _searched(backend: Backend, field: str) -> str:
             return backend.query or ""
 
 
-class Column(StrEnum):
+class SortColumn(StrEnum):
     """A column that the list can be sorted by. The value is the column's heading."""
 
     PID = "PID"
@@ -141,7 +141,7 @@ _Value = int | str | tuple[int, bytes, int]
 
 
 def sort_backends(
-    backends: Iterable[Backend], column: Column = Column.IDLE_AGE, reverse: bool = False
+    backends: Iterable[Backend], column: SortColumn = SortColumn.IDLE_AGE, reverse: bool = False
 ) -> list[Backend]:
     """Return the backends in the order of a column: longest age first, names from a to z; or in `reverse`.
 
@@ -157,7 +157,7 @@ def sort_backends(
         value = value_of(backend)
         if value is None or value == "":
             last.append(backend)
-        elif column is Column.IDLE_AGE and backend.state != IDLE:
+        elif column is SortColumn.IDLE_AGE and backend.state != IDLE:
             second.append((value, backend))
         else:
             first.append((value, backend))
@@ -188,16 +188,16 @@ def _address_value(host: str) -> tuple[int, bytes]:
     return parsed.version, parsed.packed
 
 
-_VALUES: Final[dict[Column, Callable[[Backend], _Value | None]]] = {
-    Column.PID: attrgetter("pid"),
-    Column.APPLICATION: lambda backend: (backend.application_name or "").casefold(),
-    Column.USER: lambda backend: (backend.usename or "").casefold(),
-    Column.DATABASE: lambda backend: (backend.datname or "").casefold(),
-    Column.CLIENT: _client_value,
-    Column.STATE: attrgetter("state"),
-    Column.IDLE_AGE: attrgetter("state_change"),
-    Column.SESSION_AGE: attrgetter("backend_start"),
-    Column.TRANSACTION_AGE: attrgetter("xact_start"),
-    Column.WAIT: wait,
-    Column.QUERY: lambda backend: (backend.query or "").casefold(),
+_VALUES: Final[dict[SortColumn, Callable[[Backend], _Value | None]]] = {
+    SortColumn.PID: attrgetter("pid"),
+    SortColumn.APPLICATION: lambda backend: (backend.application_name or "").casefold(),
+    SortColumn.USER: lambda backend: (backend.usename or "").casefold(),
+    SortColumn.DATABASE: lambda backend: (backend.datname or "").casefold(),
+    SortColumn.CLIENT: _client_value,
+    SortColumn.STATE: attrgetter("state"),
+    SortColumn.IDLE_AGE: attrgetter("state_change"),
+    SortColumn.SESSION_AGE: attrgetter("backend_start"),
+    SortColumn.TRANSACTION_AGE: attrgetter("xact_start"),
+    SortColumn.WAIT: wait,
+    SortColumn.QUERY: lambda backend: (backend.query or "").casefold(),
 }

@@ -9,9 +9,9 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Backend, Counts, Snapshot
-from pgtop.core.filter_sort import Column, sort_backends
-from pgtop.core.groups import Group, applications
+from pgtop.core.filter_sort import SortColumn, sort_backends
 from pgtop.core.json_text import optional_timestamp, timestamp
+from pgtop.core.session_groups import Group, applications
 
 SCHEMA: Final = 1
 
@@ -114,7 +114,7 @@ def snapshot_report(snapshot: Snapshot, warn_at: float, connecting: int = 0) -> 
         applications=tuple(map(_application, applications(snapshot))),
         backends=tuple(
             _backend(backend, snapshot.taken_at)
-            for backend in sort_backends(snapshot.backends, Column.IDLE_AGE)
+            for backend in sort_backends(snapshot.backends, SortColumn.IDLE_AGE)
         ),
     )
 

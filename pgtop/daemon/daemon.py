@@ -27,7 +27,7 @@ from pgtop.postgres.connect_errors import DIRECTLY, DRIVER_ERRORS, hidden_states
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FullError
 from pgtop.postgres.session.login_probe import LoginProbe
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.wiring import wire
 
 FACE: Final = "daemon"

@@ -16,9 +16,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.groups import GroupBy, group
 from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.rebound import Rebound
+from pgtop.core.session_groups import GroupBy, group
 from pgtop.core.session_labels import NO_APPLICATION, label
 from pgtop.core.stalled_logins import Stall
 from pgtop.daemon.scrape_server import BACKLOG, Application, StartResponse, serving_in_thread

@@ -25,7 +25,7 @@ from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, HeldLocks, Outcome, Plan, 
 from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 
 CONFIRM_SECONDS: Final = 2.0
 """Seconds within which all signalled sessions have to be gone."""

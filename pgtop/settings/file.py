@@ -15,7 +15,7 @@ from pgtop.core.text import clip, printable
 from pgtop.errors import UsageError
 from pgtop.postgres.conninfo.parse import parse_conninfo
 from pgtop.safe_files import UnsafeFileError, read_trusted
-from pgtop.settings.config import Given, in_force, of_own_home
+from pgtop.settings.defaults_and_bounds import Given, in_force, of_own_home
 from pgtop.settings.option_types import Duration, Fraction, Number, Option, Size, Words
 from pgtop.settings.options import NO_HISTORY, setting_options
 

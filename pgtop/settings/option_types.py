@@ -10,7 +10,7 @@ from click.core import ParameterSource
 from pgtop.core.masking import masked_value
 from pgtop.core.text import clip, parse_duration, printable
 from pgtop.errors import UsageError
-from pgtop.settings.config import Given
+from pgtop.settings.defaults_and_bounds import Given
 
 OUTPUT: Final = "Output"
 SERVER: Final = "Server and workload"

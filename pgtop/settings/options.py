@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import click
 
-from pgtop.settings.config import Given
+from pgtop.settings.defaults_and_bounds import Given
 from pgtop.settings.option_types import (
     CONNECTION,
     SETTINGS,

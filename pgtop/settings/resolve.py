@@ -7,7 +7,7 @@ import click
 from click.core import ParameterSource
 
 from pgtop.errors import ReadOnlyError, UsageError
-from pgtop.settings.config import Config, Given, in_force
+from pgtop.settings.defaults_and_bounds import Config, Given, in_force
 from pgtop.settings.file import ConfigFile, read_config_file
 from pgtop.settings.options import NO_HISTORY
 

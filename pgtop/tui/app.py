@@ -27,7 +27,7 @@ from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors import FullError, LimitReachedError
 from pgtop.postgres.session.own_connection import OwnConnection
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.terminal.capabilities import Capabilities, hide_dumbness, own_abilities

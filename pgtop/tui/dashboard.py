@@ -18,7 +18,7 @@ from pgtop.login_watch import LoginWatch
 from pgtop.postgres.connect_errors import pooled_sentence
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.reaping.wording import begun_sentence
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.actions.automatic_sweeps import AutomaticSweeps
 from pgtop.tui.actions.available_actions import ACTING, is_permitted, leads_to_list
 from pgtop.tui.actions.blockers import RootBlockers

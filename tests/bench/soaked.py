@@ -18,13 +18,13 @@ import psutil
 from textual.cache import FIFOCache, LRUCache
 
 from pgtop import poller as poller_module
-from pgtop.core import groups as group_history
+from pgtop.core import session_groups as group_history
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.history import TIERS, History, Sample
 from pgtop.core.outage import Outage
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui import app as app_module
 from pgtop.tui.state import dashboard_state as seen_module
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from pgtop.core.activity import Backend
 from pgtop.core.filter_sort import (
-    Column,
+    SortColumn,
     parse_filter,
     sort_backends,
     stale,
 )
-from pgtop.core.groups import GroupBy, GroupKey, applications, group
+from pgtop.core.session_groups import GroupBy, GroupKey, applications, group
 from pgtop.core.session_labels import NO_APPLICATION, NO_USER, address, client, label, state, wait
 from tests.builders import NOW, snapshot
 
@@ -226,9 +226,9 @@ def test_words_are_not_found_across_two_fields() -> None:
 # Order
 
 
-@given(backend_lists, st.sampled_from(Column), st.booleans(), st.integers())
+@given(backend_lists, st.sampled_from(SortColumn), st.booleans(), st.integers())
 def test_sorting_loses_nobody_and_does_not_depend_on_the_order_before(
-    backends: list[Backend], column: Column, reverse: bool, seed: int
+    backends: list[Backend], column: SortColumn, reverse: bool, seed: int
 ) -> None:
     ordered = sort_backends(backends, column, reverse)
     assert sorted(one.pid for one in ordered) == [one.pid for one in backends]
@@ -248,7 +248,7 @@ def test_idle_sessions_come_first_by_age_then_others_then_unknown(
         assert since == sorted((at for at in since if at is not None), reverse=reverse)
 
 
-def pids(column: Column, *backends: Backend, reverse: bool = False) -> list[int]:
+def pids(column: SortColumn, *backends: Backend, reverse: bool = False) -> list[int]:
     return [one.pid for one in sort_backends(backends, column, reverse)]
 
 
@@ -260,20 +260,20 @@ NO_WAIT: Final[dict[str, Any]] = {"wait_event_type": None, "wait_event": None}
 @pytest.mark.parametrize(
     ("column", "small", "large", "missing"),
     [
-        (Column.APPLICATION, {"application_name": "api"}, {"application_name": "Web"}, NO_NAME),
-        (Column.USER, {"usename": "a"}, {"usename": "b"}, {"usename": None}),
-        (Column.DATABASE, {"datname": "a"}, {"datname": "b"}, {"datname": None}),
-        (Column.CLIENT, {"client_addr": "10.0.4.7"}, {"client_addr": "10.0.10.1"}, NO_CLIENT),
-        (Column.CLIENT, {"client_port": 9}, {"client_port": 80}, NO_CLIENT),
-        (Column.STATE, {"state": "active"}, {"state": "idle"}, {"state": None}),
-        (Column.SESSION_AGE, {"backend_start": 1}, {"backend_start": 2}, {"backend_start": None}),
-        (Column.TRANSACTION_AGE, {"xact_start": 1}, {"xact_start": 2}, {"xact_start": None}),
-        (Column.WAIT, {"wait_event_type": "Client"}, {"wait_event_type": "Lock"}, NO_WAIT),
-        (Column.QUERY, {"query": "select"}, {"query": "UPDATE"}, {"query": None}),
+        (SortColumn.APPLICATION, {"application_name": "api"}, {"application_name": "Web"}, NO_NAME),
+        (SortColumn.USER, {"usename": "a"}, {"usename": "b"}, {"usename": None}),
+        (SortColumn.DATABASE, {"datname": "a"}, {"datname": "b"}, {"datname": None}),
+        (SortColumn.CLIENT, {"client_addr": "10.0.4.7"}, {"client_addr": "10.0.10.1"}, NO_CLIENT),
+        (SortColumn.CLIENT, {"client_port": 9}, {"client_port": 80}, NO_CLIENT),
+        (SortColumn.STATE, {"state": "active"}, {"state": "idle"}, {"state": None}),
+        (SortColumn.SESSION_AGE, {"backend_start": 1}, {"backend_start": 2}, {"backend_start": None}),
+        (SortColumn.TRANSACTION_AGE, {"xact_start": 1}, {"xact_start": 2}, {"xact_start": None}),
+        (SortColumn.WAIT, {"wait_event_type": "Client"}, {"wait_event_type": "Lock"}, NO_WAIT),
+        (SortColumn.QUERY, {"query": "select"}, {"query": "UPDATE"}, {"query": None}),
     ],
 )
 def test_each_column_sorts_both_ways_with_the_missing_last(
-    column: Column, small: dict[str, Any], large: dict[str, Any], missing: dict[str, Any]
+    column: SortColumn, small: dict[str, Any], large: dict[str, Any], missing: dict[str, Any]
 ) -> None:
     rows = [like(pid=3, **missing), like(pid=2, **large), like(pid=1, **small)]
     assert pids(column, *rows) == [1, 2, 3]
@@ -282,9 +282,9 @@ def test_each_column_sorts_both_ways_with_the_missing_last(
 
 def test_equal_sessions_are_ordered_by_start_and_pid_both_ways() -> None:
     rows = [like(pid=2, backend_start=5), like(pid=1, backend_start=5), like(pid=9, backend_start=4)]
-    assert pids(Column.USER, *rows) == [9, 1, 2]
-    assert pids(Column.USER, *rows, reverse=True) == [9, 1, 2]
-    assert pids(Column.PID, *rows, reverse=True) == [9, 2, 1]
+    assert pids(SortColumn.USER, *rows) == [9, 1, 2]
+    assert pids(SortColumn.USER, *rows, reverse=True) == [9, 1, 2]
+    assert pids(SortColumn.PID, *rows, reverse=True) == [9, 2, 1]
 
 
 # One session

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.activity import MICROSECONDS, Limits
-from pgtop.core.groups import GROUP_KEYS, GroupHistory
 from pgtop.core.history import (
     DISTINCT_LOWS,
     TIERS,
@@ -14,6 +13,7 @@ from pgtop.core.history import (
     column_width,
     sample_of,
 )
+from pgtop.core.session_groups import GROUP_KEYS, GroupHistory
 from tests.builders import NOW, server_of, snapshot
 
 WINDOWS = [300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400]

@@ -27,7 +27,7 @@ from pgtop.daemon.metrics import FiguresCollector
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode
 from pgtop.reaping.report_json import ReapReport, SessionReport
-from pgtop.settings.config import in_force
+from pgtop.settings.defaults_and_bounds import in_force
 from pgtop.settings.file import file_keys
 from pgtop.settings.option_types import Option
 from pgtop.tui.alerts.command_hook import AlertReport

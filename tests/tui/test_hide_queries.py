@@ -14,7 +14,7 @@ from pgtop.poller import Poller
 from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.snapshot_probe import Probe, is_listen
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui import app
 from pgtop.wiring import Wiring
 from tests.conftest import ServerFactory

@@ -8,8 +8,8 @@ import pytest
 from textual import events
 from textual.widgets import Button, Input
 
-from pgtop.core.filter_sort import Column
-from pgtop.core.groups import GroupBy
+from pgtop.core.filter_sort import SortColumn
+from pgtop.core.session_groups import GroupBy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.detail import DetailScreen
@@ -263,7 +263,7 @@ async def test_keys_that_look(server: ThrowawayServer, tmp_path: Path) -> None:
     async with sessions(server, 2, application_name="web"), dashboard(server, tmp_path / "a") as driven:
         table, screen = driven.backends, driven.dashboard
         await driven.press("s")
-        assert table.sort_column is Column.SESSION_AGE
+        assert table.sort_column is SortColumn.SESSION_AGE
         await driven.press("r")
         assert table.sort_reversed
         await driven.press("g")

@@ -22,7 +22,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ReadOnlyError
 from pgtop.reaping.automatic import AutomaticReaper
 from pgtop.reaping.reaper import Reaper
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui import app
 from pgtop.tui.actions.available_actions import ACTING
 from pgtop.tui.state.host_watch import HostWatch

@@ -7,7 +7,7 @@ import psutil
 import pytest
 
 from pgtop import poller as poller_module
-from pgtop.core import groups as group_history
+from pgtop.core import session_groups as group_history
 from pgtop.core.activity import Snapshot
 from pgtop.core.history import TIERS
 from pgtop.demo.server import ThrowawayServer

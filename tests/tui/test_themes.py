@@ -12,7 +12,7 @@ from textual.command import CommandPalette
 from textual.theme import Theme
 
 from pgtop.demo.server import ThrowawayServer
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from pgtop.commands.command import USUAL_NOTES, Command
-from pgtop.commands.options import (
+from pgtop.commands.shared_options import (
     audit_options,
     other_options,
 )
@@ -16,7 +16,7 @@ from pgtop.commands.standard_streams import (
     warn,
 )
 from pgtop.errors import ExitCode, UsageError
-from pgtop.settings.config import Given
+from pgtop.settings.defaults_and_bounds import Given
 from pgtop.settings.option_types import OUTPUT
 from pgtop.settings.options import setting_options
 from pgtop.settings.resolve import config_of

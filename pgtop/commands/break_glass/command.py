@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from pgtop.commands.command import DURATIONS_NOTE, Command
-from pgtop.commands.options import json_option, other_options
+from pgtop.commands.shared_options import json_option, other_options
 from pgtop.commands.standard_streams import (
     confirm,
     need_output,
@@ -29,7 +29,7 @@ from pgtop.commands.standard_streams import (
 from pgtop.core.host_policy import Ask
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode, NotPermittedError, UsageError
-from pgtop.settings.config import Config, Given
+from pgtop.settings.defaults_and_bounds import Config, Given
 from pgtop.settings.option_types import OUTPUT, Duration, Fraction, Number, Option
 from pgtop.settings.options import AUDIT_KEYS, setting_options
 from pgtop.settings.resolve import config_of, refuse_read_only

@@ -23,7 +23,7 @@ from pgtop.postgres.host.terminate import HostTerminator
 from pgtop.postgres.host.watcher import HostView, HostWatcher
 from pgtop.reaping.reaper import Reaper
 from pgtop.reaping.report_json import Answer
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 
 FACE: Final = "break-glass"
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 import click
 
 from pgtop.commands.command import USUAL_NOTES, Command
-from pgtop.commands.options import (
+from pgtop.commands.shared_options import (
     connection_options,
     json_option,
     other_options,

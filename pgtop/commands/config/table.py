@@ -7,7 +7,7 @@ import msgspec
 
 from pgtop.core.masking import masked
 from pgtop.core.text import printable
-from pgtop.settings.config import Config, Given
+from pgtop.settings.defaults_and_bounds import Config, Given
 from pgtop.settings.file import file_keys
 
 DEFAULT = "default"

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from pgtop.commands.command import USUAL_NOTES, Command
-from pgtop.commands.options import (
+from pgtop.commands.password_prompt import with_password
+from pgtop.commands.shared_options import (
     connection_options,
     other_options,
     reap_options,
 )
-from pgtop.commands.password import with_password
 from pgtop.commands.standard_streams import (
     need_output,
     show,
@@ -21,7 +21,7 @@ from pgtop.commands.standard_streams import (
     warn,
 )
 from pgtop.errors import UsageError
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.settings.options import REAPING, setting_options
 from pgtop.settings.resolve import config_and_target, refuse_read_only
 

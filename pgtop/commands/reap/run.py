@@ -13,7 +13,7 @@ from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.reaping.reaper import Report
 from pgtop.reaping.report_json import Answer
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.wiring import wire
 
 FACE: Final = "reap"

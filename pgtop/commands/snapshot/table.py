@@ -4,9 +4,9 @@ import re
 
 from pgtop.commands.text_table import TextColumn, server_line, table_lines
 from pgtop.core.activity import Backend, Counts, Snapshot
-from pgtop.core.filter_sort import Column, sort_backends, stale
-from pgtop.core.groups import Group, applications
+from pgtop.core.filter_sort import SortColumn, sort_backends, stale
 from pgtop.core.outage import connecting_words
+from pgtop.core.session_groups import Group, applications
 from pgtop.core.session_labels import (
     HIDDEN,
     NO_APPLICATION,
@@ -142,7 +142,7 @@ def _name(value: object, empty: str) -> str:
 def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int, *, hides_queries: bool) -> list[str]:
     query = f"query: {HIDDEN}" if hides_queries else "query"
     now = snapshot.taken_at
-    backends = sort_backends(snapshot.backends, Column.IDLE_AGE)
+    backends = sort_backends(snapshot.backends, SortColumn.IDLE_AGE)
     marks = ["*" if stale(backend, now, idle_after_seconds) else "" for backend in backends]
     legend = f"{marks.count('*')} stale: idle for more than {_round(idle_after_seconds)}, marked *"
 

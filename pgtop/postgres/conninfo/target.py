@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from pgtop.core.redacted import Redacted
+from pgtop.core.redacted_repr import Redacted
 from pgtop.core.text import printable
 
 SOCKET_DIRECTORIES: Final = ("/var/run/postgresql", "/tmp")  # noqa: S108 (where servers put their sockets)

@@ -9,7 +9,7 @@ from pgtop.core.alerts import Alert, Observation, Watch, observe, watched
 from pgtop.core.json_text import timestamp
 from pgtop.core.outage import Limit, Outage, held_by_connecting
 from pgtop.core.text import percent
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.alerts.command_hook import AlertCommand, Occasion, command_words
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.outage import outage_sentence

@@ -12,7 +12,7 @@ from pgtop.core.leadership import Key as LeaderKey
 from pgtop.core.outage import Limit, Outage, connecting_words, held_by_connecting
 from pgtop.core.text import cell_width, clip, clock, duration, percent, printable
 from pgtop.tui.lines.automatic_sweeps import reaper_words
-from pgtop.tui.lines.cells import usage_bar
+from pgtop.tui.lines.bars import usage_bar
 from pgtop.tui.lines.columns import Cell
 
 _LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "full": "red"}

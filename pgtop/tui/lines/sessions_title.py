@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
-from pgtop.core.filter_sort import Column as SortColumn
-from pgtop.core.filter_sort import stale
+from pgtop.core.filter_sort import SortColumn, stale
 from pgtop.core.text import cell_width, clip, duration, printable
 from pgtop.tui.lines.columns import Cell
 

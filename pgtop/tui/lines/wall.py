@@ -8,11 +8,11 @@ changes. Pure functions from values to lines of cells.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from pgtop.core.groups import HEADS, Group, GroupBy, key_name
 from pgtop.core.outage import Outage
+from pgtop.core.session_groups import HEADS, Group, GroupBy, key_name
 from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
+from pgtop.tui.lines.bars import share_bar
 from pgtop.tui.lines.big_digits import SMALL, big, digits, width
-from pgtop.tui.lines.cells import share_bar
 from pgtop.tui.lines.columns import Cell
 from pgtop.tui.lines.head import Standing, sentence
 from pgtop.tui.lines.outage import outage_sentence

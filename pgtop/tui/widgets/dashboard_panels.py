@@ -9,13 +9,12 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from pgtop.core.activity import BackendId, Snapshot
-from pgtop.core.filter_sort import Column as SortColumn
-from pgtop.core.filter_sort import parse_filter, sort_backends
-from pgtop.core.groups import Group, GroupBy, GroupHistory, GroupKey
+from pgtop.core.filter_sort import SortColumn, parse_filter, sort_backends
 from pgtop.core.history import History
 from pgtop.core.outage import Outage
+from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey
 from pgtop.postgres.host.watcher import HostView
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.lines import keys, notice
 from pgtop.tui.lines.automatic_sweeps import AutomaticState, auto_lines
 from pgtop.tui.lines.columns import Cell

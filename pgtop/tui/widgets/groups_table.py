@@ -3,9 +3,17 @@
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
-from pgtop.core.groups import GROUP_SPAN_SECONDS, HEADS, Group, GroupBy, GroupHistory, GroupKey, key_name
+from pgtop.core.session_groups import (
+    GROUP_SPAN_SECONDS,
+    HEADS,
+    Group,
+    GroupBy,
+    GroupHistory,
+    GroupKey,
+    key_name,
+)
 from pgtop.core.text import clip, duration
-from pgtop.tui.lines.cells import share_bar
+from pgtop.tui.lines.bars import share_bar
 from pgtop.tui.lines.columns import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 

@@ -4,8 +4,7 @@ from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
 from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
-from pgtop.core.filter_sort import Column as SortColumn
-from pgtop.core.filter_sort import stale
+from pgtop.core.filter_sort import SortColumn, stale
 from pgtop.core.session_labels import (
     HIDDEN,
     NO_APPLICATION,

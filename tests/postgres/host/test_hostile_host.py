@@ -28,7 +28,7 @@ from pgtop.postgres.host.server_at_address import server_at
 from pgtop.postgres.host.server_settings import Asked, ask_settings, limits_of
 from pgtop.postgres.host.servers import ClosedError, HostServers, Wanted, choose, find_server, find_servers
 from pgtop.postgres.host.watcher import HostView, HostWatcher
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from tests.conftest import ServerFactory
 from tests.servers import REPOSITORY, available, execute, session, wait_until, wait_until_sync
 from tests.support.filling import FIRST_PACKET, OTHER_HOST, silent_process, socket_open_to_others, twin

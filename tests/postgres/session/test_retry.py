@@ -22,7 +22,7 @@ from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.retry import LoginRetry
 from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe
-from pgtop.settings.config import Given, in_force
+from pgtop.settings.defaults_and_bounds import Given, in_force
 from tests.conftest import ServerFactory
 from tests.servers import close, execute, fetch_value, session, wait_until
 from tests.support.filling import THREE_SLOTS, full, leave

@@ -8,7 +8,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from pgtop.core.filter_sort import Column
+from pgtop.core.filter_sort import SortColumn
 from pgtop.core.leadership import Key
 from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.text import cell_width
@@ -35,7 +35,7 @@ async def test_a_server_that_does_not_answer_is_not_called_live(
             await driven.shows("no answer, ", "s old")
             assert "● live" not in driven.text
             await driven.press("s")
-            assert driven.backends.sort_column is Column.SESSION_AGE
+            assert driven.backends.sort_column is SortColumn.SESSION_AGE
         finally:
             os.kill(pid, signal.SIGCONT)
         await driven.shows("● live")

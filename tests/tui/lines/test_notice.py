@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pgtop.core.filter_sort import Column
-from pgtop.core.groups import GroupBy
+from pgtop.core.filter_sort import SortColumn
+from pgtop.core.session_groups import GroupBy
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.lines import notice
@@ -36,7 +36,7 @@ async def test_the_title_keeps_the_tags_whole(server: ThrowawayServer, tmp_path:
         listed = Listed(
             chosen="an-application-with-a-long-name",
             filter="-state:idle and-more-words-than-one",
-            column=Column.SESSION_AGE,
+            column=SortColumn.SESSION_AGE,
             tagged=frozenset(backend.id for backend in snapshot.backends),
             idle_after_seconds=0.0,
         )

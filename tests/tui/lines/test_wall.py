@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.groups import GroupBy, group
 from pgtop.core.outage import Limit, Outage, OutageKind
+from pgtop.core.session_groups import GroupBy, group
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.lines.big_digits import big, width

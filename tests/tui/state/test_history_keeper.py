@@ -17,7 +17,7 @@ from pgtop.core.text import clock
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import HistoryBusyError
 from pgtop.history.store import HistoryStore, Mode, Series
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui import app
 from pgtop.tui.state import history_keeper
 from pgtop.tui.state.dashboard_state import DashboardState

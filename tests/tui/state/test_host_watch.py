@@ -14,7 +14,7 @@ from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.postgres.conninfo.target import Endpoint, Target
 from pgtop.postgres.host import sockets
-from pgtop.settings.config import Config
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state import host_watch as glass_module
 from pgtop.tui.state.host_watch import HostWatch

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.text import cell_width, printable
-from pgtop.tui.lines.cells import usage_bar
+from pgtop.tui.lines.bars import usage_bar
 from pgtop.tui.terminal.ascii import to_ascii
 
 

@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from pgtop.core.masking import masked_value
 from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS, ReapPolicy
-from pgtop.core.redacted import Redacted
+from pgtop.core.redacted_repr import Redacted
 from pgtop.core.session_labels import LOCAL
 from pgtop.core.session_patterns import Patterns, parse_network
 from pgtop.core.text import clip, printable

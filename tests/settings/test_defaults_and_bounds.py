@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from pgtop.errors import ExitCode, UsageError
-from pgtop.settings.config import Config, Given, default_audit_log, in_force
+from pgtop.settings.defaults_and_bounds import Config, Given, default_audit_log, in_force
 from pgtop.settings.option_types import Fraction
 
 
