@@ -93,7 +93,7 @@ async def test_a_pid_that_is_another_session_after_the_signal_is_terminated(
         assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.TERMINATED]
 
 
-async def test_a_connection_that_was_taken_again_confirms_nothing_and_ends_nobody(
+async def test_a_new_connection_confirms_nothing_and_ends_no_session(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The poll beside the run makes a lost connection again, after a failover on another host."""

@@ -99,7 +99,7 @@ async def gone(server: ThrowawayServer, pid: int) -> None:
     await wait_until(has_left, complaint=f"backend {pid} is still there")
 
 
-async def test_a_statement_over_its_limit_drops_the_connection_and_its_backend(
+async def test_a_statement_over_its_limit_drops_connection_and_backend(
     every_server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And never by a cancel, which would open a second connection."""

@@ -163,7 +163,7 @@ async def test_a_pin_is_never_less_than_sslmode_asks_for(server: ThrowawayServer
         await own_connection.take()
 
 
-async def test_a_longer_interval_does_not_keep_a_connection_from_being_asked_for(
+async def test_a_longer_interval_does_not_delay_the_next_login(
     tiny: ThrowawayServer,
 ) -> None:
     async with full(tiny):
@@ -287,7 +287,7 @@ async def test_a_connection_that_is_to_be_steady_is_not_given_back(tiny: Throwaw
         await own_connection.release()
 
 
-async def test_a_long_interval_does_not_keep_the_connection_from_being_given_back(
+async def test_a_long_interval_does_not_delay_giving_the_connection_back(
     tiny: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the poll that shows it follows at once."""

@@ -34,7 +34,7 @@ async def assert_connection_is_kept(driven: Driven, own_pid: int) -> None:
     assert await own_connection.fetchrow("SELECT 1") is not None
 
 
-async def test_a_detail_closed_before_its_answer_does_not_cost_the_connection(
+async def test_closing_a_detail_before_its_answer_keeps_the_connection(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with session(server), dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
