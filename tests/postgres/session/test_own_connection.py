@@ -119,7 +119,7 @@ async def forbidden(**_: Any) -> None:
     raise AssertionError("a statement was cancelled")
 
 
-async def test_the_server_ends_a_slow_statement_before_the_connection_is_lost(
+async def test_the_server_ends_a_slow_statement_and_the_connection_stays(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SETTINGS, "statement_timeout", "100ms")
@@ -130,7 +130,7 @@ async def test_the_server_ends_a_slow_statement_before_the_connection_is_lost(
         assert await own_connection.fetchrow("SELECT 1") is not None
 
 
-async def test_a_cancelled_question_costs_neither_connection_nor_next_answer(
+async def test_a_cancelled_query_costs_neither_connection_nor_next_answer(
     server: ThrowawayServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As when a window is closed before its answer came, on a server that would let nobody in again."""
