@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from pgtop.audit import files
+from pgtop.audit import rotating_files
 from pgtop.core.json_text import json_line
 from pgtop.core.text import printable
 from pgtop.errors import AuditError
@@ -115,9 +115,9 @@ class AuditLog:
         path: Path | None,
         stream: Sink | None = None,
         *,
-        max_bytes: int = files.DEFAULT_MAX_BYTES,
-        keep: int = files.DEFAULT_KEEP,
-        lock_seconds: float = files.DEFAULT_LOCK_SECONDS,
+        max_bytes: int = rotating_files.DEFAULT_MAX_BYTES,
+        keep: int = rotating_files.DEFAULT_KEEP,
+        lock_seconds: float = rotating_files.DEFAULT_LOCK_SECONDS,
     ) -> None:
         """Write to `path`; where that is None to `stream`, standard error by default.
 
@@ -161,7 +161,7 @@ class AuditLog:
         """
         with self._naming_it():
             if self.path is not None:
-                files.check(self.path, lock_seconds=self._lock_seconds)
+                rotating_files.check(self.path, lock_seconds=self._lock_seconds)
 
     @contextmanager
     def _naming_it(self) -> Iterator[None]:
@@ -185,7 +185,7 @@ class AuditLog:
         stream.flush()
 
     def _write_file(self, path: Path, encoded: bytes) -> None:
-        files.append(
+        rotating_files.append(
             path, encoded, max_bytes=self._max_bytes, keep=self._keep, lock_seconds=self._lock_seconds
         )
 
@@ -195,6 +195,6 @@ def _words(error: Exception) -> str:
 
 
 def _mend(error: Exception) -> str:
-    if isinstance(error, files.LockHeldError):
+    if isinstance(error, rotating_files.LockHeldError):
         return f"stop or resume that process (fuser shows it), or {_ANOTHER}"
     return f"make room or {_ANOTHER}"

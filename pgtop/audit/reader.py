@@ -11,8 +11,8 @@ from typing import Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 
-from pgtop.audit.files import LogPart, numbered_lines, reading
 from pgtop.audit.log import AuditLine
+from pgtop.audit.rotating_files import LogPart, numbered_lines, reading
 
 ATTEMPT: Final = "attempt"
 OUTCOME: Final = "outcome"

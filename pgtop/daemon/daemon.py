@@ -16,16 +16,16 @@ import msgspec
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Outage, OutageKind
-from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
+from pgtop.core.retaken_slots import LATER_SECONDS, SOON_SECONDS
 from pgtop.daemon.log import DaemonLog, summary
 from pgtop.daemon.metrics import serving
 from pgtop.daemon.reporter import DaemonReport
 from pgtop.daemon.systemd import Systemd
 from pgtop.errors import ConnectError, ExitCode, PgtopError
 from pgtop.login_watch import LoginWatch
-from pgtop.postgres.connect_errors import DIRECTLY, DRIVER_ERRORS, hidden_states_error, pooler_error
+from pgtop.postgres.connection_errors import FullError
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors import FullError
+from pgtop.postgres.driver_errors import DIRECTLY, DRIVER_ERRORS, hidden_states_error, pooler_error
 from pgtop.postgres.session.login_probe import LoginProbe
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.wiring import wire

@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, Final, TextIO
 
-from pgtop.audit.files import DEFAULT_LOCK_SECONDS
 from pgtop.audit.log import Sink
+from pgtop.audit.rotating_files import DEFAULT_LOCK_SECONDS
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.json_text import json_line, optional_timestamp, timestamp
 from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Outcome, Plan, ReapPolicy, Result, SparedFor, Trigger
-from pgtop.core.rebound import Patience, Rebound
+from pgtop.core.retaken_slots import Patience, Rebound
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label
 from pgtop.core.stalled_logins import STALL_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.plan import Outcome, Trigger
-from pgtop.core.rebound import Rebound
+from pgtop.core.retaken_slots import Rebound
 from pgtop.core.session_groups import GroupBy, group
 from pgtop.core.session_labels import NO_APPLICATION, label
 from pgtop.core.stalled_logins import Stall

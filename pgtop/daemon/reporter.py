@@ -10,7 +10,7 @@ from pgtop.core.leadership import PassedOver, passed_over_sentence
 from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Outcome, ReapPolicy, Trigger
-from pgtop.core.rebound import Patience
+from pgtop.core.retaken_slots import Patience
 from pgtop.core.text import percent, plural, printable
 from pgtop.daemon.log import DaemonLog
 from pgtop.daemon.metrics import Figures

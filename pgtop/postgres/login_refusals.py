@@ -14,9 +14,7 @@ import asyncpg
 from pgtop.core.outage import Limit, OutageKind
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.conninfo.passfile import unsafe
-from pgtop.postgres.conninfo.target import Endpoint, Target
-from pgtop.postgres.errors import (
+from pgtop.postgres.connection_errors import (
     LOCK_TABLE_FULL,
     LOCK_TABLE_MEND,
     FullError,
@@ -26,6 +24,8 @@ from pgtop.postgres.errors import (
     is_lock_table_full,
     text_of,
 )
+from pgtop.postgres.conninfo.passfile import unsafe
+from pgtop.postgres.conninfo.target import Endpoint, Target
 
 _TOO_MANY: Final = "53300"
 

@@ -19,7 +19,7 @@ from pgtop.core.leadership import Key, PassedOver, Ranking, is_outdated, ranked
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Outcome, Plan, ReapPolicy
 from pgtop.core.policy import is_emergency, is_over_line
-from pgtop.core.rebound import (
+from pgtop.core.retaken_slots import (
     BURST_SECONDS,
     LATER_SECONDS,
     SOON_SECONDS,

@@ -15,7 +15,7 @@ from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Plan
 from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
-from pgtop.postgres.connect_errors import pooled_sentence
+from pgtop.postgres.driver_errors import pooled_sentence
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.reaping.wording import begun_sentence
 from pgtop.settings.defaults_and_bounds import Config

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgtop.audit import files
+from pgtop.audit import rotating_files
 from pgtop.audit.log import AuditLog
 from pgtop.audit.reader import AuditEntry, PassedOver, Unreadable, read_entries
 from pgtop.safe_files import Place, UnsafeFileError
@@ -105,7 +105,7 @@ def test_a_link_of_another_users_leads_to_no_log(tmp_path: Path, is_file: bool) 
     link.symlink_to(place / "audit.jsonl" if is_file else place)
     os.chown(link, 64_321, -1, follow_symlinks=False)
     path = link if is_file else link / "audit.jsonl"
-    for read in (entries, files.exists):
+    for read in (entries, rotating_files.exists):
         with pytest.raises(UnsafeFileError, match="64321"):
             read(path)
 
@@ -121,7 +121,7 @@ def test_a_log_in_its_users_own_directory_is_that_users(tmp_path: Path, mode: in
     place.chmod(mode)
     for each in (place, path):
         os.chown(each, 64_321, -1)
-    assert files.exists(path)
+    assert rotating_files.exists(path)
     assert told(entries(path)) == [(1, None)]
     os.chown(path, 64_322, -1)
     assert told(entries(path)) == ([] if mode == 0o1777 else [(1, None)])
@@ -129,14 +129,14 @@ def test_a_log_in_its_users_own_directory_is_that_users(tmp_path: Path, mode: in
 
 def test_no_log_and_no_directory_is_no_entry(tmp_path: Path) -> None:
     assert entries(tmp_path / "no" / "audit.jsonl") == []
-    assert not files.exists(tmp_path / "no" / "audit.jsonl")
+    assert not rotating_files.exists(tmp_path / "no" / "audit.jsonl")
 
 
 def test_a_rotation_while_opening_loses_and_repeats_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process rotates between the opening of the newest file and the reader's lock on it."""
-    path, opened, rotations = tmp_path / "log", files.open_to_read, 2
+    path, opened, rotations = tmp_path / "log", rotating_files.open_to_read, 2
     for pid in range(4):
         AuditLog(path, max_bytes=1).append([attempt(pid)])
 
@@ -148,7 +148,7 @@ def test_a_rotation_while_opening_loses_and_repeats_nothing(
             rotations -= 1
         return file
 
-    monkeypatch.setattr(files, "open_to_read", open_and_rotate)
+    monkeypatch.setattr(rotating_files, "open_to_read", open_and_rotate)
     assert told(entries(path)) == [(pid, None) for pid in (0, 1, 2, 3, 100, 99)]
 
 
@@ -157,7 +157,7 @@ def test_rotations_without_the_lock_show_nothing_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened_before: int
 ) -> None:
     """Two writers that hand the lock to each other leave a reader no moment to take it."""
-    path, opened, count = tmp_path / "log", files.open_to_read, 0
+    path, opened, count = tmp_path / "log", rotating_files.open_to_read, 0
     for pid in range(4):
         AuditLog(path, max_bytes=1).append([attempt(pid)])
 
@@ -169,9 +169,9 @@ def test_rotations_without_the_lock_show_nothing_twice(
             AuditLog(path, max_bytes=1).append([attempt(99)])
         return file
 
-    monkeypatch.setattr(files, "open_to_read", open_and_rotate)
-    monkeypatch.setattr(files, "locked_to_read", lambda _file: False)
-    monkeypatch.setattr(files, "READER_LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(rotating_files, "open_to_read", open_and_rotate)
+    monkeypatch.setattr(rotating_files, "locked_to_read", lambda _file: False)
+    monkeypatch.setattr(rotating_files, "READER_LOCK_SECONDS", 0.0)
     assert told(entries(path)) == [(pid, None) for pid in (0, 1, 2, 3)]
 
 
@@ -202,7 +202,7 @@ def test_a_line_without_an_end_takes_no_more_than_its_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A line longer than any that pgtop writes is passed over once, and the one after it is read."""
-    monkeypatch.setattr(files, "LONGEST_LINE_BYTES", 4000)
+    monkeypatch.setattr(rotating_files, "LONGEST_LINE_BYTES", 4000)
     path = tmp_path / "log"
     path.write_bytes(b"x" * 10_000 + b"\n" + msgspec.json.encode(attempt(1)) + b"\n")
     passed_over = PassedOver()

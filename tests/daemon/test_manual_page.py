@@ -12,7 +12,7 @@ from pgtop.commands.all_commands import COMMANDS
 from pgtop.commands.command import split_command
 from pgtop.commands.dashboard import DASHBOARD
 from pgtop.core.plan import Trigger
-from pgtop.core.rebound import Rebound
+from pgtop.core.retaken_slots import Rebound
 from pgtop.daemon.metrics import FiguresCollector
 from tests.builders import figures_of
 from tests.servers import REPOSITORY

@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from pgtop.core.plan import Outcome, Trigger
-from pgtop.core.rebound import Rebound
+from pgtop.core.retaken_slots import Rebound
 from pgtop.daemon import scrape_server
 from pgtop.daemon.metrics import Figures, by_application, serving
 from pgtop.daemon.scrape_server import MOST_CONNECTIONS

@@ -21,7 +21,7 @@ from pgtop.commands.dashboard import DASHBOARD
 from pgtop.commands.docs import FIRST_PAGE, PAGES, page_names
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Outcome, Trigger
-from pgtop.core.rebound import Rebound
+from pgtop.core.retaken_slots import Rebound
 from pgtop.core.snapshot_json import ApplicationReport, BackendReport, ServerReport, SnapshotReport
 from pgtop.daemon.metrics import FiguresCollector
 from pgtop.demo.server import ThrowawayServer

@@ -285,13 +285,13 @@ MUTANTS = (
         AUDIT,
     ),
     Mutant(
-        "pgtop/audit/files.py",
+        "pgtop/audit/rotating_files.py",
         "        os.fsync(descriptor)\n        if not size:",
         "        if not size:",
         AUDIT,
     ),
-    Mutant("pgtop/audit/files.py", "_after_torn_line(descriptor, size) + data", "data", AUDIT),
-    Mutant("pgtop/audit/files.py", "if not _is_named(descriptor, place):", "if False:", AUDIT),
+    Mutant("pgtop/audit/rotating_files.py", "_after_torn_line(descriptor, size) + data", "data", AUDIT),
+    Mutant("pgtop/audit/rotating_files.py", "if not _is_named(descriptor, place):", "if False:", AUDIT),
     Mutant(
         "pgtop/core/policy.py",
         "or backend.pid in context.held.own:",

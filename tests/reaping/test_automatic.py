@@ -13,7 +13,7 @@ import pytest
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.plan import Outcome, ReapPolicy, SparedFor, Trigger
-from pgtop.core.rebound import BURST_SECONDS, FIRST_REST_SECONDS
+from pgtop.core.retaken_slots import BURST_SECONDS, FIRST_REST_SECONDS
 from pgtop.core.session_patterns import Patterns
 from pgtop.core.stalled_logins import CALM_SECONDS
 from pgtop.demo.server import ThrowawayServer

@@ -26,7 +26,7 @@ from pgtop.reaping.reaper import Reaper
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from pgtop.audit import files
+from pgtop.audit import rotating_files
 from pgtop.audit.log import Operator
 from pgtop.audit.reader import AuditEntry, PassedOver, read_entries
 from pgtop.commands.text_table import TextColumn, table_lines
@@ -77,7 +77,7 @@ def show_json(question: Question, show: Show, warn: Show) -> None:
 
 def _is_there(question: Question) -> bool:
     try:
-        there = files.exists(question.path)
+        there = rotating_files.exists(question.path)
     except OSError as error:
         raise _unreadable(question.path, error) from error
     if not there and question.named:

@@ -21,20 +21,25 @@ import asyncpg
 from msgspec.structs import replace
 
 from pgtop.concurrency import forget
-from pgtop.core.activity import PGTOP_PREFIX
 from pgtop.core.outage import Limit, OutageKind
 from pgtop.errors import Peer, PgtopError
-from pgtop.postgres.connect_errors import DRIVER_ERRORS
+from pgtop.postgres.connection_errors import (
+    ConnectionLostError,
+    FullError,
+    LimitReachedError,
+    limit_at,
+    refusing_limit,
+)
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.conninfo.tls import Pins
-from pgtop.postgres.errors import ConnectionLostError, FullError, LimitReachedError, limit_at, refusing_limit
+from pgtop.postgres.driver_errors import DRIVER_ERRORS
 from pgtop.postgres.queries.about_server import SERVER_END
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, TAKE_KEY
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
-from pgtop.postgres.session.pooled_statements import in_transaction
+from pgtop.postgres.session.pooler import in_transaction
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES
-from pgtop.postgres.session.retry import LoginRetry
-from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS
+from pgtop.postgres.session.refused_logins import LoginRetry
+from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS, own_session_name
 from pgtop.postgres.session.statements import Prepared, bounded
 
 LIMIT_SECONDS: Final = STATEMENT_TIMEOUT_SECONDS + 1.0
@@ -48,21 +53,10 @@ _RESCUE_RESTS_SECONDS: Final = 5.0
 """Seconds between the rescue role's logins after a failure such as a wrong password or a host that does not
 answer, which is tried less often than a full server."""
 _RESCUE_MEND: Final = "check what --rescue, PGTOP_RESCUE or the file's rescue names"
-_LONGEST_NAME: Final = 63
 _ANSWERS: Final = frozenset({OutageKind.REFUSED, OutageKind.STARTING})
 """The kinds of outages in which the server answers, if only with a refusal."""
 
 T = TypeVar("T")
-
-
-def own_session_name(face: str, host: str) -> str:
-    """Return the application_name of pgtop's session: at most 63 ASCII characters, whatever the host's name.
-
-    >>> own_session_name("dashboard", "jump1")
-    'pgtop dashboard@jump1'
-    """
-    name = f"{PGTOP_PREFIX}{face}@{host}"
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)[:_LONGEST_NAME]
 
 
 def _is_end(peer: Peer | None, address: str | None, port: int | None) -> bool:

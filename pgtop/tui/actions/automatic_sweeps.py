@@ -13,13 +13,13 @@ from pgtop.concurrency import undisturbed
 from pgtop.core.activity import Snapshot
 from pgtop.core.leadership import Ranking
 from pgtop.core.outage import Limit, Outage
-from pgtop.core.rebound import LATER_SECONDS, SOON_SECONDS
+from pgtop.core.retaken_slots import LATER_SECONDS, SOON_SECONDS
 from pgtop.core.session_labels import monitor_grant
 from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, PgtopError
 from pgtop.poller import Poller
-from pgtop.postgres.connect_errors import DRIVER_ERRORS, pooled_sentence
+from pgtop.postgres.driver_errors import DRIVER_ERRORS, pooled_sentence
 from pgtop.reaping.automatic import AutomaticReaper, Turn
 from pgtop.reaping.wording import stall_sentence
 from pgtop.tui.actions.plan_actions import LONGEST_RUN_SECONDS, PlanActions

@@ -7,13 +7,13 @@ from pgtop.core.activity import PGTOP_PREFIX, Backend, BackendId, Snapshot
 from pgtop.core.leadership import Key, passed_over_sentence
 from pgtop.core.plan import ReapPolicy, Trigger
 from pgtop.core.policy import is_emergency
-from pgtop.core.rebound import FIRST_REST_SECONDS, FUTILE_SWEEPS
+from pgtop.core.retaken_slots import FIRST_REST_SECONDS, FUTILE_SWEEPS
 from pgtop.core.session_labels import NO_APPLICATION, label
 from pgtop.core.session_patterns import Patterns
 from pgtop.core.text import clip, duration, fit, percent, plural, printable
 from pgtop.reaping.automatic import Turn
 from pgtop.reaping.wording import stall_sentence
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines
 
 _DAEMON: Final = f"{PGTOP_PREFIX}daemon@"

@@ -13,7 +13,7 @@ from pgtop.core.outage import Limit, Outage, connecting_words, held_by_connectin
 from pgtop.core.text import cell_width, clip, clock, duration, percent, printable
 from pgtop.tui.lines.automatic_sweeps import reaper_words
 from pgtop.tui.lines.bars import usage_bar
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 
 _LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "full": "red"}
 

@@ -7,7 +7,7 @@ from pgtop.core.plan import Act, Outcome
 from pgtop.core.text import cell_width, fit, percent
 from pgtop.reaping.reaper import Report
 from pgtop.reaping.wording import outcome_sentence
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines
 
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.text import duration, plural
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines
 
 RESCUE_FAILS: Final = "the rescue role can't connect"

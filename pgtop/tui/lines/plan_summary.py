@@ -6,7 +6,7 @@ from pgtop.core.host_policy import UNSEEN
 from pgtop.core.plan import Act, Plan, Trigger
 from pgtop.core.text import clip, folded, plural
 from pgtop.reaping.wording import by_application, by_user_and_database, headline, spared_sentence
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 
 APPLICATIONS_NAMED: Final = 4
 """The number of applications that a dialog names; it counts the rest."""

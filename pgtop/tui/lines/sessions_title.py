@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.filter_sort import SortColumn, stale
 from pgtop.core.text import cell_width, clip, duration, printable
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 
 
 class Listed(NamedTuple):

@@ -15,7 +15,7 @@ from pgtop.core.text import ago, clip, duration, printable, printable_lines
 from pgtop.errors import PgtopError
 from pgtop.postgres.backend_detail import BackendDetail, Lock, backend_detail
 from pgtop.postgres.session.own_connection import OwnConnection
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.widgets.painted_lines import Lines
 
 LONGEST_QUERY_LINES = 2_000

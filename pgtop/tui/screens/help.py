@@ -7,7 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.widgets.painted_lines import Lines
 
 KEYS: Final = (

@@ -21,7 +21,7 @@ from pgtop.core.plan import Act, Plan, Result, Trigger
 from pgtop.errors import PgtopError
 from pgtop.reaping.reaper import Report
 from pgtop.reaping.wording import outcome_sentence
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import plan_lines, told
 from pgtop.tui.screens.session_list import (
     OUTCOME_STYLES,

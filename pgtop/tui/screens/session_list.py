@@ -7,7 +7,7 @@ from pgtop.core.activity import Backend
 from pgtop.core.plan import Act, Outcome, Result, Spared, Victim
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.text import clip
-from pgtop.tui.lines.columns import Cell, Column
+from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
 Judged = Victim | Spared

@@ -12,8 +12,8 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from pgtop.core.history import History
-from pgtop.tui.lines.curves import Ink
-from pgtop.tui.lines.plot import Frame, Row, frame_of, picture
+from pgtop.tui.lines.graph_axes import Frame, Row, frame_of, picture
+from pgtop.tui.lines.graph_curves import Ink
 from pgtop.tui.widgets.component_styles import ink as looked_up
 
 WINDOWS: Final = (300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)

@@ -17,13 +17,13 @@ from pgtop.postgres.host.watcher import HostView
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.lines import keys, notice
 from pgtop.tui.lines.automatic_sweeps import AutomaticState, auto_lines
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.head import Standing, head_lines
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.outage import outage_lines
 from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.lines.waiting_for_server import Awaited, connecting_lines, waiting_lines
-from pgtop.tui.lines.wall import LOW, figure_lines, top_count, top_lines
+from pgtop.tui.lines.wall_view import LOW, figure_lines, top_count, top_lines
 from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, WINDOWS, ConnectionGraph, fitting_window
 from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.line_table import LineTable

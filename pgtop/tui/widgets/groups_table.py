@@ -14,7 +14,7 @@ from pgtop.core.session_groups import (
 )
 from pgtop.core.text import clip, duration
 from pgtop.tui.lines.bars import share_bar
-from pgtop.tui.lines.columns import Cell, Column
+from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
 CHOSEN: Final = "▸"

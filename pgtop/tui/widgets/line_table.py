@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from pgtop.core.text import fit
-from pgtop.tui.lines.columns import GAP, Cell, Column, lay_out
+from pgtop.tui.lines.column_widths import GAP, Cell, Column, lay_out
 from pgtop.tui.widgets.painted_lines import Painted
 
 Row = TypeVar("Row")

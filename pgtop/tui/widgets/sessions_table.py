@@ -16,7 +16,7 @@ from pgtop.core.session_labels import (
     wait,
 )
 from pgtop.core.text import clip, duration, printable
-from pgtop.tui.lines.columns import Cell, Column
+from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
 TAG: Final = "✓"

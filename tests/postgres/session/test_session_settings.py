@@ -12,8 +12,8 @@ from pgtop.core.doctor.verdicts import diagnose
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.checkup import check_up, checkup_connection
-from pgtop.postgres.connect_errors import DRIVER_ERRORS
 from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.driver_errors import DRIVER_ERRORS
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from tests.servers import Role, create_role, execute, fetch_value, session

@@ -13,7 +13,7 @@ import pytest
 from textual import events
 
 from pgtop.core.plan import ReapPolicy
-from pgtop.core.rebound import Patience
+from pgtop.core.retaken_slots import Patience
 from pgtop.core.session_patterns import Patterns
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pgtop.core.text import cell_width
 from pgtop.tui.lines.bars import share_bar, usage_bar
-from pgtop.tui.lines.columns import GAP, lay_out
+from pgtop.tui.lines.column_widths import GAP, lay_out
 from pgtop.tui.screens.session_list import HostOutcomeList, HostSessionList, OutcomeList, SessionList
 from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.line_table import LineTable

@@ -13,9 +13,9 @@ from textual.app import App, ComposeResult
 
 from pgtop.core.activity import MICROSECONDS
 from pgtop.core.history import History, Sample
-from pgtop.tui.lines import curves
-from pgtop.tui.lines.curves import Ink
-from pgtop.tui.lines.plot import Frame, Row, frame_of, picture, span_words, ticks
+from pgtop.tui.lines import graph_curves
+from pgtop.tui.lines.graph_axes import Frame, Row, frame_of, picture, span_words, ticks
+from pgtop.tui.lines.graph_curves import Ink
 from pgtop.tui.widgets.connection_graph import WINDOWS, ConnectionGraph
 
 START = int(datetime(2026, 3, 28, 12, 0, 0, tzinfo=UTC).timestamp()) * MICROSECONDS
@@ -287,7 +287,7 @@ def test_a_picture_leaves_nothing_behind_in_plotext(capsys: pytest.CaptureFixtur
     """Its one global figure is empty afterwards, and nothing was printed."""
     import plotext
 
-    curves.plotted.cache_clear()
+    graph_curves.plotted.cache_clear()
     drawn(climbing(), frame())
     assert not any("\u2800" < c <= "\u28ff" for c in plotext.build())
     assert capsys.readouterr() == ("", "")
@@ -367,7 +367,7 @@ async def test_the_widget_draws_nothing_when_nothing_would_look_different() -> N
         app.show(history)
         await pilot.pause()
         builds, before = app.graph.builds, app.lines()
-        curves.plotted.cache_clear()
+        graph_curves.plotted.cache_clear()
         latest = history.latest
         assert latest is not None
         for _ in range(5):
@@ -376,7 +376,7 @@ async def test_the_widget_draws_nothing_when_nothing_would_look_different() -> N
         app.show(history)
         await pilot.pause()
         assert app.graph.builds == builds
-        assert curves.plotted.cache_info().misses == 0
+        assert graph_curves.plotted.cache_info().misses == 0
         assert app.lines() == before
         app.show(history, later=10)
         assert app.graph.builds == builds + 1

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from pgtop.core.rebound import (
+from pgtop.core.retaken_slots import (
     FIRST_REST_SECONDS,
     LONGEST_REST_SECONDS,
     Freed,

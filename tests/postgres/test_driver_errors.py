@@ -17,9 +17,7 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import PgtopError
-from pgtop.postgres.connect_errors import connect_error
-from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors import (
+from pgtop.postgres.connection_errors import (
     ConnectionLostError,
     FullError,
     LoginError,
@@ -27,6 +25,8 @@ from pgtop.postgres.errors import (
     outage,
     refusing_limit,
 )
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.driver_errors import connect_error
 from pgtop.postgres.session.reachability import reach
 from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory

@@ -14,7 +14,7 @@ import msgspec
 
 from pgtop.core.activity import MICROSECONDS
 from pgtop.core.history import History, Sample, column_width
-from pgtop.tui.lines.curves import BLANK, Canvas, Curve, Ink, Run, draw_curves
+from pgtop.tui.lines.graph_curves import BLANK, Canvas, Curve, Ink, Run, draw_curves
 
 Row = tuple[Run, ...]
 

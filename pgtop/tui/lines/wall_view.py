@@ -13,7 +13,7 @@ from pgtop.core.session_groups import HEADS, Group, GroupBy, key_name
 from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
 from pgtop.tui.lines.bars import share_bar
 from pgtop.tui.lines.big_digits import SMALL, big, digits, width
-from pgtop.tui.lines.columns import Cell
+from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.head import Standing, sentence
 from pgtop.tui.lines.outage import outage_sentence
 from pgtop.tui.lines.plan_summary import few_lines

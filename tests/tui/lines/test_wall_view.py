@@ -14,7 +14,7 @@ from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.lines.big_digits import big, width
 from pgtop.tui.lines.head import Standing
-from pgtop.tui.lines.wall import LOW, figure_lines, state_of, top_count, top_lines
+from pgtop.tui.lines.wall_view import LOW, figure_lines, state_of, top_count, top_lines
 from tests.builders import holding
 from tests.servers import create_role
 from tests.support.dashboards import as_text
