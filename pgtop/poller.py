@@ -6,27 +6,11 @@ import time
 from typing import Final
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.outage import Outage, OutageKind
+from pgtop.core.outage import Outage
+from pgtop.postgres.session.retry_pauses import LOST_SECONDS, RETRY_AFTER_SECONDS
 from pgtop.postgres.snapshot_probe import GIVE_BACK_SECONDS, Probe
 
 SHORTEST_PAUSE_SECONDS: Final = 0.05
-LOST_SECONDS: Final = 0.25
-"""Seconds between the loss of the connection and the poll that makes it again, which may lose it again."""
-RETRY_AFTER_SECONDS: Final = {
-    OutageKind.FULL: 0.4,
-    OutageKind.LIMIT: 0.4,
-    OutageKind.STARTING: 1.0,
-    OutageKind.UNREACHABLE: 1.0,
-    OutageKind.REFUSED: 1.5,
-    OutageKind.LOST: LOST_SECONDS,
-    OutageKind.TIMEOUT: 1.0,
-    OutageKind.FAILED: 1.5,
-}
-"""Seconds to wait after an outage of each kind, unless the outage names its own pause.
-
-Less than two seconds, so that the user sees a server come back at once. A refused login costs the server
-about 2 ms, and an unanswered one nothing.
-"""
 
 
 class Poller:

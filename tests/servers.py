@@ -18,7 +18,7 @@ import asyncpg
 
 from pgtop.demo.binaries import OLDEST_VERSION, all_binaries, find_binaries, major_version
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
-from pgtop.postgres.driver_errors import DRIVER_ERRORS
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 
 REPOSITORY = Path(__file__).parent.parent
 FETCHED = REPOSITORY / ".servers"

@@ -27,7 +27,7 @@ def with_password(
     never, first = _password_flags(context)
     if first:
         target = replace(target, password=ask_password(target.user))
-    from pgtop.postgres.connection_errors import PasswordNeededError
+    from pgtop.postgres.errors.kinds import PasswordNeededError
 
     try:
         return run_until_sigterm(face(target))

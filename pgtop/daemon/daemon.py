@@ -23,9 +23,14 @@ from pgtop.daemon.reporter import DaemonReport
 from pgtop.daemon.systemd import Systemd
 from pgtop.errors import ConnectError, ExitCode, PgtopError
 from pgtop.login_watch import LoginWatch
-from pgtop.postgres.connection_errors import FullError
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.driver_errors import DIRECTLY, DRIVER_ERRORS, hidden_states_error, pooler_error
+from pgtop.postgres.errors.kinds import FullError
+from pgtop.postgres.errors.network_and_driver import (
+    DIRECTLY,
+    DRIVER_ERRORS,
+    hidden_states_error,
+    pooler_error,
+)
 from pgtop.postgres.session.login_probe import LoginProbe
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.wiring import wire

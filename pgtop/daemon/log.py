@@ -21,8 +21,8 @@ from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, clie
 from pgtop.core.stalled_logins import STALL_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
 from pgtop.daemon.line_writer import LineWriter
+from pgtop.reaping.plan_wording import stall_sentence
 from pgtop.reaping.reaper import Report
-from pgtop.reaping.wording import stall_sentence
 
 _DONE: Final = frozenset({Outcome.TERMINATED, Outcome.CHANGED})
 

@@ -16,7 +16,7 @@ from pgtop.daemon.log import DaemonLog
 from pgtop.daemon.metrics import Figures
 from pgtop.daemon.systemd import Systemd
 from pgtop.reaping.automatic import Turn, Unfit
-from pgtop.reaping.wording import stall_sentence
+from pgtop.reaping.plan_wording import stall_sentence
 
 _NOT_AGAIN_SECONDS: Final = {Trigger.USAGE: 600.0, Trigger.EMERGENCY: 60.0, Trigger.NONE: 600.0}
 """Seconds before the daemon says again that there are no sessions to terminate."""

@@ -19,7 +19,7 @@ from pgtop.core.activity import (
 from pgtop.core.blocking import PreparedTransaction
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.driver_errors import DRIVER_ERRORS
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries import backend_detail as queries
 from pgtop.postgres.row_decoding import MARGIN, the_one, typed
 from pgtop.postgres.session.own_connection import OwnConnection

@@ -10,8 +10,8 @@ from pgtop.core.doctor.checkup import OVERRIDES, SETTINGS, Account, Checkup
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.driver_errors import NOT_TEXT
 from pgtop.postgres.encodings import UTF8
+from pgtop.postgres.errors.network_and_driver import NOT_TEXT
 from pgtop.postgres.queries.checkup import ACCOUNT, ACCOUNT_UNCONVERTED
 from pgtop.postgres.row_decoding import MARGIN, decoded
 from pgtop.postgres.session.own_connection import OwnConnection

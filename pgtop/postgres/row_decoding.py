@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 import asyncpg
 import msgspec
 
-from pgtop.postgres.connection_errors import UnreadableError
 from pgtop.postgres.encodings import UTF8, as_text
+from pgtop.postgres.errors.kinds import UnreadableError
 
 MARGIN: Final = 1024
 """The rows beyond max_connections that a view may show: if backend types are hidden, parallel workers

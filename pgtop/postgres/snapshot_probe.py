@@ -25,9 +25,9 @@ from pgtop.core.activity import (
 from pgtop.core.outage import Outage
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
-from pgtop.postgres.connection_errors import UnreadableError, outage, refusing_limit
-from pgtop.postgres.driver_errors import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.encodings import UTF8
+from pgtop.postgres.errors.kinds import UnreadableError, outage, refusing_limit
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.queries import poll as queries
 from pgtop.postgres.queries.about_server import ABOUT_SERVER, SYSTEM_IDENTIFIER
 from pgtop.postgres.row_decoding import MARGIN, decoded, the_one

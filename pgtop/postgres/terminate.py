@@ -14,9 +14,9 @@ from pgtop.core.activity import ACTIVE, MOST_CONNECTIONS, Backend, BackendId, Mo
 from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, Guard, HeldLocks, Outcome, Plan, Result, Victim
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.connection_errors import ConnectionLostError, text_of
-from pgtop.postgres.driver_errors import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.encodings import UTF8, as_text
+from pgtop.postgres.errors.kinds import ConnectionLostError, text_of
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.queries import terminate as queries
 from pgtop.postgres.queries.advisory_keys import HELD_LOCKS
 from pgtop.postgres.row_decoding import MARGIN, typed

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pgtop.core.activity import IDLE, IN_TRANSACTION, MICROSECONDS, Backend
-from pgtop.postgres.connection_errors import UnreadableError
+from pgtop.postgres.errors.kinds import UnreadableError
 
 WHOLE_EVERY_SECONDS: Final = 60.0
 """Seconds between full fetches in any case: a role or a database may have been renamed, or a reload may

@@ -24,8 +24,8 @@ from pgtop.core.text import printable
 from pgtop.errors import ExitCode
 from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
-from pgtop.postgres.connection_errors import FullError, LimitReachedError
 from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors.kinds import FullError, LimitReachedError
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.dashboard import DashboardScreen

@@ -15,9 +15,9 @@ from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Plan
 from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
-from pgtop.postgres.driver_errors import pooled_sentence
+from pgtop.postgres.errors.network_and_driver import pooled_sentence
+from pgtop.reaping.plan_wording import begun_sentence
 from pgtop.reaping.reaper import Reaper, Report
-from pgtop.reaping.wording import begun_sentence
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.actions.automatic_sweeps import AutomaticSweeps
 from pgtop.tui.actions.available_actions import ACTING, is_permitted, leads_to_list

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import asyncpg
 
-from pgtop.postgres.driver_errors import DRIVER_ERRORS
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 
 REPLACED_PER_SECOND = 0.05
 WAVE_SECONDS = 60.0

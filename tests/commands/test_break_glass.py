@@ -18,7 +18,7 @@ import pytest
 
 from pgtop.commands.break_glass import run as face
 from pgtop.commands.break_glass.table import render_plan
-from pgtop.core.host_policy import Ask
+from pgtop.core.break_glass_plan import Ask
 from pgtop.core.plan import ReapPolicy
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
 from pgtop.errors import UsageError

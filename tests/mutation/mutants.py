@@ -19,7 +19,7 @@ AUDIT = ("tests/audit/test_log.py", "tests/reaping/test_reaper.py", "tests/reapi
 LEADERS = ("tests/core/test_leadership.py", "tests/reaping/test_automatic.py")
 HOST = (
     "tests/postgres/host/test_titles.py",
-    "tests/core/test_host_policy.py",
+    "tests/core/test_break_glass_plan.py",
     "tests/postgres/host/test_watcher.py",
     "tests/postgres/host/test_misleading_names.py",
     "tests/postgres/host/test_sessions_at_work.py",
@@ -435,14 +435,14 @@ MUTANTS = (
     ),
     Mutant("pgtop/postgres/host/terminate.py", "process.command_line != mark.command_line", "False", HOST),
     Mutant(
-        "pgtop/core/host_policy.py",
+        "pgtop/core/break_glass_plan.py",
         "    if spared is not None:\n        return spared\n"
         '    if backend.state == DISABLED:\n        reason = "its title does not show',
         '    if backend.state == DISABLED:\n        reason = "its title does not show',
         HOST,
     ),
     Mutant(
-        "pgtop/core/host_policy.py",
+        "pgtop/core/break_glass_plan.py",
         '    if backend.state == DISABLED:\n        reason = "its state is unknown',
         '    if False:\n        reason = "its state is unknown',
         HOST,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pgtop.core.activity import MICROSECONDS, Moment, Pid
 from pgtop.core.json_text import json_line, timestamp
 from pgtop.core.text import clock, duration, printable
-from pgtop.postgres.connection_errors import UnreadableError
+from pgtop.postgres.errors.kinds import UnreadableError
 from pgtop.postgres.row_decoding import decoded, the_one, typed
 from pgtop.postgres.snapshot_probe import Poll, decode
 from pgtop.postgres.unchanged_rows import UnchangedRows

@@ -11,7 +11,7 @@ from pgtop.core.activity import Backend, Snapshot
 from pgtop.core.plan import Act, Guard, Outcome, Plan, ReapPolicy, SparedFor, Trigger, Victim
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
-from pgtop.postgres.driver_errors import DRIVER_ERRORS
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, REAPER_CLASS
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.reaping import Face, as_role, face_on, found, identities, lives, outcomes

@@ -9,7 +9,7 @@ import msgspec
 
 from pgtop.audit.log import AuditLog
 from pgtop.core.activity import Backend, BackendId
-from pgtop.core.host_policy import Ask, plan_break_glass
+from pgtop.core.break_glass_plan import Ask, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy, Victim
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.host import proc

@@ -13,10 +13,10 @@ import pytest
 from pgtop.core.outage import OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, ExitCode, PgtopError
-from pgtop.postgres.connection_errors import FullError, outage
 from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors.kinds import FullError, outage
 from pgtop.postgres.session.own_connection import OwnConnection
 from tests.servers import wait_until_sync
 

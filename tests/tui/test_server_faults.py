@@ -11,7 +11,7 @@ import pytest
 
 from pgtop.core.outage import OutageKind
 from pgtop.demo.server import ThrowawayServer
-from pgtop.poller import RETRY_AFTER_SECONDS
+from pgtop.postgres.session.retry_pauses import RETRY_AFTER_SECONDS
 from pgtop.postgres.session.session_settings import SETTINGS
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, wait_until

@@ -26,7 +26,7 @@ from pgtop.commands.standard_streams import (
     table_width,
     warn,
 )
-from pgtop.core.host_policy import Ask
+from pgtop.core.break_glass_plan import Ask
 from pgtop.core.text import printable
 from pgtop.errors import ExitCode, NotPermittedError, UsageError
 from pgtop.settings.defaults_and_bounds import Config, Given

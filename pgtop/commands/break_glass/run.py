@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import IDLE
-from pgtop.core.host_policy import Ask, is_enough, plan_break_glass, plan_stalled_logins
+from pgtop.core.break_glass_plan import Ask, is_enough, plan_break_glass, plan_stalled_logins
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.text import duration, plural
 from pgtop.errors import PgtopError, UsageError

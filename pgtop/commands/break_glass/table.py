@@ -6,14 +6,14 @@ from typing import Final
 from pgtop.commands.break_glass.run import Prepared
 from pgtop.commands.text_table import TextColumn, moment, table_lines
 from pgtop.core.activity import MICROSECONDS, Backend, BackendId
-from pgtop.core.host_policy import UNSEEN
+from pgtop.core.break_glass_plan import UNSEEN
 from pgtop.core.plan import Spared, SparedFor, Victim
 from pgtop.core.session_labels import LOCAL, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.text import clip, duration, folded, percent, plural, printable
 from pgtop.postgres.host.servers import user_name
 from pgtop.postgres.host.watcher import Connecting, HostView, logins_hint
+from pgtop.reaping.plan_wording import by_user_and_database, headline, outcome_sentence, spared_sentence
 from pgtop.reaping.report_json import Answer
-from pgtop.reaping.wording import by_user_and_database, headline, outcome_sentence, spared_sentence
 
 _NOT_LISTED: Final = frozenset({SparedFor.ENOUGH, SparedFor.BEYOND_COUNT, SparedFor.BEYOND_MOST})
 """Reasons whose sessions are only counted: hundreds of rows would push the plan off the screen."""

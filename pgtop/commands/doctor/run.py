@@ -12,9 +12,9 @@ from msgspec import UNSET, UnsetType
 from pgtop.core.doctor.checkup import Checkup
 from pgtop.core.doctor.verdicts import Diagnosis, diagnose
 from pgtop.postgres.checkup import check_up, checkup_connection
-from pgtop.postgres.connection_errors import FullError, LimitReachedError
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.driver_errors import DRIVER_ERRORS, answer_error
+from pgtop.postgres.errors.kinds import FullError, LimitReachedError
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, answer_error
 from pgtop.postgres.session.wait_for_slot import enter
 
 SCHEMA: Final = 1

@@ -7,7 +7,12 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit
 from pgtop.core.text import printable
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.driver_errors import DRIVER_ERRORS, answer_error, hidden_states_error, pooler_error
+from pgtop.postgres.errors.network_and_driver import (
+    DRIVER_ERRORS,
+    answer_error,
+    hidden_states_error,
+    pooler_error,
+)
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe

@@ -5,8 +5,14 @@ from pgtop.core.plan import Plan, Spared, Trigger, Victim
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import clip, folded, percent, plural, printable
+from pgtop.reaping.plan_wording import (
+    by_application,
+    headline,
+    outcome_sentence,
+    spared_sentence,
+    stall_sentence,
+)
 from pgtop.reaping.report_json import Answer
-from pgtop.reaping.wording import by_application, headline, outcome_sentence, spared_sentence, stall_sentence
 
 
 def render(answer: Answer, width: int) -> str:

@@ -38,7 +38,7 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
         lambda known: look(known, config.wait_seconds, warn, hides_queries=config.hide_queries),
     )
     if seen.pooled:
-        from pgtop.postgres.driver_errors import pooled_sentence
+        from pgtop.postgres.errors.network_and_driver import pooled_sentence
 
         warn(pooled_sentence(seen.snapshot.server.address))
     if context.params["json"]:

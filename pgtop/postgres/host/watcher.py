@@ -43,7 +43,7 @@ from pgtop.core.activity import (
     ServerIdentity,
     Snapshot,
 )
-from pgtop.core.host_policy import stalled_logins_hint
+from pgtop.core.break_glass_plan import stalled_logins_hint
 from pgtop.errors import ConnectError, NotPermittedError
 from pgtop.postgres.host import proc
 from pgtop.postgres.host.pgtop_sessions import OwnKind, own_kind, trusted_users

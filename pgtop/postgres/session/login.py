@@ -17,17 +17,17 @@ from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.outage import OutageKind
 from pgtop.core.text import clip, printable
 from pgtop.errors import Peer, PgtopError
-from pgtop.postgres.connection_errors import (
+from pgtop.postgres.conninfo.passfile import stored_password
+from pgtop.postgres.conninfo.target import Endpoint, SocketOptions, Target
+from pgtop.postgres.conninfo.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
+from pgtop.postgres.errors.kinds import (
     FullError,
     LimitReachedError,
     LoginError,
     text_of,
     unreadable_login,
 )
-from pgtop.postgres.conninfo.passfile import stored_password
-from pgtop.postgres.conninfo.target import Endpoint, SocketOptions, Target
-from pgtop.postgres.conninfo.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
-from pgtop.postgres.driver_errors import DIRECTLY, DRIVER_ERRORS, connect_error
+from pgtop.postgres.errors.network_and_driver import DIRECTLY, DRIVER_ERRORS, connect_error
 from pgtop.postgres.session.pooler import in_transaction, is_pooled
 from pgtop.postgres.session.reachability import reach
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES, TrafficLimit, WatchedLoop

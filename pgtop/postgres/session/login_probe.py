@@ -6,7 +6,7 @@ import msgspec
 
 from pgtop.core.outage import Limit
 from pgtop.errors import PgtopError
-from pgtop.postgres.connection_errors import limit_at
+from pgtop.postgres.errors.kinds import limit_at
 from pgtop.postgres.session.login import log_in, say_goodbye
 from pgtop.postgres.session.own_connection import OwnConnection
 

@@ -23,22 +23,22 @@ from msgspec.structs import replace
 from pgtop.concurrency import forget
 from pgtop.core.outage import Limit, OutageKind
 from pgtop.errors import Peer, PgtopError
-from pgtop.postgres.connection_errors import (
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.conninfo.tls import Pins
+from pgtop.postgres.errors.kinds import (
     ConnectionLostError,
     FullError,
     LimitReachedError,
     limit_at,
     refusing_limit,
 )
-from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.conninfo.tls import Pins
-from pgtop.postgres.driver_errors import DRIVER_ERRORS
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries.about_server import SERVER_END
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, TAKE_KEY
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooler import in_transaction
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES
-from pgtop.postgres.session.refused_logins import LoginRetry
+from pgtop.postgres.session.retry_pauses import LoginRetry
 from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS, own_session_name
 from pgtop.postgres.session.statements import Prepared, bounded
 

@@ -13,7 +13,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from pgtop.concurrency import forget
 from pgtop.core.outage import OutageKind
 from pgtop.errors import PgtopError
-from pgtop.postgres.connection_errors import ConnectionLostError, UnreadableError, text_of
+from pgtop.postgres.errors.kinds import ConnectionLostError, UnreadableError, text_of
 from pgtop.postgres.session.login import Connection, Session
 
 _GONE: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)

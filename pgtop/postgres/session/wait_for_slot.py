@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from pgtop.core.text import duration, plural
-from pgtop.postgres.connection_errors import FullError, LimitReachedError
+from pgtop.postgres.errors.kinds import FullError, LimitReachedError
 from pgtop.postgres.session.own_connection import OwnConnection
 
 

@@ -19,9 +19,9 @@ from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, PgtopError
 from pgtop.poller import Poller
-from pgtop.postgres.driver_errors import DRIVER_ERRORS, pooled_sentence
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, pooled_sentence
 from pgtop.reaping.automatic import AutomaticReaper, Turn
-from pgtop.reaping.wording import stall_sentence
+from pgtop.reaping.plan_wording import stall_sentence
 from pgtop.tui.actions.plan_actions import LONGEST_RUN_SECONDS, PlanActions
 from pgtop.tui.lines.automatic_sweeps import AutomaticState, named, rules
 from pgtop.tui.messages import AutoChanged, Reaped, Trouble

@@ -15,8 +15,8 @@ from pgtop.core.stalled_logins import stall_of
 from pgtop.core.text import plural
 from pgtop.errors import PgtopError
 from pgtop.postgres.session.own_connection import OwnConnection
+from pgtop.reaping.plan_wording import stall_sentence
 from pgtop.reaping.reaper import Reaper, Report
-from pgtop.reaping.wording import stall_sentence
 from pgtop.tui.messages import Begun, Reaped, Trouble
 from pgtop.tui.screens.plan_dialog import PlanDialog, Replan
 

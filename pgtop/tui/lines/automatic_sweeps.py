@@ -12,7 +12,7 @@ from pgtop.core.session_labels import NO_APPLICATION, label
 from pgtop.core.session_patterns import Patterns
 from pgtop.core.text import clip, duration, fit, percent, plural, printable
 from pgtop.reaping.automatic import Turn
-from pgtop.reaping.wording import stall_sentence
+from pgtop.reaping.plan_wording import stall_sentence
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines
 

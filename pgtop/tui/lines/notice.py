@@ -5,8 +5,8 @@ from typing import NamedTuple
 from pgtop.core.activity import Snapshot
 from pgtop.core.plan import Act, Outcome
 from pgtop.core.text import cell_width, fit, percent
+from pgtop.reaping.plan_wording import outcome_sentence
 from pgtop.reaping.reaper import Report
-from pgtop.reaping.wording import outcome_sentence
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines
 

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from pgtop.core.host_policy import UNSEEN
+from pgtop.core.break_glass_plan import UNSEEN
 from pgtop.core.plan import Act, Plan, Trigger
 from pgtop.core.text import clip, folded, plural
-from pgtop.reaping.wording import by_application, by_user_and_database, headline, spared_sentence
+from pgtop.reaping.plan_wording import by_application, by_user_and_database, headline, spared_sentence
 from pgtop.tui.lines.column_widths import Cell
 
 APPLICATIONS_NAMED: Final = 4

@@ -9,7 +9,7 @@ from pgtop.core.activity import MICROSECONDS, STARTING
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
 from pgtop.postgres.host.watcher import HostView, logins_hint
-from pgtop.reaping.wording import ranked, user_and_database
+from pgtop.reaping.plan_wording import ranked, user_and_database
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.outage import RESCUE_FAILS
 from pgtop.tui.lines.plan_summary import few_lines, told

@@ -19,8 +19,8 @@ from textual.widgets import Button
 from pgtop.concurrency import undisturbed
 from pgtop.core.plan import Act, Plan, Result, Trigger
 from pgtop.errors import PgtopError
+from pgtop.reaping.plan_wording import outcome_sentence
 from pgtop.reaping.reaper import Report
-from pgtop.reaping.wording import outcome_sentence
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import plan_lines, told
 from pgtop.tui.screens.session_list import (

@@ -14,7 +14,7 @@ from pgtop.core.outage import Outage
 from pgtop.errors import PgtopError
 from pgtop.poller import Poller
 from pgtop.postgres.advisory_keys import ReaperKeys
-from pgtop.postgres.driver_errors import DRIVER_ERRORS
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.tui.lines.automatic_sweeps import daemons
 from pgtop.tui.messages import AutoChanged
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pgtop.concurrency import unawaited_at_exit
-from pgtop.core.host_policy import Ask, plan_break_glass
+from pgtop.core.break_glass_plan import Ask, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.text import printable
 from pgtop.postgres.conninfo.target import Target

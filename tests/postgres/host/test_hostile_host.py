@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from pgtop.commands.break_glass.run import Prepared, carry_out
-from pgtop.core.host_policy import Ask, plan_stalled_logins
+from pgtop.core.break_glass_plan import Ask, plan_stalled_logins
 from pgtop.core.plan import Outcome, Plan, ReapPolicy, SparedFor
 from pgtop.demo.account import server_account
 from pgtop.demo.server import HOST, ThrowawayServer
@@ -222,7 +222,7 @@ _WITH_ITS_FILES_TOLD = """
 import sys
 sys.addaudithook(lambda event, what: event == "open" and print(what[0], file=sys.stderr))
 from pgtop.commands.break_glass.run import prepare, find
-from pgtop.core.host_policy import Ask
+from pgtop.core.break_glass_plan import Ask
 from pgtop.core.plan import ReapPolicy
 from pgtop.postgres.host.servers import Wanted
 prepare(find(Wanted(data_dir=sys.argv[1])), ReapPolicy(), Ask(count=1), print)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgtop.core.host_policy import Ask
+from pgtop.core.break_glass_plan import Ask
 from pgtop.core.plan import Outcome, Plan
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.host import sockets

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from pgtop.core.host_policy import Ask, plan_stalled_logins
+from pgtop.core.break_glass_plan import Ask, plan_stalled_logins
 from pgtop.core.plan import Outcome, Plan, ReapPolicy, SparedFor
 from pgtop.core.session_patterns import Patterns
 from pgtop.demo.server import HOST, ThrowawayServer

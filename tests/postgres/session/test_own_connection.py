@@ -13,7 +13,7 @@ import pytest
 from pgtop.core.outage import OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError
-from pgtop.postgres.connection_errors import ConnectionLostError
+from pgtop.postgres.errors.kinds import ConnectionLostError
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.session_settings import SETTINGS, own_session_name
 from tests.servers import fetch_value, wait_until

@@ -13,7 +13,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.checkup import check_up, checkup_connection
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.driver_errors import DRIVER_ERRORS
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from tests.servers import Role, create_role, execute, fetch_value, session

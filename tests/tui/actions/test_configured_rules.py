@@ -10,7 +10,7 @@ from pgtop.audit.log import AuditLog
 from pgtop.core.plan import SparedFor
 from pgtop.demo.server import ThrowawayServer
 from pgtop.reaping import reaper
-from pgtop.reaping.wording import spared_sentence
+from pgtop.reaping.plan_wording import spared_sentence
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui import app
 from tests.servers import session, sessions, wait_until

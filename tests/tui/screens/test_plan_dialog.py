@@ -10,8 +10,8 @@ from pgtop.core.plan import Outcome, ReapPolicy, Result
 from pgtop.core.policy import plan_emergency, plan_sweep, plan_terminate
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
+from pgtop.reaping.plan_wording import headline
 from pgtop.reaping.reaper import Report
-from pgtop.reaping.wording import headline
 from pgtop.tui.lines.notice import of_report
 from pgtop.tui.lines.plan_summary import plan_lines
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog

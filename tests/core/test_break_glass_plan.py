@@ -5,11 +5,11 @@ import pytest
 from pgtop.core.activity import (
     Backend,
 )
-from pgtop.core.host_policy import Ask, is_enough, plan_break_glass, plan_stalled_logins
+from pgtop.core.break_glass_plan import Ask, is_enough, plan_break_glass, plan_stalled_logins
 from pgtop.core.plan import ReapPolicy, SparedFor, Trigger
 from pgtop.core.session_patterns import Patterns
 from pgtop.postgres.host.titles import Title
-from pgtop.reaping.wording import headline
+from pgtop.reaping.plan_wording import headline
 from tests.builders import ended, host_backend, host_snapshot, spared
 
 BOTH = (("my", "app shop"), ("my app", "shop"))

@@ -14,7 +14,9 @@ import asyncpg
 from pgtop.core.outage import Limit, OutageKind
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.connection_errors import (
+from pgtop.postgres.conninfo.passfile import unsafe
+from pgtop.postgres.conninfo.target import Endpoint, Target
+from pgtop.postgres.errors.kinds import (
     LOCK_TABLE_FULL,
     LOCK_TABLE_MEND,
     FullError,
@@ -24,8 +26,6 @@ from pgtop.postgres.connection_errors import (
     is_lock_table_full,
     text_of,
 )
-from pgtop.postgres.conninfo.passfile import unsafe
-from pgtop.postgres.conninfo.target import Endpoint, Target
 
 _TOO_MANY: Final = "53300"
 

@@ -1,4 +1,4 @@
-"""Tries: how often a login has been refused, since when, and when to ask again.
+"""The pauses between two tries to connect: after each kind of outage, and after refused logins.
 
 Often enough to win the slot that somebody leaves, and never a load of its own: a refused login costs the
 server about 2 ms, so that one each 275 ms is less than a hundredth of a core.
@@ -9,9 +9,29 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from pgtop.core.outage import OutageKind
+
 SHORTEST_PAUSE_SECONDS: Final = 0.15
 LONGEST_PAUSE_SECONDS: Final = 0.40
 """Drawn at random in between, so that many who were refused together don't come back together."""
+
+LOST_SECONDS: Final = 0.25
+"""Seconds between the loss of the connection and the poll that makes it again, which may lose it again."""
+RETRY_AFTER_SECONDS: Final = {
+    OutageKind.FULL: 0.4,
+    OutageKind.LIMIT: 0.4,
+    OutageKind.STARTING: 1.0,
+    OutageKind.UNREACHABLE: 1.0,
+    OutageKind.REFUSED: 1.5,
+    OutageKind.LOST: LOST_SECONDS,
+    OutageKind.TIMEOUT: 1.0,
+    OutageKind.FAILED: 1.5,
+}
+"""Seconds to wait after an outage of each kind, unless the outage names its own pause.
+
+Less than two seconds, so that the user sees a server come back at once. A refused login costs the server
+about 2 ms, and an unanswered one nothing.
+"""
 
 
 class LoginRetry:

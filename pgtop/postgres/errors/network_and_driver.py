@@ -14,10 +14,10 @@ from pgtop.core.outage import OutageKind
 from pgtop.core.session_labels import monitor_grant
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError, NotPermittedError, PgtopError
-from pgtop.postgres.connection_errors import LoginError, outage, text_of
 from pgtop.postgres.conninfo.target import Endpoint, Target
 from pgtop.postgres.conninfo.tls import is_plain_refused
-from pgtop.postgres.login_refusals import refusal_error
+from pgtop.postgres.errors.kinds import LoginError, outage, text_of
+from pgtop.postgres.errors.login_refusals import refusal_error
 
 DRIVER_ERRORS: Final = (
     OSError,

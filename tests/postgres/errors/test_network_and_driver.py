@@ -17,7 +17,8 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import PgtopError
-from pgtop.postgres.connection_errors import (
+from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.errors.kinds import (
     ConnectionLostError,
     FullError,
     LoginError,
@@ -25,8 +26,7 @@ from pgtop.postgres.connection_errors import (
     outage,
     refusing_limit,
 )
-from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.driver_errors import connect_error
+from pgtop.postgres.errors.network_and_driver import connect_error
 from pgtop.postgres.session.reachability import reach
 from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory

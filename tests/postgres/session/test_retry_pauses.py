@@ -15,11 +15,11 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ExitCode, PgtopError, UsageError
 from pgtop.poller import Poller
 from pgtop.postgres import snapshot_probe as probing
-from pgtop.postgres.connection_errors import FullError, LimitReachedError
 from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
+from pgtop.postgres.errors.kinds import FullError, LimitReachedError
 from pgtop.postgres.session.own_connection import OwnConnection
-from pgtop.postgres.session.refused_logins import LoginRetry
+from pgtop.postgres.session.retry_pauses import LoginRetry
 from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.settings.defaults_and_bounds import Given, in_force

@@ -1,0 +1,4 @@
+"""The errors of connecting and asking: their kinds, and the sentence and remedy of each.
+
+May import conninfo, core and the errors of pgtop.
+"""
