@@ -18,8 +18,8 @@ from pgtop.core.activity import (
     ServerIdentity,
     Snapshot,
 )
-from pgtop.core.history import History, Past, Sample
 from pgtop.core.plan import Plan, ReapPolicy, SparedFor
+from pgtop.core.sample_history import History, Past, Sample
 from pgtop.core.session_patterns import Patterns
 from pgtop.daemon.metrics import Figures
 from pgtop.history.store import Series

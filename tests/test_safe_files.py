@@ -410,7 +410,9 @@ def test_a_pipe_for_a_certificate_does_not_hang(tmp_path: Path, pipe: Path, opti
 
 
 @pytest.mark.parametrize("read", [read_regular, read_trusted, check_readable])
-def test_what_is_not_a_file_is_told(tmp_path: Path, pipe: Path, read: Callable[[Path], object]) -> None:
+def test_a_path_that_is_not_a_file_is_told(
+    tmp_path: Path, pipe: Path, read: Callable[[Path], object]
+) -> None:
     with pytest.raises(OSError, match="not a regular file"):
         read(pipe)
     with pytest.raises(IsADirectoryError):

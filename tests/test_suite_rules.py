@@ -1,6 +1,7 @@
 """The rules of the tests themselves: where they stand, what they import and touch, how they are named."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,9 @@ MODULES = [path for path in FILES if path.rpartition("/")[2].startswith("test_")
 
 LONGEST_STATEMENT = 60
 """Characters of a test's name after `test_`."""
+
+CLAUSE = re.compile("test_(what|who|where|how|whether)")
+"""The beginning of a name that is not a statement."""
 
 OUTSIDE_PGTOP = {"bench", "mutation", "support"}
 """Folders of tests/ that mirror no folder of pgtop/."""
@@ -117,3 +121,4 @@ def test_a_tests_name_is_a_short_statement(path: str) -> None:
     for name in defined(tree_of(path)):
         if name.startswith("test_"):
             assert len(name.removeprefix("test_")) <= LONGEST_STATEMENT, name
+            assert not CLAUSE.match(name), name

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pgtop.core.history import DISTINCT_LOWS, TIERS, Bucket, Past, Sample
+from pgtop.core.sample_history import DISTINCT_LOWS, TIERS, Bucket, Past, Sample
 from pgtop.core.text import printable
 from pgtop.errors import HistoryBusyError, HistoryError
 from pgtop.history.files import APPLICATION_ID, FoundFile, find, set_aside, shown

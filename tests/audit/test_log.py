@@ -71,7 +71,7 @@ def test_a_file_is_rotated_at_its_size_and_the_oldest_are_removed(tmp_path: Path
     assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
 
 
-def test_what_still_fits_is_not_rotated(tmp_path: Path) -> None:
+def test_a_line_that_still_fits_rotates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     size = len(msgspec.json.encode(audit_line())) + 1
     log = AuditLog(path, max_bytes=3 * size)

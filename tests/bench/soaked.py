@@ -20,8 +20,8 @@ from textual.cache import FIFOCache, LRUCache
 from pgtop import poller as poller_module
 from pgtop.core import session_groups as group_history
 from pgtop.core.activity import MICROSECONDS, Snapshot
-from pgtop.core.history import TIERS, History, Sample
 from pgtop.core.outage import Outage
+from pgtop.core.sample_history import TIERS, History, Sample
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.settings.defaults_and_bounds import Config

@@ -293,7 +293,7 @@ def test_a_closed_standard_output_is_said_in_one_line(server: ThrowawayServer, t
         (("shop",), 2, ["pgtop break-glass", "takes none"]),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(
+def test_a_failure_is_told_in_one_line(
     server: ThrowawayServer, tmp_path: Path, arguments: tuple[str, ...], status: int, words: list[str]
 ) -> None:
     assert_one_line(run(tmp_path, "break-glass", *arguments), status, *words)

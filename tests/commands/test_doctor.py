@@ -147,9 +147,7 @@ async def test_only_roles_that_are_promised_entry_get_in(
                 assert_one_line(done, 4, "is full")
 
 
-async def test_where_superusers_have_no_slots_none_is_promised(
-    cramped: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_no_slot_is_promised_if_superusers_have_none(cramped: ThrowawayServer, tmp_path: Path) -> None:
     await execute(cramped, "ALTER SYSTEM SET superuser_reserved_connections = 0", "CREATE ROLE filler LOGIN")
     cramped.restart()
     answer = await told(tmp_path, cramped)

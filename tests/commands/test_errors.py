@@ -51,7 +51,7 @@ from tests.support.running import LIMIT_SECONDS, assert_one_line, environment, r
         ("demo", "the dashboard needs a terminal|--no-dashboard"),
     ],
 )
-def test_what_cannot_be_understood_is_told_in_one_line(tmp_path: Path, arguments: str, words: str) -> None:
+def test_bad_arguments_are_told_in_one_line(tmp_path: Path, arguments: str, words: str) -> None:
     """Exit status 2, whatever is wrong with the command line."""
     assert_one_line(run(tmp_path, *arguments.split()), 2, *words.split("|"))
 

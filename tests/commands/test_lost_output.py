@@ -66,7 +66,7 @@ async def test_an_outcome_that_cannot_be_written_is_status_6(
 
 
 @pytest.mark.parametrize("redirections", ["| true", "2>&-", "2>/dev/null", ">/dev/null", "0<&-", "0<&- 2>&-"])
-async def test_what_can_be_told_or_is_not_asked_for_is_done(
+async def test_an_act_whose_outcome_can_be_told_is_done(
     server: ThrowawayServer, tmp_path: Path, redirections: str
 ) -> None:
     """A reader that has left, and standard error closed: status 0 says that it is done."""

@@ -98,7 +98,7 @@ def test_nothing_rings_once_it_has_stood_still_for_a_hold(story: str, last: str,
 
 
 @given(st.text("cnofx", min_size=1, max_size=200), paces)
-def test_what_was_told_last_is_how_it_stands_after_a_hold(story: str, every: float) -> None:
+def test_the_last_status_is_told_after_a_hold(story: str, every: float) -> None:
     """Whoever hears only the alerts knows in the end how it stands, whatever happened before."""
     still = int(HOLD_SECONDS / every) + 2
     for letter, ends in (("c", {Alert.RECOVERED}), ("f", {Alert.FULL})):

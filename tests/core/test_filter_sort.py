@@ -297,7 +297,7 @@ def test_stale_is_idle_for_longer_than_the_limit_and_nothing_else() -> None:
     assert not stale(MASKED, NOW, 1)
 
 
-def test_how_a_session_is_called() -> None:
+def test_the_label_of_a_session() -> None:
     assert client(IDLER) == "10.0.4.7:511"
     assert client(like(client_addr="::1")) == "[::1]:511"
     assert client(like(client_addr=None, client_port=-1)) == "local"

@@ -51,7 +51,7 @@ ONE_BYTE = ("\x01", "\x7f", "\x9b", "\u200e", "\ufffd", '"', "\\")
 
 
 @pytest.mark.parametrize(("character", "size"), [*((each, 1) for each in ONE_BYTE), ("\U000e0001", 4)])
-def test_what_a_server_keeps_of_a_statement_by_default_is_never_cut(character: str, size: int) -> None:
+def test_a_statement_of_the_default_length_is_never_cut(character: str, size: int) -> None:
     """1,023 bytes; `size` is how many of them the character has where it has fewest, be that in LATIN1."""
     statement = character * (1023 // size)
     assert cut(statement, LONGEST_QUERY_BYTES) == statement

@@ -167,7 +167,7 @@ def test_a_sweep_ends_at_most_its_limit_the_longest_idle_first() -> None:
         assert SparedFor.BEYOND_MOST in spared(plan).values()
 
 
-def test_what_is_hidden_is_never_judged_by_an_upper_bound() -> None:
+def test_hidden_sessions_are_never_judged_by_an_upper_bound() -> None:
     """Neither full nor below the line: where a count is an upper bound, no plan is made."""
     hidden = backend(11, state=None, backend_start=None, state_change=None)
     for others in (3, 120):

@@ -58,7 +58,7 @@ def test_growth_counts_for_as_long_as_was_waited() -> None:
 @pytest.mark.parametrize(
     ("late", "futile"), [({}, True), ({"x": 1}, True), ({"x": 2}, False), ({"y": 9}, True)]
 )
-def test_where_growth_is_not_known_a_burst_is_a_pool(late: dict[str, int], futile: bool) -> None:
+def test_without_a_known_growth_a_burst_is_a_pool(late: dict[str, int], futile: bool) -> None:
     """On a server that is full from the start: a leak fills the room one after the other, a pool at once."""
     room = Freed(0.0, {"x": 10}, {"x": 30}, None)
     assert rebound(room, {"x": 40}, 10.0, 10.0, late).is_futile is futile
@@ -139,7 +139,7 @@ def test_a_useful_sweep_between_futile_ones_counts() -> None:
         assert not patience.is_resting(0.0)
 
 
-def test_what_an_emergency_does_during_a_rest_changes_nothing() -> None:
+def test_an_emergency_during_a_rest_changes_nothing() -> None:
     resting = Patience(3, 600.0, 600.0, "pool")
     assert resting.after(FUTILE, 10.0) is resting
     assert resting.after(USEFUL, 10.0) is resting

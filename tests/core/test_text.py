@@ -79,7 +79,7 @@ def test_showing_twice_is_showing_once(text: str) -> None:
         ("\u3248", "·"),
     ],
 )
-def test_what_cannot_be_shown_leaves_a_mark(hostile: str, shown: str) -> None:
+def test_an_unprintable_character_leaves_a_mark(hostile: str, shown: str) -> None:
     assert printable(hostile) == shown
 
 
@@ -230,7 +230,7 @@ def test_the_time_of_day_is_that_of_the_zone() -> None:
     assert clock(at, UTC, seconds=False) == "12:04"
 
 
-def test_how_long_ago_something_was() -> None:
+def test_a_time_ago_in_words() -> None:
     assert ago(None) == ""
     assert ago(0.9) == "just now"
     assert ago(65) == "1m 05s ago"

@@ -467,7 +467,7 @@ async def test_an_audit_log_that_cannot_be_written_ends_nobody(
         assert [await each.fetchval("SELECT 1") for each in opened] == [1] * 12
 
 
-async def test_what_does_not_mend_itself_ends_it_at_once(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_a_lasting_fault_ends_it_at_once(small: ThrowawayServer, tmp_path: Path) -> None:
     """An unknown role is status 3, hidden states are 5, an address for metrics that is taken is 2."""
     plain = await create_role(small)
     unknown = run(tmp_path, "reap", "--watch", small.uri(user="nobody_here"))

@@ -58,7 +58,7 @@ def test_lines_come_whole_and_in_order(blocks: bool) -> None:
         assert writer.lost == 0
 
 
-def test_what_finds_no_room_is_counted_and_told_where_it_was() -> None:
+def test_lines_without_room_are_counted_and_marked() -> None:
     with pipe() as (reading, writing):
         filled = fill(writing)
         writer = LineWriter(writing, "utf-8", gap, most_bytes=len(LINES[0]) * 3)
@@ -92,7 +92,7 @@ def reader(reading: int) -> Iterator[list[bytes]]:
         thread.join()
 
 
-def test_what_has_to_be_read_is_delivered_however_long_it_is() -> None:
+def test_text_that_must_be_read_is_delivered_at_any_length() -> None:
     """More than may wait, twice, as the attempts and the outcomes of a large plan are."""
     attempts, outcomes = ("a" * 3 * MOST_WAITING_BYTES + "\n", "o" * 3 * MOST_WAITING_BYTES + "\n")
     with pipe() as (reading, writing), reader(reading) as found:
@@ -112,7 +112,7 @@ def is_waiting(thread: threading.Thread) -> bool:
     return frame is not None and frame.f_code.co_filename == threading.__file__
 
 
-def test_what_has_to_be_read_waits_for_room() -> None:
+def test_text_that_must_be_read_waits_for_room() -> None:
     """A reader that reads late gets it; what else would wait meanwhile is left out, and told of."""
     waiting = "".join(LINES[:3])
     with pipe() as (reading, writing):
@@ -140,7 +140,7 @@ def test_what_has_to_be_read_waits_for_room() -> None:
         writer.close()
 
 
-def test_what_finds_no_room_in_its_time_is_told_to_who_has_to_know() -> None:
+def test_text_that_finds_no_room_in_time_is_reported() -> None:
     """And is not written later: whoever was told so has given up what it was to tell of."""
     with pipe() as (reading, writing):
         filled = fill(writing)

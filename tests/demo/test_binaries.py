@@ -98,5 +98,5 @@ def test_nothing_found_is_a_usage_error_that_says_what_to_install() -> None:
     assert "PGTOP_PG_BIN" in caught.value.mend
 
 
-def test_what_is_found_here_runs() -> None:
+def test_the_programs_found_here_run() -> None:
     assert major_version(default_binaries()) in range(14, 19)

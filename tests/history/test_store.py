@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from pgtop.core.activity import MICROSECONDS
-from pgtop.core.history import TIERS, History, Past, Sample
+from pgtop.core.sample_history import TIERS, History, Past, Sample
 from pgtop.errors import HistoryBusyError, HistoryDamagedError, HistoryError
 from pgtop.history import store as history_store
 from pgtop.history.files import DAMAGED_KEPT
@@ -89,7 +89,7 @@ def test_a_series_loads_just_what_was_saved_for_it(store: HistoryStore) -> None:
     assert store.load(Series(1, SERIES.cluster)) is None
 
 
-def test_what_is_added_later_makes_the_same_series(store: HistoryStore) -> None:
+def test_samples_added_later_make_the_same_series(store: HistoryStore) -> None:
     """Written in parts, in the middle of buckets, it is what it would be written at once."""
     totals = [n * n % 83 for n in range(900)]
     growing = History()
@@ -182,7 +182,7 @@ def test_replacing_leaves_nothing_of_what_was_there(store: HistoryStore) -> None
     assert loaded(store) == earlier
 
 
-def test_what_two_saw_of_one_server_is_one_series(store: HistoryStore) -> None:
+def test_two_dashboards_on_one_server_make_one_series(store: HistoryStore) -> None:
     """The fuller sample of a bucket stays, whoever wrote last."""
     low, high = past_of([10] * 60), past_of([20] * 60)
     for order in ([low, high], [high, low]):
@@ -331,7 +331,7 @@ def test_a_damaged_file_is_set_aside_and_a_new_one_begun(
     assert loaded(store).tiers[1:] == past.tiers[1:]
 
 
-def test_what_sqlite_keeps_beside_a_damaged_file_goes_with_it(store: HistoryStore, path: Path) -> None:
+def test_the_files_beside_a_damaged_one_go_with_it(store: HistoryStore, path: Path) -> None:
     """It would be taken for the new file's."""
     path.parent.mkdir(parents=True)
     path.write_text("garbage")
@@ -359,7 +359,7 @@ def test_only_some_damaged_files_are_kept(store: HistoryStore, path: Path) -> No
     assert kept == {f"garbage {number}" for number in range(3, DAMAGED_KEPT + 3)}
 
 
-def test_what_another_pgtop_began_meanwhile_is_not_set_aside(store: HistoryStore, path: Path) -> None:
+def test_a_file_that_another_pgtop_began_is_not_set_aside(store: HistoryStore, path: Path) -> None:
     """Two found the damage; the second finds a good file of the first's under the name."""
     path.parent.mkdir(parents=True)
     path.write_text("garbage")
@@ -404,7 +404,7 @@ def of_a_newer_pgtop(path: Path) -> None:
         (of_a_newer_pgtop, "a newer pgtop wrote"),
     ],
 )
-def test_what_is_no_file_of_ours_is_left_alone(
+def test_a_foreign_file_is_left_alone(
     store: HistoryStore, path: Path, made: Callable[[Path], None], words: str
 ) -> None:
     """An error that is no damage says so; nothing is renamed, removed or written."""

@@ -84,7 +84,7 @@ def test_a_statement_looks_nothing_up_by_search_path(name: str) -> None:
         ('SELECT a COLLATE "C"', "a collation"),
     ],
 )
-def test_what_would_be_looked_up_is_found(statement: str, found: str) -> None:
+def test_unqualified_names_are_found(statement: str, found: str) -> None:
     """The check above can fail."""
     assert found in looked_up(statement)
 

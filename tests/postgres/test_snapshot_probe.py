@@ -215,7 +215,7 @@ async def waits(probe: Probe) -> bool:
     return (await probe.snapshot()).waiting_on_locks == 1
 
 
-async def test_what_is_woken_while_a_poll_is_under_way_polls_once_more(server: ThrowawayServer) -> None:
+async def test_waking_it_during_a_poll_makes_it_poll_once_more(server: ThrowawayServer) -> None:
     """What changed since then is to be seen at once, and not an interval later."""
     async with connection_on(target_of(server)) as own_connection:
         poller = Poller(Probe(own_connection), 3600)

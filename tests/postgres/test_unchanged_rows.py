@@ -47,7 +47,7 @@ def test_a_session_that_rests_is_the_very_object_known() -> None:
     assert joined[1] is one
 
 
-def test_what_is_not_known_as_it_is_makes_all_rows_be_asked_for() -> None:
+def test_an_unknown_row_makes_all_rows_be_asked_for() -> None:
     one = backend(1, NOW - 10**8)
     known = knowing(one, backend(3, NOW - 10**8, ACTIVE))
     later = replace(one, state_change=NOW - 10**8 + 1)

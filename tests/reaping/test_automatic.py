@@ -238,7 +238,7 @@ async def test_a_daemon_of_another_role_that_may_end_sessions_counts(
         assert turn.active.pid == older.get_server_pid()
 
 
-async def test_where_every_key_is_held_exclusively_it_reaps_without_one(
+async def test_it_reaps_without_a_key_if_all_are_held_exclusively(
     small: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The draw falls on keys that a client holds, each time: what it cannot know in earnest."""
@@ -273,7 +273,7 @@ async def test_a_key_that_is_in_the_way_is_drawn_again(
         assert [each.pid for each in turn.holders] == [auto.face.own_connection.own_pid]
 
 
-async def test_where_the_key_was_revoked_it_reaps_without_one(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_it_reaps_without_a_key_if_locks_are_revoked(small: ThrowawayServer, tmp_path: Path) -> None:
     role = await create_role(small, "operator")
     await execute(small, "REVOKE EXECUTE ON FUNCTION pg_try_advisory_lock_shared(int, int) FROM PUBLIC")
     async with (

@@ -279,7 +279,7 @@ async def test_the_statement_of_a_disguised_client_is_cancelled(
             await sleeping
 
 
-async def test_where_read_only_is_in_force_nobody_is_ended(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_read_only_terminates_no_session(server: ThrowawayServer, tmp_path: Path) -> None:
     """Whatever plan a face lets through; nothing is written down either."""
     async with face_on(server, tmp_path / "a") as face, session(server) as one:
         await one.fetchval("SELECT 1")
@@ -548,7 +548,7 @@ async def test_a_connection_lost_in_the_middle_is_unknown_and_then_failed(
     assert [line["outcome"] for line in face.lines()] == [None, None, "unknown", "failed"]
 
 
-async def test_whatever_the_driver_makes_of_it_each_victim_has_its_outcome(
+async def test_each_victim_has_its_outcome_for_any_driver_error(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer that the driver cannot read, and a refusal that says nothing was done; the third is ended."""

@@ -101,7 +101,7 @@ def test_read_only_in_the_file_wins_over_all(tmp_path: Path) -> None:
         ("max_per_sweep = 1.5", "config.toml: max_per_sweep cannot be"),
     ],
 )
-def test_what_is_wrong_is_named_with_file_and_key(tmp_path: Path, text: str, words: str) -> None:
+def test_an_error_names_file_and_key(tmp_path: Path, text: str, words: str) -> None:
     write_config(tmp_path, text)
     assert_one_line(run(tmp_path, "config"), 2, *words.split("|"))
 
@@ -145,7 +145,7 @@ def test_the_demo_takes_no_file_that_nobody_asked_for(tmp_path: Path) -> None:
     assert_one_line(run(tmp_path, *arguments, "--config", str(path)), 2, "nonsense")
 
 
-def test_where_the_history_is_kept_and_that_none_is(tmp_path: Path) -> None:
+def test_the_place_of_the_history_or_its_lack_is_shown(tmp_path: Path) -> None:
     """A path or false in the file; --history and --no-history; a flag beats a variable, either a file."""
 
     def history(*arguments: str, **rest: Any) -> tuple[Any, str]:

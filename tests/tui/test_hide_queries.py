@@ -193,7 +193,7 @@ async def test_listeners_are_known_where_statements_are_not_text(server_factory:
                     assert {backend.query for backend in snapshot.backends} == {None}
 
 
-async def test_what_was_known_before_is_hidden_too(server: ThrowawayServer) -> None:
+async def test_earlier_statements_are_hidden_too(server: ThrowawayServer) -> None:
     """As it is where a daemon reads its configuration again."""
     async with secretive(server), connection_on(target_of(server)) as own_connection:
         poller = Poller(Probe(own_connection), 0.1)

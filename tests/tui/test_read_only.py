@@ -232,7 +232,7 @@ async def test_the_keys_say_nothing_of_what_acts(
 
 
 @pytest.mark.parametrize("act", ["terminate", "cancel", "sweep"])
-async def test_where_a_question_gets_through_the_reaper_refuses_the_yes(
+async def test_the_reaper_refuses_a_yes_that_gets_through(
     server_factory: ServerFactory, tmp_path: Path, act: str
 ) -> None:
     """The last guard, should another way to a plan be opened one day."""

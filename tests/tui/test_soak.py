@@ -9,7 +9,7 @@ import pytest
 from pgtop import poller as poller_module
 from pgtop.core import session_groups as group_history
 from pgtop.core.activity import Snapshot
-from pgtop.core.history import TIERS
+from pgtop.core.sample_history import TIERS
 from pgtop.demo.server import ThrowawayServer
 from tests.bench.soak import churning
 from tests.bench.soaked import fill, held

@@ -126,7 +126,7 @@ async def test_a_note_that_nobody_clears_leaves_the_wall_by_itself(
         assert "what needs somebody" in bare(driven)
 
 
-async def test_what_is_old_is_grey_and_says_how_old(server_factory: ServerFactory, tmp_path: Path) -> None:
+async def test_old_data_is_grey_and_says_how_old(server_factory: ServerFactory, tmp_path: Path) -> None:
     server = server_factory(SEVENTEEN_SLOTS)
     async with session(server), dashboard(server, tmp_path / "a", wall=True, theme="light") as driven:
         await wait_until(lambda: driven.shown and driven.shown.counts.total == 2)
@@ -274,7 +274,7 @@ async def test_the_graph_shows_all_that_is_known_until_a_window_is_chosen(
         assert graph.window_seconds == 3_600
 
 
-async def test_what_is_paused_says_that_an_alert_came(server_factory: ServerFactory, tmp_path: Path) -> None:
+async def test_a_paused_screen_says_that_an_alert_came(server_factory: ServerFactory, tmp_path: Path) -> None:
     server = server_factory(SEVENTEEN_SLOTS)
     async with dashboard(server, tmp_path / "a") as driven:
         await driven.shows("live")

@@ -35,11 +35,12 @@ from pgtop.postgres.errors.kinds import (
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries.about_server import SERVER_END
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, TAKE_KEY
+from pgtop.postgres.session.application_name import own_session_name
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooler import in_transaction
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES
 from pgtop.postgres.session.retry_pauses import LoginRetry
-from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS, own_session_name
+from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS
 from pgtop.postgres.session.statements import Prepared, bounded
 
 LIMIT_SECONDS: Final = STATEMENT_TIMEOUT_SECONDS + 1.0

@@ -6,8 +6,6 @@ that pgtop relies on is left to them.
 
 from typing import Final
 
-from pgtop.core.activity import PGTOP_PREFIX
-
 STATEMENT_TIMEOUT_SECONDS: Final = 9
 """The server's own limit for a statement of pgtop's."""
 
@@ -39,19 +37,6 @@ TRANSACTION_TIMEOUT: Final = "transaction_timeout"
 """End a session whose transaction takes longer, from TRANSACTION_TIMEOUT_VERSION on. An older server refuses
 a login that names it, so it is set after the login, or at a second one where the first does not last."""
 TRANSACTION_TIMEOUT_VERSION: Final = 17
-
-_LONGEST_NAME: Final = 63
-"""The server cuts an application_name at this number of bytes."""
-
-
-def own_session_name(face: str, host: str) -> str:
-    """Return the application_name of pgtop's session: at most 63 ASCII characters, whatever the host's name.
-
-    >>> own_session_name("dashboard", "jump1")
-    'pgtop dashboard@jump1'
-    """
-    name = f"{PGTOP_PREFIX}{face}@{host}"
-    return "".join(c if c.isascii() and c.isprintable() else "?" for c in name)[:_LONGEST_NAME]
 
 
 def _no_role_of_the_database(is_local: str) -> str:

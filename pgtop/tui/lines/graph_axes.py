@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import MICROSECONDS
-from pgtop.core.history import History, Sample, column_width
+from pgtop.core.sample_history import History, Sample, column_width
 from pgtop.tui.lines.graph_curves import BLANK, Canvas, Curve, Ink, Run, draw_curves
 
 Row = tuple[Run, ...]

@@ -3,8 +3,8 @@
 from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
-from pgtop.core.history import History, sample_of
 from pgtop.core.outage import Outage
+from pgtop.core.sample_history import History, sample_of
 from pgtop.core.session_groups import GROUP_EVERY_SECONDS, Group, GroupBy, GroupHistory, GroupKey, group
 from pgtop.tui.state.suspend_clock import elapsed
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple, TypeVar
 
 from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.activity import MICROSECONDS
-from pgtop.core.history import History
+from pgtop.core.sample_history import History
 from pgtop.errors import HistoryBusyError, HistoryDamagedError, HistoryError
 from pgtop.history.store import HistoryStore, Mode, Series
 from pgtop.postgres.conninfo.target import Target

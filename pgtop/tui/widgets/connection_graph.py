@@ -11,7 +11,7 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
-from pgtop.core.history import History
+from pgtop.core.sample_history import History
 from pgtop.tui.lines.graph_axes import Frame, Row, frame_of, picture
 from pgtop.tui.lines.graph_curves import Ink
 from pgtop.tui.widgets.component_styles import ink as looked_up

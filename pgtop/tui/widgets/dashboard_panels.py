@@ -10,8 +10,8 @@ from textual.widgets import Input
 
 from pgtop.core.activity import BackendId, Snapshot
 from pgtop.core.filter_sort import SortColumn, parse_filter, sort_backends
-from pgtop.core.history import History
 from pgtop.core.outage import Outage
+from pgtop.core.sample_history import History
 from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey
 from pgtop.postgres.host.watcher import HostView
 from pgtop.settings.defaults_and_bounds import Config

@@ -127,7 +127,7 @@ def changed(name: str, value: int, **more: Any) -> dict[str, Any]:
     return {"settings": settings}
 
 
-def test_where_all_is_well_nothing_is_to_be_mended() -> None:
+def test_a_well_set_server_needs_no_remedy() -> None:
     diagnosis = judged()
     assert diagnosis.is_well
     assert {each.status for each in diagnosis.findings} == {"ok"}
@@ -206,7 +206,7 @@ PLAIN_14: dict[str, Any] = {"reserved": None, "version_num": 140_010, "limits": 
         ({"reserved": NO, "provider": MEMBER, "limits": Limits(100, 3, 0, 2)}, False, "does not have", None),
     ],
 )  # fmt: skip
-def test_who_gets_in_when_no_ordinary_slot_is_left(
+def test_the_roles_that_get_in_when_no_ordinary_slot_is_left(
     facts: dict[str, Any], yes: bool, said: str, mend: str | None
 ) -> None:
     diagnosis, login = judged(**facts), finding("login", **facts)
@@ -265,7 +265,7 @@ def test_through_a_pooler_neither_is_promised() -> None:
         ),
     ],
 )
-def test_who_may_not_reap(facts: dict[str, Any], topic: str, mend: str) -> None:
+def test_roles_that_may_not_reap(facts: dict[str, Any], topic: str, mend: str) -> None:
     assert not judged(**facts).may_reap.yes
     found = finding(topic, **facts)
     assert (found.status, found.mend) == ("bad", mend)
@@ -363,7 +363,7 @@ def test_slots_kept_for_superusers(limits: Limits, status: str) -> None:
     assert found.mend.startswith("ALTER SYSTEM SET superuser_reserved_connections = 3;") is (status != "ok")
 
 
-def test_who_else_may_take_the_kept_slots() -> None:
+def test_others_that_may_take_the_kept_slots() -> None:
     """Superusers and other roles with the privileges, when there are more of them than slots; no pgtop."""
     few = tuple(backend("postgres", is_superuser=True) for _ in range(5))
     assert finding("privileged", backends=few).status == "ok"
@@ -464,7 +464,7 @@ def test_idle_sessions_that_stay_for_ever() -> None:
         assert finding(topic, backends=(backend("web"),), **facts).status == "ok"
 
 
-def test_how_long_a_dead_client_holds_its_slot() -> None:
+def test_the_time_a_dead_client_holds_its_slot() -> None:
     assert finding("tcp_keepalives").said.endswith("for 2m 00s")
     left = changed("tcp_keepalives_idle", 0, effective=7200)
     found = finding("tcp_keepalives", **left)

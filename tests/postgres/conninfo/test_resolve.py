@@ -182,11 +182,11 @@ def test_pgappname_is_not_taken_and_pgoptions_is() -> None:
         "sslnegotiation=direct",
     ],
 )
-def test_what_cannot_be_kept_is_refused(asked: str) -> None:
+def test_a_figure_out_of_bounds_is_refused(asked: str) -> None:
     assert asked.split("=")[0] in complaint(asked)
 
 
-def test_what_cannot_be_kept_is_refused_from_the_environment_too() -> None:
+def test_a_variable_out_of_bounds_is_refused() -> None:
     assert "PGCHANNELBINDING" in complaint("", {"PGCHANNELBINDING": "require"})
 
 

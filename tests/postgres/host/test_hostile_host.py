@@ -478,7 +478,7 @@ async def test_slots_are_those_that_the_server_runs_with(
     assert any("waits for a restart" in note for note in view.notes)
 
 
-async def test_what_was_done_is_told_though_the_look_after_it_is_refused(
+async def test_outcomes_are_told_though_the_last_poll_is_refused(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """As by the title of a newcomer that tells nothing."""

@@ -14,8 +14,9 @@ from pgtop.core.outage import OutageKind
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError
 from pgtop.postgres.errors.kinds import ConnectionLostError
+from pgtop.postgres.session.application_name import own_session_name
 from pgtop.postgres.session.own_connection import OwnConnection
-from pgtop.postgres.session.session_settings import SETTINGS, own_session_name
+from pgtop.postgres.session.session_settings import SETTINGS
 from tests.servers import fetch_value, wait_until
 from tests.support.targets import connection_on, refusal, silent_port, stopped, target_of
 

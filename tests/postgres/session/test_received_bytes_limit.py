@@ -67,7 +67,7 @@ def test_no_bytes_break_it(pieces: list[bytes]) -> None:
 
 @pytest.mark.parametrize("kind", "NAESRC")
 @pytest.mark.parametrize("length", [LONGEST_SAID_BYTES + 5, 2**31 - 1, 2**32 - 1])
-def test_what_is_said_beside_an_answer_is_short(kind: str, length: int) -> None:
+def test_notices_beside_an_answer_are_bounded(kind: str, length: int) -> None:
     """It is told by its head, before any of it comes."""
     traffic = TrafficLimit()
     traffic.expect(2**40)

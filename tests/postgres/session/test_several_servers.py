@@ -80,7 +80,7 @@ async def test_a_login_probe_says_nothing_once_the_connection_has_moved(
         assert own_connection.address[1] == roomy.port
 
 
-async def test_what_is_known_of_one_host_is_forgotten_at_the_next(
+async def test_facts_of_one_host_are_forgotten_at_the_next(
     tiny: ThrowawayServer, roomy: ThrowawayServer
 ) -> None:
     """A connection moved by a failover would else end sessions of the one for what the other refused."""

@@ -201,7 +201,7 @@ async def test_a_again_turns_it_off_at_once_and_gives_the_key_back(
     ("name", "said"),
     [("pgtop daemon@host-a", "daemon on host-a"), ("pgtop dashboard@b", "dashboard on b")],
 )
-async def test_where_another_reaps_already_a_says_so(
+async def test_a_says_that_another_reaps_already(
     small: ThrowawayServer, tmp_path: Path, name: str, said: str
 ) -> None:
     async with reaping_already(small, name), dashboard(small, tmp_path / "a") as driven:

@@ -43,7 +43,7 @@ def test_every_key_is_in_the_help() -> None:
         assert WRITTEN.get(first, first) in shown, binding
 
 
-def test_what_is_not_available_leads_nowhere() -> None:
+def test_an_unavailable_key_leads_nowhere() -> None:
     assert not is_permitted("terminate", has_data=True, wall=True, read_only=False)
     assert not is_permitted("sweep", has_data=False, wall=False, read_only=False)
     assert is_permitted("sweep", has_data=True, wall=True, read_only=False)

@@ -145,9 +145,7 @@ async def test_more_alerts_than_may_wait_drop_the_oldest_and_say_so(tmp_path: Pa
         ("sys.exit(0)", None),
     ],
 )
-async def test_how_it_ended_is_told_where_it_did_not_succeed(
-    tmp_path: Path, body: str, said: str | None
-) -> None:
+async def test_an_end_without_success_is_told(tmp_path: Path, body: str, said: str | None) -> None:
     told: list[str] = []
     command = AlertCommand(script(tmp_path, body), told.append)
     before = asyncio.all_tasks()

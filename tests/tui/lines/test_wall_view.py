@@ -75,7 +75,7 @@ async def test_every_state_is_drawn_at_every_size_and_never_moves_the_rest(snaps
     draws()
 
 
-async def test_what_waits_for_its_first_connection_is_drawn_at_every_size() -> None:
+async def test_the_wait_for_a_connection_is_drawn_at_every_size() -> None:
     @given(sizes, st.sampled_from(OUTAGES))
     def draws(size: tuple[int, int], outage: Outage) -> None:
         assert all(

@@ -21,7 +21,7 @@ async def test_ages_are_whole_at_80_columns(server: ThrowawayServer, tmp_path: P
             assert "…" not in next(line for line in driven.text.splitlines() if "transaction for" in line)
 
 
-async def test_what_is_locked_is_said_once(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_the_locked_object_is_named_once(server: ThrowawayServer, tmp_path: Path) -> None:
     async with session(server) as one, face_on(server, tmp_path / "a") as face:
         await one.execute("BEGIN; LOCK TABLE pg_am IN SHARE MODE; SELECT txid_current()")
         detail = await backend_detail(face.own_connection, found(await face.snapshot(), one).id)

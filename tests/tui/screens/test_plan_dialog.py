@@ -78,7 +78,7 @@ async def test_no_yes_counts_where_it_cannot_be_read(
 
 
 @pytest.mark.parametrize("width", [24, 52, 71])
-async def test_what_a_dialog_says_is_folded_and_not_cut(
+async def test_a_dialogs_text_is_folded_and_not_cut(
     server: ThrowawayServer, tmp_path: Path, width: int
 ) -> None:
     """Also why no plan can be made, which is a long sentence with the mend at its end."""
@@ -103,7 +103,7 @@ async def test_an_emergency_below_the_line_says_that_nobody_needs_to_go(
         assert "Nothing to do: usage is" in headline(plan)
 
 
-async def test_where_nobody_is_left_to_end_the_headline_says_so(
+async def test_the_headline_says_that_no_session_is_left_to_end(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """pgtop's own session is never ended, and has no statement that could be cancelled meanwhile."""
@@ -131,7 +131,7 @@ def test_a_refusal_and_a_problem_are_read_to_their_end_in_80_columns() -> None:
         assert all(text.isprintable() and cell_width(text) <= 70 for text in texts)
 
 
-def test_what_was_left_undone_or_unwritten_is_told_in_red() -> None:
+def test_failures_of_acts_and_audit_are_told_in_red() -> None:
     plan = plan_terminate(snapshot(backend()), ReapPolicy(), [backend().id])
     for outcome, style in (
         (Outcome.TERMINATED, "note"),

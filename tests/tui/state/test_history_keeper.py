@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
-from pgtop.core.history import History, Past, Point, Sample
 from pgtop.core.outage import Outage, OutageKind
+from pgtop.core.sample_history import History, Past, Point, Sample
 from pgtop.core.text import clock
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import HistoryBusyError
@@ -393,7 +393,7 @@ async def test_the_program_keeps_it_where_the_configuration_says(
     assert (given[0].path, given[1]) == (tmp_path / "h.sqlite3", None)
 
 
-async def test_where_no_thread_can_be_had_that_is_said(
+async def test_a_lack_of_threads_is_told(
     server: ThrowawayServer, store: HistoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_: threading.Thread) -> None:

@@ -228,7 +228,7 @@ async def test_a_kernel_without_socket_facts_is_a_problem_that_is_told(
     assert "does not list sockets" in await problem_of(host_watch)
 
 
-async def test_whatever_is_wrong_with_a_look_is_a_problem_that_is_told(
+async def test_any_fault_of_a_look_is_told_as_a_problem(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Nobody has thought of all that others may lay on a host: the dashboard goes on."""

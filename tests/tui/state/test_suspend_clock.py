@@ -67,7 +67,7 @@ async def asks_about_the_victim(program: Terminal) -> None:
     await asyncio.to_thread(program.shows, "Terminate 1 selected")
 
 
-async def test_what_is_old_after_a_suspension_is_not_called_live(
+async def test_old_data_after_a_suspension_is_not_called_live(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """The server hangs when pgtop goes on, so that no poll comes before the eye."""

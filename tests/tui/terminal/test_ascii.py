@@ -9,7 +9,7 @@ from pgtop.tui.terminal.ascii import to_ascii
 
 
 @given(st.text())
-def test_whatever_is_printable_becomes_ascii_in_as_many_cells(text: str) -> None:
+def test_printable_text_becomes_ascii_in_as_many_cells(text: str) -> None:
     """A server's text is never so chosen that a line grows or shrinks."""
     shown = printable(text)
     assert to_ascii(shown).isascii()
@@ -29,6 +29,6 @@ def test_a_bar_that_is_not_full_does_not_look_full() -> None:
 
 
 @given(st.text(alphabet="▎▌█░┃·≤≥… 0123456789mx", max_size=30), st.integers(0, 30))
-def test_what_stands_right_of_a_part_changes_nothing_in_it(text: str, cut: int) -> None:
+def test_a_parts_right_neighbour_changes_nothing_in_it(text: str, cut: int) -> None:
     """A line is sent up to where it differs: what is sent must fit to what stays."""
     assert to_ascii(text[:cut]) == to_ascii(text)[: len(text[:cut])]

@@ -284,7 +284,7 @@ async def test_in_the_background_it_stays_stopped_and_writes_nothing(
         opened.shows("● live")
 
 
-async def test_where_no_shell_could_continue_it_it_is_not_stopped(
+async def test_it_is_not_stopped_if_no_shell_could_continue_it(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """As under `ssh -t host pgtop`: nothing could wake it again."""
@@ -297,9 +297,7 @@ async def test_where_no_shell_could_continue_it_it_is_not_stopped(
         opened.shows("PgUp PgDn")
 
 
-async def test_where_stopping_is_ignored_from_the_start_ctrl_z_does_nothing(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_ctrl_z_does_nothing_if_stopping_is_ignored(server: ThrowawayServer, tmp_path: Path) -> None:
     """As under a program without job control, which would wait for it for ever."""
     start = (
         "import os, signal, sys; signal.signal(signal.SIGTSTP, signal.SIG_IGN); "

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
 from pgtop.core.activity import MICROSECONDS
-from pgtop.core.history import History, Sample
+from pgtop.core.sample_history import History, Sample
 from pgtop.tui.lines import graph_curves
 from pgtop.tui.lines.graph_axes import Frame, Row, frame_of, picture, span_words, ticks
 from pgtop.tui.lines.graph_curves import Ink
@@ -180,7 +180,7 @@ def test_the_right_end_and_the_legend_show_now() -> None:
 
 
 @pytest.mark.parametrize("ascii_only", [False, True])
-def test_what_is_hidden_is_neither_counted_nor_drawn_as_none(ascii_only: bool) -> None:
+def test_hidden_states_are_not_counted_or_drawn_as_none(ascii_only: bool) -> None:
     """A role without pg_monitor sees the total alone."""
     history = History()
     for number in range(100):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.activity import MICROSECONDS, Limits
-from pgtop.core.history import (
+from pgtop.core.sample_history import (
     DISTINCT_LOWS,
     TIERS,
     History,
@@ -395,7 +395,7 @@ def test_samples_from_the_future_are_left_out() -> None:
     assert late.over_line_since(0.8) == NOW + 100 * MICROSECONDS
 
 
-def test_what_is_taken_up_moves_with_a_clock_that_is_set_back_later() -> None:
+def test_a_continued_series_moves_with_a_clock_set_back_later() -> None:
     history = History()
     history.add(sample(10, 20))
     history.add(sample(4, 20))  # six seconds back
