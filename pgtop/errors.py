@@ -1,6 +1,6 @@
 """The one family of errors that people see, and the exit code of each.
 
-Every error carries two things: what is wrong, and what mends it. Only `cli.py` prints them.
+Every error carries two things: what is wrong, and what mends it. Only `commands.main` prints them.
 """
 
 from enum import IntEnum

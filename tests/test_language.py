@@ -95,3 +95,52 @@ def test_no_text_of_the_program_is_a_riddle(path: str) -> None:
 @pytest.mark.parametrize("path", PAGES)
 def test_no_page_of_the_manual_is_a_riddle(path: str) -> None:
     assert not riddles(Path(REPOSITORY, path).read_text())
+
+
+def definitions() -> dict[str, set[str]]:
+    """The names that each module defines, by its path with dots and without `pgtop.`."""
+    found = {}
+    for path in SOURCES:
+        nodes = list(ast.walk(parsed((REPOSITORY / path).read_text(encoding="utf-8"))))
+        kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+        names = {node.name for node in nodes if isinstance(node, kinds)}
+        names |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        found[path.removeprefix("pgtop/").removesuffix(".py").replace("/", ".")] = names
+    return found
+
+
+DEFINED: Final = definitions()
+CLASSES: Final = {
+    name for names in DEFINED.values() for name in names if name[0].isupper() and not name.isupper()
+}
+REFERENCE: Final = re.compile(r"`(?:pgtop[./])?((?:[A-Za-z_]\w*[./])*[A-Za-z_]\w*)(?:\([^`]*\))?`")
+
+
+def is_stale(reference: str) -> bool:
+    """Return whether a module or a class's module that a text names is not there (any more)."""
+    if reference.endswith(".py"):
+        wanted = reference.removesuffix(".py").replace("/", ".")
+        return not any(f".{module}".endswith(f".{wanted}") for module in DEFINED)
+    parts = re.split("[./]", reference)
+    for length in range(1, len(parts)):
+        module = ".".join(parts[:length])
+        named = [names for path, names in DEFINED.items() if f".{path}".endswith(f".{module}")]
+        if any(parts[length] in names for names in named):
+            return False
+    is_of_pgtop = any(part in CLASSES for part in parts[1:]) or f"{parts[0]}.__init__" in DEFINED
+    is_of_pgtop = is_of_pgtop and parts[-1] not in ("jsonl", "sqlite3")  # the names of files
+    return len(parts) > 1 and is_of_pgtop and ".".join(parts) not in DEFINED
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_a_reference_in_backticks_leads_somewhere(path: str) -> None:
+    texts = said((REPOSITORY / path).read_text(encoding="utf-8"))
+    assert not [each[1] for text in texts for each in REFERENCE.finditer(text) if is_stale(each[1])]
+
+
+def test_a_reference_to_a_module_that_has_moved_is_noticed() -> None:
+    stale = ("cli.py", "core.title.kind_of", "host_hand.HostTerminator", "settings.config.Config")
+    assert all(map(is_stale, stale))
+    assert not any(
+        map(is_stale, ("reaping/reaper.py", "titles.kind_of", "Backend.idle_at_least", "core.plan"))
+    )

@@ -1,8 +1,8 @@
 """HistoryStore: the series behind the graph in a file, so that the last 24 hours outlive pgtop.
 
 Numbers alone: counts, slots and times of each server, which itself is a hash and its system identifier. A
-row is a bucket of a tier as `core.history` has it, and of two writers' rows the fuller stays: dashboards on
-the same server add to the same series, and it makes no difference which of them wrote.
+row is a bucket of a tier as `core.sample_history` has it. Of two writers' rows the fuller stays, so that
+dashboards on the same server add to the same series, whichever of them wrote.
 
 SQLite with its rollback journal: a write-ahead log needs memory that processes share, which a home directory
 on NFS has not. Each call opens the file, works in one transaction, and closes it.

@@ -98,7 +98,7 @@ class SqlTerminator:
 
 
 class SqlTermination:
-    """The hand on one plan's victims, from one backend of pgtop's; see `pgtop.reaping.reaper.Grip`."""
+    """One plan's termination, from one backend of pgtop's: a `reaping.reaper.Termination`."""
 
     def __init__(
         self, own_connection: OwnConnection, plan: Plan, whole_queries: dict[BackendId, str]

@@ -1,4 +1,4 @@
-"""The options that set the fields of `config.Config`, each named after its field.
+"""The options that set the fields of `Config`, each named after its field.
 
 Every command accepts all of them and lists in its help those that matter to it. Settings before the command's
 name (`alias pgtop='pgtop --interval 5'`) are therefore valid for every command.

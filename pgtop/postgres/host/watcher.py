@@ -11,10 +11,10 @@ looks of one watcher.
 - Where a TCP socket is not found, `state_change` is None.
 
 A child of the postmaster is a client's by the connection that it holds, not by its title: see
-`core.title.kind_of`. One whose title says `idle` is taken for active while it runs, and while it has not
+`titles.kind_of`. One whose title says `idle` is taken for active while it runs, and while it has not
 answered what it was sent: a title lags behind the work, by a second where a long statement is parsed.
 
-Nothing here sends a signal: that is `host_hand.HostTerminator(watcher)`, for `pgtop.reaping.reaper.Reaper`.
+Nothing here sends a signal: that is `host.terminate.HostTerminator`, for `pgtop.reaping.reaper.Reaper`.
 Every call blocks: none is for a thread that runs an event loop.
 """
 
@@ -139,7 +139,7 @@ class HostWatcher:
     """Look at one server of this host again and again."""
 
     def __init__(self, server: HostServer, settings: dict[str, str] | None = None) -> None:
-        """`settings` are the answers of `host_settings.ask_settings`; without them nothing is known of slots.
+        """`settings` are the answers of `server_settings.ask_settings`; without them, slots are unknown.
 
         Raises NotPermittedError where titles tell nothing, or the server's sockets cannot be seen from here.
         """
@@ -372,14 +372,14 @@ class HostWatcher:
 
 
 def logins_hint(view: HostView) -> str:
-    """Return what `core.break_glass.stalled_logins_hint` says of a look."""
+    """Return what `stalled_logins_hint` says of a look."""
     longest = max((view.snapshot.taken_at - each.since for each in view.connecting), default=0)
     slots = view.snapshot.slots if view.has_limits else None
     return stalled_logins_hint(len(view.connecting), longest / MICROSECONDS, slots)
 
 
 def takes_usr2(pid: int) -> tuple[bool, bool]:
-    """Return whether a process catches SIGUSR2, and whether it ignores it: see `core.title.kind_of`."""
+    """Return whether a process catches SIGUSR2, and whether it ignores it: see `titles.kind_of`."""
     caught, ignored = proc.signals(pid)
     bit = 1 << (signal.SIGUSR2 - 1)
     return bool(caught & bit), bool(ignored & bit)

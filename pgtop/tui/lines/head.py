@@ -1,6 +1,6 @@
 """The three lines at the top: the server, its usage in words, and the sessions by state.
 
-Pure functions from values to lines of cells; the widgets that show them are `painted.Lines`.
+Pure functions from values to lines of cells; the widgets that show them are `painted_lines.Lines`.
 """
 
 from collections.abc import Sequence
