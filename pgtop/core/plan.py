@@ -138,6 +138,14 @@ def context_of(
     )
 
 
+class Scope(msgspec.Struct, frozen=True):
+    """The sessions that a sweep may choose from: those that a list shows."""
+
+    sessions: frozenset[BackendId]
+    words: str
+    """The list's group and filter, printable, such as `application web, filter state:idle`."""
+
+
 class Victim(msgspec.Struct, frozen=True):
     """A session that a plan would terminate, or whose statement it would cancel."""
 
@@ -178,6 +186,8 @@ class Plan(msgspec.Struct, frozen=True):
     """Set in a plan for stalled logins alone: the seconds above which a client's login is stalled."""
     stall: Stall | None = None
     """The login stall in which the plan was made; None if there is none."""
+    scope: Scope | None = None
+    """The list that the plan is bound to; None if it covers all sessions."""
 
     @property
     def usage_before(self) -> float:

@@ -19,6 +19,7 @@ from pgtop.core.plan import (
     HeldLocks,
     Plan,
     ReapPolicy,
+    Scope,
     Spared,
     SparedFor,
     Trigger,
@@ -177,10 +178,14 @@ def plan_sweep(
     held: HeldLocks = NO_LOCKS,
     trigger: Trigger = Trigger.ALWAYS,
     stuck: frozenset[BackendId] = frozenset(),
+    scope: Scope | None = None,
 ) -> Plan:
-    """Plan to terminate all stale sessions, whatever the usage, the longest idle first."""
+    """Plan to terminate all stale sessions, whatever the usage, the longest idle first.
+
+    With a `scope`, only sessions of that list are terminated, and only they are named as skipped.
+    """
     context = context_of(snapshot, held, stuck)
-    plan = _sweep(snapshot, policy, context, policy.idle_after_seconds, trigger)
+    plan = _sweep(snapshot, policy, context, policy.idle_after_seconds, trigger, scope)
     return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
 
 
@@ -191,16 +196,17 @@ def plan_emergency(
     *,
     refused: Limit | None = None,
     stuck: frozenset[BackendId] = frozenset(),
+    scope: Scope | None = None,
 ) -> Plan:
     """Plan to terminate just enough sessions, the longest idle first, until the rest are below the line.
 
     Slots of clients still connecting are not counted: terminating sessions does not free them, and slots
     freed beyond the line would go to those clients. `refused` is the limit that refuses logins; with it the
-    plan can tell of a login stall.
+    plan can tell of a login stall. With a `scope`, only sessions of that list are considered.
     """
     older_than = policy.emergency_idle_after_seconds
     context = context_of(snapshot, held, stuck)
-    plan = _sweep(snapshot, policy, context, older_than, Trigger.EMERGENCY)
+    plan = _sweep(snapshot, policy, context, older_than, Trigger.EMERGENCY, scope)
     plan = msgspec.structs.replace(plan, stall=stall_of(snapshot, policy.warn_at, refused))
     needed = just_enough(plan, session_count(snapshot))
     return at_most(at_most(plan, needed, SparedFor.ENOUGH), policy.max_per_sweep, SparedFor.BEYOND_MOST)
@@ -228,6 +234,7 @@ def _sweep(
     context: Context,
     older_than_seconds: float,
     trigger: Trigger,
+    scope: Scope | None = None,
 ) -> Plan:
     if not snapshot.counts.exact:
         role = snapshot.privileges.role
@@ -236,9 +243,11 @@ def _sweep(
         )
         return make_plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
     context = _asked_for(policy, context)
-    longest_idle_first = sorted(snapshot.backends, key=lambda each: (each.state_change or 0, each.pid))
+    considered = [each for each in snapshot.backends if scope is None or each.id in scope.sessions]
+    longest_idle_first = sorted(considered, key=lambda each: (each.state_change or 0, each.pid))
     verdicts = [judge(backend, policy, context, older_than_seconds) for backend in longest_idle_first]
-    return make_plan(snapshot, policy, Act.TERMINATE, trigger, verdicts)
+    plan = make_plan(snapshot, policy, Act.TERMINATE, trigger, verdicts)
+    return msgspec.structs.replace(plan, scope=scope)
 
 
 def plan_terminate(

@@ -21,7 +21,17 @@ from pgtop.core.activity import BackendId, Snapshot
 from pgtop.core.json_text import cut, optional_timestamp, timestamp
 from pgtop.core.masking import masked
 from pgtop.core.outage import Limit
-from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, HeldLocks, Outcome, Plan, ReapPolicy, Result, Victim
+from pgtop.core.plan import (
+    LONGEST_QUERY_BYTES,
+    Act,
+    HeldLocks,
+    Outcome,
+    Plan,
+    ReapPolicy,
+    Result,
+    Scope,
+    Victim,
+)
 from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
@@ -134,15 +144,27 @@ class Reaper:
         """Return a reaper like this one that reaches its sessions through another terminator."""
         return Reaper(terminator, self._audit, self._face, self._operator, read_only=self.read_only)
 
-    async def plan_sweep(self, snapshot: Snapshot, policy: ReapPolicy) -> Plan:
-        """A plan over all stale sessions. Raises PgtopError where the server cannot be asked for locks."""
-        return plan_sweep(snapshot, policy, await self._terminator.held_locks())
+    async def plan_sweep(self, snapshot: Snapshot, policy: ReapPolicy, *, scope: Scope | None = None) -> Plan:
+        """Return a plan for all stale sessions, or those in `scope`.
+
+        Raises PgtopError where the server cannot be asked for locks.
+        """
+        return plan_sweep(snapshot, policy, await self._terminator.held_locks(), scope=scope)
 
     async def plan_emergency(
-        self, snapshot: Snapshot, policy: ReapPolicy, *, refused: Limit | None = None
+        self,
+        snapshot: Snapshot,
+        policy: ReapPolicy,
+        *,
+        refused: Limit | None = None,
+        scope: Scope | None = None,
     ) -> Plan:
-        """A plan that makes just enough room. Raises as `plan_sweep` does."""
-        return plan_emergency(snapshot, policy, await self._terminator.held_locks(), refused=refused)
+        """Return a plan that makes just enough room, from all sessions or those in `scope`.
+
+        Raises as `plan_sweep` does.
+        """
+        held = await self._terminator.held_locks()
+        return plan_emergency(snapshot, policy, held, refused=refused, scope=scope)
 
     async def plan_reap(
         self,

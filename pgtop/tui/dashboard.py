@@ -60,7 +60,7 @@ class DashboardScreen(Screen[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("K", "terminate", "Terminate the tagged or selected sessions"),
         Binding("C", "cancel", "Cancel the queries of the tagged or selected sessions"),
-        Binding("S", "sweep", "Sweep all stale sessions"),
+        Binding("S", "sweep", "Sweep the stale sessions of the list"),
         Binding("B", "break_glass", "Free slots from the server's own host"),
         Binding("A", "auto", "Toggle automatic sweeps"),
         Binding("space", "tag", "Tag or untag the selected session"),
@@ -401,9 +401,10 @@ class DashboardScreen(Screen[None]):
             self._act(self.plan_actions.cancel(self.state.shown, selected))
 
     def action_sweep(self) -> None:
-        """Ask whether to terminate the stale sessions."""
+        """Ask whether to terminate the stale sessions among those that are listed."""
         if self.state.shown is not None:
-            self._act(self.plan_actions.sweep(self.state.shown, self.refusing))
+            scope = None if self.wall else self.panels.scope(self.state.shown)
+            self._act(self.plan_actions.sweep(self.state.shown, scope, self.refusing))
 
     def action_break_glass(self) -> None:
         """Ask whether to terminate idle sessions of a full server from its own host."""

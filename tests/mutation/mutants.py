@@ -44,6 +44,12 @@ MUTANTS = (
     Mutant("pgtop/core/policy.py", "    if protection is not None:", "    if False:", POLICY),
     Mutant(
         "pgtop/core/policy.py",
+        "if scope is None or each.id in scope.sessions",
+        "if True",
+        ("tests/tui/screens/test_plan_dialog.py",),
+    ),
+    Mutant(
+        "pgtop/core/policy.py",
         "age <= limit or not policy.only.admit(backend)",
         "age < limit - 1 or not policy.only.admit(backend)",
         POLICY,

@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from pgtop.core.activity import BackendId, Snapshot
 from pgtop.core.outage import Limit
-from pgtop.core.plan import Plan, ReapPolicy
+from pgtop.core.plan import Plan, ReapPolicy, Scope
 from pgtop.core.stalled_logins import stall_of
 from pgtop.core.text import plural
 from pgtop.errors import PgtopError
@@ -18,7 +18,7 @@ from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.reaping.plan_wording import stall_sentence
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.tui.messages import Begun, Reaped, Trouble
-from pgtop.tui.screens.plan_dialog import PlanDialog, Replan
+from pgtop.tui.screens.plan_dialog import PlanDialog, Replan, SweepChoice
 
 LONGEST_RUN_SECONDS: Final = 30.0
 """The longest wait of a closed dashboard for the outcomes of a run that has begun."""
@@ -64,27 +64,32 @@ class PlanActions:
         """Ask whether to cancel the queries of the selected sessions, and do so."""
         await self._ask_and_run(snapshot, self._reaper.plan_cancel(snapshot, self._policy, selected))
 
-    async def sweep(self, snapshot: Snapshot, refusing: Limit | None = None) -> None:
+    async def sweep(self, snapshot: Snapshot, scope: Scope | None, refusing: Limit | None = None) -> None:
         """Ask whether to terminate the stale sessions, and do so; on a full server, ask about an emergency's
         plan first.
 
-        `refusing` is the limit that refuses logins: the dialog says if terminating sessions does not help.
+        `scope` is the list on the screen; None if it shows all sessions. A key in the dialog widens the plan
+        to all of them. `refusing` is the limit that refuses logins: the dialog says if terminating sessions
+        does not help.
         """
 
         asked = self._policy.include_idle_in_transaction_seconds
 
-        async def replan(emergency: bool, included: bool) -> Plan:
-            seconds = (asked or self._policy.idle_after_seconds) if included else None
+        async def plan_for(choice: SweepChoice) -> Plan:
+            seconds = (asked or self._policy.idle_after_seconds) if choice.in_transaction else None
             policy = msgspec.structs.replace(self._policy, include_idle_in_transaction_seconds=seconds)
-            if emergency:
-                return await self._reaper.plan_emergency(snapshot, policy, refused=refusing)
-            return await self._reaper.plan_sweep(snapshot, policy)
+            if choice.emergency:
+                return await self._reaper.plan_emergency(
+                    snapshot, policy, refused=refusing, scope=choice.scope
+                )
+            return await self._reaper.plan_sweep(snapshot, policy, scope=choice.scope)
 
         stall = stall_of(snapshot, self._policy.warn_at, refusing)
         full = snapshot.counts.total >= snapshot.slots and stall is None
         stalled = stall_sentence(stall) if stall is not None else ""
         said = " · ".join(filter(None, (stalled, caution(snapshot))))
-        await self._ask_and_run(snapshot, replan(full, asked is not None), replan, said)
+        first = SweepChoice(emergency=full, in_transaction=asked is not None, scope=scope)
+        await self._ask_and_run(snapshot, plan_for(first), Replan(first, plan_for), said)
 
     async def break_glass(self, plan: Plan, reaper: Reaper) -> None:
         """Ask whether to terminate sessions from the server's own host, without a connection, and do so.

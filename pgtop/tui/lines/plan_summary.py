@@ -12,14 +12,23 @@ APPLICATIONS_NAMED: Final = 4
 """The number of applications that a dialog names; it counts the rest."""
 
 
-def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> list[list[Cell]]:
-    """Return the summary above a plan dialog's list, in lines of at most `width` cells."""
+def plan_lines(
+    plan: Plan, width: int, caution: str = "", problem: str = "", *, is_widened: bool = False
+) -> list[list[Cell]]:
+    """Return the summary above a plan dialog's list, in lines of at most `width` cells.
+
+    `is_widened` tells that the plan covers all sessions, while the list behind the dialog shows fewer.
+    """
     style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
     lines = told(headline(plan), width, style)
     if problem:
         lines += told(problem, width, "red")
     if plan.refusal:
         lines = told("Cannot sweep", width, "strong-amber") + told(plan.refusal, width)
+    if plan.scope is not None:
+        lines += told(f"Only what is listed: {plan.scope.words}", width, "accent")
+    elif is_widened:
+        lines += told("All sessions, also those that are not listed", width, "amber")
     if caution:
         lines += told(caution, width, "amber")
     from_host = plan.trigger is Trigger.BREAK_GLASS
@@ -38,7 +47,7 @@ def plan_lines(plan: Plan, width: int, caution: str = "", problem: str = "") -> 
     if from_host and plan.victims:
         lines += told(UNSEEN, width, "dim")
     elif plan.trigger is not Trigger.SELECTED and plan.victims:
-        lines += told("Also covers sessions not listed. Sessions that LISTEN may be missed", width, "dim")
+        lines += told("Sessions that LISTEN are skipped only if pgtop saw the statement", width, "dim")
     lines.append([])
     return lines
 

@@ -16,7 +16,7 @@ KEYS: Final = (
         (
             ("K", "terminate the tagged sessions, or the selected one"),
             ("C", "cancel their queries; the sessions stay connected"),
-            ("S", "sweep: terminate all stale sessions, listed or not"),
+            ("S", "sweep: terminate the stale sessions of the list"),
             ("y  n Esc", "in a dialog: y confirms, n and Esc change nothing"),
             ("A", "toggle automatic sweeps"),
             ("B", "server full: free slots from this host"),

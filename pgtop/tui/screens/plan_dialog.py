@@ -7,7 +7,7 @@ pressed before it was painted, or within ARM_SECONDS after, are dropped: nobody 
 import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar
 
 from textual import events
 from textual.app import ComposeResult
@@ -17,7 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button
 
 from pgtop.concurrency import undisturbed
-from pgtop.core.plan import Act, Plan, Result, Trigger
+from pgtop.core.plan import Act, Plan, Result, Scope, Trigger
 from pgtop.errors import PgtopError
 from pgtop.reaping.plan_wording import outcome_sentence
 from pgtop.reaping.reaper import Report
@@ -46,8 +46,24 @@ _SIDES: Final = 4
 
 Answer = TypeVar("Answer")
 
-Replan = Callable[[bool, bool], Coroutine[Any, Any, Plan]]
-"""A function that makes another plan from the same snapshot: (emergency, with idle in transaction)."""
+
+class SweepChoice(NamedTuple):
+    """The choices of a sweep that keys in its dialog change."""
+
+    emergency: bool
+    """True for just enough sessions to come below the line, False for all stale ones."""
+    in_transaction: bool
+    """True to include sessions idle in transaction."""
+    scope: Scope | None
+    """The list to choose from; None for all sessions."""
+
+
+class Replan(NamedTuple):
+    """The way to make other plans from the same snapshot."""
+
+    first: SweepChoice
+    """The choice that the dialog opens with."""
+    plan_for: Callable[[SweepChoice], Coroutine[Any, Any, Plan]]
 
 
 def inner_width(screen: ModalScreen[Any]) -> int:
@@ -123,12 +139,14 @@ class PlanDialog(ArmedDialog[Plan | None]):
         Binding("n,escape", "leave", "No", show=False),
         Binding("e", "emergency", "Emergency's plan", show=False),
         Binding("i", "in_transaction", "Idle in transaction", show=False),
+        Binding("a", "all_sessions", "All sessions", show=False),
     ]
 
     def __init__(self, plan: Plan, *, replan: Replan | None = None, caution: str = "") -> None:
         super().__init__()
         self.plan = plan
         self._replan = replan
+        self._choice = replan.first if replan is not None else None
         self._caution = caution
         self._problem = ""
         self._is_void = False
@@ -159,26 +177,32 @@ class PlanDialog(ArmedDialog[Plan | None]):
 
     def _fit(self) -> None:
         plan = self.plan
-        lines = plan_lines(plan, inner_width(self), self._caution, self._problem)
+        is_widened = self._replan is not None and self._replan.first.scope is not None and plan.scope is None
+        lines = plan_lines(plan, inner_width(self), self._caution, self._problem, is_widened=is_widened)
         lay_out(self, lines, [*plan.victims, *plan.spared])
 
     def on_resize(self) -> None:
         self._fit()
 
     def _keys(self) -> list[Cell]:
-        if self._replan is None or self.plan.refusal or self._is_void:
+        replan, choice = self._replan, self._choice
+        if replan is None or choice is None or self.plan.refusal or self._is_void:
             return []
-        emergency = self.plan.trigger is Trigger.EMERGENCY
-        included = self.plan.policy.include_idle_in_transaction_seconds is not None
-        return [
-            Cell(" e", "key", "screen.emergency"),
-            Cell(" all stale" if emergency else " only as needed", "dim", "screen.emergency"),
-            Cell("  i", "key", "screen.in_transaction"),
-            Cell(
-                " exclude idle in txn" if included else " include idle in txn",
-                "dim",
+        keys = [
+            ("e", "all stale" if choice.emergency else "only as needed", "screen.emergency"),
+            (
+                "i",
+                "exclude idle in txn" if choice.in_transaction else "include idle in txn",
                 "screen.in_transaction",
             ),
+        ]
+        if replan.first.scope is not None:
+            widen = "all sessions" if choice.scope is not None else "only those listed"
+            keys.insert(0, ("a", widen, "screen.all_sessions"))
+        return [
+            cell
+            for key, label, action in keys
+            for cell in (Cell(f" {key}", "key", action), Cell(f" {label} ", "dim", action))
         ]
 
     def action_confirm(self) -> None:
@@ -201,29 +225,36 @@ class PlanDialog(ArmedDialog[Plan | None]):
 
     def action_emergency(self) -> None:
         """Switch between the plan of an emergency and that of a sweep."""
-        included = self.plan.policy.include_idle_in_transaction_seconds is not None
-        self._plan_anew(self.plan.trigger is not Trigger.EMERGENCY, included)
+        if self._choice is not None:
+            self._plan_anew(self._choice._replace(emergency=not self._choice.emergency))
 
     def action_in_transaction(self) -> None:
         """Include sessions idle in transaction, or exclude them again."""
-        included = self.plan.policy.include_idle_in_transaction_seconds is not None
-        self._plan_anew(self.plan.trigger is Trigger.EMERGENCY, not included)
+        if self._choice is not None:
+            self._plan_anew(self._choice._replace(in_transaction=not self._choice.in_transaction))
 
-    def _plan_anew(self, emergency: bool, included: bool) -> None:
+    def action_all_sessions(self) -> None:
+        """Widen the sweep from the listed sessions to all of them, or bind it to the list again."""
+        if self._replan is not None and self._choice is not None:
+            listed = self._replan.first.scope
+            self._plan_anew(self._choice._replace(scope=listed if self._choice.scope is None else None))
+
+    def _plan_anew(self, choice: SweepChoice) -> None:
         if self._replan is None or not self.is_armed or self._is_void:
             return
         self._armed_at = math.inf
         # In a worker: an action that waits for the server would block all keys.
-        self.run_worker(self._show_anew(self._replan(emergency, included)), name="plan", group="plan")
+        self.run_worker(self._show_anew(self._replan.plan_for, choice), name="plan", group="plan")
 
-    async def _show_anew(self, planning: Coroutine[Any, Any, Plan]) -> None:
-        problem = ""
+    async def _show_anew(
+        self, plan_for: Callable[[SweepChoice], Coroutine[Any, Any, Plan]], choice: SweepChoice
+    ) -> None:
         try:
-            plan = await undisturbed(planning)
+            plan, problem = await undisturbed(plan_for(choice)), ""
         except PgtopError as error:
-            plan, problem = self.plan, str(error)
+            plan, problem, choice = self.plan, str(error), self._choice or choice
         if not self._is_void:
-            self.plan, self._problem = plan, problem
+            self.plan, self._problem, self._choice = plan, problem, choice
             self._show_plan()
 
 

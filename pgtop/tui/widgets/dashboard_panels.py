@@ -8,11 +8,13 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 from textual.widgets import Input
 
-from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.filter_sort import SortColumn, parse_filter, sort_backends
 from pgtop.core.outage import Outage
+from pgtop.core.plan import Scope
 from pgtop.core.sample_history import History
 from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey
+from pgtop.core.text import printable
 from pgtop.postgres.host.watcher import HostView
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.lines import keys, notice
@@ -193,14 +195,8 @@ class Panels(Widget):
             self._show_sessions(snapshot)
 
     def _show_sessions(self, snapshot: Snapshot) -> None:
-        table, chosen = self.sessions, self.groups.chosen
-        wanted = parse_filter(self.filter.value)
-        rows = [
-            backend
-            for backend in snapshot.backends
-            if (chosen is None or chosen.matches(backend)) and wanted.matches(backend)
-        ]
-        rows = sort_backends(rows, table.sort_column, table.sort_reversed)
+        table = self.sessions
+        rows = sort_backends(self._listed(snapshot), table.sort_column, table.sort_reversed)
         listed = Listed(
             chosen=self.groups.chosen_name,
             filter=self.filter.value,
@@ -209,6 +205,26 @@ class Panels(Widget):
             idle_after_seconds=table.idle_after_seconds,
         )
         table.show_snapshot(snapshot, rows, sessions_title(snapshot, rows, listed, self.screen.size.width))
+
+    def _listed(self, snapshot: Snapshot) -> list[Backend]:
+        """Return the sessions of the chosen group that match the filter."""
+        chosen, wanted = self.groups.chosen, parse_filter(self.filter.value)
+        return [
+            backend
+            for backend in snapshot.backends
+            if (chosen is None or chosen.matches(backend)) and wanted.matches(backend)
+        ]
+
+    def scope(self, snapshot: Snapshot) -> Scope | None:
+        """Return the listed sessions of a snapshot; None if neither a group nor a filter narrows the list."""
+        words = []
+        if self.groups.chosen is not None:
+            words.append(f"{self.groups.by.value} {self.groups.chosen_name}")
+        if parse_filter(self.filter.value).terms:
+            words.append(f"filter {printable(self.filter.value)}")
+        if not words:
+            return None
+        return Scope(frozenset(each.id for each in self._listed(snapshot)), ", ".join(words))
 
     def _show_foot(self, view: DashboardView) -> None:
         width = self.screen.size.width

@@ -15,9 +15,10 @@ from pgtop.reaping.reaper import Report
 from pgtop.tui.lines.notice import of_report
 from pgtop.tui.lines.plan_summary import plan_lines
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
+from pgtop.tui.screens.plan_dialog import PlanDialog
 from tests.builders import backend, snapshot
 from tests.servers import create_role, session, sessions, wait_until
-from tests.support.dashboards import count_stale, dashboard
+from tests.support.dashboards import Driven, count_stale, dashboard
 from tests.support.reaping import face_on
 from tests.support.targets import target_of
 
@@ -43,6 +44,70 @@ async def test_a_dialog_fits_the_screen_after_it_changed_its_size(
         await driven.shows("Close", "terminated")
         await driven.pilot.resize_terminal(80, 12)
         await driven.shows("Close", "terminated")
+
+
+async def test_a_sweep_covers_what_is_listed_and_one_key_widens_it(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """A filter and a chosen group bind both plans, that of a sweep and the emergency's."""
+    async with (
+        sessions(server, 4, application_name="alpha") as alpha,
+        sessions(server, 3, application_name="beta") as beta,
+        dashboard(server, tmp_path / "a", emergency_idle_after_seconds=1.0) as driven,
+    ):
+        listed, others = ({each.get_server_pid() for each in group} for group in (alpha, beta))
+        await wait_until(lambda: count_stale(driven.shown) >= 7)
+        await driven.press("slash", *"app:alpha", "enter")
+        await driven.shows("sessions: 4,", "4 stale")
+        await driven.press("S")
+        dialog = await driven.dialog()
+        assert planned(dialog) == listed
+        await driven.shows("Only what is listed: filter app:alpha", "a all sessions", "Terminate 4 sessions")
+        await anew(driven, dialog, "e")
+        assert planned(dialog) <= listed
+        await anew(driven, dialog, "e")
+        await anew(driven, dialog, "a")
+        assert planned(dialog) >= listed | others
+        await driven.shows("All sessions, also those that are not listed", "a only those listed")
+        await anew(driven, dialog, "i")
+        assert planned(dialog) >= listed | others
+        await anew(driven, dialog, "a")
+        assert planned(dialog) == listed
+        await driven.press("y")
+        await driven.shows("terminated 4 sessions")
+        assert {line["pid"] for line in driven.audited()} == listed
+        await driven.press("escape", "escape")
+        await driven.shows("beta")
+        driven.dashboard.panels.groups.focus()
+        await choose(driven, "beta")
+        await driven.press("S")
+        assert planned(await driven.dialog()) == others
+        await driven.shows("Only what is listed: application beta")
+        await driven.press("n")
+        await driven.press("w", "S")
+        assert planned(await driven.dialog()) >= others
+        assert "listed" not in driven.text
+
+
+def planned(dialog: PlanDialog) -> set[int]:
+    """The pids of the sessions that a dialog's plan would terminate."""
+    return {victim.backend.pid for victim in dialog.plan.victims}
+
+
+async def anew(driven: Driven, dialog: PlanDialog, key: str) -> None:
+    """Press a key that makes another plan, and wait until a yes would count for that one."""
+    before = dialog.plan
+    await driven.press(key)
+    await wait_until(lambda: dialog.plan is not before and dialog.is_armed)
+
+
+async def choose(driven: Driven, name: str) -> None:
+    """Choose an application's group."""
+    table = driven.dashboard.panels.groups
+    row = next(row for row in table.rows if row.key.application_name == name)
+    table.move_to(row.key)
+    await driven.press("enter")
+    await driven.shows(f"of {name}")
 
 
 @pytest.mark.parametrize("size", [(20, 5), (10, 3)])
