@@ -109,5 +109,6 @@ def taken_for_a_session(watcher: HostWatcher, model: Victim, pid: int) -> Victim
         client_port=title.port,
     )
     who = (title.names, title.host, title.port)
-    forge_mark(watcher, backend.id, Mark(process.started_ticks, who, backend.state_change))
+    mark = Mark(process.started_ticks, who, backend.state_change, inode=found.inode)
+    forge_mark(watcher, backend.id, mark)
     return Victim(backend, "forged", Guard.STATE)
