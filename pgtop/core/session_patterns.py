@@ -1,7 +1,6 @@
 """Patterns that select sessions: globs for names, networks for addresses."""
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -9,13 +8,14 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import Backend
+from pgtop.core.name_patterns import is_application, is_identifier
 from pgtop.core.session_labels import LOCAL, address
 
 _GLOB: Final = frozenset("*?[")
 
 
 class Patterns(msgspec.Struct, frozen=True):
-    """Patterns by kind. Globs may use `*`, `?` and `[a-z]`."""
+    """Patterns by kind; those for names are globs, as `core.name_patterns` reads them."""
 
     applications: tuple[str, ...] = ()
     """"" means the sessions that gave no name."""
@@ -54,12 +54,16 @@ class Patterns(msgspec.Struct, frozen=True):
         )
 
     def _admits_beside_names(self, backend: Backend) -> bool:
-        return _any_kind(self.applications, backend.application_name) and (
-            not self.addresses or _network_of(backend, self.addresses) is not None
-        )
+        return (
+            not self.applications
+            or any(is_application(glob, backend.application_name or "") for glob in self.applications)
+        ) and (not self.addresses or _network_of(backend, self.addresses) is not None)
 
     def _admits_names(self, user: str | None, database: str | None) -> bool:
-        return _any_kind(self.users, user) and _any_kind(self.databases, database)
+        return all(
+            not globs or any(is_identifier(glob, name or "") for glob in globs)
+            for globs, name in ((self.users, user), (self.databases, database))
+        )
 
     def _pairs_in_full(self) -> list[tuple[str, str]]:
         """Return every pair of a user and a database that are written without wildcards."""
@@ -72,17 +76,19 @@ class Patterns(msgspec.Struct, frozen=True):
         """Return the protection by the first pattern that the backend matches; None if it matches none.
 
         Applications come last, because a client chooses their names itself. Names are compared without regard
-        to case, so that a carelessly written pattern still protects.
+        to case, and in every form that a server may give them, so that no protection fails unnoticed.
         """
         users, databases = zip(*_readings(backend), strict=True)
         for kind, globs, names in (("user", self.users, users), ("database", self.databases, databases)):
-            glob = _first_glob(globs, names)
+            named = [name or "" for name in names]
+            glob = next((each for each in globs if _is_one_of(each, named)), None)
             if glob is not None:
                 return Protection(f"{kind} {glob}" if glob else f"no {kind} name")
         network = _network_of(backend, self.addresses)
         if network is not None:
             return Protection(f"address {network}")
-        glob = _first_glob(self.applications, (backend.application_name,))
+        called = backend.application_name or ""
+        glob = next((each for each in self.applications if is_application(each, called, protects=True)), None)
         return None if glob is None else Protection(glob or "no application name", is_by_name=True)
 
 
@@ -109,14 +115,8 @@ def _readings(backend: Backend) -> tuple[tuple[str | None, str | None], ...]:
     return backend.readings or ((backend.usename, backend.datname),)
 
 
-def _first_glob(globs: tuple[str, ...], names: Iterable[str | None]) -> str | None:
-    """Return the first glob that one of the names matches, without regard to case; None if there is none."""
-    folded = [(name or "").lower() for name in names]
-    return next((glob for glob in globs if any(fnmatchcase(name, glob.lower()) for name in folded)), None)
-
-
-def _any_kind(globs: tuple[str, ...], name: str | None) -> bool:
-    return not globs or any(fnmatchcase(name or "", glob) for glob in globs)
+def _is_one_of(glob: str, names: Iterable[str]) -> bool:
+    return any(is_identifier(glob, name, protects=True) for name in names)
 
 
 def _network_of(backend: Backend, networks: tuple[str, ...]) -> str | None:

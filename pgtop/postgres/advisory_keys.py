@@ -8,8 +8,8 @@ import msgspec
 
 from pgtop.core.activity import MOST_CONNECTIONS, Moment, Name, Pid, Whole
 from pgtop.core.leadership import Key
+from pgtop.core.server_encodings import UTF8
 from pgtop.core.text import printable
-from pgtop.postgres.encodings import UTF8
 from pgtop.postgres.errors.network_and_driver import NOT_TEXT
 from pgtop.postgres.queries import advisory_keys as queries
 from pgtop.postgres.queries.advisory_keys import PROMISE_BITS, REAPER_CLASS, RULES_CLASS

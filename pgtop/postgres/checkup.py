@@ -7,10 +7,10 @@ import msgspec
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.doctor.checkup import OVERRIDES, SETTINGS, Account, Checkup
+from pgtop.core.server_encodings import UTF8
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.encodings import UTF8
 from pgtop.postgres.errors.network_and_driver import NOT_TEXT
 from pgtop.postgres.queries.checkup import ACCOUNT, ACCOUNT_UNCONVERTED
 from pgtop.postgres.row_decoding import MARGIN, decoded

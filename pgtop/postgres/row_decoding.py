@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import asyncpg
 import msgspec
 
-from pgtop.postgres.encodings import UTF8, as_text
+from pgtop.core.server_encodings import UTF8, as_text
 from pgtop.postgres.errors.kinds import UnreadableError
 
 MARGIN: Final = 1024

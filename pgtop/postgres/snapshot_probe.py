@@ -23,9 +23,9 @@ from pgtop.core.activity import (
     instant,
 )
 from pgtop.core.outage import Outage
+from pgtop.core.server_encodings import UTF8
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
-from pgtop.postgres.encodings import UTF8
 from pgtop.postgres.errors.kinds import UnreadableError, outage, refusing_limit
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.queries import poll as queries

@@ -12,9 +12,9 @@ import msgspec
 
 from pgtop.core.activity import ACTIVE, MOST_CONNECTIONS, Backend, BackendId, Moment, Name, Pid, instant
 from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, Guard, HeldLocks, Outcome, Plan, Result, Victim
+from pgtop.core.server_encodings import UTF8, as_text
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.encodings import UTF8, as_text
 from pgtop.postgres.errors.kinds import ConnectionLostError, text_of
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.queries import terminate as queries

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta
 
 from pgtop.core.masking import masked_value
+from pgtop.core.name_patterns import unmatchable
 from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS, ReapPolicy
 from pgtop.core.redacted_repr import Redacted
 from pgtop.core.session_labels import LOCAL
@@ -207,7 +208,20 @@ def in_force(given: Mapping[str, Given]) -> Config:
     for key, check in _CHECKS.items():
         if not check(getattr(config, key)):
             raise refused(key, given)
+    _check_patterns(config, given)
     return config
+
+
+def _check_patterns(config: Config, given: Mapping[str, Given]) -> None:
+    """Raise UsageError for a pattern that cannot match a name."""
+    for key in _PATTERNS:
+        for pattern in getattr(config, key):
+            if reason := unmatchable(pattern):
+                shown = clip(printable(pattern), 60)
+                raise UsageError(
+                    f'{given[key].source} cannot match a name: "{shown}" ({reason})',
+                    "give names as pg_stat_activity shows them; * and ? stand for any letters",
+                )
 
 
 def _are_networks(networks: tuple[str, ...]) -> bool:
@@ -241,6 +255,12 @@ def _is_command(written: str | None) -> bool:
     except ValueError:
         return False
 
+
+_PATTERNS: Final = (
+    *("applications", "users", "databases"),
+    *("protect_applications", "protect_users", "protect_databases"),
+)
+"""The fields of Config that hold globs for names."""
 
 _CHECKS: Final[dict[str, Callable[..., bool]]] = {
     "addresses": _are_networks,

@@ -43,6 +43,24 @@ MUTANTS = (
     ),
     Mutant("pgtop/core/policy.py", "    if protection is not None:", "    if False:", POLICY),
     Mutant(
+        "pgtop/core/name_patterns.py",
+        "may_go_on = was_cut and (protects or",
+        "may_go_on = was_cut and (False or",
+        ("tests/core/test_name_patterns.py",),
+    ),
+    Mutant(
+        "pgtop/core/name_patterns.py",
+        "for classes in (True, False) for form",
+        "for classes in (True,) for form",
+        ("tests/postgres/test_shown_names.py",),
+    ),
+    Mutant(
+        "pgtop/core/name_patterns.py",
+        "names = _as_other_encodings(shown) if protects else (shown,)",
+        "names = (shown,)",
+        ("tests/postgres/test_shown_names.py",),
+    ),
+    Mutant(
         "pgtop/core/policy.py",
         "if scope is None or each.id in scope.sessions",
         "if True",

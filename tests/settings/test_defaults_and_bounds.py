@@ -73,6 +73,19 @@ def test_a_bad_command_is_refused(written: str) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("key", ["applications", "users", "databases"])
+@pytest.mark.parametrize("pattern", ["a\0b", "*" + "x" * 64, "web-*" + "é" * 40])
+def test_a_pattern_that_cannot_match_is_refused(key: str, pattern: str) -> None:
+    """Filters and protections alike, with the reason."""
+    for each in (key, f"protect_{key}"):
+        with pytest.raises(UsageError) as caught:
+            one(each, ("web", pattern), "--some-option")
+        assert str(caught.value).startswith("--some-option cannot match a name: ")
+        assert "cut at 63 bytes" in str(caught.value) or "no name holds a NUL" in str(caught.value)
+        assert str(caught.value).isprintable()
+        assert one(each, ("x" * 77, "é" * 40 + "*", "web [0 of 5]", "[z-a]"))
+
+
 @pytest.mark.parametrize("name", ["", "pgtop", "Dark", "textual-dark", "ansi-dark"])
 def test_an_unknown_theme_is_refused(name: str) -> None:
     with pytest.raises(UsageError) as caught:

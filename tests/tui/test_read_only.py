@@ -326,7 +326,7 @@ async def test_without_it_they_are_there(server: ThrowawayServer, tmp_path: Path
         await driven.shows("K terminate", "C cancel", "S sweep", "A auto")
         assert "read-only" not in driven.text
         names = {command.title for command in driven.app.get_system_commands(driven.dashboard)}
-        assert {"Sweep all stale sessions", "Toggle automatic sweeps"} <= names
+        assert {"Sweep the stale sessions of the list", "Toggle automatic sweeps"} <= names
 
 
 async def test_the_palette_and_the_help_know_no_key_that_acts(

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -16,6 +15,7 @@ from pgtop.audit.reader import AuditEntry, PassedOver, read_entries
 from pgtop.commands.text_table import TextColumn, table_lines
 from pgtop.core.json_text import json_line
 from pgtop.core.masking import masked
+from pgtop.core.name_patterns import is_application
 from pgtop.core.session_labels import LOCAL, NO_APPLICATION, NO_DATABASE, NO_USER, label
 from pgtop.core.text import clip, duration, plural, printable
 from pgtop.errors import AuditError, UsageError
@@ -87,13 +87,13 @@ def _is_there(question: Question) -> bool:
 
 def _entries(question: Question, passed_over: PassedOver) -> Iterator[AuditEntry]:
     """Yield the entries that are asked for."""
-    since, globs = None, [glob.lower() for glob in question.applications] or ["*"]
+    since, globs = None, question.applications or ("*",)
     if question.since_seconds is not None:
         since = datetime.now(UTC) - timedelta(seconds=question.since_seconds)
     try:
         for entry in read_entries(question.path, passed_over, since):
-            name = (entry.line.application_name or "").lower()
-            if any(fnmatchcase(name, glob) for glob in globs):
+            name = entry.line.application_name or ""
+            if any(is_application(glob, name, protects=True) for glob in globs):
                 yield entry
     except OSError as error:
         raise _unreadable(question.path, error) from error

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pgtop.core.server_encodings import CODECS, as_text
 from pgtop.demo.server import ThrowawayServer
-from pgtop.postgres.encodings import CODECS, as_text
 from tests.servers import session
 
 ENCODINGS = sorted(CODECS)
