@@ -8,8 +8,9 @@ from typing import Final
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit
-from pgtop.errors import Peer
+from pgtop.errors import Peer, PgtopError
 from pgtop.poller import Poller
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.session.login_probe import LoginProbe, probe_login
 
 AGAIN_SECONDS: Final = 1.0
@@ -35,6 +36,8 @@ class LoginWatch:
         """
         self.limit: Limit | None = None
         """The limit of the server that refuses logins, as far as known; None if none does."""
+        self.limit_here: Limit | None = None
+        """The same, if it is surely a limit of the server that pgtop is connected to."""
         self._poller = poller
         self._seconds = seconds
         self._tell = tell
@@ -43,6 +46,7 @@ class LoginWatch:
         self._is_fresh = False
         self._clock = clock
         self._knocked_at = 0.0
+        self._total_then: int | None = None
         self._confirmed_at = 0.0
         self._known_of: Peer | None = None
 
@@ -82,8 +86,12 @@ class LoginWatch:
         if snapshot.counts.total >= snapshot.slots:
             return False
         # A fresh one again, too: a slot may have been left between that login and this snapshot.
-        if is_fresh or self._clock() - self._knocked_at >= AGAIN_SECONDS:
-            return await self.knock() and is_fresh
+        # And sessions may have left since the last login: that it was refused says nothing any more.
+        have_left = self._total_then is None or snapshot.counts.total < self._total_then
+        if is_fresh or have_left or self._clock() - self._knocked_at >= AGAIN_SECONDS:
+            refused = await self.knock()
+            self._total_then = snapshot.counts.total
+            return refused and is_fresh
         return False
 
     async def knock(self) -> bool:
@@ -95,16 +103,24 @@ class LoginWatch:
         async with self._one:
             knocked = await probe_login(self._poller.probe.own_connection)
         self._knocked_at = now = self._clock()
+        self._total_then = None
         self._forget_another()
         if knocked.is_known:
             self.limit, self._confirmed_at = knocked.limit, now
         elif now - self._confirmed_at > BELIEVED_SECONDS:
             self.limit = None
+        self.limit_here = self.limit if self.limit is not None and await self._is_direct() else None
         self._tell(knocked)
         return knocked.limit is not None
+
+    async def _is_direct(self) -> bool:
+        try:
+            return await self._poller.probe.own_connection.is_direct()
+        except (PgtopError, *DRIVER_ERRORS):
+            return False
 
     def _forget_another(self) -> None:
         """Forget what is known of another server than the one that pgtop is connected to by now."""
         peer = self._poller.probe.own_connection.peer
         if peer != self._known_of:
-            self.limit, self._known_of = None, peer
+            self.limit, self.limit_here, self._known_of = None, None, peer

@@ -274,6 +274,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """True if the rescue role made the poll because the ordinary role was refused."""
     interruptions: int = 0
     """The number of times the connection had lost sight of the server before this was taken."""
+    unlisted: int = 0
+    """The slots held by clients still connecting that the server does not list, as far as known."""
 
     @cached_property
     def counts(self) -> Counts:
@@ -291,9 +293,14 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return self.server.limits.slots
 
     @property
+    def taken(self) -> int:
+        """The slots that are taken: by client backends, and by clients that are not listed."""
+        return self.counts.total + self.unlisted
+
+    @property
     def usage(self) -> float:
-        """Client backends divided by slots. It exceeds 1.0 when privileged roles use reserved connections."""
-        return self.counts.total / self.slots
+        """Taken slots divided by slots. It exceeds 1.0 when privileged roles use reserved connections."""
+        return self.taken / self.slots
 
     @cached_property
     def waiting_on_locks(self) -> int:

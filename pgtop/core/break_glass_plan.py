@@ -43,25 +43,22 @@ class Ask(msgspec.Struct, frozen=True):
     older_than_seconds: float | None = None
     """The idle age that is enough, over sockets of any kind.
 
-    None means: over TCP the policy's `emergency_idle_after_seconds`; over Unix sockets every session that did
-    not run while it was watched.
+    None means the policy's `emergency_idle_after_seconds`.
     """
-    watched_seconds: float = 3.0
-    """The seconds that sessions over Unix sockets must be watched if `older_than_seconds` is None."""
     stalled_logins_seconds: float | None = None
     """The age above which a login is stalled, in a plan for stalled logins; None in a plan for sessions."""
 
-    def least_seconds(self, backend: Backend, policy: ReapPolicy) -> float:
-        """Return the seconds that this backend must have been idle."""
+    def least_seconds(self, policy: ReapPolicy) -> float:
+        """Return the seconds that a session must have been idle, whatever the kind of its socket."""
         if self.older_than_seconds is not None:
             return self.older_than_seconds
-        return self.watched_seconds if backend.idle_at_least else policy.emergency_idle_after_seconds
+        return policy.emergency_idle_after_seconds
 
 
 def plan_break_glass(snapshot: Snapshot, policy: ReapPolicy, ask: Ask) -> Plan:
     """Plan to terminate just enough sessions, or `ask.count` of them, the longest idle first.
 
-    Sessions whose age is only a lower bound come after all whose age is known. The policy's patterns for
+    A lower bound counts as the age: the session has been idle for at least as long. The policy's patterns for
     applications do not apply, neither as a filter nor as a protection.
     """
     context = _context(snapshot, snapshot.backends)
@@ -125,6 +122,24 @@ def stalled_logins_hint(clients: int, longest_seconds: float, slots: int | None)
     )
 
 
+def lock_queue_hint(snapshot: Snapshot, *, is_included: bool) -> str:
+    """Return a line that tells of sessions waiting on locks, which are not helped by terminating idle ones.
+
+    "" if none waits. `is_included` tells that the plan may terminate sessions idle in transaction.
+    """
+    waiting, blocking = snapshot.waiting_on_locks, snapshot.counts.in_transaction
+    if not waiting:
+        return ""
+    verb = "waits" if waiting == 1 else "wait"
+    said = f"{plural(waiting, 'session')} {verb} for locks: terminating idle sessions does not help there"
+    if is_included or not blocking:
+        return said
+    return (
+        f"{said}. {plural(blocking, 'session')} idle in transaction may block them: "
+        "pgtop break-glass --include-idle-in-transaction 30s terminates such sessions too"
+    )
+
+
 def is_enough(plan: Plan, ask: Ask) -> bool:
     """Return whether the plan does all that was asked for."""
     if ask.count is not None:
@@ -132,16 +147,18 @@ def is_enough(plan: Plan, ask: Ask) -> bool:
     return plan.usage_after < plan.warn_at
 
 
-def _longest_idle_first(backend: Backend) -> tuple[bool, int, int, int]:
-    return backend.idle_at_least, backend.state_change or 0, backend.backend_start or 0, backend.pid
+def _longest_idle_first(backend: Backend) -> tuple[int, int, int]:
+    return backend.state_change or 0, backend.backend_start or 0, backend.pid
 
 
 def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> Verdict:
-    """Judge one backend. Only one that is `idle` can be a victim."""
+    """Judge one backend. Only an idle one can be a victim; one in a transaction only if that is asked for."""
     if backend.state not in (IDLE, DISABLED) and backend.state not in IN_TRANSACTION:
         return None
     age = backend.state_seconds(context.now)
-    least = ask.least_seconds(backend, policy)
+    asked = policy.include_idle_in_transaction_seconds
+    is_included = backend.state in IN_TRANSACTION and asked is not None
+    least = asked if is_included and asked is not None else ask.least_seconds(policy)
     if (age is not None and age < least) or not (
         policy.only.admit(backend) or policy.only.is_unsure_of(backend)
     ):
@@ -152,7 +169,7 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
     if backend.state == DISABLED:
         reason = "its state is unknown: the process title is cut off, frozen, or perhaps replication's"
         return Spared(backend, SparedFor.AGE_UNKNOWN, reason)
-    if backend.state in IN_TRANSACTION:
+    if backend.state in IN_TRANSACTION and not is_included:
         return Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state}")
     if policy.only.is_unsure_of(backend):
         reason = "user and database cannot be told apart: name both in full, --user and --database"
@@ -160,8 +177,8 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
     if age is None:
         return Spared(backend, SparedFor.AGE_UNKNOWN, "its idle age is unknown: its socket was not found")
     if backend.idle_at_least:
-        return Victim(backend, f"did not run for {duration(age)} while watched", Guard.STATE)
-    return Victim(backend, f"idle for {duration(age)} (> {duration(least)})", Guard.STATE)
+        return Victim(backend, f"did not run for {duration(age)} (> {duration(least)})", Guard.STATE)
+    return Victim(backend, f"{backend.state} for {duration(age)} (> {duration(least)})", Guard.STATE)
 
 
 def _judge_login(backend: Backend, policy: ReapPolicy, limit: float, context: Context) -> Verdict:

@@ -191,7 +191,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def usage_before(self) -> float:
-        """Client backends divided by slots in the snapshot."""
+        """Taken slots divided by slots in the snapshot."""
         return self.total / self.slots
 
     @property

@@ -321,7 +321,7 @@ def make_plan(
         trigger=trigger,
         server=snapshot.server,
         taken_at=snapshot.taken_at,
-        total=snapshot.counts.total,
+        total=snapshot.taken,
         slots=snapshot.slots,
         warn_at=policy.warn_at,
         victims=tuple(verdict for verdict in verdicts if isinstance(verdict, Victim)),

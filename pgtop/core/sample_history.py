@@ -88,7 +88,7 @@ def sample_of(snapshot: Snapshot) -> Sample:
     counts = snapshot.counts
     return Sample(
         at=snapshot.taken_at,
-        total=counts.total,
+        total=snapshot.taken,
         idle=counts.idle,
         active=counts.active,
         slots=snapshot.slots,

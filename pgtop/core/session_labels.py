@@ -95,7 +95,12 @@ def client(backend: Backend) -> str:
 
 def idle_age(backend: Backend, now: int) -> str:
     """Return a session's idle age at `now` (microseconds): `12m`, `≥ 3s` for a lower bound, "" if unknown."""
-    age = duration(backend.idle_seconds(now))
+    return rest_age(backend, now) if backend.idle_seconds(now) is not None else ""
+
+
+def rest_age(backend: Backend, now: int) -> str:
+    """Return how long a session has been idle, in a transaction or not, in the same form."""
+    age = duration(backend.state_seconds(now))
     return f"≥ {age}" if age and backend.idle_at_least else age
 
 

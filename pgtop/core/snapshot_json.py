@@ -77,18 +77,16 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     rescue: bool | UnsetType
     """True if the rescue role made the poll; left out if the ordinary role did."""
     connecting: int | UnsetType
-    """The number of slots held by clients still connecting; left out if none are known of."""
+    """The slots held by clients still connecting that no backend stands for; left out if none are known of.
+    They count in `usage`, and not in `counts`."""
     applications: tuple[ApplicationReport, ...]
     """The applications, the largest first."""
     backends: tuple[BackendReport, ...]
     """The backends: the longest idle first, then those in other states by the age of their state."""
 
 
-def snapshot_report(snapshot: Snapshot, warn_at: float, connecting: int = 0) -> SnapshotReport:
-    """Return the report of a snapshot.
-
-    `connecting` is the number of slots held by clients still connecting.
-    """
+def snapshot_report(snapshot: Snapshot, warn_at: float) -> SnapshotReport:
+    """Return the report of a snapshot."""
     limits = snapshot.server.limits
     identity = snapshot.server.identity
     return SnapshotReport(
@@ -110,7 +108,7 @@ def snapshot_report(snapshot: Snapshot, warn_at: float, connecting: int = 0) -> 
         usage=snapshot.usage,
         warn_at=warn_at,
         rescue=snapshot.is_rescue or UNSET,
-        connecting=connecting or UNSET,
+        connecting=snapshot.unlisted or UNSET,
         applications=tuple(map(_application, applications(snapshot))),
         backends=tuple(
             _backend(backend, snapshot.taken_at)

@@ -95,6 +95,16 @@ def stall_of(snapshot: Snapshot, warn_at: float, refusing: Limit | None = None) 
     return Stall(connecting, sessions, slots, tuple(seen.most_common(_ADDRESSES_NAMED)))
 
 
+def with_unlisted(snapshot: Snapshot, refusing: Limit | None, seen_on_host: int = 0) -> Snapshot:
+    """Return a snapshot that counts the slots of clients still connecting, which the server does not list.
+
+    They are known by the limit that refuses logins, or as the number `seen_on_host`, the server's own.
+    """
+    by_refusal = held_by_connecting(refusing, snapshot.server.limits, snapshot.counts.total)
+    unlisted = max(by_refusal, seen_on_host - snapshot.counts.starting)
+    return msgspec.structs.replace(snapshot, unlisted=unlisted) if unlisted > 0 else snapshot
+
+
 class Episode(msgspec.Struct, frozen=True):
     """One stall, from its first sign until there has been none for CALM_SECONDS."""
 

@@ -17,6 +17,7 @@ import msgspec
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.retaken_slots import LATER_SECONDS, SOON_SECONDS
+from pgtop.core.stalled_logins import with_unlisted
 from pgtop.daemon.log import DaemonLog, summary
 from pgtop.daemon.metrics import serving
 from pgtop.daemon.reporter import DaemonReport
@@ -202,7 +203,9 @@ class Daemon:
         polled = await self._poller.next()
         # Asked here, since it may wait for a login for as long as the target allows.
         self._is_refused = isinstance(polled, Snapshot) and await self._logins.settle(polled)
-        self._polled = polled
+        self._polled = (
+            with_unlisted(polled, self._logins.limit_here) if isinstance(polled, Snapshot) else polled
+        )
 
     def _knocked(self, knocked: LoginProbe) -> None:
         self._report.login((knocked.limit is not None) if knocked.is_known else None)

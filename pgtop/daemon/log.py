@@ -132,14 +132,14 @@ class DaemonLog:
         self.tell(
             "connected",
             f"connected to {server.address}{rescue}{again}: PostgreSQL {server.version}, {kind}, "
-            f"{snapshot.counts.total} of {plural(snapshot.slots, 'slot')} taken"
+            f"{snapshot.taken} of {plural(snapshot.slots, 'slot')} taken"
             f"{'; it is another server, or was restarted' if is_other else ''}",
             warning=is_other,
             server=server.address,
             version_num=server.version_num,
             in_recovery=server.identity.in_recovery,
             slots=snapshot.slots,
-            total=snapshot.counts.total,
+            total=snapshot.taken,
             role=role,
             rescue=snapshot.is_rescue,
         )

@@ -154,7 +154,7 @@ def _of_snapshot(snapshot: Snapshot) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "pgtop_slots", "Connection slots that ordinary roles can use", value=snapshot.slots
     )
-    yield GaugeMetricFamily("pgtop_usage_ratio", "Sessions over slots", value=snapshot.usage)
+    yield GaugeMetricFamily("pgtop_usage_ratio", "Taken slots over slots", value=snapshot.usage)
     ages = [age for each in snapshot.backends if (age := each.idle_seconds(snapshot.taken_at)) is not None]
     oldest = max(ages, default=0.0)
     yield GaugeMetricFamily("pgtop_oldest_idle_seconds", "The longest idle age", value=oldest)

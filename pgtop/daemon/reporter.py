@@ -150,7 +150,7 @@ class DaemonReport:
         self._tell_stall(turn)
         self._tell_plan(turn, snapshot, policy)
         doing = "reaping" if turn.is_active else "standing by"
-        usage = f"{snapshot.counts.total} of {plural(snapshot.slots, 'slot')}, {percent(snapshot.usage)}"
+        usage = f"{snapshot.taken} of {plural(snapshot.slots, 'slot')}, {percent(snapshot.usage)}"
         stalled = f"; {stall_sentence(turn.stall)}" if turn.stall is not None else ""
         self._systemd.status(f"{doing}: {usage}{stalled}")
 

@@ -31,7 +31,7 @@ from pgtop.core.retaken_slots import (
     rebound,
     totals,
 )
-from pgtop.core.stalled_logins import Episode, Stall, stall_of
+from pgtop.core.stalled_logins import Episode, Stall, stall_of, with_unlisted
 from pgtop.errors import AuditError
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, ReaperKeys, Seen
 from pgtop.postgres.session.own_connection import OwnConnection
@@ -198,6 +198,7 @@ class AutomaticReaper:
             refusing = Limit.UNKNOWN
         if refusing is not None and not await self._own_connection.is_direct():
             refused, refusing = False, None  # another server behind that address may have refused
+        snapshot = with_unlisted(snapshot, refusing)
         stall = stall_of(snapshot, self.policy.warn_at, refusing)
         self._stall = self._stall.after(stall, now)
         asked = _Asked(refused, refusing, stall)

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from pgtop.core.activity import Backend
+from pgtop.core.activity import IN_TRANSACTION, Backend
 from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger
-from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, idle_age, label
+from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, label, rest_age
 from pgtop.core.stalled_logins import NO_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
 from pgtop.reaping.reaper import Report
@@ -93,9 +93,11 @@ def _broken_glass(plan: Plan, usage: str) -> str:
     if not number:
         held = f" (usage is {percent(plan.usage_before)})" if plan.server.limits.are_known else ""
         return f"No session that may be terminated is idle for long enough{held}"
-    ages = [idle_age(victim.backend, plan.taken_at) for victim in plan.victims]
+    ages = [rest_age(victim.backend, plan.taken_at) for victim in plan.victims]
     span = ages[0] if ages[0] == ages[-1] else f"{ages[0]} to {ages[-1]}"
-    return f"Terminate {plural(number, 'session')}, idle for {span}{room}"
+    in_transaction = any(victim.backend.state in IN_TRANSACTION for victim in plan.victims)
+    states = "idle, or idle in transaction," if in_transaction else "idle"
+    return f"Terminate {plural(number, 'session')}, {states} for {span}{room}"
 
 
 def _meant(age: float, in_transaction_age: float | None) -> str:

@@ -13,6 +13,7 @@ from textual.screen import Screen
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Plan
+from pgtop.core.stalled_logins import with_unlisted
 from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
 from pgtop.postgres.errors.network_and_driver import pooled_sentence
@@ -271,6 +272,8 @@ class DashboardScreen(Screen[None]):
                 result.kind == OutageKind.FULL if isinstance(result, Outage) else self.refusing is not None
             )
             self.host_watch.want(refused_here)
+        if isinstance(result, Snapshot):
+            result = with_unlisted(result, self.logins.limit_here, self._connecting_on_host())
         before, is_first = self.state.snapshot, self.state.shown is None and isinstance(result, Snapshot)
         self.state.take(result, self.poller.interval_seconds)
         if self.history_keeper is not None:
@@ -285,6 +288,11 @@ class DashboardScreen(Screen[None]):
         self.automatic.polled(result, refused=refused, refusing=self.refusing)
         self._daemons.polled(result)
         self._show_alert(self._alerts.polled(result, self.refusing))
+
+    def _connecting_on_host(self) -> int:
+        """Return how many clients still connecting hold a slot, as the server's own host shows it."""
+        view = self.host_watch.view if self.host_watch is not None else None
+        return view.snapshot.counts.starting if view is not None else 0
 
     def _begin(self) -> None:
         """Show the tables for the first time."""
@@ -417,7 +425,7 @@ class DashboardScreen(Screen[None]):
     async def _break_glass(self, host_watch: HostWatch, plan: Plan, reaper: Reaper) -> None:
         host_watch.is_held = True
         try:
-            await self.plan_actions.break_glass(plan, reaper)
+            await self.plan_actions.break_glass(plan, reaper, host_watch.caution)
         finally:
             host_watch.is_held = False
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-from pgtop.core.activity import (
-    Backend,
-)
+from pgtop.core.activity import IN_TRANSACTION
 from pgtop.core.break_glass_plan import Ask, is_enough, plan_break_glass, plan_stalled_logins
 from pgtop.core.plan import ReapPolicy, SparedFor, Trigger
 from pgtop.core.session_patterns import Patterns
@@ -16,18 +14,18 @@ BOTH = (("my", "app shop"), ("my app", "shop"))
 """The pairs of user and database that a title `my app shop` may mean."""
 
 
-def test_the_longest_idle_go_first_and_lower_bounds_last() -> None:
-    """Even a bound that is higher than an age that is known."""
+def test_the_longest_idle_go_first_whatever_the_socket() -> None:
+    """A lower bound counts as the age: the session has been idle for at least as long."""
     seen = host_snapshot(
         host_backend(1, 40),
         host_backend(2, 400),
         host_backend(3, 5000, at_least=True),
-        host_backend(4, 90),
+        host_backend(4, 90, at_least=True),
         slots=4,
     )
     plan = plan_break_glass(seen, ReapPolicy(warn_at=0.25), Ask())
     assert plan.trigger is Trigger.BREAK_GLASS
-    assert ended(plan) == [2, 4, 1, 3]
+    assert ended(plan) == [3, 2, 4, 1]
 
 
 def test_ends_just_enough_to_get_below_the_line() -> None:
@@ -49,18 +47,32 @@ def test_a_number_ends_just_so_many_also_where_slots_are_not_known() -> None:
     assert not is_enough(plan_break_glass(seen, ReapPolicy(), Ask(count=11)), Ask(count=11))
 
 
-@pytest.mark.parametrize(
-    ("one", "is_victim"),
-    [
-        (host_backend(1, 29), False),
-        (host_backend(1, 31), True),
-        (host_backend(1, 2, at_least=True), False),
-        (host_backend(1, 3, at_least=True), True),
-    ],
-)
-def test_without_an_age_tcp_and_unix_sockets_have_their_own_limits(one: Backend, is_victim: bool) -> None:
-    plan = plan_break_glass(host_snapshot(one, slots=1), ReapPolicy(), Ask(watched_seconds=3.0))
+@pytest.mark.parametrize("at_least", [False, True])
+@pytest.mark.parametrize(("age", "is_victim"), [(3, False), (29, False), (31, True)])
+def test_without_an_age_one_limit_counts_for_every_kind_of_socket(
+    age: float, at_least: bool, is_victim: bool
+) -> None:
+    """That of an emergency."""
+    plan = plan_break_glass(
+        host_snapshot(host_backend(1, age, at_least=at_least), slots=1), ReapPolicy(), Ask()
+    )
     assert bool(plan.victims) is is_victim
+
+
+@pytest.mark.parametrize("at_least", [False, True])
+@pytest.mark.parametrize("state", sorted(IN_TRANSACTION))
+def test_a_session_in_a_transaction_goes_only_if_that_is_asked_for(state: str, at_least: bool) -> None:
+    seen = host_snapshot(
+        *(host_backend(pid, age, state=state, at_least=at_least) for pid, age in ((1, 9), (2, 11)))
+    )
+    assert spared(plan_break_glass(seen, ReapPolicy(), Ask(count=2, older_than_seconds=1.0))) == {
+        1: SparedFor.IN_TRANSACTION,
+        2: SparedFor.IN_TRANSACTION,
+    }
+    asked = ReapPolicy(include_idle_in_transaction_seconds=10.0)
+    plan = plan_break_glass(seen, asked, Ask(count=2))
+    assert ended(plan) == [2]
+    assert "idle, or idle in transaction, for" in headline(plan)
 
 
 @pytest.mark.parametrize("at_least", [False, True])
@@ -147,9 +159,9 @@ def test_the_most_of_one_sweep_holds_here_too() -> None:
 
 def test_the_headline_tells_the_idle_time_and_the_room_made() -> None:
     """A bound is shown as a bound, and no percentage where slots are not known."""
-    both = (host_backend(1, 725), host_backend(2, 3, at_least=True))
+    both = (host_backend(1, 725), host_backend(2, 31, at_least=True))
     plan = plan_break_glass(host_snapshot(*both, slots=2), ReapPolicy(warn_at=0.1), Ask())
-    assert headline(plan) == "Terminate 2 sessions, idle for 12m to ≥ 3s: 100% → 0%"
+    assert headline(plan) == "Terminate 2 sessions, idle for 12m to ≥ 31s: 100% → 0%"
     unknown = plan_break_glass(host_snapshot(*both, known=False), ReapPolicy(), Ask(count=1))
     assert headline(unknown) == "Terminate 1 session, idle for 12m"
     few = plan_break_glass(host_snapshot(*both), ReapPolicy(), Ask())

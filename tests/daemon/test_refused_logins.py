@@ -119,6 +119,7 @@ async def test_a_one_shot_reap_ends_nobody_for_stalled_logins(
             told = await answer(tmp_path, server, *STALE, *rescue, uri=role.uri())
             assert (told["trigger"], told["victims"]) == ("none", [])
             assert told["connecting"] >= 11
+            assert told["usage_before"] >= 1.0
             done = await reap(tmp_path, server, *STALE, "--always", *rescue, uri=role.uri())
             assert "terminated 8 sessions" in done.stdout
             assert "will not help for long" in " ".join(done.stdout.split())

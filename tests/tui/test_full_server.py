@@ -216,7 +216,10 @@ async def test_the_head_counts_the_slots_of_connecting_clients(
         server, tmp_path / "a", user=operator.name, password=operator.password, login_probe_seconds=1.0
     ) as driven:
         async with with_stalled(server, app, idle=3, stalled=6):
-            await driven.shows("6 slots are held by clients still connecting", "4 of 10 slots")
+            await driven.shows("6 slots are held by clients still connecting", "10 of 10 slots · 100%")
+            sample = driven.dashboard.state.history.latest
+            assert sample is not None
+            assert sample.total == sample.slots == 10
             assert driven.dashboard.refusing is Limit.ORDINARY if version < 16 else True
         await driven.shows("below the 80% line")
         await wait_until(lambda: driven.dashboard.refusing is None, 15, "still called refused")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 import msgspec
+from click.core import ParameterSource
 from msgspec.structs import replace
 
 from pgtop.commands.command import DURATIONS_NOTE, Command
@@ -39,6 +40,7 @@ _HOW_MANY: Final = "How many"
 
 _LISTED: Final = AUDIT_KEYS | {
     "emergency_idle_after_seconds",
+    "include_idle_in_transaction_seconds",
     "users",
     "databases",
     "addresses",
@@ -48,6 +50,15 @@ _LISTED: Final = AUDIT_KEYS | {
     "max_per_sweep",
     "read_only",
 }
+
+_UNSEEN: Final = {
+    "applications": "use --user and --database",
+    "protect_applications": "use --protect-user, --protect-database or --protect-address",
+    "default_protections": "leave it out: those protections are by application",
+    "include_advisory_locks": "leave it out: holders of advisory locks are not skipped here",
+    "include_listeners": "leave it out: sessions that LISTEN are not skipped here",
+}
+"""The rules about facts that the host does not show, each with what to do instead."""
 
 _LEAST_AGE_SECONDS: Final = 1.0
 
@@ -76,7 +87,7 @@ def _options() -> list[click.Parameter]:
         how_many("--count", "this many, the longest idle first", metavar="NUMBER", type=Number()),
         how_many(
             "--older-than",
-            "only idle for longer than this; Unix sockets are watched that long",
+            "only idle for longer than this (30s)",
             metavar="DURATION",
             type=Duration(),
         ),
@@ -97,7 +108,10 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
     _have_descriptors()
     config = config_of(context)
     dry_run, yes, as_json = (context.params[name] for name in ("dry_run", "yes", "json"))
+    _refuse_unseen(context)
     ask, config = _wish(context, config)
+    if config.protect_applications:
+        warn("protections by application have no effect: the host does not show applications")
     _refuse_contradictions(config, dry_run=dry_run, yes=yes, as_json=as_json)
     if not dry_run:
         need_output()
@@ -136,6 +150,19 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
         return show_outcome(told, answer.exit_code)
     show_if_read(told())
     return answer.exit_code
+
+
+def _refuse_unseen(context: click.Context) -> None:
+    """Raise UsageError for a flag about what the host does not show: it would be without effect.
+
+    A variable or a file may hold such a rule for other commands. A protection of theirs is told as missing.
+    """
+    for name, mend in _UNSEEN.items():
+        given: Given | None = context.params[name]
+        if given is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            if name == "applications" and given.written == "*":
+                continue
+            raise UsageError(f"{given.source} has no effect: the host does not show that", mend)
 
 
 def _have_descriptors() -> None:
@@ -261,8 +288,8 @@ BREAK_GLASS: Final = Command(
         "Every option has a variable, such as PGTOP_DATA_DIR for --data-dir; the option beats it.",
         DURATIONS_NOTE,
         (
-            "Over Unix sockets the idle age is a lower bound, shown as ≥ 3s: they are watched for 3 s, or "
-            "for --older-than. Applications, advisory locks and LISTEN are not visible from the host."
+            "Over Unix sockets the idle age is a lower bound, shown as ≥ 30s. Applications, advisory "
+            "locks and LISTEN are not visible from the host."
         ),
         (
             "--stalled-logins terminates clients that stopped in the middle of their login, not sessions. "

@@ -72,10 +72,10 @@ def prepare(server: HostServer, policy: ReapPolicy, ask: Ask, tell: Callable[[st
     if ask.count is None and not view.has_limits:
         raise UsageError("the number of slots is unknown", "use --count N")
     plan = plan_break_glass(view.snapshot, policy, ask)
-    bounded = sum(each.idle_at_least and each.state == IDLE for each in view.snapshot.backends)
-    if bounded and not is_enough(plan, ask):
-        seconds = max(ask.watched_seconds, ask.older_than_seconds or 0)
-        tell(f"watching {plural(bounded, 'session')} on Unix sockets for {duration(seconds)}")
+    untimed = sum(each.pid in view.untimed and each.state == IDLE for each in view.snapshot.backends)
+    if untimed and not is_enough(plan, ask):
+        seconds = ask.least_seconds(policy)
+        tell(f"watching {plural(untimed, 'session')} on Unix sockets for {duration(seconds)}")
         time.sleep(seconds + _WATCHED_A_LITTLE_LONGER)
         view = watcher.look()
         plan = plan_break_glass(view.snapshot, policy, ask)

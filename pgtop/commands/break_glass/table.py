@@ -6,7 +6,7 @@ from typing import Final
 from pgtop.commands.break_glass.run import Prepared
 from pgtop.commands.text_table import TextColumn, moment, table_lines
 from pgtop.core.activity import MICROSECONDS, Backend, BackendId
-from pgtop.core.break_glass_plan import UNSEEN
+from pgtop.core.break_glass_plan import UNSEEN, lock_queue_hint
 from pgtop.core.plan import Spared, SparedFor, Victim
 from pgtop.core.session_labels import LOCAL, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.text import clip, duration, folded, percent, plural, printable
@@ -25,7 +25,9 @@ def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
     what = headline(plan)
     lines = [*_server(prepared), _standing(view), *_connecting(view, width)]
     if plan.stalled_logins_seconds is None:
+        included = plan.policy.include_idle_in_transaction_seconds is not None
         lines += folded(logins_hint(view), width)
+        lines += folded(lock_queue_hint(view.snapshot, is_included=included), width)
     lines.append("")
     lines += [f"dry run: {what}" if dry_run else what]
     lines += [f"{number:>5}  {name}" for name, number in by_user_and_database(plan)]

@@ -5,6 +5,7 @@ from typing import Final
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit
+from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import printable
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors.network_and_driver import (
@@ -46,6 +47,7 @@ async def reap(
         snapshot = await _look(probe)
         _refuse_unsure(own_connection, snapshot)
         refused = await _refused(own_connection)
+        snapshot = with_unlisted(snapshot, refused)
         plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=refused)
         if dry_run or not plan.victims:
             return Answer(plan, None, dry_run, plan.usage_after)
@@ -65,11 +67,7 @@ async def _look(probe: Probe) -> Snapshot:
 async def _refused(own_connection: OwnConnection) -> Limit | None:
     """The limit that refused the ordinary role; None if another server may have refused it."""
     try:
-        return (
-            own_connection.refused
-            if own_connection.refused is not None and await own_connection.is_direct()
-            else None
-        )
+        return await own_connection.refused_here()
     except DRIVER_ERRORS as error:
         raise answer_error(error, "nothing was terminated; try again") from error
 

@@ -49,7 +49,6 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
             warn_at=config.warn_at,
             idle_after_seconds=config.idle_after_seconds,
             width=table_width(),
-            connecting=seen.connecting,
             hides_queries=config.hide_queries,
         )
         show(table)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import msgspec
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.outage import Limit, held_by_connecting
 from pgtop.core.snapshot_json import SnapshotReport, snapshot_report
+from pgtop.core.stalled_logins import with_unlisted
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, answer_error
 from pgtop.postgres.session.own_connection import OwnConnection
@@ -20,13 +20,6 @@ class Look(msgspec.Struct, frozen=True):
     snapshot: Snapshot
     pooled: bool = False
     """True if the connection goes through a pooler."""
-    refused: Limit | None = None
-    """The limit that refused the ordinary role, if the rescue role made the poll instead."""
-
-    @property
-    def connecting(self) -> int:
-        """The number of slots held by clients still connecting, as far as the refused login tells."""
-        return held_by_connecting(self.refused, self.snapshot.server.limits, self.snapshot.counts.total)
 
 
 async def look(
@@ -44,7 +37,9 @@ async def look(
     own_connection = OwnConnection(target, "snapshot", hides_queries=hides_queries)
     await enter(own_connection, wait_seconds, tell)
     try:
-        return Look(await Probe(own_connection).snapshot(), own_connection.pooled, own_connection.refused)
+        snapshot = await Probe(own_connection).snapshot()
+        snapshot = with_unlisted(snapshot, await own_connection.refused_here())
+        return Look(snapshot, own_connection.pooled)
     except DRIVER_ERRORS as error:
         raise answer_error(error) from error
     finally:
@@ -53,4 +48,4 @@ async def look(
 
 def report(seen: Look, warn_at: float) -> SnapshotReport:
     """Return the report of a look."""
-    return snapshot_report(seen.snapshot, warn_at, seen.connecting)
+    return snapshot_report(seen.snapshot, warn_at)

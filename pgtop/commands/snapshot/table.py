@@ -27,12 +27,10 @@ def render(
     warn_at: float,
     idle_after_seconds: float,
     width: int,
-    connecting: int = 0,
     hides_queries: bool = False,
 ) -> str:
     """Return the whole table in lines of at most `width` cells.
 
-    `connecting` is the number of slots held by clients still connecting, as far as a refused login tells.
     With `hides_queries`, the heading of the query column says that queries are hidden.
     """
     lines = [
@@ -43,8 +41,8 @@ def render(
     if snapshot.is_rescue:
         role = printable(snapshot.privileges.role)
         lines.append(f"connected as {role}, the rescue role: no slot is left for the ordinary role")
-    if connecting:
-        lines.append(connecting_words(connecting))
+    if snapshot.unlisted:
+        lines.append(connecting_words(snapshot.unlisted))
     if not snapshot.counts.exact:
         lines += _hidden(snapshot)
     lines += ["", "applications", *_applications(snapshot, width)]
@@ -61,11 +59,11 @@ def standing(snapshot: Snapshot, warn_at: float) -> str:
         verdict = f"below {line}"
     elif not counts.exact:
         verdict = f"perhaps over {line}"
-    elif counts.total >= slots:
+    elif snapshot.taken >= slots:
         verdict = "no ordinary slot is left"
     else:
         verdict = f"over {line}" if usage > warn_at else f"at {line}"
-    return f"{bound}{counts.total} of {plural(slots, 'slot')} · {bound}{percent(usage)} · {verdict}"
+    return f"{bound}{snapshot.taken} of {plural(slots, 'slot')} · {bound}{percent(usage)} · {verdict}"
 
 
 def _states(counts: Counts) -> str:

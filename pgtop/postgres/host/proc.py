@@ -143,6 +143,25 @@ def last_run(pid: int) -> bytes | None:
     return next((line for line in lines if line.startswith(_EXEC_START)), None)
 
 
+def last_run_milliseconds(pid: int | str = "thread-self") -> float | None:
+    """Return when a process last had a processor, on that processor's clock; this thread by default.
+
+    None where it is gone, or the kernel does not tell (`se.exec_start` of /proc/<pid>/sched).
+    """
+    lines = (_read(f"/proc/{pid}/sched") or b"").splitlines()
+    found = next((line for line in lines if line.startswith(_EXEC_START)), b"")
+    try:
+        return float(found.partition(b":")[2])
+    except ValueError:
+        return None
+
+
+def processor(pid: int) -> int | None:
+    """Return the number of the processor that a process last ran on; None if it is gone."""
+    line = _read(f"/proc/{pid}/stat")
+    return int(_fields(line)[36]) if line else None
+
+
 def socket_inodes(pid: int) -> frozenset[int]:
     """The inodes of the sockets that a process holds. Raises PermissionError where they may not be seen."""
     place = f"/proc/{pid}/fd"

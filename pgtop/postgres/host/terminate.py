@@ -16,8 +16,9 @@ import asyncio
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from pgtop.core.activity import IDLE, STARTING, Backend, BackendId
+from pgtop.core.activity import IDLE, IN_TRANSACTION, STARTING, Backend, BackendId
 from pgtop.core.plan import Act, HeldLocks, Outcome, Plan, Result, Victim
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError, UsageError
@@ -25,6 +26,9 @@ from pgtop.postgres.host import proc, sockets
 from pgtop.postgres.host.servers import ClosedError
 from pgtop.postgres.host.titles import may_be_walsender, read_title
 from pgtop.postgres.host.watcher import SENT_TOLERANCE_MICROSECONDS, HostWatcher, Mark, takes_usr2
+
+_AT_REST: Final = IN_TRANSACTION | {IDLE}
+"""The states in which a session may be terminated; each is the activity of its title, too."""
 
 
 class HostTerminator:
@@ -116,7 +120,7 @@ class HostTermination:
         self._signalled[backend.id] = mark.started_ticks
         if backend.state == STARTING:
             return self._gone_on(backend, mark)
-        if backend.state != IDLE or mark.state_change != backend.state_change:
+        if backend.state not in _AT_REST or mark.state_change != backend.state_change:
             return "it has changed since"
         ran = proc.last_run(backend.pid)
         if backend.idle_at_least and ran != mark.last_run:
@@ -124,7 +128,7 @@ class HostTermination:
         # The slow question first: what is asked last is as new as can be when the signal goes.
         if not backend.idle_at_least and self._has_sent(backend, mark):
             return "it has received or sent something since"
-        if not self._is_idle(backend, mark):
+        if not self._is_at_rest(backend, mark):
             return "it has changed since"
         # Its title says idle until a statement is read and parsed. What came in after the questions above has
         # made it run by now, or it waits for a processor to do so.
@@ -159,8 +163,8 @@ class HostTermination:
         )
         return process if is_same else None
 
-    def _is_idle(self, backend: Backend, mark: Mark) -> bool:
-        """Return whether the process is that same session of that same server, and idle."""
+    def _is_at_rest(self, backend: Backend, mark: Mark) -> bool:
+        """Return whether the process is that same session, in the state that it had in the plan."""
         process = self._is_same(backend, mark)
         if process is None or process.is_cut_off:
             return False
@@ -168,9 +172,8 @@ class HostTermination:
         title = read_title(process.title, prefix)
         if may_be_walsender(process.title, prefix) and takes_usr2(backend.pid) != (False, True):
             return False
-        return (
-            title is not None and (title.names, title.host, title.port) == mark.who and title.activity == IDLE
-        )
+        who = (title.names, title.host, title.port) if title is not None else None
+        return title is not None and who == mark.who and title.activity == backend.state
 
     def _gone_on(self, backend: Backend, mark: Mark) -> str:
         """Return why a login is no longer stalled; "" if it is, in that same phase.

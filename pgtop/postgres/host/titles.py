@@ -44,6 +44,8 @@ _LAST_OF_A_LOGIN: Final = "startup"
 title for all its life, so that nobody can say what it does.
 Source: PostgreSQL, PerformAuthentication() in src/backend/utils/init/postinit.c."""
 
+_WAITING: Final = " waiting"
+
 _STATES: Final = {
     "idle": IDLE,
     "idle in transaction": IDLE_IN_TRANSACTION,
@@ -83,6 +85,14 @@ class Title(msgspec.Struct, frozen=True):
     def state(self) -> str:
         """PostgreSQL's word for what it does; whatever is not known to be harmless is `active`."""
         return _STATES.get(self.activity, ACTIVE)
+
+    @property
+    def waits_for(self) -> str | None:
+        """`Lock` while it waits for a heavyweight lock; None otherwise.
+
+        Source: PostgreSQL, ProcSleep() in src/backend/storage/lmgr/proc.c up to 15, WaitOnLock() in lock.c.
+        """
+        return "Lock" if self.activity.endswith(_WAITING) else None
 
     @property
     def is_connecting(self) -> bool:

@@ -5,9 +5,10 @@ the same shape as a poll's. Times are by this host's clock, and steps of that cl
 looks of one watcher.
 
 - Over TCP the idle age is the time since the kernel last sent data on the backend's socket.
-- Over a Unix socket it is a lower bound (`Backend.idle_at_least`): for as long as the process was not given a
-  processor, counted from the first look that saw it so. Each look lets these bounds grow, with no sleep. The
-  socket of a client in another network, as in a container, is not told of here, and is not needed for that.
+- Over a Unix socket it is a lower bound (`Backend.idle_at_least`): the time since the process last had a
+  processor (`host.run_clock`). Where the kernel does not tell that, it is the time for which this watcher has
+  seen the process rest; each look lets that bound grow, with no sleep. The socket of a client in another
+  network, as in a container, is not told of here, and is not needed for that.
 - Where a TCP socket is not found, `state_change` is None.
 
 A child of the postmaster is a client's by the connection that it holds, not by its title: see
@@ -48,6 +49,7 @@ from pgtop.errors import ConnectError, NotPermittedError
 from pgtop.postgres.host import proc
 from pgtop.postgres.host.pgtop_sessions import OwnKind, own_kind, trusted_users
 from pgtop.postgres.host.proc import Process
+from pgtop.postgres.host.run_clock import RunClock
 from pgtop.postgres.host.server_settings import limits_of, pending_note
 from pgtop.postgres.host.servers import ClosedError, HostServer, system_identifier, user_name
 from pgtop.postgres.host.sockets import ClientSockets, TcpSocket, UnixSocket
@@ -101,6 +103,8 @@ class HostView(msgspec.Struct, frozen=True):
     """Those that have sent nothing so far: they hold no slot, and are not in the snapshot."""
     notes: tuple[str, ...] = ()
     """Notes for a person on what could not be seen, printable."""
+    untimed: frozenset[int] = frozenset()
+    """The pids of sessions whose idle age grows only while they are watched: the kernel does not tell it."""
 
     @property
     def has_limits(self) -> bool:
@@ -120,6 +124,8 @@ class Mark(msgspec.Struct, frozen=True):
     command_line: bytes = b""
     inode: int | None = None
     """Its socket's; None where that was not found. Others may have the same client's address and port."""
+    is_timed: bool = False
+    """True where the kernel told when it last ran; not over TCP."""
 
 
 class _Client(NamedTuple):
@@ -193,7 +199,8 @@ class HostWatcher:
             clients, silent, others = self._parted(postmaster, children, around)
         except PermissionError as error:
             raise ClosedError(self.server.uid) from error
-        found = [self._backend(each, kind, asked_at) for each in clients]
+        clock = RunClock()
+        found = [self._backend(each, kind, asked_at, clock) for each in clients]
         mute = [self._silent(each, kind) for each in silent]
         self._marks = {backend.id: mark for backend, mark in (*found, *mute)}
         backends = tuple(backend for backend, _ in found)
@@ -207,7 +214,8 @@ class HostWatcher:
         )
         said_nothing = tuple(backend for backend, _ in mute)
         connecting = _connecting(clients, backends, said_nothing)
-        return HostView(snapshot, connecting, said_nothing, (*self._notes, *kind.notes))
+        untimed = frozenset(each.pid for each, mark in found if each.idle_at_least and not mark.is_timed)
+        return HostView(snapshot, connecting, said_nothing, (*self._notes, *kind.notes), untimed)
 
     def _parted(
         self, postmaster: Process, children: list[Process], around: ClientSockets
@@ -290,7 +298,7 @@ class HostWatcher:
         """Return the start time of a process, in microseconds since the Unix epoch."""
         return round((self._epoch + process.started_ticks / proc.TICKS_PER_SECOND) * MICROSECONDS)
 
-    def _backend(self, client: _Client, kind: OwnKind, now: int) -> tuple[Backend, Mark]:
+    def _backend(self, client: _Client, kind: OwnKind, now: int, clock: RunClock) -> tuple[Backend, Mark]:
         process, title, is_clear, found = client
         plain = self._connected(client, kind)
         before = self._marks.get(plain.id)
@@ -300,6 +308,7 @@ class HostWatcher:
         is_local = isinstance(found, UnixSocket) or (found is None and title.port is None)
         ran = proc.last_run(process.pid) if is_local else None
         change: int | None = None
+        is_timed = False
         if isinstance(found, TcpSocket):
             change = now - found.sent_milliseconds_ago * 1000
             if (
@@ -308,9 +317,13 @@ class HostWatcher:
                 and abs(change - before.state_change) < SENT_TOLERANCE_MICROSECONDS
             ):
                 change = before.state_change
+        elif ran and before is not None and before.last_run == ran:
+            change, is_timed = before.state_change, before.is_timed
         elif ran:
-            still = before is not None and before.last_run == ran
-            change = before.state_change if before is not None and still else self.now
+            since = clock.seconds_since_run(process.pid)
+            is_timed = since is not None
+            begun = self.started(process)
+            change = max(begun, self.now - round((since or 0.0) * MICROSECONDS))
         is_resting = state == IDLE or state in IN_TRANSACTION
         readings = title.readings
         user, database = readings[0] if len(readings) == 1 else (title.names, None)
@@ -318,6 +331,7 @@ class HostWatcher:
             plain,
             state_change=change if is_resting else None,
             state=state,
+            wait_event_type=title.waits_for,
             usename=user,
             datname=database,
             idle_at_least=plain.client_port == -1 and is_resting,
@@ -330,6 +344,7 @@ class HostWatcher:
             ran,
             process.command_line,
             None if found is None else found.inode,
+            is_timed,
         )
 
     def _silent(self, client: _Client, kind: OwnKind) -> tuple[Backend, Mark]:

@@ -188,6 +188,13 @@ class OwnConnection:
         """The server that the last session is on; None before the first `take`."""
         return self._last.peer if self._last else None
 
+    async def refused_here(self) -> Limit | None:
+        """Return the limit that refused the ordinary role; None if another server may have refused it.
+
+        Raises what a statement raises.
+        """
+        return self.refused if self.refused is not None and await self.is_direct() else None
+
     async def is_direct(self) -> bool:
         """Return whether the address connected to is the server's own.
 

@@ -91,13 +91,13 @@ class PlanActions:
         first = SweepChoice(emergency=full, in_transaction=asked is not None, scope=scope)
         await self._ask_and_run(snapshot, plan_for(first), Replan(first, plan_for), said)
 
-    async def break_glass(self, plan: Plan, reaper: Reaper) -> None:
+    async def break_glass(self, plan: Plan, reaper: Reaper, said: str = "") -> None:
         """Ask whether to terminate sessions from the server's own host, without a connection, and do so.
 
-        `reaper` is the one that works from the host.
+        `reaper` is the one that works from the host; `said` is a warning to show with the plan.
         """
         with self._telling():
-            await self._ask(PlanDialog(plan), reaper)
+            await self._ask(PlanDialog(plan, caution=said), reaper)
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:

@@ -66,7 +66,6 @@ class Occasion(msgspec.Struct, frozen=True):
     """The sentence on what is wrong; "" if nothing is."""
     snapshot: Snapshot | None
     warn_at: float
-    connecting: int = 0
 
     def as_json(self) -> bytes:
         """Return the line for the command's standard input."""
@@ -77,7 +76,7 @@ class Occasion(msgspec.Struct, frozen=True):
             at=self.at,
             server=self.server,
             problem=self.problem or UNSET,
-            snapshot=None if seen is None else snapshot_report(seen, self.warn_at, self.connecting),
+            snapshot=None if seen is None else snapshot_report(seen, self.warn_at),
         )
         return json_line(report).encode()
 

@@ -7,7 +7,7 @@ from typing import Final
 from pgtop.core.activity import Snapshot
 from pgtop.core.alerts import Alert, Observation, Watch, observe, watched
 from pgtop.core.json_text import timestamp
-from pgtop.core.outage import Limit, Outage, held_by_connecting
+from pgtop.core.outage import Limit, Outage
 from pgtop.core.text import percent
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.alerts.command_hook import AlertCommand, Occasion, command_words
@@ -71,9 +71,6 @@ class AlertNotifier:
     def _occasion(self, alert: Alert) -> Occasion:
         outage, snapshot = self._seen.outage, self._seen.snapshot
         problem = str(self._refusing) if self._refusing is not None else ""
-        connecting = 0
-        if snapshot is not None:
-            connecting = held_by_connecting(self._refusing, snapshot.server.limits, snapshot.counts.total)
         return Occasion(
             alert=alert,
             at=timestamp(time.time_ns() // 1_000),
@@ -81,5 +78,4 @@ class AlertNotifier:
             problem=outage_sentence(outage) if outage is not None else problem,
             snapshot=snapshot,
             warn_at=self._warn_at,
-            connecting=connecting,
         )

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.alerts import Level, level
 from pgtop.core.leadership import Key as LeaderKey
-from pgtop.core.outage import Limit, Outage, connecting_words, held_by_connecting
+from pgtop.core.outage import Limit, Outage, connecting_words
 from pgtop.core.text import cell_width, clip, clock, duration, percent, printable
 from pgtop.tui.lines.automatic_sweeps import reaper_words
 from pgtop.tui.lines.bars import usage_bar
@@ -40,11 +40,6 @@ class Standing(NamedTuple):
     """The daemons that sweep this server, the active one first."""
 
     @property
-    def connecting(self) -> int:
-        """The slots held by clients still connecting, as far as refused connections show."""
-        return held_by_connecting(self.refusing, self.snapshot.server.limits, self.snapshot.counts.total)
-
-    @property
     def level(self) -> Level:
         """The alert level."""
         return level(self.snapshot, self.warn_at, refused=self.refusing is not None)
@@ -70,7 +65,7 @@ def _hidden(standing: Standing) -> str:
     """Name the clients that hold slots but are not listed, if new connections are refused because of them."""
     if standing.refusing is Limit.CLIENTS:
         return "too many clients are still connecting"
-    number = standing.connecting
+    number = standing.snapshot.unlisted
     return connecting_words(number) if number else ""
 
 
@@ -158,7 +153,7 @@ def _usage(standing: Standing, width: int) -> list[Cell]:
     counts = snapshot.counts
     style = _LEVEL_STYLES[standing.level]
     bound = "" if counts.exact else "≤ "
-    facts = f" {bound}{counts.total} of {snapshot.slots} slots · {bound}{percent(snapshot.usage)}"
+    facts = f" {bound}{snapshot.taken} of {snapshot.slots} slots · {bound}{percent(snapshot.usage)}"
     widest = max(
         cell_width(facts), cell_width(f" {bound}{snapshot.slots} of {snapshot.slots} slots · {bound}100%")
     )
@@ -182,7 +177,7 @@ def _usage_alone(
     snapshot = standing.snapshot
     line = percent(standing.warn_at)
     word = {"calm": f"below {line}", "over": f"over {line}", "full": "FULL"}[standing.level]
-    figures = f" {snapshot.counts.total}/{snapshot.slots}"
+    figures = f" {snapshot.taken}/{snapshot.slots}"
     if not snapshot.counts.exact:
         figures = f" ≤{figures}"
     forms = (

@@ -96,7 +96,7 @@ def _figures(standing: Standing) -> _Figures:
     snapshot = standing.snapshot
     slots = str(snapshot.slots)
     bound = "" if snapshot.counts.exact else "≤"
-    used = f"{bound}{snapshot.counts.total}".rjust(len(slots) + len(bound))
+    used = f"{bound}{snapshot.taken}".rjust(len(slots) + len(bound))
     return _Figures(used, slots, f"{bound}{percent(snapshot.usage)}".rjust(4 + len(bound)))
 
 

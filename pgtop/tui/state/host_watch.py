@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pgtop.concurrency import unawaited_at_exit
-from pgtop.core.break_glass_plan import Ask, plan_break_glass
+from pgtop.core.break_glass_plan import Ask, lock_queue_hint, plan_break_glass
 from pgtop.core.plan import Plan, ReapPolicy
 from pgtop.core.text import printable
 from pgtop.postgres.conninfo.target import Target
@@ -96,6 +96,14 @@ class HostWatch:
             self.reaper = self._likewise.through(HostTerminator(watcher))
         self._watcher, self.view = watcher, view
         self.problem = "" if view is None or view.has_limits else _NO_LIMITS
+
+    @property
+    def caution(self) -> str:
+        """The warning that sessions wait for locks, as the last look saw them; "" if none does."""
+        if self.view is None:
+            return ""
+        included = self._policy.include_idle_in_transaction_seconds is not None
+        return lock_queue_hint(self.view.snapshot, is_included=included)
 
     def plan(self) -> Plan | None:
         """Return the plan over the last look; None if there is no look yet."""
