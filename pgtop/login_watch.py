@@ -37,7 +37,7 @@ class LoginWatch:
         self.limit: Limit | None = None
         """The limit of the server that refuses logins, as far as known; None if none does."""
         self.limit_here: Limit | None = None
-        """The same, if it is surely a limit of the server that pgtop is connected to."""
+        """The limit that refused the last login, if it is surely the server's that pgtop is connected to."""
         self._poller = poller
         self._seconds = seconds
         self._tell = tell
@@ -109,7 +109,8 @@ class LoginWatch:
             self.limit, self._confirmed_at = knocked.limit, now
         elif now - self._confirmed_at > BELIEVED_SECONDS:
             self.limit = None
-        self.limit_here = self.limit if self.limit is not None and await self._is_direct() else None
+        is_sure = knocked.is_known and knocked.limit is not None and await self._is_direct()
+        self.limit_here = knocked.limit if is_sure else None
         self._tell(knocked)
         return knocked.limit is not None
 

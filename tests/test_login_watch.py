@@ -89,6 +89,7 @@ async def test_a_login_that_the_roles_own_limit_refuses_tells_nothing(tiny: Thro
     async with refused(tiny, "role") as watched:
         await watched.comes_to(LoginProbe(None, is_known=False))
         await watched.settled()  # takes what came before
+        assert watched.logins.limit_here is None, "slots that sessions have left are not counted as taken"
         await watched.comes_to(LoginProbe(None, is_known=False))
         assert not await watched.settled()
         assert watched.logins.limit is not None

@@ -125,6 +125,26 @@ async def test_a_one_shot_reap_ends_nobody_for_stalled_logins(
             assert "will not help for long" in " ".join(done.stdout.split())
 
 
+async def test_a_one_shot_reap_counts_no_refusal_that_may_be_anothers(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """Behind an address that is not the server's own, the slots it knows of are those that are listed."""
+    server = server_factory(TWENTY_SLOTS, version=15, auth="scram-sha-256")
+    role, other = await create_role(server, "operator"), await create_role(server)
+    async with (
+        relay(server) as balancer,
+        stale(server, 8, application_name="good", user=other.name, password=other.password),
+    ):
+        with stalled_in_authentication(server.port, other, 12):
+            for port, is_counted in ((balancer.port, False), (server.port, True)):
+                uri = role.uri().replace(f":{server.port}", f":{port}")
+                rescue = ("--rescue", server.uri().replace(f":{server.port}", f":{port}"))
+                told = await answer(tmp_path, server, *STALE, *rescue, uri=uri)
+                assert (told["trigger"], told["victims"]) == ("none", [])
+                assert ("connecting" in told) is is_counted
+                assert (told["usage_before"] >= 1.0) is is_counted
+
+
 @pytest.mark.parametrize("number", [8, 15, 17])
 async def test_a_refusal_by_another_server_behind_a_balancer_ends_nobody(
     server_factory: ServerFactory, tmp_path: Path, number: int
