@@ -140,10 +140,11 @@ class AuditLog:
         """The name of the log for a person; printable."""
         return "standard error" if self.path is None else printable(str(self.path))
 
-    def append(self, lines: Iterable[AuditLine]) -> None:
+    def append(self, lines: Iterable[AuditLine], *, whole: bool = False) -> None:
         """Write all lines at once and flush them to the disk.
 
-        Raises AuditError, which names the file and the mend; the lines may then be there in part.
+        Raises AuditError, which names the file and the mend; the lines may then be there in part, unless the
+        `whole` of them or none was asked for, and the log is a file.
         """
         encoded = "".join(map(json_line, lines)).encode()
         if not encoded:
@@ -152,7 +153,7 @@ class AuditLog:
             if self.path is None:
                 self._write_stream(encoded)
             else:
-                self._write_file(self.path, encoded)
+                self._write_file(self.path, encoded, whole=whole)
 
     def check(self) -> None:
         """Find out whether lines could be appended now, and leave none in a file.
@@ -184,9 +185,14 @@ class AuditLog:
         stream.write(encoded.decode("utf-8"))
         stream.flush()
 
-    def _write_file(self, path: Path, encoded: bytes) -> None:
+    def _write_file(self, path: Path, encoded: bytes, *, whole: bool) -> None:
         rotating_files.append(
-            path, encoded, max_bytes=self._max_bytes, keep=self._keep, lock_seconds=self._lock_seconds
+            path,
+            encoded,
+            max_bytes=self._max_bytes,
+            keep=self._keep,
+            lock_seconds=self._lock_seconds,
+            whole=whole,
         )
 
 

@@ -54,18 +54,21 @@ class LogPart(msgspec.Struct, frozen=True):
     """Bytes that were whole when it was opened."""
 
 
-def append(path: Path, data: bytes, *, max_bytes: int, keep: int, lock_seconds: float) -> None:
+def append(
+    path: Path, data: bytes, *, max_bytes: int, keep: int, lock_seconds: float, whole: bool = False
+) -> None:
     """Append to the log, all in one file, and flush it to the disk.
 
     A device or a pipe takes the data as it is. Raises OSError; a part of the data may then be there, unless
-    it is a LockHeldError, for which others kept the lock for `lock_seconds`, or an UnsafeFileError.
+    it is a LockHeldError, for which others kept the lock for `lock_seconds`, or an UnsafeFileError. `whole`
+    data that a file could not take whole is taken back.
     """
     deadline = time.monotonic() + lock_seconds
     with place_of(path, create=True) as place:
         if _is_stream(place):
             _append_to_stream(place, data, deadline)
             return
-        while not _append_to_newest(place, data, max_bytes, keep, deadline):
+        while not _append_to_newest(place, data, max_bytes, keep, deadline, whole=whole):
             if time.monotonic() > deadline:
                 raise LockHeldError("other processes keep rotating it")
 
@@ -209,7 +212,9 @@ def _append_to_stream(place: Place, data: bytes, deadline: float) -> None:
         _write(descriptor, data, deadline)
 
 
-def _append_to_newest(place: Place, data: bytes, max_bytes: int, keep: int, deadline: float) -> bool:
+def _append_to_newest(
+    place: Place, data: bytes, max_bytes: int, keep: int, deadline: float, *, whole: bool
+) -> bool:
     """Append; False where the file was rotated, by whomever, and the new one is to be opened."""
     with _closing(_open_newest(place)) as descriptor:
         _lock(descriptor, deadline)
@@ -219,8 +224,14 @@ def _append_to_newest(place: Place, data: bytes, max_bytes: int, keep: int, dead
         size = os.fstat(descriptor).st_size
         if size and size + len(data) > max_bytes and _rotate(place, keep):
             return False
-        _write(descriptor, _after_torn_line(descriptor, size) + data, deadline)
-        os.fsync(descriptor)
+        try:
+            _write(descriptor, _after_torn_line(descriptor, size) + data, deadline)
+            os.fsync(descriptor)
+        except OSError:
+            if whole:  # every writer waits for the lock, so that what follows `size` is this data alone
+                with suppress(OSError):
+                    os.ftruncate(descriptor, size)
+            raise
         if not size:
             _flush_directory(place)
         return True

@@ -1,6 +1,7 @@
 """The command `pgtop` itself: the dashboard."""
 
 import gc
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -40,6 +41,9 @@ def need_screen(config: Config, instead: str) -> None:
 
 def open_dashboard(context: click.Context, target: "Target", config: Config) -> int:
     gc.disable()  # until the first frame is painted: collecting during the imports would find no garbage
+    from pgtop.tui.terminal.textual_variables import drop_unusable
+
+    drop_unusable(os.environ)
     from pgtop.tui.app import run_dashboard
 
     return with_password(context, target, lambda known: run_dashboard(known, config))

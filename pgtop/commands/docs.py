@@ -31,6 +31,9 @@ def page_names() -> list[str]:
 def _docs(context: click.Context, /, **_: Any) -> int:
     page = _page_of(context)
     if _has_terminal():
+        from pgtop.tui.terminal.textual_variables import drop_unusable
+
+        drop_unusable(os.environ)
         from pgtop.tui.manual_viewer import run_manual
 
         return run_until_sigterm(run_manual(PAGES, page))

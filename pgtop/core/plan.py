@@ -57,6 +57,7 @@ class SparedFor(StrEnum):
 
     OWN = "pgtop's own"
     HIDDEN = "hidden from this role"
+    UNTRACKED = "not tracked (track_activities = off)"
     SUPERUSER = "of a superuser"
     PROTECTED = "protected"
     NAMED = "protected by name"

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
+from pgtop.core.activity import ACTIVE, DISABLED, IDLE, IN_TRANSACTION, Backend, BackendId, Snapshot
 from pgtop.core.outage import Limit
 from pgtop.core.plan import (
     NO_LOCKS,
@@ -31,6 +31,8 @@ from pgtop.core.stalled_logins import Stall, session_count, stall_of
 from pgtop.core.text import duration, printable
 
 _NO_TEXT: Final = "cannot tell {}: the name of its user or database is not valid text"
+
+_UNTRACKED: Final = "its state is not tracked (track_activities = off)"
 
 Verdict = Victim | Spared | None
 """The judgement of one backend; None if the plan does not concern it."""
@@ -79,6 +81,8 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
     asked = policy.include_idle_in_transaction_seconds
     if backend.state in IN_TRANSACTION and asked is not None:
         limit = asked
+    elif backend.state == DISABLED and policy.only.admit(backend):
+        return never(backend, policy, context) or Spared(backend, SparedFor.UNTRACKED, _UNTRACKED)
     elif backend.state != IDLE and backend.state not in IN_TRANSACTION:
         return None
     if age is None or age <= limit or not policy.only.admit(backend):

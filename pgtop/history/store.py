@@ -186,7 +186,7 @@ class HistoryStore:
         except ImportError as error:  # a Python that was built without it
             raise self._unusable(error) from error
         try:
-            with closing(sqlite3.connect(found.path, BUSY_SECONDS, isolation_level=None)) as database:
+            with closing(sqlite3.connect(found.path, timeout=BUSY_SECONDS, isolation_level=None)) as database:
                 database.execute("PRAGMA mmap_size = 0")  # a file cut short would end the process
                 database.execute(f"BEGIN {begin}")
                 self._check_version(database)

@@ -16,6 +16,7 @@ from pgtop.reaping.reaper import Report
 _SPARED_PHRASES: Final = {
     SparedFor.OWN: ("is pgtop's own", "are pgtop's own"),
     SparedFor.HIDDEN: ("is hidden from this role", "are hidden from this role"),
+    SparedFor.UNTRACKED: ("has no state (track_activities = off)", "have no state (track_activities = off)"),
     SparedFor.SUPERUSER: ("belongs to a superuser", "belong to superusers"),
     SparedFor.PROTECTED: ("protected", "protected"),
     SparedFor.NAMED: ("protected by its name", "protected by their names"),

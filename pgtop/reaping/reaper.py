@@ -208,7 +208,7 @@ class Reaper:
             return Report(plan, ())
         termination = await self._terminator.termination(plan)
         lines = self._attempts(plan, termination)
-        await self._append(lines)
+        await self._append(lines, whole=True)  # a line of a session that was never signalled would mislead
         signalled = [await termination.signal(victim) or victim for victim in plan.victims]
         results = await _confirm(plan, signalled, termination)
         return Report(plan, tuple(results), await self._write_outcomes(lines, results))
@@ -278,9 +278,9 @@ class Reaper:
             return str(error)
         return ""
 
-    async def _append(self, lines: list[AuditLine]) -> None:
+    async def _append(self, lines: list[AuditLine], *, whole: bool = False) -> None:
         try:
-            await asyncio.to_thread(self._audit.append, lines)
+            await asyncio.to_thread(self._audit.append, lines, whole=whole)
         except RuntimeError as error:  # this user may have no more threads
             raise AuditError(f"cannot write the audit log {self._audit.name} ({error})") from error
 

@@ -311,9 +311,9 @@ log = AuditLog(Path(sys.argv[1]))
 log.append([audit_line(1)])
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + 100, hard))
+resource.setrlimit(resource.RLIMIT_FSIZE, (log.path.stat().st_size + int(sys.argv[3]), hard))
 try:
-    log.append([audit_line(2)])
+    log.append([audit_line(2), audit_line(2)], whole=sys.argv[2] == "whole")
 except AuditError as error:
     print(error)
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
@@ -343,10 +343,30 @@ def test_all_lines_of_a_plan_are_on_the_disk_after_one_flush(
 def test_a_line_cut_off_by_a_full_disk_is_told_and_spoils_no_other(tmp_path: Path) -> None:
     path = tmp_path / "audit.jsonl"
     said = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(path)], cwd=REPOSITORY, check=True, capture_output=True, text=True
+        [sys.executable, "-c", LIMITED, str(path), "part", "100"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert os.strerror(errno.EFBIG) in said.stdout
     first, torn, third = path.read_bytes().splitlines()
     assert [msgspec.json.decode(each, type=AuditLine).pid for each in (first, third)] == [1, 3]
     with pytest.raises(msgspec.DecodeError):
         msgspec.json.decode(torn)
+
+
+@pytest.mark.parametrize("room", [0, 100, 700])
+def test_of_lines_that_belong_together_a_full_disk_keeps_none(tmp_path: Path, room: int) -> None:
+    """Attempts of a plan that was not carried out would read as sessions that may have been signalled."""
+    path = tmp_path / "audit.jsonl"
+    said = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(path), "whole", str(room)],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert os.strerror(errno.EFBIG) in said.stdout
+    lines = path.read_bytes().splitlines()
+    assert [msgspec.json.decode(each, type=AuditLine).pid for each in lines] == [1, 3]

@@ -1,6 +1,7 @@
 """`pgtop reap` as a script sees it: what it does, prints and returns, on real servers."""
 
 import asyncio
+import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import asyncpg
 import pytest
 
 from pgtop.demo.server import ThrowawayServer
-from tests.servers import create_role, session
+from tests.conftest import ServerFactory
+from tests.servers import create_role, session, sessions, wait_until
 from tests.support.audit_logs import audited
 from tests.support.reap_command import STALE, alive, answer, reap, stale
 from tests.support.running import assert_one_line, run
@@ -262,3 +264,29 @@ def test_rules_come_by_variables_too(tmp_path: Path) -> None:
     """Several are separated by commas; a bad one is named as the variable."""
     done = run(tmp_path, "reap", variables={"PGTOP_PROTECT_ADDRESS": "10.0.0.0/8, nowhere"})
     assert_one_line(done, 2, 'PGTOP_PROTECT_ADDRESS cannot be "10.0.0.0/8, nowhere"')
+
+
+async def test_states_that_are_not_tracked_are_told(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """Status 5 with the remedy; the doctor finds it, too. A part of them is skipped with the reason."""
+    server = server_factory(
+        {"max_connections": "20", "superuser_reserved_connections": "3", "track_activities": "off"}
+    )
+    async with sessions(server, 15, application_name="leak") as leak:
+        done = await asyncio.to_thread(run, tmp_path, "reap", server.uri(), "--idle-after", "1s")
+        assert_one_line(done, 5, "track_activities = off", "ALTER SYSTEM SET track_activities = on")
+        told = await asyncio.to_thread(run, tmp_path, "doctor", server.uri(), "--json")
+        findings = {each["topic"]: each for each in json.loads(told.stdout)["findings"]}
+        assert findings["sight"]["status"] == "bad"
+        assert "track_activities" in findings["sight"]["mend"]
+        for each in leak[:5]:
+            await each.execute("SET track_activities = on")
+            await each.fetchval("SELECT 1")
+        arguments = ("--always", "--idle-after", "1s", "--json")
+
+        async def swept() -> str:
+            return (await asyncio.to_thread(run, tmp_path, "reap", server.uri(), *arguments)).stdout
+
+        report = json.loads(await wait_until(swept))
+        assert len(report["victims"]) == 5
+        skipped = [each["reason"] for each in report["spared"]]
+        assert skipped.count("its state is not tracked (track_activities = off)") >= 10

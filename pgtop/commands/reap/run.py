@@ -5,6 +5,7 @@ from typing import Final
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit
+from pgtop.core.plan import Trigger
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import printable
 from pgtop.postgres.conninfo.target import Target
@@ -13,6 +14,7 @@ from pgtop.postgres.errors.network_and_driver import (
     answer_error,
     hidden_states_error,
     pooler_error,
+    untracked_states_error,
 )
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
@@ -49,6 +51,8 @@ async def reap(
         refused = await _refused(own_connection)
         snapshot = with_unlisted(snapshot, refused)
         plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=refused)
+        if not plan.victims and snapshot.counts.disabled and plan.trigger is not Trigger.NONE:
+            raise untracked_states_error(snapshot)
         if dry_run or not plan.victims:
             return Answer(plan, None, dry_run, plan.usage_after)
         report = await reaper.run(plan)

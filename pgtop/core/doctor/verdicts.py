@@ -160,7 +160,12 @@ def rights_finding(checkup: Checkup) -> Finding:
 
 def sight_finding(checkup: Checkup) -> Finding:
     """Check that this role sees the states of all sessions."""
-    account = checkup.account
+    account, snapshot = checkup.account, checkup.snapshot
+    if account.sight.has_privileges and snapshot is not None and snapshot.counts.disabled:
+        said = f"{plural(snapshot.counts.disabled, 'session')} without a state: track_activities is off"
+        statements = ("ALTER SYSTEM SET track_activities = on;", "SELECT pg_reload_conf();")
+        where = comment("ALTER ROLE and ALTER DATABASE may have set it off, too")
+        return Finding("sight", "bad", said, lines(on_primary(checkup), *statements, where))
     if account.sight.has_privileges:
         return Finding("sight", "ok", f"role {account.acting.shown} sees the states of all sessions")
     said = f"the states of other roles' sessions are hidden from role {account.acting.shown}"

@@ -125,9 +125,15 @@ def _kind(error: BaseException) -> OutageKind:
 
 
 def text_of(error: BaseException) -> str:
-    """Return an error's message, safe to print and not too long; its type's name if it has none."""
+    """Return an error's message, safe to print and not too long; its type's name if it has none.
+
+    A server's DETAIL and HINT follow: `the database system is not accepting connections: Hot standby mode is
+    disabled.`
+    """
     message = getattr(error, "message", None) or str(error) or type(error).__name__
-    return clip(printable(masked(str(message)[:_LOOKED_AT])), LONGEST_SAID)
+    more = (getattr(error, name, None) for name in ("detail", "hint"))
+    said = ": ".join(str(each)[:_LOOKED_AT] for each in (message, *more) if each)
+    return clip(printable(masked(said)), LONGEST_SAID)
 
 
 class FullError(PgtopError):

@@ -122,6 +122,11 @@ def refusal_error(
     return teller(refusal)
 
 
+_NO_HOT_STANDBY: Final = "Hot standby mode is disabled"
+"""The DETAIL of a standby that never takes clients. In another language it gets the remedy of a server that
+starts."""
+
+
 def _refused(refusal: _Refusal) -> PgtopError:
     return LoginError(f"{refusal.where} refuses the connection ({refusal.text})")
 
@@ -131,9 +136,11 @@ def _too_many(refusal: _Refusal) -> PgtopError:
         of_role = refusal.limit is Limit.ROLE
         owner = f"role {refusal.user}" if of_role else f"database {refusal.database}"
         altered = "ALTER ROLE" if of_role else "ALTER DATABASE"
+        elsewhere = "log in as another role (-U)" if of_role else "connect to another database (-d)"
+        instead = f"{elsewhere}, or as a superuser, whom the limit does not concern"
         return LimitReachedError(
             f"{owner} has reached its own CONNECTION LIMIT on {refusal.where} ({refusal.text})",
-            f"log in as another role, or raise it with {altered} … CONNECTION LIMIT",
+            f"{instead}, or raise it with {altered} … CONNECTION LIMIT",
             refusal.limit,
         )
     return FullError(
@@ -198,9 +205,10 @@ def _no_database(refusal: _Refusal) -> PgtopError:
 
 
 def _not_now(refusal: _Refusal) -> PgtopError:
+    is_closed = _NO_HOT_STANDBY in refusal.text
     return LoginError(
         f"{refusal.where} accepts no connections at the moment ({refusal.text})",
-        "try again",
+        "connect to the primary, or set hot_standby = on there and restart" if is_closed else "try again",
         OutageKind.STARTING,
     )
 

@@ -104,6 +104,16 @@ def hidden_states_error(snapshot: Snapshot) -> NotPermittedError:
     )
 
 
+def untracked_states_error(snapshot: Snapshot) -> NotPermittedError:
+    """States that nobody can see, since `track_activities` is off for these sessions."""
+    return NotPermittedError(
+        f"the states of {snapshot.counts.disabled} sessions are not tracked (track_activities = off), "
+        "so nobody can say which are idle",
+        "nothing was terminated. Run: ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf(); "
+        "and look for ALTER ROLE and ALTER DATABASE that set it off",
+    )
+
+
 def _no_postgres(error: BaseException, place: Endpoint) -> PgtopError:
     return LoginError(
         f"{place.label} does not answer as a PostgreSQL server ({text_of(error)})", "check host and port"

@@ -21,11 +21,13 @@ _HEADLINES: Final = {
 _FULL: Final = "FULL: no slot is left for this role"
 
 _ROOM_FOR_PRIVILEGED: Final = {
-    Limit.ORDINARY: "connect as a superuser, or (PostgreSQL 16+) a member of pg_use_reserved_connections",
-    Limit.RESERVED: "connect as a superuser",
-    Limit.ROLE: "connect as another role",
-    Limit.DATABASE: "connect as a superuser, or to another database",
-    Limit.UNKNOWN: "connect as a superuser, if a reserved slot is free",
+    Limit.ORDINARY: (
+        "connect as a superuser, or (PostgreSQL 16+) a member of pg_use_reserved_connections: -U or --rescue"
+    ),
+    Limit.RESERVED: "connect as a superuser: -U or --rescue",
+    Limit.ROLE: "connect as another role, or as a superuser: -U or --rescue",
+    Limit.DATABASE: "connect to another database (-d), or as a superuser (-U or --rescue)",
+    Limit.UNKNOWN: "connect as a superuser, if a reserved slot is free: -U or --rescue",
 }
 
 
@@ -95,7 +97,7 @@ def _helps(awaited: Awaited, limit: Limit, width: int) -> list[list[Cell]]:
     if awaited.view is not None and limit.is_the_servers and (hint := logins_hint(awaited.view)):
         found.append(("·", hint, ""))
     if not awaited.rescue and limit in _ROOM_FOR_PRIVILEGED:
-        found.append(("·", f"{_ROOM_FOR_PRIVILEGED[limit]}: -U or --rescue", ""))
+        found.append(("·", _ROOM_FOR_PRIVILEGED[limit], ""))
     if awaited.view is not None and awaited.view.connecting and limit.is_the_servers:
         number = plural(len(awaited.view.connecting), "client")
         said = (

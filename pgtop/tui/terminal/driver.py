@@ -42,6 +42,14 @@ class TerminalDriver(LinuxDriver):
         self._wake: tuple[int, int] | None = None
         self._hear()
 
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """Return the terminal's own size. COLUMNS and LINES, if exported, say what it was at some time."""
+        try:
+            size = os.get_terminal_size(_STANDARD_ERROR)
+        except OSError:
+            return super()._get_terminal_size()
+        return (size.columns or 80, size.lines or 25)
+
     # Drawing
 
     def write(self, data: str) -> None:

@@ -117,6 +117,8 @@ class Panels(Widget):
     def show(self, view: DashboardView) -> None:
         """Show this view; tables and graph are drawn only if they would look different."""
         self._view = view
+        if not self.is_attached or not self.children:
+            return  # the screen is being closed, and whoever looked has not heard of it yet
         painted = (view.revision, view.wall, self.screen.size)
         with self.app.batch_update():
             self._show_head(view)

@@ -25,6 +25,7 @@ from pgtop.postgres.errors.kinds import (
     PasswordNeededError,
     outage,
     refusing_limit,
+    text_of,
 )
 from pgtop.postgres.errors.network_and_driver import connect_error
 from pgtop.postgres.session.reachability import reach
@@ -373,3 +374,11 @@ async def test_a_full_lock_table_is_named(server_factory: ServerFactory) -> None
             assert "since its lock table is full: some session holds thousands of locks" in polled.message
             await hostile.execute("SELECT pg_advisory_unlock_all()")
             assert isinstance(await Probe(own_connection).poll(), Snapshot)
+
+
+async def test_a_servers_detail_and_hint_are_told(server: ThrowawayServer) -> None:
+    async with session(server) as one:
+        raising = "DO $$ BEGIN RAISE 'no room' USING DETAIL = 'Hot standby.', HINT = E'Wait\x1b[2J.'; END $$"
+        with pytest.raises(asyncpg.PostgresError) as caught:
+            await one.execute(raising)
+    assert text_of(caught.value) == "no room: Hot standby.: Wait·[2J."

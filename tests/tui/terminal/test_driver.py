@@ -164,6 +164,34 @@ async def test_a_storm_of_sizes_ends_in_the_right_picture(server: ThrowawayServe
         assert b"Traceback" not in opened.raw
 
 
+async def test_an_exported_size_does_not_stand_for_the_terminals_own(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """COLUMNS and LINES of some time: a dialog's first lines would be off the screen, with `y` in force."""
+    exported = {"COLUMNS": "120", "LINES": "50"}
+    with terminal(server, tmp_path, size=(100, 30), environment=exported) as opened:
+        for columns, lines in ((100, 30), (80, 24)):
+            opened.resize(columns, lines)
+            screen = opened.until(
+                lambda screen, last=lines - 1: "F1 help" in screen.splitlines()[last], "no whole screen"
+            )
+            assert "● live" in screen.splitlines()[0]
+        opened.press(b"q")
+        assert opened.ends() == 0
+
+
+@pytest.mark.parametrize("variable", ["TEXTUAL_LOG=/nonexistent/log", "TEXTUAL_COLOR_SYSTEM=bogus"])
+async def test_a_bad_variable_of_textuals_keeps_nobody_out(
+    server: ThrowawayServer, tmp_path: Path, variable: str
+) -> None:
+    name, _, value = variable.partition("=")
+    with terminal(server, tmp_path, environment={name: value}) as opened:
+        opened.shows("● live")
+        opened.press(b"q")
+        assert opened.ends() == 0
+    assert b"Traceback" not in opened.raw
+
+
 @pytest.mark.parametrize("size", [(20, 5), (15, 3), (40, 2)], ids=str)
 async def test_the_least_terminals_show_figures_and_state_and_take_keys(
     server: ThrowawayServer, tmp_path: Path, size: tuple[int, int]
