@@ -41,6 +41,7 @@ _AROUND_LINES: Final = 2
 _LEAST_LIST_LINES: Final = 2
 _WIDEST: Final = 140
 _WIDTH_PERCENT: Final = 94
+_ROOM_FOR_LONG_KEYS: Final = 86
 _SIDES: Final = 4
 """The width of a dialog's border and padding, as in the .tcss."""
 
@@ -188,21 +189,22 @@ class PlanDialog(ArmedDialog[Plan | None]):
         replan, choice = self._replan, self._choice
         if replan is None or choice is None or self.plan.refusal or self._is_void:
             return []
+        is_bound = replan.first.scope is not None
+        is_short = is_bound and inner_width(self) < _ROOM_FOR_LONG_KEYS
+        if is_short:
+            room, included = "as needed", "not in txn" if choice.in_transaction else "in txn too"
+        else:
+            room = "only as needed"
+            included = f"{'exclude' if choice.in_transaction else 'include'} idle in txn"
         keys = [
-            ("e", "all stale" if choice.emergency else "only as needed", "screen.emergency"),
-            (
-                "i",
-                "exclude idle in txn" if choice.in_transaction else "include idle in txn",
-                "screen.in_transaction",
-            ),
+            ("a", "all sessions" if choice.scope is not None else "only listed", "screen.all_sessions"),
+            ("e", "all stale" if choice.emergency else room, "screen.emergency"),
+            ("i", included, "screen.in_transaction"),
         ]
-        if replan.first.scope is not None:
-            widen = "all sessions" if choice.scope is not None else "only those listed"
-            keys.insert(0, ("a", widen, "screen.all_sessions"))
         return [
             cell
-            for key, label, action in keys
-            for cell in (Cell(f" {key}", "key", action), Cell(f" {label} ", "dim", action))
+            for key, label, action in keys[0 if is_bound else 1 :]
+            for cell in (Cell(f" {key}", "key", action), Cell(f" {label}", "dim", action))
         ]
 
     def action_confirm(self) -> None:
