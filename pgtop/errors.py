@@ -1,34 +1,15 @@
-"""The one family of errors that people see, and the exit code of each.
+"""The one family of errors that people see, each with its exit code.
 
 Every error carries two things: what is wrong, and what mends it. Only `commands.main` prints them.
 """
 
-from enum import IntEnum
 from typing import TypeAlias
 
 from pgtop.core.masking import masked
+from pgtop.exit_codes import ExitCode
 
 Peer: TypeAlias = tuple[str, int]
 """The location of a server: one of its addresses, or a socket's directory, and the port."""
-
-
-class ExitCode(IntEnum):
-    """The exit status of a command, for the script that called it."""
-
-    DONE = 0
-    """Done, also when ended by SIGTERM, or the dashboard by the loss of its terminal."""
-    UNEXPECTED = 1
-    """A fault of pgtop's own."""
-    USAGE = 2
-    """Usage, configuration, or not a terminal."""
-    CANNOT_CONNECT = 3
-    """No server, wrong password, unknown role or database, a role's or database's limit, a pooler."""
-    FULL = 4
-    """Refused for lack of a slot."""
-    NOT_PERMITTED = 5
-    """Every victim denied, or nothing may be seen."""
-    PARTLY = 6
-    """Some were denied, survived, failed or are unknown."""
 
 
 class PgtopError(Exception):

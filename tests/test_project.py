@@ -13,7 +13,7 @@ import pytest
 from textual.binding import Binding
 
 from pgtop.commands.all_commands import COMMANDS
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.tui.dashboard import DashboardScreen
 from tests.servers import REPOSITORY
 from tests.support.sources import parsed

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutation.mutants import MUTANTS
 from tests.servers import REPOSITORY
 from tests.support.sources import parsed
 
@@ -114,6 +115,13 @@ def test_a_private_name_is_noticed_wherever_it_is_touched(private_names: frozens
     for way in ways:
         assert "_session" in set(touched(parsed(way)))
     assert "_session" not in set(touched(parsed("self._session")))
+
+
+def test_every_mutant_fits_the_code() -> None:
+    """Its text stands exactly once in the file, and its tests are there."""
+    for mutant in MUTANTS:
+        assert (REPOSITORY / mutant.path).read_text(encoding="utf-8").count(mutant.old) == 1, mutant
+        assert all((REPOSITORY / each.partition("::")[0]).exists() for each in mutant.tests), mutant
 
 
 @pytest.mark.parametrize("path", MODULES)

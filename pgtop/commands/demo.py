@@ -15,7 +15,7 @@ from pgtop.commands.shared_options import (
 from pgtop.commands.standard_streams import (
     show,
 )
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Given, in_force
 from pgtop.settings.file import ConfigFile
 from pgtop.settings.options import NO_HISTORY, SCREENING, setting_options

@@ -13,7 +13,8 @@ from pgtop.commands.shared_options import other_options
 from pgtop.commands.standard_streams import run_until_sigterm, show
 from pgtop.core.masking import masked_value
 from pgtop.core.text import clip, printable
-from pgtop.errors import ExitCode, PgtopError, UsageError
+from pgtop.errors import PgtopError, UsageError
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.options import setting_options
 
 PAGES: Final = Path(__file__).parents[1] / "docs"

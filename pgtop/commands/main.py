@@ -17,7 +17,8 @@ from pgtop.commands.all_commands import COMMANDS
 from pgtop.commands.command import split_command
 from pgtop.commands.dashboard import DASHBOARD
 from pgtop.commands.standard_streams import ReaderGoneError, hold_standard_descriptors, leave_on_sigterm, warn
-from pgtop.errors import ExitCode, PgtopError, UsageError
+from pgtop.errors import PgtopError, UsageError
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.option_types import Option
 
 DEBUG_VARIABLE: Final = "PGTOP_DEBUG"

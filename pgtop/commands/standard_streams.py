@@ -11,7 +11,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from pgtop.core.masking import masked
 from pgtop.core.text import printable
-from pgtop.errors import ExitCode, PgtopError, UsageError
+from pgtop.errors import PgtopError, UsageError
+from pgtop.exit_codes import ExitCode
 
 _Answer = TypeVar("_Answer")
 

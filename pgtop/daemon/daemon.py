@@ -22,7 +22,8 @@ from pgtop.daemon.log import DaemonLog, summary
 from pgtop.daemon.metrics import serving
 from pgtop.daemon.reporter import DaemonReport
 from pgtop.daemon.systemd import Systemd
-from pgtop.errors import ConnectError, ExitCode, PgtopError
+from pgtop.errors import ConnectError, PgtopError
+from pgtop.exit_codes import ExitCode
 from pgtop.login_watch import LoginWatch
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors.kinds import FullError

@@ -21,7 +21,7 @@ from msgspec import Meta
 from pgtop.core.sample_history import DISTINCT_LOWS, TIERS, Bucket, Past, Sample
 from pgtop.core.text import printable
 from pgtop.errors import HistoryBusyError, HistoryError
-from pgtop.history.files import APPLICATION_ID, FoundFile, find, set_aside, shown
+from pgtop.history.file_safety import APPLICATION_ID, FoundFile, find, set_aside, shown
 from pgtop.safe_files import UnsafeFileError
 
 if TYPE_CHECKING:

@@ -34,7 +34,8 @@ from pgtop.core.plan import (
 )
 from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
 from pgtop.core.text import printable
-from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
+from pgtop.errors import AuditError, PgtopError, ReadOnlyError
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Config
 
 CONFIRM_SECONDS: Final = 2.0

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from pgtop.core.activity import Backend
 from pgtop.core.json_text import optional_timestamp
 from pgtop.core.plan import Plan, Trigger
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.reaping.reaper import Report
 
 SCHEMA: Final = 1

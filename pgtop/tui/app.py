@@ -21,7 +21,7 @@ from textual.screen import Screen
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.text import printable
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target

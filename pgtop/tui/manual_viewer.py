@@ -17,7 +17,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Markdown, MarkdownViewer, OptionList
 from textual.widgets.option_list import Option
 
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.tui.terminal.capabilities import Capabilities, hide_dumbness, own_abilities
 from pgtop.tui.terminal.driver import driver_for
 from pgtop.tui.terminal.no_color import COLOURLESS

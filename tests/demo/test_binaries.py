@@ -8,7 +8,8 @@ import pytest
 
 from pgtop.demo import binaries
 from pgtop.demo.binaries import all_binaries, find_binaries, major_version
-from pgtop.errors import ExitCode, UsageError
+from pgtop.errors import UsageError
+from pgtop.exit_codes import ExitCode
 from tests.servers import default_binaries
 
 NOWHERE = {"PATH": "/nonexistent"}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pgtop.commands.docs import FIRST_PAGE, PAGES, page_names
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from tests.support.running import assert_one_line, environment, run
 
 

@@ -25,7 +25,7 @@ from pgtop.core.retaken_slots import Rebound
 from pgtop.core.snapshot_json import ApplicationReport, BackendReport, ServerReport, SnapshotReport
 from pgtop.daemon.metrics import FiguresCollector
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.reaping.report_json import ReapReport, SessionReport
 from pgtop.settings.defaults_and_bounds import in_force
 from pgtop.settings.file import file_keys

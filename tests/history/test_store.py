@@ -17,7 +17,7 @@ from pgtop.core.activity import MICROSECONDS
 from pgtop.core.sample_history import TIERS, History, Past, Sample
 from pgtop.errors import HistoryBusyError, HistoryDamagedError, HistoryError
 from pgtop.history import store as history_store
-from pgtop.history.files import DAMAGED_KEPT
+from pgtop.history.file_safety import DAMAGED_KEPT
 from pgtop.history.store import CLUSTERS_KEPT, SERIES_KEPT, SERIES_SECONDS, HistoryStore, Series
 from tests.builders import NOW, SERIES, past_of
 from tests.servers import REPOSITORY, wait_until_sync

@@ -135,13 +135,11 @@ MUTANTS = (
     ),
     Mutant("pgtop/core/policy.py", "for each in dict.fromkeys(selected)", "for each in selected", POLICY),
     Mutant("pgtop/core/plan.py", "self.act is Act.TERMINATE else 0", "True else 0", POLICY),
-    Mutant(
-        "pgtop/core/session_patterns.py", "fnmatchcase(name, glob.lower())", "fnmatchcase(name, glob)", POLICY
-    ),
+    Mutant("pgtop/core/name_patterns.py", "return text.lower() if protects else text", "return text", POLICY),
     Mutant(
         "pgtop/core/session_patterns.py",
-        'return not globs or any(fnmatchcase(name or "", glob) for glob in globs)',
-        'return any(fnmatchcase(name or "", glob) for glob in globs)',
+        'not globs or any(is_identifier(glob, name or "") for glob in globs)',
+        'any(is_identifier(glob, name or "") for glob in globs)',
         POLICY,
     ),
     Mutant(
@@ -164,8 +162,8 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/reaping/reaper.py",
-        "        await self._append(lines)\n        signalled",
-        "        signalled",
+        "        await self._append(lines, whole=True)",
+        "        ",
         REAPER,
     ),
     Mutant("pgtop/reaping/reaper.py", "rescue=termination.is_rescue,", "rescue=False,", AUDIT),
@@ -310,8 +308,14 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/audit/rotating_files.py",
-        "        os.fsync(descriptor)\n        if not size:",
-        "        if not size:",
+        "            os.fsync(descriptor)\n        except",
+        "        except",
+        AUDIT,
+    ),
+    Mutant(
+        "pgtop/audit/rotating_files.py",
+        "                    os.ftruncate(descriptor, size)",
+        "                    pass",
         AUDIT,
     ),
     Mutant("pgtop/audit/rotating_files.py", "_after_torn_line(descriptor, size) + data", "data", AUDIT),
@@ -427,10 +431,8 @@ MUTANTS = (
         "if process is None:",
         HOST,
     ),
-    Mutant(
-        "pgtop/postgres/host/terminate.py", "(title.names, title.host, title.port) == mark.who and ", "", HOST
-    ),
-    Mutant("pgtop/postgres/host/terminate.py", " and title.activity == IDLE\n", "\n", HOST),
+    Mutant("pgtop/postgres/host/terminate.py", " and who == mark.who and ", " and ", HOST),
+    Mutant("pgtop/postgres/host/terminate.py", " and title.activity == backend.state\n", "\n", HOST),
     Mutant(
         "pgtop/postgres/host/terminate.py",
         "if len(found) != 1 or found[0].is_unanswered:",

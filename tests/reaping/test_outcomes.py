@@ -11,7 +11,7 @@ import pytest
 from pgtop.core.plan import Outcome, ReapPolicy, Result
 from pgtop.core.policy import plan_sweep
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.queries.terminate import STILL_THERE
 from pgtop.reaping.reaper import Report

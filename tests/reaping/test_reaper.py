@@ -10,7 +10,8 @@ import pytest
 from pgtop.core.activity import Backend, Snapshot
 from pgtop.core.plan import Act, Guard, Outcome, Plan, ReapPolicy, SparedFor, Trigger, Victim
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import AuditError, ExitCode, PgtopError, ReadOnlyError
+from pgtop.errors import AuditError, PgtopError, ReadOnlyError
+from pgtop.exit_codes import ExitCode
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, REAPER_CLASS
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until

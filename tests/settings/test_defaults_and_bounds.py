@@ -6,7 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgtop.errors import ExitCode, UsageError
+from pgtop.errors import UsageError
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Config, Given, default_audit_log, in_force
 from pgtop.settings.option_types import Fraction
 

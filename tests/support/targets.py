@@ -12,7 +12,8 @@ import pytest
 
 from pgtop.core.outage import OutageKind
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import ConnectError, ExitCode, PgtopError
+from pgtop.errors import ConnectError, PgtopError
+from pgtop.exit_codes import ExitCode
 from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target

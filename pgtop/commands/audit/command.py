@@ -15,7 +15,8 @@ from pgtop.commands.standard_streams import (
     table_width,
     warn,
 )
-from pgtop.errors import ExitCode, UsageError
+from pgtop.errors import UsageError
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Given
 from pgtop.settings.option_types import OUTPUT
 from pgtop.settings.options import setting_options

@@ -29,7 +29,8 @@ from pgtop.commands.standard_streams import (
 )
 from pgtop.core.break_glass_plan import Ask
 from pgtop.core.text import printable
-from pgtop.errors import ExitCode, NotPermittedError, UsageError
+from pgtop.errors import NotPermittedError, UsageError
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Config, Given
 from pgtop.settings.option_types import OUTPUT, Duration, Fraction, Number, Option
 from pgtop.settings.options import AUDIT_KEYS, setting_options

@@ -13,7 +13,7 @@ from pgtop.commands.shared_options import (
 from pgtop.commands.standard_streams import (
     show,
 )
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.options import REAPING, SCREENING, setting_options
 from pgtop.settings.resolve import settings_of, target_of
 

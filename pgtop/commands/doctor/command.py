@@ -8,7 +8,7 @@ from pgtop.commands.command import USUAL_NOTES, Command
 from pgtop.commands.password_prompt import with_password
 from pgtop.commands.shared_options import connection_options, json_option, other_options
 from pgtop.commands.standard_streams import show, show_if_read, table_width, warn
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.options import setting_options
 from pgtop.settings.resolve import config_and_target
 

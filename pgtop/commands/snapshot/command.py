@@ -16,7 +16,7 @@ from pgtop.commands.standard_streams import (
     table_width,
     warn,
 )
-from pgtop.errors import ExitCode
+from pgtop.exit_codes import ExitCode
 from pgtop.settings.options import LOOKING, setting_options
 from pgtop.settings.resolve import config_and_target
 

@@ -7,7 +7,8 @@ import asyncpg
 from pgtop.core.masking import masked
 from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.text import clip, printable
-from pgtop.errors import ConnectError, ExitCode, Peer, PgtopError
+from pgtop.errors import ConnectError, Peer, PgtopError
+from pgtop.exit_codes import ExitCode
 
 LONGEST_SAID: Final = 500
 """Cells of an error's own words: a server may send very many."""

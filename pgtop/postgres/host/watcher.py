@@ -6,7 +6,7 @@ looks of one watcher.
 
 - Over TCP the idle age is the time since the kernel last sent data on the backend's socket.
 - Over a Unix socket it is a lower bound (`Backend.idle_at_least`): the time since the process last had a
-  processor (`host.run_clock`). Where the kernel does not tell that, it is the time for which this watcher has
+  processor (`host.last_run`). Where the kernel does not tell that, it is the time for which this watcher has
   seen the process rest; each look lets that bound grow, with no sleep. The socket of a client in another
   network, as in a container, is not told of here, and is not needed for that.
 - Where a TCP socket is not found, `state_change` is None.
@@ -47,9 +47,9 @@ from pgtop.core.activity import (
 from pgtop.core.break_glass_plan import stalled_logins_hint
 from pgtop.errors import ConnectError, NotPermittedError
 from pgtop.postgres.host import proc
+from pgtop.postgres.host.last_run import RunClock
 from pgtop.postgres.host.pgtop_sessions import OwnKind, own_kind, trusted_users
 from pgtop.postgres.host.proc import Process
-from pgtop.postgres.host.run_clock import RunClock
 from pgtop.postgres.host.server_settings import limits_of, pending_note
 from pgtop.postgres.host.servers import ClosedError, HostServer, system_identifier, user_name
 from pgtop.postgres.host.sockets import ClientSockets, TcpSocket, UnixSocket

@@ -38,10 +38,10 @@ from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, TAKE_KEY
 from pgtop.postgres.session.application_name import own_session_name
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooler import in_transaction
+from pgtop.postgres.session.prepared_statements import Prepared, bounded
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES
 from pgtop.postgres.session.retry_pauses import LoginRetry
 from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS
-from pgtop.postgres.session.statements import Prepared, bounded
 
 LIMIT_SECONDS: Final = STATEMENT_TIMEOUT_SECONDS + 1.0
 """Seconds to wait for a statement, unless told otherwise: a little longer than the server lets it run, so

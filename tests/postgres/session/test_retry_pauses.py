@@ -12,7 +12,8 @@ from pgtop import poller as polling
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit, Outage
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import ExitCode, PgtopError, UsageError
+from pgtop.errors import PgtopError, UsageError
+from pgtop.exit_codes import ExitCode
 from pgtop.poller import Poller
 from pgtop.postgres import snapshot_probe as probing
 from pgtop.postgres.conninfo.rescue_role import with_rescue

@@ -11,7 +11,7 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.host import proc
-from pgtop.postgres.host.run_clock import RunClock
+from pgtop.postgres.host.last_run import RunClock
 from tests.servers import fetch_value, sessions, wait_until, wait_until_sync
 from tests.support.hosting import face_on_host, seen
 
