@@ -32,6 +32,9 @@ from pgtop.tui.widgets.line_table import LineTable
 from pgtop.tui.widgets.painted_lines import Lines
 from pgtop.tui.widgets.sessions_table import SORT_COLUMNS, SessionsTable
 
+_LINES: Final = ("head", "banner", "auto", "connecting", "figures", "waiting", "top", "notice", "keys")
+"""The parts that are lines of text, by their ids."""
+
 SHORT_LINES: Final = 15
 """The least height with room for more than the list of sessions."""
 
@@ -92,32 +95,33 @@ class Panels(Widget):
         self.sessions = SessionsTable(
             idle_after_seconds=config.idle_after_seconds, hides_queries=config.hide_queries, id="backends"
         )
+        self._named = {name: Lines(id=name) for name in _LINES}
         self.graph = ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
         self.filter = Input(
             placeholder="words, app:web, user:, db:, state:idle, -not", id="filter", compact=True
         )
 
     def compose(self) -> ComposeResult:
-        yield Lines(id="head")
-        yield Lines(id="banner")
-        yield Lines(id="auto")
-        yield Lines(id="connecting")
-        yield Lines(id="figures")
-        yield Lines(id="waiting")
+        yield self._lines("head")
+        yield self._lines("banner")
+        yield self._lines("auto")
+        yield self._lines("connecting")
+        yield self._lines("figures")
+        yield self._lines("waiting")
         yield self.graph
         yield self.groups
-        yield Lines(id="top")
+        yield self._lines("top")
         yield self.sessions
         yield self.filter
-        yield Lines(id="notice")
-        yield Lines(id="keys")
+        yield self._lines("notice")
+        yield self._lines("keys")
 
     # Painting
 
     def show(self, view: DashboardView) -> None:
         """Show this view; tables and graph are drawn only if they would look different."""
         self._view = view
-        if not self.is_attached or not self.children:
+        if not self.is_attached:
             return  # the screen is being closed, and whoever looked has not heard of it yet
         painted = (view.revision, view.wall, self.screen.size)
         with self.app.batch_update():
@@ -129,7 +133,7 @@ class Panels(Widget):
             self._show_foot(view)
 
     def _lines(self, name: str) -> Lines:
-        return self.query_one(f"#{name}", Lines)
+        return self._named[name]
 
     def _most(self, *, short: int = 1) -> int:
         """Return the most lines that a sentence may take: two, or `short` on a low terminal."""
