@@ -156,9 +156,8 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
     if backend.state not in (IDLE, DISABLED) and backend.state not in IN_TRANSACTION:
         return None
     age = backend.state_seconds(context.now)
-    asked = policy.include_idle_in_transaction_seconds
-    is_included = backend.state in IN_TRANSACTION and asked is not None
-    least = asked if is_included and asked is not None else ask.least_seconds(policy)
+    included = policy.include_idle_in_transaction_seconds if backend.state in IN_TRANSACTION else None
+    least = ask.least_seconds(policy) if included is None else included
     if (age is not None and age < least) or not (
         policy.only.admit(backend) or policy.only.is_unsure_of(backend)
     ):
@@ -169,7 +168,7 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
     if backend.state == DISABLED:
         reason = "its state is unknown: the process title is cut off, frozen, or perhaps replication's"
         return Spared(backend, SparedFor.AGE_UNKNOWN, reason)
-    if backend.state in IN_TRANSACTION and not is_included:
+    if backend.state in IN_TRANSACTION and included is None:
         return Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state}")
     if policy.only.is_unsure_of(backend):
         reason = "user and database cannot be told apart: name both in full, --user and --database"

@@ -139,8 +139,7 @@ def last_run(pid: int) -> bytes | None:
     counted = (_read(f"/proc/{pid}/schedstat") or b"").strip()
     if counted and counted != _NEVER_RAN:
         return counted
-    lines = (_read(f"/proc/{pid}/sched") or b"").splitlines()
-    return next((line for line in lines if line.startswith(_EXEC_START)), None)
+    return _exec_start(pid)
 
 
 def last_run_milliseconds(pid: int | str = "thread-self") -> float | None:
@@ -148,12 +147,16 @@ def last_run_milliseconds(pid: int | str = "thread-self") -> float | None:
 
     None where it is gone, or the kernel does not tell (`se.exec_start` of /proc/<pid>/sched).
     """
-    lines = (_read(f"/proc/{pid}/sched") or b"").splitlines()
-    found = next((line for line in lines if line.startswith(_EXEC_START)), b"")
     try:
-        return float(found.partition(b":")[2])
+        return float((_exec_start(pid) or b"").partition(b":")[2])
     except ValueError:
         return None
+
+
+def _exec_start(pid: int | str) -> bytes | None:
+    """Return the line of /proc/<pid>/sched that tells when a process last ran; None without it."""
+    lines = (_read(f"/proc/{pid}/sched") or b"").splitlines()
+    return next((line for line in lines if line.startswith(_EXEC_START)), None)
 
 
 def processor(pid: int) -> int | None:
