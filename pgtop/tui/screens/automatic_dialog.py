@@ -6,11 +6,9 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import Button
 
 from pgtop.tui.lines.plan_summary import told
 from pgtop.tui.screens.plan_dialog import FRAME_LINES, ArmedDialog, inner_width
-from pgtop.tui.widgets.painted_lines import Lines
 
 
 class AutomaticDialog(ArmedDialog[bool]):
@@ -25,20 +23,20 @@ class AutomaticDialog(ArmedDialog[bool]):
 
     def __init__(self, rules: Sequence[tuple[str, str]]) -> None:
         """`rules` are sentences with a style each."""
-        super().__init__()
+        super().__init__("n  Keep off", "y  Turn on")
         self._rules = rules
+        self._scroll = VerticalScroll(self.text, id="auto-scroll", can_focus=False)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            with VerticalScroll(id="auto-scroll", can_focus=False):
-                yield Lines(id="dialog-text")
+            yield self._scroll
             with Horizontal(id="dialog-buttons"):
-                yield Button("n  Keep off", id="leave", compact=True)
-                yield Button("y  Turn on", id="confirm", variant="error", compact=True)
+                yield self.leave_button
+                yield self.confirm_button
 
     def on_mount(self) -> None:
         self._fit()
-        self.query_one("#leave", Button).focus()
+        self.leave_button.focus()
         self.arm()
 
     def on_resize(self) -> None:
@@ -47,13 +45,13 @@ class AutomaticDialog(ArmedDialog[bool]):
     def _fit(self) -> None:
         width = inner_width(self) - 1
         lines = [line for said, style in self._rules for line in told(said, width, style)]
-        self.query_one("#dialog-text", Lines).fit(lines)
+        self.text.fit(lines)
         room = max(1, self.app.size.height - FRAME_LINES)
-        self.query_one("#auto-scroll").styles.height = min(len(lines), room)
+        self._scroll.styles.height = min(len(lines), room)
 
     def action_further(self, by: int) -> None:
         """Scroll through rules that do not fit."""
-        self.query_one("#auto-scroll", VerticalScroll).scroll_relative(y=by * 3, animate=False)
+        self._scroll.scroll_relative(y=by * 3, animate=False)
 
     def action_confirm(self) -> None:
         """Confirm what is shown."""

@@ -35,25 +35,23 @@ class DetailScreen(ModalScreen[None]):
         super().__init__()
         self._own_connection = own_connection
         self._backend = backend
+        self._text = Lines(id="detail-text")
+        self._scroll = VerticalScroll(self._text, id="detail-scroll")
+        self._keys = Lines(id="detail-keys")
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes="detail"):
-            with VerticalScroll(id="detail-scroll"):
-                yield Lines(id="detail-text")
-            yield Lines(id="detail-keys")
+            yield self._scroll
+            yield self._keys
 
     def on_mount(self) -> None:
-        self.query_one("#detail-scroll").focus()
+        self._scroll.focus()
         keys = [Cell(" Esc", "key", "screen.dismiss"), Cell(" close  ", "dim", "screen.dismiss")]
         keys += [Cell("r", "key", "screen.ask"), Cell(" refresh  ", "dim", "screen.ask")]
         keys += [Cell("↑ ↓", "key"), Cell(" scroll", "dim")]
-        self.query_one("#detail-keys", Lines).show([keys])
+        self._keys.show([keys])
         self._text.fit([[Cell(f" session {self._backend.pid}: loading …", "dim")]])
         self.action_ask()
-
-    @property
-    def _text(self) -> Lines:
-        return self.query_one("#detail-text", Lines)
 
     def action_ask(self) -> None:
         """Ask the server again."""
@@ -68,7 +66,7 @@ class DetailScreen(ModalScreen[None]):
         if detail is None:
             self._text.fit([[Cell(f" session {self._backend.pid} is gone", "strong-amber")]])
         else:
-            self._text.fit(detail_lines(detail, max(20, self.query_one("#detail-scroll").size.width - 2)))
+            self._text.fit(detail_lines(detail, max(20, self._scroll.size.width - 2)))
 
 
 def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:

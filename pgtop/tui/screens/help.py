@@ -77,17 +77,16 @@ class HelpScreen(ModalScreen[None]):
     def __init__(self, *, read_only: bool = False) -> None:
         super().__init__()
         self._read_only = read_only
+        self._text = Lines(id="help-text")
+        self._scroll = VerticalScroll(self._text, id="help-scroll")
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog", classes="detail"), VerticalScroll(id="help-scroll"):
-            yield Lines(id="help-text")
+        with Vertical(id="dialog", classes="detail"):
+            yield self._scroll
 
     def on_mount(self) -> None:
-        lines = help_lines(read_only=self._read_only)
-        text = self.query_one("#help-text", Lines)
-        text.styles.height = len(lines)
-        text.show(lines)
-        self.query_one("#help-scroll").focus()
+        self._text.fit(help_lines(read_only=self._read_only))
+        self._scroll.focus()
 
 
 def help_lines(*, read_only: bool = False) -> list[list[Cell]]:

@@ -73,23 +73,35 @@ def inner_width(screen: ModalScreen[Any]) -> int:
 
 
 def lay_out(
-    screen: ModalScreen[Any], lines: Sequence[Sequence[Cell]], rows: Sequence[Judged | Result]
+    height: int,
+    text: Lines,
+    table: SessionList,
+    lines: Sequence[Sequence[Cell]],
+    rows: Sequence[Judged | Result],
 ) -> None:
-    """Fit text and rows into the screen; the buttons are always visible."""
-    room = screen.app.size.height - FRAME_LINES
+    """Fit text and rows into a screen of that height in cells; the buttons are always visible."""
+    room = height - FRAME_LINES
     kept = lines[: max(1, room - _LEAST_LIST_LINES)]
-    screen.query_one("#dialog-text", Lines).fit(kept)
+    text.fit(kept)
     left = room - len(kept)
-    table = screen.query_one(SessionList)
     table.display = left >= _LEAST_LIST_LINES
     table.styles.height = min(len(rows) + 1, max(_LEAST_LIST_LINES, left - _AROUND_LINES))
     table.show(rows)
 
 
 class ArmedDialog(ModalScreen[Answer]):
-    """A dialog that can be confirmed only after it has been on the screen for ARM_SECONDS."""
+    """A dialog that can be confirmed only after it has been on the screen for ARM_SECONDS.
 
-    _armed_at = math.inf
+    It holds its widgets instead of looking them up: a dialog that is closed at once has none mounted.
+    """
+
+    def __init__(self, leave: str, confirm: str) -> None:
+        """Make the buttons with these labels."""
+        super().__init__()
+        self._armed_at = math.inf
+        self.text = Lines(id="dialog-text")
+        self.leave_button = Button(leave, id="leave", compact=True)
+        self.confirm_button = Button(confirm, id="confirm", variant="error", compact=True)
 
     def arm(self) -> None:
         """Ignore `y` until ARM_SECONDS after the present content is painted."""
@@ -106,11 +118,10 @@ class ArmedDialog(ModalScreen[Answer]):
 
     def is_legible(self) -> bool:
         """Return True if the confirming button is fully visible; if not, say that the screen is too small."""
-        place = self.find_widget(self.query_one("#confirm", Button))
+        place = self.find_widget(self.confirm_button)
         legible = place.visible_region == place.region
         if not legible:
-            text = told("Too small to confirm: enlarge the terminal", inner_width(self), "amber")
-            self.query_one("#dialog-text", Lines).show(text)
+            self.text.show(told("Too small to confirm: enlarge the terminal", inner_width(self), "amber"))
         return legible
 
     def on_key(self, event: events.Key) -> None:
@@ -144,7 +155,10 @@ class PlanDialog(ArmedDialog[Plan | None]):
     ]
 
     def __init__(self, plan: Plan, *, replan: Replan | None = None, caution: str = "") -> None:
-        super().__init__()
+        super().__init__("n  Keep", "")
+        kind = HostSessionList if plan.trigger is Trigger.BREAK_GLASS else SessionList
+        self._list = kind(now=plan.taken_at, act=plan.act, id="dialog-list")
+        self._keys_line = Lines(id="dialog-keys")
         self.plan = plan
         self._replan = replan
         self._choice = replan.first if replan is not None else None
@@ -154,33 +168,31 @@ class PlanDialog(ArmedDialog[Plan | None]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
-            yield Lines(id="dialog-text")
-            kind = HostSessionList if self.plan.trigger is Trigger.BREAK_GLASS else SessionList
-            yield kind(now=self.plan.taken_at, act=self.plan.act, id="dialog-list")
+            yield self.text
+            yield self._list
             with Horizontal(id="dialog-buttons"):
-                yield Button("n  Keep", id="leave", compact=True)
-                yield Button("", id="confirm", variant="error", compact=True)
-                yield Lines(id="dialog-keys")
+                yield self.leave_button
+                yield self.confirm_button
+                yield self._keys_line
 
     def on_mount(self) -> None:
         self._show_plan()
-        self.query_one("#leave", Button).focus()
+        self.leave_button.focus()
 
     def _show_plan(self) -> None:
         plan = self.plan
         self._fit()
         verb = "Cancel" if plan.act is Act.CANCEL else "Terminate"
-        confirm = self.query_one("#confirm", Button)
-        confirm.label = f"y  {verb} {len(plan.victims)}"
-        confirm.display = bool(plan.victims) and not self._is_void
-        self.query_one("#dialog-keys", Lines).show([self._keys()])
+        self.confirm_button.label = f"y  {verb} {len(plan.victims)}"
+        self.confirm_button.display = bool(plan.victims) and not self._is_void
+        self._keys_line.show([self._keys()])
         self.arm()
 
     def _fit(self) -> None:
         plan = self.plan
         is_widened = self._replan is not None and self._replan.first.scope is not None and plan.scope is None
         lines = plan_lines(plan, inner_width(self), self._caution, self._problem, is_widened=is_widened)
-        lay_out(self, lines, [*plan.victims, *plan.spared])
+        lay_out(self.app.size.height, self.text, self._list, lines, [*plan.victims, *plan.spared])
 
     def on_resize(self) -> None:
         self._fit()
@@ -217,9 +229,9 @@ class PlanDialog(ArmedDialog[Plan | None]):
         if self._is_void:
             return
         self._is_void, self._problem = True, said
-        if self.query("#dialog-list"):
+        if self.is_mounted:
             self._show_plan()
-            self.query_one("#leave", Button).focus()
+            self.leave_button.focus()
 
     def action_leave(self) -> None:
         """Close without terminating anything."""
@@ -270,19 +282,21 @@ class ReportDialog(ModalScreen[None]):
     def __init__(self, report: Report) -> None:
         super().__init__()
         self._report = report
+        kind = HostOutcomeList if report.plan.trigger is Trigger.BREAK_GLASS else OutcomeList
+        self._text = Lines(id="dialog-text")
+        self._list = kind(now=report.plan.taken_at, act=report.plan.act, id="dialog-list")
+        self._leave_button = Button("Close", id="leave", compact=True)
 
     def compose(self) -> ComposeResult:
-        report = self._report
         with Vertical(id="dialog"):
-            yield Lines(id="dialog-text")
-            kind = HostOutcomeList if report.plan.trigger is Trigger.BREAK_GLASS else OutcomeList
-            yield kind(now=report.plan.taken_at, act=report.plan.act, id="dialog-list")
+            yield self._text
+            yield self._list
             with Horizontal(id="dialog-buttons"):
-                yield Button("Close", id="leave", compact=True)
+                yield self._leave_button
 
     def on_mount(self) -> None:
         self._fit()
-        self.query_one("#leave", Button).focus()
+        self._leave_button.focus()
 
     def _fit(self) -> None:
         report, width = self._report, inner_width(self)
@@ -291,7 +305,7 @@ class ReportDialog(ModalScreen[None]):
             lines += told(report.audit_problem, width, "red")
         rank = list(OUTCOME_STYLES)
         results = sorted(report.results, key=lambda each: -rank.index(each.outcome))
-        lay_out(self, [*lines, []], results)
+        lay_out(self.app.size.height, self._text, self._list, [*lines, []], results)
 
     def on_resize(self) -> None:
         self._fit()
