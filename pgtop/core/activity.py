@@ -5,6 +5,7 @@ it back to the server exactly as it came. Every age is the server's own `now` mi
 """
 
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from functools import cached_property
 from typing import Annotated, Final
 
@@ -167,6 +168,22 @@ class Limits(msgspec.Struct, frozen=True):
         return self.max_connections > 0
 
 
+class LimitOf(StrEnum):
+    """The kinds of objects that have a CONNECTION LIMIT."""
+
+    ROLE = "role"
+    DATABASE = "database"
+
+
+class ConnectionLimit(msgspec.Struct, frozen=True, array_like=True):
+    """A CONNECTION LIMIT of a role or a database that has sessions."""
+
+    of: LimitOf
+    name: Name
+    most: Whole
+    """The most sessions at once."""
+
+
 class Privileges(msgspec.Struct, frozen=True):
     """The rights of pgtop's role to see sessions and to terminate them."""
 
@@ -274,6 +291,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """True if the rescue role made the poll because the ordinary role was refused."""
     interruptions: int = 0
     """The number of times the connection had lost sight of the server before this was taken."""
+    connection_limits: tuple[ConnectionLimit, ...] = ()
+    """The CONNECTION LIMITs of the roles and databases that have sessions, as far as this role may know."""
     unlisted: int = 0
     """The slots held by clients still connecting that the server does not list, as far as known."""
 

@@ -35,6 +35,8 @@ class Alert(StrEnum):
     """No slot is left, or logins are refused."""
     RECOVERED = "recovered"
     """The usage is back under the line, or the server answers again."""
+    LIMIT = "limit"
+    """A role or a database has reached its own CONNECTION LIMIT."""
     OUTAGE = "outage"
     """The server has not answered for HOLD_SECONDS."""
 

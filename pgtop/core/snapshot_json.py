@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Backend, Counts, Snapshot
+from pgtop.core.connection_limits import limit_uses
 from pgtop.core.filter_sort import SortColumn, sort_backends
 from pgtop.core.json_text import optional_timestamp, timestamp
 from pgtop.core.session_groups import Group, applications
@@ -42,6 +43,17 @@ class ApplicationReport(msgspec.Struct, frozen=True):
     active: int
     idle_in_transaction: int
     oldest_idle_seconds: float | None
+
+
+class ConnectionLimitReport(msgspec.Struct, frozen=True):
+    """The CONNECTION LIMIT of a role or a database that has sessions, if it is below max_connections."""
+
+    kind: str
+    """`role` or `database`."""
+    name: str
+    limit: int
+    used: int
+    """The sessions that count against it; an upper bound if `counts.exact` is false."""
 
 
 class BackendReport(msgspec.Struct, frozen=True):
@@ -79,6 +91,8 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     connecting: int | UnsetType
     """The slots held by clients still connecting that no backend stands for; left out if none are known of.
     They count in `usage`, and not in `counts`."""
+    connection_limits: tuple[ConnectionLimitReport, ...]
+    """The limits of roles and databases, the most used first."""
     applications: tuple[ApplicationReport, ...]
     """The applications, the largest first."""
     backends: tuple[BackendReport, ...]
@@ -109,6 +123,10 @@ def snapshot_report(snapshot: Snapshot, warn_at: float) -> SnapshotReport:
         warn_at=warn_at,
         rescue=snapshot.is_rescue or UNSET,
         connecting=snapshot.unlisted or UNSET,
+        connection_limits=tuple(
+            ConnectionLimitReport(use.limit.of, use.limit.name, use.limit.most, use.used)
+            for use in limit_uses(snapshot)
+        ),
         applications=tuple(map(_application, applications(snapshot))),
         backends=tuple(
             _backend(backend, snapshot.taken_at)

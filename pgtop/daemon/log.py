@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 from pgtop.audit.log import Sink
 from pgtop.audit.rotating_files import DEFAULT_LOCK_SECONDS
 from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.connection_limits import LimitUse, refusal_sentence
 from pgtop.core.json_text import json_line, optional_timestamp, timestamp
 from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
@@ -121,6 +122,18 @@ class DaemonLog:
         """One line; `fields` are what the JSON has beside the words."""
         level = logging.WARNING if warning else logging.INFO
         self._logger.log(level, "%s", said, extra={"event": {"event": event, **fields}})
+
+    def limit_reached(self, use: LimitUse) -> None:
+        """Log that a role or a database has reached its CONNECTION LIMIT, which no sweep for usage sees."""
+        self.tell(
+            "limit_reached",
+            refusal_sentence(use),
+            warning=True,
+            kind=use.limit.of,
+            name=use.limit.name,
+            limit=use.limit.most,
+            used=use.used,
+        )
 
     def connected(self, snapshot: Snapshot, after_seconds: float | None, *, is_other: bool = False) -> None:
         """Log that pgtop connected, again after some seconds, perhaps to another server than before."""

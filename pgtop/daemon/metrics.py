@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.connection_limits import limit_uses
 from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.retaken_slots import Rebound
 from pgtop.core.session_groups import GroupBy, group
@@ -25,6 +26,7 @@ from pgtop.daemon.scrape_server import BACKLOG, Application, StartResponse, serv
 from pgtop.errors import UsageError
 
 TOP_APPLICATIONS: Final = 20
+TOP_LIMITS: Final = 20
 OTHER: Final = "other"
 """The label for all applications but the TOP_APPLICATIONS largest."""
 
@@ -155,12 +157,31 @@ def _of_snapshot(snapshot: Snapshot) -> Iterable[Metric]:
         "pgtop_slots", "Connection slots that ordinary roles can use", value=snapshot.slots
     )
     yield GaugeMetricFamily("pgtop_usage_ratio", "Taken slots over slots", value=snapshot.usage)
+    yield from _connection_limits(snapshot)
     ages = [age for each in snapshot.backends if (age := each.idle_seconds(snapshot.taken_at)) is not None]
     oldest = max(ages, default=0.0)
     yield GaugeMetricFamily("pgtop_oldest_idle_seconds", "The longest idle age", value=oldest)
     waiting = "Active sessions that wait for a lock"
     yield GaugeMetricFamily("pgtop_waiting_on_locks", waiting, value=snapshot.waiting_on_locks)
     yield GaugeMetricFamily("pgtop_poll_seconds", "How long the last poll took", value=snapshot.poll_seconds)
+
+
+def _connection_limits(snapshot: Snapshot) -> Iterable[Metric]:
+    """Return the limits of roles and databases, and the sessions that count against them; the most used."""
+    labels = ["kind", "name"]
+    limits = GaugeMetricFamily(
+        "pgtop_connection_limit", "CONNECTION LIMIT of a role or database with sessions", labels=labels
+    )
+    used = GaugeMetricFamily(
+        "pgtop_connection_limit_used", "Sessions that count against a CONNECTION LIMIT", labels=labels
+    )
+    # Two names may look the same once printable, and Prometheus takes no metric twice.
+    shown = {(use.limit.of, label(use.limit.name, "")): use for use in reversed(limit_uses(snapshot))}
+    for (of, name), use in list(shown.items())[-TOP_LIMITS:]:
+        limits.add_metric([of, name], use.limit.most)
+        used.add_metric([of, name], use.used)
+    yield limits
+    yield used
 
 
 def by_application(snapshot: Snapshot) -> list[tuple[str, int]]:

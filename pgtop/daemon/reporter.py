@@ -5,7 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from pgtop.core.activity import PGTOP_PREFIX, ServerIdentity, Snapshot
+from pgtop.core.activity import PGTOP_PREFIX, ConnectionLimit, ServerIdentity, Snapshot
+from pgtop.core.connection_limits import limit_uses, newly_reached
 from pgtop.core.leadership import PassedOver, passed_over_sentence
 from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
@@ -73,6 +74,7 @@ class DaemonReport:
         self._own_connection: tuple[ServerIdentity, int] | None = None
         self._lost_at: float | None = None
         self._outage_kind = ""
+        self._reached_at: dict[ConnectionLimit, float] = {}
         self._standing = ""
         self._resigned: Unfit | None = None
         self._passed_over = PassedOverReport()
@@ -95,6 +97,9 @@ class DaemonReport:
             self.log.connected(snapshot, gone, is_other=before not in (None, own_connection[0]))
             self._standing = ""
         self._own_connection, self._lost_at, self._outage_kind = own_connection, None, ""
+        new, self._reached_at = newly_reached(limit_uses(snapshot), self._reached_at, now)
+        for use in new[:_MOST_NAMED]:
+            self.log.limit_reached(use)
 
     def outage(self, outage: Outage) -> None:
         """A poll gave no data."""

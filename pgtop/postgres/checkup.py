@@ -40,8 +40,10 @@ async def check_up(own_connection: OwnConnection) -> Checkup:
         snapshot = await probe.snapshot()
     # Bytes that are not valid text name no role, and cannot be sent to a server of every encoding.
     backends = snapshot.backends if snapshot else ()
-    names = {each.usename for each in backends if each.usename and not each.is_no_text}
-    account = await _account(own_connection, sorted(names), server.limits.max_connections)
+    asked = [each for each in backends if not each.is_no_text]
+    roles = sorted({each.usename for each in asked if each.usename})
+    databases = sorted({each.datname for each in asked if each.datname})
+    account = await _account(own_connection, roles, databases, server.limits.max_connections)
     own = await _own(own_connection)
     return Checkup(server=server, account=account, snapshot=snapshot, pooled=own_connection.pooled, own=own)
 
@@ -56,8 +58,10 @@ async def _own(own_connection: OwnConnection) -> frozenset[int]:
         return frozenset()  # a finding of its own
 
 
-async def _account(own_connection: OwnConnection, names: list[str], max_connections: int) -> Account:
-    asked = (list(SETTINGS), names, list(OVERRIDES))
+async def _account(
+    own_connection: OwnConnection, roles: list[str], databases: list[str], max_connections: int
+) -> Account:
+    asked = (list(SETTINGS), roles, list(OVERRIDES), databases)
     encoding = UTF8
     try:
         try:
@@ -71,5 +75,5 @@ async def _account(own_connection: OwnConnection, names: list[str], max_connecti
             f"({printable(str(error))})",
             "GRANT SELECT on that to it, which every role has unless it was revoked",
         ) from error
-    # A role that has sessions is two arrays; the settings and the overrides are a few more.
-    return decoded(row and row.get("account"), _decoder, 4 * (max_connections + MARGIN), encoding)
+    # A role or a database that has sessions is two arrays; the settings and the overrides are a few more.
+    return decoded(row and row.get("account"), _decoder, 6 * (max_connections + MARGIN), encoding)

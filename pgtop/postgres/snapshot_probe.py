@@ -11,6 +11,7 @@ from pgtop.core.activity import (
     MOST_CONNECTIONS,
     Backend,
     BackendId,
+    ConnectionLimit,
     Connections,
     Limits,
     Moment,
@@ -26,6 +27,7 @@ from pgtop.core.outage import Outage
 from pgtop.core.server_encodings import UTF8
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
+from pgtop.postgres.connection_limits import KnownLimits
 from pgtop.postgres.errors.kinds import UnreadableError, outage, refusing_limit
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.queries import poll as queries
@@ -125,12 +127,16 @@ class Probe:
         self._system_identifier: str | None = None
         self._listeners: frozenset[BackendId] = frozenset()
         self._resting = UnchangedRows()
+        self._known_limits = KnownLimits(own_connection)
+        self._limits: tuple[ConnectionLimit, ...] = ()
         self._unconverted = False
         self._gave_back_at = 0.0
 
     async def poll(self) -> Snapshot | Outage:
-        """One statement (two more after connecting). Never raises for what a server, a
-        network or a login can do: that is an Outage."""
+        """One statement, a second one now and then, and two more after connecting.
+
+        Never raises for what a server, a network or a login can do: that is an Outage.
+        """
         try:
             if not self.own_connection.is_held:
                 self._about = None
@@ -189,6 +195,7 @@ class Probe:
         """
         try:
             await self._learn_about_server()
+            self._limits = await self._known_limits.at(time.monotonic())
             return await self._changes() or await self._whole()
         except UnreadableError:
             self.own_connection.drop()
@@ -267,6 +274,7 @@ class Probe:
             return
         self._unconverted = False
         self._resting.forget()
+        self._known_limits.forget()
         about = the_one(await self.own_connection.fetchrow(ABOUT_SERVER), About)
         try:
             row = await self.own_connection.fetchrow(SYSTEM_IDENTIFIER)
@@ -311,4 +319,5 @@ class Probe:
             listeners=self._listeners,
             is_rescue=self.own_connection.is_rescue,
             interruptions=self.own_connection.interruptions,
+            connection_limits=self._limits,
         )

@@ -28,7 +28,7 @@ KEYS = [
 ]  # fmt: skip
 TOPICS = [
     "login", "pooler", "rights", "sight", "signal", "server", "slots", "superuser_reserved_connections",
-    "privileged", "role", "database", "role_limits", "idle_session_timeout",
+    "privileged", "role", "database", "role_limits", "database_limits", "idle_session_timeout",
     "idle_in_transaction_session_timeout", "tcp_keepalives", "client_connection_check_interval",
     "authentication_timeout", "own_settings", "application_name",
 ]  # fmt: skip
@@ -179,9 +179,14 @@ async def test_a_connection_limit_refuses_when_it_says_so(
     uri = every_server.uri(user=role.name, database=role.name)
     where = {"user": role.name, "database": role.name}
     try:
-        async with session(every_server, **where, replication="database"), sessions(every_server, 1, **where):
+        async with (
+            session(every_server, **where, replication="database"),
+            session(every_server, **where) as one,
+        ):
+            await one.execute("BEGIN")
             two = await told(tmp_path, every_server, uri=uri)
-            async with session(every_server, **where):
+            async with session(every_server, **where) as other:
+                await other.execute("BEGIN")
                 last = await told(tmp_path, every_server, uri=uri)
                 assert await gets_in(every_server, **where)
                 async with session(every_server, **where):
@@ -191,7 +196,8 @@ async def test_a_connection_limit_refuses_when_it_says_so(
         assert "2 of 3 used" in finding(two, of)["said"]
         assert finding(last, of)["status"] == "warn"
         assert "3 of 3 used (CONNECTION LIMIT): this check has the last one" in finding(last, of)["said"]
-        (mend,) = finding(last, of)["mend"].splitlines()
+        held, mend = finding(last, of)["mend"].splitlines()
+        assert held.startswith(f"-- {of} {role.name} is held by ")
         await execute(every_server, mend)
         async with sessions(every_server, 5, **where):
             assert await gets_in(every_server, **where)
@@ -218,6 +224,7 @@ async def nameless(server: ThrowawayServer, count: int, name: str) -> AsyncItera
         for _ in range(count):
             opened = await asyncpg.connect(server.uri(user=name, database=name), ssl=False)
             stack.push_async_callback(close, opened)
+            await opened.execute("BEGIN")
         yield
 
 

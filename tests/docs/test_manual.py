@@ -19,10 +19,17 @@ from pgtop.commands.command import split_command
 from pgtop.commands.config.table import lines, render
 from pgtop.commands.dashboard import DASHBOARD
 from pgtop.commands.docs import FIRST_PAGE, PAGES, page_names
+from pgtop.core.activity import ConnectionLimit, LimitOf
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.retaken_slots import Rebound
-from pgtop.core.snapshot_json import ApplicationReport, BackendReport, ServerReport, SnapshotReport
+from pgtop.core.snapshot_json import (
+    ApplicationReport,
+    BackendReport,
+    ConnectionLimitReport,
+    ServerReport,
+    SnapshotReport,
+)
 from pgtop.daemon.metrics import FiguresCollector
 from pgtop.demo.server import ThrowawayServer
 from pgtop.exit_codes import ExitCode
@@ -235,7 +242,7 @@ def test_each_variable_that_is_named_exists() -> None:
 @pytest.mark.parametrize(
     ("name", "structs"),
     [
-        ("snapshot", (SnapshotReport, ServerReport, ApplicationReport, BackendReport)),
+        ("snapshot", (SnapshotReport, ServerReport, ApplicationReport, ConnectionLimitReport, BackendReport)),
         ("reap", (ReapReport, SessionReport)),
         ("audit", (AuditLine,)),
         ("wall", (AlertReport,)),
@@ -249,6 +256,9 @@ def test_each_json_key_is_on_its_page(name: str, structs: tuple[type[msgspec.Str
 
 def test_each_metric_has_its_row() -> None:
     figures = figures_of("web")
+    assert figures.snapshot is not None
+    limits = (ConnectionLimit(LimitOf.ROLE, "app", 5),)
+    figures.snapshot = msgspec.structs.replace(figures.snapshot, connection_limits=limits)
     figures.sweeps[Trigger.USAGE] = 1
     figures.outages["lost"] = 1
     figures.rebound[10.0] = Rebound(10.0, 1, {}, 0)

@@ -4,6 +4,7 @@ import re
 
 from pgtop.commands.text_table import TextColumn, server_line, table_lines
 from pgtop.core.activity import Backend, Counts, Snapshot
+from pgtop.core.connection_limits import limit_uses, reached, refusal_sentence, use_of_group
 from pgtop.core.filter_sort import SortColumn, sort_backends, stale
 from pgtop.core.outage import connecting_words
 from pgtop.core.session_groups import Group, applications
@@ -43,6 +44,7 @@ def render(
         lines.append(f"connected as {role}, the rescue role: no slot is left for the ordinary role")
     if snapshot.unlisted:
         lines.append(connecting_words(snapshot.unlisted))
+    lines += map(refusal_sentence, reached(limit_uses(snapshot)))
     if not snapshot.counts.exact:
         lines += _hidden(snapshot)
     lines += ["", "applications", *_applications(snapshot, width)]
@@ -106,6 +108,8 @@ def _hidden(snapshot: Snapshot) -> list[str]:
 
 def _applications(snapshot: Snapshot, width: int) -> list[str]:
     groups = applications(snapshot)
+    uses = limit_uses(snapshot)
+    limits = [use.figures if (use := use_of_group(group, uses)) is not None else "" for group in groups]
 
     def numbers(title: str, name: str, drop: int = 0) -> TextColumn:
         cells = [_at_least(getattr(group, name), group.counts.hidden) for group in groups]
@@ -124,6 +128,7 @@ def _applications(snapshot: Snapshot, width: int) -> list[str]:
             numbers("in txn", "in_transaction", drop=3),
             TextColumn("oldest idle", [duration(group.oldest_idle_seconds) for group in groups], "right"),
             TextColumn("share", [_share(group) for group in groups], "right", drop=2),
+            *([TextColumn("limit", limits, "right")] if any(limits) else []),
         ],
         width,
     )

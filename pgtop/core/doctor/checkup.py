@@ -1,6 +1,5 @@
 """The facts of a checkup: the server and the role that pgtop uses there, not yet judged."""
 
-from collections import Counter
 from functools import cached_property
 from typing import Final
 
@@ -85,6 +84,13 @@ class Role(msgspec.Struct, frozen=True, array_like=True):
         return (self.own_idle_session_timeout or "").strip(" abcdefghijklmnopqrstuvwxyz") not in ("", "0")
 
 
+class Database(msgspec.Struct, frozen=True, array_like=True):
+    """A database that has sessions and a CONNECTION LIMIT."""
+
+    identifier: Identifier
+    connection_limit: Whole
+
+
 class Override(msgspec.Struct, frozen=True, array_like=True):
     """A setting that ALTER ROLE or ALTER DATABASE set for a role, a database, or a role in a database."""
 
@@ -138,6 +144,10 @@ class Account(msgspec.Struct, frozen=True):
     """The number of roles that have a CONNECTION LIMIT, with or without sessions."""
     roles: tuple[Role, ...]
     """The roles that have sessions, as far as they were asked for."""
+    limited_databases: Whole
+    """The number of databases that have a CONNECTION LIMIT, with or without sessions."""
+    databases: tuple[Database, ...]
+    """Those of them that have sessions, as far as they were asked for."""
     overrides: tuple[Override, ...]
     """The first overrides, by role and database. Those of roles without sessions come last."""
     overrides_in_all: Whole
@@ -196,24 +206,6 @@ class Checkup(msgspec.Struct, frozen=True, dict=True):
     def use(self) -> "Use":
         """The number of sessions."""
         return Use(len(self.backends), any(backend.is_hidden for backend in self.backends))
-
-    @cached_property
-    def use_by_role(self) -> dict[str | None, "Use"]:
-        """The number of sessions of each role."""
-        counts = Counter(backend.usename for backend in self.backends)
-        hidden = {backend.usename for backend in self.backends if backend.is_hidden}
-        return {name: Use(number, name in hidden) for name, number in counts.items()}
-
-    def use_by(self, role: Identifier) -> "Use":
-        """Return the number of sessions of a role."""
-        return self.use_by_role.get(role.name, Use(0, False))
-
-    @property
-    def use_of_database(self) -> "Use":
-        """The number of sessions in this database."""
-        name = self.account.database.name
-        there = [backend for backend in self.backends if backend.datname == name]
-        return Use(len(there), any(backend.is_hidden for backend in there))
 
     @property
     def of_superusers(self) -> int:

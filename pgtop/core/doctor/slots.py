@@ -1,15 +1,10 @@
-"""The checks of free connections: the server's slots, the CONNECTION LIMITs, and the reserved connections."""
+"""The checks of free connections: the server's slots and the reserved connections."""
 
-from typing import Final
-
-from pgtop.core.doctor.checkup import Checkup, Role, Use
-from pgtop.core.doctor.findings import KEPT, LOOK_WHO, Finding, Status, on_primary, set_on_server
-from pgtop.core.doctor.remedies import Identifier, comment, lines
+from pgtop.core.doctor.checkup import Checkup
+from pgtop.core.doctor.findings import KEPT, LOOK_WHO, Finding, Status, set_on_server
+from pgtop.core.doctor.limits import limit_findings
+from pgtop.core.doctor.remedies import comment
 from pgtop.core.text import percent, plural
-
-_SHOWN: Final = 5
-_ROOM: Final = 3
-"""The number of connections by which a remedy raises a limit at least."""
 
 
 def room_findings(checkup: Checkup, warn_at: float) -> tuple[Finding, ...]:
@@ -22,9 +17,7 @@ def room_findings(checkup: Checkup, warn_at: float) -> tuple[Finding, ...]:
         slots_finding(checkup, warn_at),
         reserve_finding(checkup),
         privileged_finding(checkup),
-        role_finding(checkup),
-        database_finding(checkup),
-        role_limits_finding(checkup, warn_at),
+        *limit_findings(checkup, warn_at),
     )
 
 
@@ -90,94 +83,3 @@ def privileged_finding(checkup: Checkup) -> Finding:
         return Finding("privileged", "ok", said)
     mend = comment("let applications log in as ordinary roles, without such privileges")
     return Finding("privileged", "warn", said, mend, bars_login=True)
-
-
-def role_finding(checkup: Checkup) -> Finding:
-    """Check this role's CONNECTION LIMIT and its use."""
-    account = checkup.account
-    use = checkup.use_by(account.login)
-    return _own_limit(checkup, "role", account.login, account.login_limit, use)
-
-
-def database_finding(checkup: Checkup) -> Finding:
-    """Check this database's CONNECTION LIMIT and its use; a low one refuses before the server is full."""
-    account = checkup.account
-    limit, slots = account.database_limit, checkup.server.limits.slots
-    found = _own_limit(checkup, "database", account.database, limit, checkup.use_of_database)
-    if found.status != "ok" or account.is_superuser or not 0 <= limit < slots:
-        return found
-    said = f"{found.said}: without room there, log in to another database"
-    mend = comment("log in to a database without a limit, such as -d postgres")
-    return Finding("database", "warn", said, mend, bars_login=True)
-
-
-def _own_limit(checkup: Checkup, topic: str, name: Identifier, limit: int, use: Use) -> Finding:
-    """Check one CONNECTION LIMIT. The checkup's own session counts, and has ended by the next login."""
-    owner = f"{topic} {name.shown}"
-    if limit < 0:
-        return Finding(topic, "ok", f"{owner} has no CONNECTION LIMIT", bars_login=True)
-    if checkup.snapshot is None:
-        said = f"{owner} has a CONNECTION LIMIT of {limit}, and its use is hidden"
-        return Finding(topic, "warn", said, bars_login=True)
-    said = f"{owner}: {use} of {limit} used (CONNECTION LIMIT)"
-    if checkup.account.is_superuser:
-        return Finding(topic, "ok", f"{said}; superusers are exempt", bars_login=True)
-    if use.number < limit:
-        return Finding(topic, "ok", said, bars_login=True)
-    mend = _raised(checkup, topic, name, use.number, limit)
-    if use.is_bound:
-        return Finding(topic, "warn", f"{said}: perhaps all", mend, bars_login=True)
-    if use.number == limit:
-        return Finding(topic, "warn", f"{said}: this check has the last one", mend, bars_login=True)
-    return Finding(topic, "bad", f"{said}: the next connection is refused", mend, bars_login=True)
-
-
-def _raised(checkup: Checkup, topic: str, name: Identifier, used: int, limit: int) -> str:
-    if not name.is_exact:
-        return comment("raise its CONNECTION LIMIT; its name is not valid text")
-    altered = f"ALTER {topic.upper()} {name.sql} CONNECTION LIMIT {max(2 * used, limit + _ROOM)};"
-    return lines(on_primary(checkup), altered)
-
-
-def role_limits_finding(checkup: Checkup, warn_at: float) -> Finding:
-    """Check the CONNECTION LIMITs of other roles with sessions. Superusers are not subject to theirs."""
-    if checkup.snapshot is None:
-        return Finding("role_limits", "warn", "the use of other roles' CONNECTION LIMITs is hidden")
-    own = checkup.account.login.name
-    limited = [
-        role
-        for role in checkup.account.roles
-        if role.connection_limit >= 0 and not role.is_superuser and role.identifier.name != own
-    ]
-    limited.sort(key=lambda role: -_share(checkup, role))
-    if not limited:
-        return Finding("role_limits", "ok", _without_sessions(checkup))
-    near = [role for role in limited if _share(checkup, role) >= warn_at]
-    said = ", ".join(
-        f"{role.identifier.shown} {checkup.use_by(role.identifier)} of {role.connection_limit}"
-        for role in limited[:_SHOWN]
-    )
-    if len(limited) > _SHOWN:
-        said += f", and {len(limited) - _SHOWN} more"
-    if not near:
-        return Finding("role_limits", "ok", f"CONNECTION LIMITs in use: {said}")
-    mend = lines(*(_raised_of(checkup, role) for role in near[:_SHOWN]))
-    return Finding("role_limits", "warn", f"CONNECTION LIMITs nearly used up: {said}", mend)
-
-
-def _without_sessions(checkup: Checkup) -> str:
-    account = checkup.account
-    others = account.limited_roles - (account.login_limit >= 0 and not account.is_superuser)
-    if others <= 0:
-        return "no other role has a CONNECTION LIMIT"
-    return f"{plural(others, 'other role')} with a CONNECTION LIMIT, without sessions"
-
-
-def _share(checkup: Checkup, role: Role) -> float:
-    used = checkup.use_by(role.identifier).number
-    return used / role.connection_limit if role.connection_limit else 1.0
-
-
-def _raised_of(checkup: Checkup, role: Role) -> str:
-    used = checkup.use_by(role.identifier).number
-    return _raised(checkup, "role", role.identifier, used, role.connection_limit)

@@ -89,6 +89,13 @@ SELECT pg_catalog.textsend(pg_catalog.json_build_object(
     FROM pg_catalog.pg_roles r
     LEFT JOIN pg_catalog.pg_roles g ON g.rolname OPERATOR(pg_catalog.=) 'pg_use_reserved_connections'
     WHERE r.rolname OPERATOR(pg_catalog.=) ANY ($2::pg_catalog.text[])), '[]'::pg_catalog.json),
+  'limited_databases', (
+    SELECT pg_catalog.count(*) FROM pg_catalog.pg_database WHERE datconnlimit OPERATOR(pg_catalog.>=) 0),
+  'databases', coalesce((
+    SELECT pg_catalog.json_agg(pg_catalog.json_build_array({_identifier("d.datname")}, d.datconnlimit))
+    FROM pg_catalog.pg_database d
+    WHERE d.datconnlimit OPERATOR(pg_catalog.>=) 0
+      AND d.datname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.text[])), '[]'::pg_catalog.json),
   'overrides', coalesce((
     SELECT pg_catalog.json_agg(pg_catalog.json_build_array(o.rolname, o.datname, o.setting))
     FROM (SELECT * FROM o
@@ -105,7 +112,8 @@ WHERE l.rolname OPERATOR(pg_catalog.=) session_user AND a.rolname OPERATOR(pg_ca
 
 ACCOUNT: Final = _account_query("true")
 """One row of one value, JSON in bytes that are those of `core.doctor.checkup.Account`. Takes the names of the
-settings to read, of the roles to tell of, and of the settings that roles and databases may have of their own.
+settings to read, of the roles to tell of, of the settings that roles and databases may have of their own, and
+of the databases to tell of.
 
 `reset_val`, not `setting`: a keepalive's `setting` is what the socket has (nought over a Unix socket), and
 that of 0 is the system's own value. Both are what the session began with: whatever a startup packet set hides

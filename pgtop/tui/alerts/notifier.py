@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from pgtop.core.activity import Snapshot
+from pgtop.core.activity import ConnectionLimit, Snapshot
 from pgtop.core.alerts import Alert, Observation, Watch, observe, watched
+from pgtop.core.connection_limits import limit_uses, newly_reached, refusal_sentence
 from pgtop.core.json_text import timestamp
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.text import percent
@@ -35,6 +36,7 @@ class AlertNotifier:
         self._ring = ring if config.bell else None
         self._watch = Watch()
         self._refusing: Limit | None = None
+        self._reached_at: dict[ConnectionLimit, float] | None = None
         self._command = (
             AlertCommand(command_words(config.on_alert), self._failed) if config.on_alert else None
         )
@@ -42,7 +44,18 @@ class AlertNotifier:
     def polled(self, result: Snapshot | Outage, refusing: Limit | None) -> Notice | None:
         """Take note of a poll, and of the limit that refuses new connections; return an alert, or None."""
         self._refusing = refusing
-        return self._step(observe(result, self._warn_at, refused=refusing is not None))
+        limit = self._limit_reached(result) if isinstance(result, Snapshot) else None
+        return self._step(observe(result, self._warn_at, refused=refusing is not None)) or limit
+
+    def _limit_reached(self, snapshot: Snapshot) -> Notice | None:
+        """Alert to CONNECTION LIMITs that were not reached before; those of the first poll are not alerts."""
+        is_first = self._reached_at is None
+        new, self._reached_at = newly_reached(limit_uses(snapshot), self._reached_at or {}, time.monotonic())
+        if is_first or not new:
+            return None
+        said = refusal_sentence(new[0])
+        self._raise(Alert.LIMIT, said)
+        return Notice(said, "alarm")
 
     def tick(self) -> Notice | None:
         """Take note that a second has passed: an outage becomes an alert by its duration alone."""
@@ -61,21 +74,27 @@ class AlertNotifier:
         self._watch, alert = watched(self._watch, seen, time.monotonic())
         if alert is None:
             return None
-        if self._ring is not None:
-            self._ring()
-        if self._command is not None:
-            self._command.hear(self._occasion(alert))
+        self._raise(alert, self._problem())
         said = _WORDS.get(alert, f"over the {percent(self._warn_at)} line")
         return Notice(said, "note" if alert is Alert.RECOVERED else "alarm")
 
-    def _occasion(self, alert: Alert) -> Occasion:
-        outage, snapshot = self._seen.outage, self._seen.snapshot
-        problem = str(self._refusing) if self._refusing is not None else ""
-        return Occasion(
+    def _problem(self) -> str:
+        if self._seen.outage is not None:
+            return outage_sentence(self._seen.outage)
+        return str(self._refusing) if self._refusing is not None else ""
+
+    def _raise(self, alert: Alert, problem: str) -> None:
+        """Ring, and run the command."""
+        if self._ring is not None:
+            self._ring()
+        if self._command is None:
+            return
+        occasion = Occasion(
             alert=alert,
             at=timestamp(time.time_ns() // 1_000),
             server=self._server,
-            problem=outage_sentence(outage) if outage is not None else problem,
-            snapshot=snapshot,
+            problem=problem,
+            snapshot=self._seen.snapshot,
             warn_at=self._warn_at,
         )
+        self._command.hear(occasion)

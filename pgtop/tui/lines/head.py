@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.alerts import Level, level
+from pgtop.core.connection_limits import LimitUse, limit_uses, reached, reached_words
 from pgtop.core.leadership import Key as LeaderKey
 from pgtop.core.outage import Limit, Outage, connecting_words
 from pgtop.core.text import cell_width, clip, clock, duration, percent, printable
@@ -44,12 +45,20 @@ class Standing(NamedTuple):
         """The alert level."""
         return level(self.snapshot, self.warn_at, refused=self.refusing is not None)
 
+    @property
+    def reached(self) -> tuple[LimitUse, ...]:
+        """The CONNECTION LIMITs of roles and databases that refuse the next login."""
+        return reached(limit_uses(self.snapshot))
+
 
 def sentence(standing: Standing, *, brief: bool = False) -> str:
     """Return the state in words: `over the 80% line since 12:01`."""
     snapshot = standing.snapshot
     line = f"the {percent(standing.warn_at)} line"
+    limited = reached_words(standing.reached)
     if standing.level == "calm":
+        if limited:
+            return limited if brief else f"{limited}: the next login is refused"
         return f"below {line}"
     since = _since(standing.over_since, snapshot.taken_at) if standing.over_since is not None else ""
     if standing.level == "full":
@@ -58,7 +67,7 @@ def sentence(standing: Standing, *, brief: bool = False) -> str:
             return hidden if brief else f"FULL: new connections are refused · {hidden}"
         refused = "FULL: new connections are refused"
         return refused if brief or not since else f"{refused} · over {line}{since}"
-    return f"over {line}{since}"
+    return f"over {line}{since} · {limited}" if limited and not brief else f"over {line}{since}"
 
 
 def _hidden(standing: Standing) -> str:
@@ -152,6 +161,8 @@ def _usage(standing: Standing, width: int) -> list[Cell]:
     snapshot = standing.snapshot
     counts = snapshot.counts
     style = _LEVEL_STYLES[standing.level]
+    if standing.level == "calm" and standing.reached:
+        style = "amber"
     bound = "" if counts.exact else "≤ "
     facts = f" {bound}{snapshot.taken} of {snapshot.slots} slots · {bound}{percent(snapshot.usage)}"
     widest = max(
@@ -176,7 +187,8 @@ def _usage_alone(
     """Return the usage without a bar, in the fullest form that fits; figures and word always stay."""
     snapshot = standing.snapshot
     line = percent(standing.warn_at)
-    word = {"calm": f"below {line}", "over": f"over {line}", "full": "FULL"}[standing.level]
+    below = "a limit is reached" if standing.reached else f"below {line}"
+    word = {"calm": below, "over": f"over {line}", "full": "FULL"}[standing.level]
     figures = f" {snapshot.taken}/{snapshot.slots}"
     if not snapshot.counts.exact:
         figures = f" ≤{figures}"

@@ -64,7 +64,9 @@ def state_of(standing: Standing | None, outage: Outage | None) -> State:
     said = sentence(standing)
     if standing.level == "full":
         return State("FULL", "■", "full", said.removeprefix("FULL: "))
-    return State("OVER", "▲", "over", said) if standing.level == "over" else State("CALM", "●", "calm", said)
+    if standing.level == "over":
+        return State("OVER", "▲", "over", said)
+    return State("LIMIT", "▲", "over", said) if standing.reached else State("CALM", "●", "calm", said)
 
 
 def figure_lines(

@@ -9,6 +9,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
+from pgtop.core.connection_limits import limit_uses
 from pgtop.core.filter_sort import SortColumn, parse_filter, sort_backends
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Scope
@@ -197,7 +198,8 @@ class Panels(Widget):
             groups = view.groups(by) if snapshot is not None else ()
             self._lines("top").fit(top_lines(groups, by, width, top_count(height)))
         elif snapshot is not None:
-            self.groups.show_groups(view.groups(by), snapshot.taken_at, view.group_history(by))
+            limits = limit_uses(snapshot)
+            self.groups.show_groups(view.groups(by), snapshot.taken_at, view.group_history(by), limits)
             self._show_sessions(snapshot)
 
     def _show_sessions(self, snapshot: Snapshot) -> None:

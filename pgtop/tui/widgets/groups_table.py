@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
+from pgtop.core.connection_limits import LimitUse, use_of_group
 from pgtop.core.session_groups import (
     GROUP_SPAN_SECONDS,
     HEADS,
@@ -43,11 +44,19 @@ class GroupsTable(LineTable[Group]):
         self.chosen: GroupKey | None = None
         self._history: GroupHistory[GroupKey] = GroupHistory()
         self._now = 0
+        self._limits: Sequence[LimitUse] = ()
         self._change_span = ""
 
-    def show_groups(self, groups: Sequence[Group], now: int, history: GroupHistory[GroupKey]) -> None:
-        """Show the groups at `now` (microseconds) with their change over the history."""
+    def show_groups(
+        self,
+        groups: Sequence[Group],
+        now: int,
+        history: GroupHistory[GroupKey],
+        limits: Sequence[LimitUse] = (),
+    ) -> None:
+        """Show the groups at `now` (microseconds), their change over the history, and the use of `limits`."""
         self._now = now
+        self._limits = limits
         self._history = history
         since = history.compared_with(self._now)
         span = GROUP_SPAN_SECONDS if since is None else (self._now - since) / 1_000_000
@@ -96,11 +105,19 @@ class GroupsTable(LineTable[Group]):
             case "change":
                 return self._change(row)
             case "share":
-                return Cell(share_bar(row.share, width), "accent")
+                return self._share(row, width)
             case "idle" | "active" | "in_transaction":
                 return self._count(row, column)
             case _:
                 raise LookupError(f"there is no column {column}")
+
+    def _share(self, row: Group, width: int) -> Cell:
+        """Return the share as a bar, with the use of the group's own limit beside it if it has one."""
+        use = use_of_group(row, self._limits)
+        if use is None:
+            return Cell(share_bar(row.share, width), "accent")
+        said = next((form for form in (f" {use.figures} limit", use.figures) if len(form) <= width), "")
+        return Cell(share_bar(row.share, width - len(said)) + said, "amber" if use.is_reached else "accent")
 
     def _count(self, row: Group, column: str) -> Cell:
         nobody = Cell("?" if row.counts.hidden else "·", "dim")

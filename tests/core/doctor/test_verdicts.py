@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import Backend, Limits, Privileges, Server, ServerIdentity, Snapshot
-from pgtop.core.doctor.checkup import Account, Checkup, Membership, Override, Role, Setting
-from pgtop.core.doctor.findings import Finding
+from pgtop.core.doctor.checkup import Account, Checkup, Database, Membership, Override, Role, Setting
+from pgtop.core.doctor.findings import LOOK_WHO, Finding
 from pgtop.core.doctor.remedies import Identifier
 from pgtop.core.doctor.verdicts import Diagnosis, diagnose
 
@@ -59,6 +59,8 @@ def account(**changes: Any) -> Account:
         settings=WELL_SET,
         limited_roles=0,
         roles=(Role(OPS, -1, False, True),),
+        limited_databases=0,
+        databases=(),
         overrides=(),
         overrides_in_all=0,
     )
@@ -132,7 +134,7 @@ def test_a_well_set_server_needs_no_remedy() -> None:
     assert diagnosis.is_well
     assert {each.status for each in diagnosis.findings} == {"ok"}
     assert [each.mend for each in diagnosis.findings if each.mend] == []
-    assert len({each.topic for each in diagnosis.findings}) == len(diagnosis.findings) == 19
+    assert len({each.topic for each in diagnosis.findings}) == len(diagnosis.findings) == 20
 
 
 PLAIN_14: dict[str, Any] = {"reserved": None, "version_num": 140_010, "limits": Limits(100, 3)}
@@ -297,7 +299,7 @@ def test_a_connection_limit_of_ones_own(
     """Used counts this look's own session, which has gone when the next login comes."""
     key = "login_limit" if topic == "role" else "database_limit"
     facts = {
-        "backends": tuple(backend() for _ in range(used - 1)),
+        "backends": tuple(backend(state="active") for _ in range(used - 1)),
         "limits": Limits(7, 1, 2),  # no more slots than the limit: the server's own end comes first
         "is_superuser": superuser,
         key: limit,
@@ -308,7 +310,11 @@ def test_a_connection_limit_of_ones_own(
     assert judged(**facts).gets_in_at_full.yes is (status != "bad")
     if status in ("warn", "bad"):
         name = "ROLE ops" if topic == "role" else "DATABASE shop"
-        assert found.mend == f"ALTER {name} CONNECTION LIMIT {2 * used};"
+        held = f"-- {topic} {name.split()[1]} is held by web {used - 1}, pgtop doctor@jump 1 (1 idle)"
+        room = "-- do not raise the limit: the server has no room for more under its line"
+        assert found.mend.splitlines() == [held, room]
+        roomy = finding(topic, **{**facts, "limits": ROOMY}).mend
+        assert roomy.splitlines() == [held, f"ALTER {name} CONNECTION LIMIT 8;"]
 
 
 def test_a_database_that_may_be_full_before_the_server_is_a_condition() -> None:
@@ -497,11 +503,15 @@ def test_roles_near_their_limit() -> None:
         Role(Identifier(name, name), limit, name == "boss", False)
         for name, limit in (("app", 5), ("web", 10), ("boss", 1), ("free", -1), ("ops", 1))
     )
-    sessions = (*[backend("app") for _ in range(4)], backend("web"), backend("boss"), backend("free"))
+    busy = [backend("app", state="active") for _ in range(3)]
+    sessions = (*busy, backend("app"), backend("web"), backend("boss"), backend("free"))
     found = finding("role_limits", roles=roles, backends=sessions)
     assert found.status == "warn"
     assert found.said == "CONNECTION LIMITs nearly used up: app 4 of 5, web 1 of 10"
-    assert found.mend == "ALTER ROLE app CONNECTION LIMIT 8;"
+    assert found.mend.splitlines() == [
+        "-- role app is held by web 4 (1 idle)",
+        "ALTER ROLE app CONNECTION LIMIT 8;",
+    ]
     assert finding("role_limits", roles=roles, backends=sessions[3:]).status == "ok"
     assert (
         finding("role_limits", limited_roles=3).said
@@ -510,7 +520,9 @@ def test_roles_near_their_limit() -> None:
     many = tuple(Role(Identifier(f"r{n}", f"r{n}"), 1, False, False) for n in range(900))
     crowd = finding("role_limits", roles=many, backends=tuple(backend(f"r{n}") for n in range(900)))
     assert crowd.said.endswith("and 895 more")
-    assert len(crowd.mend.splitlines()) == 5
+    assert [line for line in crowd.mend.splitlines() if "is held by" in line] == [
+        f"-- role r{n} is held by web 1 (1 idle)" for n in range(5)
+    ]
 
 
 def test_settings_that_roles_and_databases_have_of_their_own() -> None:
@@ -565,3 +577,43 @@ def test_a_name_that_is_no_text_is_never_guessed() -> None:
     for each in judged(**facts).findings:
         assert "\ufffd" not in each.mend
         assert all(line.startswith("-- ") for line in each.mend.splitlines()) or "ALTER SYSTEM" in each.mend
+
+
+def limited(kind: str, backends: tuple[Backend, ...], **facts: Any) -> list[str]:
+    """The remedy for role bill, or for database billing, with a limit of 30."""
+    bill, billing = Identifier("bill", "bill"), Identifier("billing", "billing")
+    known: dict[str, Any] = {"roles": (Role(bill, 30 if kind == "role" else -1, False, False),)}
+    if kind == "database":
+        known["databases"] = (Database(billing, 30),)
+    return finding(f"{kind}_limits", **known, backends=backends, **facts).mend.splitlines()
+
+
+def billed(number: int, state: str | None, name: str = "bill-worker") -> tuple[Backend, ...]:
+    return tuple(
+        backend("bill", datname="billing", state=state, application_name=name) for _ in range(number)
+    )
+
+
+@pytest.mark.parametrize("kind", ["role", "database"])
+def test_a_limit_that_a_leak_fills_is_not_raised(kind: str) -> None:
+    """Double the limit would give the leak all that is left of the server."""
+    name = {"role": "role bill", "database": "database billing"}[kind]
+    assert limited(kind, billed(24, "idle") + billed(3, "active", "web")) == [
+        f"-- {name} is held by bill-worker 24 (24 idle), web 3",
+        f"-- most are idle: find out why before the limit is raised; {LOOK_WHO}",
+        "-- a lower limit keeps a leak from taking more: ALTER ROLE bill CONNECTION LIMIT 6;",
+    ]
+
+
+def test_a_limit_is_raised_to_what_fits_under_the_line() -> None:
+    """95 slots, so 75 sessions are the most below 80%; the checkup's own session is one of them."""
+    busy = billed(27, "active")
+    held = "-- role bill is held by bill-worker 27"
+    for others, raised in ((0, 33), (42, 32), (43, 31)):
+        crowd = tuple(backend("app") for _ in range(others))
+        altered = f"ALTER ROLE bill CONNECTION LIMIT {raised};"
+        assert limited("role", busy + crowd) == [held, altered], others
+        assert limited("role", busy + crowd, in_recovery=True)[1:] == ["-- on the primary", altered]
+    crowd = tuple(backend("app") for _ in range(44))
+    assert limited("role", busy + crowd)[1].startswith("-- do not raise the limit")
+    assert limited("role", billed(27, None))[1].startswith("-- whether they are in use is hidden")

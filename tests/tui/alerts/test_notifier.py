@@ -7,13 +7,19 @@ import shlex
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from pgtop.core.activity import ConnectionLimit, LimitOf
 from pgtop.demo.server import ThrowawayServer
+from pgtop.settings.defaults_and_bounds import Config
+from pgtop.tui.alerts.notifier import AlertNotifier
+from pgtop.tui.state.dashboard_state import DashboardState
+from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
 from tests.servers import sessions, wait_until, wait_until_sync
 from tests.support.filling import SEVENTEEN_SLOTS
@@ -43,6 +49,21 @@ def colours(opened: Terminal) -> set[bytes]:
                 for _ in range(3 if next(parts, b"") == b"2" else 1):
                     next(parts, b"")
     return found
+
+
+def test_a_limit_that_is_reached_rings_once() -> None:
+    """What pgtop opens with does not."""
+    limit = ConnectionLimit(LimitOf.ROLE, "bill", 2)
+    one, two = (
+        snapshot(*(backend(10 + n, usename="bill") for n in range(number)), connection_limits=(limit,))
+        for number in (1, 2)
+    )
+    for polls, times in (((one, two, two, one, two), 1), ((two, two), 0)):
+        rung: list[str] = []
+        notifier = AlertNotifier(Config(), "db1", DashboardState(0.8), partial(rung.append, "rung"))
+        told = [notice.said for poll in polls if (notice := notifier.polled(poll, None)) is not None]
+        assert told == ["role bill at its limit of 2: the next login is refused"] * times
+        assert len(rung) == times
 
 
 @asynccontextmanager
