@@ -9,19 +9,17 @@ from collections import deque
 from collections.abc import Iterator
 from copy import copy
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
-from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.activity import MICROSECONDS, Moment, Snapshot
 from pgtop.core.timeline import Timeline
 
 TIERS: Final = ((500_000, 3_600), (10 * MICROSECONDS, 1_080), (60 * MICROSECONDS, 1_440))
 """The width of a bucket in microseconds, and the number kept: 30 minutes, 3 hours, 24 hours."""
 DISTINCT_LOWS: Final = 10_000
 """The number of levels of usage that `over_line_since` tells apart."""
-LONG_GAP_SECONDS: Final = 300.0
-"""The longest gap, in seconds, that is taken for a short outage."""
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
@@ -67,6 +65,25 @@ class Bucket(msgspec.Struct, frozen=True, gc=False):
     """True if no line is drawn to it from the previous bucket."""
 
 
+class Low(NamedTuple):
+    """The last sample at a level of usage."""
+
+    usage: float
+    followed_at: Moment | None
+    """The time of the sample that followed; None if none has followed yet."""
+    is_followed_at_once: bool = True
+    """False if nothing was seen for a while between the two."""
+
+
+class Since(NamedTuple):
+    """The start of a stretch of time."""
+
+    at: int
+    """Microseconds since the Unix epoch by the server's clock."""
+    is_exact: bool
+    """False if it may have begun earlier, unseen."""
+
+
 class Past(msgspec.Struct, frozen=True):
     """The contents of a history, for a later one to take over; times in microseconds, the server's clock."""
 
@@ -74,13 +91,10 @@ class Past(msgspec.Struct, frozen=True):
     """The buckets of each of TIERS, oldest first."""
     latest_at: int
     """The time of the latest sample, even if no bucket keeps it."""
-    lows: tuple[tuple[float, int | None], ...]
-    """Levels of usage, rising; each with the time of the sample that followed the last one at that level.
-
-    The time is None if no sample has followed yet.
-    """
+    lows: tuple[Low, ...]
+    """The levels of usage, rising."""
     unbroken_since: int
-    """The time after which there is no gap longer than LONG_GAP_SECONDS."""
+    """The time of the first sample after the last gap."""
 
 
 def sample_of(snapshot: Snapshot) -> Sample:
@@ -97,6 +111,17 @@ def sample_of(snapshot: Snapshot) -> Sample:
     )
 
 
+def held_since(snapshot: Snapshot, warn_at: float) -> int | None:
+    """Return a time since which the present sessions alone have been enough for a usage of `warn_at`.
+
+    It is the backend_start (microseconds) of the last of the oldest sessions that make up the line; None if
+    too few of them are seen.
+    """
+    starts = sorted(each.backend_start for each in snapshot.backends if each.backend_start is not None)
+    needed = next((n for n in range(1, len(starts) + 1) if n / snapshot.slots >= warn_at), None)
+    return None if needed is None else starts[needed - 1]
+
+
 class History:
     """The counts over the last 24 hours.
 
@@ -109,7 +134,7 @@ class History:
         """The last sample added, exactly as it came."""
         self._clock = Timeline()
         self._tiers: list[deque[Bucket]] = [deque(maxlen=kept) for _, kept in TIERS]
-        self._lows: deque[tuple[float, int | None]] = deque(maxlen=DISTINCT_LOWS)
+        self._lows: deque[Low] = deque(maxlen=DISTINCT_LOWS)
         self._unbroken_since = 0
         self._first = 0
         self._last = 0
@@ -142,10 +167,9 @@ class History:
         starts = first or self._gap or _is_gap(seconds, interval_seconds)
         if first:
             self._first = moment
-        if first or (starts and seconds > LONG_GAP_SECONDS):
-            self._lows.clear()
+        if starts:
             self._unbroken_since = moment
-        self._remember_usage(sample.usage, moment)
+        self._remember_usage(sample.usage, moment, seen_at_once=not starts)
         for (width, _), tier in zip(TIERS, self._tiers, strict=True):
             _put(tier, width, Bucket(moment, sample, starts))
         self.latest, self._last, self._gap = sample, moment, False
@@ -168,7 +192,10 @@ class History:
         return Past(
             tiers=tuple(tuple(_later(tier, after, self.clock_shift)) for tier in self._tiers),
             latest_at=shown(self._last),
-            lows=tuple((usage, None if at is None else shown(at)) for usage, at in self._lows),
+            lows=tuple(
+                low._replace(followed_at=None if low.followed_at is None else shown(low.followed_at))
+                for low in self._lows
+            ),
             unbroken_since=shown(self._unbroken_since),
         )
 
@@ -202,11 +229,15 @@ class History:
             tier.extend(before)
             _put(tier, width, Bucket(added[0].at, added[0].sample, starts))
             tier.extend(added[1:])
-        if is_before and not (starts and seconds > LONG_GAP_SECONDS):
-            lower = [each for each in past.lows if each[0] < self._lows[0][0]]
-            lows = [(usage, self._first if at is None else moment(at)) for usage, at in lower]
+        if is_before:
+            if not starts and self._unbroken_since == self._first:
+                self._unbroken_since = moment(past.unbroken_since)
+            lower = [each for each in past.lows if each.usage < self._lows[0].usage]
+            lows = [
+                Low(usage, self._first, not starts) if at is None else Low(usage, moment(at), at_once)
+                for usage, at, at_once in lower
+            ]
             self._lows = deque([*lows, *self._lows], maxlen=DISTINCT_LOWS)
-            self._unbroken_since = moment(past.unbroken_since)
 
     def sample_at(self, now: int) -> Sample | None:
         """Return the last sample kept at or before `now` (microseconds); None if there is none."""
@@ -241,36 +272,40 @@ class History:
                 points.append(point)
         return points
 
-    def over_line_since(self, warn_at: float) -> int | None:
+    def over_line_since(self, warn_at: float, held: int | None = None) -> Since | None:
         """Return the time since which usage has been at or above `warn_at` without a break; None if below.
 
-        The time is in microseconds and exact to the sample, however old. An outage of up to 5 minutes is not
-        a break if usage was at or above `warn_at` before it and is after it. After a longer one, the time
-        counts from its end.
+        It is exact to the sample, however old, if the rise was seen and there was no gap since. Otherwise
+        usage has been there at least since the end of the last gap, or since `held`, the result of
+        `held_since`, if that is earlier.
         """
         if self.latest is None or self.latest.usage < warn_at:
             return None
-        for usage, following in reversed(self._lows):
-            if usage < warn_at and following is not None:
-                return self._clock.shown(following)
-        return self._clock.shown(self._unbroken_since)
+        shown = self._clock.shown
+        for low in reversed(self._lows):
+            if low.usage < warn_at and low.followed_at is not None:
+                if low.is_followed_at_once and low.followed_at >= self._unbroken_since:
+                    return Since(shown(low.followed_at), is_exact=True)
+                break
+        at = shown(self._unbroken_since)
+        return Since(at if held is None else min(at, held), is_exact=False)
 
     def span_seconds(self, now: int) -> float:
         """Return the seconds from the oldest sample to `now` (microseconds); 0 if there is none."""
         oldest = [tier[0].at for tier in self._tiers if tier]
         return max(0, now - self._clock.shown(min(oldest))) / MICROSECONDS if oldest else 0.0
 
-    def _remember_usage(self, usage: float, moment: int) -> None:
+    def _remember_usage(self, usage: float, moment: int, *, seen_at_once: bool) -> None:
         """Keep, for every level, the last sample below it and the time of the one that followed.
 
         A sample makes all earlier ones irrelevant that were not lower than itself; the rest rise from left to
         right.
         """
-        if self._lows and self._lows[-1][1] is None:
-            self._lows[-1] = (self._lows[-1][0], moment)
-        while self._lows and self._lows[-1][0] >= usage:
+        if self._lows and self._lows[-1].followed_at is None:
+            self._lows[-1] = Low(self._lows[-1].usage, moment, seen_at_once)
+        while self._lows and self._lows[-1].usage >= usage:
             self._lows.pop()
-        self._lows.append((usage, None))
+        self._lows.append(Low(usage, None))
 
     def _tier_for(self, seconds: float) -> deque[Bucket]:
         for (width, kept), tier in zip(TIERS, self._tiers, strict=True):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from pgtop.core.sample_history import DISTINCT_LOWS, TIERS, Bucket, Past, Sample
+from pgtop.core.sample_history import DISTINCT_LOWS, TIERS, Bucket, Low, Past, Sample
 from pgtop.core.text import printable
 from pgtop.errors import HistoryBusyError, HistoryError
 from pgtop.history.file_safety import APPLICATION_ID, FoundFile, find, set_aside, shown
@@ -108,7 +108,7 @@ _Time = Annotated[int, Meta(ge=-(2**62), le=2**62)]
 _Flag = Literal[0, 1]
 _Row = tuple[_Time, _Count, _Count, _Count, _Count, _Count, _Flag, _Flag]
 _Head = tuple[_Time, _Time, bytes]
-_Lows = Annotated[tuple[tuple[float, _Time | None], ...], Meta(max_length=DISTINCT_LOWS)]
+_Lows = Annotated[tuple[Low, ...], Meta(max_length=DISTINCT_LOWS)]
 
 Mode = Literal["add", "begin", "replace"]
 """`add` to a series that is there, `begin` it where it is not, or `replace` what is there."""

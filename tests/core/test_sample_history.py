@@ -10,11 +10,13 @@ from pgtop.core.sample_history import (
     TIERS,
     History,
     Sample,
+    Since,
     column_width,
+    held_since,
     sample_of,
 )
 from pgtop.core.session_groups import GROUP_KEYS, GroupHistory
-from tests.builders import NOW, server_of, snapshot
+from tests.builders import NOW, backend, server_of, snapshot
 
 WINDOWS = [300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400]
 
@@ -30,6 +32,11 @@ def filled(totals: list[int], every: float = 2.0) -> History:
     for number, total in enumerate(totals):
         history.add(sample(number * every, total), every)
     return history
+
+
+def since(seconds: float, *, is_exact: bool = True) -> Since:
+    """So many seconds after the start."""
+    return Since(NOW + int(seconds * MICROSECONDS), is_exact)
 
 
 totals_lists = st.lists(st.integers(0, 200), min_size=1, max_size=400)
@@ -198,32 +205,54 @@ def test_over_the_line_since_the_first_sample_of_the_unbroken_stretch(totals: li
     for number in reversed(range(len(totals))):
         if totals[number] < line:
             break
-        expected = NOW + number * MICROSECONDS
+        expected = since(number, is_exact=number > 0)
     assert history.over_line_since(line / 10) == expected
 
 
-def test_a_short_outage_does_not_reset_since_when_and_a_long_one_does() -> None:
-    """Five minutes unseen is where "since" begins anew."""
+@pytest.mark.parametrize("seconds", [5, 200, 5_000])
+def test_what_was_not_seen_is_not_claimed(seconds: int) -> None:
+    """Usage may have been below the line in any gap, short or long: a server may have been restarted."""
     history = filled([10, 90, 90])
+    assert history.over_line_since(0.8) == since(2)
     history.add_gap()
-    history.add(sample(200, 90), 2)
-    assert history.over_line_since(0.8) == NOW + 2 * MICROSECONDS
-    history.add_gap()
-    history.add(sample(501, 90), 2)
-    assert history.over_line_since(0.8) == NOW + 501 * MICROSECONDS
+    history.add(sample(seconds, 90), 2)
+    history.add(sample(seconds + 2, 90), 2)
+    assert history.over_line_since(0.8) == since(seconds, is_exact=False)
+    rise = filled([10, 10])
+    rise.add_gap()
+    rise.add(sample(seconds, 90), 2)
+    assert rise.over_line_since(0.8) == since(seconds, is_exact=False)
+    rise.add(sample(seconds + 2, 10), 2)
+    rise.add(sample(seconds + 4, 90), 2)
+    assert rise.over_line_since(0.8) == since(seconds + 4)
+
+
+def test_sessions_that_are_still_there_tell_of_the_time_before() -> None:
+    """With 10 slots and a line of 80%, the eighth of the oldest sessions made it full."""
+    begun = [backend(10 + n, backend_start=NOW - (100 - n) * MICROSECONDS) for n in range(9)]
+    crowd = snapshot(*begun, server=server_of(Limits(13, 3)))
+    assert held_since(crowd, 0.8) == NOW - 93 * MICROSECONDS
+    assert held_since(crowd, 0.95) is None
+    hidden = (*begun[:7], backend(99, state=None, backend_start=None))
+    assert held_since(snapshot(*hidden, server=server_of(Limits(13, 3))), 0.8) is None
+    history = History()
+    history.add(sample_of(crowd))
+    assert history.over_line_since(0.8, held_since(crowd, 0.8)) == Since(NOW - 93 * MICROSECONDS, False)
+    seen = filled([10, 90, 90])
+    assert seen.over_line_since(0.8, NOW - MICROSECONDS) == since(2), "a rise that was seen is exact"
 
 
 def test_since_when_follows_a_clock_set_back() -> None:
     """It is told by the clock as it stands now."""
     history = filled([10, 90, 90])
     history.add(sample(4 - 3_600, 90), 2)
-    assert history.over_line_since(0.8) == NOW + (2 - 3_600) * MICROSECONDS
+    assert history.over_line_since(0.8) == since(2 - 3_600)
 
 
 def test_since_when_survives_the_loss_of_detail() -> None:
     """A day later it is still the exact sample."""
     history = filled([10, 10, 90] + [85] * 20_000, every=5.0)
-    assert history.over_line_since(0.8) == NOW + 10 * MICROSECONDS
+    assert history.over_line_since(0.8) == since(10)
 
 
 def test_levels_of_usage_are_bounded() -> None:
@@ -231,7 +260,7 @@ def test_levels_of_usage_are_bounded() -> None:
     history = History()
     for number in range(DISTINCT_LOWS + 500):
         history.add(sample(number, number, slots=1_000_000), 1)
-    assert history.over_line_since(0.0) == NOW
+    assert history.over_line_since(0.0) == since(0, is_exact=False)
     past = history.past()
     assert past is not None
     assert len(past.lows) == DISTINCT_LOWS
@@ -248,7 +277,7 @@ def test_a_copy_stands_still(window: int) -> None:
         history.add(sample(second, 90), 2.0)
     assert copied.window(window, now, 100) == before
     assert copied.latest == sample(4, 30)
-    assert copied.over_line_since(0.25) == now
+    assert copied.over_line_since(0.25) == Since(now, True)
 
 
 def test_an_empty_history_has_nothing_to_show() -> None:
@@ -362,7 +391,7 @@ def test_a_continued_history_equals_one_without_a_break(
 
 
 def test_the_time_without_pgtop_is_a_gap_and_ends_what_was_unbroken() -> None:
-    """No line leads over it, and over the line since before it is no longer sure after five minutes."""
+    """No line leads over it, and over the line since before it is no longer sure."""
     early, late = History(), History()
     early.add(sample(0, 90))
     early.add(sample(2, 90))
@@ -374,7 +403,7 @@ def test_the_time_without_pgtop_is_a_gap_and_ends_what_was_unbroken() -> None:
     points = late.window(10_800, NOW + 3_602 * MICROSECONDS, 1_080)
     assert [p.starts for p in points] == [True, True]
     assert points[1].at >= NOW + 3_600 * MICROSECONDS
-    assert late.over_line_since(0.8) == NOW + 3_600 * MICROSECONDS
+    assert late.over_line_since(0.8) == since(3_600, is_exact=False)
 
 
 def test_samples_from_the_future_are_left_out() -> None:
@@ -392,7 +421,7 @@ def test_samples_from_the_future_are_left_out() -> None:
         300 * MICROSECONDS,
     ]
     assert [p.sample.total for p in points] == [90] * 50 + [95] * 2
-    assert late.over_line_since(0.8) == NOW + 100 * MICROSECONDS
+    assert late.over_line_since(0.8) == since(300, is_exact=False)
 
 
 def test_a_continued_series_moves_with_a_clock_set_back_later() -> None:

@@ -11,6 +11,7 @@ from pgtop.core.alerts import Level, level
 from pgtop.core.connection_limits import LimitUse, limit_uses, reached, reached_words
 from pgtop.core.leadership import Key as LeaderKey
 from pgtop.core.outage import Limit, Outage, connecting_words
+from pgtop.core.sample_history import Since
 from pgtop.core.text import cell_width, clip, clock, duration, percent, printable
 from pgtop.tui.lines.automatic_sweeps import reaper_words
 from pgtop.tui.lines.bars import usage_bar
@@ -25,8 +26,8 @@ class Standing(NamedTuple):
     snapshot: Snapshot
     warn_at: float
     interval_seconds: float
-    over_since: int | None
-    """The moment when usage rose over the line, microseconds by the server's clock; None below it."""
+    over_since: Since | None
+    """The time since which usage has been over the line; None below it."""
     outage: Outage | None = None
     age_seconds: float = 0.0
     """The age of the data."""
@@ -78,10 +79,16 @@ def _hidden(standing: Standing) -> str:
     return connecting_words(number) if number else ""
 
 
-def _since(moment: int, now: int) -> str:
-    """Return ` since 12:01`, or after a day, when a time of day would mislead, ` for 2d`."""
-    seconds = (now - moment) / MICROSECONDS
-    return f" since {clock(moment, seconds=False)}" if seconds < 86_400 else f" for {duration(seconds)}"
+def _since(since: Since, now: int) -> str:
+    """Return ` since 12:01` or ` at least since 12:01`.
+
+    After a day, when a time of day would mislead, it is ` for 2d` or ` for at least 2d`.
+    """
+    seconds = (now - since.at) / MICROSECONDS
+    least = "" if since.is_exact else " at least"
+    if seconds < 86_400:
+        return f"{least} since {clock(since.at, seconds=False)}"
+    return f" for{least} {duration(seconds)}"
 
 
 def head_lines(standing: Standing, width: int) -> list[list[Cell]]:

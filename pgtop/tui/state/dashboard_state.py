@@ -4,7 +4,7 @@ from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.outage import Outage
-from pgtop.core.sample_history import History, sample_of
+from pgtop.core.sample_history import History, Since, held_since, sample_of
 from pgtop.core.session_groups import GROUP_EVERY_SECONDS, Group, GroupBy, GroupHistory, GroupKey, group
 from pgtop.tui.state.suspend_clock import elapsed
 
@@ -29,9 +29,8 @@ class DashboardState:
         """The intended time between the last two polls."""
         self.shown: Snapshot | None = None
         """The snapshot on the screen: what keys act on."""
-        self.over_since: int | None = None
-        """The moment when the usage shown rose over the 80% line, microseconds by the server's clock; None
-        below it."""
+        self.over_since: Since | None = None
+        """The time since which the usage shown has been over the 80% line; None below it."""
         self.paused = False
         self.revision = 0
         """A number that grows whenever the snapshot on the screen or its history changes."""
@@ -91,7 +90,8 @@ class DashboardState:
     def show_latest(self) -> None:
         """Show the last snapshot and its history."""
         self.shown, self.shown_history = self.snapshot, self.history
-        self.over_since = self.history.over_line_since(self.warn_at)
+        held = None if self.shown is None else held_since(self.shown, self.warn_at)
+        self.over_since = self.history.over_line_since(self.warn_at, held)
         self.revision += 1
 
     def past_added(self) -> None:

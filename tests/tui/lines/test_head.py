@@ -11,6 +11,7 @@ import pytest
 from pgtop.core.filter_sort import SortColumn
 from pgtop.core.leadership import Key
 from pgtop.core.outage import Outage, OutageKind
+from pgtop.core.sample_history import Since
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
@@ -45,7 +46,7 @@ async def test_a_full_server_is_said_in_whole_words_at_80_columns(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     full = holding(await real_snapshot(server, tmp_path / "a"), 97, 97)
-    standing = Standing(full, 0.8, 2.0, full.taken_at)
+    standing = Standing(full, 0.8, 2.0, Since(full.taken_at, is_exact=True))
     for width in (80, 120):
         line = as_text(head_lines(standing, width))[1]
         assert "FULL: new connections are refused" in line
@@ -58,11 +59,13 @@ async def test_a_line_crossed_days_ago_is_not_told_by_the_time_of_day(
 ) -> None:
     full = holding(await real_snapshot(server, tmp_path / "a"), 90, 97)
     day = 86_400 * 1_000_000
-    for since, words in (
-        (full.taken_at - day + 1, "line since "),
-        (full.taken_at - 2 * day, "line for 2d 00h"),
+    for at, is_exact, words in (
+        (full.taken_at - day + 1, True, "line since "),
+        (full.taken_at - day + 1, False, "line at least since "),
+        (full.taken_at - 2 * day, True, "line for 2d 00h"),
+        (full.taken_at - 2 * day, False, "line for at least 2d 00h"),
     ):
-        assert words in as_text(head_lines(Standing(full, 0.8, 2.0, since), 80))[1]
+        assert words in as_text(head_lines(Standing(full, 0.8, 2.0, Since(at, is_exact)), 80))[1]
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

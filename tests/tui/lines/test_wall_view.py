@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit, Outage, OutageKind
+from pgtop.core.sample_history import Since
 from pgtop.core.session_groups import GroupBy, group
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
@@ -38,7 +39,8 @@ def standings(snapshot: Snapshot, slots: int) -> list[tuple[Standing | None, Out
 
     def standing(total: int, **known: object) -> Standing:
         held = holding(snapshot, total, slots)
-        return Standing(held, 0.8, 2.0, held.taken_at if total / slots >= 0.8 else None)._replace(**known)  # type: ignore[arg-type]
+        since = Since(held.taken_at, is_exact=True) if total / slots >= 0.8 else None
+        return Standing(held, 0.8, 2.0, since)._replace(**known)  # type: ignore[arg-type]
 
     over = -(-slots * 8 // 10)
     live = [
