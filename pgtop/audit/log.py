@@ -62,6 +62,12 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     act: str
     """`terminate` or `cancel`."""
     trigger: str
+    decided_by: str | None = None
+    """`person`, `command` or `policy`; None in lines of older versions, as for all that follows with None."""
+    usage_before: float | None = None
+    """Taken slots divided by slots in the snapshot that the plan was made from; None if slots are unknown."""
+    usage_after: float | None = None
+    """The same as counted after the last signal; None for an attempt, and where it could not be counted."""
     pid: int
     backend_start: str | None
     state: str | None
@@ -73,6 +79,8 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     datname: str | None
     client_addr: str | None
     idle_seconds: float | None
+    blocked_sessions: int | None = None
+    """The sessions that waited for its locks, directly or behind others; None where that is unknown."""
     query: str | None
     """The current or last statement, up to `core.plan.LONGEST_QUERY_BYTES`."""
     reason: str

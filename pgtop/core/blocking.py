@@ -1,6 +1,6 @@
-"""The root blockers of lock queues, found from the pids that block each waiting session."""
+"""Lock queues: their root blockers and their lengths, from the pids that block each waiting session."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
@@ -48,12 +48,25 @@ def root_blockers(blocked_by: Mapping[int, frozenset[int]]) -> list[RootBlocker]
     return sorted(found, key=lambda root: (-root.blocked, root.pid))
 
 
-def _reachable(start: int, blocked_by: Mapping[int, frozenset[int]]) -> set[int]:
+def blocked_counts(pids: Iterable[int], blocked_by: Mapping[int, frozenset[int]]) -> dict[int, int]:
+    """Return the number of sessions that wait for each of these, directly or behind others.
+
+    >>> blocked_counts([1, 2, 3], {2: frozenset({1}), 3: frozenset({2})})
+    {1: 2, 2: 1, 3: 0}
+    """
+    blocks: dict[int, set[int]] = {}
+    for waiting, blockers in blocked_by.items():
+        for pid in blockers:
+            blocks.setdefault(pid, set()).add(waiting)
+    return {pid: len(_reachable(pid, blocks) - {pid}) for pid in pids}
+
+
+def _reachable(start: int, links: Mapping[int, Iterable[int]]) -> set[int]:
     reached: set[int] = set()
-    todo = list(blocked_by.get(start, ()))
+    todo = list(links.get(start, ()))
     while todo:
         pid = todo.pop()
         if pid not in reached:
             reached.add(pid)
-            todo += blocked_by.get(pid, ())
+            todo += links.get(pid, ())
     return reached

@@ -39,6 +39,17 @@ class Trigger(StrEnum):
     """There is nothing to do."""
 
 
+class DecidedBy(StrEnum):
+    """The authority behind a run: the trigger tells the cause, which may be the same for all of them."""
+
+    PERSON = "person"
+    """A person saw the plan and confirmed it: in the dashboard's dialog, or at break-glass's question."""
+    COMMAND = "command"
+    """A command was run that asks no question: `reap`, or `break-glass --yes`, also from a script."""
+    POLICY = "policy"
+    """The rules alone: the dashboard's automatic sweeps, or the daemon."""
+
+
 class Guard(StrEnum):
     """The facts of a victim that must still hold at the signal, in addition to its pid and backend_start."""
 

@@ -162,13 +162,13 @@ class DaemonLog:
         said = f"no data: {outage.message}; retrying"
         self.tell("outage", said, warning=True, kind=outage.kind)
 
-    def swept(self, report: Report, usage_after: float | None = None) -> None:
+    def swept(self, report: Report) -> None:
         """A sweep, and each of its victims."""
         plan = report.plan
         ended = report.count(Outcome.TERMINATED)
         others = {each: n for each in Outcome if each is not Outcome.TERMINATED and (n := report.count(each))}
         rest = "".join(f", {number} {each}" for each, number in others.items())
-        after = plan.usage_before - ended / plan.slots if usage_after is None else usage_after
+        after = report.usage_after
         emergency = plan.trigger is Trigger.EMERGENCY
         name = "emergency" if emergency else "sweep"
         self.tell(

@@ -19,12 +19,11 @@ from pgtop.core.activity import (
 from pgtop.core.blocking import PreparedTransaction
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
+from pgtop.postgres.blockers import LIMIT_SECONDS, PidsText, blocking_pids, pids_of
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries import backend_detail as queries
 from pgtop.postgres.row_decoding import MARGIN, the_one, typed
 from pgtop.postgres.session.own_connection import OwnConnection
-
-LIMIT_SECONDS: Final = 5.0
 
 
 class Lock(msgspec.Struct, frozen=True):
@@ -107,21 +106,12 @@ class _Lock(msgspec.Struct, frozen=True):
     objid: Name | None
 
 
-_PidsText = Annotated[str, Meta(pattern=r"^\{([0-9]{1,10}(,[0-9]{1,10})*)?\}\Z")]
-"""An array of process ids in its text form: `{11,12}`."""
-
-
-class _Waiting(msgspec.Struct, frozen=True):
-    pid: Pid
-    blocked_by: _PidsText
-
-
 class _Prepared(msgspec.Struct, frozen=True):
     gid: _NameBytes
     owner: _NameBytes
     database: _NameBytes
     prepared: Moment
-    waiting_pids: _PidsText
+    waiting_pids: PidsText
 
 
 class Blocking(msgspec.Struct, frozen=True):
@@ -141,7 +131,7 @@ async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> 
         if row is None:
             return None
         locks = await own_connection.fetch(queries.BACKEND_LOCKS, identity.pid, limit_seconds=LIMIT_SECONDS)
-        waiting = await own_connection.fetch(queries.BLOCKERS, limit_seconds=LIMIT_SECONDS)
+        blocked_by = await blocking_pids(own_connection)
     except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError("the server could not be asked", printable(str(error))) from error
     detail = the_one(row, _Detail)
@@ -163,7 +153,6 @@ async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> 
         detail.is_superuser,
         query and query[:200],
     )
-    blocked_by = {each.pid: _pids(each.blocked_by) for each in typed(waiting, _Waiting, _MOST_ROWS)}
     return BackendDetail(
         now=detail.now,
         backend=backend,
@@ -196,15 +185,10 @@ def _target(row: _Lock) -> str:
     return f"database {_name(row.datname)}" if row.datname else ""
 
 
-def _pids(array: str) -> frozenset[int]:
-    return frozenset(int(each) for each in array[1:-1].split(",") if each)
-
-
 async def who_blocks(own_connection: OwnConnection) -> Blocking:
     """Return which sessions block which, right now. Raises PgtopError where this cannot be asked for."""
     try:
-        rows = await own_connection.fetch(queries.BLOCKERS, limit_seconds=LIMIT_SECONDS)
-        blocked_by = {row.pid: _pids(row.blocked_by) for row in typed(rows, _Waiting, _MOST_ROWS)}
+        blocked_by = await blocking_pids(own_connection)
         prepared: list[_Prepared] = []
         if any(0 in pids for pids in blocked_by.values()):
             found = await own_connection.fetch(queries.PREPARED_BLOCKERS, limit_seconds=LIMIT_SECONDS)
@@ -221,7 +205,7 @@ async def who_blocks(own_connection: OwnConnection) -> Blocking:
                 _name(row.owner),
                 _name(row.database),
                 row.prepared,
-                _pids(row.waiting_pids),
+                pids_of(row.waiting_pids),
             )
             for row in prepared
         ),

@@ -10,16 +10,40 @@ from typing import Any, Final
 import asyncpg
 import msgspec
 
-from pgtop.core.activity import ACTIVE, MOST_CONNECTIONS, Backend, BackendId, Moment, Name, Pid, instant
-from pgtop.core.plan import LONGEST_QUERY_BYTES, Act, Guard, HeldLocks, Outcome, Plan, Result, Victim
+from pgtop.core.activity import (
+    ACTIVE,
+    IDLE,
+    MOST_CONNECTIONS,
+    Backend,
+    BackendId,
+    Connections,
+    Moment,
+    Name,
+    Pid,
+    instant,
+)
+from pgtop.core.blocking import blocked_counts
+from pgtop.core.plan import (
+    LONGEST_QUERY_BYTES,
+    Act,
+    Guard,
+    HeldLocks,
+    Outcome,
+    Plan,
+    Result,
+    Trigger,
+    Victim,
+)
 from pgtop.core.server_encodings import UTF8, as_text
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
+from pgtop.postgres.blockers import blocking_pids
 from pgtop.postgres.errors.kinds import ConnectionLostError, text_of
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.queries import terminate as queries
 from pgtop.postgres.queries.advisory_keys import HELD_LOCKS
-from pgtop.postgres.row_decoding import MARGIN, typed
+from pgtop.postgres.queries.poll import CLIENT_BACKEND_COUNT
+from pgtop.postgres.row_decoding import MARGIN, the_one, typed
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES, LONGEST_ANSWER_BYTES, MEBIBYTE
 
@@ -48,6 +72,10 @@ class _Remaining(msgspec.Struct, frozen=True):
     query_start: Moment | None
 
 
+class _Count(msgspec.Struct, frozen=True):
+    total: Connections
+
+
 class SqlTerminator:
     """Reach the sessions of the server that a connection is to; see `pgtop.reaping.reaper.Terminator`."""
 
@@ -73,9 +101,27 @@ class SqlTerminator:
         was made.
         """
         whole = {} if self._own_connection.hides_queries else await self._whole_queries(plan)
+        blocked = await self._blocked(plan)
         if plan.interruptions != self._own_connection.interruptions:
             raise out_of_sight_error()
-        return SqlTermination(self._own_connection, plan, whole)
+        return SqlTermination(self._own_connection, plan, whole, blocked)
+
+    async def _blocked(self, plan: Plan) -> dict[BackendId, int]:
+        """Return the number of sessions that wait for a lock behind each victim; {} if the server refuses.
+
+        Raises PgtopError where the connection is lost.
+        """
+        victims = [victim.backend.id for victim in plan.victims]
+        if not _may_block(plan):
+            return dict.fromkeys(victims, 0)
+        try:
+            blocked_by = await blocking_pids(self._own_connection)
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            if isinstance(error, asyncpg.PostgresError) and self._own_connection.is_held:
+                return {}
+            raise _unasked("which sessions wait for locks", error) from error
+        counts = blocked_counts([each.pid for each in victims], blocked_by)
+        return {each: counts[each.pid] for each in victims}
 
     async def _whole_queries(self, plan: Plan) -> dict[BackendId, str]:
         share = min(_STATEMENT_BYTES, _STATEMENTS_BYTES // max(1, len(plan.victims)))
@@ -101,13 +147,19 @@ class SqlTermination:
     """One plan's termination, from one backend of pgtop's: a `reaping.reaper.Termination`."""
 
     def __init__(
-        self, own_connection: OwnConnection, plan: Plan, whole_queries: dict[BackendId, str]
+        self,
+        own_connection: OwnConnection,
+        plan: Plan,
+        whole_queries: dict[BackendId, str],
+        blocked: dict[BackendId, int],
     ) -> None:
         self._own_connection = own_connection
         self._plan = plan
         self._connection_pid = own_connection.own_pid
         self.queries = whole_queries
         """The victims' statements, as far as they are logged; none where they are hidden."""
+        self.blocked = blocked
+        """The sessions that waited for a lock behind each victim; {} where that is unknown."""
         self.role, self.is_rescue = own_connection.role, own_connection.is_rescue
         """The role that the session has, and whether that is the rescue role."""
 
@@ -149,6 +201,16 @@ class SqlTermination:
             if _unmoved(act, victim.backend, there.get(victim.backend.id))
         )
 
+    async def taken(self) -> int | None:
+        """Return the slots that client backends take now; None where they cannot be counted."""
+        if self._own_connection.own_pid != self._connection_pid:
+            return None
+        try:
+            rows = await self._own_connection.fetch(CLIENT_BACKEND_COUNT)
+            return the_one(rows[0] if rows else None, _Count).total
+        except (PgtopError, *DRIVER_ERRORS):
+            return None
+
 
 def out_of_sight_error() -> PgtopError:
     """A plan over what was seen before an outage, when nobody knows what became of it meanwhile."""
@@ -167,8 +229,22 @@ async def _ask(
     try:
         return await own_connection.fetch(query, *arguments, limit_bytes=limit_bytes)
     except (PgtopError, *DRIVER_ERRORS) as error:
-        problem = f"the server could not be asked {what} ({printable(str(error))})"
-        raise PgtopError(problem, "nothing was terminated; try again") from error
+        raise _unasked(what, error) from error
+
+
+def _unasked(what: str, error: BaseException) -> PgtopError:
+    problem = f"the server could not be asked {what} ({printable(str(error))})"
+    return PgtopError(problem, "nothing was terminated; try again")
+
+
+def _may_block(plan: Plan) -> bool:
+    """Return whether a victim may hold a lock that others wait for.
+
+    An idle session outside a transaction holds none but an advisory one, and a sweep skips those that do.
+    Asking takes exclusive access to the server's lock manager: an emergency is not the time for it.
+    """
+    asked_for = plan.trigger is Trigger.SELECTED or plan.policy.include_advisory_locks
+    return asked_for or any(victim.backend.state != IDLE for victim in plan.victims)
 
 
 def _unmoved(act: Act, backend: Backend, row: _Remaining | None) -> bool:

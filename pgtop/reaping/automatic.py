@@ -17,7 +17,7 @@ import msgspec
 from pgtop.core.activity import MICROSECONDS, BackendId, ServerIdentity, Snapshot
 from pgtop.core.leadership import Key, PassedOver, Ranking, is_outdated, ranked
 from pgtop.core.outage import Limit
-from pgtop.core.plan import Outcome, Plan, ReapPolicy
+from pgtop.core.plan import DecidedBy, Outcome, Plan, ReapPolicy
 from pgtop.core.policy import is_emergency, is_over_line
 from pgtop.core.retaken_slots import (
     BURST_SECONDS,
@@ -348,7 +348,7 @@ class AutomaticReaper:
             return turn
         self.is_ending = True
         try:
-            report = await self._reaper.run(plan)
+            report = await self._reaper.run(plan, decided_by=DecidedBy.POLICY)
         except AuditError:
             await self._resign(Unfit.AUDIT, turn, snapshot)
             raise

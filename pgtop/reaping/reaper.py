@@ -24,6 +24,7 @@ from pgtop.core.outage import Limit
 from pgtop.core.plan import (
     LONGEST_QUERY_BYTES,
     Act,
+    DecidedBy,
     HeldLocks,
     Outcome,
     Plan,
@@ -53,6 +54,10 @@ class Termination(Protocol):
         """The victims' statements, as far as they can be known and are logged."""
 
     @property
+    def blocked(self) -> Mapping[BackendId, int]:
+        """The sessions that wait for a lock behind each victim; a victim is left out if that is unknown."""
+
+    @property
     def role(self) -> str | None:
         """The server's role that acts; None where the host's own rights do."""
 
@@ -68,6 +73,9 @@ class Termination(Protocol):
 
     async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
         """Return the victims whose signal has not taken effect yet. Raise PgtopError if that is unknown."""
+
+    async def taken(self) -> int | None:
+        """Return the slots that are taken now; None where they cannot be counted. Never raises."""
 
 
 class Terminator(Protocol):
@@ -90,6 +98,8 @@ class Report(msgspec.Struct, frozen=True):
     results: tuple[Result, ...]
     audit_problem: str = ""
     """The reason the outcomes could not be written down; "" where they were."""
+    measured_usage: float | None = None
+    """The usage counted after the last signal; None where it could not be counted."""
 
     def count(self, outcome: Outcome) -> int:
         """Return the number of victims with this outcome."""
@@ -97,7 +107,9 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def usage_after(self) -> float:
-        """The usage as the outcomes tell it, for where nobody can look any more."""
+        """The usage that was measured; where it was not, the one that the outcomes imply."""
+        if self.measured_usage is not None:
+            return self.measured_usage
         gone = (each.victim.backend for each in self.results if each.outcome is Outcome.TERMINATED)
         return (self.plan.total - sum(backend.holds_slot for backend in gone)) / self.plan.slots
 
@@ -196,7 +208,7 @@ class Reaper:
         """A plan to cancel what the selected sessions run. Raises as `plan_sweep` does."""
         return plan_cancel(snapshot, policy, selected, await self._terminator.held_locks())
 
-    async def run(self, plan: Plan) -> Report:
+    async def run(self, plan: Plan, *, decided_by: DecidedBy) -> Report:
         """Terminate (or cancel) the plan's victims and tell what became of each.
 
         The audit log's attempt lines come first: where they cannot be written AuditError is raised and
@@ -208,11 +220,13 @@ class Reaper:
         if plan.refusal or not plan.victims:
             return Report(plan, ())
         termination = await self._terminator.termination(plan)
-        lines = self._attempts(plan, termination)
+        lines = self._attempts(plan, termination, decided_by)
         await self._append(lines, whole=True)  # a line of a session that was never signalled would mislead
         signalled = [await termination.signal(victim) or victim for victim in plan.victims]
         results = await _confirm(plan, signalled, termination)
-        return Report(plan, tuple(results), await self._write_outcomes(lines, results))
+        usage = await _usage(plan, termination)
+        problem = await self._write_outcomes(lines, results, usage)
+        return Report(plan, tuple(results), problem, usage)
 
     async def can_write_audit(self) -> bool:
         """Return whether the audit log would take a plan's lines now, as far as this shows unwritten."""
@@ -222,7 +236,7 @@ class Reaper:
             return False
         return True
 
-    def _attempts(self, plan: Plan, termination: Termination) -> list[AuditLine]:
+    def _attempts(self, plan: Plan, termination: Termination, decided_by: DecidedBy) -> list[AuditLine]:
         plan_id = uuid.uuid4().hex
         now = timestamp(time.time_ns() // 1_000)
         server = AuditedServer(
@@ -243,6 +257,8 @@ class Reaper:
                 rescue=termination.is_rescue,
                 act=plan.act,
                 trigger=plan.trigger,
+                decided_by=decided_by,
+                usage_before=plan.usage_before if plan.server.limits.are_known else None,
                 pid=backend.pid,
                 backend_start=optional_timestamp(backend.backend_start),
                 state=backend.state,
@@ -254,6 +270,7 @@ class Reaper:
                 datname=backend.datname,
                 client_addr=backend.client_addr,
                 idle_seconds=backend.idle_seconds(plan.taken_at),
+                blocked_sessions=termination.blocked.get(backend.id),
                 query=_cut(termination.queries.get(backend.id, backend.query)),
                 reason=victim.reason,
             )
@@ -261,13 +278,16 @@ class Reaper:
             for backend in (victim.backend,)
         ]
 
-    async def _write_outcomes(self, attempts: list[AuditLine], results: list[Result]) -> str:
+    async def _write_outcomes(
+        self, attempts: list[AuditLine], results: list[Result], usage: float | None
+    ) -> str:
         now = timestamp(time.time_ns() // 1_000)
         lines = [
             msgspec.structs.replace(
                 attempt,
                 event="outcome",
                 time=now,
+                usage_after=usage,
                 outcome=result.outcome.value,
                 detail=masked(result.detail) or None,
             )
@@ -284,6 +304,12 @@ class Reaper:
             await asyncio.to_thread(self._audit.append, lines, whole=whole)
         except RuntimeError as error:  # this user may have no more threads
             raise AuditError(f"cannot write the audit log {self._audit.name} ({error})") from error
+
+
+async def _usage(plan: Plan, termination: Termination) -> float | None:
+    """Return the usage as it is now; None where it cannot be measured."""
+    taken = await termination.taken() if plan.server.limits.are_known else None
+    return None if taken is None else taken / plan.slots
 
 
 def _cut(query: str | None) -> str | None:

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from pgtop.audit.log import AuditLine, AuditLog, operator
+from pgtop.core.plan import DecidedBy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError
 from pgtop.postgres.terminate import SqlTerminator
@@ -207,7 +208,7 @@ async def test_while_the_lock_is_held_nobody_is_ended(server: ThrowawayServer, t
         )
         plan = await face.plan_for(one)
         with held_by_a_stopped_process(path), pytest.raises(AuditError, match="holds its lock"):
-            await reaper.run(plan)
+            await reaper.run(plan, decided_by=DecidedBy.PERSON)
         assert await one.fetchval("SELECT 1") == 1
     assert path.read_bytes() == b""
 

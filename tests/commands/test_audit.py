@@ -240,7 +240,7 @@ async def main(uri, pid, log):
         snapshot = await face.snapshot()
         chosen = [each.id for each in snapshot.backends if each.pid == int(pid)]
         plan = await face.reaper.plan_terminate(snapshot, ReapPolicy(), chosen)
-        await face.reaper.run(plan)
+        await face.run(plan)
 
 asyncio.run(main(*sys.argv[1:]))
 """

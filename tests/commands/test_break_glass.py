@@ -27,6 +27,7 @@ from pgtop.postgres.host.servers import Wanted, user_name
 from pgtop.reaping.report_json import as_report
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
+from tests.support.audit_logs import audited
 from tests.support.filling import connect_silently, stalled_login
 from tests.support.hosting import face_on_host, host_server
 from tests.support.running import (
@@ -122,7 +123,7 @@ async def test_a_full_server_gets_room_and_active_sessions_live(
     assert not re.search("terminated by signal|crash of another|automatic recovery|reinitializing", log)
     audit = (tmp_path / ".local/state/pgtop/audit.jsonl").read_text().splitlines()
     lines = [json.loads(line) for line in audit]
-    assert {line["face"] for line in lines} == {"break-glass"}
+    assert {(line["face"], line["decided_by"]) for line in lines} == {("break-glass", "command")}
     assert [line["outcome"] for line in lines] == [None] * 12 + ["terminated"] * 12
 
 
@@ -188,6 +189,8 @@ async def test_on_a_terminal_it_asks_and_no_is_the_default(
         assert ("terminated 1 session" in said) is bool(ended)
         assert ("nothing was terminated" in said) is not ended
         await wait_until(lambda: alive([one]) == 1 - ended)
+    lines = audited(tmp_path / ".local/state/pgtop/audit.jsonl")
+    assert [line["decided_by"] for line in lines] == ["person"] * 2 * ended
 
 
 def read_until(terminal: int, word: str) -> str:

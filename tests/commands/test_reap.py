@@ -54,7 +54,12 @@ async def test_above_the_line_it_ends_the_stale(every_server: ThrowawayServer, t
         assert told["usage_after"] < told["usage_before"]
         assert await alive(old) == [False] * 4
         assert await alive([fresh]) == [True]
-    events = [(line["event"], line.get("outcome")) for line in audited(tmp_path / "audit.jsonl")]
+    lines = audited(tmp_path / "audit.jsonl")
+    assert {(line["decided_by"], line["usage_before"]) for line in lines} == {
+        ("command", told["usage_before"])
+    }
+    assert {line["usage_after"] for line in lines[len(lines) // 2 :]} == {told["usage_after"]}
+    events = [(line["event"], line.get("outcome")) for line in lines]
     assert events == [("attempt", None)] * 4 + [("outcome", "terminated")] * 4
 
 

@@ -62,7 +62,9 @@ async def test_it_ends_the_stale_and_nobody_else(small: ThrowawayServer, tmp_pat
         assert len(re.findall(r" terminated \d+ leak ", daemon.log)) == 12
     outcomes = [line for line in daemon.audited() if line["event"] == "outcome"]
     assert {line["application_name"] for line in outcomes} == {"leak"}
-    assert {(line["face"], line["trigger"]) for line in outcomes} == {("daemon", "usage")}
+    assert {(line["face"], line["trigger"], line["decided_by"]) for line in outcomes} == {
+        ("daemon", "usage", "policy")
+    }
     assert len(outcomes) == 12
 
 

@@ -16,6 +16,8 @@ class Mutant(NamedTuple):
 POLICY = ("tests/core/test_policy.py",)
 REAPER = ("tests/core/test_policy.py", "tests/reaping/test_reaper.py", "tests/reaping/test_outcomes.py")
 AUDIT = ("tests/audit/test_log.py", "tests/reaping/test_reaper.py", "tests/reaping/test_outcomes.py")
+RUNS = ("tests/reaping/test_run_in_the_audit.py",)
+POLICY_RUNS = ("tests/reaping/test_automatic.py",)
 LEADERS = ("tests/core/test_leadership.py", "tests/reaping/test_automatic.py")
 HOST = (
     "tests/postgres/host/test_titles.py",
@@ -183,6 +185,18 @@ MUTANTS = (
     Mutant("pgtop/reaping/reaper.py", "outcome=result.outcome.value,", 'outcome="terminated",', AUDIT),
     Mutant("pgtop/reaping/reaper.py", "detail=masked(result.detail) or None,", "detail=None,", AUDIT),
     Mutant("pgtop/reaping/reaper.py", "trigger=plan.trigger,", 'trigger="always",', AUDIT),
+    Mutant("pgtop/reaping/reaper.py", "decided_by=decided_by,", "decided_by=None,", RUNS),
+    Mutant("pgtop/reaping/reaper.py", "usage_after=usage,", "usage_after=None,", RUNS),
+    Mutant("pgtop/reaping/reaper.py", "taken / plan.slots", "plan.usage_after", RUNS),
+    Mutant(
+        "pgtop/reaping/reaper.py",
+        "blocked_sessions=termination.blocked.get(backend.id),",
+        "blocked_sessions=0,",
+        RUNS,
+    ),
+    Mutant("pgtop/postgres/terminate.py", "if not _may_block(plan):", "if True:", RUNS),
+    Mutant("pgtop/postgres/terminate.py", "if not _may_block(plan):", "if False:", RUNS),
+    Mutant("pgtop/reaping/automatic.py", "DecidedBy.POLICY)", "DecidedBy.PERSON)", POLICY_RUNS),
     Mutant("pgtop/reaping/reaper.py", "act=plan.act,", 'act="terminate",', AUDIT),
     Mutant("pgtop/reaping/reaper.py", "reason=victim.reason,", 'reason="",', AUDIT),
     Mutant(

@@ -230,7 +230,7 @@ async def test_long_statements_keep_nobody_from_being_ended(
             sizes = [len(each.encode()) for each in termination.queries.values()]
             assert len(sizes) == 70
             assert max(sizes) <= 2 * LONGEST_QUERY_BYTES + len("\ufffd".encode())
-            report = await face.reaper.run(plan)
+            report = await face.run(plan)
             assert report.count(Outcome.TERMINATED) == 70
         for line in face.audit.read_bytes().splitlines():
             query = json.loads(line)["query"]

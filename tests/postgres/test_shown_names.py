@@ -92,7 +92,7 @@ async def test_a_protected_name_is_skipped_by_a_real_sweep(
         meant = Patterns(applications=("café*",))
         policy = ReapPolicy(idle_after_seconds=0.0, only=meant, protected=Patterns(applications=(name,)))
         plan = await face.reaper.plan_sweep(await face.snapshot(), policy)
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.TERMINATED]
+        assert outcomes(await face.run(plan)) == [Outcome.TERMINATED]
         assert await precious.fetchval("SELECT 1") == 1
         assert other.is_closed() or await is_gone(other)
 

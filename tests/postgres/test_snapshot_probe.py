@@ -109,7 +109,7 @@ async def test_bytes_that_are_no_text_blind_neither_the_poll_nor_the_reaper(
                     assert backend.query.startswith("SELECT ")
                     assert len(backend.query) <= 200
                     plan = await face.reaper.plan_terminate(snapshot, ReapPolicy(), [backend.id])
-                    report = await face.reaper.run(plan)
+                    report = await face.run(plan)
                     assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
                     assert face.lines()[-1]["query"].startswith("SELECT ")
             row = await face.own_connection.fetchrow("SHOW client_encoding")

@@ -23,6 +23,7 @@ from pgtop.postgres.advisory_keys import drawn, signed
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, REAPER_CLASS
 from pgtop.reaping.automatic import STUCK_SECONDS, AutomaticReaper, Turn, Unfit
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
+from tests.support.audit_logs import audited
 from tests.support.reaping import Face, as_role, face_on, hold_key
 from tests.support.targets import stopped, target_of
 
@@ -76,6 +77,7 @@ async def test_up_to_the_line_nobody_is_ended(small: ThrowawayServer, tmp_path: 
     assert turn.plan is not None
     assert turn.plan.trigger is Trigger.USAGE
     assert ended(turn) == 10
+    assert {line["decided_by"] for line in audited(tmp_path / "a")} == {"policy"}
 
 
 async def test_sweeps_keep_their_distance_and_emergencies_do_not(

@@ -32,7 +32,7 @@ async def test_a_plan_that_was_refused_or_is_empty_does_nothing(
             msgspec.structs.replace(plan, refusal="hidden"),
             msgspec.structs.replace(plan, victims=()),
         ):
-            report = await face.reaper.run(nothing)
+            report = await face.run(nothing)
             assert report.results == ()
             assert report.exit_code == ExitCode.DONE
         assert await one.fetchval("SELECT 1") == 1
@@ -70,7 +70,7 @@ async def test_a_victim_that_left_between_look_and_signal_is_changed(
         plan = await face.plan_for(one)
         ask = face.own_connection.fetchrow
         monkeypatch.setattr(face.own_connection, "fetchrow", lambda *_: ask("SELECT false AS signalled"))
-        assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.CHANGED]
+        assert [result.outcome for result in (await face.run(plan)).results] == [Outcome.CHANGED]
 
 
 async def test_a_pid_that_is_another_session_after_the_signal_is_terminated(
@@ -90,7 +90,7 @@ async def test_a_pid_that_is_another_session_after_the_signal_is_terminated(
             return [{"pid": pid, "backend_start": 1, "state": "idle", "query_start": 1}]
 
         monkeypatch.setattr(face.own_connection, "fetch", reused)
-        assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.TERMINATED]
+        assert [result.outcome for result in (await face.run(plan)).results] == [Outcome.TERMINATED]
 
 
 async def test_a_new_connection_confirms_nothing_and_ends_no_session(
@@ -110,7 +110,7 @@ async def test_a_new_connection_confirms_nothing_and_ends_no_session(
             return row
 
         monkeypatch.setattr(face.own_connection, "fetchrow", ask_and_fail_over)
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert [result.outcome for result in report.results] == [Outcome.UNKNOWN, Outcome.FAILED]
         assert await opened[1].fetchval("SELECT 1") == 1
 
@@ -137,7 +137,7 @@ async def test_a_client_that_asks_again_at_once_was_cancelled_all_the_same(
         await wait_until(runs)
         snapshot = await face.snapshot()
         plan = await face.reaper.plan_cancel(snapshot, ReapPolicy(), [found(snapshot, one).id])
-        assert [result.outcome for result in (await face.reaper.run(plan)).results] == [Outcome.CANCELLED]
+        assert [result.outcome for result in (await face.run(plan)).results] == [Outcome.CANCELLED]
         assert cancelled == 1
         one.terminate()
         with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
@@ -159,7 +159,7 @@ async def test_outcomes_that_cannot_be_written_are_told(
             return await ask(query, *arguments)
 
         monkeypatch.setattr(face.own_connection, "fetchrow", ask_and_spoil)
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert [result.outcome for result in report.results] == [Outcome.TERMINATED]
         assert str(face.audit) in report.audit_problem
         assert (tmp_path / "attempts").read_bytes().count(b"\n") == 1
@@ -174,7 +174,7 @@ async def test_both_lines_say_that_the_rescue_role_acted(
     target = with_rescue(target_of(small, user="watcher"), "user=postgres", "--rescue", {"HOME": "/none"})
     async with full(small) as filling, face_on(small, tmp_path / "a", target=target) as face:
         await filling[0].fetchval("SELECT 'mine'")
-        report = await face.reaper.run(await face.plan_for(filling[0]))
+        report = await face.run(await face.plan_for(filling[0]))
         assert [result.outcome for result in report.results] == [Outcome.TERMINATED]
     told = [(line["event"], line["role"], line["rescue"], line["query"]) for line in face.lines()]
     assert told == [(event, "postgres", True, "SELECT 'mine'") for event in ("attempt", "outcome")]

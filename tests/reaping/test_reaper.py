@@ -66,7 +66,7 @@ async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, t
         await wait_until(lambda: face_sees_asleep(face, active))
         plan = await face.plan_for(one, active, in_transaction)
         assert [victim.guard for victim in plan.victims] == [Guard.STATE, Guard.SESSION, Guard.TRANSACTION]
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert outcomes(report) == [Outcome.TERMINATED] * 3
         assert report.exit_code == ExitCode.DONE
         with pytest.raises(asyncpg.PostgresError):
@@ -100,7 +100,7 @@ async def test_a_session_that_ran_a_statement_since_is_changed_and_lives(
         await one.fetchval("SELECT 1")
         plan = await face.plan_for(one)
         await one.fetchval("SELECT 2")
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+        assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
         assert await lives(one)
 
 
@@ -112,7 +112,7 @@ async def test_a_session_that_turned_active_is_changed_and_lives(
         plan = await face.plan_for(one)
         sleeping = asyncio.ensure_future(one.fetchval("SELECT 7 FROM pg_sleep(1)"))
         await wait_until(lambda: face_sees(face, one, "active"))
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+        assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
         assert await sleeping == 7
 
 
@@ -126,7 +126,7 @@ async def test_a_pid_that_is_another_session_by_now_is_changed_and_lives(
         assert backend.backend_start is not None
         for guard in Guard:
             other = msgspec.structs.replace(backend, backend_start=backend.backend_start - 1)
-            report = await face.reaper.run(forged(snapshot, other, guard))
+            report = await face.run(forged(snapshot, other, guard))
             assert outcomes(report) == [Outcome.CHANGED]
         assert await lives(one)
 
@@ -138,7 +138,7 @@ async def test_a_session_in_another_state_is_changed_and_lives(
     async with face_on(server, tmp_path / "a") as face, session(server) as one:
         snapshot = await idle(face, one)
         other = msgspec.structs.replace(found(snapshot, one), state="idle in transaction")
-        assert outcomes(await face.reaper.run(forged(snapshot, other, Guard.STATE))) == [Outcome.CHANGED]
+        assert outcomes(await face.run(forged(snapshot, other, Guard.STATE))) == [Outcome.CHANGED]
         assert await lives(one)
 
 
@@ -152,7 +152,7 @@ async def test_a_session_that_is_always_busy_can_be_ended(server: ThrowawayServe
         working = asyncio.ensure_future(work())
         await wait_until(lambda: face_sees(face, busy, "active"))
         plan = await wait_for_guard(face, busy, Guard.SESSION)
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.TERMINATED]
+        assert outcomes(await face.run(plan)) == [Outcome.TERMINATED]
         with pytest.raises(DRIVER_ERRORS):
             await working
 
@@ -174,7 +174,7 @@ async def test_another_transaction_by_now_is_changed_and_lives(
         await one.execute("BEGIN; SELECT 1")
         plan = await wait_for_guard(face, one, Guard.TRANSACTION)
         await one.execute("COMMIT; BEGIN; SELECT 2")
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+        assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
         await one.execute("COMMIT")
         assert await lives(one)
 
@@ -210,9 +210,9 @@ async def test_the_guard_never_signals_its_own_session(every_server: ThrowawaySe
     async with face_on(every_server, tmp_path / "a") as face:
         snapshot = await face.snapshot()
         own = next(each for each in snapshot.backends if each.pid == snapshot.own_pid)
-        assert outcomes(await face.reaper.run(forged(snapshot, own))) == [Outcome.CHANGED]
+        assert outcomes(await face.run(forged(snapshot, own))) == [Outcome.CHANGED]
         cancel = msgspec.structs.replace(forged(snapshot, own, Guard.STATEMENT), act=Act.CANCEL)
-        assert outcomes(await face.reaper.run(cancel)) == [Outcome.CHANGED]
+        assert outcomes(await face.run(cancel)) == [Outcome.CHANGED]
         assert face.own_connection.own_pid == snapshot.own_pid
         assert (await face.own_connection.fetch("SELECT 1"))[0][0] == 1
 
@@ -251,7 +251,7 @@ async def test_a_client_in_disguise_is_ended_like_any_other(
         plan = await planning()
         assert one.get_server_pid() in {victim.backend.pid for victim in plan.victims}
         assert not any(victim.warning for victim in plan.victims)
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         became = {result.victim.backend.pid: result.outcome for result in report.results}
         assert became[one.get_server_pid()] is Outcome.TERMINATED
 
@@ -275,7 +275,7 @@ async def test_the_statement_of_a_disguised_client_is_cancelled(
         await wait_until(lambda: face_sees_asleep(face, one))
         snapshot = await face.snapshot()
         plan = await face.reaper.plan_cancel(snapshot, STALE, [found(snapshot, one).id])
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CANCELLED]
+        assert outcomes(await face.run(plan)) == [Outcome.CANCELLED]
         with pytest.raises(asyncpg.QueryCanceledError):
             await sleeping
 
@@ -287,7 +287,7 @@ async def test_read_only_terminates_no_session(server: ThrowawayServer, tmp_path
         plan = await face.plan_for(one)
         face.reaper.read_only = True
         with pytest.raises(ReadOnlyError):
-            await face.reaper.run(plan)
+            await face.run(plan)
         assert await lives(one)
         assert not face.audit.exists()
 
@@ -304,13 +304,13 @@ async def test_one_denied_of_two_is_done_in_part(every_server: ThrowawayServer, 
             await each.fetchval("SELECT 'whose'")
         await idle(face, mine)
         await idle(face, other)
-        report = await face.reaper.run(await face.plan_for(mine, other))
+        report = await face.run(await face.plan_for(mine, other))
         assert outcomes(report) == [Outcome.TERMINATED, Outcome.DENIED]
         assert report.exit_code == ExitCode.PARTLY
         assert await lives(other)
     lines = face.lines()
     for attempt, outcome in zip(lines[:2], lines[2:], strict=True):
-        changing = ("event", "time", "outcome", "detail")
+        changing = ("event", "time", "usage_after", "outcome", "detail")
         assert {**attempt, **dict.fromkeys(changing)} == {**outcome, **dict.fromkeys(changing)}
         assert outcome["query"] == "SELECT 'whose'"
         assert (outcome["role"], outcome["rescue"]) == (role.name, False)
@@ -331,7 +331,7 @@ async def test_never_an_auxiliary_process(every_server: ThrowawayServer, tmp_pat
             backend = msgspec.structs.replace(
                 found(snapshot, other), pid=row["pid"], backend_start=row["start"]
             )
-            assert outcomes(await face.reaper.run(forged(snapshot, backend))) == [Outcome.CHANGED]
+            assert outcomes(await face.run(forged(snapshot, backend))) == [Outcome.CHANGED]
         still = await other.fetch("SELECT pid FROM pg_stat_activity WHERE backend_type <> 'client backend'")
         assert {row["pid"] for row in rows} <= {row["pid"] for row in still}
 
@@ -347,7 +347,7 @@ async def test_without_pg_signal_backend_every_victim_is_denied(
         session(every_server, user=plain.name, password=plain.password) as one,
     ):
         await one.fetchval("SELECT 1")
-        report = await face.reaper.run(await face.plan_for(one))
+        report = await face.run(await face.plan_for(one))
         assert outcomes(report) == [Outcome.DENIED]
         assert report.exit_code == ExitCode.NOT_PERMITTED
         assert await lives(one)
@@ -367,7 +367,7 @@ async def test_superusers_are_spared_where_pgtop_is_none(
         backend = found(snapshot, superuser)
         plan = await face.reaper.plan_terminate(snapshot, STALE, [backend.id])
         assert [spared.spared_for for spared in plan.spared] == [SparedFor.SUPERUSER]
-        assert outcomes(await face.reaper.run(forged(snapshot, backend))) == [Outcome.CHANGED]
+        assert outcomes(await face.run(forged(snapshot, backend))) == [Outcome.CHANGED]
         assert await lives(superuser)
 
 
@@ -385,7 +385,7 @@ async def test_a_session_whose_role_was_dropped_since_can_be_ended(
         await one.fetchval("SELECT 1")
         await execute(every_server, f'DROP ROLE "{passing.name}"')
         await idle(face, one)
-        report = await face.reaper.run(await face.plan_for(one))
+        report = await face.run(await face.plan_for(one))
         assert outcomes(report) == [Outcome.TERMINATED]
 
 
@@ -401,7 +401,7 @@ async def test_an_audit_log_that_cannot_be_written_ends_nobody(
         await one.fetchval("SELECT 1")
         plan = await face.plan_for(one)
         with pytest.raises(AuditError, match="--audit-log") as refused:
-            await face.reaper.run(plan)
+            await face.run(plan)
         assert str(path) in str(refused.value)
         assert await lives(one)
 
@@ -412,7 +412,7 @@ async def test_without_a_connection_nobody_is_ended(server: ThrowawayServer, tmp
         plan = await face.plan_for(one)
         await fetch_value(server, "SELECT pg_terminate_backend($1)", face.own_connection.own_pid)
         with pytest.raises(PgtopError, match="nothing was terminated"):
-            await face.reaper.run(plan)
+            await face.run(plan)
         assert await lives(one)
         assert not (tmp_path / "a").exists()
 
@@ -430,7 +430,7 @@ async def test_a_plan_of_a_server_that_restarted_ends_nobody(server: ThrowawaySe
             elsewhere = msgspec.structs.replace(
                 plan, server=msgspec.structs.replace(plan.server, identity=other)
             )
-            assert outcomes(await face.reaper.run(elsewhere)) == [Outcome.CHANGED]
+            assert outcomes(await face.run(elsewhere)) == [Outcome.CHANGED]
         assert await lives(one)
 
 
@@ -439,7 +439,7 @@ async def test_a_backend_that_does_not_die_survived(server: ThrowawayServer, tmp
         await one.fetchval("SELECT 1")
         plan = await face.plan_for(one)
         with stopped(plan.victims[0].backend.pid):
-            report = await face.reaper.run(plan)
+            report = await face.run(plan)
         assert outcomes(report) == [Outcome.SURVIVED]
         assert report.exit_code == ExitCode.PARTLY
 
@@ -469,7 +469,7 @@ async def test_a_sweep_ends_the_stale_and_spares_who_may_be_at_work(
         assert spared[patroni.get_server_pid()] is SparedFor.NAMED
         assert spared[in_transaction.get_server_pid()] is SparedFor.IN_TRANSACTION
         assert stale.get_server_pid() in {victim.backend.pid for victim in plan.victims}
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert set(outcomes(report)) <= {Outcome.TERMINATED, Outcome.CHANGED}
         for each in (leader, listener, patroni, in_transaction):
             assert await lives(each)
@@ -485,13 +485,13 @@ async def test_cancel_ends_the_statement_and_not_the_session(
         await wait_until(lambda: face_sees_asleep(face, one))
         snapshot = await face.snapshot()
         plan = await face.reaper.plan_cancel(snapshot, STALE, [found(snapshot, one).id])
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CANCELLED]
+        assert outcomes(await face.run(plan)) == [Outcome.CANCELLED]
         with pytest.raises(asyncpg.QueryCanceledError):
             await sleeping
         assert await lives(one)
         again = asyncio.ensure_future(one.fetchval("SELECT 7 FROM pg_sleep(0.5)"))
         await wait_until(lambda: face_sees(face, one, "active"))
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+        assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
         assert await again == 7
     assert {line["act"] for line in face.lines()} == {"cancel"}
 
@@ -506,7 +506,7 @@ async def test_a_statement_that_ended_meanwhile_is_not_cancelled(
         plan = await face.reaper.plan_cancel(snapshot, STALE, [found(snapshot, one).id])
         assert await sleeping == 7
         await wait_until(lambda: face_sees(face, one, "idle"))
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+        assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
 
 
 async def test_waiting_for_an_advisory_lock_is_not_holding_one(
@@ -542,7 +542,7 @@ async def test_a_connection_lost_in_the_middle_is_unknown_and_then_failed(
             return row
 
         monkeypatch.setattr(face.own_connection, "fetchrow", ask_and_lose)
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert outcomes(report) == [Outcome.UNKNOWN, Outcome.FAILED]
         assert report.exit_code == ExitCode.PARTLY
         assert await lives(second)
@@ -566,6 +566,6 @@ async def test_each_victim_has_its_outcome_for_any_driver_error(
             return await ask(query, *arguments)
 
         monkeypatch.setattr(face.own_connection, "fetchrow", ask_in_vain)
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert outcomes(report) == [Outcome.UNKNOWN, Outcome.FAILED, Outcome.TERMINATED]
     assert [line["outcome"] for line in face.lines()[3:]] == ["unknown", "failed", "terminated"]

@@ -10,7 +10,7 @@ import msgspec
 from pgtop.audit.log import AuditLog
 from pgtop.core.activity import Backend, BackendId
 from pgtop.core.break_glass_plan import Ask, plan_break_glass
-from pgtop.core.plan import Plan, ReapPolicy, Victim
+from pgtop.core.plan import DecidedBy, Plan, ReapPolicy, Victim
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.host import proc
 from pgtop.postgres.host.proc import Process
@@ -18,7 +18,7 @@ from pgtop.postgres.host.server_settings import ask_settings
 from pgtop.postgres.host.servers import HostServer, Wanted, choose, find_servers
 from pgtop.postgres.host.terminate import HostTerminator
 from pgtop.postgres.host.watcher import HostView, HostWatcher, Mark
-from pgtop.reaping.reaper import Reaper
+from pgtop.reaping.reaper import Reaper, Report
 from tests.servers import wait_until
 from tests.support.reaping import OPERATOR
 
@@ -50,6 +50,10 @@ class HostFace:
     async def plan(self, ask: Ask = EVERYBODY, policy: ReapPolicy | None = None) -> Plan:
         """The plan of break-glass over one look."""
         return plan_break_glass((await self.look()).snapshot, policy or ReapPolicy(), ask)
+
+    async def run(self, plan: Plan) -> Report:
+        """Carry a plan out as a person who confirmed it."""
+        return await self.reaper.run(plan, decided_by=DecidedBy.PERSON)
 
     async def plan_for(self, *connections: asyncpg.Connection) -> Plan:
         """The plan that ends just these sessions, once all of them are idle."""

@@ -10,7 +10,7 @@ import asyncpg
 
 from pgtop.audit.log import AuditLog, Operator
 from pgtop.core.activity import Backend, BackendId, Snapshot
-from pgtop.core.plan import Outcome, Plan, ReapPolicy
+from pgtop.core.plan import DecidedBy, Outcome, Plan, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed
 from pgtop.postgres.conninfo.resolve import resolve
@@ -45,6 +45,10 @@ class Face:
         snapshot = await self.snapshot()
         identities = [found(snapshot, each).id for each in connections]
         return await self.reaper.plan_terminate(snapshot, ReapPolicy(), identities)
+
+    async def run(self, plan: Plan) -> Report:
+        """Carry a plan out as a person who confirmed it."""
+        return await self.reaper.run(plan, decided_by=DecidedBy.PERSON)
 
     def lines(self) -> list[dict[str, Any]]:
         """The audit log."""

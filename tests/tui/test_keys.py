@@ -46,7 +46,8 @@ async def test_k_and_y_end_the_selected_and_nobody_else(server: ThrowawayServer,
             await driven.shows("terminated", str(one.get_server_pid()))
             await driven.press("escape", "escape")
             assert driven.dashboard.notices.current is None
-            assert [line["event"] for line in driven.audited()] == ["attempt", "outcome"]
+            told = [(line["event"], line["decided_by"]) for line in driven.audited()]
+            assert told == [("attempt", "person"), ("outcome", "person")]
         assert await is_gone(one)
         assert not await is_gone(other)
 

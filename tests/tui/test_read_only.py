@@ -16,6 +16,7 @@ from textual.pilot import OutOfBounds
 
 from pgtop.commands.break_glass.run import Prepared, carry_out
 from pgtop.commands.reap.run import reap
+from pgtop.core.plan import DecidedBy
 from pgtop.daemon.daemon import Daemon
 from pgtop.daemon.log import DaemonLog
 from pgtop.demo.server import ThrowawayServer
@@ -260,7 +261,7 @@ async def test_the_reaper_runs_nothing(server_factory: ServerFactory, tmp_path: 
         assert plan.victims
         face.reaper.read_only = True
         with pytest.raises(ReadOnlyError):
-            await face.reaper.run(plan)
+            await face.run(plan)
         await some.are_untouched()
     assert not (tmp_path / "a").exists()
 
@@ -275,8 +276,9 @@ async def test_the_commands_tell_their_reapers(server: ThrowawayServer, tmp_path
         with pytest.raises(ReadOnlyError):
             await reap(target, config, dry_run=False, always=True)
         assert await one.fetchval("SELECT 1") == 1
+    nothing = Prepared(None, None, None)  # type: ignore[arg-type]
     with pytest.raises(ReadOnlyError):
-        await carry_out(Prepared(None, None, None), config)  # type: ignore[arg-type]
+        await carry_out(nothing, config, decided_by=DecidedBy.PERSON)
     allowed = msgspec.structs.replace(config, read_only=False)
     daemon = Daemon(target, allowed, DaemonLog(io.StringIO()), read_config=lambda: (config, target))
     assert not daemon.reaper.read_only

@@ -119,6 +119,7 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
     from pgtop.commands.break_glass.run import carry_out, find, not_ended, prepare
     from pgtop.commands.break_glass.table import render_answer, render_plan
     from pgtop.core.json_text import json_line
+    from pgtop.core.plan import DecidedBy
     from pgtop.postgres.host.servers import ClosedError, HostServer, Wanted
     from pgtop.reaping.report_json import as_report
 
@@ -138,7 +139,8 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
             if not yes and not _confirmed(len(prepared.plan.victims)):
                 warn("nothing was terminated")
                 return ExitCode.DONE
-            answer = run_until_sigterm(carry_out(prepared, config))
+            decided_by = DecidedBy.COMMAND if yes else DecidedBy.PERSON
+            answer = run_until_sigterm(carry_out(prepared, config, decided_by=decided_by))
     except ClosedError as error:
         raise NotPermittedError(error.problem, _again(error.uid, server.port if server else None)) from error
     if answer.warning:

@@ -4,7 +4,6 @@ It needs neither a slot nor a driver. It finds the server, reads its processes, 
 must, and makes the plan. The shared reaper carries the plan out through a HostTerminator.
 """
 
-import asyncio
 import sys
 import time
 from collections.abc import Callable
@@ -14,9 +13,9 @@ import msgspec
 
 from pgtop.core.activity import IDLE
 from pgtop.core.break_glass_plan import Ask, is_enough, plan_break_glass, plan_stalled_logins
-from pgtop.core.plan import Plan, ReapPolicy
+from pgtop.core.plan import DecidedBy, Plan, ReapPolicy
 from pgtop.core.text import duration, plural
-from pgtop.errors import PgtopError, UsageError
+from pgtop.errors import UsageError
 from pgtop.postgres.host.server_settings import ask_settings
 from pgtop.postgres.host.servers import HostServer, Wanted, find_server
 from pgtop.postgres.host.terminate import HostTerminator
@@ -82,18 +81,14 @@ def prepare(server: HostServer, policy: ReapPolicy, ask: Ask, tell: Callable[[st
     return Prepared(view, plan, watcher)
 
 
-async def carry_out(prepared: Prepared, config: Config) -> Answer:
-    """Terminate the plan's victims, and read the usage after it.
+async def carry_out(prepared: Prepared, config: Config, *, decided_by: DecidedBy) -> Answer:
+    """Terminate the plan's victims.
 
     It raises AuditError if the audit log cannot be written. No session was terminated then.
     """
     reaper = Reaper.configured(HostTerminator(prepared.watcher), config, FACE)
-    report = await reaper.run(prepared.plan)
-    try:
-        usage = (await asyncio.to_thread(prepared.watcher.look)).snapshot.usage
-    except (PgtopError, OSError):  # the outcome is known without a new look
-        usage = report.usage_after
-    return Answer(prepared.plan, report, dry_run=False, usage_after=usage)
+    report = await reaper.run(prepared.plan, decided_by=decided_by)
+    return Answer(prepared.plan, report, dry_run=False, usage_after=report.usage_after)
 
 
 def not_ended(prepared: Prepared, *, dry_run: bool) -> Answer:

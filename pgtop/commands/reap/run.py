@@ -5,7 +5,7 @@ from typing import Final
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit
-from pgtop.core.plan import Trigger
+from pgtop.core.plan import DecidedBy, Trigger
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import printable
 from pgtop.postgres.conninfo.target import Target
@@ -19,7 +19,6 @@ from pgtop.postgres.errors.network_and_driver import (
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe
-from pgtop.reaping.reaper import Report
 from pgtop.reaping.report_json import Answer
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.wiring import wire
@@ -45,8 +44,7 @@ async def reap(
     own_connection, poller, reaper = wire(target, config, FACE)
     await enter(own_connection, config.wait_seconds, tell)
     try:
-        probe = poller.probe
-        snapshot = await _look(probe)
+        snapshot = await _look(poller.probe)
         _refuse_unsure(own_connection, snapshot)
         refused = await _refused(own_connection)
         snapshot = with_unlisted(snapshot, refused)
@@ -55,8 +53,8 @@ async def reap(
             raise untracked_states_error(snapshot)
         if dry_run or not plan.victims:
             return Answer(plan, None, dry_run, plan.usage_after)
-        report = await reaper.run(plan)
-        return Answer(plan, report, dry_run, await _usage_after(probe, report))
+        report = await reaper.run(plan, decided_by=DecidedBy.COMMAND)
+        return Answer(plan, report, dry_run, report.usage_after)
     finally:
         await own_connection.release()
 
@@ -82,12 +80,3 @@ def _refuse_unsure(own_connection: OwnConnection, snapshot: Snapshot) -> None:
         raise pooler_error(printable(snapshot.server.address))
     if not snapshot.counts.exact:
         raise hidden_states_error(snapshot)
-
-
-async def _usage_after(probe: Probe, report: Report) -> float:
-    """Return the usage that a new poll shows; without a connection, the one that the outcomes imply."""
-    try:
-        result = await probe.poll() if probe.own_connection.is_held else None
-    except Exception:  # noqa: BLE001 - the sessions are terminated, even if this poll fails
-        result = None
-    return result.usage if isinstance(result, Snapshot) else report.usage_after

@@ -81,6 +81,11 @@ class HostTermination:
         """None: no title has the statement."""
         return {}
 
+    @property
+    def blocked(self) -> Mapping[BackendId, int]:
+        """None: a title tells that a session waits, and not for which one."""
+        return {}
+
     role: str | None = None
     """No role of the server's acts here."""
     is_rescue = False
@@ -189,6 +194,13 @@ class HostTermination:
     async def remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
         """Those whose process still runs; a pid that another process has by now is gone. Never raises."""
         return await asyncio.to_thread(self._remaining, victims)
+
+    async def taken(self) -> int | None:
+        """Return the slots that processes of clients hold now; None where these cannot be looked at."""
+        try:
+            return (await asyncio.to_thread(self._watcher.look)).snapshot.counts.total
+        except (PgtopError, OSError, RuntimeError):  # RuntimeError: this user may have no more threads
+            return None
 
     def _remaining(self, victims: Sequence[Victim]) -> frozenset[BackendId]:
         return frozenset(each.backend.id for each in victims if self._is_there(each.backend))

@@ -19,6 +19,13 @@ WHERE a.backend_type OPERATOR(pg_catalog.=) 'client backend'
    OR (a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL)"""
 
 
+CLIENT_BACKEND_COUNT: Final = f"""
+SELECT pg_catalog.count(*) AS total
+FROM pg_catalog.pg_stat_get_activity(NULL) a {_CLIENT_BACKENDS}
+"""
+"""The number of sessions that a poll would show now."""
+
+
 def _backend(role: str, database: str, is_superuser: str, statement: str) -> str:
     return f"""pg_catalog.json_build_array(
              a.pid,

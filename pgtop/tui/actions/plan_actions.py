@@ -10,7 +10,7 @@ from textual.screen import Screen
 
 from pgtop.core.activity import BackendId, Snapshot
 from pgtop.core.outage import Limit
-from pgtop.core.plan import Plan, ReapPolicy, Scope
+from pgtop.core.plan import DecidedBy, Plan, ReapPolicy, Scope
 from pgtop.core.stalled_logins import stall_of
 from pgtop.core.text import plural
 from pgtop.errors import PgtopError
@@ -111,7 +111,7 @@ class PlanActions:
 
     async def _run(self, plan: Plan, reaper: Reaper) -> Report:
         async with self.one_run:
-            return await reaper.run(plan)
+            return await reaper.run(plan, decided_by=DecidedBy.PERSON)
 
     async def _ask_and_run(
         self,

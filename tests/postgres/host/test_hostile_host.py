@@ -17,7 +17,7 @@ import pytest
 
 from pgtop.commands.break_glass.run import Prepared, carry_out
 from pgtop.core.break_glass_plan import Ask, plan_stalled_logins
-from pgtop.core.plan import Outcome, Plan, ReapPolicy, SparedFor
+from pgtop.core.plan import DecidedBy, Outcome, Plan, ReapPolicy, SparedFor
 from pgtop.demo.account import server_account
 from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
@@ -493,7 +493,7 @@ async def test_outcomes_are_told_though_the_last_poll_is_refused(
             assert await newcomer.fetchval("SHOW update_process_title") == "off"
             with pytest.raises(NotPermittedError):
                 await asyncio.to_thread(HostWatcher(face.watcher.server, {}).look)
-            answer = await carry_out(prepared, Config(audit_log=tmp_path / "b"))
+            answer = await carry_out(prepared, Config(audit_log=tmp_path / "b"), decided_by=DecidedBy.PERSON)
     assert answer.report is not None
     assert [result.outcome for result in answer.report.results] == [Outcome.TERMINATED]
     assert answer.usage_after == plan.usage_after
@@ -553,7 +553,7 @@ async def test_a_session_from_another_network_is_ended(server: ThrowawayServer, 
         assert isinstance(plan, Plan)
         (victim,) = plan.victims
         assert victim.backend.idle_at_least
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
 
 
@@ -572,7 +572,7 @@ async def test_a_silent_client_from_another_network_is_listed(
         assert isinstance(view, HostView)
         assert [(each.phase, each.address) for each in view.connecting] == [("silent", None)]
         plan = plan_stalled_logins(view.snapshot, view.silent, ReapPolicy(), Ask(stalled_logins_seconds=0.0))
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
 
 
@@ -601,7 +601,7 @@ async def test_a_twin_of_its_connection_keeps_no_session_alive(
         client_port = await one.fetchval("SELECT inet_client_port()")
         with twin(server.port, client_port):
             plan = await face.plan_for(one)
-            report = await face.reaper.run(plan)
+            report = await face.run(plan)
             assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
 
 
@@ -726,5 +726,5 @@ async def test_a_server_with_process_numbers_of_its_own_is_found(
 
             plan = await wait_until(one_victim)
             assert isinstance(plan, Plan)
-            report = await face.reaper.run(plan)
+            report = await face.run(plan)
             assert [each.outcome for each in report.results] == [Outcome.TERMINATED]

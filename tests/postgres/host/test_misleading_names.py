@@ -71,7 +71,7 @@ async def test_no_name_of_a_role_or_database_hides_a_session(
             plan = await face.plan_for(*opened)
             pids = {each.get_server_pid() for each in opened}
             assert {each.pid for each in (await face.look()).snapshot.backends} == pids
-            report = await face.reaper.run(plan)
+            report = await face.run(plan)
             assert {each.outcome for each in report.results} == {Outcome.TERMINATED}
         for pid in (logical, physical):
             assert process_of(pid)
@@ -87,10 +87,10 @@ async def test_a_walsender_is_never_signalled(server: ThrowawayServer, tmp_path:
         with walsender(server, "true") as physical:
             await wait_until(lambda: title_of(physical).endswith(" idle"))
             victim = await asyncio.to_thread(taken_for_a_session, face.watcher, plan.victims[0], physical)
-            report = await face.reaper.run(replaced(plan, (victim,)))
+            report = await face.run(replaced(plan, (victim,)))
             assert [each.outcome for each in report.results] == [Outcome.CHANGED]
             assert process_of(physical)
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.TERMINATED]
+        assert outcomes(await face.run(plan)) == [Outcome.TERMINATED]
 
 
 def taken_for_a_session(watcher: HostWatcher, model: Victim, pid: int) -> Victim:

@@ -45,7 +45,7 @@ async def test_a_session_whose_statement_is_being_parsed_lives(
             meanwhile = await face.plan(A_SECOND)
             seen_idle += title_of(one.get_server_pid()).endswith(" idle")
             assert one.get_server_pid() not in {each.backend.pid for each in meanwhile.victims}
-            report = await face.reaper.run(plan)
+            report = await face.run(plan)
             assert [each.outcome for each in report.results] == [Outcome.CHANGED]
             assert await writing == f"INSERT 0 {ROWS}"
     assert seen_idle > 1, "no moment of the parsing was hit"
@@ -63,7 +63,7 @@ async def test_a_session_that_has_sent_half_a_statement_lives(
         await wait_until(lambda: asleep(pid))
         meanwhile = await face.plan(A_SECOND)
         assert pid not in {each.backend.pid for each in meanwhile.victims}
-        report = await face.reaper.run(before)
+        report = await face.run(before)
         assert [each.outcome for each in report.results] == [Outcome.CHANGED]
         one.sendall(statement[4:])
         assert b"SELECT 1\0" in until_ready(one)
@@ -86,7 +86,7 @@ async def test_a_session_that_answered_while_it_was_looked_at_lives(
             return told
 
         monkeypatch.setattr(sockets, "tcp_sockets", with_a_statement_after)
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert [(each.outcome, each.detail) for each in report.results] == [
             (Outcome.CHANGED, "it has run a query since")
         ]

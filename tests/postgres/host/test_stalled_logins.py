@@ -134,7 +134,7 @@ async def test_a_session_whose_title_stands_still_lives(
             assert [(each.backend.pid, each.spared_for) for each in plan.spared] == [
                 (one.get_server_pid(), SparedFor.UNTOLD)
             ]
-            await face.reaper.run(plan)
+            await face.run(plan)
         assert not (await face.plan()).victims
         assert await one.fetchval("SELECT 1") == 1
 
@@ -154,7 +154,7 @@ async def test_a_client_that_goes_on_with_its_login_lives(
         said = b""
         while not said.endswith(b"Z\0\0\0\x05I"):
             said += silent.recv(65536)
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert [each.outcome for each in report.results] == [Outcome.CHANGED]
         silent.sendall(b"Q\0\0\0\x0dSELECT 7\0")
         assert silent.recv(1)
@@ -181,7 +181,7 @@ async def test_a_login_that_the_server_works_at_lives(server_factory: ServerFact
         assert len(plan.victims) == 1
         client.sendall(b"p\0\0\0\x06x\0")
         await wait_until(lambda: (found := process_of(plan.victims[0].backend.pid)) and found.is_at_work)
-        report = await face.reaper.run(plan)
+        report = await face.run(plan)
         assert [(each.outcome, each.detail) for each in report.results] == [
             (Outcome.CHANGED, "it is running")
         ]
@@ -196,7 +196,7 @@ async def test_a_silent_client_gives_no_slot_back(server_factory: ServerFactory,
         with connect_silently(server.port):
             plan = planned(await logging_in(face, 1))
             assert (plan.usage_before, plan.usage_after) == (1 / 8, 1 / 8)
-            report = await face.reaper.run(plan)
+            report = await face.run(plan)
             assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
             assert report.usage_after == 1 / 8
 

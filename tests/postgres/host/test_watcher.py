@@ -175,7 +175,7 @@ async def test_ends_the_victims_and_nobody_else(every_server: ThrowawayServer, t
     ):
         for each in (bystander, one, local):
             await each.fetchval("SELECT 1")
-        report = await face.reaper.run(await face.plan_for(one, local))
+        report = await face.run(await face.plan_for(one, local))
         assert outcomes(report) == [Outcome.TERMINATED] * 2
         assert await lives(bystander)
         left = {backend.pid for backend in (await face.look()).snapshot.backends}
@@ -193,7 +193,7 @@ async def test_a_session_that_ran_a_statement_since_is_changed_and_lives(
     async with planned(server, tmp_path / "a", over_socket=over_socket) as (face, one, plan):
         await one.fetchval("SELECT pg_sleep(0.5)")
         await wait_until(lambda: title_ends(one, " idle"))
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+        assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
         assert await lives(one)
 
 
@@ -209,7 +209,7 @@ async def test_a_session_that_turned_active_is_spared_and_lives(
     async with planned(server, tmp_path / "a", over_socket=over_socket) as (face, one, plan):
         sleeping = asyncio.ensure_future(one.fetchval("SELECT 7 FROM pg_sleep(1)"))
         await wait_until(lambda: title_ends(one, " SELECT"))
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+        assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
         assert await sleeping == 7
 
 
@@ -219,7 +219,7 @@ async def test_a_session_with_an_unread_statement_is_changed(server: ThrowawaySe
         with stopped(one.get_server_pid()):
             asking = asyncio.ensure_future(one.fetchval("SELECT 7"))
             await asyncio.sleep(0)
-            assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+            assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
         assert await asking == 7
 
 
@@ -227,7 +227,7 @@ async def test_a_pid_that_is_gone_is_changed(server: ThrowawayServer, tmp_path: 
     async with planned(server, tmp_path / "a") as (face, _, plan):
         pass
     await wait_until(lambda: not Path(f"/proc/{plan.victims[0].backend.pid}").exists())
-    assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+    assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
 
 
 async def test_never_what_the_last_look_did_not_show_as_an_idle_client(
@@ -246,7 +246,7 @@ async def test_never_what_the_last_look_did_not_show_as_an_idle_client(
             *({"pid": pid} for pid in auxiliary_processes(face)),
         ]
         victims = tuple(Victim(changed(backend, **each), "forged", Guard.STATE) for each in forged)
-        assert set(outcomes(await face.reaper.run(replaced(plan, victims)))) == {Outcome.CHANGED}
+        assert set(outcomes(await face.run(replaced(plan, victims)))) == {Outcome.CHANGED}
         assert await lives(one)
         assert process_of(face.watcher.server.pid)
 
@@ -284,7 +284,7 @@ async def test_a_victim_whose_process_is_another_ones_by_now_lives(
             msgspec.structs.replace(mark, who=(mark.who[0], None, None)),
         ):
             forge_mark(face.watcher, identity, other)
-            assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+            assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
         assert await lives(one)
 
 
@@ -297,7 +297,7 @@ async def test_a_process_of_another_parent_or_user_lives(
     async with planned(server, tmp_path / "a", over_socket=over_socket) as (face, one, plan):
         found = face.watcher.server
         face.watcher.server = msgspec.structs.replace(found, **{other: 1})
-        assert outcomes(await face.reaper.run(plan)) == [Outcome.CHANGED]
+        assert outcomes(await face.run(plan)) == [Outcome.CHANGED]
         face.watcher.server = found
         assert await lives(one)
 
@@ -307,7 +307,7 @@ async def test_a_backend_that_does_not_die_survived_and_is_never_killed(
 ) -> None:
     async with planned(server, tmp_path / "a") as (face, one, plan):
         with stopped(one.get_server_pid()):
-            assert outcomes(await face.reaper.run(plan)) == [Outcome.SURVIVED]
+            assert outcomes(await face.run(plan)) == [Outcome.SURVIVED]
             assert process_of(one.get_server_pid())
 
 
@@ -336,7 +336,7 @@ async def test_no_descriptor_is_left_open(server: ThrowawayServer, tmp_path: Pat
         plan = await face.plan_for(*three)
         await three[0].fetchval("SELECT pg_sleep(0.5)")
         with stopped(three[1].get_server_pid()):
-            running = asyncio.ensure_future(face.reaper.run(plan))
+            running = asyncio.ensure_future(face.run(plan))
             await wait_until(lambda: three[2].is_closed())
             # One is open for a moment each time that the process is looked at.
             await wait_until(lambda: not [link for link in open_files() if "pidfd" in link])
@@ -408,7 +408,7 @@ async def test_a_title_that_is_cut_off_is_never_idle(
             assert [each.spared_for for each in plan.spared] == [SparedFor.AGE_UNKNOWN]
             assert not plan.victims
             forged = taken_for_idle(face.watcher, view.snapshot.backends[0])
-            assert outcomes(await face.reaper.run(replaced(plan, (forged,)))) == [Outcome.CHANGED]
+            assert outcomes(await face.run(replaced(plan, (forged,)))) == [Outcome.CHANGED]
             assert (await cut.fetchval("SELECT 1")) == 1
 
 

@@ -140,9 +140,10 @@ async def test_it_sweeps_by_itself_and_leaves_a_notice_and_audit_lines(
         await driven.press("o")
         await wait_until(lambda: isinstance(driven.app.screen, ReportDialog))
         await driven.shows("terminated")
-        assert {(line["face"], line["trigger"], line["event"]) for line in driven.audited()} == {
-            ("dashboard", "usage", "attempt"),
-            ("dashboard", "usage", "outcome"),
+        keys = ("face", "trigger", "decided_by", "event")
+        assert {tuple(line[key] for key in keys) for line in driven.audited()} == {
+            ("dashboard", "usage", "policy", "attempt"),
+            ("dashboard", "usage", "policy", "outcome"),
         }
         assert len(driven.audited()) == 18
 

@@ -137,13 +137,13 @@ async def test_the_reaper_itself_refuses_a_plan_older_than_an_outage(
         face.own_connection.drop()
         await face.own_connection.take()
         with pytest.raises(PgtopError, match="lost after planning"):
-            await face.reaper.run(plan)
+            await face.run(plan)
         assert not face.audit.exists()
         with pytest.raises(PgtopError, match="lost after planning"):
             await SqlTerminator(face.own_connection).termination(plan)
         snapshot = await face.snapshot()
         again = await face.reaper.plan_terminate(snapshot, ReapPolicy(), [found(snapshot, one).id])
-        await face.reaper.run(again)
+        await face.run(again)
         await wait_until(lambda: one.is_closed())
 
 

@@ -72,8 +72,8 @@ async def test_one_b_and_y_get_it_in_and_nothing_but_idle_sessions_is_ended(
         ended = [line for line in driven.audited() if line["event"] == "outcome"]
         assert {line["pid"] for line in ended} == victims
         assert {line["outcome"] for line in ended} == {"terminated"}
-        assert {(line["trigger"], line["role"], line["face"]) for line in ended} == {
-            ("break-glass", None, "dashboard")
+        assert {(line["trigger"], line["role"], line["face"], line["decided_by"]) for line in ended} == {
+            ("break-glass", None, "dashboard", "person")
         }
     log = tiny.log_path.read_text()
     assert "crash of another server process" not in log
