@@ -28,7 +28,7 @@ async def is_pooled(connection: "Connection") -> bool:
     One message of the simple protocol, which no pooler can split. Raises what the driver raises.
     """
     pid = int(connection.get_server_pid())
-    # A login trigger may have made transactions serializable, which a standby refuses.
+    # Serializable may be the default, which a standby refuses, or deferrable, which waits for all who write.
     asked = f"{_READ_COMMITTED}; SELECT 1 WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid}"
     return await connection.execute(asked) != "SELECT 1"
 

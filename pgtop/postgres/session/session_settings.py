@@ -41,8 +41,6 @@ AT_LOGIN: Final = {
         for name in (
             "client_connection_check_interval",
             "client_min_messages",
-            "default_transaction_isolation",
-            "default_transaction_deferrable",
             "exit_on_error",
         )
     },

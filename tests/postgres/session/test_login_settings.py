@@ -75,8 +75,8 @@ PINNED = frozenset(
     {
         *("statement_timeout", "lock_timeout", "transaction_timeout"),
         *("idle_in_transaction_session_timeout", "idle_session_timeout"),
-        *("default_transaction_isolation", "default_transaction_deferrable", "exit_on_error"),
         *("client_connection_check_interval", "client_min_messages", "local_preload_libraries"),
+        "exit_on_error",
     }
 )
 """The settings of a login that are not left to the database: without them the first statement may fail."""
