@@ -75,7 +75,7 @@ IGNORED: Final = frozenset(
 KNOWN: Final = VARIABLES.keys() | WITHOUT_VARIABLE | IGNORED | {"requiressl"}
 
 _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
-    "sslcertmode": frozenset({"allow"}),
+    "sslcertmode": frozenset({"allow", "disable"}),
     "sslcrldir": frozenset(),
     "requirepeer": frozenset(),
     "require_auth": frozenset(),

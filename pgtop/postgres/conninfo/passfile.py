@@ -2,13 +2,9 @@
 
 import stat
 from pathlib import Path
-from typing import Final
 
-from pgtop.postgres.conninfo.target import SOCKET_DIRECTORIES, Endpoint, Target
+from pgtop.postgres.conninfo.target import Endpoint, Target
 from pgtop.safe_files import read_regular
-
-_DEFAULT_DIRECTORIES: Final = frozenset({*SOCKET_DIRECTORIES, "/run/postgresql"})
-"""`localhost` in the file means the server there; another socket's has a line that names its directory."""
 
 
 def stored_password(target: Target, endpoint: Endpoint) -> str | None:
@@ -16,7 +12,8 @@ def stored_password(target: Target, endpoint: Endpoint) -> str | None:
     path = target.passfile
     if path is None or unsafe(path):
         return None
-    host = "localhost" if endpoint.host in _DEFAULT_DIRECTORIES else endpoint.host
+    # Any other socket's line names its directory as it is written in the conninfo.
+    host = "localhost" if endpoint.host == target.default_directory else endpoint.host
     wanted = (host, str(endpoint.port), target.database, target.user)
     try:
         lines = read_regular(path).decode("utf-8", "surrogateescape").split("\n")

@@ -52,6 +52,7 @@ def with_rescue(target: Target, rescue: str, source: str, environ: Mapping[str, 
     if not given.keys() & _SESSION:
         taken["target_session_attrs"] = target.target_session_attrs
         taken["connect_timeout_seconds"] = target.connect_timeout_seconds
+        taken["address_timeout_seconds"] = target.address_timeout_seconds
     if "passfile" not in given:
         taken["passfile"] = target.passfile
     own = replace(own, **taken, socket_options=target.socket_options)

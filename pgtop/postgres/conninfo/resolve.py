@@ -8,7 +8,7 @@ import os
 import pwd
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -57,8 +57,9 @@ def resolve(conninfo: str | None, flags: Mapping[str, str | None], environ: Mapp
         raise UsageError("invalid port number in the connection URI", "give a number from 1 to 65535")
     refuse_unkept(parameters)
     user = parameters.get("user") or _own_name()
+    seconds = _connect_timeout(parameters)
     hosts, hostaddrs, ports = _places(parameters)
-    tls = _tls(parameters, any(hostaddrs))
+    tls = _tls(parameters, home, _unnamed(hosts, hostaddrs))
     return Target(
         hosts=hosts,
         ports=ports,
@@ -67,7 +68,9 @@ def resolve(conninfo: str | None, flags: Mapping[str, str | None], environ: Mapp
         database=parameters.get("dbname") or user,
         password=parameters.get("password") or None,
         passfile=_passfile(parameters, home),
-        connect_timeout_seconds=_connect_timeout(parameters, len(hosts)),
+        default_directory=_default_directory(parameters, hosts),
+        connect_timeout_seconds=(seconds or 0.0) * len(hosts) or CONNECT_TIMEOUT_SECONDS,
+        address_timeout_seconds=seconds,
         socket_options=_socket_options(parameters),
         server_settings=_server_settings(parameters.get("options", "")),
         tls=tls,
@@ -146,6 +149,13 @@ def _places(parameters: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, 
     return names, tuple(addresses) if any(addresses) else (), ports
 
 
+def _default_directory(parameters: Mapping[str, str], hosts: Sequence[str]) -> str:
+    """Return the socket directory of libpq's default host, as far as this machine tells it."""
+    if not parameters.get("host") and hosts[0] in SOCKET_DIRECTORIES:
+        return hosts[0]
+    return SOCKET_DIRECTORIES[0]
+
+
 def _check_address(address: str) -> None:
     if address:
         try:
@@ -221,10 +231,13 @@ def _integer(parameters: Mapping[str, str], name: str) -> int | None:
     return number
 
 
-def _connect_timeout(parameters: Mapping[str, str], hosts: int) -> float:
-    """libpq's is for each host, and 0 for ever: a program that shows what is wrong may not wait so long."""
+def _connect_timeout(parameters: Mapping[str, str]) -> float | None:
+    """Return the time for each address; None where it is not given, or 0.
+
+    0 is for ever to libpq: a program that shows what is wrong may not wait so long.
+    """
     seconds = _integer(parameters, "connect_timeout")
-    return float(seconds * hosts) if seconds is not None and seconds > 0 else CONNECT_TIMEOUT_SECONDS
+    return float(seconds) if seconds is not None and seconds > 0 else None
 
 
 def _socket_options(parameters: Mapping[str, str]) -> SocketOptions:
@@ -250,16 +263,21 @@ def _one_of(parameters: Mapping[str, str], name: str, values: tuple[str, ...]) -
     return value
 
 
-def _tls(parameters: Mapping[str, str], by_address: bool) -> Tls:
+def _unnamed(hosts: Sequence[str], addresses: Sequence[str]) -> bool:
+    """Return whether an address is given for which there is no host's name."""
+    return any(address and not host for host, address in zip(hosts, addresses, strict=bool(addresses)))
+
+
+def _tls(parameters: Mapping[str, str], home: Path | None, is_unnamed: bool) -> Tls:
     root = parameters.get("sslrootcert") or None
     mode = _one_of(parameters, "sslmode", _SSL_MODES)
     if root == "system" and mode not in (None, "verify-full"):
         raise UsageError(f"sslmode={mode} is too weak for sslrootcert=system", "use sslmode=verify-full")
     mode = mode or ("verify-full" if root == "system" else "prefer")
-    if mode == "verify-full" and by_address:
+    if mode == "verify-full" and is_unnamed:
         raise UsageError(
-            "pgtop cannot check a host's name in its certificate when told its address by hostaddr",
-            "leave hostaddr out, or use sslmode=verify-ca",
+            "sslmode=verify-full needs the host's name, and hostaddr is only its address",
+            "name the host as well, or use sslmode=verify-ca",
         )
     negotiation = _one_of(parameters, "sslnegotiation", ("postgres", "direct")) or "postgres"
     if negotiation == "direct" and mode in ("disable", "allow", "prefer"):
@@ -279,6 +297,8 @@ def _tls(parameters: Mapping[str, str], by_address: bool) -> Tls:
         sslcrl=parameters.get("sslcrl") or None,
         ssl_min_protocol_version=oldest,
         ssl_max_protocol_version=newest,
+        sslcertmode=parameters.get("sslcertmode") or "allow",
+        user_directory=home / ".postgresql" if home else None,
     )
 
 

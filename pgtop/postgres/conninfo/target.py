@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import ClassVar, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from pgtop.core.redacted_repr import Redacted
 from pgtop.core.text import printable
@@ -32,6 +33,9 @@ class Tls(Redacted, frozen=True):
     sslcrl: str | None = None
     ssl_min_protocol_version: str | None = None
     ssl_max_protocol_version: str | None = None
+    sslcertmode: str = "allow"
+    user_directory: Path | None = None
+    """The directory of the user's default certificates, `~/.postgresql`; None for a user without a home."""
 
 
 class SocketOptions(msgspec.Struct, frozen=True):
@@ -91,8 +95,13 @@ class Target(Redacted, frozen=True):
     """As given in the conninfo, the service or PGPASSWORD; None where the password file decides."""
     passfile: Path | None = None
     """None for no file at all."""
+    default_directory: str = SOCKET_DIRECTORIES[0]
+    """The directory that `localhost` means in the password file: the one used where no host is named."""
     connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
     """For all hosts together."""
+    address_timeout_seconds: float | None = None
+    """For each address of each host, as libpq counts it; None where no connect_timeout is given, and the
+    addresses share what there is for all."""
     socket_options: SocketOptions = SocketOptions()
     server_settings: Mapping[str, str] = MappingProxyType({})
     """From `options` and PGOPTIONS."""
@@ -111,6 +120,11 @@ class Target(Redacted, frozen=True):
             Endpoint(host or address, port, address or host)
             for host, port, address in zip(self.hosts, self.ports, addresses, strict=True)
         )
+
+    def within(self, seconds: float) -> "Target":
+        """Return the target with at most this time for all hosts and addresses together."""
+        least = min(self.connect_timeout_seconds, seconds)
+        return replace(self, connect_timeout_seconds=least, address_timeout_seconds=None)
 
     @property
     def label(self) -> str:

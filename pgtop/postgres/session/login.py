@@ -5,6 +5,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from pgtop.core.text import clip, printable
 from pgtop.errors import Peer, PgtopError
 from pgtop.postgres.conninfo.passfile import stored_password
 from pgtop.postgres.conninfo.target import Endpoint, SocketOptions, Target
-from pgtop.postgres.conninfo.tls import ENCRYPTED, PLAIN, Pins, is_plain_refused, tls_arguments
+from pgtop.postgres.conninfo.tls import Encryption, is_plain_refused, placeholder_context
 from pgtop.postgres.errors.kinds import (
     FullError,
     LimitReachedError,
@@ -32,15 +33,16 @@ from pgtop.postgres.session.pooler import in_transaction, is_pooled
 from pgtop.postgres.session.reachability import reach
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES, TrafficLimit, WatchedLoop
 from pgtop.postgres.session.session_settings import (
+    AT_LOGIN,
     NO_ROLE_OF_THE_DATABASE,
     SETTINGS,
     TRANSACTION_TIMEOUT,
     TRANSACTION_TIMEOUT_VERSION,
+    set_statement,
 )
 
 OLDEST_VERSION: Final = 14
 _LONGEST_VERSION: Final = 20
-_SET: Final = "SELECT pg_catalog.set_config($1, $2, false)"
 _REFUSED_SETTING: Final = (
     asyncpg.ProtocolViolationError,
     asyncpg.InvalidParameterValueError,
@@ -50,7 +52,8 @@ _REFUSED_SETTING: Final = (
 _TCP_THIN_LINEAR_TIMEOUTS: Final = 16
 """Linux repeats what got no answer six times at one pace before it takes longer and longer: a network that
 fell silent for a few seconds costs no connection. Source: include/uapi/linux/tcp.h."""
-_FULL: Final = asyncpg.TooManyConnectionsError
+_REFUSED_WAY: Final = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.ConnectionDoesNotExistError)
+"""The errors of a login that may come about in the other way, with TLS or without it."""
 _NEXT_HOST: Final = frozenset({OutageKind.UNREACHABLE, OutageKind.STARTING, OutageKind.TIMEOUT})
 
 if TYPE_CHECKING:
@@ -88,7 +91,6 @@ class Session(NamedTuple):
 async def log_in(
     target: Target,
     application_name: str,
-    pins: Pins | None = None,
     unset: frozenset[str] = frozenset(),
     *,
     reach_first: bool = False,
@@ -98,12 +100,11 @@ async def log_in(
 
     Nothing is asked on a session that only `knocks`: whether a pooler is in between is not known of it.
     `reach_first` where the hosts fell silent: they are not logged in to before they take connections again.
-    `pins` remembers, from one refused login to the next, which way a host that leaves the choice
-    (sslmode=prefer) is asked, so that one try is one attempt at the server.
 
-    Raises FullError, or ConnectError: the next host is tried where one cannot be reached, is starting up, or
-    is not what target_session_attrs asks for, and none after a refusal. Takes at most the target's
-    `connect_timeout_seconds`, of which each host gets its share.
+    Raises FullError, or ConnectError: the next address, and then the next host, is tried where one cannot be
+    reached, is starting up, or is not what target_session_attrs asks for, and none after a refusal. Takes at
+    most the target's `connect_timeout_seconds`, of which each host and each of its addresses gets its share,
+    or `address_timeout_seconds` for each address.
     """
     deadline = time.monotonic() + target.connect_timeout_seconds
     wanted = target.target_session_attrs
@@ -112,17 +113,63 @@ async def log_in(
     for attributes in rounds:
         faults.clear()
         for tried, endpoint in enumerate(target.endpoints):
-            share = (deadline - time.monotonic()) / (len(target.endpoints) - tried)
-            name, pinned = application_name, {} if pins is None else pins
-            attempt = _Attempt(target, endpoint, attributes, name, pinned, unset)
-            attempt.knocks = knocks
+            share = _Share(target, deadline, len(target.endpoints) - tried)
             try:
-                return await attempt.run(max(share, 0.0), reach_first)
+                addresses = await _addresses(target, endpoint, share, reach_first)
             except PgtopError as fault:
-                if getattr(fault, "kind", None) not in _NEXT_HOST:
-                    raise
-                faults.append(fault)
+                faults.append(_passed_over(fault))
+                continue
+            for number, address in enumerate(addresses):
+                attempt = _Attempt(target, endpoint, address, attributes, application_name, unset)
+                attempt.knocks = knocks
+                try:
+                    return await attempt.run(share.seconds(len(addresses) - number))
+                except PgtopError as fault:
+                    faults.append(_passed_over(fault))
     raise _together(faults)
+
+
+class _Share(NamedTuple):
+    """The time that one host has."""
+
+    target: Target
+    deadline: float
+    hosts: int
+    """Those that have not been tried yet, this one among them."""
+
+    def seconds(self, addresses: int) -> float:
+        """Return the time for the next one of this number of the host's addresses."""
+        if self.target.address_timeout_seconds is not None:
+            return self.target.address_timeout_seconds
+        return max(self.deadline - time.monotonic(), 0.0) / (self.hosts - 1 + addresses)
+
+
+def _passed_over(fault: PgtopError) -> PgtopError:
+    """Return the error of an address after which the next one is tried; raise any other."""
+    if getattr(fault, "kind", None) not in _NEXT_HOST:
+        raise fault
+    return fault
+
+
+async def _addresses(target: Target, endpoint: Endpoint, share: _Share, reach_first: bool) -> Sequence[str]:
+    """Return the addresses of a host in the order they are tried. Raises LoginError."""
+    try:
+        async with asyncio.timeout(share.seconds(1)):
+            addresses = await _look_up(endpoint)
+        if not reach_first or endpoint.is_socket:
+            return addresses
+        each = target.address_timeout_seconds
+        async with asyncio.timeout(share.seconds(1) if each is None else each * len(addresses)):
+            first = await reach(addresses, endpoint.port)
+        return [first, *(each for each in addresses if each != first)]
+    except RuntimeError as error:  # a look-up needs a thread
+        raise LoginError(
+            f"{endpoint.label} cannot be looked up ({printable(str(error))})",
+            "this machine may let its user begin no more threads; name the host by its address",
+            OutageKind.UNREACHABLE,
+        ) from error
+    except DRIVER_ERRORS as error:
+        raise connect_error(error, target, endpoint) from error
 
 
 def _together(faults: list[PgtopError]) -> PgtopError:
@@ -134,45 +181,35 @@ def _together(faults: list[PgtopError]) -> PgtopError:
 
 
 class _Attempt:
-    """One host."""
+    """One address of one host."""
 
     def __init__(
         self,
         target: Target,
         endpoint: Endpoint,
+        address: str,
         attributes: str,
         name: str,
-        pins: Pins,
         unset: frozenset[str],
     ) -> None:
         self.knocks = False
         """True where nothing is to be asked on the session."""
         self._target = target
         self._endpoint = endpoint
+        self._address = address
         self._attributes = attributes
         self._name = {"application_name": name}
-        self._pins = pins
-        self._settings = {each: value for each, value in SETTINGS.items() if each not in unset}
+        self._unset = unset
         self._traffic = TrafficLimit()
-        self._addresses: Sequence[str] = ()
-        self._peers: list[str] = []
+        self._failed_encryption = False
         password = target.password
         self._password = password if password is not None else stored_password(target, endpoint)
 
-    async def run(self, limit_seconds: float, reach_first: bool) -> Session:
-        """A session on this host; raises PgtopError, also where it takes longer than the limit."""
+    async def run(self, limit_seconds: float) -> Session:
+        """A session at this address; raises PgtopError, also where it takes longer than the limit."""
         try:
             async with asyncio.timeout(limit_seconds):
-                self._addresses = await _look_up(self._endpoint)
-                if reach_first and not self._endpoint.is_socket:
-                    await reach(self._addresses, self._endpoint.port)
                 return await self._log_in()
-        except RuntimeError as error:  # a look-up needs a thread
-            raise LoginError(
-                f"{self._endpoint.label} cannot be looked up ({printable(str(error))})",
-                "this machine may let its user begin no more threads; name the host by its address",
-                OutageKind.UNREACHABLE,
-            ) from error
         except PgtopError:
             raise
         except Exception as error:
@@ -183,22 +220,17 @@ class _Attempt:
             given = self._password is not None
             told = connect_error(error, self._target, self._endpoint, password_given=given)
             if isinstance(told, FullError | LimitReachedError):
-                # The driver may have tried twice, and does not tell which of the two was refused so.
-                is_one = self._endpoint.is_socket or len(set(self._peers)) == 1
-                told.peer = self._peer() if is_one else None
+                told.peer = self._peer()
             raise told from error
 
     async def _log_in(self, more: Mapping[str, str] = MappingProxyType({})) -> Session:
-        """Log in with `more` settings, which not every server knows, beside those of each session."""
-        # read-write and read-only ask for the server's own default, which is not to be pgtop's then.
-        late = {"default_transaction_read_only"} if self._attributes.startswith("read-") else set()
-        early = {name: value for name, value in self._settings.items() if name not in late}
+        """Log in with `more` settings, which not every server knows, beside those of each login."""
+        early = {name: value for name, value in AT_LOGIN.items() if name not in self._unset}
         behind_pooler = False
         try:
             connection = await self._connect({**self._target.server_settings, **early, **more, **self._name})
         except _REFUSED_SETTING as error:
             behind_pooler = isinstance(error, asyncpg.ProtocolViolationError)
-            late = set(self._settings)
             connection = await self._connect({**self._target.server_settings, **self._name})
         except DRIVER_ERRORS as error:
             if more or not _is_transaction_timeout(error):
@@ -211,7 +243,7 @@ class _Attempt:
             if self.knocks:
                 pid = connection.get_server_pid()
                 return self._session(connection, pid, pooled=behind_pooler)
-            return await self._begun(connection, late, behind_pooler=behind_pooler)
+            return await self._begun(connection, behind_pooler=behind_pooler)
         except DRIVER_ERRORS:
             connection.terminate()
             if more or not _has_transaction_timeout(connection):
@@ -222,13 +254,13 @@ class _Attempt:
             connection.terminate()
             raise
 
-    async def _begun(self, connection: Connection, late: set[str], *, behind_pooler: bool) -> Session:
+    async def _begun(self, connection: Connection, *, behind_pooler: bool) -> Session:
         if behind_pooler or await is_pooled(connection):
             return self._session(connection, await self._pooled_pid(connection), pooled=True)
         # Not through a pooler: a setting would stay behind for whoever gets that backend next.
-        if _has_transaction_timeout(connection):
-            await connection.execute(f"SET {TRANSACTION_TIMEOUT} = 0")
-        await _set(connection, {name: SETTINGS[name] for name in late})
+        wanted = {TRANSACTION_TIMEOUT: "0"} if _has_transaction_timeout(connection) else {}
+        wanted |= {name: value for name, value in SETTINGS.items() if name not in self._unset}
+        await _set(connection, wanted)
         if "role" not in self._target.server_settings:
             with contextlib.suppress(asyncpg.InsufficientPrivilegeError):  # the catalog is hidden from it
                 await connection.execute(NO_ROLE_OF_THE_DATABASE)
@@ -239,11 +271,11 @@ class _Attempt:
         return Session(connection, self._endpoint, own_pid, pooled, role, traffic, peer)
 
     def _peer(self) -> Peer:
-        """Return the peer of the last connection."""
+        """Return the peer of this connection."""
         endpoint = self._endpoint
         if endpoint.is_socket:
             return os.path.realpath(endpoint.address), endpoint.port
-        return self._peers[-1], endpoint.port
+        return self._address, endpoint.port
 
     async def _pooled_pid(self, connection: Connection) -> int:
         """The backend that a pooler gave to one transaction. Raises LoginError where it gives none to any."""
@@ -259,35 +291,41 @@ class _Attempt:
         return pid
 
     async def _connect(self, server_settings: Mapping[str, str]) -> Connection:
-        endpoint, mode = self._endpoint, self._target.tls.sslmode
-        # What is pinned may be less than another sslmode asks for.
-        pinned = self._pins.get(endpoint) if mode in ("prefer", "allow") else None
+        """Connect in the way that sslmode puts first, or in the other that it allows if that is refused."""
+        mode = self._target.tls.sslmode
+        if self._endpoint.is_socket or mode not in ("prefer", "allow"):
+            encrypted = mode != "disable" and not self._endpoint.is_socket
+            return await self._connect_as(server_settings, encrypted=encrypted)
         try:
-            return await self._connect_as(server_settings, pinned)
-        except DRIVER_ERRORS as error:
-            full = next((e for e in (error, error.__cause__) if isinstance(e, _FULL)), None)
-            if full is not None:
-                # The driver tries the other way, too, and tells of that alone.
-                if pinned is None and mode in ("prefer", "allow") and not endpoint.is_socket:
-                    self._pins[endpoint] = ENCRYPTED if mode == "prefer" else PLAIN
-                raise full from None
-            # What was pinned is no longer known to do: what is asked next is asked either way again.
-            self._pins.pop(endpoint, None)
-            if pinned is not None and isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-                # There is a slot now, and pg_hba.conf lets this role in the other way alone.
-                return await self._connect(server_settings)
-            if pinned is not ENCRYPTED or not is_plain_refused(error):
+            return await self._connect_as(server_settings, encrypted=mode == "prefer")
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            if not self._may_go_the_other_way(error):
                 raise
-        self._pins[endpoint] = PLAIN
-        return await self._connect_as(server_settings, PLAIN)
+            first = error
+        try:
+            return await self._connect_as(server_settings, encrypted=mode == "allow")
+        except DRIVER_ERRORS as second:
+            if _tells_more(first, second):
+                raise first from None
+            raise second from first
 
-    async def _connect_as(self, server_settings: Mapping[str, str], pinned: str | None) -> Connection:
+    def _may_go_the_other_way(self, error: Exception) -> bool:
+        """Return whether TLS, or its absence, may be the reason: a second login costs a full server."""
+        if self._failed_encryption:
+            return not isinstance(error, TimeoutError)
+        return isinstance(error, _REFUSED_WAY) and not self._traffic.is_authenticated
+
+    async def _connect_as(self, server_settings: Mapping[str, str], *, encrypted: bool) -> Connection:
         endpoint, target = self._endpoint, self._target
-        loop = WatchedLoop(self._traffic, self._addresses)
+        encryption = Encryption(target.tls, endpoint.name) if encrypted else None
+        if encryption is not None and target.tls.sslmode not in ("prefer", "allow"):
+            encryption.context()  # what is wrong with its files is told before anything is sent
+        loop = WatchedLoop(self._traffic, self._address, encryption)
         # An empty password keeps the driver from looking for one by its own rules.
-        arguments: dict[str, Any] = (
-            {"ssl": False} if endpoint.is_socket else tls_arguments(target.tls, pinned)
-        )
+        arguments: dict[str, Any] = {
+            "ssl": placeholder_context() if encrypted else False,
+            "direct_tls": encrypted and target.tls.sslnegotiation == "direct",
+        }
         arguments |= {
             "host": endpoint.address if endpoint.is_socket else endpoint.name,
             "port": endpoint.port,
@@ -309,7 +347,7 @@ class _Attempt:
             loop.abort()
             raise
         finally:
-            self._peers += loop.peers
+            self._failed_encryption = loop.failed_encryption
         return connection
 
     def _check_version(self, connection: Connection) -> None:
@@ -346,11 +384,27 @@ def _has_transaction_timeout(connection: Connection) -> bool:
     return bool(connection.get_server_version().major >= TRANSACTION_TIMEOUT_VERSION)
 
 
+def _tells_more(first: Exception, second: Exception) -> bool:
+    """Return whether the error of the first way tells more than that of the way that was tried after it."""
+    if is_plain_refused(second):
+        return True
+    if not isinstance(second, _REFUSED_WAY) or isinstance(second, asyncpg.InvalidPasswordError):
+        return False
+    return isinstance(first, PgtopError | ssl.SSLError | asyncpg.InvalidPasswordError)
+
+
 async def _set(connection: Connection, settings: Mapping[str, str]) -> None:
-    for name, value in settings.items():
-        # One that this server does not know, or does not let anybody set, is done without.
-        with contextlib.suppress(asyncpg.PostgresSyntaxError, *_REFUSED_SETTING):
-            await connection.fetchval(_SET, name, value)
+    """Set what the server knows of these settings, in one message if it knows them all.
+
+    In statements that read no catalog: a standby refuses a serializable transaction that does.
+    """
+    each = [set_statement(name, value) for name, value in settings.items()]
+    try:
+        await connection.execute("; ".join(each))
+    except (asyncpg.PostgresSyntaxError, *_REFUSED_SETTING):
+        for statement in each:
+            with contextlib.suppress(asyncpg.PostgresSyntaxError, *_REFUSED_SETTING):
+                await connection.execute(statement)
 
 
 def _set_socket_options(connection: Connection, options: SocketOptions) -> None:

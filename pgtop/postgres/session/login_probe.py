@@ -35,12 +35,11 @@ async def probe_login(own_connection: OwnConnection) -> LoginProbe:
     if own_connection.is_rescue:
         return _knock(own_connection.refused, got_in=False)
     target, peer = own_connection.here, own_connection.peer
-    seconds = min(target.connect_timeout_seconds, KNOCK_SECONDS)
     refused: Limit | None = None
     got_in = False
     try:
         session = await log_in(
-            msgspec.structs.replace(target, connect_timeout_seconds=seconds),
+            target.within(KNOCK_SECONDS),
             own_connection.application_name,
             knocks=True,
         )

@@ -24,7 +24,6 @@ from pgtop.concurrency import forget
 from pgtop.core.outage import Limit, OutageKind
 from pgtop.errors import Peer, PgtopError
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.conninfo.tls import Pins
 from pgtop.postgres.errors.kinds import (
     ConnectionLostError,
     FullError,
@@ -95,7 +94,8 @@ class OwnConnection:
         """
         self.hides_queries = hides_queries
         """True if the statements of other sessions must not be fetched over this connection."""
-        self._target = target
+        self.target = target
+        """The target of the connection; a new one counts from the next `take`."""
         self.application_name = own_session_name(face, socket.gethostname())
         """The name `pgtop <face>@<host>`, by which one pgtop knows another."""
         self.tries = LoginRetry()
@@ -126,21 +126,6 @@ class OwnConnection:
         self._lock = asyncio.Lock()
         self._steady = 0
         self._refusals = 0
-        self.pins: Pins = {}
-        """Endpoints that are tried in one way only, with TLS or without, until a login succeeds."""
-        self.rescue_pins: Pins = {}
-        """The same for the rescue role's logins."""
-
-    @property
-    def target(self) -> Target:
-        """The target of the connection; a new one counts from the next `take`."""
-        return self._target
-
-    @target.setter
-    def target(self, target: Target) -> None:
-        # Replaced, not cleared: a login under way still uses the old pins, and what it finds does not apply
-        # to the new target.
-        self._target, self.pins, self.rescue_pins = target, {}, {}
 
     @property
     def is_held(self) -> bool:
@@ -249,15 +234,12 @@ class OwnConnection:
             self._answered = True
             self.tries.clear()
             self.rescue_fault, self._rescue_rests_until = None, 0.0
-            self.pins.clear()
-            self.rescue_pins.clear()
 
     async def _log_in(self) -> Session:
         try:
             session = await log_in(
                 self.target,
                 self.application_name,
-                self.pins,
                 self._unset,
                 reach_first=not self._answered,
             )
@@ -293,7 +275,7 @@ class OwnConnection:
     async def _rescued(self, rescue: Target, refused: FullError | LimitReachedError) -> Session:
         if time.monotonic() >= self._rescue_rests_until:
             try:
-                session = await log_in(rescue, self.application_name, self.rescue_pins, self._unset)
+                session = await log_in(rescue, self.application_name, self._unset)
             except (FullError, LimitReachedError) as error:
                 self._refusals += 1
                 self.rescue_fault = None
@@ -330,15 +312,8 @@ class OwnConnection:
         or while the connection must stay `steady`."""
         if not self.is_rescue or not self.is_held or self._steady:
             return
-        target = self.target
-        seconds = min(target.connect_timeout_seconds, _GIVE_BACK_SECONDS)
         try:
-            session = await log_in(
-                replace(target, connect_timeout_seconds=seconds),
-                self.application_name,
-                self.pins,
-                self._unset,
-            )
+            session = await log_in(self.target.within(_GIVE_BACK_SECONDS), self.application_name, self._unset)
         except PgtopError as error:
             self.refused = limit_at(self.peer, error)
             return

@@ -8,7 +8,7 @@ Source: PgBouncer documentation, pool_mode; asyncpg, coreproto.pyx (a Sync after
 """
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import asyncpg
 
@@ -16,6 +16,8 @@ from pgtop.postgres.session.session_settings import begin_pooled
 
 if TYPE_CHECKING:
     from pgtop.postgres.session.login import Connection
+
+_READ_COMMITTED: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE"
 
 T = TypeVar("T")
 
@@ -26,7 +28,8 @@ async def is_pooled(connection: "Connection") -> bool:
     One message of the simple protocol, which no pooler can split. Raises what the driver raises.
     """
     pid = int(connection.get_server_pid())
-    asked = f"SELECT 1 WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid}"
+    # Serializable may be the default, which a standby refuses, or deferrable, which waits for all who write.
+    asked = f"{_READ_COMMITTED}; SELECT 1 WHERE pg_catalog.pg_backend_pid() OPERATOR(pg_catalog.=) {pid}"
     return await connection.execute(asked) != "SELECT 1"
 
 

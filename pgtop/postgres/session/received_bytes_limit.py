@@ -10,10 +10,13 @@ Source: PostgreSQL documentation, Frontend/Backend Protocol, Message Formats.
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from asyncpg import protocol as driver
+from asyncpg.connect_utils import TLSUpgradeProto
+
+from pgtop.postgres.conninfo.tls import Encryption
 
 MEBIBYTE: Final = 1024 * 1024
 LOGIN_BYTES: Final = MEBIBYTE
@@ -98,6 +101,11 @@ class _Login:
     def begin(self) -> None:
         """Let an authentication begin, on a new connection; the rounds count on."""
         self._last = _NOT_BEGUN
+
+    @property
+    def is_done(self) -> bool:
+        """True once the server has accepted who logs in."""
+        return self._last == _DONE
 
     def problem(self, said: bytes) -> str:
         """Return what is wrong with the next step; "" for nothing."""
@@ -211,6 +219,11 @@ class TrafficLimit:
         self._kind = 0
         self._kept: bytearray | None = None
         self._said = b""
+
+    @property
+    def is_authenticated(self) -> bool:
+        """True once the latest connection has got past the authentication."""
+        return self._login.is_done
 
     def expect(self, limit_bytes: int) -> None:
         """Admit the answer to the next statement, in at most `limit_bytes`."""
@@ -360,13 +373,16 @@ class WatchedLoop:
     The driver takes a loop, and neither a socket nor a protocol of its caller's.
     """
 
-    def __init__(self, traffic: TrafficLimit, addresses: Sequence[str] = ()) -> None:
-        """`addresses` are those of the host, which are tried in turn."""
-        self.peers: list[str] = []
-        """The addresses at which a connection came about, the last one last; none over Unix sockets."""
+    def __init__(
+        self, traffic: TrafficLimit, address: str = "", encryption: Encryption | None = None
+    ) -> None:
+        """`address` is the one IP address to connect to; `encryption` is None for plain text alone."""
+        self.failed_encryption = False
+        """True if the server agreed to TLS, which then did not come about."""
         self._loop = asyncio.get_running_loop()
         self._traffic = traffic
-        self._addresses = addresses
+        self._address = address
+        self._encryption = encryption
         self._opened: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -390,36 +406,25 @@ class WatchedLoop:
 
         The loop would look it up in a thread that the whole program waits for at its end.
         """
-        if "ssl" in options:
-            options.setdefault("server_hostname", host)
+        encryption = self._encryption
+        if "ssl" in options and encryption is not None:
+            options |= {"ssl": encryption.context(), "server_hostname": _server_name(host)}
         connected = await self._connected(port)
         try:
-            return await self._open(self._loop.create_connection, factory, sock=connected, **options)
+            opened = await self._open(self._loop.create_connection, factory, sock=connected, **options)
+            if "ssl" in options and encryption is not None:
+                encryption.check_name(opened[0].get_extra_info("ssl_object"))
         except BaseException:
             connected.close()
             raise
+        return opened
 
     async def _connected(self, port: int) -> socket.socket:
-        """A connection to the first of the addresses that takes one. Raises OSError where none does."""
-        errors: list[OSError] = []
-        for address in self._addresses:
-            try:
-                connected = await self._connected_to(address, port)
-            except OSError as error:
-                errors.append(error)
-            else:
-                self.peers.append(address)
-                return connected
-        if len(errors) == 1:
-            raise errors[0]
-        raise OSError("; ".join(map(str, errors)) or "the host has no address")
-
-    async def _connected_to(self, address: str, port: int) -> socket.socket:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        family = socket.AF_INET6 if ":" in self._address else socket.AF_INET
         connecting = socket.socket(family, socket.SOCK_STREAM)
         try:
             connecting.setblocking(False)
-            await self._loop.sock_connect(connecting, (address, port))
+            await self._loop.sock_connect(connecting, (self._address, port))
         except BaseException:
             connecting.close()
             raise
@@ -435,6 +440,8 @@ class WatchedLoop:
         self, connect: Any, factory: Callable[[], Any], *place: Any, **options: Any
     ) -> tuple[Any, Any]:
         inner = factory()
+        if isinstance(inner, TLSUpgradeProto) and self._encryption is not None:
+            inner.ssl_is_advisory = self._encryption.is_optional
         gated = _Gate(inner, self._traffic) if isinstance(inner, driver.Protocol) else inner
         self._traffic.begin()
         transport, _ = await connect(lambda: gated, *place, **options)
@@ -442,10 +449,28 @@ class WatchedLoop:
         return _Transport(transport, self._traffic), inner
 
     async def start_tls(self, transport: Any, protocol: Any, context: Any, **options: Any) -> Any:
-        """Start TLS as the loop does."""
+        """Start TLS as the loop does, with the files and the checks of the target instead of the driver's."""
         real = transport.real if isinstance(transport, _Transport) else transport
-        encrypted = await self._loop.start_tls(real, protocol, context, **options)
-        if encrypted is None:
-            return None
-        self._opened.append(encrypted)
+        encryption = self._encryption
+        options["server_hostname"] = _server_name(options.get("server_hostname") or "") or None
+        try:
+            wanted = context if encryption is None else encryption.context()
+            encrypted = await self._loop.start_tls(real, protocol, wanted, **options)
+            if encrypted is None:
+                return None
+            self._opened.append(encrypted)
+            if encryption is not None:
+                encryption.check_name(encrypted.get_extra_info("ssl_object"))
+        except Exception:
+            self.failed_encryption = True
+            raise
         return _Transport(encrypted, self._traffic)
+
+
+def _server_name(host: str) -> str:
+    """Return the name to tell the server in the TLS handshake; "" for what cannot be one."""
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return ""
+    return host

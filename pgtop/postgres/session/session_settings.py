@@ -28,9 +28,29 @@ SETTINGS: Final = {
     # A serializable, deferrable, read-only transaction waits until no other one writes.
     "default_transaction_deferrable": "off",
     "exit_on_error": "off",
+}
+"""By name, set once a session is logged in; one that a server does not know is done without."""
+
+AT_LOGIN: Final = {
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+    **{
+        name: SETTINGS[name]
+        for name in (
+            "client_connection_check_interval",
+            "client_min_messages",
+            "exit_on_error",
+        )
+    },
     "local_preload_libraries": "",  # one that is not there would bar the login
 }
-"""By name, as a startup packet takes them; one that a server does not know is done without."""
+"""By name, as a startup packet takes them: those without which the first statements might not come about.
+
+Not the others: a login event trigger runs with what is set here, and fails where it cannot write, or cannot
+find what it names without a schema. `transaction_timeout` is not among them, which older servers don't know.
+"""
 
 
 TRANSACTION_TIMEOUT: Final = "transaction_timeout"
@@ -62,9 +82,18 @@ AND NOT EXISTS (
 NO_ROLE_OF_THE_DATABASE: Final = _no_role_of_the_database("false")
 
 
-def _set_local(name: str, value: str) -> str:
+def set_statement(name: str, value: str, scope: str = "SESSION") -> str:
+    """Return the statement that sets this for the session, or for the transaction alone (`LOCAL`).
+
+    >>> set_statement("lock_timeout", "2s")
+    "SET SESSION lock_timeout = '2s'"
+    """
     listed = value if name == "search_path" else f"'{value}'"
-    return f"SET LOCAL {name} = {listed}"
+    return f"SET {scope} {name} = {listed}"
+
+
+def _set_local(name: str, value: str) -> str:
+    return set_statement(name, value, "LOCAL")
 
 
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE"

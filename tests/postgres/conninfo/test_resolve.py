@@ -10,7 +10,7 @@ import pytest
 from pgtop.errors import UsageError
 from pgtop.postgres.conninfo.passfile import stored_password
 from pgtop.postgres.conninfo.resolve import resolve
-from pgtop.postgres.conninfo.target import SOCKET_DIRECTORIES, Target
+from pgtop.postgres.conninfo.target import Target
 
 NOTHING: dict[str, str] = {}
 SECRET = "s3cr3t-Zw9"  # noqa: S105 (it opens nothing)
@@ -150,7 +150,8 @@ def test_parameters_for_the_server_are_honoured_or_ignored() -> None:
         "&sslsni=0&channel_binding=prefer&load_balance_hosts=random&options=-c%20geqo%3Doff%20--work-mem%3D1MB"
         "&target_session_attrs=primary"
     )
-    assert target.connect_timeout_seconds == 6  # libpq's is for each host
+    # libpq's is for each address of each host.
+    assert (target.connect_timeout_seconds, target.address_timeout_seconds) == (6, 3)
     assert target.socket_options.keepalives is False
     assert target.socket_options.keepalives_idle_seconds == 7
     assert target.socket_options.tcp_user_timeout_ms == 900
@@ -165,6 +166,22 @@ def test_pgappname_is_not_taken_and_pgoptions_is() -> None:
     assert target.connect_timeout_seconds == resolved().connect_timeout_seconds
 
 
+def test_localhost_in_the_password_file_is_the_default_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no host is named, a socket is used if there is one, and its line is not the directory's."""
+    monkeypatch.setattr("pgtop.postgres.conninfo.resolve.SOCKET_DIRECTORIES", (str(tmp_path),))
+    (tmp_path / ".s.PGSQL.5432").touch()
+    passfile = tmp_path / "passwords"
+    passfile.write_text(f"{tmp_path}:*:*:*:directory\nlocalhost:*:*:*:default\n")
+    passfile.chmod(0o600)
+    target = resolved("", {"PGPASSFILE": str(passfile)})
+    assert target.hosts == (str(tmp_path),)
+    assert stored_password(target, target.endpoints[0]) == "default"
+    named = resolved("host=localhost", {"PGPASSFILE": str(passfile)})
+    assert stored_password(named, named.endpoints[0]) == "default"
+
+
 @pytest.mark.parametrize(
     "asked",
     [
@@ -177,7 +194,7 @@ def test_pgappname_is_not_taken_and_pgoptions_is() -> None:
         "min_protocol_version=3.2",
         "replication=database",
         "oauth_issuer=https://x",
-        "sslmode=verify-full hostaddr=10.0.0.1 host=db1",
+        "hostaddr=10.0.0.1 sslmode=verify-full",
         "sslmode=require sslrootcert=system",
         "sslnegotiation=direct",
     ],
@@ -275,6 +292,7 @@ db1:5432:shop:app:first
 db1:*:*:app:any\\:port\\\\
 localhost:*:*:app:local
 /srv/socket:*:*:app:elsewhere
+/tmp:*:*:app:tmp
 *:*:*:*:last
 """
 
@@ -290,8 +308,9 @@ def test_the_password_file_is_read_by_libpqs_rules(tmp_path: Path) -> None:
 
     assert stored("host=db1 user=app dbname=shop") == "first"
     assert stored("host=db1 port=7 user=app dbname=shop") == "any:port\\"
-    for directory in ("/run/postgresql", *SOCKET_DIRECTORIES):
-        assert stored(f"host={directory} user=app") == "local"
+    assert stored("host=/var/run/postgresql user=app") == "local"
+    assert stored("host=/run/postgresql user=app") == "last"
+    assert stored("host=/tmp user=app") == "tmp"
     assert stored("host=/srv/socket user=app") == "elsewhere"
     assert stored("host=/home/mallory user=app") == "last"
     assert stored("host=other,db1 user=app dbname=shop") == "first"

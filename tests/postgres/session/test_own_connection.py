@@ -33,9 +33,14 @@ async def test_the_session_has_the_connections_name_and_settings(every_server: T
             own_connection.own_pid,
         )
         assert name == own_connection.application_name == f"pgtop dashboard@{socket.gethostname()}"[:63]
-        rows = await own_connection.fetch("SELECT name, setting FROM pg_settings WHERE source = 'client'")
+        rows = await own_connection.fetch(
+            "SELECT name, setting FROM pg_settings WHERE source IN ('client', 'session')"
+        )
         settings = {row["name"]: row["setting"] for row in rows}
-    assert settings | {"client_encoding": ""} == {
+    for name_of_transaction in ("transaction_isolation", "transaction_deferrable"):
+        settings.pop(name_of_transaction)
+    timeout = {"transaction_timeout": "0"} if every_server.version >= 17 else {}
+    assert settings | {"client_encoding": ""} == timeout | {
         "application_name": name,
         "client_connection_check_interval": "2000",
         "client_encoding": "",
