@@ -22,7 +22,7 @@ from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, clie
 from pgtop.core.stalled_logins import STALL_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
 from pgtop.daemon.line_writer import LineWriter
-from pgtop.reaping.plan_wording import stall_sentence
+from pgtop.reaping.plan_wording import stall_sentence, usage_change
 from pgtop.reaping.reaper import Report
 
 _DONE: Final = frozenset({Outcome.TERMINATED, Outcome.CHANGED})
@@ -174,7 +174,7 @@ class DaemonLog:
         self.tell(
             "sweep",
             f"{name}: terminated {ended} of {plural(len(report.results), 'session')}{rest}, "
-            f"usage {percent(plan.usage_before)} → {percent(after)}{_hidden_by_names(plan)}",
+            f"usage {usage_change(plan, after)}{_hidden_by_names(plan)}",
             warning=emergency or any(each not in _DONE for each in others),
             trigger=plan.trigger,
             usage_before=plan.usage_before,

@@ -66,6 +66,18 @@ def headline(plan: Plan) -> str:
     return f"Terminate {plural(number, 'session')} {meant}: {usage}"
 
 
+def usage_change(plan: Plan, after: float) -> str:
+    """Return the usage before a plan and the measured one after it, and say what is still wrong.
+
+    `100% → 82%, still over the 80% line`. `after` is a fraction.
+    """
+    change = f"{percent(plan.usage_before)} → {percent(after)}"
+    if after < plan.warn_at:
+        return change
+    still = "still " if plan.usage_before >= plan.warn_at else ""
+    return f"{change}, {still}{'full' if after >= 1 else f'over the {percent(plan.warn_at)} line'}"
+
+
 def stall_sentence(stall: Stall) -> str:
     """Say which clients hold the slots in a login stall, and that terminating sessions does not cure it.
 

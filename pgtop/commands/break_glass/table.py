@@ -12,7 +12,13 @@ from pgtop.core.session_labels import LOCAL, NO_DATABASE, NO_USER, client, idle_
 from pgtop.core.text import clip, duration, folded, percent, plural, printable
 from pgtop.postgres.host.servers import user_name
 from pgtop.postgres.host.watcher import Connecting, HostView, logins_hint
-from pgtop.reaping.plan_wording import by_user_and_database, headline, outcome_sentence, spared_sentence
+from pgtop.reaping.plan_wording import (
+    by_user_and_database,
+    headline,
+    outcome_sentence,
+    spared_sentence,
+    usage_change,
+)
 from pgtop.reaping.report_json import Answer
 
 _NOT_LISTED: Final = frozenset({SparedFor.ENOUGH, SparedFor.BEYOND_COUNT, SparedFor.BEYOND_MOST})
@@ -46,8 +52,8 @@ def render_answer(prepared: Prepared, answer: Answer, width: int) -> str:
     report = answer.report
     if report is None:
         return ""
-    usage = f": {percent(answer.plan.usage_before)} → {percent(answer.usage_after)}"
-    done = outcome_sentence(report) + (usage if prepared.view.has_limits else "")
+    usage = f": {usage_change(answer.plan, answer.usage_after)}" if prepared.view.has_limits else ""
+    done = outcome_sentence(report) + usage
     results = {result.victim.backend.id: (result.outcome.value, result.detail) for result in report.results}
     return _text([done, *_sessions(answer.plan.victims, prepared, results, width)], width)
 

@@ -11,6 +11,7 @@ from pgtop.reaping.plan_wording import (
     outcome_sentence,
     spared_sentence,
     stall_sentence,
+    usage_change,
 )
 from pgtop.reaping.report_json import Answer
 
@@ -42,7 +43,7 @@ def _what(answer: Answer) -> list[str]:
     stall = [f"but {stall_sentence(plan.stall)}"] if plan.stall is not None else []
     if answer.report is None:
         return [f"dry run: {headline(plan)}" if answer.dry_run else headline(plan), *stall]
-    usage = f"{percent(plan.usage_before)} → {percent(answer.usage_after)}"
+    usage = usage_change(plan, answer.usage_after)
     name = "emergency: " if plan.trigger is Trigger.EMERGENCY else ""
     return [f"{name}{outcome_sentence(answer.report)}: {usage}", *stall]
 

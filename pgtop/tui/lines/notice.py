@@ -1,14 +1,17 @@
 """The notice above the keys: a message that stays until it is dismissed."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from pgtop.core.activity import Snapshot
+from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.plan import Act, Outcome
-from pgtop.core.text import cell_width, fit, percent
-from pgtop.reaping.plan_wording import outcome_sentence
+from pgtop.core.text import cell_width, clock, fit
+from pgtop.reaping.plan_wording import outcome_sentence, usage_change
 from pgtop.reaping.reaper import Report
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines
+
+SETTLE_SECONDS: Final = 10
+"""Seconds for which the figure after an action follows the polls."""
 
 
 class Notice(NamedTuple):
@@ -19,7 +22,9 @@ class Notice(NamedTuple):
     report: Report | None = None
     """The report that `o` shows session by session."""
     usage: str = ""
-    """The change `86% → 61%`, measured by the first poll after the action."""
+    """The change `86% → 61%`, with the time at which the 61% were measured."""
+    first_measured_at: int | None = None
+    """The time of the first poll after the action, microseconds by the server's clock."""
     succession: str = ""
     """The sentence on a server that was replaced; an alert keeps it until it is dismissed."""
 
@@ -35,11 +40,19 @@ def of_report(report: Report, *, by_itself: bool = False) -> Notice:
 
 
 def with_usage(notice: Notice, snapshot: Snapshot) -> Notice:
-    """Return the notice with the usage that the first poll after the action measured."""
+    """Return the notice with the usage that a poll after the action measured.
+
+    For SETTLE_SECONDS after the first of these polls, each brings a newer figure: sessions that waited for
+    those that ended may end too.
+    """
     report = notice.report
-    if report is None or notice.usage or report.plan.act is Act.CANCEL:
+    if report is None or report.plan.act is Act.CANCEL:
         return notice
-    return notice._replace(usage=f"{percent(report.plan.usage_before)} → {percent(snapshot.usage)}")
+    first = snapshot.taken_at if notice.first_measured_at is None else notice.first_measured_at
+    if snapshot.taken_at - first > SETTLE_SECONDS * MICROSECONDS:
+        return notice
+    usage = f"{usage_change(report.plan, snapshot.usage)} at {clock(snapshot.taken_at)}"
+    return notice._replace(usage=usage, first_measured_at=first)
 
 
 def with_alert(notice: Notice | None, alert: Notice) -> Notice:

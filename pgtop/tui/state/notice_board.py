@@ -30,7 +30,7 @@ class NoticeBoard:
             self.post(notice.with_alert(self.current, alert))
 
     def add_usage(self, snapshot: Snapshot) -> None:
-        """Add the usage after an action, taken from the first snapshot after it."""
+        """Add the usage after an action, taken from a snapshot after it."""
         if self.current is not None:
             self.current = notice.with_usage(self.current, snapshot)
 

@@ -4,16 +4,22 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from pgtop.core.activity import MICROSECONDS, Limits
 from pgtop.core.filter_sort import SortColumn
+from pgtop.core.plan import Outcome, Result
+from pgtop.core.policy import plan_terminate
 from pgtop.core.session_groups import GroupBy
-from pgtop.core.text import cell_width
+from pgtop.core.text import cell_width, clock
 from pgtop.demo.server import ThrowawayServer
+from pgtop.reaping.reaper import Report
 from pgtop.tui.lines import notice
 from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.screens.help import help_lines
 from pgtop.tui.widgets.groups_table import GroupsTable
+from tests.builders import backend, policy, server_of, snapshot
 from tests.servers import session, sessions, wait_until
 from tests.support.dashboards import dashboard
 from tests.support.reaping import face_on
@@ -26,6 +32,31 @@ async def test_a_notice_is_folded_and_not_cut() -> None:
     assert all(cell_width(line) == 80 for line in lines)
     assert lines[0].endswith("Esc dismiss ")
     assert lines[-1].rstrip().endswith("try again")
+
+
+def test_the_usage_after_an_action_is_measured_and_dated() -> None:
+    """Sessions that waited for a victim end a moment later, too; what is still wrong is said."""
+    crowd = [backend(10 + n) for n in range(10)]
+    before = snapshot(*crowd, server=server_of(Limits(10, 0)))
+    plan = plan_terminate(before, policy(), [crowd[0].id])
+    shown = notice.of_report(Report(plan, (Result(plan.victims[0], Outcome.TERMINATED),)))
+    assert "→" not in text(shown)
+    for seconds, total, words in (
+        (1, 10, "100% → 100%, still full"),
+        (3, 9, "100% → 90%, still over the 80% line"),
+        (5, 2, "100% → 20%"),
+        (11 + notice.SETTLE_SECONDS, 9, "100% → 20%"),
+    ):
+        at = before.taken_at + seconds * MICROSECONDS
+        after = msgspec.structs.replace(before, backends=tuple(crowd[:total]), taken_at=at)
+        shown = notice.with_usage(shown, after)
+        measured = at if seconds < 10 else before.taken_at + 5 * MICROSECONDS
+        assert f"{words} at {clock(measured)}" in text(shown)
+
+
+def text(shown: notice.Notice) -> str:
+    """The notice on one wide line."""
+    return "".join(cell.text for cell in notice.lines(shown, 200, 1)[0])
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
