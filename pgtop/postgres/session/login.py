@@ -351,6 +351,12 @@ class _Attempt:
         return connection
 
     def _check_version(self, connection: Connection) -> None:
+        # Source: PgBouncer, src/admin.c; its console answers logins and is not a server.
+        if str(getattr(connection.get_settings(), "server_version", "")).endswith("/bouncer"):
+            raise LoginError(
+                f"{self._endpoint.label} is PgBouncer's own console, not a PostgreSQL server",
+                "connect to the server itself, with its own host and port",
+            )
         version = connection.get_server_version()
         if version.major < OLDEST_VERSION:
             number = clip(f"{version.major}.{version.minor}", _LONGEST_VERSION)

@@ -81,3 +81,11 @@ async def test_nothing_is_reaped_through_a_pooler(
         assert "connected through a pooler at 127.0.0.1" in done.stderr
         assert "connect to the server directly" in done.stderr
         assert await one.fetchval("SELECT 1") == 1
+
+
+async def test_a_poolers_own_console_is_named_as_such(server: ThrowawayServer) -> None:
+    """It answers logins, and calls itself version 1.18."""
+    with pooler(server, "admin_users = postgres") as port:
+        console = msgspec.structs.replace(target_of(server), ports=(port,), database="pgbouncer")
+        error = await refusal(console)
+    assert "is PgBouncer's own console, not a PostgreSQL server" in str(error)
