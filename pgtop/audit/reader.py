@@ -37,6 +37,8 @@ class AuditEntry(msgspec.Struct, frozen=True):
     outcome: str | None
     """None where none was written: pgtop was killed in between, could not write, or is at it still."""
     detail: str | None
+    usage_after: float | None
+    """As the outcome's line has it."""
     outcome_time: str | None
 
 
@@ -82,6 +84,7 @@ class _Outcome(msgspec.Struct, frozen=True):
     backend_start: str | None
     outcome: str | None = None
     detail: str | None = None
+    usage_after: float | None = None
 
 
 def read_entries(path: Path, passed_over: PassedOver, since: datetime | None = None) -> Iterator[AuditEntry]:
@@ -125,8 +128,8 @@ def _entry(line: AuditLine, at: datetime, outcomes: dict[_Key, _Outcome]) -> Aud
     """The victim's entry, by its attempt, which takes the outcome; an outcome that is left makes its own."""
     outcome = outcomes.pop((line.plan, line.pid, line.backend_start), None)
     if outcome is not None:
-        return AuditEntry(line, at, outcome.outcome, outcome.detail, outcome.time)
-    return AuditEntry(line, at, None, None, None) if line.event == ATTEMPT else None
+        return AuditEntry(line, at, outcome.outcome, outcome.detail, outcome.usage_after, outcome.time)
+    return AuditEntry(line, at, None, None, None, None) if line.event == ATTEMPT else None
 
 
 def _decoded(decoder: "msgspec.json.Decoder[_Line]", raw: bytes) -> _Line | None:

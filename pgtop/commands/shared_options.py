@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pgtop import __version__
-from pgtop.settings.option_types import CONNECTION, OTHER, OUTPUT, SERVER, Duration, Option, Port
+from pgtop.settings.option_types import CONNECTION, OTHER, OUTPUT, SERVER, Duration, Option, Port, Words
 
 
 def connection_options() -> list[click.Parameter]:
@@ -56,6 +56,14 @@ def audit_options() -> list[click.Parameter]:
             type=Duration(),
             metavar="DURATION",
             help="only the last 30min, 1h, 2d",
+        ),
+        Option(
+            ["--server"],
+            section=OUTPUT,
+            type=Words(),
+            metavar="GLOB",
+            multiple=True,
+            help="only this server, as the table names it, or its host",
         ),
     ]
 

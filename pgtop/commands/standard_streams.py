@@ -16,9 +16,6 @@ from pgtop.exit_codes import ExitCode
 
 _Answer = TypeVar("_Answer")
 
-WIDTH_OF_A_FILE: Final = 120
-"""The width, in cells, of a table that does not go to a terminal."""
-
 _CONTROLLING_TERMINAL: Final = "/dev/tty"
 
 
@@ -104,10 +101,10 @@ def warn(line: str) -> None:
         return
 
 
-def table_width() -> int:
-    """Return the cells that a table on standard output may take."""
+def table_width() -> int | None:
+    """Return the cells that a table on standard output may take; None for any number, as in a pipe."""
     if sys.stdout is None or not sys.stdout.isatty():
-        return WIDTH_OF_A_FILE
+        return None
     return shutil.get_terminal_size((80, 24)).columns
 
 

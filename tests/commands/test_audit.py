@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
@@ -12,25 +13,40 @@ from typing import Any
 import msgspec
 import pytest
 
-from pgtop.audit.log import AuditLine, AuditLog, Operator
+from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator
 from pgtop.demo.server import ThrowawayServer
 from tests import builders
 from tests.servers import REPOSITORY, session, wait_until
 from tests.support.running import assert_one_line, environment, run, start_on_terminal
 from tests.support.targets import stopped
 
+COLUMNS = [
+    *("time", "server", "operator", "face", "decided by", "action", "pid", "application", "user"),
+    *("database", "client", "idle age", "blocked", "usage", "reason", "outcome"),
+]
+ODD = (1e308, -1.0, 1e9)
 HOSTILE = "\x1b[2J\x9b31m\u202e evil\nname"
 
 
 def attempt(pid: int, age: timedelta = timedelta(), **fields: Any) -> AuditLine:
     """An attempt of as long ago."""
-    known = {"application_name": "web", "plan": f"p{pid}", "operator": Operator("op", "ann", "jump")}
+    known = {
+        "application_name": "web",
+        "plan": f"p{pid}",
+        "operator": Operator("op", "ann", "jump"),
+        "decided_by": "policy",
+        "usage_before": 0.9,
+        "blocked_sessions": 0,
+    }
     return builders.attempt(pid, datetime.now(UTC) - age, **{"backend_start": None, **known, **fields})
 
 
-def outcome(of: AuditLine, word: str = "terminated", detail: str | None = None) -> AuditLine:
+def outcome(
+    of: AuditLine, word: str = "terminated", detail: str | None = None, usage_after: float | None = None
+) -> AuditLine:
     """What became of it at once."""
-    return builders.outcome(of, word, 0.0, detail)
+    ended = builders.outcome(of, word, 0.0, detail)
+    return msgspec.structs.replace(ended, usage_after=usage_after)
 
 
 def written(path: Path, *lines: AuditLine) -> str:
@@ -72,16 +88,170 @@ def test_people_read_who_was_ended_when_why_and_by_whom(tmp_path: Path) -> None:
 def test_eighty_columns_keep_what_counts(tmp_path: Path) -> None:
     one = attempt(4001, application_name="a" * 60, usename="u" * 60, reason="r" * 90)
     written(tmp_path / "log", one, outcome(one, "survived", "d" * 90), attempt(4002))
-    with start_on_terminal(tmp_path, "audit", "--audit-log", "log", columns=80) as (process, ours):
-        shown = b""
+    lines = on_terminal(tmp_path, "--audit-log", "log")
+    assert max(map(len, lines)) <= 80
+    (row,) = (each for each in lines if " 4001 " in each)
+    for told in (one.time[:10], "policy", "aaaa", "survived: ddd"):
+        assert told in row
+    assert lines[lines.index(row) - 1] == "server h:5432"
+    (said,) = (number for number, each in enumerate(lines) if each.startswith("not shown at 80 columns: "))
+    missing = " ".join(lines[said : said + 2]).partition(": ")[2].split(", ")
+    assert set(missing) <= set(COLUMNS)
+    assert {*re.split("  +", lines[2]), *missing, "server"} == set(COLUMNS)
+
+
+def test_a_terminal_is_as_wide_as_columns_says(tmp_path: Path) -> None:
+    """As for other programs, `COLUMNS` beats the terminal's own width."""
+    one = attempt(4001, application_name="a" * 60)
+    written(tmp_path / "log", one, outcome(one))
+    lines = on_terminal(tmp_path, "--audit-log", "log", variables={"COLUMNS": "400"})
+    assert re.split("  +", lines[2]) == COLUMNS
+    assert not any("not shown" in each or "…" in each for each in lines)
+
+
+def test_a_pipe_gets_every_column_and_all_text(tmp_path: Path) -> None:
+    """Whatever `COLUMNS` says: nobody reads a pipe at a width."""
+    one = attempt(4001, application_name="a" * 60, usename="u" * 60, datname="d" * 60, reason="r" * 300)
+    log = written(tmp_path / "log", one, outcome(one, "survived", "x" * 500))
+    done = run(tmp_path, "audit", "--audit-log", log, variables={"COLUMNS": "40"})
+    assert (done.returncode, done.stderr) == (0, "")
+    row = rows(done.stdout)[4001]
+    for text in ("a" * 60, "u" * 60, "d" * 60, "r" * 300, "survived: " + "x" * 500):
+        assert f" {text}" in row
+    assert "…" not in done.stdout
+    assert re.split("  +", done.stdout.splitlines()[2]) == COLUMNS
+
+
+def test_a_row_tells_the_authority_usage_and_queue(tmp_path: Path) -> None:
+    by_hand = attempt(4001, decided_by="person", usage_before=1.0, blocked_sessions=7)
+    by_rule = attempt(4002, usage_before=0.9)
+    log = written(
+        tmp_path / "log",
+        by_hand,
+        by_rule,
+        outcome(by_hand, usage_after=0.79),
+        outcome(by_rule),
+        attempt(4003),
+    )
+    done = run(tmp_path, "audit", "--audit-log", log)
+    table = {pid: re.split("  +", row) for pid, row in rows(done.stdout).items()}
+    shown = {
+        pid: tuple(row[COLUMNS.index(title)] for title in ("decided by", "blocked", "usage"))
+        for pid, row in table.items()
+    }
+    assert shown == {
+        4001: ("person", "7", "100% → 79%"),
+        4002: ("policy", "0", "90% → ?"),
+        4003: ("policy", "0", "90% → ?"),
+    }
+    assert "\ndecided by: 2 policy, 1 person\n" in done.stdout
+    first, second, third = objects(run(tmp_path, "audit", "--json", "--audit-log", log).stdout)
+    keys = ("decided_by", "usage_before", "usage_after", "blocked_sessions")
+    assert [first[key] for key in keys] == ["person", 1.0, 0.79, 7]
+    assert [second[key] for key in keys] == [third[key] for key in keys] == ["policy", 0.9, None, 0]
+
+
+def test_a_log_of_an_older_version_is_read(tmp_path: Path) -> None:
+    """Its lines lack the newer fields."""
+    one = attempt(4001)
+    log = tmp_path / "log"
+    for line in (one, outcome(one)):
+        known = msgspec.to_builtins(line)
+        for key in ("decided_by", "usage_before", "usage_after", "blocked_sessions"):
+            del known[key]
+        with log.open("a") as file:
+            file.write(json.dumps(known) + "\n")
+    done = run(tmp_path, "audit", "--audit-log", str(log))
+    assert (done.returncode, done.stderr) == (0, "")
+    row = re.split("  +", rows(done.stdout)[4001])
+    assert [row[COLUMNS.index(title)] for title in ("decided by", "blocked", "usage")] == ["?", "?", "? → ?"]
+    assert "\n1 terminated\ndecided by: 1 not recorded\n" in done.stdout
+
+
+def test_a_usage_that_no_server_has_is_unknown(tmp_path: Path) -> None:
+    """The log may be another user's: a number beyond reason must not end the command."""
+    log = written(
+        tmp_path / "log", *(attempt(pid, usage_before=usage) for pid, usage in enumerate(ODD, 4001))
+    )
+    done = run(tmp_path, "audit", "--audit-log", log)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("? → ?") == len(ODD)
+
+
+def test_several_servers_are_told_apart(tmp_path: Path) -> None:
+    """By the column where it has room, or by a heading wherever the server changes."""
+    one, two = (AuditedServer(f"{name}.example.com", 5432, 160000, "7") for name in ("db1", "db2"))
+    lines = [attempt(4000 + number, server=each) for number, each in enumerate((one, one, two, one))]
+    log = written(tmp_path / "log", *lines)
+    piped = rows(run(tmp_path, "audit", "--audit-log", log).stdout)
+    assert [row.split()[2] for row in piped.values()] == [
+        f"db{number}.example.com:5432" for number in (1, 1, 2, 1)
+    ]
+    shown = on_terminal(tmp_path, "--audit-log", "log")
+    order = [each.split()[1] if each.startswith("server ") else "row" for each in shown[3:10]]
+    first, second = "db1.example.com:5432", "db2.example.com:5432"
+    assert order == [first, "row", "row", second, "row", first, "row"]
+
+
+def test_clusters_at_one_address_are_told_apart(tmp_path: Path) -> None:
+    """As through a tunnel that led elsewhere the day before."""
+    clusters = [AuditedServer("localhost", 5432, 160000, each) for each in ("71", "72", None)]
+    log = written(tmp_path / "log", *(attempt(4001 + n, server=each) for n, each in enumerate(clusters)))
+    table = rows(run(tmp_path, "audit", "--audit-log", log).stdout)
+    for pid, identifier in ((4001, "71"), (4002, "72"), (4003, "?")):
+        assert f"  localhost:5432 ({identifier})  " in table[pid]
+    done = run(tmp_path, "audit", "--audit-log", log, "--server", "localhost:5432 (72)")
+    assert list(rows(done.stdout)) == [4002]
+
+
+def test_the_server_chooses(tmp_path: Path) -> None:
+    """By the name that the table shows, or by its host; a glob, without regard to case."""
+    known = (("db1", 5432), ("db1", 5433), ("DB2", 5432), ("/run/postgresql", 5432))
+    hour = timedelta(hours=1)
+    log = written(
+        tmp_path / "log",
+        *(
+            attempt(
+                number, age=3 * hour if host == "DB2" else timedelta(), server=AuditedServer(host, port, 1)
+            )
+            for number, (host, port) in enumerate(known, 1)
+        ),
+    )
+
+    def chosen(*options: str) -> list[int]:
+        done = run(tmp_path, "audit", "--json", "--audit-log", log, *options)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [each["pid"] for each in objects(done.stdout)]
+
+    assert chosen("--server", "db1") == [1, 2]
+    assert chosen("--server", "db1:5433") == [2]
+    assert chosen("--server", "db2") == [3]
+    assert chosen("--server", "db*:5432", "--server", "/run/*") == [1, 3, 4]
+    assert chosen("--server", "db2", "--since", "1h") == []
+    done = run(tmp_path, "audit", "--audit-log", log, "--server", "db2", "--since", "1h")
+    assert done.stdout == f"nothing on db2 was terminated or cancelled in the last 1h 00m: {log}\n"
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--since", "1h"]])
+def test_an_unknown_server_is_an_error(tmp_path: Path, options: list[str]) -> None:
+    """A typing error must not look as if nothing had been done there."""
+    log = written(tmp_path / "log", attempt(1), attempt(2, server=AuditedServer("db2", 5433, 1)))
+    done = run(tmp_path, "audit", "--audit-log", log, "--server", "h", "--server", "db3", *options)
+    assert_one_line(done, 2, 'no server "db3" is in the audit log', log, "db2:5433, h:5432")
+    empty = str(tmp_path / "empty")
+    Path(empty).touch()
+    done = run(tmp_path, "audit", "--audit-log", empty, "--server", "db3")
+    assert (done.returncode, done.stdout) == (0, f"nothing on db3 was terminated or cancelled: {empty}\n")
+
+
+def on_terminal(home: Path, *options: str, variables: dict[str, str] | None = None) -> list[str]:
+    """Return the lines that the command writes to a terminal of 80 columns."""
+    shown = b""
+    with start_on_terminal(home, "audit", *options, variables=variables) as (process, ours):
         while chunk := _chunk(ours):
             shown += chunk
         assert process.wait(timeout=60) == 0
-    lines = shown.decode().splitlines()
-    assert max(map(len, lines)) <= 80
-    (row,) = (each for each in lines if " 4001 " in each)
-    for told in (one.time[:10], "aaaa", "survived: ddd"):
-        assert told in row
+    return shown.decode().splitlines()
 
 
 def _chunk(descriptor: int) -> bytes:
@@ -139,6 +309,8 @@ def test_hostile_text_reaches_no_terminal(tmp_path: Path, options: list[str]) ->
         datname=HOSTILE,
         reason=HOSTILE,
         face=HOSTILE,
+        decided_by=HOSTILE,
+        server=AuditedServer(HOSTILE, 5432, 1, HOSTILE),
         operator=Operator(HOSTILE, HOSTILE, HOSTILE),
         query=HOSTILE,
     )

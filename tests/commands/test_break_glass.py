@@ -26,7 +26,7 @@ from pgtop.postgres.host.server_settings import Asked
 from pgtop.postgres.host.servers import Wanted, user_name
 from pgtop.reaping.report_json import as_report
 from tests.conftest import ServerFactory
-from tests.servers import execute, session, sessions, wait_until
+from tests.servers import create_role, execute, session, sessions, wait_until
 from tests.support.audit_logs import audited
 from tests.support.filling import connect_silently, stalled_login
 from tests.support.hosting import face_on_host, host_server
@@ -199,6 +199,30 @@ def read_until(terminal: int, word: str) -> str:
         assert select.select([terminal], [], [], LIMIT_SECONDS)[0], said
         said += os.read(terminal, 65536).decode("utf-8", "replace")
     return said
+
+
+async def test_a_plan_in_a_pipe_is_whole(server: ThrowawayServer, tmp_path: Path) -> None:
+    """No name is cut, as it is on a terminal, which also says which columns it leaves out."""
+    role = await create_role(server, name="long_" + "x" * 45)
+    async with session(server, user=role.name, password=role.password) as one:
+        await one.fetchval("SELECT 1")
+        await stale(server, [one], tmp_path)
+        arguments = ("--count", "1", "--older-than", "1s", "--dry-run")
+        piped = await asyncio.to_thread(break_glass, tmp_path, server, *arguments)
+
+        def on_terminal() -> str:
+            place = ("--data-dir", str(server.data_dir))
+            with start_on_terminal(tmp_path, "break-glass", *place, *arguments) as (process, terminal):
+                said = read_until(terminal, "not shown at 80 columns: ")
+                assert process.wait(20) == 0
+                return said
+
+        shown = await asyncio.to_thread(on_terminal)
+    assert piped.returncode == 0, piped.stderr
+    assert any(f" {role.name}  postgres " in line for line in piped.stdout.splitlines())
+    assert "not shown" not in piped.stdout
+    assert f" {role.name}  postgres " not in shown
+    await execute(server, f"DROP ROLE {role.name}")
 
 
 async def test_one_age_counts_for_every_kind_of_socket(server_factory: ServerFactory, tmp_path: Path) -> None:

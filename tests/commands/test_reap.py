@@ -86,6 +86,28 @@ async def test_a_dry_run_ends_nobody_and_means_the_same_sessions(
         assert not any(await alive(opened))
 
 
+async def test_a_plan_in_a_pipe_is_whole(small: ThrowawayServer, tmp_path: Path) -> None:
+    """No name is cut and no column is left out."""
+    name = "a" * 63
+    async with stale(small, 1, application_name=name):
+        done = await reap(tmp_path, small, *STALE, "--always", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    titles = next(line for line in done.stdout.splitlines() if "pid" in line.split())
+    assert titles.split() == [
+        "pid",
+        "application",
+        "user",
+        "database",
+        "client",
+        "state",
+        "idle",
+        "age",
+        "why",
+    ]
+    assert any(f" {name}  postgres " in line for line in done.stdout.splitlines())
+    assert "…" not in done.stdout
+
+
 async def test_always_sweeps_whatever_the_usage(small: ThrowawayServer, tmp_path: Path) -> None:
     async with stale(small, 2):
         told = await answer(tmp_path, small, *STALE, "--always")
@@ -219,7 +241,7 @@ async def test_without_an_audit_log_nobody_is_ended(server: ThrowawayServer, tmp
 
 
 async def test_the_table_tells_who_and_why_and_the_room(small: ThrowawayServer, tmp_path: Path) -> None:
-    """Hostile names included; no line is wider than a file's table."""
+    """Hostile names included, which stay whole."""
     name = "[@click=app.quit]\x1b[2J" + "x" * 30
     async with stale(small, 17, application_name=name) as opened:
         dry = await reap(tmp_path, small, *STALE, "--dry-run")
@@ -229,7 +251,6 @@ async def test_the_table_tells_who_and_why_and_the_room(small: ThrowawayServer, 
     assert "terminated 17 sessions: 90% → 5%" in done.stdout
     assert done.stdout.count("\nterminated ") == 1 + len(opened)  # the headline, and each session
     for line in (dry.stdout + done.stdout).splitlines():
-        assert len(line) <= 120
         assert line.isprintable()
 
 

@@ -18,6 +18,7 @@ REAPER = ("tests/core/test_policy.py", "tests/reaping/test_reaper.py", "tests/re
 AUDIT = ("tests/audit/test_log.py", "tests/reaping/test_reaper.py", "tests/reaping/test_outcomes.py")
 RUNS = ("tests/reaping/test_run_in_the_audit.py",)
 POLICY_RUNS = ("tests/reaping/test_automatic.py",)
+AUDIT_COMMAND = ("tests/commands/test_audit.py",)
 LEADERS = ("tests/core/test_leadership.py", "tests/reaping/test_automatic.py")
 HOST = (
     "tests/postgres/host/test_titles.py",
@@ -196,6 +197,16 @@ MUTANTS = (
     ),
     Mutant("pgtop/postgres/terminate.py", "if not _may_block(plan):", "if True:", RUNS),
     Mutant("pgtop/postgres/terminate.py", "if not _may_block(plan):", "if False:", RUNS),
+    Mutant("pgtop/audit/reader.py", "outcome.usage_after, outcome.time", "None, outcome.time", AUDIT_COMMAND),
+    Mutant(
+        "pgtop/commands/audit/report.py", "    _check_servers(question)\n    try", "    try", AUDIT_COMMAND
+    ),
+    Mutant(
+        "pgtop/commands/standard_streams.py",
+        "shutil.get_terminal_size((80, 24)).columns",
+        "80",
+        AUDIT_COMMAND,
+    ),
     Mutant("pgtop/reaping/automatic.py", "DecidedBy.POLICY)", "DecidedBy.PERSON)", POLICY_RUNS),
     Mutant("pgtop/reaping/reaper.py", "act=plan.act,", 'act="terminate",', AUDIT),
     Mutant("pgtop/reaping/reaper.py", "reason=victim.reason,", 'reason="",', AUDIT),

@@ -89,7 +89,11 @@ def start(home: Path, *arguments: str, **rest: Any) -> Iterator["subprocess.Pope
 
 @contextmanager
 def start_on_terminal(
-    home: Path, *arguments: str, columns: int = 80, **streams: Any
+    home: Path,
+    *arguments: str,
+    columns: int = 80,
+    variables: Mapping[str, str] | None = None,
+    **streams: Any,
 ) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """Start pgtop with a controlling terminal of its own; yield the process and the terminal's other end.
 
@@ -100,7 +104,7 @@ def start_on_terminal(
     try:
         process = subprocess.Popen(
             [sys.executable, "-c", _ON_A_TERMINAL, str(theirs), *command(*arguments)],
-            env=environment(home),
+            env=environment(home, **(variables or {})),
             cwd=home,
             pass_fds=[theirs],
             start_new_session=True,

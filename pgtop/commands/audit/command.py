@@ -38,6 +38,7 @@ def _audit(context: click.Context, /, **_: Any) -> int:
         named=context.params["audit_log"] is not None,
         since_seconds=None if since is None else msgspec.convert(since.value, float),
         applications=() if applications is None else msgspec.convert(applications.value, tuple[str, ...]),
+        servers=tuple(str(each.value) for each in context.params["server"]),
         hides_queries=config.hide_queries,
     )
     if context.params["json"]:
@@ -60,9 +61,13 @@ AUDIT: Final = Command(
     examples=(
         ("pgtop audit --since 1h", "the last hour"),
         ("pgtop audit --application 'leaky*' --json", "one application, for scripts"),
+        ("pgtop audit --server db1 | less -S", "one server; in a pipe the table is complete"),
     ),
     notes=(
         *USUAL_NOTES,
-        "Exit status: 0 done, 1 unexpected, 2 usage, or the log cannot be read, 130 Ctrl-C.",
+        (
+            "Exit status: 0 done, 1 unexpected, 2 usage, or the log cannot be read or lacks the server, "
+            "130 Ctrl-C."
+        ),
     ),
 )

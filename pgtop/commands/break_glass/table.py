@@ -4,12 +4,12 @@ import os
 from typing import Final
 
 from pgtop.commands.break_glass.run import Prepared
-from pgtop.commands.text_table import TextColumn, moment, table_lines
+from pgtop.commands.text_table import TextColumn, moment, paragraph, table_lines, text_of
 from pgtop.core.activity import MICROSECONDS, Backend, BackendId
 from pgtop.core.break_glass_plan import UNSEEN, lock_queue_hint
 from pgtop.core.plan import Spared, SparedFor, Victim
 from pgtop.core.session_labels import LOCAL, NO_DATABASE, NO_USER, client, idle_age, label, state
-from pgtop.core.text import clip, duration, folded, percent, plural, printable
+from pgtop.core.text import duration, percent, plural, printable
 from pgtop.postgres.host.servers import user_name
 from pgtop.postgres.host.watcher import Connecting, HostView, logins_hint
 from pgtop.reaping.plan_wording import (
@@ -25,29 +25,32 @@ _NOT_LISTED: Final = frozenset({SparedFor.ENOUGH, SparedFor.BEYOND_COUNT, Spared
 """Reasons whose sessions are only counted: hundreds of rows would push the plan off the screen."""
 
 
-def render_plan(prepared: Prepared, width: int, *, dry_run: bool) -> str:
-    """Return the server, the clients still connecting and the plan, in lines of at most `width` cells."""
+def render_plan(prepared: Prepared, width: int | None, *, dry_run: bool) -> str:
+    """Return the server, the clients still connecting and the plan, in lines of at most `width` cells.
+
+    A `width` of None sets no limit.
+    """
     view, plan = prepared.view, prepared.plan
     what = headline(plan)
     lines = [*_server(prepared), _standing(view), *_connecting(view, width)]
     if plan.stalled_logins_seconds is None:
         included = plan.policy.include_idle_in_transaction_seconds is not None
-        lines += folded(logins_hint(view), width)
-        lines += folded(lock_queue_hint(view.snapshot, is_included=included), width)
+        lines += paragraph(logins_hint(view), width)
+        lines += paragraph(lock_queue_hint(view.snapshot, is_included=included), width)
     lines.append("")
     lines += [f"dry run: {what}" if dry_run else what]
     lines += [f"{number:>5}  {name}" for name, number in by_user_and_database(plan)]
     spared = spared_sentence(plan)
-    lines += folded(spared, width) if spared else []
-    lines += [line for note in (UNSEEN, *view.notes) for line in folded(note, width)]
+    lines += paragraph(spared, width) if spared else []
+    lines += [line for note in (UNSEEN, *view.notes) for line in paragraph(note, width)]
     listed: list[Victim | Spared] = [
         *plan.victims,
         *(each for each in plan.spared if each.spared_for not in _NOT_LISTED),
     ]
-    return _text([*lines, *_sessions(listed, prepared, None, width)], width)
+    return text_of([*lines, *_sessions(listed, prepared, None, width)], width)
 
 
-def render_answer(prepared: Prepared, answer: Answer, width: int) -> str:
+def render_answer(prepared: Prepared, answer: Answer, width: int | None) -> str:
     """Return the outcomes of the victims; "" if there is no report."""
     report = answer.report
     if report is None:
@@ -55,11 +58,7 @@ def render_answer(prepared: Prepared, answer: Answer, width: int) -> str:
     usage = f": {usage_change(answer.plan, answer.usage_after)}" if prepared.view.has_limits else ""
     done = outcome_sentence(report) + usage
     results = {result.victim.backend.id: (result.outcome.value, result.detail) for result in report.results}
-    return _text([done, *_sessions(answer.plan.victims, prepared, results, width)], width)
-
-
-def _text(lines: list[str], width: int) -> str:
-    return "".join(clip(line, width).rstrip() + "\n" for line in lines)
+    return text_of([done, *_sessions(answer.plan.victims, prepared, results, width)], width)
 
 
 def _server(prepared: Prepared) -> list[str]:
@@ -83,7 +82,7 @@ def _standing(view: HostView) -> str:
     return f"{held} · {percent(view.snapshot.usage)} · {states}"
 
 
-def _connecting(view: HostView, width: int) -> list[str]:
+def _connecting(view: HostView, width: int | None) -> list[str]:
     """Return the clients that are still connecting, with the number of slots that they hold."""
     clients, now = view.connecting, view.snapshot.taken_at
     if not clients:
@@ -112,7 +111,7 @@ def _sessions(
     sessions: list[Victim | Spared] | tuple[Victim, ...],
     prepared: Prepared,
     results: dict[BackendId, tuple[str, str]] | None,
-    width: int,
+    width: int | None,
 ) -> list[str]:
     if not sessions:
         return []

@@ -3,6 +3,7 @@
 from typing import Final
 
 from pgtop.commands.doctor.run import Examination, Examined
+from pgtop.commands.text_table import WIDTH_OF_A_PARAGRAPH
 from pgtop.core.doctor.findings import Finding
 from pgtop.core.doctor.verdicts import Verdict
 from pgtop.core.text import folded, printable
@@ -13,9 +14,9 @@ _WORST_FIRST: Final = {"bad": 0, "warn": 1, "ok": 2}
 _LEAST_WIDTH: Final = 40
 
 
-def render(examination: Examination, width: int) -> str:
+def render(examination: Examination, width: int | None) -> str:
     """Return the whole text in lines of at most `width` cells. Lines of a remedy are never cut."""
-    room = max(width, _LEAST_WIDTH)
+    room = WIDTH_OF_A_PARAGRAPH if width is None else max(width, _LEAST_WIDTH)
     lines: list[str] = []
     if examination.refused:
         lines += folded(f"the ordinary role is refused right now: {examination.refused}", room)

@@ -1,10 +1,10 @@
 """The output of `pgtop reap`: the sessions terminated or to be, the reasons, and the usage after it."""
 
-from pgtop.commands.text_table import TextColumn, server_line, table_lines
+from pgtop.commands.text_table import TextColumn, paragraph, server_line, table_lines, text_of
 from pgtop.core.plan import Plan, Spared, Trigger, Victim
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.stalled_logins import STALL_HELP
-from pgtop.core.text import clip, folded, percent, plural, printable
+from pgtop.core.text import percent, plural, printable
 from pgtop.reaping.plan_wording import (
     by_application,
     headline,
@@ -16,18 +16,18 @@ from pgtop.reaping.plan_wording import (
 from pgtop.reaping.report_json import Answer
 
 
-def render(answer: Answer, width: int) -> str:
-    """Return the whole answer in lines of at most `width` cells."""
+def render(answer: Answer, width: int | None) -> str:
+    """Return the whole answer in lines of at most `width` cells (None: any)."""
     plan = answer.plan
     lines = [server_line(plan.server, plan.taken_at)]
-    lines += [line for said in _what(answer) for line in folded(said, width)]
+    lines += [line for said in _what(answer) for line in paragraph(said, width)]
     if plan.trigger is not Trigger.NONE:
         lines += [f"{number:>5}  {name}" for name, number in by_application(plan)]
         spared = spared_sentence(plan)
         lines += [spared] if spared else []
     if plan.victims or plan.spared:
         lines += ["", *_sessions(answer, width)]
-    return "".join(clip(line, width).rstrip() + "\n" for line in lines)
+    return text_of(lines, width)
 
 
 def _what(answer: Answer) -> list[str]:
@@ -48,7 +48,7 @@ def _what(answer: Answer) -> list[str]:
     return [f"{name}{outcome_sentence(answer.report)}: {usage}", *stall]
 
 
-def _sessions(answer: Answer, width: int) -> list[str]:
+def _sessions(answer: Answer, width: int | None) -> list[str]:
     plan = answer.plan
     sessions: list[Victim | Spared] = [*plan.victims, *plan.spared]
     backends = [each.backend for each in sessions]

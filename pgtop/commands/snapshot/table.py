@@ -1,8 +1,8 @@
-"""A snapshot as a table in plain text, of a given width at most and safe in any terminal."""
+"""A snapshot as a table in plain text, safe in any terminal."""
 
 import re
 
-from pgtop.commands.text_table import TextColumn, server_line, table_lines
+from pgtop.commands.text_table import TextColumn, server_line, table_lines, text_of
 from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.connection_limits import limit_uses, reached, refusal_sentence, use_of_group
 from pgtop.core.filter_sort import SortColumn, sort_backends, stale
@@ -19,7 +19,7 @@ from pgtop.core.session_labels import (
     state,
     wait,
 )
-from pgtop.core.text import clip, duration, percent, plural, printable
+from pgtop.core.text import duration, percent, plural, printable
 
 
 def render(
@@ -27,10 +27,10 @@ def render(
     *,
     warn_at: float,
     idle_after_seconds: float,
-    width: int,
+    width: int | None,
     hides_queries: bool = False,
 ) -> str:
-    """Return the whole table in lines of at most `width` cells.
+    """Return the whole table in lines of at most `width` cells (None: any).
 
     With `hides_queries`, the heading of the query column says that queries are hidden.
     """
@@ -49,7 +49,7 @@ def render(
         lines += _hidden(snapshot)
     lines += ["", "applications", *_applications(snapshot, width)]
     lines += ["", *_backends(snapshot, idle_after_seconds, width, hides_queries=hides_queries)]
-    return "".join(clip(line, width).rstrip() + "\n" for line in lines)
+    return text_of(lines, width)
 
 
 def standing(snapshot: Snapshot, warn_at: float) -> str:
@@ -106,7 +106,7 @@ def _hidden(snapshot: Snapshot) -> list[str]:
     ]
 
 
-def _applications(snapshot: Snapshot, width: int) -> list[str]:
+def _applications(snapshot: Snapshot, width: int | None) -> list[str]:
     groups = applications(snapshot)
     uses = limit_uses(snapshot)
     limits = [use.figures if (use := use_of_group(group, uses)) is not None else "" for group in groups]
@@ -142,7 +142,9 @@ def _name(value: object, empty: str) -> str:
     return label(value if isinstance(value, str) else None, empty)
 
 
-def _backends(snapshot: Snapshot, idle_after_seconds: float, width: int, *, hides_queries: bool) -> list[str]:
+def _backends(
+    snapshot: Snapshot, idle_after_seconds: float, width: int | None, *, hides_queries: bool
+) -> list[str]:
     query = f"query: {HIDDEN}" if hides_queries else "query"
     now = snapshot.taken_at
     backends = sort_backends(snapshot.backends, SortColumn.IDLE_AGE)

@@ -1,0 +1,179 @@
+"""The table of `pgtop audit`: one row for each session, complete in a pipe, and a summary."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pgtop.audit.log import AuditedServer, Operator
+from pgtop.audit.reader import AuditEntry
+from pgtop.commands.text_table import TextColumn, aligned, fitting, left_out
+from pgtop.core.session_labels import LOCAL, NO_APPLICATION, NO_DATABASE, NO_USER, label
+from pgtop.core.text import duration, percent, printable
+
+NO_OUTCOME: Final = "no outcome written"
+WITHOUT_OUTCOME: Final = "without an outcome"
+UNKNOWN: Final = "?"
+"""The cell for a fact that the log does not have, as in lines of older versions."""
+
+_WHY_NONE: Final = (
+    f"{WITHOUT_OUTCOME}: it may have been signalled; pgtop was killed first, could not write the log, "
+    "or is still running"
+)
+_SERVER: Final = 1
+"""The place of the server's column."""
+_MOST_USAGE: Final = 1000.0
+"""A usage beyond this was not written by pgtop."""
+
+
+class Row(msgspec.Struct, frozen=True):
+    """The cells that the table shows of an entry, all of them printable."""
+
+    time: str
+    server: AuditedServer
+    operator: str
+    face: str
+    decided_by: str
+    action: str
+    pid: str
+    application: str
+    user: str
+    database: str
+    client: str
+    idle_age: str
+    blocked: str
+    usage: str
+    reason: str
+    outcome: str
+
+
+def row_of(entry: AuditEntry) -> Row:
+    """Return the row of an entry."""
+    line = entry.line
+    outcome = printable(entry.outcome) or NO_OUTCOME
+    return Row(
+        time=f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
+        server=line.server,
+        operator=_operator(line.operator),
+        face=printable(f"{line.face} as {line.role}" if line.rescue else line.face),
+        decided_by=printable(line.decided_by) or UNKNOWN,
+        action=printable(f"{line.act}/{line.trigger}"),
+        pid=str(line.pid),
+        application=label(line.application_name, NO_APPLICATION),
+        user=label(line.usename, NO_USER),
+        database=label(line.datname, NO_DATABASE),
+        client=printable(line.client_addr) or LOCAL,
+        idle_age=duration(line.idle_seconds),
+        blocked=UNKNOWN if line.blocked_sessions is None else str(line.blocked_sessions),
+        usage=f"{_percent(line.usage_before)} → {_percent(entry.usage_after)}",
+        reason=printable(line.reason),
+        outcome=f"{outcome}: {printable(entry.detail)}" if entry.detail else outcome,
+    )
+
+
+def _percent(usage: float | None) -> str:
+    return percent(usage) if usage is not None and 0 <= usage <= _MOST_USAGE else UNKNOWN
+
+
+def _operator(operator: Operator) -> str:
+    """Return the operator, with the user who called sudo if there is one.
+
+    >>> _operator(Operator("root", "ann", "db1")), _operator(Operator("ann", None, "db1"))
+    ('ann as root@db1', 'ann@db1')
+    """
+    user = f"{operator.sudo_user} as {operator.user}" if operator.sudo_user else operator.user
+    return printable(f"{user}@{operator.host}")
+
+
+def server_names(servers: Sequence[AuditedServer]) -> dict[AuditedServer, str]:
+    """Return the name of each server, printable: its address, and the cluster where several had that address.
+
+    >>> one, two = AuditedServer("h", 5432, 160000, "71"), AuditedServer("h", 5432, 160000, "72")
+    >>> list(server_names([one]).values()), list(server_names([one, two]).values())
+    (['h:5432'], ['h:5432 (71)', 'h:5432 (72)'])
+    """
+    clusters: dict[str, set[str | None]] = {}
+    for server in servers:
+        clusters.setdefault(address(server), set()).add(server.system_identifier)
+    return {
+        server: with_cluster(server) if len(clusters[address(server)]) > 1 else address(server)
+        for server in servers
+    }
+
+
+def address(server: AuditedServer) -> str:
+    """Return the address of a server as it was asked for, printable."""
+    return printable(f"{server.host}:{server.port}")
+
+
+def with_cluster(server: AuditedServer) -> str:
+    """Return the address of a server and its cluster's identifier, printable."""
+    return f"{address(server)} ({printable(server.system_identifier) or UNKNOWN})"
+
+
+def table(rows: list[Row], width: int | None) -> list[str]:
+    """Return the lines of the table.
+
+    A terminal that has no room for the server's column gets a heading wherever the server changes.
+    """
+    names = server_names([row.server for row in rows])
+    servers = [names[row.server] for row in rows]
+    columns = _columns(rows, servers)
+    kept = fitting(columns, width)
+    has_headings = columns[_SERVER] not in kept
+    if has_headings:
+        del columns[_SERVER]
+        kept = fitting(columns, width)
+    lines = aligned(kept, width)
+    if has_headings:
+        lines[1:] = _under_headings(lines[1:], servers)
+    return [*lines, *left_out(columns, kept, width)]
+
+
+def _columns(rows: list[Row], servers: list[str]) -> list[TextColumn]:
+    def column(title: str, name: str, **rest: Any) -> TextColumn:
+        return TextColumn(title, [getattr(row, name) for row in rows], **rest)
+
+    return [
+        column("time", "time"),
+        TextColumn("server", servers, widest=60, drop=1 if len(set(servers)) == 1 else 12),
+        column("operator", "operator", drop=8),
+        column("face", "face", drop=5),
+        column("decided by", "decided_by"),
+        column("action", "action", drop=9),
+        column("pid", "pid", align="right"),
+        column("application", "application", widest=16),
+        column("user", "user", widest=16, drop=11),
+        column("database", "database", widest=16, drop=2),
+        column("client", "client", widest=40, drop=10),
+        column("idle age", "idle_age", align="right", drop=4),
+        column("blocked", "blocked", align="right", drop=6),
+        column("usage", "usage", drop=7),
+        column("reason", "reason", widest=40, drop=3),
+        column("outcome", "outcome", widest=200),
+    ]
+
+
+def _under_headings(lines: list[str], servers: list[str]) -> list[str]:
+    found: list[str] = []
+    before = None
+    for line, server in zip(lines, servers, strict=True):
+        found += [line] if server == before else [f"server {server}", line]
+        before = server
+    return found
+
+
+def summary(outcomes: Counter[str | None], deciders: Counter[str | None]) -> list[str]:
+    """Return the number of entries by outcome and by authority, the most frequent first, unknown ones last.
+
+    >>> summary(Counter({None: 1, "terminated": 24}), Counter(policy=24, person=1))[:2]
+    ['24 terminated, 1 without an outcome', 'decided by: 24 policy, 1 person']
+    """
+    lines = [_counted(outcomes, WITHOUT_OUTCOME), f"decided by: {_counted(deciders, 'not recorded')}"]
+    return [*lines, _WHY_NONE] if outcomes[None] else lines
+
+
+def _counted(counts: Counter[str | None], unknown: str) -> str:
+    told = [f"{number} {printable(word)}" for word, number in counts.most_common() if word is not None]
+    return ", ".join([*told, *([f"{counts[None]} {unknown}"] if counts[None] else [])])
