@@ -27,6 +27,7 @@ from tests.support.audit_logs import audited_pids
 from tests.support.config_files import settings_in_force
 from tests.support.reap_command import STALE, stale
 from tests.support.running import assert_one_line, run
+from tests.support.tls import new_certificate
 
 OTHER = 65534
 """Another user of the host; its primary group has the same number."""
@@ -405,7 +406,10 @@ def test_a_pipe_for_a_file_does_not_hang(tmp_path: Path, pipe: Path) -> None:
 
 @pytest.mark.parametrize("option", ["sslrootcert", "sslcrl", "sslkey", "sslcert"])
 def test_a_pipe_for_a_certificate_does_not_hang(tmp_path: Path, pipe: Path, option: str) -> None:
-    conninfo = f"host=127.0.0.1 port=1 sslmode=verify-ca {option}={pipe}"
+    certificate = new_certificate(tmp_path / "client.crt", "client", "")
+    files = {"sslrootcert": certificate, "sslcert": certificate, "sslkey": certificate.with_suffix(".key")}
+    said = " ".join(f"{name}={path}" for name, path in {**files, option: pipe}.items())
+    conninfo = f"host=127.0.0.1 port=1 sslmode=verify-ca {said}"
     assert_one_line(run(tmp_path, "snapshot", conninfo), 3, option, "not a regular file")
 
 

@@ -5,12 +5,9 @@ environment, the flags. Each source hands over its values as `Given`, so that an
 the person wrote it.
 """
 
-import os
-import pwd
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 
@@ -25,6 +22,7 @@ from pgtop.core.session_labels import LOCAL
 from pgtop.core.session_patterns import Patterns, parse_network
 from pgtop.core.text import clip, printable
 from pgtop.errors import UsageError
+from pgtop.settings.own_home import own_path
 
 STANDARD_ERROR: Final = "-"
 """The value of `audit_log` that sends the audit log to standard error."""
@@ -61,20 +59,7 @@ def _state_directory() -> Path:
     # Imported here: `pgtop --version` and a run that names its files need no platformdirs.
     from platformdirs import user_state_path
 
-    return of_own_home(user_state_path("pgtop", appauthor=False))
-
-
-def of_own_home(path: Path) -> Path:
-    """Return the path; if root runs pgtop with another user's HOME, the same path below root's own home.
-
-    Some set-ups of sudo keep HOME. Root must not write to a place where that user could put a link, for
-    example.
-    """
-    with suppress(OSError, RuntimeError, KeyError):
-        home = Path.home()
-        if os.geteuid() == 0 and path.is_relative_to(home) and home.stat().st_uid != 0:
-            return Path(pwd.getpwuid(0).pw_dir) / path.relative_to(home)
-    return path
+    return own_path(lambda: user_state_path("pgtop", appauthor=False), ".local/state/pgtop")
 
 
 _Age = Annotated[float, Meta(ge=1, le=30 * 86_400, description="give 1s to 30d")]

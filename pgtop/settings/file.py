@@ -15,9 +15,10 @@ from pgtop.core.text import clip, printable
 from pgtop.errors import UsageError
 from pgtop.postgres.conninfo.parse import parse_conninfo
 from pgtop.safe_files import UnsafeFileError, read_trusted
-from pgtop.settings.defaults_and_bounds import Given, in_force, of_own_home
+from pgtop.settings.defaults_and_bounds import Given, in_force
 from pgtop.settings.option_types import Duration, Fraction, Number, Option, Size, Words
 from pgtop.settings.options import NO_HISTORY, setting_options
+from pgtop.settings.own_home import is_closed, own_path
 
 _SERVERS: Final = "servers"
 _CONNINFO: Final = "conninfo"
@@ -72,7 +73,8 @@ def default_path() -> Path:
     """Return the path of `config.toml` in the user's config directory."""
     from platformdirs import user_config_path
 
-    return of_own_home(user_config_path("pgtop", appauthor=False) / "config.toml")
+    path = own_path(lambda: user_config_path("pgtop", appauthor=False), ".config/pgtop")
+    return path / "config.toml"
 
 
 def read_config_file(asked_for: str | None) -> ConfigFile:
@@ -98,7 +100,12 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
             f"{path} is not read: {error.problem}", f"{error.mend}, or name another with --config"
         ) from error
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
+        if asked_for is None and is_closed(path):
+            return ConfigFile(path)
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror})",
+            "let its owner read it, or name another with --config",
+        ) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path} is not UTF-8 text") from error
     except (ValueError, RecursionError) as error:  # ValueError: also for a number with too many digits

@@ -76,9 +76,6 @@ KNOWN: Final = VARIABLES.keys() | WITHOUT_VARIABLE | IGNORED | {"requiressl"}
 
 _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
     "sslcertmode": frozenset({"allow", "disable"}),
-    "sslcrldir": frozenset(),
-    "requirepeer": frozenset(),
-    "require_auth": frozenset(),
     "channel_binding": frozenset({"disable", "prefer"}),
     "gssencmode": frozenset({"disable", "prefer"}),
     "min_protocol_version": frozenset({"3.0"}),
@@ -91,6 +88,13 @@ _HARMLESS: Final[Mapping[str, frozenset[str]]] = {
     "oauth_scope": frozenset(),
 }
 """For each thing pgtop cannot do, the values that do not ask for it. Any other would be a broken promise."""
+
+_INSTEAD: Final = {
+    "channel_binding": "write channel_binding=prefer; sslmode=verify-full guards against a server in between",
+    "gssencmode": "write gssencmode=prefer, and sslmode=require for a server that has TLS",
+    "sslcertmode": "write sslcertmode=allow: the certificate is shown to a server that asks for it",
+}
+"""What to write for some of them."""
 
 _SECRET: Final = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key"})
 _LONGEST_SHOWN: Final = 60
@@ -136,7 +140,7 @@ def refuse_unkept(parameters: Mapping[str, str]) -> None:
             variable = VARIABLES.get(name)
             raise UsageError(
                 f"pgtop does not support {clip(asked, _LONGEST_SHOWN)}",
-                f"leave {name} out" + (f" (or unset {variable})" if variable else ""),
+                _INSTEAD.get(name, f"leave {name} out") + (f" (or unset {variable})" if variable else ""),
             )
 
 

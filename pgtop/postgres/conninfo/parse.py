@@ -121,7 +121,8 @@ def _parse_uri(rest: str) -> dict[str, str]:
     if "@" in hosts or "@" in database or doubtful:
         raise UsageError("the connection URI is ambiguous at its @", _ENCODE)
     _store(found, {"host": names, "port": ports, "dbname": database if slash else ""})
-    for pair in query.split("&") if query else ():
+    # libpq takes one & at the end, which programs that add parameters leave behind.
+    for pair in query.removesuffix("&").split("&") if query else ():
         name, value = _split_query(pair)
         key, value = normalised(*_jdbc(_decoded(name), _decoded(value)))
         found[key] = value

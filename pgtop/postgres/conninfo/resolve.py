@@ -31,6 +31,8 @@ _SERVER_ACCOUNT: Final = "postgres"
 _SESSION_ATTRIBUTES: Final = ("any", "read-write", "read-only", "primary", "standby", "prefer-standby")
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _TLS_VERSIONS: Final = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+LOGIN_METHODS: Final = frozenset({"password", "md5", "gss", "sspi", "scram-sha-256", "none"})
+"""libpq's names of the ways to log in."""
 _LARGEST_INTEGER: Final = 2**31 - 1
 _NO_SETTINGS: Final = frozenset({"application_name", "database", "options", "replication", "user"})
 """Of the start of a session: as a setting they would mean something else there."""
@@ -75,6 +77,8 @@ def resolve(conninfo: str | None, flags: Mapping[str, str | None], environ: Mapp
         server_settings=_server_settings(parameters.get("options", "")),
         tls=tls,
         target_session_attrs=_one_of(parameters, "target_session_attrs", _SESSION_ATTRIBUTES) or "any",
+        require_auth=_require_auth(parameters.get("require_auth") or ""),
+        requirepeer=parameters.get("requirepeer") or None,
         krbsrvname=parameters.get("krbsrvname") or None,
         gsslib=_one_of(parameters, "gsslib", ("gssapi", "sspi")),
     )
@@ -138,9 +142,7 @@ def _places(parameters: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, 
             "give one address per host",
         )
     ports = _ports(parameters.get("port") or "", len(hosts))
-    for host, address in zip(hosts, addresses, strict=True):
-        if host.startswith("@"):
-            raise UsageError(f"pgtop cannot use the abstract socket {shown(host)}", "name a socket directory")
+    for address in addresses:
         _check_address(address)
     names = tuple(
         host or ("" if address else _default_host(port))
@@ -256,6 +258,27 @@ def _socket_options(parameters: Mapping[str, str]) -> SocketOptions:
     )
 
 
+def _require_auth(text: str) -> frozenset[str] | None:
+    """Return the allowed login methods: those that are listed, or all but those listed with a `!`.
+
+    >>> sorted(_require_auth("!password,!md5"))
+    ['gss', 'none', 'scram-sha-256', 'sspi']
+    """
+    if not text:
+        return None
+    listed = text.split(",")
+    names = {each.removeprefix("!") for each in listed}
+    is_negated = {each.startswith("!") for each in listed}
+    if len(is_negated) > 1:
+        raise UsageError(f"require_auth {shown(text)} mixes methods with and without a !", "use one kind")
+    if len(names) < len(listed) or not names <= LOGIN_METHODS:
+        raise UsageError(
+            f"invalid require_auth value {shown(text)}",
+            f"list each method once: {', '.join(sorted(LOGIN_METHODS))}",
+        )
+    return LOGIN_METHODS - names if True in is_negated else frozenset(names)
+
+
 def _one_of(parameters: Mapping[str, str], name: str, values: tuple[str, ...]) -> str | None:
     value = parameters.get(name) or None
     if value is not None and value not in values:
@@ -295,6 +318,7 @@ def _tls(parameters: Mapping[str, str], home: Path | None, is_unnamed: bool) -> 
         sslkey=parameters.get("sslkey") or None,
         sslpassword=parameters.get("sslpassword") or None,
         sslcrl=parameters.get("sslcrl") or None,
+        sslcrldir=parameters.get("sslcrldir") or None,
         ssl_min_protocol_version=oldest,
         ssl_max_protocol_version=newest,
         sslcertmode=parameters.get("sslcertmode") or "allow",

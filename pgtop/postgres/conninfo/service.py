@@ -27,11 +27,20 @@ def service_parameters(name: str, environ: Mapping[str, str], home: Path | None)
 
 def _places(environ: Mapping[str, str], home: Path | None) -> list[Path]:
     asked = environ.get("PGSERVICEFILE")
-    if asked and not Path(asked).exists():
+    if asked and not _is_there(Path(asked)):
         raise UsageError(f"service file {shown(asked)} not found", "check PGSERVICEFILE")
     mine = Path(asked) if asked else home / ".pg_service.conf" if home else None
     system = Path(environ.get("PGSYSCONFDIR") or _USUAL_SYSTEM_DIRECTORY) / "pg_service.conf"
-    return [path for path in (mine, system) if path is not None and path.exists()]
+    return [path for path in (mine, system) if path is not None and _is_there(path)]
+
+
+def _is_there(path: Path) -> bool:
+    """Return False also for a file in a directory that this user may not enter."""
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
 
 
 def _section(path: Path, wanted: str) -> dict[str, str] | None:

@@ -14,6 +14,9 @@ from pgtop.core.text import printable
 SOCKET_DIRECTORIES: Final = ("/var/run/postgresql", "/tmp")  # noqa: S108 (where servers put their sockets)
 """By the packages' default, and by PostgreSQL's own."""
 
+SOCKET_MARKS: Final = ("/", "@")
+"""The beginning of a host that is a socket directory, or a name in Linux's abstract namespace."""
+
 CONNECT_TIMEOUT_SECONDS: Final = 10.0
 """For all hosts together, where no connect_timeout is given: a screen that waits for ever tells nothing."""
 
@@ -31,6 +34,7 @@ class Tls(Redacted, frozen=True):
     sslkey: str | None = None
     sslpassword: str | None = None
     sslcrl: str | None = None
+    sslcrldir: str | None = None
     ssl_min_protocol_version: str | None = None
     ssl_max_protocol_version: str | None = None
     sslcertmode: str = "allow"
@@ -59,17 +63,17 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     @property
     def is_socket(self) -> bool:
-        """True for a Unix socket."""
-        return self.address.startswith("/")
+        """True for a Unix socket, also an abstract one."""
+        return self.address.startswith(SOCKET_MARKS)
 
     @property
     def name(self) -> str:
         """By what a TCP host's certificate is checked; its address where the host is none of TCP's."""
-        return self.address if self.host.startswith("/") else self.host
+        return self.address if self.host.startswith(SOCKET_MARKS) else self.host
 
     @property
     def socket_path(self) -> str:
-        """The Unix socket's file."""
+        """The Unix socket's file, or its abstract name with an @ before it."""
         return f"{self.address.rstrip('/')}/.s.PGSQL.{self.port}"
 
     @property
@@ -107,6 +111,10 @@ class Target(Redacted, frozen=True):
     """From `options` and PGOPTIONS."""
     tls: Tls = Tls()
     target_session_attrs: str = "any"
+    require_auth: frozenset[str] | None = None
+    """The login methods that are allowed, by libpq's names; None for all."""
+    requirepeer: str | None = None
+    """The operating system's user who has to run the server behind a Unix socket."""
     krbsrvname: str | None = None
     gsslib: str | None = None
     rescue: "Target | None" = None

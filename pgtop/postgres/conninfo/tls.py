@@ -98,9 +98,13 @@ def _verify(context: ssl.SSLContext, tls: Tls) -> None:
             return
         _load("sslrootcert", root, lambda: context.load_verify_locations(cafile=root))
     context.verify_mode = ssl.CERT_REQUIRED
-    revoked = tls.sslcrl or (None if tls.sslrootcert == SYSTEM else _of_user(tls, "root.crl"))
+    default = None if tls.sslcrldir or tls.sslrootcert == SYSTEM else _of_user(tls, "root.crl")
+    revoked = tls.sslcrl or default
     if revoked is not None:
         _load("sslcrl", revoked, lambda: context.load_verify_locations(cafile=revoked))
+    if tls.sslcrldir is not None:
+        context.load_verify_locations(capath=tls.sslcrldir)
+    if revoked is not None or tls.sslcrldir is not None:
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
 
 

@@ -200,7 +200,7 @@ class _Attempt:
         self._attributes = attributes
         self._name = {"application_name": name}
         self._unset = unset
-        self._traffic = TrafficLimit()
+        self._traffic = TrafficLimit(target.require_auth)
         self._failed_encryption = False
         password = target.password
         self._password = password if password is not None else stored_password(target, endpoint)
@@ -213,6 +213,8 @@ class _Attempt:
         except PgtopError:
             raise
         except Exception as error:
+            if self._traffic.forbidden_method:
+                raise self._forbidden() from error
             if self._traffic.problem or not isinstance(error, DRIVER_ERRORS):
                 raise unreadable_login(
                     self._traffic.problem or text_of(error), self._endpoint.label
@@ -222,6 +224,14 @@ class _Attempt:
             if isinstance(told, FullError | LimitReachedError):
                 told.peer = self._peer()
             raise told from error
+
+    def _forbidden(self) -> LoginError:
+        method, allowed = self._traffic.forbidden_method, ", ".join(sorted(self._target.require_auth or ()))
+        asked = "lets in without a login" if method == "none" else f"asks for a login by {method}"
+        return LoginError(
+            f"{self._endpoint.label} {asked}, and require_auth allows {allowed or 'nothing'}",
+            "check that it is the right server, then pg_hba.conf and require_auth",
+        )
 
     async def _log_in(self, more: Mapping[str, str] = MappingProxyType({})) -> Session:
         """Log in with `more` settings, which not every server knows, beside those of each login."""
@@ -274,7 +284,8 @@ class _Attempt:
         """Return the peer of this connection."""
         endpoint = self._endpoint
         if endpoint.is_socket:
-            return os.path.realpath(endpoint.address), endpoint.port
+            is_file = endpoint.address.startswith("/")
+            return os.path.realpath(endpoint.address) if is_file else endpoint.address, endpoint.port
         return self._address, endpoint.port
 
     async def _pooled_pid(self, connection: Connection) -> int:
@@ -311,6 +322,8 @@ class _Attempt:
 
     def _may_go_the_other_way(self, error: Exception) -> bool:
         """Return whether TLS, or its absence, may be the reason: a second login costs a full server."""
+        if self._traffic.problem:
+            return False
         if self._failed_encryption:
             return not isinstance(error, TimeoutError)
         return isinstance(error, _REFUSED_WAY) and not self._traffic.is_authenticated
@@ -320,14 +333,16 @@ class _Attempt:
         encryption = Encryption(target.tls, endpoint.name) if encrypted else None
         if encryption is not None and target.tls.sslmode not in ("prefer", "allow"):
             encryption.context()  # what is wrong with its files is told before anything is sent
-        loop = WatchedLoop(self._traffic, self._address, encryption)
+        place = endpoint.socket_path if endpoint.is_socket else self._address
+        loop = WatchedLoop(self._traffic, place, encryption, target.requirepeer)
         # An empty password keeps the driver from looking for one by its own rules.
         arguments: dict[str, Any] = {
             "ssl": placeholder_context() if encrypted else False,
             "direct_tls": encrypted and target.tls.sslnegotiation == "direct",
         }
         arguments |= {
-            "host": endpoint.address if endpoint.is_socket else endpoint.name,
+            # The loop knows the socket; the driver takes no more than that it is one.
+            "host": "/" if endpoint.is_socket else endpoint.name,
             "port": endpoint.port,
             "user": target.user,
             "database": target.database,

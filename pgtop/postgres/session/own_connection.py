@@ -23,7 +23,7 @@ from msgspec.structs import replace
 from pgtop.concurrency import forget
 from pgtop.core.outage import Limit, OutageKind
 from pgtop.errors import Peer, PgtopError
-from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.conninfo.target import SOCKET_MARKS, Target
 from pgtop.postgres.errors.kinds import (
     ConnectionLostError,
     FullError,
@@ -69,8 +69,8 @@ def _is_end(peer: Peer | None, address: str | None, port: int | None) -> bool:
     """
     if peer is None:
         return False
-    if address is None or peer[0].startswith("/"):
-        return address is None and peer[0].startswith("/")
+    if address is None or peer[0].startswith(SOCKET_MARKS):
+        return address is None and peer[0].startswith(SOCKET_MARKS)
     ends = [ipaddress.ip_address(each.partition("%")[0]) for each in (peer[0], address)]
     return ends[0] == ends[1] and peer[1] == port
 

@@ -10,13 +10,14 @@ Source: PostgreSQL documentation, Frontend/Backend Protocol, Message Formats.
 import asyncio
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from asyncpg import protocol as driver
 from asyncpg.connect_utils import TLSUpgradeProto
 
 from pgtop.postgres.conninfo.tls import Encryption
+from pgtop.postgres.session.socket_peer import check_peer
 
 MEBIBYTE: Final = 1024 * 1024
 LOGIN_BYTES: Final = MEBIBYTE
@@ -85,6 +86,14 @@ _BEFORE: Final = {
     _SASL_FINAL: frozenset({_SASL_CONTINUE}),
 }
 """The steps that may precede each step. A step not listed here may only begin an authentication."""
+_METHODS: Final = {
+    _PASSWORD: "password",
+    _MD5: "md5",
+    _GSS: "gss",
+    _SSPI: "sspi",
+    _SASL: "scram-sha-256",
+}
+"""libpq's name of the login method that begins with a step."""
 _HEADER_BYTES: Final = 5
 _LENGTH_BYTES: Final = 4
 _ROUNDS: Final = re.compile(rb",i=(\d+)")
@@ -94,7 +103,8 @@ _MOST_DIGITS: Final = 12
 class _Login:
     """The steps of an authentication. The driver crashes at one that comes out of turn."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowed: Collection[str] | None) -> None:
+        self._allowed = allowed
         self._last = _NOT_BEGUN
         self._rounds = MOST_ROUNDS
 
@@ -106,6 +116,12 @@ class _Login:
     def is_done(self) -> bool:
         """True once the server has accepted who logs in."""
         return self._last == _DONE
+
+    def forbidden(self, said: bytes) -> str:
+        """Return the login method that the next step asks for, if it is not allowed; "" for one that is."""
+        step = int.from_bytes(said[:4], "big")
+        method = "none" if step == _DONE and self._last == _NOT_BEGUN else _METHODS.get(step, "")
+        return "" if self._allowed is None or not method or method in self._allowed else method
 
     def problem(self, said: bytes) -> str:
         """Return what is wrong with the next step; "" for nothing."""
@@ -198,8 +214,10 @@ def _utf8(text: bytes) -> bytes:
 class TrafficLimit:
     """The limit on what one connection may still send; of a login's several attempts, the latest."""
 
-    def __init__(self) -> None:
-        self._login = _Login()
+    def __init__(self, allowed_methods: Collection[str] | None = None) -> None:
+        self._login = _Login(allowed_methods)
+        self.forbidden_method = ""
+        """The login method that the server asked for although it is not allowed; "" for none."""
         self.begin()
 
     def begin(self) -> None:
@@ -288,7 +306,10 @@ class TrafficLimit:
         if not _is_well_formed(self._kind, said):
             return self._refuse("a message in it does not end where it should")
         if self._kind == _AUTHENTICATION:
+            self.forbidden_method = self._login.forbidden(said)
             problem = self._login.problem(said)
+            if self.forbidden_method:
+                return self._refuse(f"the login method {self.forbidden_method} is not allowed")
             return not problem or self._refuse(problem)
         return self._kind != _PARAMETER or self._parameter(said)
 
@@ -374,15 +395,24 @@ class WatchedLoop:
     """
 
     def __init__(
-        self, traffic: TrafficLimit, address: str = "", encryption: Encryption | None = None
+        self,
+        traffic: TrafficLimit,
+        address: str,
+        encryption: Encryption | None = None,
+        required_peer: str | None = None,
     ) -> None:
-        """`address` is the one IP address to connect to; `encryption` is None for plain text alone."""
+        """Set up the loop for one IP address, or the path of one Unix socket.
+
+        `encryption` is None for plain text alone; `required_peer` is the user who runs the server behind a
+        Unix socket, if it has to be that one.
+        """
         self.failed_encryption = False
         """True if the server agreed to TLS, which then did not come about."""
         self._loop = asyncio.get_running_loop()
         self._traffic = traffic
         self._address = address
         self._encryption = encryption
+        self._required_peer = required_peer
         self._opened: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -433,8 +463,20 @@ class WatchedLoop:
     async def create_unix_connection(
         self, factory: Callable[[], Any], *place: Any, **options: Any
     ) -> tuple[Any, Any]:
-        """Connect as the loop does."""
-        return await self._open(self._loop.create_unix_connection, factory, *place, **options)
+        """Connect as the loop does, to the socket of the endpoint."""
+        with socket.socket(socket.AF_UNIX) as connecting:
+            connecting.setblocking(False)
+            # The kernel's name of an abstract socket begins with a NUL byte, which the driver cannot take.
+            path = self._address.replace("@", "\0", 1) if self._address.startswith("@") else self._address
+            await self._loop.sock_connect(connecting, path)
+            if self._required_peer is not None:
+                check_peer(connecting, self._required_peer)
+            connected = connecting.dup()
+        try:
+            return await self._open(self._loop.create_unix_connection, factory, sock=connected, **options)
+        except BaseException:
+            connected.close()
+            raise
 
     async def _open(
         self, connect: Any, factory: Callable[[], Any], *place: Any, **options: Any
