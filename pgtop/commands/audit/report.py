@@ -63,7 +63,7 @@ def show_table(question: Question, width: Callable[[], int | None], show: Show, 
         counted = [line for each in summary(outcomes, deciders) for line in paragraph(each, most)]
         show(text_of([f"{path} · times in {zone}", "", *table(rows, most), "", *counted], most))
     else:
-        show(text_of([f"{_nothing(question)}: {path}"], most))
+        show(f"{_nothing(question)}: {path}\n")
     _tell(passed_over, warn)
 
 
