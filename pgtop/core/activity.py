@@ -191,6 +191,8 @@ class Privileges(msgspec.Struct, frozen=True):
     is_superuser: bool
     may_signal: bool
     """True for a superuser and for a member of pg_signal_backend."""
+    inherits: bool = True
+    """False for a member of pg_read_all_stats, as through pg_monitor, that does not inherit its rights."""
 
 
 class ServerIdentity(msgspec.Struct, frozen=True):

@@ -243,7 +243,7 @@ def _sweep(
     if not snapshot.counts.exact:
         role = snapshot.privileges.role
         refusal = _REFUSAL.format(
-            hidden=snapshot.counts.hidden, role=printable(role), grant=monitor_grant(role)
+            hidden=snapshot.counts.hidden, role=printable(role), grant=monitor_grant(snapshot)
         )
         return make_plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
     context = _asked_for(policy, context)

@@ -15,6 +15,7 @@ from pgtop.core.activity import (
     IDLE_IN_TRANSACTION_ABORTED,
     STARTING,
     Backend,
+    Snapshot,
 )
 from pgtop.core.text import clip, duration, printable
 
@@ -39,6 +40,8 @@ STATE_WORDS: Final = {
 }
 """PostgreSQL's states as the list shows them, in at most eleven cells."""
 
+_OWN_INHERIT_OPTION: Final = 160_000
+"""The first version in which each membership has an INHERIT option of its own."""
 _PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
 _EMPTY: Final = frozenset({NO_APPLICATION, NO_USER, NO_DATABASE, HIDDEN})
 
@@ -57,15 +60,27 @@ def label(value: str | None, empty: str) -> str:
     return f'"{shown}"' if shown in _EMPTY else shown
 
 
-def monitor_grant(role: str) -> str:
-    """Return the statement that lets a role see all states, printable.
+def monitor_grant(snapshot: Snapshot) -> str:
+    """Return the statement that lets pgtop's role see all states, printable."""
+    role = snapshot.privileges.role
+    if snapshot.privileges.inherits:
+        return grant("pg_monitor", role)
+    if snapshot.server.version_num >= _OWN_INHERIT_OPTION:
+        return grant("pg_monitor", role, " WITH INHERIT TRUE")
+    return f"ALTER ROLE {_quoted(role)} INHERIT;"
 
-    >>> monitor_grant("ops"), monitor_grant("On call")
+
+def grant(granted: str, role: str, option: str = "") -> str:
+    """Return the statement that grants this to a role, printable.
+
+    >>> grant("pg_monitor", "ops"), grant("pg_monitor", "On call")
     ('GRANT pg_monitor TO ops;', 'GRANT pg_monitor TO "On call";')
     """
-    plain = _PLAIN_NAME.fullmatch(role)
-    grantee = role if plain else '"' + printable(role.replace('"', '""')) + '"'
-    return f"GRANT pg_monitor TO {grantee};"
+    return f"GRANT {granted} TO {_quoted(role)}{option};"
+
+
+def _quoted(role: str) -> str:
+    return role if _PLAIN_NAME.fullmatch(role) else '"' + printable(role.replace('"', '""')) + '"'
 
 
 def state(backend: Backend) -> str:

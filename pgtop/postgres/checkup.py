@@ -11,7 +11,7 @@ from pgtop.core.server_encodings import UTF8
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors.network_and_driver import NOT_TEXT
+from pgtop.postgres.errors.network_and_driver import NOT_TEXT, missing_grant
 from pgtop.postgres.queries.checkup import ACCOUNT, ACCOUNT_UNCONVERTED
 from pgtop.postgres.row_decoding import MARGIN, decoded
 from pgtop.postgres.session.own_connection import OwnConnection
@@ -71,9 +71,8 @@ async def _account(
             encoding = own_connection.encoding
     except asyncpg.InsufficientPrivilegeError as error:
         raise NotPermittedError(
-            f"role {printable(own_connection.target.user)} may not read the catalogs "
-            f"({printable(str(error))})",
-            "GRANT SELECT on that to it, which every role has unless it was revoked",
+            f"role {printable(own_connection.role)} may not read the catalogs ({printable(str(error))})",
+            f"as a superuser, run: {missing_grant(error, ACCOUNT, own_connection.role)}",
         ) from error
     # A role or a database that has sessions is two arrays; the settings and the overrides are a few more.
     return decoded(row and row.get("account"), _decoder, 6 * (max_connections + MARGIN), encoding)

@@ -29,7 +29,7 @@ from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres.connection_limits import KnownLimits
 from pgtop.postgres.errors.kinds import UnreadableError, outage, refusing_limit
-from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT, missing_grant
 from pgtop.postgres.queries import poll as queries
 from pgtop.postgres.queries.about_server import ABOUT_SERVER, SYSTEM_IDENTIFIER
 from pgtop.postgres.row_decoding import MARGIN, decoded, the_one
@@ -204,7 +204,7 @@ class Probe:
             raise NotPermittedError(
                 f"role {printable(self.own_connection.role)} may not see the sessions "
                 f"({printable(str(error))})",
-                "GRANT pg_monitor to it, and EXECUTE on that function",
+                f"as a superuser, run: {missing_grant(error, queries.POLL, self.own_connection.role)}",
             ) from error
 
     async def _changes(self) -> Snapshot | None:

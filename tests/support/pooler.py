@@ -30,8 +30,10 @@ default_pool_size = 1
 
 
 @contextmanager
-def pooler(server: ThrowawayServer, more: str = "", *, mode: str = "transaction") -> Iterator[int]:
-    """A PgBouncer before the server, in one of its pool modes, and its port."""
+def pooler(
+    server: ThrowawayServer, more: str = "", *, mode: str = "transaction", user: str = "postgres"
+) -> Iterator[int]:
+    """A PgBouncer before the server, in one of its pool modes, that lets one role in; its port."""
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if program is None:
         pytest.skip("no pgbouncer on this machine")
@@ -43,7 +45,7 @@ def pooler(server: ThrowawayServer, more: str = "", *, mode: str = "transaction"
         port: int = probe.getsockname()[1]
         probe.close()
         users, settings = place / "users", place / "pgbouncer.ini"
-        users.write_text('"postgres" ""\n')
+        users.write_text(f'"{user}" ""\n')
         settings.write_text(
             CONFIGURATION.format(server_port=server.port, port=port, users=users, mode=mode, more=more)
         )

@@ -102,7 +102,7 @@ def _hidden(snapshot: Snapshot) -> list[str]:
     role = snapshot.privileges.role
     return [
         f"States are hidden from role {printable(role)}, and background processes may be counted. Run:",
-        monitor_grant(role),
+        monitor_grant(snapshot),
     ]
 
 

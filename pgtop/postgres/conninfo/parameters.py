@@ -94,7 +94,7 @@ _INSTEAD: Final = {
     "gssencmode": "write gssencmode=prefer, and sslmode=require for a server that has TLS",
     "sslcertmode": "write sslcertmode=allow: the certificate is shown to a server that asks for it",
 }
-"""What to write for some of them."""
+"""The values to write in place of some of them."""
 
 _SECRET: Final = frozenset({"password", "sslpassword", "scram_client_key", "scram_server_key"})
 _LONGEST_SHOWN: Final = 60

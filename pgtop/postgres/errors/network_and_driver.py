@@ -11,7 +11,7 @@ import asyncpg
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import OutageKind
-from pgtop.core.session_labels import monitor_grant
+from pgtop.core.session_labels import grant, monitor_grant
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError, NotPermittedError, PgtopError
 from pgtop.postgres.conninfo.target import Endpoint, Target
@@ -100,8 +100,23 @@ def hidden_states_error(snapshot: Snapshot) -> NotPermittedError:
     role = printable(snapshot.privileges.role)
     return NotPermittedError(
         f"the states of {snapshot.counts.hidden} sessions are hidden from role {role}",
-        f"nothing was terminated. Run: {monitor_grant(snapshot.privileges.role)}",
+        f"nothing was terminated. Run: {monitor_grant(snapshot)}",
     )
+
+
+_OF_CATALOG: Final = re.compile(r"\bpg_[a-z_]+")
+
+
+def missing_grant(error: BaseException, query: str, role: str) -> str:
+    """Return the statement that grants what a query was refused for, as far as the error names it.
+
+    The server's words may be of any language; the name in them is not.
+    """
+    found = _OF_CATALOG.findall(str(error))
+    if not found:
+        return grant("pg_monitor", role)
+    name = f"pg_catalog.{found[-1]}"
+    return grant(f"EXECUTE ON FUNCTION {name}" if f"{name}(" in query else f"SELECT ON {name}", role)
 
 
 def untracked_states_error(snapshot: Snapshot) -> NotPermittedError:

@@ -12,7 +12,9 @@ _ABOUT_POLL: Final = f"""
   'privileges', pg_catalog.json_build_object(
     'role', current_user,
     'is_superuser', {IS_SUPERUSER},
-    'may_signal', pg_catalog.pg_has_role('pg_signal_backend'::pg_catalog.name, 'USAGE'))"""
+    'may_signal', pg_catalog.pg_has_role('pg_signal_backend'::pg_catalog.name, 'USAGE'),
+    'inherits', pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE')
+                OR NOT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'MEMBER'))"""
 
 _CLIENT_BACKENDS: Final = """
 WHERE a.backend_type OPERATOR(pg_catalog.=) 'client backend'

@@ -270,7 +270,8 @@ class _Attempt:
         # Not through a pooler: a setting would stay behind for whoever gets that backend next.
         wanted = {TRANSACTION_TIMEOUT: "0"} if _has_transaction_timeout(connection) else {}
         wanted |= {name: value for name, value in SETTINGS.items() if name not in self._unset}
-        await _set(connection, wanted)
+        if wanted:
+            await _set(connection, wanted)
         if "role" not in self._target.server_settings:
             with contextlib.suppress(asyncpg.InsufficientPrivilegeError):  # the catalog is hidden from it
                 await connection.execute(NO_ROLE_OF_THE_DATABASE)

@@ -34,6 +34,7 @@ from pgtop.postgres.errors.kinds import (
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries.about_server import SERVER_END
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, TAKE_KEY
+from pgtop.postgres.queries.through_views import through_views
 from pgtop.postgres.session.application_name import own_session_name
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooler import in_transaction
@@ -117,6 +118,7 @@ class OwnConnection:
         self._rescue_rests_until = 0.0
         self._answered = True
         self._unset = unset
+        self._through_views = False
         self._marks_itself = marks_itself
         self._session: Session | None = None
         self._last: Session | None = None
@@ -351,7 +353,12 @@ class OwnConnection:
         UnreadableError if the answer is longer than `limit_bytes` or not one that a server gives, and
         asyncpg.PostgresError if the server refuses the statement and the connection is still held.
         """
-        return await self._ask(lambda connection: connection.fetch(query, *args), limit_seconds, limit_bytes)
+        return await self._readable(
+            query,
+            lambda text: self._ask(
+                lambda connection: connection.fetch(text, *args), limit_seconds, limit_bytes
+            ),
+        )
 
     async def fetchrow(
         self,
@@ -361,8 +368,11 @@ class OwnConnection:
         limit_bytes: int = ANSWER_BYTES,
     ) -> asyncpg.Record | None:
         """Return the first row of one statement, or None. Raises as `fetch` does."""
-        return await self._ask(
-            lambda connection: connection.fetchrow(query, *args), limit_seconds, limit_bytes
+        return await self._readable(
+            query,
+            lambda text: self._ask(
+                lambda connection: connection.fetchrow(text, *args), limit_seconds, limit_bytes
+            ),
         )
 
     async def fetchrow_prepared(
@@ -373,9 +383,29 @@ class OwnConnection:
         limit_bytes: int = ANSWER_BYTES,
     ) -> asyncpg.Record | None:
         """Return what `fetchrow` does, for a repeated statement: the server parses and plans it only once."""
-        return await self._ask(
-            lambda connection: self._of(connection).fetchrow(query, *args), limit_seconds, limit_bytes
+        return await self._readable(
+            query,
+            lambda text: self._ask(
+                lambda connection: self._of(connection).fetchrow(text, *args), limit_seconds, limit_bytes
+            ),
         )
+
+    async def _readable(self, query: str, ask: Callable[[str], Coroutine[Any, Any, T]]) -> T:
+        """Ask in the way that this role may: through views if a catalog has been withdrawn from it."""
+        other = through_views(query)
+        if self._through_views:
+            return await ask(other)
+        try:
+            return await ask(query)
+        except asyncpg.InsufficientPrivilegeError as refused:
+            if other == query:
+                raise
+            try:
+                answer = await ask(other)
+            except asyncpg.InsufficientPrivilegeError:
+                raise refused from None
+        self._through_views = True
+        return answer
 
     def _of(self, connection: Connection) -> Prepared:
         if self._prepared is None or self._prepared.connection is not connection:

@@ -70,11 +70,11 @@ SELECT pg_catalog.set_config('role', 'none', {is_local})
 WHERE CURRENT_USER OPERATOR(pg_catalog.<>) SESSION_USER
 AND NOT EXISTS (
   SELECT FROM pg_catalog.pg_db_role_setting s
-  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) s.setrole
-  LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) s.setdatabase
   CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) c(setting)
-  WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER
-    AND (d.datname IS NULL OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+  WHERE s.setrole OPERATOR(pg_catalog.=)
+        pg_catalog.to_regrole(pg_catalog.quote_ident(SESSION_USER))::pg_catalog.oid
+    AND s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, (
+          SELECT a.datid FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) a)])
     AND pg_catalog.starts_with(c.setting, 'role='))
 """  # noqa: S608 - of true and false alone
 

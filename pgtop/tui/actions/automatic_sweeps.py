@@ -92,7 +92,7 @@ class AutomaticSweeps:
             return True
         if snapshot is not None and not snapshot.counts.exact:
             role = snapshot.privileges.role
-            said = _HIDDEN.format(role=printable(role), grant=monitor_grant(role))
+            said = _HIDDEN.format(role=printable(role), grant=monitor_grant(snapshot))
             self._screen.post_message(Trouble(said))
             return True
         ranking = await undisturbed(self._look())

@@ -210,7 +210,7 @@ async def test_a_certificate_that_openssl_takes_is_taken(
         await serve_certificate(with_tls, certificate)
 
 
-async def test_what_is_wrong_with_a_client_certificate_is_told(
+async def test_a_bad_client_certificate_is_told(
     with_tls: ThrowawayServer, client: Path, tmp_path: Path
 ) -> None:
     """Each by its file, and with what to do."""
