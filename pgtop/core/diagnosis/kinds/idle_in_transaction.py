@@ -1,0 +1,58 @@
+"""Sessions idle in transaction: the application does other work in the middle of a transaction."""
+
+from collections import Counter
+
+from pgtop.core.activity import IN_TRANSACTION, Backend
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
+from pgtop.core.diagnosis.statements import shown_statement
+from pgtop.core.diagnosis.wording import age, median_seconds, set_for_role
+from pgtop.core.text import duration, printable
+
+
+def find(scene: Scene) -> list[Finding]:
+    """Return a finding for each application with enough of them."""
+    least = scene.thresholds.in_transaction
+    found = []
+    for application, members in scene.by_application.items():
+        there = [each for each in members if each.state in IN_TRANSACTION and scene.rests_for(each, least)]
+        if len(there) >= scene.floor:
+            found.append(_of(scene, application, there))
+    return found
+
+
+def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding:
+    statements = Counter(shown_statement(each.query) for each in there if each.query)
+    statement, number = statements.most_common(1)[0] if statements else ("", 0)
+    middle = duration(median_seconds((each.state_change for each in there), scene.now))
+    after = f", {number} after `{statement}`" if statement and number > len(there) / 2 else ""
+    since = min((each.xact_start for each in there if each.xact_start is not None), default=None)
+    sentence = (
+        f"{len(there)} of {application.name} idle in transaction (median {middle}){after}: "
+        "work outside the database inside a transaction"
+    )
+    return Finding(
+        kind=Kind.IDLE_IN_TRANSACTION,
+        grade=Grade.LOOKS_LIKE,
+        slots=len(there),
+        sentence=sentence,
+        backends=tuple(each.id for each in there),
+        application_name=application.application_name,
+        usename=application.usename,
+        datname=application.datname,
+        addresses=addresses_of(there),
+        since=since,
+        evidence=(
+            ("sessions idle in transaction", str(len(there))),
+            ("median time in this state", middle),
+            ("oldest transaction", age(since, scene.now)),
+            *([("last statement of most", f"{statement} ({number})")] if statement else []),
+        ),
+        advice=(
+            Advice("Sweep them with the sessions idle in transaction included", key="S i"),
+            Advice(
+                f"Let the server end such transactions of {printable(application.usename)}",
+                sql=set_for_role(application.usename, "idle_in_transaction_session_timeout", "60s"),
+            ),
+        ),
+    )

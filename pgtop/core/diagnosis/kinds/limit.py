@@ -1,0 +1,73 @@
+"""A CONNECTION LIMIT that is reached: some logins are refused, although the server has room."""
+
+from pgtop.core.activity import IDLE, Backend, LimitOf
+from pgtop.core.connection_limits import LimitUse, limit_uses, reached
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.kinds import leak
+from pgtop.core.diagnosis.scene import Scene, addresses_of
+from pgtop.core.diagnosis.wording import age, named
+from pgtop.core.session_groups import GroupBy, group
+from pgtop.core.text import plural
+
+
+def find(scene: Scene) -> list[Finding]:
+    """Return a finding for each limit that is reached."""
+    found: list[Finding] = []
+    for use in reached(limit_uses(scene.snapshot)):
+        found += _of(scene.without(found), use)
+    return found
+
+
+def _of(scene: Scene, use: LimitUse) -> list[Finding]:
+    there = [backend for backend in scene.left if _counts(backend, use)]
+    if not there:
+        return []
+    idle = [backend for backend in there if backend.state == IDLE]
+    oldest = min((each.state_change for each in idle if each.state_change is not None), default=None)
+    resting = f"; {len(idle)} of them idle, the longest for {age(oldest, scene.now)}" if idle else ""
+    leaks = leak.find(scene.of(there))
+    holders = [
+        (row.application, row.total)
+        for row in group(there, GroupBy.APPLICATION, scene.now, scene.snapshot.slots)
+    ]
+    culprit = f"; leak in {leaks[0].application_name or 'a client without a name'}" if leaks else ""
+    sentence = (
+        f"{use.owner} has {use.used} of its own {use.limit.most}: its next login is refused, although "
+        f"{plural(scene.free, 'slot')} {'is' if scene.free == 1 else 'are'} free{resting}{culprit}"
+    )
+    advice = [Advice("See who holds them first", key=f"/{_filter(use)}")]
+    if leaks:
+        advice += leaks[0].advice
+    elif len(idle) * 2 > len(there):
+        advice.append(Advice("Most are idle: do not raise the limit before you know why"))
+    else:
+        advice.append(Advice("Most are in use: pgtop doctor says by how much the limit may be raised"))
+    return [
+        Finding(
+            kind=Kind.LIMIT,
+            grade=Grade.IS,
+            slots=len(there),
+            sentence=sentence,
+            backends=tuple(each.id for each in there),
+            application_name=leaks[0].application_name if leaks else None,
+            usename=use.limit.name if use.limit.of is LimitOf.ROLE else None,
+            datname=use.limit.name if use.limit.of is LimitOf.DATABASE else None,
+            addresses=addresses_of(there),
+            evidence=(
+                ("CONNECTION LIMIT", str(use.limit.most)),
+                ("sessions that count against it", str(use.used)),
+                ("held by", named(holders)),
+                ("idle", str(len(idle))),
+                ("free slots of the server", str(scene.free)),
+            ),
+            advice=tuple(advice),
+        )
+    ]
+
+
+def _counts(backend: Backend, use: LimitUse) -> bool:
+    return use.limit.name == (backend.usename if use.limit.of is LimitOf.ROLE else backend.datname)
+
+
+def _filter(use: LimitUse) -> str:
+    return f"{'user' if use.limit.of is LimitOf.ROLE else 'db'}:{use.limit.name}"

@@ -1,0 +1,127 @@
+"""A lock queue: the session that holds the lock (its root), and the waiter that bars the others (its head).
+
+A statement that needs a strong lock waits for the root, and everything that comes after it waits behind it,
+although it would not be in the root's way. The head is therefore the one to cancel: what waited behind it
+goes on at once, and the root, perhaps a dump, lives.
+"""
+
+from collections import Counter
+from typing import NamedTuple
+
+from pgtop.core.activity import ACTIVE, IN_TRANSACTION, Backend
+from pgtop.core.blocking import PREPARED, blocked_counts, root_blockers
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
+from pgtop.core.diagnosis.statements import shown_statement
+from pgtop.core.diagnosis.wording import age, application_name, named, since_words
+from pgtop.core.text import plural
+
+_NO_SWEEP = Advice("A sweep won't help: those who wait are active")
+_PREVENTION = Advice("Before a schema change, set a limit for the wait", sql="SET lock_timeout = '3s';")
+
+_TABLE_LOCK = "relation"
+"""The wait_event of whoever waits for a lock on a whole table."""
+
+
+class _Chain(NamedTuple):
+    """The root of a queue, and its head if another session than the root keeps most of them waiting."""
+
+    root: int | None
+    """The root's pid; PREPARED for a prepared transaction, None if unknown."""
+    head: Backend | None
+    behind_head: int
+
+
+def find(scene: Scene) -> list[Finding]:
+    """Return the lock queue, if enough sessions wait."""
+    waiting = [backend for backend in scene.left if backend.waits_on_lock]
+    if len(waiting) < scene.floor:
+        return []
+    chain = _chain(scene, waiting)
+    by_pid = {backend.pid: backend for backend in scene.snapshot.backends}
+    root = by_pid.get(chain.root) if chain.root is not None else None
+    since = min((each.query_start for each in waiting if each.query_start is not None), default=None)
+    sentence = f"lock queue: {_who_waits(scene, waiting, chain)}{_what_they_wait_for(scene, chain, root)}"
+    return [
+        Finding(
+            kind=Kind.LOCK_QUEUE,
+            grade=Grade.IS,
+            slots=len(waiting),
+            sentence=sentence,
+            backends=tuple(each.id for each in waiting),
+            application_name=one_value(each.application_name for each in waiting),
+            usename=one_value(each.usename for each in waiting),
+            datname=one_value(each.datname for each in waiting),
+            addresses=addresses_of(waiting),
+            since=since,
+            evidence=(
+                ("sessions that wait for a lock", str(len(waiting))),
+                ("of them", named(Counter(map(application_name, waiting)).most_common())),
+                ("waiting longest", f"{age(since, scene.now)}{since_words(since)}"),
+                ("root", _told(scene, chain.root, root)),
+                *([("head", _told(scene, chain.head.pid, chain.head))] if chain.head else []),
+            ),
+            advice=(*_ways_out(chain, root), _NO_SWEEP, _PREVENTION),
+        )
+    ]
+
+
+def _chain(scene: Scene, waiting: list[Backend]) -> _Chain:
+    blocked_by = scene.facts.blocked_by
+    roots = root_blockers(blocked_by)
+    if not roots:
+        return _Chain(None, None, 0)
+    behind = blocked_counts([each.pid for each in waiting], blocked_by)
+    head = max(waiting, key=lambda each: behind[each.pid])
+    # Those who wait for one row queue up behind each other too; to cancel the first frees none of them.
+    is_head = head.wait_event == _TABLE_LOCK and behind[head.pid] >= len(waiting) / 2
+    return _Chain(roots[0].pid, head if is_head else None, behind[head.pid])
+
+
+def _who_waits(scene: Scene, waiting: list[Backend], chain: _Chain) -> str:
+    if chain.head is None:
+        return f"{plural(len(waiting), 'session')} wait for a lock"
+    told = _told(scene, chain.head.pid, chain.head)
+    return f"{chain.behind_head} wait behind {told}"
+
+
+def _what_they_wait_for(scene: Scene, chain: _Chain, root: Backend | None) -> str:
+    if chain.root is None:
+        return ""
+    told = _told(scene, chain.root, root)
+    return f", which waits for {told}" if chain.head is not None else f" that {told} holds"
+
+
+def _told(scene: Scene, pid: int | None, backend: Backend | None) -> str:
+    """Return a session of the queue with what it does: `pid 4711 (ALTER TABLE orders, waiting 3m 12s)`."""
+    if pid is None:
+        return "unknown"
+    if pid == PREPARED:
+        return "a prepared transaction"
+    if backend is None:
+        return f"pid {pid} (not a client: autovacuum or another background process)"
+    if backend.state in IN_TRANSACTION:
+        rest = age(backend.state_change, scene.now)
+        return f"pid {pid} ({application_name(backend)}, idle in transaction for {rest})"
+    doing = "waiting" if backend.waits_on_lock else "running"
+    query = shown_statement(backend.query or "") or application_name(backend)
+    ago = age(backend.query_start, scene.now)
+    return f"pid {pid} ({query}, {doing} {ago})"
+
+
+def _ways_out(chain: _Chain, root: Backend | None) -> list[Advice]:
+    found = []
+    if chain.head is not None:
+        number = chain.behind_head
+        leave = (
+            "; the root may be a dump that should live" if root is not None and root.state == ACTIVE else ""
+        )
+        said = f"Cancel pid {chain.head.pid}: the {number} behind it go on{leave}"
+        found.append(Advice(said, key="b C", sql=f"SELECT pg_cancel_backend({chain.head.pid});"))
+    if root is not None and root.state in IN_TRANSACTION:
+        said = f"Terminate pid {root.pid}, which is idle in transaction and holds the lock"
+        found.append(Advice(said, key="b K", sql=f"SELECT pg_terminate_backend({root.pid});"))
+    if chain.root == PREPARED:
+        said = "A prepared transaction holds the lock: COMMIT PREPARED or ROLLBACK PREPARED ends it"
+        found.append(Advice(said, sql="SELECT gid, prepared, owner FROM pg_prepared_xacts;"))
+    return found

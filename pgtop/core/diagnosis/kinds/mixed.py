@@ -1,0 +1,39 @@
+"""No single cause: a server over the line is never without a word, even if nobody is to blame."""
+
+from collections import Counter
+
+from pgtop.core.activity import IDLE
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.scene import Scene
+from pgtop.core.diagnosis.wording import application_name, named
+from pgtop.core.session_labels import monitor_grant
+from pgtop.core.text import percent
+
+
+def describe(scene: Scene) -> Finding:
+    """Return what the server's sessions are, without a verdict."""
+    snapshot = scene.snapshot
+    hidden = snapshot.counts.hidden
+    applications = Counter(map(application_name, scene.left)).most_common()
+    idle = sum(each.state == IDLE for each in scene.left)
+    if hidden:
+        sentence = (
+            f"states of {hidden} of {snapshot.counts.total} sessions are hidden: the cause cannot be told"
+        )
+        advice = (Advice("See all states", sql=monitor_grant(snapshot)),)
+    else:
+        sentence = f"no single cause: {named(applications)}; {idle} of {len(scene.left)} idle"
+        advice = (Advice("The d view lists who holds the slots; S sweeps what is stale", key="d"),)
+    return Finding(
+        kind=Kind.MIXED,
+        grade=Grade.MIXED,
+        slots=len(scene.left),
+        sentence=sentence,
+        evidence=(
+            ("usage", percent(snapshot.usage)),
+            ("sessions by application", named(applications, 6)),
+            ("idle", str(idle)),
+            ("in use now", str(sum(map(scene.is_in_use, scene.left)))),
+        ),
+        advice=advice,
+    )

@@ -1,0 +1,77 @@
+"""Pool arithmetic: pools of the same size on many hosts, each in order, that are too large together."""
+
+from collections import Counter
+
+from pgtop.core.activity import IDLE, Backend
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
+from pgtop.core.session_labels import address
+from pgtop.core.text import plural
+
+
+def find(scene: Scene) -> list[Finding]:
+    """Return the pools of the largest application if they do not fit, and nothing else explains the use."""
+    limits, snapshot = scene.thresholds, scene.snapshot
+    ours = sum(not each.is_pgtop and not each.is_hidden for each in snapshot.backends)
+    explained = ours - len(scene.left)
+    if snapshot.usage < limits.arithmetic_usage or explained >= limits.arithmetic_explained * max(1, ours):
+        return []
+    if not scene.by_application:
+        return []
+    application, members = max(scene.by_application.items(), key=lambda item: len(item[1]))
+    sizes = Counter(address(each) for each in members if address(each) is not None)
+    if len(members) < scene.floor or len(sizes) < 2:
+        return []
+    largest = max(sizes.values())
+    alike = sum(number >= limits.arithmetic_alike * largest for number in sizes.values())
+    if alike < limits.arithmetic_addresses * len(sizes) or largest < 2:
+        return []
+    return [_of(scene, application, members, largest, len(sizes))]
+
+
+def _of(
+    scene: Scene, application: Application, members: tuple[Backend, ...], largest: int, hosts: int
+) -> Finding:
+    limits, slots = scene.thresholds, scene.snapshot.slots
+    idle = sum(each.state == IDLE for each in members)
+    room = limits.arithmetic_line * slots - (scene.snapshot.taken - len(members))
+    fits = max(1, int(room / hosts))
+    in_deploy = max(1, int(room / hosts / limits.deploy_share))
+    most, minutes = _most_in_use(scene, application)
+    at_once = f"; at most {most} were in use at once in {minutes} min" if minutes else ""
+    product = hosts * largest
+    over = f" = {product} > {slots} slots" if product > slots else f", {product} in all"
+    sentence = (
+        f"pools too large together: {application.name}: {hosts} addresses × {largest}{over} "
+        f"(it has {len(members)}, {idle} idle{at_once}); {fits} each fits"
+    )
+    return Finding(
+        kind=Kind.POOL_ARITHMETIC,
+        grade=Grade.LOOKS_LIKE,
+        slots=idle,
+        sentence=sentence,
+        backends=tuple(each.id for each in members),
+        application_name=application.application_name,
+        usename=application.usename,
+        datname=application.datname,
+        addresses=addresses_of(members),
+        evidence=(
+            ("addresses", str(hosts)),
+            ("sessions of the largest", str(largest)),
+            ("sessions of the application", str(len(members))),
+            ("of them idle", str(idle)),
+            ("size that fits", f"{fits}, or {in_deploy} with a rolling deploy's extra quarter"),
+            *([("most in use at once", f"{most} in {minutes} min")] if minutes else []),
+        ),
+        advice=(
+            Advice(f"Set the pools to {fits} each; {in_deploy} if a deploy runs old and new side by side"),
+            Advice(f"A sweep won't hold: {plural(hosts, 'pool')} refill at once"),
+        ),
+    )
+
+
+def _most_in_use(scene: Scene, application: Application) -> tuple[int, int]:
+    """Return the most sessions in use at once, and the minutes watched: 0 if too few to tell."""
+    traffic = scene.before.traffic.get(application)
+    minutes = int(scene.before.watched_seconds * scene.thresholds.compression / 60)
+    return (traffic.most_in_use, minutes) if traffic is not None and minutes else (0, 0)

@@ -1,0 +1,129 @@
+"""Silent clients: addresses all of whose sessions stopped at once, while the application works elsewhere.
+
+A host that crashed or was cut off, a replaced container, an old release: nobody closed the sessions, and the
+server notices only when its keepalives fail.
+"""
+
+from collections import defaultdict
+from typing import NamedTuple
+
+from pgtop.core.activity import IDLE, Backend
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
+from pgtop.core.diagnosis.wording import age, origins, since_words
+from pgtop.core.session_labels import LOCAL, address
+from pgtop.core.text import clock, plural, printable
+
+_KEEPALIVES = Advice(
+    "Let the server look for silent clients sooner",
+    sql="ALTER SYSTEM SET tcp_keepalives_idle = 60; SELECT pg_reload_conf();",
+)
+
+
+class _Silent(NamedTuple):
+    address: str
+    backends: tuple[Backend, ...]
+    stopped_at: int
+
+
+def find(scene: Scene) -> list[Finding]:
+    """Return a finding for each application whose silent addresses hold enough sessions."""
+    found = []
+    for application, members in scene.by_application.items():
+        silent = _silent_addresses(scene, members)
+        if sum(len(each.backends) for each in silent) >= scene.floor:
+            found.append(_of(scene, application, members, silent))
+    return found
+
+
+def _silent_addresses(scene: Scene, members: tuple[Backend, ...]) -> list[_Silent]:
+    limits, now = scene.thresholds, scene.now
+    by_address: defaultdict[str, list[Backend]] = defaultdict(list)
+    for backend in members:
+        # A Unix socket's client is this host, which is not silent; a hidden address tells nothing.
+        place = address(backend)
+        if place is not None and place != LOCAL:
+            by_address[place].append(backend)
+    silent = [
+        each for place, there in by_address.items() if (each := _silent(scene, place, there)) is not None
+    ]
+    quiet = {each.address for each in silent}
+    elsewhere = limits.micros(limits.silent_elsewhere)
+    is_at_work = any(
+        address(each) not in quiet
+        and (each.state != IDLE or (each.state_change is not None and now - each.state_change <= elsewhere))
+        for each in members
+    )
+    return silent if is_at_work else []
+
+
+def _silent(scene: Scene, place: str, there: list[Backend]) -> _Silent | None:
+    limits = scene.thresholds
+    stopped = sorted(each.state_change for each in there if each.state_change is not None)
+    if len(there) < limits.silent_sessions or len(stopped) < len(there):
+        return None
+    if any(each.state != IDLE or each.id in scene.snapshot.listeners for each in there):
+        return None
+    if not all(scene.rests_for(each, limits.silent) for each in there):
+        return None
+    together = [each for each in stopped if stopped[-1] - each <= limits.micros(limits.silent_together)]
+    return _Silent(place, tuple(there), stopped[-1]) if 2 * len(together) >= len(there) else None
+
+
+def _of(
+    scene: Scene, application: Application, members: tuple[Backend, ...], silent: list[_Silent]
+) -> Finding:
+    there = [backend for each in silent for backend in each.backends]
+    since = max(each.stopped_at for each in silent)
+    first = min(each.stopped_at for each in silent)
+    quiet = {each.address for each in silent}
+    starts: dict[str | None, int] = {}
+    for backend in members:
+        if address(backend) not in quiet and backend.backend_start is not None:
+            place = address(backend)
+            starts[place] = min(starts.get(place, backend.backend_start), backend.backend_start)
+    allowance = scene.thresholds.micros(scene.thresholds.silent)
+    new = [place for place, start in starts.items() if start >= first - allowance]
+    name, number = application.name, len(there)
+    quiet_words = plural(len(silent), "address", "addresses")
+    if new:
+        sentence = (
+            f"old release of {name}? {quiet_words} silent{since_words(since)} "
+            f"keep {plural(number, 'session')}; {len(new)} new took over"
+        )
+    else:
+        sentence = (
+            f"silent clients of {name}: {origins(addresses_of(there))} silent{since_words(since)}: "
+            f"crashed or cut off{_noticed(scene, since)}"
+        )
+    return Finding(
+        kind=Kind.SILENT_CLIENTS,
+        grade=Grade.LOOKS_LIKE,
+        slots=number,
+        sentence=sentence,
+        backends=tuple(each.id for each in there),
+        application_name=application.application_name,
+        usename=application.usename,
+        datname=application.datname,
+        addresses=addresses_of(there),
+        since=since,
+        evidence=(
+            ("silent addresses", origins(addresses_of(there), 6)),
+            ("last sign of them", age(since, scene.now)),
+            ("new addresses of the application since", str(len(new))),
+            ("at work elsewhere", plural(len(starts), "address", "addresses")),
+        ),
+        advice=(
+            Advice("Sweep what these addresses left behind", key=f"/addr:{printable(silent[0].address)} S"),
+            _KEEPALIVES,
+        ),
+    )
+
+
+def _noticed(scene: Scene, since: int) -> str:
+    """Return when the server itself will notice."""
+    seconds = scene.facts.keepalive_seconds
+    if not seconds:
+        return ""
+    at = clock(since + int(seconds * 1_000_000), seconds=False)
+    return f"; the server notices after {at} (tcp_keepalives_idle {seconds:.0f} s)"

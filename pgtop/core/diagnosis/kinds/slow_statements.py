@@ -1,0 +1,70 @@
+"""Slow statements: many sessions run the same statement for long, and new ones join them."""
+
+from collections import Counter, defaultdict
+
+from pgtop.core.activity import ACTIVE, Backend
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
+from pgtop.core.diagnosis.statements import fingerprint, shown_statement
+from pgtop.core.diagnosis.wording import age, median_seconds, named, set_for_role
+from pgtop.core.session_labels import NO_APPLICATION, label, wait
+from pgtop.core.text import duration, printable
+
+
+def find(scene: Scene) -> list[Finding]:
+    """Return the statement that most of the slow sessions run, if there are enough."""
+    limits = scene.thresholds
+    slow = [
+        each
+        for each in scene.left
+        if each.state == ACTIVE and not each.waits_on_lock and scene.rests_for(each, limits.slow)
+    ]
+    if len(slow) < scene.floor:
+        return []
+    alike: defaultdict[str, list[Backend]] = defaultdict(list)
+    for each in slow:
+        alike[fingerprint(each.query or "")].append(each)
+    text, there = max(alike.items(), key=lambda item: len(item[1]))
+    if not text or len(there) < max(scene.floor, limits.slow_alike * len(slow)):
+        return []
+    return [_of(scene, there)]
+
+
+def _of(scene: Scene, there: list[Backend]) -> Finding:
+    statement = shown_statement(there[0].query or "")
+    middle = duration(median_seconds((each.query_start for each in there), scene.now))
+    waits = Counter(printable(wait(each)) or "the processor" for each in there).most_common()
+    since = min((each.query_start for each in there if each.query_start is not None), default=None)
+    role = one_value(each.usename for each in there)
+    return Finding(
+        kind=Kind.SLOW_STATEMENTS,
+        grade=Grade.LOOKS_LIKE,
+        slots=len(there),
+        sentence=(
+            f"{len(there)} run the same statement for {middle}: `{statement}`; most wait for {waits[0][0]}"
+        ),
+        backends=tuple(each.id for each in there),
+        application_name=one_value(each.application_name for each in there),
+        usename=role,
+        datname=one_value(each.datname for each in there),
+        addresses=addresses_of(there),
+        since=since,
+        evidence=(
+            ("sessions that run it", str(len(there))),
+            ("of", named(_applications(there))),
+            ("median time so far", middle),
+            ("running longest", age(since, scene.now)),
+            ("they wait for", named(waits)),
+        ),
+        advice=(
+            Advice("Cancel the statement, not the sessions", key="/query: C"),
+            Advice(
+                "Let the server end statements that run for too long",
+                sql=set_for_role(role, "statement_timeout", "30s"),
+            ),
+        ),
+    )
+
+
+def _applications(there: list[Backend]) -> list[tuple[str, int]]:
+    return Counter(label(each.application_name, NO_APPLICATION) for each in there).most_common()

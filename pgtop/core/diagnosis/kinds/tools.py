@@ -1,0 +1,71 @@
+"""People's own tools: left open, each with a few sessions, for hours."""
+
+import re
+from collections import Counter
+from typing import Final
+
+from pgtop.core.activity import IDLE, Backend
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
+from pgtop.core.diagnosis.wording import age, application_name, named, set_for_role
+from pgtop.core.session_labels import NO_USER, label
+
+_TOOLS: Final = re.compile(
+    r"(dbeaver|pgadmin|datagrip|intellij|pycharm|rubymine|goland|psql|pgcli|tableplus|navicat|postico"
+    r"|beekeeper|heidisql|squirrel|toad|sqlworkbench|sql workbench|azuredatastudio|vscode|antares|valentina"
+    r"|dbvisualizer|tableau|power ?bi|excel|metabase|redash|superset|jupyter|rstudio)",
+    re.IGNORECASE,
+)
+"""The application_name that such tools give themselves begins so."""
+
+
+def find(scene: Scene) -> list[Finding]:
+    """Return all of them together, if there are enough."""
+    there = [
+        each
+        for each in scene.left
+        if each.state == IDLE
+        and _TOOLS.match(each.application_name or "")
+        and scene.rests_for(each, scene.thresholds.tools)
+    ]
+    return [_of(scene, there)] if len(there) >= scene.floor else []
+
+
+def _of(scene: Scene, there: list[Backend]) -> Finding:
+    by_tool = Counter(_short(each) for each in there).most_common()
+    by_role = Counter(label(each.usename, NO_USER) for each in there).most_common()
+    oldest = min((each.state_change for each in there if each.state_change is not None), default=None)
+    role = one_value(each.usename for each in there)
+    return Finding(
+        kind=Kind.TOOLS,
+        grade=Grade.LOOKS_LIKE,
+        slots=len(there),
+        sentence=(
+            f"{len(there)} of people's tools ({named(by_tool)}; {named(by_role)}), idle for up to "
+            f"{age(oldest, scene.now)}"
+        ),
+        backends=tuple(each.id for each in there),
+        application_name=one_value(each.application_name for each in there),
+        usename=role,
+        datname=one_value(each.datname for each in there),
+        addresses=addresses_of(there),
+        since=oldest,
+        evidence=(
+            ("sessions of tools, idle for long", str(len(there))),
+            ("tools", named(by_tool, 6)),
+            ("roles", named(by_role, 6)),
+            ("longest idle", age(oldest, scene.now)),
+        ),
+        advice=(
+            Advice("Sweep them: whoever comes back reconnects", key="S"),
+            Advice(
+                "Let the server close idle sessions of people",
+                sql=set_for_role(role or there[0].usename, "idle_session_timeout", "30min"),
+            ),
+        ),
+    )
+
+
+def _short(backend: Backend) -> str:
+    """Return the tool's name without what it says of its version or window."""
+    return application_name(backend).split(" - ")[0].split(" ")[0]

@@ -1,0 +1,170 @@
+"""All that a diagnosis may look at: the sessions, what was seen before them, and facts asked for beside."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
+
+from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, Snapshot
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
+from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, address, label
+from pgtop.core.stalled_logins import Stall
+
+NOTHING_BLOCKS: Mapping[int, frozenset[int]] = MappingProxyType({})
+
+
+class Application(NamedTuple):
+    """The sessions of one application_name that log in as one user to one database."""
+
+    application_name: str
+    usename: str | None
+    datname: str | None
+
+    @property
+    def name(self) -> str:
+        """The name that a sentence uses, printable: the application's, or else the user's."""
+        if self.application_name:
+            return label(self.application_name, NO_APPLICATION)
+        return f"{label(self.usename, NO_USER)}@{label(self.datname, NO_DATABASE)} without a name"
+
+
+class Client(NamedTuple):
+    """The sessions of an application from one address."""
+
+    application: Application
+    address: str | None
+
+
+def application_of(backend: Backend) -> Application:
+    """Return the application of a session."""
+    return Application(backend.application_name or "", backend.usename, backend.datname)
+
+
+def client_of(backend: Backend) -> Client:
+    """Return the client of a session."""
+    return Client(application_of(backend), address(backend))
+
+
+class Traffic(NamedTuple):
+    """The sessions of an application that came and went while somebody watched."""
+
+    opened: int
+    closed: int
+    most_in_use: int
+    """The most that were in use at once."""
+
+
+class Before(msgspec.Struct, frozen=True):
+    """The history of a server before a snapshot."""
+
+    watched_seconds: float = 0.0
+    traffic: Mapping[Application, Traffic] = MappingProxyType({})
+    growth_per_minute: float | None = None
+    """The slots by which usage grows each minute; None if it does not grow, or was not watched for long."""
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Answers of the server beside the poll."""
+
+    blocked_by: Mapping[int, frozenset[int]] = NOTHING_BLOCKS
+    """The pids that block each waiting session, by the waiting pid; 0 stands for a prepared transaction."""
+    stall: Stall | None = None
+    """The login stall that is going on."""
+    logins_per_minute: float | None = None
+    keepalive_seconds: float | None = None
+    """The seconds after which the server looks for a silent client (tcp_keepalives_idle); None if unknown."""
+
+
+class Scene(msgspec.Struct, frozen=True, dict=True):
+    """A snapshot with all that is known beside it, and the sessions that no finding explains yet."""
+
+    snapshot: Snapshot
+    before: Before
+    facts: Facts
+    thresholds: Thresholds
+    left: tuple[Backend, ...]
+
+    @property
+    def now(self) -> int:
+        """The time of the snapshot, microseconds by the server's clock."""
+        return self.snapshot.taken_at
+
+    @property
+    def floor(self) -> int:
+        """The number of sessions from which on a finding is worth a sentence."""
+        return self.thresholds.floor(self.snapshot.slots)
+
+    @property
+    def free(self) -> int:
+        """The slots that are free."""
+        return max(0, self.snapshot.slots - self.snapshot.taken)
+
+    def without(self, findings: Iterable[Finding]) -> "Scene":
+        """Return the scene without the sessions that these findings explain."""
+        gone = {each for finding in findings for each in finding.backends}
+        return self.of(backend for backend in self.left if backend.id not in gone) if gone else self
+
+    def of(self, backends: Iterable[Backend]) -> "Scene":
+        """Return the scene of these sessions alone."""
+        return msgspec.structs.replace(self, left=tuple(backends))
+
+    @cached_property
+    def by_application(self) -> Mapping[Application, tuple[Backend, ...]]:
+        """The sessions left, by application."""
+        found: defaultdict[Application, list[Backend]] = defaultdict(list)
+        for backend in self.left:
+            found[application_of(backend)].append(backend)
+        return {key: tuple(members) for key, members in found.items()}
+
+    # Signals
+
+    def rests_for(self, backend: Backend, seconds: float) -> bool:
+        """Return whether a session has been in its state for longer than that many (compressed) seconds."""
+        since = backend.state_change
+        return since is not None and self.now - since > self.thresholds.micros(seconds)
+
+    def is_parked(self, backend: Backend) -> bool:
+        """Return whether a session is idle for so long that its pool, if any, does not come back to it.
+
+        A session that listens rests rightly.
+        """
+        if backend.state != IDLE or backend.id in self.snapshot.listeners:
+            return False
+        return self.rests_for(backend, self.thresholds.parked)
+
+    def is_young(self, backend: Backend) -> bool:
+        """Return whether a session was opened only lately."""
+        start = backend.backend_start
+        return start is not None and self.now - start <= self.thresholds.micros(self.thresholds.young)
+
+    def is_in_use(self, backend: Backend) -> bool:
+        """Return whether a session is at work, or was a moment ago."""
+        if backend.state == ACTIVE or backend.state in IN_TRANSACTION:
+            return True
+        return backend.state == IDLE and not self.rests_for(backend, self.thresholds.just_used)
+
+
+def scene_of(
+    snapshot: Snapshot,
+    before: Before = Before(),  # noqa: B008 - frozen
+    facts: Facts = Facts(),  # noqa: B008 - frozen
+    thresholds: Thresholds = STANDARD,
+) -> Scene:
+    """Return the scene of a snapshot: all sessions but pgtop's own, and those whose state is hidden."""
+    left = tuple(each for each in snapshot.backends if not each.is_pgtop and not each.is_hidden)
+    return Scene(snapshot, before, facts, thresholds, left)
+
+
+def addresses_of(backends: Iterable[Backend]) -> tuple[tuple[str, int], ...]:
+    """Return the addresses of sessions with the number of each, the largest first."""
+    return tuple(Counter(address(backend) or "?" for backend in backends).most_common())
+
+
+def one_value(values: Iterable[str | None]) -> str | None:
+    """Return the one value that all share; None if they differ."""
+    found = set(values)
+    return next(iter(found)) if len(found) == 1 else None

@@ -1,0 +1,66 @@
+"""Statements: a fingerprint without literals, and those that a pool sends by itself."""
+
+import re
+from functools import lru_cache
+from typing import Final
+
+from pgtop.core.text import clip, printable
+
+LITERAL: Final = "?"
+_SHOWN_CELLS: Final = 60
+_TOKEN: Final = re.compile(
+    r"""(?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]*)
+      | (?P<text>[EeBbXxNn]?'(?:[^'\\]|''|\\.)*(?:'|\Z))
+      | (?P<dollar>\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z))
+      | (?P<parameter>\$\d+)
+      | (?P<name>"(?:[^"]|"")*(?:"|\Z)|[^\W\d][\w$]*)
+      | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)
+      | (?P<blank>\s+)""",
+    re.VERBOSE | re.DOTALL,
+)
+_LIST: Final = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
+_VALUES: Final = re.compile(r"(\(\?\))(?:\s*,\s*\(\?\))+")
+_HANDED_BACK: Final = re.compile(
+    r"\s*(?:SELECT\s+pg_advisory_unlock_all\(\)|DISCARD\s+ALL|RESET\s+ALL|ROLLBACK|SELECT\s+1\s*;?\s*\Z)",
+    re.IGNORECASE,
+)
+
+
+@lru_cache(maxsize=2048)
+def fingerprint(query: str) -> str:
+    """Return a statement without its literals, comments and spacing, so that statements alike are equal.
+
+    The text may be cut in the middle, as the poll's is.
+
+    >>> fingerprint("SELECT *\\n FROM jobs WHERE id = 42 AND kind IN ('a', 'b') -- retry")
+    'SELECT * FROM jobs WHERE id = ? AND kind IN (?)'
+    >>> fingerprint("INSERT INTO t1 VALUES ($1, 'it''s'), ($2, 'never ending")
+    'INSERT INTO t1 VALUES (?)'
+    """
+    plain = _TOKEN.sub(_replaced, query)
+    plain = re.sub(r"\s+", " ", plain).strip()
+    plain = re.sub(r"\(\s*\?(?:\s*,\s*\?)*\s*\Z", "(?)", plain)
+    return _VALUES.sub(r"\1", _LIST.sub("(?)", plain))
+
+
+def _replaced(match: re.Match[str]) -> str:
+    if match["name"] is not None:
+        return match["name"]
+    return " " if match["comment"] is not None or match["blank"] is not None else LITERAL
+
+
+def shown_statement(query: str) -> str:
+    """Return a statement's fingerprint as a sentence shows it: printable, and not longer than a line."""
+    return clip(printable(fingerprint(query)), _SHOWN_CELLS)
+
+
+def is_handed_back(query: str | None) -> bool:
+    """Return whether the last statement is one that a pool sends when a session is given back.
+
+    asyncpg resets with `SELECT pg_advisory_unlock_all()`, SQLAlchemy with ROLLBACK, others with DISCARD ALL
+    or RESET ALL; `SELECT 1` is a keepalive's.
+
+    >>> is_handed_back("ROLLBACK"), is_handed_back("SELECT 1"), is_handed_back("SELECT 1 FROM jobs")
+    (True, True, False)
+    """
+    return query is not None and _HANDED_BACK.match(query) is not None

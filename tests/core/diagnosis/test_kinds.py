@@ -1,0 +1,253 @@
+"""Each kind of cause from one snapshot, and what looks like it and is not."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from pgtop.core.activity import MICROSECONDS, Backend, ConnectionLimit, LimitOf, Limits, Snapshot
+from pgtop.core.diagnosis.diagnose import diagnose
+from pgtop.core.diagnosis.findings import Finding, Grade, Kind
+from pgtop.core.diagnosis.scene import Application, Before, Facts, Traffic
+from pgtop.core.stalled_logins import Stall
+from tests.builders import NOW, backend, server_of, snapshot
+
+MINUTE = 60.0
+
+
+def at(seconds_ago: float) -> int:
+    return NOW - round(seconds_ago * MICROSECONDS)
+
+
+def one(pid: int, begun: float, rested: float, state: str | None = "idle", **fields: Any) -> Backend:
+    """A session by its age, and by the time for which it has been in its state, in seconds."""
+    known: dict[str, Any] = {
+        "backend_start": at(begun),
+        "state_change": at(rested),
+        "query_start": at(rested),
+        "application_name": "web",
+        "client_addr": "10.0.0.1",
+        "client_port": 5000 + pid % 1000,
+    }
+    if state is not None and state.startswith("idle in"):
+        known["xact_start"] = at(rested)
+    return backend(pid, state=state, **(known | fields))
+
+
+def server_with(*backends: Backend, slots: int = 100, **fields: Any) -> Snapshot:
+    return snapshot(*backends, server=server_of(Limits(slots + 3, 3)), **fields)
+
+
+def leak(number: int = 40, every: float = 30.0, **fields: Any) -> list[Backend]:
+    """Each session is opened, used once and never given back; then the next one is opened."""
+    named = {"application_name": "worker", "usename": "work", "query": "SELECT * FROM jobs WHERE id = 7"}
+    return [
+        one(1000 + n, every * (number - n), every * (number - n) - 0.2, **(named | fields))
+        for n in range(number)
+    ]
+
+
+def pools(name: str, hosts: int, size: int, busy: int = 1) -> list[Backend]:
+    """Pools in order: opened with their process, each session used in turn."""
+    return [
+        one(
+            2000 + 100 * host + n,
+            6 * 3600 + host * 7,
+            0.1 if n < busy else 3.0 * n,
+            "active" if n < busy else "idle",
+            application_name=name,
+            client_addr=f"10.0.1.{host}",
+        )
+        for host in range(hosts)
+        for n in range(size)
+    ]
+
+
+def the_one(findings: Iterable[Finding], kind: Kind) -> Finding:
+    (found,) = findings
+    assert found.kind is kind
+    return found
+
+
+def test_a_leak_is_named_with_its_pace_and_its_end() -> None:
+    found = the_one(diagnose(server_with(*leak(), *pools("web", 2, 16))), Kind.LEAK)
+    assert (found.application_name, found.usename) == ("worker", "work")
+    assert found.grade is Grade.LOOKS_LIKE
+    assert found.slots == 38, "what has rested for less than a minute is not parked"
+    assert found.per_minute is not None
+    assert abs(found.per_minute - 2) < 0.1
+    assert found.full_at is not None
+    assert abs((found.full_at - NOW) / MICROSECONDS / MINUTE - 28 / 2) < 1
+    assert found.since is not None
+    assert "parked" in found.sentence
+    assert "last ran `SELECT * FROM jobs WHERE id = ?`" in found.sentence
+    assert set(found.backends) <= {each.id for each in leak()}
+
+
+def test_what_looks_like_a_leak_and_is_none() -> None:
+    after_a_peak = [one(1000 + n, 4 * 3600, 1800 + n) for n in range(70)]
+    """A pool that uses its last session first: the rest parks, and nothing new is opened."""
+    of_processes = [
+        one(1000 + 10 * worker + n, 3600 - 600 * worker, 90, query="ROLLBACK")
+        for worker in range(5)
+        for n in range(15)
+    ]
+    """Recycled processes behind one address, whose pools gave their sessions back."""
+    watched = Before(600.0, {Application("worker", "work", "shop"): Traffic(20, 19, 4)})
+    for sessions, before in ((after_a_peak, Before()), (of_processes, Before()), (leak(75), watched)):
+        kinds = {each.kind for each in diagnose(server_with(*sessions), before)}
+        assert Kind.LEAK not in kinds
+    stopped = [
+        msgspec.structs.replace(
+            each,
+            backend_start=each.backend_start - 3600 * MICROSECONDS,
+            state_change=each.state_change - 3600 * MICROSECONDS,
+        )
+        for each in leak(75)
+        if each.backend_start is not None and each.state_change is not None
+    ]
+    assert Kind.LEAK not in {each.kind for each in diagnose(server_with(*stopped))}
+
+
+def test_a_reached_limit_says_who_holds_it() -> None:
+    limits = (ConnectionLimit(LimitOf.ROLE, "work", 40),)
+    crowd = server_with(*leak(), connection_limits=limits, slots=200)
+    found = the_one(diagnose(crowd), Kind.LIMIT)
+    assert (found.grade, found.slots, found.application_name) == (Grade.IS, 40, "worker")
+    assert "has 40 of its own 40: its next login is refused, although 160 slots are free" in found.sentence
+    assert "leak in worker" in found.sentence
+    assert not any("LIMIT 8" in each.sql for each in found.advice), "it is not raised"
+
+
+def test_a_login_stall_comes_first() -> None:
+    facts = Facts(stall=Stall(41, 18, 57))
+    found = the_one(diagnose(server_with(*pools("web", 3, 6), slots=57), facts=facts), Kind.LOGIN_STALL)
+    assert (found.slots, found.grade) == (41, Grade.IS)
+
+
+def queue(number: int, wait_event: str = "relation") -> tuple[list[Backend], dict[int, frozenset[int]]]:
+    """A dump holds the table, ALTER TABLE waits for it, and all others wait behind that."""
+    waits = {"wait_event_type": "Lock", "wait_event": wait_event}
+    dump = one(10, 1500, 1500, "active", application_name="pg_dump", query="COPY orders TO stdout")
+    alter = one(11, 200, 192, "active", query="ALTER TABLE orders ADD x int", **waits)
+    others = [one(100 + n, 900, 60, "active", query="SELECT * FROM orders", **waits) for n in range(number)]
+    blocked = {11: frozenset({10})} | {each.pid: frozenset({10, 11}) for each in others}
+    return [dump, alter, *others], blocked
+
+
+def test_a_lock_queue_has_a_head_and_a_root() -> None:
+    sessions, blocked = queue(30)
+    found = the_one(diagnose(server_with(*sessions), facts=Facts(blocked_by=blocked)), Kind.LOCK_QUEUE)
+    assert found.sentence.startswith(
+        "lock queue: 30 wait behind pid 11 (ALTER TABLE orders ADD x int, waiting 3m"
+    )
+    assert "which waits for pid 10 (COPY orders TO stdout, running 25m)" in found.sentence
+    assert found.advice[0].sql == "SELECT pg_cancel_backend(11);"
+    assert "dump that should live" in found.advice[0].text
+    assert any("sweep won't help" in each.text for each in found.advice)
+    row_level, blocked = queue(30, "tuple")
+    flat = the_one(diagnose(server_with(*row_level), facts=Facts(blocked_by=blocked)), Kind.LOCK_QUEUE)
+    assert "31 sessions wait for a lock that pid 10" in flat.sentence
+    assert not any("Cancel" in each.text for each in flat.advice)
+    unknown = the_one(diagnose(server_with(*row_level)), Kind.LOCK_QUEUE)
+    assert unknown.sentence == "lock queue: 31 sessions wait for a lock"
+
+
+def test_work_outside_the_database_inside_a_transaction() -> None:
+    stuck = [
+        one(
+            100 + n, 900, 41, "idle in transaction", application_name="api", query=f"SELECT {n} FROM policies"
+        )
+        for n in range(28)
+    ]
+    found = the_one(diagnose(server_with(*stuck, *pools("web", 4, 12))), Kind.IDLE_IN_TRANSACTION)
+    assert found.sentence.startswith(
+        "28 of api idle in transaction (median 41s), 28 after `SELECT ? FROM polic"
+    )
+    brief = [one(100 + n, 900, 1, "idle in transaction") for n in range(75)]
+    assert Kind.IDLE_IN_TRANSACTION not in {each.kind for each in diagnose(server_with(*brief))}
+
+
+def test_many_of_one_slow_statement() -> None:
+    slow = [
+        one(
+            100 + n,
+            900,
+            240,
+            "active",
+            query=f"SELECT * FROM ops WHERE id = {n}",
+            wait_event_type="IO",
+            wait_event="DataFileRead",
+        )
+        for n in range(44)
+    ]
+    found = the_one(diagnose(server_with(*slow, *pools("web", 2, 16))), Kind.SLOW_STATEMENTS)
+    assert "44 run the same statement for 4m" in found.sentence
+    assert "most wait for IO/DataFileRead" in found.sentence
+    various = [one(100 + n, 900, 240, "active", query=f"SELECT * FROM t_{'x' * n}") for n in range(44)]
+    assert Kind.SLOW_STATEMENTS not in {
+        each.kind for each in diagnose(server_with(*various, *pools("w", 2, 16)))
+    }
+
+
+def test_tools_that_people_left_open() -> None:
+    left = [
+        one(100 + n, 80_000, 70_000 - n, application_name=f"DBeaver 24.1.0 - SQLEditor <{n}>", usename="ann")
+        for n in range(34)
+    ]
+    found = the_one(diagnose(server_with(*left, *pools("web", 3, 12))), Kind.TOOLS)
+    assert "34 of people's tools (DBeaver 34; ann 34), idle for up to 19h" in found.sentence
+    assert 'ALTER ROLE "ann" SET idle_session_timeout' in found.advice[1].sql
+
+
+def test_clients_that_went_silent() -> None:
+    crashed = [one(100 + n, 3600, 900 + n % 5, client_addr="10.0.4.7") for n in range(30)]
+    working = [one(300 + n, 3600, n / 10, client_addr="10.0.4.8") for n in range(45)]
+    found = the_one(diagnose(server_with(*crashed, *working)), Kind.SILENT_CLIENTS)
+    assert found.slots == 30
+    assert "10.0.4.7 (30) silent since" in found.sentence
+    assert "crashed or cut off" in found.sentence
+    replaced = [one(300 + n, 850, n / 10, client_addr="10.0.4.9") for n in range(45)]
+    again = the_one(diagnose(server_with(*crashed, *replaced)), Kind.SILENT_CLIENTS)
+    assert again.sentence.startswith("old release of web? 1 address silent since")
+    quiet = [one(300 + n, 3600, 900 + n % 5, client_addr="10.0.4.8") for n in range(45)]
+    kinds = {each.kind for each in diagnose(server_with(*crashed, *quiet))}
+    assert Kind.SILENT_CLIENTS not in kinds, "an application at rest everywhere is not silent"
+
+
+def test_a_surge_is_not_to_be_swept() -> None:
+    old = [one(100 + n, 7200, 1, client_addr=f"10.0.0.{n % 4}") for n in range(30)]
+    new = [one(300 + n, 120, 1, client_addr=f"10.0.9.{n % 8}") for n in range(50)]
+    found = the_one(diagnose(server_with(*old, *new)), Kind.SURGE)
+    assert "scaled out 4 → 12 addresses, 50 new sessions" in found.sentence
+    assert any("sweep won't hold" in each.text for each in found.advice)
+    cold = [one(300 + n, 280, 200, client_addr=f"10.0.9.{n % 8}") for n in range(50)]
+    assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*old, *cold))}
+
+
+def test_pools_that_are_too_large_together() -> None:
+    found = the_one(diagnose(server_with(*pools("web", 9, 10), slots=97)), Kind.POOL_ARITHMETIC)
+    assert "web: 9 addresses × 10, 90 in all (it has 90, 81 idle); 9 each fits" in found.sentence
+    behind_one = [one(100 + n, 7200, 20) for n in range(80)]
+    (described,) = diagnose(server_with(*behind_one))
+    assert (described.kind, described.grade) == (Kind.MIXED, Grade.MIXED), "one address tells of no pools"
+
+
+def test_a_server_over_the_line_is_never_without_a_word() -> None:
+    various = [
+        one(100 + n, 7200, 5 + n, application_name=f"app{n % 20}", client_addr=f"10.0.0.{n}")
+        for n in range(85)
+    ]
+    found = the_one(diagnose(server_with(*various)), Kind.MIXED)
+    assert found.sentence.startswith("no single cause: app0 5, app1 5, app2 5, and 17 more; 85 of 85 idle")
+    hidden = [one(100 + n, 7200, 5, backend_start=None, state=None) for n in range(85)]
+    told = the_one(diagnose(server_with(*hidden)), Kind.MIXED)
+    assert "states of 85 of 85 sessions are hidden" in told.sentence
+    assert not diagnose(server_with(*various[:60])), "below the line nothing is wrong"
+
+
+def test_pgtops_own_sessions_are_never_blamed() -> None:
+    own = leak(80, application_name="pgtop dashboard@host")
+    (found,) = diagnose(server_with(*own))
+    assert found.kind is Kind.MIXED
+    assert not found.backends
