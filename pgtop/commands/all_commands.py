@@ -10,6 +10,7 @@ from pgtop.commands.audit.command import AUDIT
 from pgtop.commands.break_glass.command import BREAK_GLASS
 from pgtop.commands.config.command import CONFIG
 from pgtop.commands.demo import DEMO
+from pgtop.commands.diagnose.command import DIAGNOSE
 from pgtop.commands.docs import DOCS
 from pgtop.commands.doctor.command import DOCTOR
 from pgtop.commands.reap.command import REAP
@@ -17,6 +18,7 @@ from pgtop.commands.snapshot.command import SNAPSHOT
 
 COMMANDS: Final = {
     "snapshot": SNAPSHOT,
+    "diagnose": DIAGNOSE,
     "doctor": DOCTOR,
     "reap": REAP,
     "break-glass": BREAK_GLASS,

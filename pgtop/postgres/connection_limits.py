@@ -38,9 +38,10 @@ class KnownLimits:
         if clock - self._read_at >= READ_EVERY_SECONDS:
             try:
                 self._limits = await self._read()
+                self._read_at = clock
             except asyncpg.InsufficientPrivilegeError:
-                self._limits = ()
-            self._read_at = clock
+                # Each refusal is a line in the server's log: it is not asked again over this connection.
+                self._limits, self._read_at = (), math.inf
         return self._limits
 
     async def _read(self) -> tuple[ConnectionLimit, ...]:

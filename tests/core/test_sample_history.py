@@ -210,7 +210,7 @@ def test_over_the_line_since_the_first_sample_of_the_unbroken_stretch(totals: li
 
 
 @pytest.mark.parametrize("seconds", [5, 200, 5_000])
-def test_what_was_not_seen_is_not_claimed(seconds: int) -> None:
+def test_the_unseen_is_not_claimed(seconds: int) -> None:
     """Usage may have been below the line in any gap, short or long: a server may have been restarted."""
     history = filled([10, 90, 90])
     assert history.over_line_since(0.8) == since(2)

@@ -20,6 +20,7 @@ from pgtop.commands.config.table import lines, render
 from pgtop.commands.dashboard import DASHBOARD
 from pgtop.commands.docs import FIRST_PAGE, PAGES, page_names
 from pgtop.core.activity import ConnectionLimit, LimitOf
+from pgtop.core.diagnosis.report import AddressReport, AdviceReport, DiagnosisReport, FindingReport
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.retaken_slots import Rebound
@@ -243,6 +244,7 @@ def test_each_variable_that_is_named_exists() -> None:
     ("name", "structs"),
     [
         ("snapshot", (SnapshotReport, ServerReport, ApplicationReport, ConnectionLimitReport, BackendReport)),
+        ("diagnose", (DiagnosisReport, FindingReport, AddressReport, AdviceReport)),
         ("reap", (ReapReport, SessionReport)),
         ("audit", (AuditLine,)),
         ("wall", (AlertReport,)),

@@ -1,0 +1,86 @@
+"""`pgtop diagnose` against real servers: the sentence, the JSON, and what it says of what it cannot see."""
+
+import asyncio
+import json
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from pgtop.demo.server import ThrowawayServer
+from tests.conftest import ServerFactory
+from tests.servers import create_role, execute, session, sessions, wait_until
+from tests.support.running import assert_one_line, run
+
+SMALL = {"max_connections": "43"}
+"""40 slots, so that five sessions are enough for a finding."""
+
+
+async def test_a_lock_queue_is_named_by_root_and_head(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """And the advice is right: the head's end lets all behind it go on, and the root lives."""
+    server = server_factory(SMALL)
+    await execute(server, "CREATE TABLE orders (id int)")
+    async with AsyncExitStack() as stack:
+        root = await stack.enter_async_context(session(server, application_name="pg_dump"))
+        await root.execute("BEGIN; LOCK TABLE orders IN ACCESS SHARE MODE")
+        head = await stack.enter_async_context(session(server))
+        crowd = await stack.enter_async_context(sessions(server, 6))
+        queued = [asyncio.ensure_future(head.execute("ALTER TABLE orders ADD x int"))]
+        await waits(server, 1)
+        queued += [asyncio.ensure_future(each.execute("SELECT * FROM orders")) for each in crowd]
+        await waits(server, 7)
+        done = run(tmp_path, "diagnose", "--json", server.uri())
+        assert done.returncode == 0
+        report = json.loads(done.stdout)
+        (found,) = report["findings"]
+        assert (found["kind"], found["grade"], found["slots"]) == ("lock_queue", "is", 7)
+        assert f"6 wait behind pid {head.get_server_pid()} (ALTER TABLE orders ADD x int" in found["sentence"]
+        holder = f"pid {root.get_server_pid()} (pg_dump, idle in transaction"
+        assert f"which waits for {holder}" in found["sentence"]
+        assert set(found["pids"]) == {each.get_server_pid() for each in (head, *crowd)}
+        await execute(server, found["advice"][0]["sql"])
+        results = await asyncio.gather(*queued, return_exceptions=True)
+        assert sum(isinstance(each, Exception) for each in results) == 1
+        await root.execute("COMMIT")
+
+
+async def waits(server: ThrowawayServer, number: int) -> None:
+    """Wait until so many sessions wait for a lock."""
+    async with session(server, application_name="looking") as looking:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+        async def enough() -> bool:
+            return bool(await looking.fetchval(asked) >= number)
+
+        await wait_until(enough, 20)
+
+
+async def test_a_limit_is_told_on_a_calm_server(server: ThrowawayServer, tmp_path: Path) -> None:
+    role = await create_role(server, connection_limit=2)
+    async with sessions(server, 2, user=role.name, password=role.password, application_name="bill"):
+        done = run(tmp_path, "diagnose", server.uri())
+    assert done.returncode == 0
+    text = " ".join(done.stdout.split())
+    assert f"▲ role {role.name} has 2 of its own 2: its next login is refused, although" in text
+    assert "→ See who holds them first" in text
+
+
+async def test_a_calm_server_gets_a_plain_word(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory(SMALL)
+    done = run(tmp_path, "diagnose", "--for", "1s", server.uri())
+    assert done.returncode == 0
+    assert "nothing fills this server: it is below the 80% line" in done.stdout
+    told = json.loads(run(tmp_path, "diagnose", "--json", server.uri()).stdout)
+    assert (told["findings"], told["schema"]) == ([], 1)
+    assert_one_line(run(tmp_path, "diagnose", "--for", "soon", server.uri()), 2, "--for", "not a duration")
+
+
+async def test_hidden_states_are_said_and_no_cause_is_guessed(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    server = server_factory(SMALL)
+    role = await create_role(server)
+    async with sessions(server, 34):
+        done = run(tmp_path, "diagnose", server.uri(user=role.name, password=role.password))
+    assert done.returncode == 5
+    assert "hidden from this role" in done.stdout
+    assert f"GRANT pg_monitor TO {role.name};" in done.stdout
+    assert "the cause cannot be told" in done.stdout
