@@ -20,7 +20,8 @@ from tests.support.filling import TWENTY_SLOTS
 from tests.support.running import LIMIT_SECONDS, assert_one_line, run, start_on_terminal
 
 KEYS = [
-    "schema", "server", "taken_at", "poll_seconds", "counts", "usage", "warn_at", "applications", "backends"
+    "schema", "server", "taken_at", "poll_seconds", "counts", "usage", "warn_at",
+    "connection_limits", "applications", "backends"
 ]  # fmt: skip
 SERVER_KEYS = {
     "host": str, "port": int, "version_num": int, "max_connections": int,

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pgtop.commands.all_commands import COMMANDS
 from pgtop.commands.command import split_command
 from pgtop.commands.dashboard import DASHBOARD
+from pgtop.core.activity import ConnectionLimit, LimitOf
 from pgtop.core.plan import Trigger
 from pgtop.core.retaken_slots import Rebound
 from pgtop.daemon.metrics import FiguresCollector
@@ -53,6 +55,9 @@ def test_the_scrape_configuration_loads_in_prometheus(tmp_path: Path) -> None:
 def test_the_alerts_ask_for_metrics_that_there_are() -> None:
     """With or without Prometheus's checker at hand."""
     figures = figures_of("web")
+    assert figures.snapshot is not None
+    limits = (ConnectionLimit(LimitOf.ROLE, "app", 5),)
+    figures.snapshot = msgspec.structs.replace(figures.snapshot, connection_limits=limits)
     figures.sweeps[Trigger.USAGE] = 1
     figures.rebound[10.0] = Rebound(10.0, 1, {}, 0)
     told = {sample.name for family in FiguresCollector(figures).collect() for sample in family.samples}

@@ -61,8 +61,8 @@ ARGUMENTS: dict[str, tuple[object, ...]] = {
     "BACKEND_LOCKS": (1,),
     "TAKE_KEY": (1, 2),
     "GIVE_KEYS": (-1,),
-    "ACCOUNT": (["max_connections"], NAMES, ["work_mem"]),
-    "ACCOUNT_UNCONVERTED": (["max_connections"], NAMES, ["work_mem"]),
+    "ACCOUNT": (["max_connections"], NAMES, ["work_mem"], NAMES),
+    "ACCOUNT_UNCONVERTED": (["max_connections"], NAMES, ["work_mem"], NAMES),
 }
 """What the statements with parameters are asked with."""
 
