@@ -205,7 +205,7 @@ async def proxy(server: ThrowawayServer, after_login: str) -> AsyncIterator[int]
         from_server, to_server = await asyncio.open_connection("127.0.0.1", server.port)
         back = asyncio.ensure_future(_pass_on(from_server, to_client))
         while data := await client.read(65_536):
-            if b"pg_stat_get_activity" in data:
+            if b"pg_stat_get_activity(NULL)" in data:
                 if after_login == "hangs up":
                     break
                 await client.read()  # until pgtop has had enough
