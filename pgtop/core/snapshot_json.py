@@ -3,6 +3,7 @@
 The structs are the schema of the JSON: their fields and the order of these are a contract.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -10,6 +11,8 @@ from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.connection_limits import limit_uses
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.report import FindingReport, finding_report
 from pgtop.core.filter_sort import SortColumn, sort_backends
 from pgtop.core.json_text import optional_timestamp, timestamp
 from pgtop.core.session_groups import Group, applications
@@ -95,12 +98,14 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     """The limits of roles and databases, the most used first."""
     applications: tuple[ApplicationReport, ...]
     """The applications, the largest first."""
+    findings: tuple[FindingReport, ...]
+    """What fills the server, as `pgtop diagnose --json` has it."""
     backends: tuple[BackendReport, ...]
     """The backends: the longest idle first, then those in other states by the age of their state."""
 
 
-def snapshot_report(snapshot: Snapshot, warn_at: float) -> SnapshotReport:
-    """Return the report of a snapshot."""
+def snapshot_report(snapshot: Snapshot, warn_at: float, findings: Iterable[Finding]) -> SnapshotReport:
+    """Return the report of a snapshot, with what fills the server."""
     limits = snapshot.server.limits
     identity = snapshot.server.identity
     return SnapshotReport(
@@ -128,6 +133,7 @@ def snapshot_report(snapshot: Snapshot, warn_at: float) -> SnapshotReport:
             for use in limit_uses(snapshot)
         ),
         applications=tuple(map(_application, applications(snapshot))),
+        findings=tuple(map(finding_report, findings)),
         backends=tuple(
             _backend(backend, snapshot.taken_at)
             for backend in sort_backends(snapshot.backends, SortColumn.IDLE_AGE)

@@ -29,6 +29,9 @@ async def test_a_lock_queue_is_named_by_root_and_head(server_factory: ServerFact
         await waits(server, 7)
         done = run(tmp_path, "diagnose", "--json", server.uri())
         assert done.returncode == 0
+        hidden = run(tmp_path, "diagnose", "--hide-queries", server.uri())
+        assert "lock queue: 6 wait behind pid" in hidden.stdout
+        assert "orders" not in hidden.stdout
         report = json.loads(done.stdout)
         (found,) = report["findings"]
         assert (found["kind"], found["grade"], found["slots"]) == ("lock_queue", "is", 7)

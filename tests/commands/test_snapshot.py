@@ -21,7 +21,7 @@ from tests.support.running import LIMIT_SECONDS, assert_one_line, run, start_on_
 
 KEYS = [
     "schema", "server", "taken_at", "poll_seconds", "counts", "usage", "warn_at",
-    "connection_limits", "applications", "backends"
+    "connection_limits", "applications", "findings", "backends"
 ]  # fmt: skip
 SERVER_KEYS = {
     "host": str, "port": int, "version_num": int, "max_connections": int,

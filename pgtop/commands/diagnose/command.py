@@ -31,7 +31,16 @@ def _diagnose(context: click.Context, /, **_: Any) -> int:
     given: Given | None = context.params["for"]
     seconds = 0.0 if given is None else msgspec.convert(given.value, float)
     diagnosed = with_password(
-        context, target, lambda known: examine(known, config.warn_at, seconds, config.wait_seconds, warn)
+        context,
+        target,
+        lambda known: examine(
+            known,
+            config.warn_at,
+            seconds,
+            config.wait_seconds,
+            warn,
+            hides_queries=config.hide_queries,
+        ),
     )
     if diagnosed.pooled:
         from pgtop.postgres.errors.network_and_driver import pooled_sentence
@@ -57,7 +66,7 @@ DIAGNOSE: Final = Command(
         ),
         json_option(),
         *connection_options(),
-        *setting_options({"rescue", "wait_seconds", "warn_at"}),
+        *setting_options({"rescue", "wait_seconds", "warn_at", "hide_queries"}),
         *other_options(show),
     ],
     help="""Say what fills a server: one sentence for each cause, the heaviest first, with

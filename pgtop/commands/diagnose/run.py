@@ -39,13 +39,15 @@ async def examine(
     watch_seconds: float = 0.0,
     wait_seconds: float = 0.0,
     tell: Callable[[str], None] = lambda _: None,
+    *,
+    hides_queries: bool = False,
 ) -> Diagnosed:
     """Diagnose a server, after watching it for `watch_seconds`.
 
     `wait_seconds` and `tell` are those of `wait_for_slot.enter`. It raises PgtopError:
     ConnectError also for a server that accepted the login and then did not answer.
     """
-    own_connection = OwnConnection(target, "diagnose")
+    own_connection = OwnConnection(target, "diagnose", hides_queries=hides_queries)
     await enter(own_connection, wait_seconds, tell)
     try:
         refusing = await own_connection.refused_here()

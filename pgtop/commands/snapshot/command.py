@@ -35,7 +35,13 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     seen = with_password(
         context,
         target,
-        lambda known: look(known, config.wait_seconds, warn, hides_queries=config.hide_queries),
+        lambda known: look(
+            known,
+            config.wait_seconds,
+            warn,
+            hides_queries=config.hide_queries,
+            warn_at=config.warn_at,
+        ),
     )
     if seen.pooled:
         from pgtop.postgres.errors.network_and_driver import pooled_sentence

@@ -5,9 +5,12 @@ from collections.abc import Callable
 import msgspec
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.diagnose import diagnose
+from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.snapshot_json import SnapshotReport, snapshot_report
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.diagnosis_facts import facts_for
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, answer_error
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
@@ -18,6 +21,8 @@ class Look(msgspec.Struct, frozen=True):
     """One poll of a server, and the facts learnt while logging in."""
 
     snapshot: Snapshot
+    findings: tuple[Finding, ...] = ()
+    """What fills the server."""
     pooled: bool = False
     """True if the connection goes through a pooler."""
 
@@ -28,8 +33,9 @@ async def look(
     tell: Callable[[str], None] = lambda _: None,
     *,
     hides_queries: bool = False,
+    warn_at: float = 0.8,
 ) -> Look:
-    """Poll the server once.
+    """Poll the server once, and tell what fills it. `warn_at` is a fraction of the slots.
 
     `wait_seconds` and `tell` are those of `session.enter.enter`. It raises PgtopError: ConnectError also for
     a server that accepted the login and then did not answer.
@@ -38,8 +44,10 @@ async def look(
     await enter(own_connection, wait_seconds, tell)
     try:
         snapshot = await Probe(own_connection).snapshot()
-        snapshot = with_unlisted(snapshot, await own_connection.refused_here())
-        return Look(snapshot, own_connection.pooled)
+        refusing = await own_connection.refused_here()
+        snapshot = with_unlisted(snapshot, refusing)
+        facts = await facts_for(own_connection, snapshot, warn_at, refusing)
+        return Look(snapshot, diagnose(snapshot, facts=facts, warn_at=warn_at), own_connection.pooled)
     except DRIVER_ERRORS as error:
         raise answer_error(error) from error
     finally:
@@ -48,4 +56,4 @@ async def look(
 
 def report(seen: Look, warn_at: float) -> SnapshotReport:
     """Return the report of a look."""
-    return snapshot_report(seen.snapshot, warn_at)
+    return snapshot_report(seen.snapshot, warn_at, seen.findings)

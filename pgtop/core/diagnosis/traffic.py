@@ -1,7 +1,7 @@
 """The sessions that came and went while somebody watched, by application."""
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Iterable
 from itertools import islice
 from statistics import linear_regression
 from typing import Final
@@ -57,7 +57,7 @@ class TrafficWatch:
             growth_per_minute=self._growth(),
         )
 
-    def swept(self, ended: Mapping[BackendId, Application] | frozenset[BackendId]) -> None:
+    def swept(self, ended: Iterable[BackendId]) -> None:
         """Take note of sessions that pgtop itself terminates: their application did not close them."""
         for each in ended:
             self._present.pop(each, None)

@@ -1,0 +1,85 @@
+"""The sessions that came and went: counted by application, kept through a sweep, forgotten at a restart."""
+
+import msgspec
+
+from pgtop.core.activity import MICROSECONDS, Backend, Limits, Snapshot
+from pgtop.core.diagnosis.scene import Application
+from pgtop.core.diagnosis.traffic import MOST_APPLICATIONS, TrafficWatch
+from tests.builders import NOW, backend, server_of, snapshot
+
+WEB = Application("web", "app", "shop")
+
+
+def seen(seconds: float, *backends: Backend, **fields: object) -> Snapshot:
+    """A snapshot that many seconds after the start, on a server with 100 slots."""
+    at = NOW + round(seconds * MICROSECONDS)
+    return msgspec.structs.replace(
+        snapshot(*backends, server=server_of(Limits(103, 3))),
+        taken_at=at,
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def web(*pids: int, **fields: object) -> list[Backend]:
+    return [backend(pid, application_name="web", **fields) for pid in pids]
+
+
+def test_sessions_that_come_and_go_are_counted() -> None:
+    watch = TrafficWatch()
+    first = watch.take(seen(0, *web(1, 2)))
+    assert (first.watched_seconds, first.traffic.get(WEB)) == (0.0, None), "the first to be seen are not new"
+    busy = web(3, 4, state="active")
+    watch.take(seen(2, *web(2), *busy))
+    before = watch.take(seen(4, *web(2, 3)))
+    assert before.watched_seconds == 4.0
+    assert before.traffic[WEB] == (2, 2, 2)
+
+
+def test_a_sweep_of_pgtops_own_closes_nothing() -> None:
+    """The application did not give these back."""
+    watch = TrafficWatch()
+    watch.take(seen(0, *web(1, 2, 3)))
+    watch.swept(frozenset(each.id for each in web(1, 2)))
+    before = watch.take(seen(2, *web(4)))
+    assert before.traffic[WEB][:2] == (1, 1)
+
+
+def test_a_restart_or_a_clock_set_back_forgets_all() -> None:
+    watch = TrafficWatch()
+    watch.take(seen(0, *web(1)))
+    watch.take(seen(2, *web(2)))
+    restarted = seen(4, *web(3))
+    identity = msgspec.structs.replace(restarted.server.identity, postmaster_start=NOW)
+    server = msgspec.structs.replace(restarted.server, identity=identity)
+    assert watch.take(msgspec.structs.replace(restarted, server=server)).watched_seconds == 0.0
+    watch = TrafficWatch()
+    watch.take(seen(100, *web(1)))
+    assert watch.take(seen(2, *web(2))).watched_seconds == 0.0
+
+
+def test_growth_is_told_only_while_it_holds() -> None:
+    def grown(totals: list[int]) -> float | None:
+        watch = TrafficWatch()
+        growth = None
+        for number, total in enumerate(totals):
+            growth = watch.take(seen(number * 10, *web(*range(1, total + 1)))).growth_per_minute
+        return growth
+
+    rising = grown([20 + n for n in range(10)])
+    assert rising is not None
+    assert abs(rising - 6) < 0.01
+    assert grown([20 + n for n in range(5)]) is None, "too short"
+    assert grown([20] * 10) is None
+    assert grown([20 + n for n in range(6)] + [25] * 6) is None, "it has stopped"
+    assert grown([30 - n for n in range(10)]) is None
+
+
+def test_memory_is_bounded_by_the_largest_applications() -> None:
+    watch = TrafficWatch()
+    for wave in range(5):
+        crowd = [
+            backend(1 + n, application_name=f"app-{wave}-{n}", state="active", backend_start=NOW + wave)
+            for n in range(MOST_APPLICATIONS)
+        ]
+        before = watch.take(seen(wave * 2, *crowd))
+    assert len(before.traffic) <= 2 * MOST_APPLICATIONS
