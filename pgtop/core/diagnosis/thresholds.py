@@ -30,20 +30,28 @@ class Thresholds(msgspec.Struct, frozen=True):
     """Several processes behind one address overtake each other, but seldom so often …"""
     leak_share: float = 0.05
     """… on a large server not in this fraction of the slots."""
+    leak_least: int = 2
+    """One session that rests says nothing of the user it belongs to."""
+    leak_older: float = 0.1
+    """The part of the lost sessions that may have parked long before the leak began: they are a pool's."""
+    full_share: float = 0.02
+    """With fewer free slots than this fraction, a leak has stopped because it is refused."""
     leak_of_parked: float = 0.5
     """The part of an application's parked sessions that must have been overtaken."""
     leak_span: float = 120.0
     """A burst is over in two minutes; a leak is not."""
-    leak_quarter: float = 0.1
-    """A leak goes on: each quarter of its time has at least this part of it."""
+    leak_part: float = 0.1
+    """A leak goes on: each part of its time, a quarter or a third, has at least this fraction of it."""
+    leak_quarters_from: int = 60
+    """With fewer sessions than this, chance leaves a quarter empty: thirds are counted."""
+    leak_order: float = 0.5
+    """A leak loses sessions about in the order in which it opened them: the correlation of both, at least."""
     leak_pause: float = 180.0
     """A leak that has opened nothing for three minutes, and three times its usual gap, has stopped."""
     leak_gaps: float = 3.0
     """The number of usual gaps after which a leak has stopped."""
-    returned_share: float = 0.7
-    """From this part on, sessions whose last statement is a pool's own were given back."""
     useful_share: float = 0.02
-    """A leaked session is used once; one of a pool spends more of its life at work than this."""
+    """A leaked session is used once, and then rests for more than all of its life but this part."""
     watched: float = 120.0
     """After so much watching, who came and went overrules the ages."""
     closed_of_opened: float = 0.5
@@ -58,6 +66,10 @@ class Thresholds(msgspec.Struct, frozen=True):
     """… half of which stopped within a minute, stopped at once …"""
     silent_elsewhere: float = 60.0
     """… if the same application is at work elsewhere in the last minute."""
+    silent_alone: float = 180.0
+    """A pool that uses its last session first may rest by chance: its address must be silent for longer …"""
+    silent_gaps: int = 10
+    """… and for this many times as long as the slowest of the other addresses has rested."""
     silent_sessions: int = 2
     """One session that rests says nothing of its host."""
 
@@ -77,11 +89,19 @@ class Thresholds(msgspec.Struct, frozen=True):
     """The part of the slots that new sessions of one application must hold."""
     surge_in_use: float = 0.5
     """The part of the new sessions that must be at work or just were."""
+    surge_replaced: float = 0.5
+    """If earlier findings hold this many of its sessions for each new one, the new ones replace them."""
+    surge_new: float = 0.5
+    """New sessions that are fewer than this part of the application's are a pool's that renews its own."""
     just_used: float = 30.0
     """A session used in the last half minute is one in use."""
 
     arithmetic_usage: float = 0.75
     """Below this usage, a fraction, the pools fit."""
+    arithmetic_share: float = 0.25
+    """An application with less than this part of the slots is not what fills the server."""
+    arithmetic_headroom: float = 2.0
+    """Pools that keep fewer sessions than this many times those at work would keep requests waiting."""
     arithmetic_explained: float = 0.25
     """If other findings explain more than this part of the sessions, size is not the cause."""
     arithmetic_alike: float = 0.75

@@ -8,12 +8,12 @@ other too, but each only once a restart; a leak goes on and on.
 import re
 from collections import Counter, defaultdict
 from itertools import pairwise
-from statistics import mean, median, pstdev
+from statistics import mean, pstdev
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
-from pgtop.core.diagnosis.scene import Application, Client, Scene, addresses_of, client_of
+from pgtop.core.diagnosis.scene import Application, Client, Scene, addresses_of, client_of, one_value
 from pgtop.core.diagnosis.statements import is_handed_back, shown_statement
 from pgtop.core.diagnosis.wording import age, origins, quoted, rate_words, set_for_role, since_words
 from pgtop.core.text import clock, duration
@@ -33,26 +33,50 @@ class _Growth(NamedTuple):
     is_periodic: bool
 
 
-def find(scene: Scene) -> list[Finding]:
-    """Return a finding for each application that leaks."""
-    return [
-        finding
-        for application, members in scene.by_application.items()
-        if (finding := _leak(scene, application, members)) is not None
-    ]
+class _Evidence(NamedTuple):
+    """The sessions that an application seems to have lost, among all that it has."""
+
+    application: Application
+    members: tuple[Backend, ...]
+    lost: tuple[Backend, ...]
 
 
-def _leak(scene: Scene, application: Application, members: tuple[Backend, ...]) -> Finding | None:
+def find(scene: Scene, *, is_refused: bool = False) -> list[Finding]:
+    """Return a finding for each program that leaks.
+
+    `is_refused` says that its logins are refused, so that even a leak opens nothing any more. Sessions of one
+    application_name are one program, whatever users and databases it logs in to: each may leak too little to
+    be noticed alone. Sessions without a name are a program each for each user and database.
+    """
+    is_refused = is_refused or scene.free <= scene.thresholds.full_share * scene.snapshot.slots
+    programs: defaultdict[str | Application, list[_Evidence]] = defaultdict(list)
+    for application, members in scene.by_application.items():
+        evidence = _evidence(scene, application, members)
+        if evidence is not None:
+            programs[application.application_name or application].append(evidence)
+    return [finding for each in programs.values() for finding in _leaks(scene, each, is_refused)]
+
+
+def _evidence(scene: Scene, application: Application, members: tuple[Backend, ...]) -> _Evidence | None:
+    """Return the sessions that an application seems to have lost; None if it is in order."""
     limits = scene.thresholds
-    parked = [each for each in members if scene.is_parked(each)]
-    lost = _overtaken(scene, members, parked)
-    least = max(limits.leak_sessions, limits.leak_share * scene.snapshot.slots)
-    if len(lost) < least or len(lost) < limits.leak_of_parked * len(parked):
+    parked = [each for each in members if scene.is_parked(each) and each.query_start is not None]
+    lost = [each for each in _overtaken(scene, members, parked) if not _is_given_back(scene, each)]
+    if len(lost) < limits.leak_least or len(lost) < limits.leak_of_parked * len(parked):
         return None
-    if _was_given_back(scene, lost) or _came_and_went(scene, application):
-        return None
-    growth = _growth(scene, members, lost)
-    return None if growth is None else _of(scene, application, lost, growth)
+    return None if _came_and_went(scene, application) else _Evidence(application, members, tuple(lost))
+
+
+def _leaks(scene: Scene, rows: list[_Evidence], is_refused: bool) -> list[Finding]:
+    """Return the leak of a program as one finding, or else that of each of its users alone."""
+    limits = scene.thresholds
+    lost = [each for row in rows for each in row.lost]
+    if len(lost) < max(limits.leak_sessions, limits.leak_share * scene.snapshot.slots):
+        return []
+    growth = _growth(scene, [each for row in rows for each in row.members], lost, is_refused)
+    if growth is not None:
+        return [_of(scene, tuple(row.application for row in rows), lost, growth)]
+    return [] if len(rows) == 1 else [each for row in rows for each in _leaks(scene, [row], is_refused)]
 
 
 def _overtaken(scene: Scene, members: tuple[Backend, ...], parked: list[Backend]) -> list[Backend]:
@@ -60,7 +84,8 @@ def _overtaken(scene: Scene, members: tuple[Backend, ...], parked: list[Backend]
     last: defaultdict[Client, int] = defaultdict(int)
     for each in members:
         if each.backend_start is not None:
-            last[client_of(each)] = max(last[client_of(each)], each.backend_start)
+            client = client_of(each)
+            last[client] = max(last[client], each.backend_start)
     allowance = scene.thresholds.micros(scene.thresholds.overtaken)
     return [
         each
@@ -69,16 +94,16 @@ def _overtaken(scene: Scene, members: tuple[Backend, ...], parked: list[Backend]
     ]
 
 
-def _was_given_back(scene: Scene, lost: list[Backend]) -> bool:
-    """Return whether these are sessions of several pools behind one address, given back and at rest."""
-    limits, now = scene.thresholds, scene.now
-    returned = sum(is_handed_back(each.query) for each in lost)
-    useful = [
-        (each.state_change - each.backend_start) / max(1, now - each.backend_start)
-        for each in lost
-        if each.state_change is not None and each.backend_start is not None
-    ]
-    return returned > limits.returned_share * len(lost) and median(useful) > limits.useful_share
+def _is_given_back(scene: Scene, lost: Backend) -> bool:
+    """Return whether a pool holds the session: its last statement is the pool's, and it was used for long.
+
+    A session that ran nothing else since it was opened is lost all the same: a check of health, perhaps, that
+    opens a session for its SELECT 1, or a job that rolls back and forgets to close.
+    """
+    if not is_handed_back(lost.query) or lost.state_change is None or lost.backend_start is None:
+        return False
+    used, lived = lost.state_change - lost.backend_start, max(1, scene.now - lost.backend_start)
+    return used > scene.thresholds.useful_share * lived
 
 
 def _came_and_went(scene: Scene, application: Application) -> bool:
@@ -90,20 +115,21 @@ def _came_and_went(scene: Scene, application: Application) -> bool:
     return traffic.opened == 0 or traffic.closed > limits.closed_of_opened * traffic.opened
 
 
-def _growth(scene: Scene, members: tuple[Backend, ...], lost: list[Backend]) -> _Growth | None:
+def _growth(scene: Scene, members: list[Backend], lost: list[Backend], is_refused: bool) -> _Growth | None:
     """Return the course of the leak; None if it is a burst, or has stopped."""
     limits = scene.thresholds
     stops = sorted(each.state_change for each in lost if each.state_change is not None)
+    # A program that leaks may have a pool in order too, of which some sessions have rested for days.
+    stops = stops[int(limits.leak_older * len(stops)) :]
     span = stops[-1] - stops[0]
     if span < limits.micros(limits.leak_span):
         return None
-    quarters = Counter(min(3, (stop - stops[0]) * 4 // span) for stop in stops)
-    if any(quarters[number] < limits.leak_quarter * len(stops) for number in range(4)):
+    if not _is_steady(scene, stops) or not _is_in_order(scene, lost):
         return None
     starts = sorted(each.backend_start for each in members if each.backend_start is not None)
     gap = span / (len(stops) - 1)
     pause = max(limits.micros(limits.leak_pause), int(limits.leak_gaps * gap))
-    if scene.now - starts[-1] > pause:
+    if scene.now - starts[-1] > pause and not is_refused:
         return None
     gaps = [later - earlier for earlier, later in pairwise(stops)]
     is_periodic = (
@@ -115,7 +141,29 @@ def _growth(scene: Scene, members: tuple[Backend, ...], lost: list[Backend]) -> 
     return _Growth(stops[0], per_minute, gap / MICROSECONDS, is_periodic)
 
 
-def _of(scene: Scene, application: Application, lost: list[Backend], growth: _Growth) -> Finding:
+def _is_steady(scene: Scene, stops: list[int]) -> bool:
+    """Return whether sessions were lost all the time, not in a burst."""
+    limits, span = scene.thresholds, stops[-1] - stops[0]
+    parts = 4 if len(stops) >= limits.leak_quarters_from else 3
+    counted = Counter(min(parts - 1, (stop - stops[0]) * parts // span) for stop in stops)
+    least = max(1, int(limits.leak_part * len(stops)))
+    return all(counted[part] >= least for part in range(parts))
+
+
+def _is_in_order(scene: Scene, lost: list[Backend]) -> bool:
+    """Return whether the sessions were lost about in the order in which they were opened.
+
+    Processes that rest do so in any order, whenever they were begun anew.
+    """
+    by_start = sorted(range(len(lost)), key=lambda nth: lost[nth].backend_start or 0)
+    by_stop = sorted(range(len(lost)), key=lambda nth: lost[nth].state_change or 0)
+    place = {nth: rank for rank, nth in enumerate(by_stop)}
+    apart = sum((rank - place[nth]) ** 2 for rank, nth in enumerate(by_start))
+    number = len(lost)
+    return 1 - 6 * apart / (number * (number**2 - 1)) >= scene.thresholds.leak_order
+
+
+def _of(scene: Scene, applications: tuple[Application, ...], lost: list[Backend], growth: _Growth) -> Finding:
     addresses = addresses_of(lost)
     statements = Counter(shown_statement(each.query) for each in lost if each.query)
     statement, number = statements.most_common(1)[0] if statements else ("", 0)
@@ -124,11 +172,11 @@ def _of(scene: Scene, application: Application, lost: list[Backend], growth: _Gr
         kind=Kind.LEAK,
         grade=Grade.LOOKS_LIKE,
         slots=len(lost),
-        sentence=_sentence(scene, application, lost, growth, (statement, number), full_at),
+        sentence=_sentence(scene, applications, lost, growth, (statement, number), full_at),
         backends=tuple(each.id for each in lost),
-        application_name=application.application_name,
-        usename=application.usename,
-        datname=application.datname,
+        application_name=applications[0].application_name,
+        usename=one_value(each.usename for each in applications),
+        datname=one_value(each.datname for each in applications),
         addresses=addresses,
         since=growth.since,
         per_minute=growth.per_minute,
@@ -140,21 +188,24 @@ def _of(scene: Scene, application: Application, lost: list[Backend], growth: _Gr
             ("addresses", origins(addresses, 6)),
             *([("last statement of most", f"{statement} ({number})")] if statement else []),
         ),
-        advice=_advice(application, lost),
+        advice=_advice(applications, lost),
     )
 
 
 def _sentence(
     scene: Scene,
-    application: Application,
+    applications: tuple[Application, ...],
     lost: list[Backend],
     growth: _Growth,
     statement: tuple[str, int],
     full_at: int,
 ) -> str:
     every = duration(growth.gap_seconds)
-    is_monitoring = _MONITORING.search(f"{application.application_name} {application.usename}") is not None
-    who = f"your monitoring leaks: {application.name}" if is_monitoring else f"leak in {application.name}"
+    first = applications[0]
+    is_monitoring = _MONITORING.search(f"{first.application_name} {first.usename}") is not None
+    roles = {each.usename for each in applications}
+    name = first.name if len(roles) == 1 else f"{first.name} ({len(roles)} roles)"
+    who = f"your monitoring leaks: {name}" if is_monitoring else f"leak in {name}"
     pace = f"{rate_words(growth.per_minute)} (one each {every})"
     if growth.is_periodic:
         pace = f"one each {every}: a scraper or cron"
@@ -167,9 +218,9 @@ def _sentence(
     )
 
 
-def _advice(application: Application, lost: list[Backend]) -> tuple[Advice, ...]:
-    role = application.usename
-    found = [Advice(f"Sweep the sessions of {application.name} alone", key="K on its row, or d K")]
+def _advice(applications: tuple[Application, ...], lost: list[Backend]) -> tuple[Advice, ...]:
+    role = one_value(each.usename for each in applications)
+    found = [Advice(f"Sweep the sessions of {applications[0].name} alone", key="K on its row, or d K")]
     if role is not None:
         fence = max(10, len(lost) // 2)
         found.append(

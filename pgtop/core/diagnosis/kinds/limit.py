@@ -25,7 +25,7 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
     idle = [backend for backend in there if backend.state == IDLE]
     oldest = min((each.state_change for each in idle if each.state_change is not None), default=None)
     resting = f"; {len(idle)} of them idle, the longest for {age(oldest, scene.now)}" if idle else ""
-    leaks = leak.find(scene.of(there))
+    leaks = leak.find(scene.of(there), is_refused=True)
     holders = [
         (row.application, row.total)
         for row in group(there, GroupBy.APPLICATION, scene.now, scene.snapshot.slots)

@@ -20,30 +20,41 @@ def find(scene: Scene) -> list[Finding]:
         return []
     application, members = max(scene.by_application.items(), key=lambda item: len(item[1]))
     sizes = Counter(address(each) for each in members if address(each) is not None)
-    if len(members) < scene.floor or len(sizes) < 2:
+    if len(members) < max(scene.floor, limits.arithmetic_share * snapshot.slots) or len(sizes) < 2:
         return []
     largest = max(sizes.values())
     alike = sum(number >= limits.arithmetic_alike * largest for number in sizes.values())
     if alike < limits.arithmetic_addresses * len(sizes) or largest < 2:
         return []
+    # Pools that are in use would not do with less: that is load, and the residual describes it.
+    needed = max(sum(each.state != IDLE for each in members), _most_in_use(scene, application)[0])
+    size = _fits(scene, members, len(sizes))[1]
+    if size >= largest or limits.arithmetic_headroom * needed > size * len(sizes):
+        return []
     return [_of(scene, application, members, largest, len(sizes))]
+
+
+def _fits(scene: Scene, members: tuple[Backend, ...], hosts: int) -> tuple[int, int]:
+    """Return the size of a pool that fits, and that which fits while a deploy runs old and new."""
+    limits, slots = scene.thresholds, scene.snapshot.slots
+    room = limits.arithmetic_line * slots - (scene.snapshot.taken - len(members))
+    return max(1, int(room / hosts)), max(1, int(room / hosts / limits.deploy_share))
 
 
 def _of(
     scene: Scene, application: Application, members: tuple[Backend, ...], largest: int, hosts: int
 ) -> Finding:
-    limits, slots = scene.thresholds, scene.snapshot.slots
+    slots = scene.snapshot.slots
     idle = sum(each.state == IDLE for each in members)
-    room = limits.arithmetic_line * slots - (scene.snapshot.taken - len(members))
-    fits = max(1, int(room / hosts))
-    in_deploy = max(1, int(room / hosts / limits.deploy_share))
+    fits, in_deploy = _fits(scene, members, hosts)
     most, minutes = _most_in_use(scene, application)
     at_once = f"; at most {most} were in use at once in {minutes} min" if minutes else ""
     product = hosts * largest
     over = f" = {product} > {slots} slots" if product > slots else f", {product} in all"
+    size = f"{fits} each fits" if fits < largest else f"a deploy does not fit: {in_deploy} each would"
     sentence = (
         f"pools too large together: {application.name}: {hosts} addresses × {largest}{over} "
-        f"(it has {len(members)}, {idle} idle{at_once}); {fits} each fits"
+        f"(it has {len(members)}, {idle} idle{at_once}); {size}"
     )
     return Finding(
         kind=Kind.POOL_ARITHMETIC,
@@ -64,7 +75,7 @@ def _of(
             *([("most in use at once", f"{most} in {minutes} min")] if minutes else []),
         ),
         advice=(
-            Advice(f"Set the pools to {fits} each; {in_deploy} if a deploy runs old and new side by side"),
+            Advice(f"Set the pools to {in_deploy} each: a rolling deploy runs a quarter more of them"),
             Advice(f"A sweep won't hold: {plural(hosts, 'pool')} refill at once"),
         ),
     )

@@ -24,6 +24,8 @@ class _Silent(NamedTuple):
     address: str
     backends: tuple[Backend, ...]
     stopped_at: int
+    is_together: bool
+    """False if only one or a few of the sessions were in use before."""
 
 
 def find(scene: Scene) -> list[Finding]:
@@ -49,25 +51,50 @@ def _silent_addresses(scene: Scene, members: tuple[Backend, ...]) -> list[_Silen
     ]
     quiet = {each.address for each in silent}
     elsewhere = limits.micros(limits.silent_elsewhere)
-    is_at_work = any(
-        address(each) not in quiet
-        and (each.state != IDLE or (each.state_change is not None and now - each.state_change <= elsewhere))
-        for each in members
-    )
-    return silent if is_at_work else []
+    last = {
+        place: min((_quiet_for(scene, each) for each in there), default=now)
+        for place, there in by_address.items()
+        if place not in quiet
+    }
+    if min(last.values(), default=now) > elsewhere:
+        return []
+    # The slowest of the others tells how long an address may rest by chance.
+    long = max(limits.micros(limits.silent_alone), limits.silent_gaps * max(last.values()))
+    return [each for each in silent if each.is_together or now - each.stopped_at > long]
+
+
+def _quiet_for(scene: Scene, backend: Backend) -> int:
+    """Return the time for which a session has rested, microseconds; 0 for one at work."""
+    if backend.state != IDLE:
+        return 0
+    return scene.now if backend.state_change is None else max(0, scene.now - backend.state_change)
+
+
+def _has_worked(scene: Scene, backend: Backend) -> bool:
+    """Return whether a session was in use some time after it was opened."""
+    start, stop = backend.backend_start or 0, backend.state_change or 0
+    return stop - start > scene.thresholds.micros(scene.thresholds.parked)
 
 
 def _silent(scene: Scene, place: str, there: list[Backend]) -> _Silent | None:
+    """Return an address that may be silent: all its sessions rest, and it was at work for a while before.
+
+    A leaked session stops after one statement, and one that was opened in advance has not begun.
+    """
     limits = scene.thresholds
-    stopped = sorted(each.state_change for each in there if each.state_change is not None)
-    if len(there) < limits.silent_sessions or len(stopped) < len(there):
+    if len(there) < limits.silent_sessions or any(each.state_change is None for each in there):
         return None
     if any(each.state != IDLE or each.id in scene.snapshot.listeners for each in there):
         return None
     if not all(scene.rests_for(each, limits.silent) for each in there):
         return None
-    together = [each for each in stopped if stopped[-1] - each <= limits.micros(limits.silent_together)]
-    return _Silent(place, tuple(there), stopped[-1]) if 2 * len(together) >= len(there) else None
+    stop = max(each.state_change or 0 for each in there)
+    worked = [each for each in there if _has_worked(scene, each)]
+    if not any(each.state_change == stop for each in worked):
+        return None
+    within = limits.micros(limits.silent_together)
+    together = sum(stop - (each.state_change or 0) <= within for each in worked)
+    return _Silent(place, tuple(there), stop, 2 * together >= len(there))
 
 
 def _of(

@@ -1,9 +1,10 @@
 """A surge: many new sessions at work. Terminating them helps nobody: they come back."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Callable
 from typing import Final
 
-from pgtop.core.activity import MICROSECONDS, Backend
+from pgtop.core.activity import IDLE, MICROSECONDS, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.wording import median_seconds, since_words
@@ -13,6 +14,9 @@ from pgtop.core.text import duration, plural
 _SHORT_LIVES: Final = 30.0
 _LOGINS_A_SESSION: Final = 2.0
 """So many logins a minute for each session mean that hardly any session is used twice."""
+_FEW_LIVES: Final = 4.0
+_GOES_ON: Final = 0.2
+"""If lives are short, a tenth of the ages is below this part of nearly the highest."""
 _MANY_ADDRESSES: Final = 10
 _FEW_EACH: Final = 1.5
 
@@ -25,12 +29,38 @@ def find(scene: Scene) -> list[Finding]:
     for backend in scene.left:
         by_name[backend.application_name or ""].append(backend)
     found = []
-    for members in by_name.values():
+    for name, members in by_name.items():
         young = [each for each in members if scene.is_young(each)]
-        busy = sum(map(scene.is_in_use, young))
-        if len(young) >= least and busy > limits.surge_in_use * len(young):
-            found.append(_of(scene, members, young, busy))
+        if len(young) < least or _is_consequence(scene, name, members, young):
+            continue
+        if sum(map(_is_at_work(scene, members, young), young)) > limits.surge_in_use * len(young):
+            found.append(_of(scene, members, young, sum(map(scene.is_in_use, young))))
     return found
+
+
+def _is_at_work(scene: Scene, members: list[Backend], young: list[Backend]) -> Callable[[Backend], bool]:
+    """Return the test for a session at work.
+
+    Where hosts were added, or each session has a host or a request of its own, one that was used just now is.
+    A deploy, or a pool that renews its sessions at an age, uses each of them too, and is not a surge: without
+    a shape only those count that work at this moment.
+    """
+    if _is_restarted(scene) or _is_one_each(young) or _is_without_pool(scene, members):
+        return scene.is_in_use
+    if len(young) <= scene.thresholds.surge_new * len(members):
+        return lambda _: False
+    if _is_scaled_out(*_addresses(scene, members, young)):
+        return scene.is_in_use
+    return lambda backend: backend.state != IDLE
+
+
+def _is_consequence(scene: Scene, name: str, members: list[Backend], young: list[Backend]) -> bool:
+    """Return whether the new sessions replace those that an earlier finding explains.
+
+    What waits for a lock, or belongs to a dead host, does no work: the application opens others for it.
+    """
+    total = sum((each.application_name or "") == name for each in scene.snapshot.backends)
+    return total - len(members) >= scene.thresholds.surge_replaced * len(young)
 
 
 def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -> Finding:
@@ -64,19 +94,57 @@ def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -
 
 def _shape(scene: Scene, members: list[Backend], young: list[Backend]) -> str:
     """Return the shape of the surge in words: how its sessions came to be so many."""
-    new = Counter(address(each) for each in young)
-    old = {address(each) for each in members if not scene.is_young(each)}
-    restarted = scene.snapshot.server.identity.postmaster_start
+    old, new = _addresses(scene, members, young)
     number = plural(len(young), "new session")
-    if scene.now - restarted <= scene.thresholds.micros(scene.thresholds.young):
+    if _is_restarted(scene):
+        restarted = scene.snapshot.server.identity.postmaster_start
         return f"{number} after the server's start {duration((scene.now - restarted) / MICROSECONDS)} ago"
-    logins, life = scene.facts.logins_per_minute, median_seconds((y.backend_start for y in young), scene.now)
-    is_short = life * scene.thresholds.compression < _SHORT_LIVES
-    if logins is not None and is_short and logins >= _LOGINS_A_SESSION * len(members):
-        return f"no pool: {logins:.0f} logins a minute, {number}"
-    if len(new) >= _MANY_ADDRESSES and len(young) <= _FEW_EACH * len(new):
+    logins = scene.facts.logins_per_minute
+    if _is_without_pool(scene, members) and not _is_one_each(young):
+        if logins is not None and logins >= _LOGINS_A_SESSION * len(members):
+            return f"no pool: {logins:.0f} logins a minute, {number}"
+        return f"no pool? {number}, half of them younger than {_median_age(scene, young)}"
+    if _is_one_each(young):
         return f"serverless? {len(new)} addresses with about one each"
-    added = new.keys() - old
-    if old and len(added) >= max(2, len(old)):
-        return f"scaled out {len(old)} → {len(old) + len(added)} addresses, {number}"
+    if _is_scaled_out(old, new):
+        return f"scaled out {len(old)} → {len(old | new)} addresses, {number}"
     return f"{number} from {plural(len(new), 'address', 'addresses')}"
+
+
+def _addresses(
+    scene: Scene, members: list[Backend], young: list[Backend]
+) -> tuple[set[str | None], set[str | None]]:
+    """Return the addresses of the old sessions, and of the new."""
+    return {address(each) for each in members if not scene.is_young(each)}, {address(each) for each in young}
+
+
+def _is_scaled_out(old: set[str | None], new: set[str | None]) -> bool:
+    return bool(old) and len(new - old) >= max(2, len(old))
+
+
+def _is_restarted(scene: Scene) -> bool:
+    restarted = scene.snapshot.server.identity.postmaster_start
+    return scene.now - restarted <= scene.thresholds.micros(scene.thresholds.young)
+
+
+def _is_one_each(young: list[Backend]) -> bool:
+    """Return whether about each session has an address of its own, as functions without a server have."""
+    number = len({address(each) for each in young})
+    return number >= _MANY_ADDRESSES and len(young) <= _FEW_EACH * number
+
+
+def _is_without_pool(scene: Scene, members: list[Backend]) -> bool:
+    """Return whether the sessions live for seconds, and new ones come all the time.
+
+    A pool that has just been filled is as young, but all its sessions are of about one age.
+    """
+    ages = sorted(scene.now - each.backend_start for each in members if each.backend_start is not None)
+    if not ages:
+        return False
+    young, middle, old = (ages[len(ages) * tenth // 10] for tenth in (1, 5, 9))
+    short = scene.thresholds.micros(_SHORT_LIVES)
+    return middle < short and old < _FEW_LIVES * short and young < _GOES_ON * old
+
+
+def _median_age(scene: Scene, young: list[Backend]) -> str:
+    return duration(median_seconds((each.backend_start for each in young), scene.now) + 1)
