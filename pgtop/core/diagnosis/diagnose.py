@@ -76,7 +76,8 @@ def _speaks(scene: Scene) -> bool:
         return True
     if scene.snapshot.waiting_on_locks >= scene.floor:
         return True
-    return growth is not None and growth > 0 and scene.free / growth * 60 <= limits.speaks_before_full
+    soon = limits.speaks_before_full / limits.compression
+    return growth is not None and growth > 0 and scene.free / growth * 60 <= soon
 
 
 def is_said_beside(first: Finding, second: Finding) -> bool:

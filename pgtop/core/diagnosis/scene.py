@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, Snapshot
+from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, PGTOP_PREFIX, Backend, Snapshot
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, address, label
@@ -32,21 +32,9 @@ class Application(NamedTuple):
         return f"{label(self.usename, NO_USER)}@{label(self.datname, NO_DATABASE)} without a name"
 
 
-class Client(NamedTuple):
-    """The sessions of an application from one address."""
-
-    application: Application
-    address: str | None
-
-
 def application_of(backend: Backend) -> Application:
     """Return the application of a session."""
     return Application(backend.application_name or "", backend.usename, backend.datname)
-
-
-def client_of(backend: Backend) -> Client:
-    """Return the client of a session."""
-    return Client(application_of(backend), address(backend))
 
 
 class Traffic(NamedTuple):
@@ -87,6 +75,8 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
     facts: Facts
     thresholds: Thresholds
     left: tuple[Backend, ...]
+    judged: int
+    """The number of sessions that were left at the beginning."""
 
     @property
     def now(self) -> int:
@@ -115,37 +105,64 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def by_application(self) -> Mapping[Application, tuple[Backend, ...]]:
         """The sessions left, by application."""
-        found: defaultdict[Application, list[Backend]] = defaultdict(list)
-        for backend in self.left:
-            found[application_of(backend)].append(backend)
-        return {key: tuple(members) for key, members in found.items()}
+        # A plain tuple is made and hashed faster than an Application, and there is one for each session.
+        found: defaultdict[tuple[str, str | None, str | None], list[Backend]] = defaultdict(list)
+        for each in self.left:
+            found[each.application_name or "", each.usename, each.datname].append(each)
+        return {Application(*key): tuple(members) for key, members in found.items()}
+
+    @cached_property
+    def by_name(self) -> Mapping[str, tuple[tuple[Application, tuple[Backend, ...]], ...]]:
+        """The applications left and their sessions, by application_name; "" for those without one."""
+        found: defaultdict[str, list[tuple[Application, tuple[Backend, ...]]]] = defaultdict(list)
+        for application, members in self.by_application.items():
+            found[application.application_name].append((application, members))
+        return {name: tuple(rows) for name, rows in found.items()}
 
     # Signals
+
+    def ago(self, seconds: float) -> int:
+        """Return the time that many (compressed) seconds before the snapshot."""
+        return self.now - self.thresholds.micros(seconds)
+
+    @cached_property
+    def _parked_before(self) -> int:
+        return self.ago(self.thresholds.parked)
+
+    @cached_property
+    def _young_since(self) -> int:
+        return self.ago(self.thresholds.young)
+
+    @cached_property
+    def _just_used_since(self) -> int:
+        return self.ago(self.thresholds.just_used)
 
     def rests_for(self, backend: Backend, seconds: float) -> bool:
         """Return whether a session has been in its state for longer than that many (compressed) seconds."""
         since = backend.state_change
-        return since is not None and self.now - since > self.thresholds.micros(seconds)
+        return since is not None and since < self.ago(seconds)
 
     def is_parked(self, backend: Backend) -> bool:
         """Return whether a session is idle for so long that its pool, if any, does not come back to it.
 
         A session that listens rests rightly.
         """
-        if backend.state != IDLE or backend.id in self.snapshot.listeners:
+        since = backend.state_change
+        if backend.state != IDLE or since is None or since >= self._parked_before:
             return False
-        return self.rests_for(backend, self.thresholds.parked)
+        return not self.snapshot.listeners or backend.id not in self.snapshot.listeners
 
     def is_young(self, backend: Backend) -> bool:
         """Return whether a session was opened only lately."""
         start = backend.backend_start
-        return start is not None and self.now - start <= self.thresholds.micros(self.thresholds.young)
+        return start is not None and start >= self._young_since
 
     def is_in_use(self, backend: Backend) -> bool:
         """Return whether a session is at work, or was a moment ago."""
         if backend.state == ACTIVE or backend.state in IN_TRANSACTION:
             return True
-        return backend.state == IDLE and not self.rests_for(backend, self.thresholds.just_used)
+        since = backend.state_change
+        return backend.state == IDLE and (since is None or since >= self._just_used_since)
 
 
 def scene_of(
@@ -155,8 +172,12 @@ def scene_of(
     thresholds: Thresholds = STANDARD,
 ) -> Scene:
     """Return the scene of a snapshot: all sessions but pgtop's own, and those whose state is hidden."""
-    left = tuple(each for each in snapshot.backends if not each.is_pgtop and not each.is_hidden)
-    return Scene(snapshot, before, facts, thresholds, left)
+    left = tuple(
+        each
+        for each in snapshot.backends
+        if each.backend_start is not None and not (each.application_name or "").startswith(PGTOP_PREFIX)
+    )
+    return Scene(snapshot, before, facts, thresholds, left, len(left))
 
 
 def addresses_of(backends: Iterable[Backend]) -> tuple[tuple[str, int], ...]:

@@ -25,6 +25,8 @@ _HANDED_BACK: Final = re.compile(
     re.IGNORECASE,
 )
 
+_KEEPALIVE: Final = re.compile(r"\s*(?:SELECT\s+1\s*)?;?\s*", re.IGNORECASE)
+
 
 @lru_cache(maxsize=2048)
 def fingerprint(query: str) -> str:
@@ -64,3 +66,12 @@ def is_handed_back(query: str | None) -> bool:
     (True, True, False)
     """
     return query is not None and _HANDED_BACK.match(query) is not None
+
+
+def is_keepalive(query: str | None) -> bool:
+    """Return whether a statement does nothing but keep a session alive; some drivers send an empty one.
+
+    >>> is_keepalive("select 1;"), is_keepalive(""), is_keepalive("SELECT 1 FROM jobs"), is_keepalive(None)
+    (True, True, False, False)
+    """
+    return query is not None and _KEEPALIVE.fullmatch(query) is not None

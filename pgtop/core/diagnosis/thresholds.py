@@ -32,6 +32,8 @@ class Thresholds(msgspec.Struct, frozen=True):
     """… on a large server not in this fraction of the slots."""
     leak_least: int = 2
     """One session that rests says nothing of the user it belongs to."""
+    leak_of_address: int = 3
+    """People, and programs of two or three processes, have fewer sessions at rest at each address."""
     leak_older: float = 0.1
     """The part of the lost sessions that may have parked long before the leak began: they are a pool's."""
     full_share: float = 0.02

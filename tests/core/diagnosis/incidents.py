@@ -55,9 +55,7 @@ class Case(msgspec.Struct, frozen=True):
     before: Before
     facts: Facts
     culprits: dict[Kind, frozenset[BackendId]]
-    """The sessions that a finding of this kind may blame; empty for a scene in order."""
-    too_large: frozenset[str]
-    """The applications whose pools hold a large part of the server and need little of it."""
+    """The sessions that a finding of this kind may blame."""
 
 
 class World:
@@ -215,10 +213,15 @@ class World:
             kind: frozenset(each.id for each in sessions if is_meant(each))
             for kind, is_meant in self.culprits.items()
         }
+        too_large = self._too_large()
+        culprits[Kind.POOL_ARITHMETIC] = culprits.get(Kind.POOL_ARITHMETIC, frozenset()) | {
+            each.id for each in sessions if each.client.application in too_large
+        }
         snapshot = msgspec.structs.replace(self.db.snapshot(), connection_limits=self.limits)
-        return Case(snapshot, self.db.before(watched), facts, culprits, self._too_large())
+        return Case(snapshot, self.db.before(watched), facts, culprits)
 
     def _too_large(self) -> frozenset[str]:
+        """Return the applications whose pools hold a quarter of the server, and need less than half of it."""
         most: Counter[str] = Counter()
         needed: Counter[str] = Counter()
         for pool in self.pools:
@@ -296,7 +299,7 @@ def leaks_kept_alive(world: World) -> None:
     rng, number = world.rng, world.part()
     client = world.client()
     every = min(rng.uniform(10, 60), HORIZON * 0.9 / number)
-    habits = world.habits(1, least=1, is_lifo=True, rate=1e-9, keepalive=rng.choice((30.0, 120.0)), mark="")
+    habits = Habits(1, 1, rate=1e-9, keepalive=rng.choice((30.0, 120.0)), queries=world.statements())
     for each in range(number):
         at = -(each + rng.random()) * every
         pool = world.pool(client, habits, at)

@@ -33,7 +33,7 @@ HORIZON = 3600.0
 DAY = 86_400.0
 FOREVER = math.inf
 
-STEP = 0.1
+STEP = 0.25
 """The part of the time left until the snapshot for which a pool is not looked at."""
 
 Acts = Iterator[float]
@@ -192,7 +192,7 @@ class Postgres:
             if at >= -seconds:
                 (opened if step > 0 else closed)[client.row] += 1
                 change += step
-        in_use = Counter(each.client.row for each in self.sessions.values() if each.until > -1.0)
+        in_use = Counter(each.client.row for each in self.sessions.values() if each.until > 0)
         rows = {each.client.row for each in self.sessions.values()} | opened.keys() | closed.keys()
         traffic = {row: Traffic(opened[row], closed[row], in_use[row]) for row in rows}
         growth = change / seconds * 60
@@ -338,23 +338,37 @@ class Pool:
 
     def _serve(self, at: float, elapsed: float, rate: float) -> None:
         rng, habits = self.db.rng, self.habits
-        requests = poisson(rng, rate * elapsed)
+        mean = rate * elapsed
+        requests = int(mean) if mean > 20 else poisson(rng, mean)
         if not requests:
             return
         if not habits.is_lifo:
             self._go_round(at, requests, rate)
-        at_once = poisson(rng, rate * habits.seconds)
+        if self.trouble is not None:
+            self._serve_in_trouble(at, requests)
+            return
+        peak = rate * habits.seconds
+        at_once = poisson(rng, peak)
         if elapsed > 2:  # the peak of a longer time is higher
-            for _ in range(min(requests, 4) - 1):
-                at_once = max(at_once, poisson(rng, rate * habits.seconds))
+            for _ in range(min(requests, 3) - 1):
+                at_once = max(at_once, poisson(rng, peak))
             at_once = max(1, at_once)
-        # Those still at work are a part of them; those in trouble are not.
-        at_once -= sum(each.until < at + 20 * habits.seconds for each in self.out)
-        for _ in range(at_once):
+        for _ in range(at_once - len(self.out)):
             session = self.take(at)
             if session is None:
                 return
             self.use(session, at)
+
+    def _serve_in_trouble(self, at: float, requests: int) -> None:
+        """Serve one request after the other; those in trouble keep their sessions."""
+        for _ in range(min(requests, self.habits.most)):
+            session = self.take(at)
+            if session is None:
+                return
+            self.use(session, at)
+            if session.until < at + 20 * self.habits.seconds and at < -0.01:
+                self.out.remove(session)
+                self.idle.append(session)
 
     def _go_round(self, at: float, requests: int, rate: float) -> None:
         """Use one session after the other, in turn, for all requests since the last step."""

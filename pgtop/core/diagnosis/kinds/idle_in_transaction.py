@@ -7,7 +7,8 @@ from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
 from pgtop.core.diagnosis.statements import shown_statement
 from pgtop.core.diagnosis.wording import age, median_seconds, set_for_role
-from pgtop.core.text import duration, printable
+from pgtop.core.session_labels import NO_USER, label
+from pgtop.core.text import duration
 
 
 def find(scene: Scene) -> list[Finding]:
@@ -15,6 +16,8 @@ def find(scene: Scene) -> list[Finding]:
     least = scene.thresholds.in_transaction
     found = []
     for application, members in scene.by_application.items():
+        if len(members) < scene.floor:
+            continue
         there = [each for each in members if each.state in IN_TRANSACTION and scene.rests_for(each, least)]
         if len(there) >= scene.floor:
             found.append(_of(scene, application, there))
@@ -51,7 +54,7 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
         advice=(
             Advice("Sweep them with the sessions idle in transaction included", key="S i"),
             Advice(
-                f"Let the server end such transactions of {printable(application.usename)}",
+                f"Let the server end such transactions of {label(application.usename, NO_USER)}",
                 sql=set_for_role(application.usename, "idle_in_transaction_session_timeout", "60s"),
             ),
         ),

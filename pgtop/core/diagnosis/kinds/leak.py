@@ -11,11 +11,14 @@ from itertools import pairwise
 from statistics import mean, pstdev
 from typing import Final, NamedTuple
 
-from pgtop.core.activity import MICROSECONDS, Backend
+import msgspec
+
+from pgtop.core.activity import IDLE, MICROSECONDS, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
-from pgtop.core.diagnosis.scene import Application, Client, Scene, addresses_of, client_of, one_value
-from pgtop.core.diagnosis.statements import is_handed_back, shown_statement
+from pgtop.core.diagnosis.scene import Application, Scene, Traffic, addresses_of, one_value
+from pgtop.core.diagnosis.statements import is_handed_back, is_keepalive, shown_statement
 from pgtop.core.diagnosis.wording import age, origins, quoted, rate_words, set_for_role, since_words
+from pgtop.core.session_labels import address
 from pgtop.core.text import clock, duration
 
 _MONITORING: Final = re.compile(
@@ -48,18 +51,35 @@ def find(scene: Scene, *, is_refused: bool = False) -> list[Finding]:
     application_name are one program, whatever users and databases it logs in to: each may leak too little to
     be noticed alone. Sessions without a name are a program each for each user and database.
     """
-    is_refused = is_refused or scene.free <= scene.thresholds.full_share * scene.snapshot.slots
-    programs: defaultdict[str | Application, list[_Evidence]] = defaultdict(list)
-    for application, members in scene.by_application.items():
-        evidence = _evidence(scene, application, members)
-        if evidence is not None:
-            programs[application.application_name or application].append(evidence)
-    return [finding for each in programs.values() for finding in _leaks(scene, each, is_refused)]
+    limits, slots = scene.thresholds, scene.snapshot.slots
+    is_refused = is_refused or scene.free <= limits.full_share * slots
+    least = max(limits.leak_sessions, limits.leak_share * slots)
+    found: list[Finding] = []
+    for name, rows in scene.by_name.items():
+        for program in [rows] if name else [(row,) for row in rows]:
+            if sum(len(members) for _, members in program) >= least:
+                evidence = [_evidence(scene, application, members) for application, members in program]
+                found += _leaks(scene, [each for each in evidence if each is not None], is_refused)
+    return found
+
+
+def is_suspected(scene: Scene, application: Application, members: tuple[Backend, ...]) -> bool:
+    """Return whether most sessions that an application seems to have lost were used only once.
+
+    It may be too early to say since when it leaks, but its sessions are not those of a pool.
+    """
+    evidence = _evidence(scene, application, members)
+    if evidence is None or len(evidence.lost) < scene.thresholds.leak_sessions:
+        return False
+    once = sum(_used_share(scene, each) <= scene.thresholds.useful_share for each in evidence.lost)
+    return once > len(evidence.lost) / 2
 
 
 def _evidence(scene: Scene, application: Application, members: tuple[Backend, ...]) -> _Evidence | None:
     """Return the sessions that an application seems to have lost; None if it is in order."""
     limits = scene.thresholds
+    if _is_seen_to_grow(scene, application):
+        members = tuple(map(_without_keepalive, members))
     parked = [each for each in members if scene.is_parked(each) and each.query_start is not None]
     lost = [each for each in _overtaken(scene, members, parked) if not _is_given_back(scene, each)]
     if len(lost) < limits.leak_least or len(lost) < limits.leak_of_parked * len(parked):
@@ -71,7 +91,8 @@ def _leaks(scene: Scene, rows: list[_Evidence], is_refused: bool) -> list[Findin
     """Return the leak of a program as one finding, or else that of each of its users alone."""
     limits = scene.thresholds
     lost = [each for row in rows for each in row.lost]
-    if len(lost) < max(limits.leak_sessions, limits.leak_share * scene.snapshot.slots):
+    least = max(limits.leak_sessions, limits.leak_share * scene.snapshot.slots)
+    if len(lost) < max(least, limits.leak_of_address * len({address(each) for each in lost})):
         return []
     growth = _growth(scene, [each for row in rows for each in row.members], lost, is_refused)
     if growth is not None:
@@ -81,16 +102,18 @@ def _leaks(scene: Scene, rows: list[_Evidence], is_refused: bool) -> list[Findin
 
 def _overtaken(scene: Scene, members: tuple[Backend, ...], parked: list[Backend]) -> list[Backend]:
     """Return the parked sessions whose own client opened another one after them."""
-    last: defaultdict[Client, int] = defaultdict(int)
+    if not parked:
+        return []
+    last: defaultdict[str | None, int] = defaultdict(int)
     for each in members:
-        if each.backend_start is not None:
-            client = client_of(each)
-            last[client] = max(last[client], each.backend_start)
+        start, place = each.backend_start, address(each)
+        if start is not None and start > last[place]:
+            last[place] = start
     allowance = scene.thresholds.micros(scene.thresholds.overtaken)
     return [
         each
         for each in parked
-        if each.state_change is not None and last[client_of(each)] > each.state_change + allowance
+        if each.state_change is not None and last[address(each)] > each.state_change + allowance
     ]
 
 
@@ -100,19 +123,48 @@ def _is_given_back(scene: Scene, lost: Backend) -> bool:
     A session that ran nothing else since it was opened is lost all the same: a check of health, perhaps, that
     opens a session for its SELECT 1, or a job that rolls back and forgets to close.
     """
-    if not is_handed_back(lost.query) or lost.state_change is None or lost.backend_start is None:
-        return False
-    used, lived = lost.state_change - lost.backend_start, max(1, scene.now - lost.backend_start)
-    return used > scene.thresholds.useful_share * lived
+    return is_handed_back(lost.query) and _used_share(scene, lost) > scene.thresholds.useful_share
+
+
+def _used_share(scene: Scene, backend: Backend) -> float:
+    """Return the part of a session's life until it came to rest; 0 if unknown."""
+    start, stop = backend.backend_start, backend.state_change
+    return 0.0 if start is None or stop is None else (stop - start) / max(1, scene.now - start)
+
+
+def _watched(scene: Scene, application: Application) -> Traffic | None:
+    """Return the sessions that came and went; None if nobody watched for long."""
+    if scene.before.watched_seconds < scene.thresholds.watched / scene.thresholds.compression:
+        return None
+    return scene.before.traffic.get(application)
 
 
 def _came_and_went(scene: Scene, application: Application) -> bool:
     """Return whether the watching shows that the application closes what it opens, or opens nothing."""
-    limits, before = scene.thresholds, scene.before
-    traffic = before.traffic.get(application)
-    if traffic is None or before.watched_seconds < limits.watched / limits.compression:
+    traffic = _watched(scene, application)
+    if traffic is None:
         return False
-    return traffic.opened == 0 or traffic.closed > limits.closed_of_opened * traffic.opened
+    return traffic.opened == 0 or traffic.closed > scene.thresholds.closed_of_opened * traffic.opened
+
+
+def _is_seen_to_grow(scene: Scene, application: Application) -> bool:
+    """Return whether the watching shows that the application opens one session after the other."""
+    traffic = _watched(scene, application)
+    return (
+        traffic is not None
+        and traffic.opened >= scene.thresholds.leak_sessions
+        and not _came_and_went(scene, application)
+    )
+
+
+def _without_keepalive(backend: Backend) -> Backend:
+    """Return the session as it would be without its keepalive, which hides for how long it has been at rest.
+
+    From one snapshot, a leak whose sessions are kept alive looks like a pool at rest.
+    """
+    if backend.state != IDLE or not is_keepalive(backend.query):
+        return backend
+    return msgspec.structs.replace(backend, state_change=backend.backend_start)
 
 
 def _growth(scene: Scene, members: list[Backend], lost: list[Backend], is_refused: bool) -> _Growth | None:

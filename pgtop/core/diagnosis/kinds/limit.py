@@ -7,7 +7,8 @@ from pgtop.core.diagnosis.kinds import leak
 from pgtop.core.diagnosis.scene import Scene, addresses_of
 from pgtop.core.diagnosis.wording import age, named
 from pgtop.core.session_groups import GroupBy, group
-from pgtop.core.text import plural
+from pgtop.core.session_labels import label
+from pgtop.core.text import plural, printable
 
 
 def find(scene: Scene) -> list[Finding]:
@@ -30,7 +31,7 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
         (row.application, row.total)
         for row in group(there, GroupBy.APPLICATION, scene.now, scene.snapshot.slots)
     ]
-    culprit = f"; leak in {leaks[0].application_name or 'a client without a name'}" if leaks else ""
+    culprit = f"; leak in {label(leaks[0].application_name, 'a client without a name')}" if leaks else ""
     sentence = (
         f"{use.owner} has {use.used} of its own {use.limit.most}: its next login is refused, although "
         f"{plural(scene.free, 'slot')} {'is' if scene.free == 1 else 'are'} free{resting}{culprit}"
@@ -70,4 +71,4 @@ def _counts(backend: Backend, use: LimitUse) -> bool:
 
 
 def _filter(use: LimitUse) -> str:
-    return f"{'user' if use.limit.of is LimitOf.ROLE else 'db'}:{use.limit.name}"
+    return f"{'user' if use.limit.of is LimitOf.ROLE else 'db'}:{printable(use.limit.name)}"

@@ -4,6 +4,7 @@ from collections import Counter
 
 from pgtop.core.activity import IDLE, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.kinds import leak
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
 from pgtop.core.session_labels import address
 from pgtop.core.text import plural
@@ -12,15 +13,14 @@ from pgtop.core.text import plural
 def find(scene: Scene) -> list[Finding]:
     """Return the pools of the largest application if they do not fit, and nothing else explains the use."""
     limits, snapshot = scene.thresholds, scene.snapshot
-    ours = sum(not each.is_pgtop and not each.is_hidden for each in snapshot.backends)
-    explained = ours - len(scene.left)
-    if snapshot.usage < limits.arithmetic_usage or explained >= limits.arithmetic_explained * max(1, ours):
-        return []
-    if not scene.by_application:
+    explained = scene.judged - len(scene.left)
+    if snapshot.usage < limits.arithmetic_usage or explained >= limits.arithmetic_explained * scene.judged:
         return []
     application, members = max(scene.by_application.items(), key=lambda item: len(item[1]))
     sizes = Counter(address(each) for each in members if address(each) is not None)
     if len(members) < max(scene.floor, limits.arithmetic_share * snapshot.slots) or len(sizes) < 2:
+        return []
+    if leak.is_suspected(scene, application, members):
         return []
     largest = max(sizes.values())
     alike = sum(number >= limits.arithmetic_alike * largest for number in sizes.values())

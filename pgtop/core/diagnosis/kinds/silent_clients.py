@@ -32,6 +32,8 @@ def find(scene: Scene) -> list[Finding]:
     """Return a finding for each application whose silent addresses hold enough sessions."""
     found = []
     for application, members in scene.by_application.items():
+        if len(members) <= scene.floor:
+            continue  # some of them must be at work elsewhere
         silent = _silent_addresses(scene, members)
         if sum(len(each.backends) for each in silent) >= scene.floor:
             found.append(_of(scene, application, members, silent))
@@ -46,9 +48,13 @@ def _silent_addresses(scene: Scene, members: tuple[Backend, ...]) -> list[_Silen
         place = address(backend)
         if place is not None and place != LOCAL:
             by_address[place].append(backend)
+    if len(by_address) < 2:
+        return []
     silent = [
         each for place, there in by_address.items() if (each := _silent(scene, place, there)) is not None
     ]
+    if not silent:
+        return []
     quiet = {each.address for each in silent}
     elsewhere = limits.micros(limits.silent_elsewhere)
     last = {
@@ -86,9 +92,9 @@ def _silent(scene: Scene, place: str, there: list[Backend]) -> _Silent | None:
         return None
     if any(each.state != IDLE or each.id in scene.snapshot.listeners for each in there):
         return None
-    if not all(scene.rests_for(each, limits.silent) for each in there):
-        return None
     stop = max(each.state_change or 0 for each in there)
+    if stop >= scene.ago(limits.silent):
+        return None
     worked = [each for each in there if _has_worked(scene, each)]
     if not any(each.state_change == stop for each in worked):
         return None

@@ -1,6 +1,5 @@
 """A surge: many new sessions at work. Terminating them helps nobody: they come back."""
 
-from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
@@ -25,11 +24,11 @@ def find(scene: Scene) -> list[Finding]:
     """Return a finding for each application_name with enough new sessions."""
     limits = scene.thresholds
     least = max(limits.surge_sessions, limits.surge_share * scene.snapshot.slots)
-    by_name: defaultdict[str, list[Backend]] = defaultdict(list)
-    for backend in scene.left:
-        by_name[backend.application_name or ""].append(backend)
     found = []
-    for name, members in by_name.items():
+    for name, rows in scene.by_name.items():
+        members = [each for _, there in rows for each in there]
+        if len(members) < least:
+            continue
         young = [each for each in members if scene.is_young(each)]
         if len(young) < least or _is_consequence(scene, name, members, young):
             continue
@@ -101,7 +100,7 @@ def _shape(scene: Scene, members: list[Backend], young: list[Backend]) -> str:
         return f"{number} after the server's start {duration((scene.now - restarted) / MICROSECONDS)} ago"
     logins = scene.facts.logins_per_minute
     if _is_without_pool(scene, members) and not _is_one_each(young):
-        if logins is not None and logins >= _LOGINS_A_SESSION * len(members):
+        if logins is not None and logins >= scene.thresholds.compression * _LOGINS_A_SESSION * len(members):
             return f"no pool: {logins:.0f} logins a minute, {number}"
         return f"no pool? {number}, half of them younger than {_median_age(scene, young)}"
     if _is_one_each(young):

@@ -23,10 +23,11 @@ def find(scene: Scene) -> list[Finding]:
     """Return all of them together, if there are enough."""
     there = [
         each
-        for each in scene.left
-        if each.state == IDLE
-        and _TOOLS.match(each.application_name or "")
-        and scene.rests_for(each, scene.thresholds.tools)
+        for name, rows in scene.by_name.items()
+        if _TOOLS.match(name)
+        for _, members in rows
+        for each in members
+        if each.state == IDLE and scene.rests_for(each, scene.thresholds.tools)
     ]
     return [_of(scene, there)] if len(there) >= scene.floor else []
 
