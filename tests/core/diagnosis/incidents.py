@@ -454,7 +454,8 @@ def hosts_crashed(world: World) -> None:
     clients = [world.client("shopfront") for _ in range(hosts)]
     pools = [world.pool(client, habits) for client in clients]
     when = -(10 ** rng.uniform(2.3, 3.5))
-    world.db.spawn(_crash(pools[:dead]), when)
+    for pool in pools[:dead]:
+        pool.end = when
     lost = {client.address for client in clients[:dead]}
     world.blame(Kind.SILENT_CLIENTS, lambda session: session.client.address in lost)
 
@@ -470,16 +471,10 @@ def releases_replaced(world: World) -> None:
     pools = [world.pool(client, habits) for client in old]
     when = -(10 ** rng.uniform(2.3, 3.4))
     for nth, pool in enumerate(pools):
-        world.db.spawn(_crash([pool]), when + nth * rng.uniform(5, 30))
+        pool.end = when + nth * rng.uniform(5, 30)
         world.pool(world.client("shopfront"), habits, when + nth * rng.uniform(5, 30) - 30)
     lost = {client.address for client in old}
     world.blame(Kind.SILENT_CLIENTS, lambda session: session.client.address in lost)
-
-
-def _crash(pools: list[Pool]) -> Acts:
-    for pool in pools:
-        pool.is_dead = True
-    yield from ()
 
 
 # Surges

@@ -241,7 +241,8 @@ class Pool:
         """Those given back, the last at the end."""
         self.out: list[Session] = []
         self.lost: list[Session] = []
-        self.is_dead = False
+        self.end = 0.0
+        """The time at which the process dies, or the snapshot is taken."""
         self.trouble: Callable[[Session, float], bool] | None = None
         """An event that keeps a request, and its session, for long; returns whether it did."""
 
@@ -284,7 +285,7 @@ class Pool:
         rng, habits = self.db.rng, self.habits
         is_between = rng.random() < habits.transactions
         lasts = rng.expovariate(1 / habits.seconds)
-        if at > -0.01:  # what is seen at the end began a moment before
+        if at > self.end - 0.01:  # what is seen at the end began a moment before
             began = max(session.began, session.until, at - rng.expovariate(1 / habits.seconds))
             at, lasts = began, at - began + lasts
         session.run(
@@ -324,14 +325,15 @@ class Pool:
         """Serve requests from a time on."""
         rng, habits = self.db.rng, self.habits
         self.fill(at)
-        while not self.is_dead:
-            # A step is a part of the time left; the last one ends a moment before the snapshot.
-            wait = max(1.0, -at * STEP) * (0.5 + rng.random())
-            if at < -0.002:
-                wait = min(wait, -at - 0.001)
+        while at < self.end:
+            # A step is a part of the time left; the last one ends a moment before the end.
+            left = self.end - at
+            wait = max(1.0, left * STEP) * (0.5 + rng.random())
+            if left > 0.002:
+                wait = min(wait, left - 0.001)
             yield wait
             at += wait
-            if self.is_dead:
+            if at >= self.end:
                 return
             self.settle(at)
             self._serve(at, wait, habits.rate * load(at))

@@ -84,7 +84,7 @@ def test_a_leak_is_named_with_its_pace_and_its_end() -> None:
     assert set(found.backends) <= {each.id for each in leak()}
 
 
-def test_decoys_of_a_leak() -> None:
+def test_lookalikes_of_a_leak_are_told_apart() -> None:
     after_a_peak = [one(1000 + n, 4 * 3600, 1800 + n) for n in range(70)]
     """A pool that uses its last session first: the rest parks, and nothing new is opened."""
     of_processes = [

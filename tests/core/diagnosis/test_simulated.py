@@ -17,7 +17,16 @@ from pgtop.core.diagnosis.scene import Before
 from pgtop.core.diagnosis.thresholds import Thresholds
 from pgtop.core.text import printable
 from tests.builders import HOSTILE, NOW
-from tests.core.diagnosis.incidents import DECOYS, INCIDENTS, NAMES, Case, World, case_of, leaks_kept_alive
+from tests.core.diagnosis.incidents import (
+    DECOYS,
+    INCIDENTS,
+    NAMES,
+    Case,
+    World,
+    case_of,
+    leaks_kept_alive,
+    pools_in_use,
+)
 
 SEEDS = 50
 """The scenes of each incident."""
@@ -204,6 +213,27 @@ def test_a_watch_sees_the_leak_that_a_keepalive_hides() -> None:
     assert (cold.wrong, cold.said) == (0, 0)
     watched = [verdicts(case, before=case.before) for case in cases]
     assert sum(any(each.kind is Kind.LEAK for each in found) for found in watched) >= RECALL * len(cases)
+
+
+def test_load_is_described_and_nobody_is_told_to_sweep() -> None:
+    """Pools whose sessions are at work are not too large, however many they are."""
+    at_work = 0
+    for seed in range(DECOY_SEEDS):
+        case = scene(pools_in_use, seed)
+        for found in diagnose(case.snapshot):
+            assert found.kind is Kind.MIXED
+            at_work += "most are at work" in found.sentence
+    assert at_work > DECOY_SEEDS / 3
+
+
+def test_a_watch_makes_the_verdicts_no_worse() -> None:
+    """Who came and went in the ten minutes before is no reason to blame somebody else."""
+    scores = [
+        score(kind, make, [incident(kind, make, seed)], before=incident(kind, make, seed).before)
+        for kind, make in INCIDENTS
+        for seed in range(8)
+    ]
+    assert not bars_missed(scores), "\n".join(map(str, scores))
 
 
 # What must not change a verdict

@@ -24,6 +24,11 @@ def describe(scene: Scene) -> Finding:
     else:
         sentence = f"no single cause: {named(applications)}; {idle} of {len(scene.left)} idle"
         advice = (Advice("The d view lists who holds the slots; S sweeps what is stale", key="d"),)
+        if idle * 2 < len(scene.left):
+            sentence += ": most are at work"
+            advice = (
+                Advice("This is load: a sweep or smaller pools would make requests wait", key="d"),
+            )
     return Finding(
         kind=Kind.MIXED,
         grade=Grade.MIXED,
