@@ -95,8 +95,9 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
 
     def without(self, findings: Iterable[Finding]) -> "Scene":
         """Return the scene without the sessions that these findings explain."""
-        gone = {each for finding in findings for each in finding.backends}
-        return self.of(backend for backend in self.left if backend.id not in gone) if gone else self
+        # Pids are enough within one snapshot.
+        gone = {each.pid for finding in findings for each in finding.backends}
+        return self.of(backend for backend in self.left if backend.pid not in gone) if gone else self
 
     def of(self, backends: Iterable[Backend]) -> "Scene":
         """Return the scene of these sessions alone."""

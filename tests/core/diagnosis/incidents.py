@@ -654,6 +654,51 @@ def recycled_workers(world: World) -> None:
     world.workers(world.client(), number)
 
 
+def growing_processes(world: World) -> None:
+    """Processes behind one address, whose pools have grown with the peaks of a morning."""
+    rng, number = world.rng, world.part(0.3, 0.5)
+    client = world.client()
+    processes = rng.randint(2, 8)
+    size = max(2, number // processes)
+    habits = world.habits(size, least=0, is_lifo=True, rate=size / 2, seconds=0.2, idle_timeout=1e9)
+    peaks = [rng.uniform(-HORIZON, 0) for _ in range(20)]
+
+    def load(at: float) -> float:
+        morning = 1 + at / HORIZON
+        return (0.2 + morning) * (4.0 if any(peak < at < peak + 40 for peak in peaks) else 1.0)
+
+    world.blame(Kind.SURGE, of(client.application))  # where most were opened in the last peak, that is true
+    for _ in range(processes):
+        pool = Pool(world.db, client, habits)
+        world.pools.append(pool)
+        world.db.spawn(pool.serve(-HORIZON, load))
+
+
+def poolers(world: World) -> None:
+    """A pooler, whose sessions have the names of the programs that used them last."""
+    rng, number = world.rng, world.part(0.3, 0.5)
+    address, names = world.address(), tuple(world.names.pop() for _ in range(3))
+    peaks = [rng.uniform(-HORIZON, 0) for _ in range(20)]
+
+    def load(at: float) -> float:
+        return 6.0 if any(peak < at < peak + 60 for peak in peaks) else 1.0
+
+    for user in ("shop_rw", "shop_ro"):
+        habits = world.habits(
+            number // 2,
+            least=0,
+            is_lifo=True,
+            rate=number / 2,
+            seconds=0.1,
+            idle_timeout=600.0,
+            lifetime=3600.0,
+        )
+        pool = Pool(world.db, Client(names[0], user, "shop", address), habits)
+        pool.names = names
+        world.pools.append(pool)
+        world.db.spawn(pool.serve(-HORIZON, load))
+
+
 def listeners(world: World) -> None:
     """Sessions that wait for notifications, one for each user of a live page."""
     rng, number = world.rng, world.part(0.3, 0.5)
@@ -695,6 +740,8 @@ DECOYS: tuple[Callable[[World], None], ...] = (
     kept_alive,
     lifetimes,
     recycled_workers,
+    growing_processes,
+    poolers,
     listeners,
 )
 """Scenes that look like one and have none."""

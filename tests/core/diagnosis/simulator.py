@@ -241,6 +241,8 @@ class Pool:
         """Those given back, the last at the end."""
         self.out: list[Session] = []
         self.lost: list[Session] = []
+        self.names: tuple[str, ...] = ()
+        """The programs behind a pooler, of which each gives its name to the session it uses."""
         self.end = 0.0
         """The time at which the process dies, or the snapshot is taken."""
         self.trouble: Callable[[Session, float], bool] | None = None
@@ -283,6 +285,8 @@ class Pool:
         if self.trouble is not None and self.trouble(session, at):
             return
         rng, habits = self.db.rng, self.habits
+        if self.names:
+            session.client = session.client._replace(application=rng.choice(self.names))
         is_between = rng.random() < habits.transactions
         lasts = rng.expovariate(1 / habits.seconds)
         if at > self.end - 0.01:  # what is seen at the end began a moment before

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from cProfile import Profile
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from tests.core.diagnosis.incidents import (
 
 SEEDS = 50
 """The scenes of each incident."""
-DECOY_SEEDS = 25
+DECOY_SEEDS = 20
 FEW = 2
 """The scenes of each incident in which something else is changed."""
 
@@ -357,6 +358,33 @@ def test_compressed_times_give_the_same_verdicts() -> None:
         for before, soon in ((Before(), Before()), (case.before, quick.before)):
             found = verdicts(quick, before=soon, thresholds=Thresholds(compression=60))
             assert kinds(found) == kinds(verdicts(case, before=before))
+
+
+def calls(snapshot: Snapshot) -> int:
+    """The calls of functions that a diagnosis takes: a measure of its cost that no other process disturbs."""
+    profile = Profile()
+    profile.runcall(diagnose, snapshot)
+    return sum(each.callcount for each in profile.getstats())
+
+
+def times_as_large(snapshot: Snapshot, factor: int) -> Snapshot:
+    """The snapshot with that many times the sessions, the slots and the addresses."""
+    backends = tuple(
+        msgspec.structs.replace(each, pid=each.pid + 1_000_000 * nth, client_addr=f"{each.client_addr}{nth}")
+        for nth in range(factor)
+        for each in snapshot.backends
+    )
+    limits = Limits(factor * snapshot.slots + 3, 3)
+    return msgspec.structs.replace(
+        snapshot, backends=backends, server=msgspec.structs.replace(snapshot.server, limits=limits)
+    )
+
+
+def test_the_cost_grows_no_faster_than_the_sessions() -> None:
+    for case in list(few())[::4]:
+        large, larger = (times_as_large(case.snapshot, factor) for factor in (4, 20))
+        assert calls(larger) <= 6 * calls(large)
+        assert calls(large) <= 40 * len(large.backends)
 
 
 def texts_of(finding: Finding) -> Iterator[str]:

@@ -5,8 +5,8 @@ from collections import Counter
 from pgtop.core.activity import IDLE
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene
-from pgtop.core.diagnosis.wording import application_name, named
-from pgtop.core.session_labels import monitor_grant
+from pgtop.core.diagnosis.wording import named
+from pgtop.core.session_labels import NO_APPLICATION, label, monitor_grant
 from pgtop.core.text import percent
 
 
@@ -14,7 +14,10 @@ def describe(scene: Scene) -> Finding:
     """Return what the server's sessions are, without a verdict."""
     snapshot = scene.snapshot
     hidden = snapshot.counts.hidden
-    applications = Counter(map(application_name, scene.left)).most_common()
+    counted: Counter[str] = Counter()
+    for name, rows in scene.by_name.items():
+        counted[label(name, NO_APPLICATION)] += sum(len(members) for _, members in rows)
+    applications = counted.most_common()
     idle = sum(each.state == IDLE for each in scene.left)
     if hidden:
         sentence = (
@@ -26,9 +29,7 @@ def describe(scene: Scene) -> Finding:
         advice = (Advice("The d view lists who holds the slots; S sweeps what is stale", key="d"),)
         if idle * 2 < len(scene.left):
             sentence += ": most are at work"
-            advice = (
-                Advice("This is load: a sweep or smaller pools would make requests wait", key="d"),
-            )
+            advice = (Advice("This is load: a sweep or smaller pools would make requests wait", key="d"),)
     return Finding(
         kind=Kind.MIXED,
         grade=Grade.MIXED,
