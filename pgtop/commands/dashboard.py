@@ -60,6 +60,7 @@ DASHBOARD: Final = Command(
         ("pgtop", "the dashboard"),
         ("pgtop snapshot", "one look, as a table or as JSON"),
         ("pgtop reap", "terminate stale sessions, once or as a daemon"),
+        ("pgtop diagnose", "what fills the server, and what to do"),
         ("pgtop doctor", "can you connect when it is full, and make room"),
         ("pgtop break-glass", "make room from the server's own host"),
         ("pgtop audit", "what was terminated, when, why and by whom"),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from pgtop.core.activity import ConnectionLimit, LimitOf, Snapshot
 from pgtop.core.session_groups import Group
@@ -54,7 +55,7 @@ class LimitUse(msgspec.Struct, frozen=True):
 
 
 def limit_uses(snapshot: Snapshot) -> tuple[LimitUse, ...]:
-    """Return the uses of all CONNECTION LIMITs that may be reached, the most used first."""
+    """Return the uses of all CONNECTION LIMITs that may be reached: those that are first, then by share."""
     if not snapshot.connection_limits:
         return ()
     by_role = _counted(backend.usename for backend in snapshot.backends)
@@ -71,7 +72,9 @@ def limit_uses(snapshot: Snapshot) -> tuple[LimitUse, ...]:
 
 
 def _rank(use: LimitUse) -> tuple[bool, float, bool, str]:
-    return not use.is_reached, -use.share, use.limit.of is LimitOf.DATABASE, use.limit.name
+    # Of those that are reached, the one that holds most comes first.
+    weight = float(use.used) if use.is_reached else use.share
+    return not use.is_reached, -weight, use.limit.of is LimitOf.DATABASE, use.limit.name
 
 
 def _counted(names: Iterable[str | None]) -> Counter[str]:
@@ -123,10 +126,15 @@ def newly_reached(
 def use_of_group(group: Group, uses: Iterable[LimitUse]) -> LimitUse | None:
     """Return the most used limit that the group's sessions count against; None if there is none.
 
-    In a group of several roles or databases, only a limit that is reached counts.
+    A group of users has only limits of roles, one of databases only those of databases, and one of addresses
+    has none: a limit beside another name would be taken for its own.
     """
+    key = group.key
+    is_of_role = key.usename is not UNSET or key.application_name is not UNSET
+    is_of_database = key.datname is not UNSET or key.application_name is not UNSET
     for use in uses:
-        names = group.users if use.limit.of is LimitOf.ROLE else group.databases
-        if use.limit.name in names and (len(names) == 1 or use.is_reached):
+        is_role = use.limit.of is LimitOf.ROLE
+        names = group.users if is_role else group.databases
+        if (is_of_role if is_role else is_of_database) and names == {use.limit.name}:
             return use
     return None

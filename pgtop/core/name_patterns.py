@@ -147,15 +147,31 @@ def _ends(token: _Token, name: str, place: int, forms: _Forms, protects: bool) -
         cases = {name[place], *((name[place].lower(), name[place].upper()) if protects else ())}
         if any(_is_of_class(token.text, each) for each in cases):
             yield place + 1
+        if forms is _forms_shown and not _names_ascii_alone(token.text):
+            yield from _replaced_ends(name, place)
         return
     yield place + 1
     if forms is _forms_shown:
-        for _ in range(_LONGEST_CHARACTER_BYTES):
-            found = _REPLACED.match(name, place)
-            if found is None:
-                return
-            place = found.end()
-            yield place
+        yield from _replaced_ends(name, place)
+
+
+def _replaced_ends(name: str, place: int) -> Iterator[int]:
+    """Yield the places where a character that is not ASCII may end, as a server shows its bytes."""
+    for _ in range(_LONGEST_CHARACTER_BYTES):
+        found = _REPLACED.match(name, place)
+        if found is None:
+            return
+        place = found.end()
+        yield place
+
+
+def _names_ascii_alone(text: str) -> bool:
+    """Return whether every character of a glob's class is ASCII; one that is negated has others too.
+
+    >>> _names_ascii_alone("[a-z]"), _names_ascii_alone("[eé]"), _names_ascii_alone("[!a]")
+    (True, False, False)
+    """
+    return text.isascii() and not (text[1] == "!" and len(text) > 3)
 
 
 def _is_of_class(text: str, character: str) -> bool:

@@ -32,7 +32,7 @@ def seen(bill: int, others: int = 0, *limits: ConnectionLimit, hidden: int = 0) 
         (3, 0, "role bill at its limit of 3"),
         (4, 0, "role bill at its limit of 3"),
         (2, 3, "database shop at its limit of 5"),
-        (3, 2, "role bill at its limit of 3, and 1 more"),
+        (3, 2, "database shop at its limit of 5, and 1 more"),
     ],
 )
 def test_a_limit_is_reached_by_its_own_sessions(bill: int, others: int, said: str) -> None:
@@ -64,10 +64,12 @@ def test_a_group_shows_the_limit_that_its_sessions_count_against() -> None:
         GroupBy.DATABASE: {"2 applications": "3/5"},
     }
     full = seen(3, 1)
-    (row,) = group(full.backends, GroupBy.DATABASE, full.taken_at, 97)
-    use = use_of_group(row, limit_uses(full))
-    assert use is not None
-    assert use.figures == "3/3", "of several roles, the one that is refused"
+    for by in (GroupBy.DATABASE, GroupBy.ADDRESS):
+        (row,) = group(full.backends, by, full.taken_at, 97)
+        use = use_of_group(row, limit_uses(full))
+        assert (use.figures if use else None) == ("4/5" if by is GroupBy.DATABASE else None), (
+            "a role's limit beside a database's name would be taken for the database's"
+        )
 
 
 def test_a_limit_is_told_once_while_a_pool_touches_it() -> None:

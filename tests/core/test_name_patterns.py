@@ -44,6 +44,8 @@ def test_a_question_mark_stands_for_one_character_however_it_is_shown() -> None:
     for name in ("café-1", "cafe-1", "caf理-1", "caf🐘-1"):
         for shown in (shown_before_16(name), shown_from_16(name)):
             assert is_application("caf?-1", shown)
+            assert is_application("caf[!x]-1", shown)
+            assert is_application("caf[eé理🐘]-1", shown), "of a class, the server shows bytes too"
             assert not is_application("caf?1", shown)
 
 

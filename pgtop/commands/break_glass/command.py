@@ -219,6 +219,15 @@ def _wish(context: click.Context, config: Config) -> tuple[Ask, Config]:
                 f"--stalled-logins and {name} cannot be used together: it terminates clients, not sessions"
             )
             raise UsageError(problem, "give one of them")
+    for name in ("include_idle_in_transaction_seconds", "emergency_idle_after_seconds"):
+        given: Given | None = context.params[name]
+        if (
+            stalled is not None
+            and given is not None
+            and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        ):
+            problem = f"--stalled-logins and {given.source} cannot be used together: it terminates clients"
+            raise UsageError(problem, "give one of them")
     ask = Ask(count=count, older_than_seconds=_age(older_than), stalled_logins_seconds=_age(stalled))
     return ask, config
 

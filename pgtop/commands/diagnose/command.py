@@ -17,7 +17,7 @@ from pgtop.settings.resolve import config_and_target
 
 _STATUS: Final = (
     "Exit status: 0 done, also if there is nothing to say; 1 unexpected, 2 usage, 3 cannot connect, "
-    "4 no slot left, 5 states are hidden from this role, 130 Ctrl-C."
+    "4 no slot left, 5 states are hidden from this role or not tracked, 130 Ctrl-C."
 )
 
 
@@ -50,7 +50,8 @@ def _diagnose(context: click.Context, /, **_: Any) -> int:
         show(json_line(diagnosis_report(diagnosed.snapshot, diagnosed.findings, config.warn_at)))
     else:
         show(render(diagnosed, config.warn_at, table_width()))
-    return ExitCode.NOT_PERMITTED if diagnosed.snapshot.counts.hidden else ExitCode.DONE
+    counts = diagnosed.snapshot.counts
+    return ExitCode.NOT_PERMITTED if counts.hidden or counts.disabled else ExitCode.DONE
 
 
 DIAGNOSE: Final = Command(

@@ -162,8 +162,10 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
         """Return whether a session is at work, or was a moment ago."""
         if backend.state == ACTIVE or backend.state in IN_TRANSACTION:
             return True
+        if backend.state != IDLE or backend.query_start is None:  # one that was never used is not in use
+            return False
         since = backend.state_change
-        return backend.state == IDLE and (since is None or since >= self._just_used_since)
+        return since is None or since >= self._just_used_since
 
 
 def scene_of(

@@ -68,7 +68,9 @@ def sentence(standing: Standing, *, brief: bool = False) -> str:
             return hidden if brief else f"FULL: new connections are refused · {hidden}"
         refused = "FULL: new connections are refused"
         return refused if brief or not since else f"{refused} · over {line}{since}"
-    return f"over {line}{since} · {limited}" if limited and not brief else f"over {line}{since}"
+    if not limited:
+        return f"over {line}{since}"
+    return f"over {line} · {limited}" if brief else f"over {line}{since} · {limited}"
 
 
 def _hidden(standing: Standing) -> str:

@@ -220,7 +220,7 @@ def test_a_surge_is_not_to_be_swept() -> None:
     new = [one(300 + n, 120, 1, client_addr=f"10.0.9.{n % 8}") for n in range(50)]
     found = the_one(diagnose(server_with(*old, *new)), Kind.SURGE)
     assert "scaled out 4 → 12 addresses, 50 new sessions" in found.sentence
-    assert any("sweep won't hold" in each.text for each in found.advice)
+    assert any("sweep frees little" in each.text for each in found.advice)
     cold = [one(300 + n, 280, 200, client_addr=f"10.0.9.{n % 8}") for n in range(50)]
     assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*old, *cold))}
 
@@ -251,3 +251,16 @@ def test_pgtops_own_sessions_are_never_blamed() -> None:
     (found,) = diagnose(server_with(*own))
     assert found.kind is Kind.MIXED
     assert not found.backends
+
+
+def test_untracked_states_are_no_cause() -> None:
+    untracked = [one(100 + n, 7200, 5, "disabled") for n in range(85)]
+    told = the_one(diagnose(server_with(*untracked)), Kind.MIXED)
+    assert "states of 85 of 85 sessions are not tracked (track_activities = off)" in told.sentence
+    assert told.advice[0].sql.startswith("ALTER SYSTEM SET track_activities = on;")
+
+
+def test_sessions_that_were_never_used_are_no_surge() -> None:
+    """A sweep helps against them: they are not at work."""
+    idle = [one(100 + n, 13, 7, query_start=None, client_addr=f"10.0.0.{n}") for n in range(85)]
+    assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*idle))}

@@ -8,6 +8,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from pgtop.core.activity import ConnectionLimit, LimitOf
 from pgtop.core.filter_sort import SortColumn
 from pgtop.core.leadership import Key
 from pgtop.core.outage import Outage, OutageKind
@@ -66,6 +67,23 @@ async def test_a_line_crossed_days_ago_is_not_told_by_the_time_of_day(
         (full.taken_at - 2 * day, False, "line for at least 2d 00h"),
     ):
         assert words in as_text(head_lines(Standing(full, 0.8, 2.0, Since(at, is_exact)), 80))[1]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_a_reached_limit_is_in_the_head_at_any_usage(
+    server: ThrowawayServer, tmp_path: Path, width: int
+) -> None:
+    """At 80 columns it is more than since when usage is over the line."""
+    seen = await real_snapshot(server, tmp_path / "a")
+    limit = (ConnectionLimit(LimitOf.ROLE, "postgres", 1),)
+    for total in (20, 90):
+        held = msgspec.structs.replace(holding(seen, total, 97), connection_limits=limit)
+        used = sum(each.usename == "postgres" for each in held.backends)
+        assert used, "a session of the role"
+        since = Since(held.taken_at, is_exact=False) if total == 90 else None
+        line = as_text(head_lines(Standing(held, 0.8, 2.0, since), width))[1]
+        assert "role postgres at its limit of 1" in line
+        assert cell_width(line) <= width
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

@@ -272,7 +272,7 @@ def _sentence(
 
 def _advice(applications: tuple[Application, ...], lost: list[Backend]) -> tuple[Advice, ...]:
     role = one_value(each.usename for each in applications)
-    found = [Advice(f"Sweep the sessions of {applications[0].name} alone", key="K on its row, or d K")]
+    found = [Advice(f"Sweep the sessions of {applications[0].name} alone", key="K on its row")]
     if role is not None:
         fence = max(10, len(lost) // 2)
         found.append(

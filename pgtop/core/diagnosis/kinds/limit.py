@@ -42,7 +42,9 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
     elif len(idle) * 2 > len(there):
         advice.append(Advice("Most are idle: do not raise the limit before you know why"))
     else:
-        advice.append(Advice("Most are in use: pgtop doctor says by how much the limit may be raised"))
+        advice.append(
+            Advice("Most are in use: pgtop doctor says whether the limit may be raised, and by how much")
+        )
     return [
         Finding(
             kind=Kind.LIMIT,

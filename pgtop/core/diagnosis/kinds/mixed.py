@@ -1,6 +1,7 @@
 """No single cause: a server over the line is never without a word, even if nobody is to blame."""
 
 from collections import Counter
+from typing import Final
 
 from pgtop.core.activity import IDLE
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
@@ -8,6 +9,8 @@ from pgtop.core.diagnosis.scene import Scene
 from pgtop.core.diagnosis.wording import named
 from pgtop.core.session_labels import NO_APPLICATION, label, monitor_grant
 from pgtop.core.text import percent
+
+_TRACK: Final = "ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf();"
 
 
 def describe(scene: Scene) -> Finding:
@@ -24,12 +27,18 @@ def describe(scene: Scene) -> Finding:
             f"states of {hidden} of {snapshot.counts.total} sessions are hidden: the cause cannot be told"
         )
         advice = (Advice("See all states", sql=monitor_grant(snapshot)),)
+    elif snapshot.counts.disabled:
+        sentence = (
+            f"states of {snapshot.counts.disabled} of {snapshot.counts.total} sessions are not tracked "
+            "(track_activities = off): the cause cannot be told"
+        )
+        advice = (Advice("Let the server track states", sql=_TRACK),)
     else:
         sentence = f"no single cause: {named(applications)}; {idle} of {len(scene.left)} idle"
-        advice = (Advice("The d view lists who holds the slots; S sweeps what is stale", key="d"),)
+        advice = (Advice("Group the sessions by application, user, database or address", key="g"),)
         if idle * 2 < len(scene.left):
             sentence += ": most are at work"
-            advice = (Advice("This is load: a sweep or smaller pools would make requests wait", key="d"),)
+            advice = (Advice("This is load: a sweep or smaller pools would make requests wait"),)
     return Finding(
         kind=Kind.MIXED,
         grade=Grade.MIXED,
@@ -37,7 +46,7 @@ def describe(scene: Scene) -> Finding:
         sentence=sentence,
         evidence=(
             ("usage", percent(snapshot.usage)),
-            ("sessions by application", named(applications, 6)),
+            *([("sessions by application", named(applications, 6))] if applications else []),
             ("idle", str(idle)),
             ("in use now", str(sum(map(scene.is_in_use, scene.left)))),
         ),

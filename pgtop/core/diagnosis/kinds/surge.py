@@ -85,7 +85,7 @@ def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -
             ("addresses", str(len(addresses))),
         ),
         advice=(
-            Advice("A sweep won't hold: they come back at once"),
+            Advice("A sweep frees little for long: they are at work, or were a moment ago"),
             Advice("Put a pooler in between, or bound what one instance opens"),
         ),
     )
