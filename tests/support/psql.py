@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -12,11 +13,13 @@ import pytest
 from tests.servers import available
 
 LIMIT_SECONDS = 60
+REFERENCE = 17
+"""The version whose libpq is the reference: older ones know neither sslrootcert=system nor direct TLS."""
 
 
 @functools.cache
 def newest_psql() -> str:
-    """The newest psql at hand that is built with TLS; skips the test where there is none."""
+    """The newest psql at hand that is built with TLS; skips the test where it is older than REFERENCE."""
     beside = [path / "psql" for _, path in sorted(available().items(), reverse=True)]
     for program in (*map(str, filter(Path.exists, beside)), *filter(None, [shutil.which("psql")])):
         asked = subprocess.run(
@@ -27,9 +30,17 @@ def newest_psql() -> str:
             check=False,
             timeout=LIMIT_SECONDS,
         )
-        if "not compiled in" not in asked.stderr:
+        if "not compiled in" not in asked.stderr and _major(program) >= REFERENCE:
             return program
-    pytest.skip("no psql with TLS on this machine")
+    pytest.skip(f"no psql {REFERENCE} with TLS at hand: python -m tests.servers fetch")
+
+
+def _major(program: str) -> int:
+    told = subprocess.run(
+        [program, "--version"], capture_output=True, text=True, check=False, timeout=LIMIT_SECONDS
+    )
+    found = re.search(r"\d+", told.stdout)
+    return int(found[0]) if found else 0
 
 
 def _environment() -> dict[str, str]:
