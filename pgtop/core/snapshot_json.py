@@ -99,7 +99,7 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     applications: tuple[ApplicationReport, ...]
     """The applications, the largest first."""
     findings: tuple[FindingReport, ...]
-    """What fills the server, as `pgtop diagnose --json` has it."""
+    """The findings of a diagnosis, as `pgtop diagnose --json` has them."""
     backends: tuple[BackendReport, ...]
     """The backends: the longest idle first, then those in other states by the age of their state."""
 

@@ -22,7 +22,7 @@ class Look(msgspec.Struct, frozen=True):
 
     snapshot: Snapshot
     findings: tuple[Finding, ...] = ()
-    """What fills the server."""
+    """The findings of a diagnosis."""
     pooled: bool = False
     """True if the connection goes through a pooler."""
 
