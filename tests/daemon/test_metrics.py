@@ -284,6 +284,8 @@ with serving(Figures(), "127.0.0.1:0") as place:
     late.settimeout(20)
     late.send(b"GET /healthz HTTP/1.1\\r\\n\\r\\n")
     assert late.recv(100).startswith(b"HTTP/1.1 503")
+    for each in (*clients, late):
+        each.close()
 print("well")
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, check=False)
