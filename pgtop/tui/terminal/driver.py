@@ -27,6 +27,9 @@ _CLOSE_SECONDS: Final = 0.3
 """The longest wait at the end for a terminal that does not read."""
 _STANDARD_ERROR: Final = 2
 _TICK_SECONDS: Final = 0.1
+_USUAL_COLUMNS: Final = 80
+_USUAL_LINES: Final = 24
+"""The size of a terminal that reports none. One line too many would scroll the picture away."""
 _QUIET_SECONDS: Final = 1.0
 """The time after a byte in which the rest of its key sequence may still arrive."""
 
@@ -48,7 +51,7 @@ class TerminalDriver(LinuxDriver):
             size = os.get_terminal_size(_STANDARD_ERROR)
         except OSError:
             return super()._get_terminal_size()
-        return (size.columns or 80, size.lines or 25)
+        return (size.columns or _USUAL_COLUMNS, size.lines or _USUAL_LINES)
 
     # Drawing
 
