@@ -4,6 +4,7 @@ Every time is an integer: microseconds since the Unix epoch by the server's cloc
 it back to the server exactly as it came. Every age is the server's own `now` minus such a time.
 """
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -307,6 +308,16 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def by_id(self) -> dict[BackendId, Backend]:
         """The backends by identity."""
         return {backend.id: backend for backend in self.backends}
+
+    @cached_property
+    def sessions_by_role(self) -> Counter[str | None]:
+        """The number of backends of each role."""
+        return Counter(backend.usename for backend in self.backends)
+
+    @cached_property
+    def sessions_by_database(self) -> Counter[str | None]:
+        """The number of backends in each database."""
+        return Counter(backend.datname for backend in self.backends)
 
     @property
     def slots(self) -> int:

@@ -5,7 +5,6 @@ one, but their sessions count against a database's. Source: PostgreSQL, CountUse
 CountDBConnections in src/backend/storage/ipc/procarray.c, and InitPostgres in src/backend/utils/init.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -58,8 +57,7 @@ def limit_uses(snapshot: Snapshot) -> tuple[LimitUse, ...]:
     """Return the uses of all CONNECTION LIMITs that may be reached: those that are first, then by share."""
     if not snapshot.connection_limits:
         return ()
-    by_role = _counted(backend.usename for backend in snapshot.backends)
-    by_database = _counted(backend.datname for backend in snapshot.backends)
+    by_role, by_database = snapshot.sessions_by_role, snapshot.sessions_by_database
     is_bound = not snapshot.counts.exact
     # A limit beyond what the server has room for is never reached before that.
     most = snapshot.server.limits.max_connections
@@ -75,10 +73,6 @@ def _rank(use: LimitUse) -> tuple[bool, float, bool, str]:
     # Of those that are reached, the one that holds most comes first.
     weight = float(use.used) if use.is_reached else use.share
     return not use.is_reached, -weight, use.limit.of is LimitOf.DATABASE, use.limit.name
-
-
-def _counted(names: Iterable[str | None]) -> Counter[str]:
-    return Counter(name for name in names if name is not None)
 
 
 def reached(uses: Iterable[LimitUse]) -> tuple[LimitUse, ...]:

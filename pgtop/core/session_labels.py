@@ -60,6 +60,10 @@ def label(value: str | None, empty: str) -> str:
     return f'"{shown}"' if shown in _EMPTY else shown
 
 
+TRACK_STATES: Final = ("ALTER SYSTEM SET track_activities = on;", "SELECT pg_reload_conf();")
+"""The statements that let the server track the states of sessions."""
+
+
 def monitor_grant(snapshot: Snapshot) -> str:
     """Return the statement that lets pgtop's role see all states, printable."""
     role = snapshot.privileges.role

@@ -1,7 +1,5 @@
 """The facts of a diagnosis that no poll tells, asked for only where they matter."""
 
-from typing import Final
-
 import asyncpg
 import msgspec
 
@@ -14,8 +12,6 @@ from pgtop.postgres.blockers import blocking_pids
 from pgtop.postgres.queries.diagnosis_facts import KEEPALIVE
 from pgtop.postgres.row_decoding import the_one
 from pgtop.postgres.session.own_connection import OwnConnection
-
-_UNKNOWN: Final = 0
 
 
 class _Keepalive(msgspec.Struct, frozen=True):
@@ -50,4 +46,4 @@ async def _keepalive_seconds(own_connection: OwnConnection) -> float | None:
         keepalive = the_one(await own_connection.fetchrow(KEEPALIVE), _Keepalive)
     except asyncpg.InsufficientPrivilegeError:
         return None
-    return float(keepalive.seconds) if keepalive.seconds not in (None, _UNKNOWN) else None
+    return float(keepalive.seconds) if keepalive.seconds else None

@@ -40,7 +40,7 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
             config.wait_seconds,
             warn,
             hides_queries=config.hide_queries,
-            warn_at=config.warn_at,
+            diagnoses_at=config.warn_at if context.params["json"] else None,
         ),
     )
     if seen.pooled:

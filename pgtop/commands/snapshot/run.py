@@ -33,10 +33,11 @@ async def look(
     tell: Callable[[str], None] = lambda _: None,
     *,
     hides_queries: bool = False,
-    warn_at: float = 0.8,
+    diagnoses_at: float | None = None,
 ) -> Look:
-    """Poll the server once, and tell what fills it. `warn_at` is a fraction of the slots.
+    """Poll the server once.
 
+    It also tells what fills the server if `diagnoses_at` is given, the line as a fraction of the slots.
     `wait_seconds` and `tell` are those of `session.enter.enter`. It raises PgtopError: ConnectError also for
     a server that accepted the login and then did not answer.
     """
@@ -46,8 +47,11 @@ async def look(
         snapshot = await Probe(own_connection).snapshot()
         refusing = await own_connection.refused_here()
         snapshot = with_unlisted(snapshot, refusing)
-        facts = await facts_for(own_connection, snapshot, warn_at, refusing)
-        return Look(snapshot, diagnose(snapshot, facts=facts, warn_at=warn_at), own_connection.pooled)
+        findings: tuple[Finding, ...] = ()
+        if diagnoses_at is not None:
+            facts = await facts_for(own_connection, snapshot, diagnoses_at, refusing)
+            findings = diagnose(snapshot, facts=facts, warn_at=diagnoses_at)
+        return Look(snapshot, findings, own_connection.pooled)
     except DRIVER_ERRORS as error:
         raise answer_error(error) from error
     finally:

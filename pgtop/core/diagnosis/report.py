@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.findings import Advice, Finding
+from pgtop.core.diagnosis.wording import earliest
 from pgtop.core.json_text import timestamp
 
 SCHEMA: Final = 1
@@ -82,7 +83,7 @@ class DiagnosisReport(msgspec.Struct, frozen=True):
 def diagnosis_report(snapshot: Snapshot, findings: Iterable[Finding], warn_at: float) -> DiagnosisReport:
     """Return the report of a diagnosis."""
     found = tuple(findings)
-    full_at = min((each.full_at for each in found if each.full_at is not None), default=None)
+    full_at = earliest(each.full_at for each in found)
     server = snapshot.server
     return DiagnosisReport(
         schema=SCHEMA,

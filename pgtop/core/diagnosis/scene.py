@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, PGTOP_PREFIX, Backend, Snapshot
+from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, Snapshot
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, address, label
@@ -175,11 +175,7 @@ def scene_of(
     thresholds: Thresholds = STANDARD,
 ) -> Scene:
     """Return the scene of a snapshot: all sessions but pgtop's own, and those whose state is hidden."""
-    left = tuple(
-        each
-        for each in snapshot.backends
-        if each.backend_start is not None and not (each.application_name or "").startswith(PGTOP_PREFIX)
-    )
+    left = tuple(each for each in snapshot.backends if not each.is_hidden and not each.is_pgtop)
     return Scene(snapshot, before, facts, thresholds, left, len(left))
 
 

@@ -1,6 +1,6 @@
 """Every number that a verdict depends on, each with its reason.
 
-Times are seconds. `compressed` divides all of them by one factor, so that a test with real sessions takes
+Times are seconds. `compression` divides all of them by one factor, so that a test with real sessions takes
 seconds instead of minutes.
 """
 

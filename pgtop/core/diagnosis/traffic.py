@@ -2,7 +2,6 @@
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from itertools import islice
 from statistics import linear_regression
 from typing import Final
 
@@ -85,7 +84,7 @@ class TrafficWatch:
         if len(recent) < 4 or recent[-1][0] - recent[0][0] < limits.micros(_LEAST_TREND_SECONDS):
             return None
         half = len(recent) // 2
-        halves = (recent[:half], list(islice(recent, half, None)))
+        halves = (recent[:half], recent[half:])
         slopes = [linear_regression(*zip(*part, strict=True)).slope for part in halves]
         if min(slopes) <= 0:
             return None

@@ -1,10 +1,12 @@
 """The pieces of which the sentences of a diagnosis are made."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Final
 
-from pgtop.core.activity import MICROSECONDS, Backend
+from pgtop.core.activity import MICROSECONDS, Backend, seconds_between
+from pgtop.core.diagnosis.statements import shown_statement
 from pgtop.core.doctor.remedies import Identifier, literal
 from pgtop.core.session_labels import NO_APPLICATION, label
 from pgtop.core.text import clock, duration, printable
@@ -36,7 +38,23 @@ def since_words(at: int | None) -> str:
 
 def age(start: int | None, now: int) -> str:
     """Return the age of a moment as a duration: `12m`."""
-    return duration(None if start is None else max(0.0, (now - start) / MICROSECONDS))
+    return duration(seconds_between(start, now))
+
+
+def earliest(moments: Iterable[int | None]) -> int | None:
+    """Return the first of some moments; None without any."""
+    return min((each for each in moments if each is not None), default=None)
+
+
+def last_of_most(backends: Iterable[Backend]) -> tuple[str, int]:
+    """Return the most frequent last statement, as it is shown, and its number; "" without any."""
+    statements = Counter(shown_statement(each.query) for each in backends if each.query)
+    return statements.most_common(1)[0] if statements else ("", 0)
+
+
+def by_application(backends: Iterable[Backend]) -> list[tuple[str, int]]:
+    """Return the applications of sessions with the number of each, the largest first; printable."""
+    return Counter(map(application_name, backends)).most_common()
 
 
 def median_seconds(moments: Iterable[int | None], now: int) -> float:

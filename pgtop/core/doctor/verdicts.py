@@ -12,6 +12,7 @@ from pgtop.core.doctor.findings import KEPT, LOOK_WHO, Finding, Status, on_prima
 from pgtop.core.doctor.remedies import Identifier, comment, granted, lines
 from pgtop.core.doctor.server_settings import setting_findings
 from pgtop.core.doctor.slots import room_findings
+from pgtop.core.session_labels import TRACK_STATES
 from pgtop.core.text import plural
 
 RESERVED_GROUP: Final = "pg_use_reserved_connections"
@@ -163,9 +164,8 @@ def sight_finding(checkup: Checkup) -> Finding:
     account, snapshot = checkup.account, checkup.snapshot
     if account.sight.has_privileges and snapshot is not None and snapshot.counts.disabled:
         said = f"{plural(snapshot.counts.disabled, 'session')} without a state: track_activities is off"
-        statements = ("ALTER SYSTEM SET track_activities = on;", "SELECT pg_reload_conf();")
         where = comment("ALTER ROLE and ALTER DATABASE may have set it off, too")
-        return Finding("sight", "bad", said, lines(on_primary(checkup), *statements, where))
+        return Finding("sight", "bad", said, lines(on_primary(checkup), *TRACK_STATES, where))
     if account.sight.has_privileges:
         return Finding("sight", "ok", f"role {account.acting.shown} sees the states of all sessions")
     said = f"the states of other roles' sessions are hidden from role {account.acting.shown}"

@@ -11,7 +11,7 @@ import asyncpg
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import OutageKind
-from pgtop.core.session_labels import grant, monitor_grant
+from pgtop.core.session_labels import TRACK_STATES, grant, monitor_grant
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError, NotPermittedError, PgtopError
 from pgtop.postgres.conninfo.target import Endpoint, Target
@@ -124,7 +124,7 @@ def untracked_states_error(snapshot: Snapshot) -> NotPermittedError:
     return NotPermittedError(
         f"the states of {snapshot.counts.disabled} sessions are not tracked (track_activities = off), "
         "so nobody can say which are idle",
-        "nothing was terminated. Run: ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf(); "
+        f"nothing was terminated. Run: {' '.join(TRACK_STATES)} "
         "and look for ALTER ROLE and ALTER DATABASE that set it off",
     )
 

@@ -1,12 +1,9 @@
 """Sessions idle in transaction: the application does other work in the middle of a transaction."""
 
-from collections import Counter
-
 from pgtop.core.activity import IN_TRANSACTION, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
-from pgtop.core.diagnosis.statements import shown_statement
-from pgtop.core.diagnosis.wording import age, median_seconds, set_for_role
+from pgtop.core.diagnosis.wording import age, earliest, last_of_most, median_seconds, set_for_role
 from pgtop.core.session_labels import NO_USER, label
 from pgtop.core.text import duration
 
@@ -25,11 +22,10 @@ def find(scene: Scene) -> list[Finding]:
 
 
 def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding:
-    statements = Counter(shown_statement(each.query) for each in there if each.query)
-    statement, number = statements.most_common(1)[0] if statements else ("", 0)
+    statement, number = last_of_most(there)
     middle = duration(median_seconds((each.state_change for each in there), scene.now))
     after = f", {number} after `{statement}`" if statement and number > len(there) / 2 else ""
-    since = min((each.xact_start for each in there if each.xact_start is not None), default=None)
+    since = earliest(each.xact_start for each in there)
     sentence = (
         f"{len(there)} of {application.name} idle in transaction (median {middle}){after}: "
         "work outside the database inside a transaction"

@@ -16,8 +16,16 @@ import msgspec
 from pgtop.core.activity import IDLE, MICROSECONDS, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Application, Scene, Traffic, addresses_of, one_value
-from pgtop.core.diagnosis.statements import is_handed_back, is_keepalive, shown_statement
-from pgtop.core.diagnosis.wording import age, origins, quoted, rate_words, set_for_role, since_words
+from pgtop.core.diagnosis.statements import is_handed_back, is_keepalive
+from pgtop.core.diagnosis.wording import (
+    age,
+    last_of_most,
+    origins,
+    quoted,
+    rate_words,
+    set_for_role,
+    since_words,
+)
 from pgtop.core.session_labels import address
 from pgtop.core.text import clock, duration
 
@@ -217,8 +225,7 @@ def _is_in_order(scene: Scene, lost: list[Backend]) -> bool:
 
 def _of(scene: Scene, applications: tuple[Application, ...], lost: list[Backend], growth: _Growth) -> Finding:
     addresses = addresses_of(lost)
-    statements = Counter(shown_statement(each.query) for each in lost if each.query)
-    statement, number = statements.most_common(1)[0] if statements else ("", 0)
+    statement, number = last_of_most(lost)
     full_at = scene.now + int(scene.free / growth.per_minute * 60 * MICROSECONDS)
     return Finding(
         kind=Kind.LEAK,

@@ -5,7 +5,7 @@ from pgtop.core.connection_limits import LimitUse, limit_uses, reached
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.kinds import leak
 from pgtop.core.diagnosis.scene import Scene, addresses_of
-from pgtop.core.diagnosis.wording import age, named
+from pgtop.core.diagnosis.wording import age, earliest, named
 from pgtop.core.session_groups import GroupBy, group
 from pgtop.core.session_labels import label
 from pgtop.core.text import plural, printable
@@ -24,7 +24,7 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
     if not there:
         return []
     idle = [backend for backend in there if backend.state == IDLE]
-    oldest = min((each.state_change for each in idle if each.state_change is not None), default=None)
+    oldest = earliest(each.state_change for each in idle)
     resting = f"; {len(idle)} of them idle, the longest for {age(oldest, scene.now)}" if idle else ""
     leaks = leak.find(scene.of(there), is_refused=True)
     holders = [

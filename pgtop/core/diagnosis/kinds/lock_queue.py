@@ -5,7 +5,6 @@ although it would not be in the root's way. The head is therefore the one to can
 goes on at once, and the root, perhaps a dump, lives.
 """
 
-from collections import Counter
 from typing import NamedTuple
 
 from pgtop.core.activity import ACTIVE, IN_TRANSACTION, Backend
@@ -13,7 +12,7 @@ from pgtop.core.blocking import PREPARED, blocked_counts, root_blockers
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.statements import shown_statement
-from pgtop.core.diagnosis.wording import age, application_name, named, since_words
+from pgtop.core.diagnosis.wording import age, application_name, by_application, earliest, named, since_words
 from pgtop.core.text import plural
 
 _NO_SWEEP = Advice("A sweep won't help: those who wait are active")
@@ -40,7 +39,7 @@ def find(scene: Scene) -> list[Finding]:
     chain = _chain(scene, waiting)
     by_pid = {backend.pid: backend for backend in scene.snapshot.backends}
     root = by_pid.get(chain.root) if chain.root is not None else None
-    since = min((each.query_start for each in waiting if each.query_start is not None), default=None)
+    since = earliest(each.query_start for each in waiting)
     sentence = f"lock queue: {_who_waits(scene, waiting, chain)}{_what_they_wait_for(scene, chain, root)}"
     return [
         Finding(
@@ -56,7 +55,7 @@ def find(scene: Scene) -> list[Finding]:
             since=since,
             evidence=(
                 ("sessions that wait for a lock", str(len(waiting))),
-                ("of them", named(Counter(map(application_name, waiting)).most_common())),
+                ("of them", named(by_application(waiting))),
                 ("waiting longest", f"{age(since, scene.now)}{since_words(since)}"),
                 ("root", _told(scene, chain.root, root)),
                 *([("head", _told(scene, chain.head.pid, chain.head))] if chain.head else []),

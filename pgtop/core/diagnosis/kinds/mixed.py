@@ -1,16 +1,13 @@
 """No single cause: a server over the line is never without a word, even if nobody is to blame."""
 
 from collections import Counter
-from typing import Final
 
 from pgtop.core.activity import IDLE
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene
 from pgtop.core.diagnosis.wording import named
-from pgtop.core.session_labels import NO_APPLICATION, label, monitor_grant
+from pgtop.core.session_labels import NO_APPLICATION, TRACK_STATES, label, monitor_grant
 from pgtop.core.text import percent
-
-_TRACK: Final = "ALTER SYSTEM SET track_activities = on; SELECT pg_reload_conf();"
 
 
 def describe(scene: Scene) -> Finding:
@@ -32,7 +29,7 @@ def describe(scene: Scene) -> Finding:
             f"states of {snapshot.counts.disabled} of {snapshot.counts.total} sessions are not tracked "
             "(track_activities = off): the cause cannot be told"
         )
-        advice = (Advice("Let the server track states", sql=_TRACK),)
+        advice = (Advice("Let the server track states", sql=" ".join(TRACK_STATES)),)
     else:
         sentence = f"no single cause: {named(applications)}; {idle} of {len(scene.left)} idle"
         advice = (Advice("Group the sessions by application, user, database or address", key="g"),)

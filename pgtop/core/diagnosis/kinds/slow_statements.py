@@ -6,8 +6,8 @@ from pgtop.core.activity import ACTIVE, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.statements import fingerprint, shown_statement
-from pgtop.core.diagnosis.wording import age, median_seconds, named, set_for_role
-from pgtop.core.session_labels import NO_APPLICATION, label, wait
+from pgtop.core.diagnosis.wording import age, by_application, earliest, median_seconds, named, set_for_role
+from pgtop.core.session_labels import wait
 from pgtop.core.text import duration, printable
 
 
@@ -34,7 +34,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
     statement = shown_statement(there[0].query or "")
     middle = duration(median_seconds((each.query_start for each in there), scene.now))
     waits = Counter(printable(wait(each)) or "the processor" for each in there).most_common()
-    since = min((each.query_start for each in there if each.query_start is not None), default=None)
+    since = earliest(each.query_start for each in there)
     role = one_value(each.usename for each in there)
     return Finding(
         kind=Kind.SLOW_STATEMENTS,
@@ -51,7 +51,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         since=since,
         evidence=(
             ("sessions that run it", str(len(there))),
-            ("of", named(_applications(there))),
+            ("of", named(by_application(there))),
             ("median time so far", middle),
             ("running longest", age(since, scene.now)),
             ("they wait for", named(waits)),
@@ -64,7 +64,3 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
             ),
         ),
     )
-
-
-def _applications(there: list[Backend]) -> list[tuple[str, int]]:
-    return Counter(label(each.application_name, NO_APPLICATION) for each in there).most_common()

@@ -6,7 +6,7 @@ from typing import Final
 from pgtop.core.activity import IDLE, MICROSECONDS, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
-from pgtop.core.diagnosis.wording import median_seconds, since_words
+from pgtop.core.diagnosis.wording import earliest, median_seconds, since_words
 from pgtop.core.session_labels import NO_APPLICATION, address, label
 from pgtop.core.text import duration, plural
 
@@ -64,7 +64,7 @@ def _is_consequence(scene: Scene, name: str, members: list[Backend], young: list
 
 def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -> Finding:
     name = label(young[0].application_name, NO_APPLICATION)
-    since = min((each.backend_start for each in young if each.backend_start is not None), default=None)
+    since = earliest(each.backend_start for each in young)
     addresses = addresses_of(young)
     life = duration(median_seconds((each.backend_start for each in young), scene.now))
     return Finding(

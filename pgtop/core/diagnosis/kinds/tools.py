@@ -7,7 +7,7 @@ from typing import Final
 from pgtop.core.activity import IDLE, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
-from pgtop.core.diagnosis.wording import age, application_name, named, set_for_role
+from pgtop.core.diagnosis.wording import age, application_name, earliest, named, set_for_role
 from pgtop.core.session_labels import NO_USER, label
 
 _TOOLS: Final = re.compile(
@@ -35,7 +35,7 @@ def find(scene: Scene) -> list[Finding]:
 def _of(scene: Scene, there: list[Backend]) -> Finding:
     by_tool = Counter(_short(each) for each in there).most_common()
     by_role = Counter(label(each.usename, NO_USER) for each in there).most_common()
-    oldest = min((each.state_change for each in there if each.state_change is not None), default=None)
+    oldest = earliest(each.state_change for each in there)
     role = one_value(each.usename for each in there)
     return Finding(
         kind=Kind.TOOLS,
