@@ -6,6 +6,7 @@ from enum import StrEnum
 import msgspec
 
 from pgtop.core.activity import BackendId
+from pgtop.core.plan import Act
 
 
 class Kind(StrEnum):
@@ -59,6 +60,15 @@ class Advice(msgspec.Struct, frozen=True, omit_defaults=True):
     """The statement for it, to paste into a superuser's session; "" for none."""
 
 
+class Remedy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The sessions of a finding to terminate, or whose statements to cancel. A plan is made of it."""
+
+    act: Act
+    backends: tuple[BackendId, ...]
+    caution: str = ""
+    """A sentence for the dialog, printable: what to know before it is done; "" for none."""
+
+
 class Finding(msgspec.Struct, frozen=True):
     """One cause and all that is known of it. Texts are printable, names are as the server gave them."""
 
@@ -84,6 +94,8 @@ class Finding(msgspec.Struct, frozen=True):
     evidence: tuple[tuple[str, str], ...] = ()
     """The numbers that led to it: what was measured, and the value in words."""
     advice: tuple[Advice, ...] = ()
+    remedy: Remedy | None = None
+    """The act on its sessions; None if there is nothing to terminate or cancel."""
 
 
 def heaviest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -53,6 +53,10 @@ class Before(msgspec.Struct, frozen=True):
     traffic: Mapping[Application, Traffic] = MappingProxyType({})
     growth_per_minute: float | None = None
     """The slots by which usage grows each minute; None if it does not grow, or was not watched for long."""
+    growth_uncertainty: float = 0.0
+    """The fraction by which the growth may be less: how much both halves of the time watched differ."""
+    swept: tuple[Backend, ...] = ()
+    """Sessions that pgtop terminated a while ago, as they were then: a sweep does not end a leak."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -119,6 +123,14 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
         for application, members in self.by_application.items():
             found[application.application_name].append((application, members))
         return {name: tuple(rows) for name, rows in found.items()}
+
+    @cached_property
+    def swept_by_application(self) -> Mapping[Application, tuple[Backend, ...]]:
+        """The sessions that pgtop terminated a while ago, by application."""
+        found: defaultdict[Application, list[Backend]] = defaultdict(list)
+        for each in self.before.swept:
+            found[application_of(each)].append(each)
+        return {application: tuple(members) for application, members in found.items()}
 
     # Signals
 

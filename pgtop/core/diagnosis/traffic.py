@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from statistics import linear_regression
 from typing import Final
 
-from pgtop.core.activity import MICROSECONDS, BackendId, ServerIdentity, Snapshot
+from pgtop.core.activity import MICROSECONDS, Backend, BackendId, ServerIdentity, Snapshot
 from pgtop.core.diagnosis.scene import Application, Before, Scene, Traffic, application_of, scene_of
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 
@@ -14,6 +14,11 @@ MOST_APPLICATIONS: Final = 500
 _TREND_SECONDS: Final = 300.0
 _LEAST_TREND_SECONDS: Final = 60.0
 _MOST_SAMPLES: Final = 600
+_SWEPT_SECONDS: Final = 3600.0
+"""Seconds for which pgtop remembers the sessions that it terminated."""
+_MOST_SWEPT: Final = 1000
+_SLOWS_DOWN: Final = 0.5
+"""A usage that grows only by this part of its earlier pace is about to stop."""
 
 
 class TrafficWatch:
@@ -34,6 +39,7 @@ class TrafficWatch:
         self._closed: Counter[Application] = Counter()
         self._most_in_use: Counter[Application] = Counter()
         self._taken: deque[tuple[int, int]] = deque(maxlen=_MOST_SAMPLES)
+        self._swept: deque[tuple[int, Backend]] = deque(maxlen=_MOST_SWEPT)
 
     def take(self, snapshot: Snapshot) -> Before:
         """Take note of a snapshot; return what was seen before it and with it."""
@@ -47,19 +53,34 @@ class TrafficWatch:
         self._taken.append((snapshot.taken_at, snapshot.taken))
         names = {name for name, _ in (self._opened + self._closed).most_common(MOST_APPLICATIONS)}
         names |= {name for name, _ in self._most_in_use.most_common(MOST_APPLICATIONS)}
+        growth, uncertainty = self._growth()
         return Before(
             watched_seconds=(snapshot.taken_at - self._first_at) / MICROSECONDS,
             traffic={
                 name: Traffic(self._opened[name], self._closed[name], self._most_in_use[name])
                 for name in names
             },
-            growth_per_minute=self._growth(),
+            growth_per_minute=growth,
+            growth_uncertainty=uncertainty,
+            swept=self._remembered(),
         )
 
-    def swept(self, ended: Iterable[BackendId]) -> None:
-        """Take note of sessions that pgtop itself terminates: their application did not close them."""
-        for each in ended:
-            self._present.pop(each, None)
+    def swept(self, ended: Iterable[Backend]) -> None:
+        """Take note of sessions that pgtop itself terminated: their application did not close them.
+
+        They count in no sample of the usage any more, so that a trend goes on through a sweep.
+        """
+        gone = [each for each in ended if self._present.pop(each.id, None) is not None]
+        self._swept.extend((self._last_at, each) for each in gone)
+        if gone:
+            lower = [(at, taken - len(gone)) for at, taken in self._taken]
+            self._taken = deque(lower, maxlen=_MOST_SAMPLES)
+
+    def _remembered(self) -> tuple[Backend, ...]:
+        oldest = self._last_at - self._thresholds.micros(_SWEPT_SECONDS)
+        while self._swept and self._swept[0][0] < oldest:
+            self._swept.popleft()
+        return tuple(each for _, each in self._swept)
 
     def _count(self, scene: Scene) -> None:
         present = {backend.id: application_of(backend) for backend in scene.left}
@@ -76,17 +97,20 @@ class TrafficWatch:
                 counted.clear()
                 counted.update(kept)
 
-    def _growth(self) -> float | None:
-        """Return the slots by which usage grows each minute; None without a trend that holds."""
+    def _growth(self) -> tuple[float | None, float]:
+        """Return the slots by which usage grows each minute, and the part of that which is uncertain.
+
+        None without a trend that holds: one that goes on in both halves of the time, and does not slow down.
+        """
         limits = self._thresholds
         since = self._last_at - limits.micros(_TREND_SECONDS)
         recent = [(at, taken) for at, taken in self._taken if at >= since]
         if len(recent) < 4 or recent[-1][0] - recent[0][0] < limits.micros(_LEAST_TREND_SECONDS):
-            return None
+            return None, 0.0
         half = len(recent) // 2
         halves = (recent[:half], recent[half:])
-        slopes = [linear_regression(*zip(*part, strict=True)).slope for part in halves]
-        if min(slopes) <= 0:
-            return None
+        earlier, later = (linear_regression(*zip(*part, strict=True)).slope for part in halves)
+        if min(earlier, later) <= 0 or later < _SLOWS_DOWN * earlier:
+            return None, 0.0
         slope: float = linear_regression(*zip(*recent, strict=True)).slope
-        return slope * MICROSECONDS * 60
+        return slope * MICROSECONDS * 60, abs(later - earlier) / (later + earlier)

@@ -9,6 +9,7 @@ from pgtop.core.activity import MICROSECONDS, Backend, ConnectionLimit, LimitOf,
 from pgtop.core.diagnosis.diagnose import diagnose
 from pgtop.core.diagnosis.findings import Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Application, Before, Facts, Traffic
+from pgtop.core.plan import Act
 from pgtop.core.stalled_logins import Stall
 from tests.builders import NOW, backend, server_of, snapshot
 
@@ -220,7 +221,7 @@ def test_a_surge_is_not_to_be_swept() -> None:
     new = [one(300 + n, 120, 1, client_addr=f"10.0.9.{n % 8}") for n in range(50)]
     found = the_one(diagnose(server_with(*old, *new)), Kind.SURGE)
     assert "scaled out 4 → 12 addresses, 50 new sessions" in found.sentence
-    assert any("sweep frees little" in each.text for each in found.advice)
+    assert any("sweep won't hold" in each.text for each in found.advice)
     cold = [one(300 + n, 280, 200, client_addr=f"10.0.9.{n % 8}") for n in range(50)]
     assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*old, *cold))}
 
@@ -264,3 +265,30 @@ def test_sessions_that_were_never_used_are_no_surge() -> None:
     """A sweep helps against them: they are not at work."""
     idle = [one(100 + n, 13, 7, query_start=None, client_addr=f"10.0.0.{n}") for n in range(85)]
     assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*idle))}
+
+
+def first(findings: Iterable[Finding], kind: Kind) -> Finding:
+    return next(each for each in findings if each.kind is kind)
+
+
+def test_a_sweep_does_not_erase_a_leak() -> None:
+    """Two more sessions are enough for it, with the time and the pace of all that were lost."""
+    whole = leak(42)
+    swept, rest = whole[:38], whole[38:]
+    others = pools("web", 7, 10)
+    assert all(each.kind is not Kind.LEAK for each in diagnose(server_with(*rest, *others)))
+    found = diagnose(server_with(*rest, *others), Before(swept=tuple(swept)))
+    told = first(found, Kind.LEAK)
+    earlier = first(diagnose(server_with(*whole, *others[:40])), Kind.LEAK)
+    assert told.since == earlier.since
+    assert told.per_minute == earlier.per_minute
+    assert told.slots == 2, "the last two have not rested for a minute yet"
+    assert {each.pid for each in told.backends} <= {each.pid for each in rest}
+    assert "pgtop terminated 38 before" in told.sentence
+
+
+def test_a_remedy_acts_only_on_sessions_of_its_finding() -> None:
+    whole = leak(42)
+    found = first(diagnose(server_with(*whole, *pools("web", 4, 10))), Kind.LEAK)
+    assert found.remedy is not None
+    assert (found.remedy.act, found.remedy.backends) == (Act.TERMINATE, found.backends)

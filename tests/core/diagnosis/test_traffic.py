@@ -39,7 +39,7 @@ def test_a_sweep_of_pgtops_own_closes_nothing() -> None:
     """The application did not give these back."""
     watch = TrafficWatch()
     watch.take(seen(0, *web(1, 2, 3)))
-    watch.swept(frozenset(each.id for each in web(1, 2)))
+    watch.swept(web(1, 2))
     before = watch.take(seen(2, *web(4)))
     assert before.traffic[WEB][:2] == (1, 1)
 
@@ -83,3 +83,30 @@ def test_memory_is_bounded_by_the_largest_applications() -> None:
         ]
         before = watch.take(seen(wave * 2, *crowd))
     assert len(before.traffic) <= 2 * MOST_APPLICATIONS
+
+
+def test_growth_goes_on_through_a_sweep() -> None:
+    watch = TrafficWatch()
+    for number in range(10):
+        watch.take(seen(number * 10, *web(*range(1, 41 + number))))
+    watch.swept(web(*range(1, 31)))
+    before = watch.take(seen(100, *web(*range(31, 51))))
+    assert before.growth_per_minute is not None
+    assert abs(before.growth_per_minute - 6) < 0.5
+    assert len(before.swept) == 30
+
+
+def test_growth_that_slows_down_is_not_a_trend() -> None:
+    watch = TrafficWatch()
+    growth = None
+    for number, total in enumerate([20, 30, 40, 50, 60, 70, 71, 72, 73, 74, 75]):
+        growth = watch.take(seen(number * 10, *web(*range(1, total + 1)))).growth_per_minute
+    assert growth is None
+
+
+def test_swept_sessions_are_forgotten_in_time() -> None:
+    watch = TrafficWatch()
+    watch.take(seen(0, *web(1, 2)))
+    watch.swept(web(1))
+    assert len(watch.take(seen(3590, *web(2))).swept) == 1
+    assert watch.take(seen(3700, *web(2))).swept == ()

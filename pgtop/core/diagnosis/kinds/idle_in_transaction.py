@@ -1,9 +1,10 @@
 """Sessions idle in transaction: the application does other work in the middle of a transaction."""
 
 from pgtop.core.activity import IN_TRANSACTION, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
 from pgtop.core.diagnosis.wording import age, earliest, last_of_most, median_seconds, set_for_role
+from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_USER, label
 from pgtop.core.text import duration
 
@@ -47,8 +48,9 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
             ("oldest transaction", age(since, scene.now)),
             *([("last statement of most", f"{statement} ({number})")] if statement else []),
         ),
+        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
         advice=(
-            Advice("Sweep them with the sessions idle in transaction included", key="S i"),
+            Advice("Terminate them: their transactions are rolled back", key="d K"),
             Advice(
                 f"Let the server end such transactions of {label(application.usename, NO_USER)}",
                 sql=set_for_role(application.usename, "idle_in_transaction_session_timeout", "60s"),

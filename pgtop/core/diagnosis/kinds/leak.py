@@ -13,8 +13,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from pgtop.core.activity import IDLE, MICROSECONDS, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.activity import IDLE, MICROSECONDS, Backend, BackendId
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
+from pgtop.core.diagnosis.forecast import Forecast, at_pace
 from pgtop.core.diagnosis.scene import Application, Scene, Traffic, addresses_of, one_value
 from pgtop.core.diagnosis.statements import is_handed_back, is_keepalive
 from pgtop.core.diagnosis.wording import (
@@ -26,8 +27,9 @@ from pgtop.core.diagnosis.wording import (
     set_for_role,
     since_words,
 )
+from pgtop.core.plan import Act
 from pgtop.core.session_labels import address
-from pgtop.core.text import clock, duration
+from pgtop.core.text import duration
 
 _MONITORING: Final = re.compile(
     r"exporter|datadog|zabbix|pgwatch|temboard|telegraf|prometheus|newrelic|nagios|munin|checkmk",
@@ -50,6 +52,8 @@ class _Evidence(NamedTuple):
     application: Application
     members: tuple[Backend, ...]
     lost: tuple[Backend, ...]
+    swept: frozenset[BackendId]
+    """Those of them that pgtop terminated: they tell of the leak, and hold no slot."""
 
 
 def find(scene: Scene, *, is_refused: bool = False) -> list[Finding]:
@@ -65,7 +69,8 @@ def find(scene: Scene, *, is_refused: bool = False) -> list[Finding]:
     found: list[Finding] = []
     for name, rows in scene.by_name.items():
         for program in [rows] if name else [(row,) for row in rows]:
-            if sum(len(members) for _, members in program) >= least:
+            swept = [scene.swept_by_application.get(application, ()) for application, _ in program]
+            if sum(len(members) for _, members in program) + sum(map(len, swept)) >= least:
                 evidence = [_evidence(scene, application, members) for application, members in program]
                 found += _leaks(scene, [each for each in evidence if each is not None], is_refused)
     return found
@@ -86,13 +91,17 @@ def is_suspected(scene: Scene, application: Application, members: tuple[Backend,
 def _evidence(scene: Scene, application: Application, members: tuple[Backend, ...]) -> _Evidence | None:
     """Return the sessions that an application seems to have lost; None if it is in order."""
     limits = scene.thresholds
+    swept = scene.swept_by_application.get(application, ())
+    members = (*members, *swept)
     if _is_seen_to_grow(scene, application):
         members = tuple(map(_without_keepalive, members))
     parked = [each for each in members if scene.is_parked(each) and each.query_start is not None]
     lost = [each for each in _overtaken(scene, members, parked) if not _is_given_back(scene, each)]
     if len(lost) < limits.leak_least or len(lost) < limits.leak_of_parked * len(parked):
         return None
-    return None if _came_and_went(scene, application) else _Evidence(application, members, tuple(lost))
+    if _came_and_went(scene, application):
+        return None
+    return _Evidence(application, members, tuple(lost), frozenset(each.id for each in swept))
 
 
 def _leaks(scene: Scene, rows: list[_Evidence], is_refused: bool) -> list[Finding]:
@@ -102,9 +111,14 @@ def _leaks(scene: Scene, rows: list[_Evidence], is_refused: bool) -> list[Findin
     least = max(limits.leak_sessions, limits.leak_share * scene.snapshot.slots)
     if len(lost) < max(least, limits.leak_of_address * len({address(each) for each in lost})):
         return []
+    swept = frozenset[BackendId]().union(*(row.swept for row in rows))
+    living = [each for each in lost if each.id not in swept]
+    if len(living) < limits.leak_least:
+        return []
     growth = _growth(scene, [each for row in rows for each in row.members], lost, is_refused)
     if growth is not None:
-        return [_of(scene, tuple(row.application for row in rows), lost, growth)]
+        terminated = len(lost) - len(living)
+        return [_of(scene, tuple(row.application for row in rows), living, growth, terminated)]
     return [] if len(rows) == 1 else [each for row in rows for each in _leaks(scene, [row], is_refused)]
 
 
@@ -223,15 +237,23 @@ def _is_in_order(scene: Scene, lost: list[Backend]) -> bool:
     return 1 - 6 * apart / (number * (number**2 - 1)) >= scene.thresholds.leak_order
 
 
-def _of(scene: Scene, applications: tuple[Application, ...], lost: list[Backend], growth: _Growth) -> Finding:
+def _of(
+    scene: Scene,
+    applications: tuple[Application, ...],
+    lost: list[Backend],
+    growth: _Growth,
+    terminated: int,
+) -> Finding:
     addresses = addresses_of(lost)
     statement, number = last_of_most(lost)
-    full_at = scene.now + int(scene.free / growth.per_minute * 60 * MICROSECONDS)
+    # A count of n that come by chance deviates by about the root of n.
+    full_at = at_pace(scene.snapshot, growth.per_minute, len(lost) ** -0.5)
     return Finding(
         kind=Kind.LEAK,
         grade=Grade.LOOKS_LIKE,
         slots=len(lost),
-        sentence=_sentence(scene, applications, lost, growth, (statement, number), full_at),
+        sentence=_sentence(scene, applications, lost, growth, (statement, number), full_at)
+        + (f"; pgtop terminated {terminated} before" if terminated else ""),
         backends=tuple(each.id for each in lost),
         application_name=applications[0].application_name,
         usename=one_value(each.usename for each in applications),
@@ -239,15 +261,17 @@ def _of(scene: Scene, applications: tuple[Application, ...], lost: list[Backend]
         addresses=addresses,
         since=growth.since,
         per_minute=growth.per_minute,
-        full_at=full_at,
+        full_at=full_at.full_at if full_at is not None else None,
         evidence=(
             ("idle sessions, overtaken by newer ones of the same client", str(len(lost))),
             ("first of them came to rest", age(growth.since, scene.now)),
             ("one more each", duration(growth.gap_seconds)),
             ("addresses", origins(addresses, 6)),
             *([("last statement of most", f"{statement} ({number})")] if statement else []),
+            *([("terminated by pgtop before", str(terminated))] if terminated else []),
         ),
         advice=_advice(applications, lost),
+        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in lost)),
     )
 
 
@@ -257,7 +281,7 @@ def _sentence(
     lost: list[Backend],
     growth: _Growth,
     statement: tuple[str, int],
-    full_at: int,
+    full_at: Forecast | None,
 ) -> str:
     every = duration(growth.gap_seconds)
     first = applications[0]
@@ -268,7 +292,7 @@ def _sentence(
     pace = f"{rate_words(growth.per_minute)} (one each {every})"
     if growth.is_periodic:
         pace = f"one each {every}: a scraper or cron"
-    full = f", full at {clock(full_at, seconds=False)}" if scene.free else ""
+    full = f", {full_at.words(scene.now)}" if full_at is not None and full_at.words(scene.now) else ""
     text, number = statement
     last = f"; {number} last ran `{text}`" if text and number > len(lost) / 2 else ""
     return (
@@ -279,7 +303,7 @@ def _sentence(
 
 def _advice(applications: tuple[Application, ...], lost: list[Backend]) -> tuple[Advice, ...]:
     role = one_value(each.usename for each in applications)
-    found = [Advice(f"Sweep the sessions of {applications[0].name} alone", key="K on its row")]
+    found = [Advice(f"Terminate these sessions of {applications[0].name}, and none of its others", key="d K")]
     if role is not None:
         fence = max(10, len(lost) // 2)
         found.append(

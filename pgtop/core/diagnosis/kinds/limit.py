@@ -2,10 +2,11 @@
 
 from pgtop.core.activity import IDLE, Backend, LimitOf
 from pgtop.core.connection_limits import LimitUse, limit_uses, reached
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.kinds import leak
 from pgtop.core.diagnosis.scene import Scene, addresses_of
 from pgtop.core.diagnosis.wording import age, earliest, named
+from pgtop.core.plan import Act
 from pgtop.core.session_groups import GroupBy, group
 from pgtop.core.session_labels import label
 from pgtop.core.text import plural, printable
@@ -64,8 +65,17 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
                 ("free slots of the server", str(scene.free)),
             ),
             advice=tuple(advice),
+            remedy=_remedy(leaks, idle),
         )
     ]
+
+
+def _remedy(leaks: list[Finding], idle: list[Backend]) -> Remedy | None:
+    """Return the leaked sessions to terminate, or else the idle ones; None without either."""
+    if leaks:
+        return leaks[0].remedy
+    said = "These are all its idle sessions: a pool in order would open them again"
+    return Remedy(Act.TERMINATE, tuple(each.id for each in idle), said) if idle else None
 
 
 def _counts(backend: Backend, use: LimitUse) -> bool:

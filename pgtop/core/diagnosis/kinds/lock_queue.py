@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 from pgtop.core.activity import ACTIVE, IN_TRANSACTION, Backend
 from pgtop.core.blocking import PREPARED, blocked_counts, root_blockers
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.statements import shown_statement
 from pgtop.core.diagnosis.wording import age, application_name, by_application, earliest, named, since_words
+from pgtop.core.plan import Act
 from pgtop.core.text import plural
 
 _NO_SWEEP = Advice("A sweep won't help: those who wait are active")
@@ -61,6 +62,7 @@ def find(scene: Scene) -> list[Finding]:
                 *([("head", _told(scene, chain.head.pid, chain.head))] if chain.head else []),
             ),
             advice=(*_ways_out(chain, root), _NO_SWEEP, _PREVENTION),
+            remedy=_remedy(chain, root),
         )
     ]
 
@@ -108,6 +110,23 @@ def _told(scene: Scene, pid: int | None, backend: Backend | None) -> str:
     return f"pid {pid} ({query}, {doing} {ago})"
 
 
+def _remedy(chain: _Chain, root: Backend | None) -> Remedy | None:
+    """Return the head to cancel, or else a root that is idle in transaction to terminate; None for others.
+
+    A root at work may be a dump, or a change that somebody waits for: that is for a person to decide.
+    """
+    if chain.head is not None:
+        said = f"The {chain.behind_head} behind it go on"
+        if root is not None and root.state == ACTIVE:
+            said += f"; pid {root.pid}, which it waits for, is left alone: it may be a dump"
+        return Remedy(Act.CANCEL, (chain.head.id,), said)
+    if root is not None and root.state in IN_TRANSACTION:
+        return Remedy(
+            Act.TERMINATE, (root.id,), "Its transaction is rolled back; those that wait for it go on"
+        )
+    return None
+
+
 def _ways_out(chain: _Chain, root: Backend | None) -> list[Advice]:
     found = []
     if chain.head is not None:
@@ -116,10 +135,16 @@ def _ways_out(chain: _Chain, root: Backend | None) -> list[Advice]:
             "; the root may be a dump that should live" if root is not None and root.state == ACTIVE else ""
         )
         said = f"Cancel pid {chain.head.pid}: the {number} behind it go on{leave}"
-        found.append(Advice(said, key="b C", sql=f"SELECT pg_cancel_backend({chain.head.pid});"))
+        found.append(Advice(said, key="d K", sql=f"SELECT pg_cancel_backend({chain.head.pid});"))
     if root is not None and root.state in IN_TRANSACTION:
         said = f"Terminate pid {root.pid}, which is idle in transaction and holds the lock"
-        found.append(Advice(said, key="b K", sql=f"SELECT pg_terminate_backend({root.pid});"))
+        found.append(
+            Advice(
+                said,
+                key="d K" if chain.head is None else "b K",
+                sql=f"SELECT pg_terminate_backend({root.pid});",
+            )
+        )
     if chain.root == PREPARED:
         said = "A prepared transaction holds the lock: COMMIT PREPARED or ROLLBACK PREPARED ends it"
         found.append(Advice(said, sql="SELECT gid, prepared, owner FROM pg_prepared_xacts;"))

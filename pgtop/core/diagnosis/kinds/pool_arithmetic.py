@@ -3,9 +3,10 @@
 from collections import Counter
 
 from pgtop.core.activity import IDLE, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.kinds import leak
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
+from pgtop.core.plan import Act
 from pgtop.core.session_labels import address
 from pgtop.core.text import plural
 
@@ -74,11 +75,18 @@ def _of(
             ("size that fits", f"{fits}, or {in_deploy} with a rolling deploy's extra quarter"),
             *([("most in use at once", f"{most} in {minutes} min")] if minutes else []),
         ),
+        remedy=Remedy(
+            Act.TERMINATE, tuple(each.id for each in members if each.state == IDLE), _refill(hosts)
+        ),
         advice=(
             Advice(f"Set the pools to {in_deploy} each: a rolling deploy runs a quarter more of them"),
-            Advice(f"A sweep won't hold: {plural(hosts, 'pool')} refill at once"),
+            Advice(_refill(hosts)),
         ),
     )
+
+
+def _refill(hosts: int) -> str:
+    return f"A sweep won't hold: {plural(hosts, 'pool')} refill at once"
 
 
 def _most_in_use(scene: Scene, application: Application) -> tuple[int, int]:

@@ -8,11 +8,12 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from pgtop.core.activity import IDLE, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
 from pgtop.core.diagnosis.wording import age, origins, since_words
+from pgtop.core.plan import Act
 from pgtop.core.session_labels import LOCAL, address
-from pgtop.core.text import clock, plural, printable
+from pgtop.core.text import clock, plural
 
 _KEEPALIVES = Advice(
     "Let the server look for silent clients sooner",
@@ -146,8 +147,9 @@ def _of(
             ("new addresses of the application since", str(len(new))),
             ("at work elsewhere", plural(len(starts), "address", "addresses")),
         ),
+        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
         advice=(
-            Advice("Sweep what these addresses left behind", key=f"/addr:{printable(silent[0].address)} S"),
+            Advice("Terminate what these addresses left behind", key="d K"),
             _KEEPALIVES,
         ),
     )

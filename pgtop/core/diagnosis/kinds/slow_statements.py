@@ -3,10 +3,11 @@
 from collections import Counter, defaultdict
 
 from pgtop.core.activity import ACTIVE, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.statements import fingerprint, shown_statement
 from pgtop.core.diagnosis.wording import age, by_application, earliest, median_seconds, named, set_for_role
+from pgtop.core.plan import Act
 from pgtop.core.session_labels import wait
 from pgtop.core.text import duration, printable
 
@@ -56,8 +57,9 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
             ("running longest", age(since, scene.now)),
             ("they wait for", named(waits)),
         ),
+        remedy=Remedy(Act.CANCEL, tuple(each.id for each in there)),
         advice=(
-            Advice("Cancel the statement, not the sessions", key="/query: C"),
+            Advice("Cancel the statement, not the sessions", key="d K"),
             Advice(
                 "Let the server end statements that run for too long",
                 sql=set_for_role(role, "statement_timeout", "30s"),

@@ -4,12 +4,14 @@ from collections.abc import Callable
 from typing import Final
 
 from pgtop.core.activity import IDLE, MICROSECONDS, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.wording import earliest, median_seconds, since_words
+from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_APPLICATION, address, label
 from pgtop.core.text import duration, plural
 
+_THEY_COME_BACK: Final = "A sweep won't hold: these sessions are in use, and come back at once"
 _SHORT_LIVES: Final = 30.0
 _LOGINS_A_SESSION: Final = 2.0
 """So many logins a minute for each session mean that hardly any session is used twice."""
@@ -84,8 +86,9 @@ def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -
             ("median age", life),
             ("addresses", str(len(addresses))),
         ),
+        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in young), _THEY_COME_BACK),
         advice=(
-            Advice("A sweep frees little for long: they are at work, or were a moment ago"),
+            Advice(_THEY_COME_BACK),
             Advice("Put a pooler in between, or bound what one instance opens"),
         ),
     )

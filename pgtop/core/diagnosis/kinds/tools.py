@@ -5,9 +5,10 @@ from collections import Counter
 from typing import Final
 
 from pgtop.core.activity import IDLE, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.wording import age, application_name, earliest, named, set_for_role
+from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_USER, label
 
 _TOOLS: Final = re.compile(
@@ -57,8 +58,9 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
             ("roles", named(by_role, 6)),
             ("longest idle", age(oldest, scene.now)),
         ),
+        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
         advice=(
-            Advice("Sweep them: whoever comes back reconnects", key="S"),
+            Advice("Terminate them: whoever comes back reconnects", key="d K"),
             Advice(
                 "Let the server close idle sessions of people",
                 sql=set_for_role(role or there[0].usename, "idle_session_timeout", "30min"),
