@@ -1,10 +1,11 @@
 """DiagnosisWatch: what fills a server that is polled, with all that was seen before and asked for beside."""
 
 from collections.abc import Iterable
+from typing import Final
 
-from pgtop.core.activity import Backend, ServerIdentity, Snapshot
+from pgtop.core.activity import MICROSECONDS, Backend, BackendId, ServerIdentity, Snapshot
 from pgtop.core.diagnosis.diagnose import diagnose
-from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.diagnosis.forecast import Forecast, forecast
 from pgtop.core.diagnosis.scene import Before
 from pgtop.core.diagnosis.steady import Shown, steady
@@ -15,6 +16,8 @@ from pgtop.errors import PgtopError
 from pgtop.postgres.diagnosis_facts import KnownFacts
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.session.own_connection import OwnConnection
+
+_REMEMBERED_SECONDS: Final = 60.0
 
 
 class DiagnosisWatch:
@@ -31,6 +34,7 @@ class DiagnosisWatch:
         self._identity: ServerIdentity | None = None
         self._before = Before()
         self._taken_at = 0
+        self._leaked: dict[BackendId, int] = {}
         self._shown = Shown()
         self.forecast: Forecast | None = None
         """The time at which the server is full if it goes on so; None if no trend holds."""
@@ -50,8 +54,16 @@ class DiagnosisWatch:
         facts = self._facts.of(snapshot, self._warn_at, refusing)
         found = diagnose(snapshot, self._before, facts, warn_at=self._warn_at, thresholds=self._thresholds)
         self._shown = steady(self._shown, found, snapshot.taken_at, snapshot.by_id)
+        self._remember_leaks(found, snapshot.taken_at)
         self.forecast = forecast(snapshot, self._before, found)
         return self._shown.findings
+
+    def _remember_leaks(self, found: tuple[Finding, ...], now: int) -> None:
+        """Remember for a while whose sessions were leaked: a sweep is reported after they have left."""
+        oldest = now - round(_REMEMBERED_SECONDS * MICROSECONDS)
+        self._leaked = {each: at for each, at in self._leaked.items() if at >= oldest}
+        leaks = (each for each in found if each.kind is Kind.LEAK)
+        self._leaked |= {backend: now for each in leaks for backend in each.backends}
 
     async def ask(self, snapshot: Snapshot) -> bool:
         """Ask the server for the facts that are due; return whether there are new ones.
@@ -65,4 +77,4 @@ class DiagnosisWatch:
 
     def swept(self, ended: Iterable[Backend]) -> None:
         """Take note of sessions that pgtop terminated: their application did not close them."""
-        self._traffic.swept(ended)
+        self._traffic.swept(ended, self._leaked)

@@ -19,6 +19,7 @@ from textual.filter import LineFilter
 from textual.screen import Screen
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.text import printable
 from pgtop.exit_codes import ExitCode
@@ -60,12 +61,14 @@ class PgtopApp(App[None]):
         first: Snapshot | Outage,
         host_watch: HostWatch | None = None,
         history: HistoryStore | None = None,
+        thresholds: Thresholds = STANDARD,
         able: Capabilities | None = None,
     ) -> None:
         """Set up the program; nothing is asked of the server yet.
 
-        `host_watch` is for a server that may run on this host. `history` is the store of its past. `able`
-        has the terminal's capabilities; without it, only NO_COLOR counts.
+        `host_watch` is for a server that may run on this host. `history` is the store of its past.
+        `thresholds` are those of the diagnosis. `able` has the terminal's capabilities; without it, only
+        NO_COLOR counts.
         """
         colour = able.colour if able is not None else "NO_COLOR" not in os.environ
         # By default, Textual would turn the colours into greys, and the terminal's own into black on black.
@@ -84,6 +87,7 @@ class PgtopApp(App[None]):
             first=first,
             host_watch=host_watch,
             history=history,
+            thresholds=thresholds,
             ascii_only=able is not None and not able.unicode,
         )
 

@@ -11,9 +11,11 @@ from textual.events import Key, Resize
 from textual.screen import Screen
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
-from pgtop.core.plan import Plan
+from pgtop.core.plan import Outcome, Plan
 from pgtop.core.stalled_logins import with_unlisted
+from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
 from pgtop.postgres.errors.network_and_driver import pooled_sentence
@@ -31,8 +33,9 @@ from pgtop.tui.lines.copied_session import session_line
 from pgtop.tui.lines.head import Standing
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.waiting_for_server import Awaited
-from pgtop.tui.messages import AutoChanged, Begun, Polled, Reaped, Trouble
+from pgtop.tui.messages import AutoChanged, Begun, FactsKnown, Polled, Reaped, Trouble
 from pgtop.tui.screens.detail import DetailScreen
+from pgtop.tui.screens.diagnosis import Chosen, DiagnosisScreen
 from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.screens.plan_dialog import ReportDialog
 from pgtop.tui.state.daemon_watch import DaemonWatch
@@ -56,6 +59,7 @@ class DashboardScreen(Screen[None]):
         (0, "-tiny"),
         (SHORT_LINES, "-short"),
         (30, "-tall"),
+        (38, "-roomy"),
     ]
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -78,6 +82,7 @@ class DashboardScreen(Screen[None]):
         Binding("right_square_bracket", "window(1)", "Longer graph window"),
         Binding("w", "wall", "Switch between wall and tables"),
         Binding("b", "root_blocker", "Jump to the blocker of waiting sessions"),
+        Binding("d", "diagnosis", "Diagnosis: what fills the server"),
         Binding("o", "outcomes", "Results of the last action"),
         Binding("c", "copy", "Copy the selected session"),
         Binding("f1,question_mark", "help", "Help"),
@@ -93,11 +98,12 @@ class DashboardScreen(Screen[None]):
         host_watch: HostWatch | None = None,
         ascii_only: bool = False,
         history: HistoryStore | None = None,
+        thresholds: Thresholds = STANDARD,
     ) -> None:
         """Set up the dashboard over a first result.
 
         `host_watch` is for a server that may run on this host, `ascii_only` for a terminal without UTF-8,
-        `history` for the store of the server's past.
+        `history` for the store of the server's past. `thresholds` are those of the diagnosis.
         """
         super().__init__()
         own_connection, poller, reaper = wiring
@@ -107,6 +113,7 @@ class DashboardScreen(Screen[None]):
         self.notices = NoticeBoard()
         self.host_watch = host_watch
         self.logins = LoginWatch(poller, config.login_probe_seconds)
+        self.diagnosis = DiagnosisWatch(own_connection, config.warn_at, thresholds)
         self.history_keeper = (
             HistoryKeeper(history, self.state, own_connection.target) if history is not None else None
         )
@@ -178,6 +185,9 @@ class DashboardScreen(Screen[None]):
     def _show(self) -> None:
         """Show everything as it is now."""
         self.panels.show(self._view())
+        shown, top = self.state.shown, self.app.screen_stack[-1:]
+        if shown is not None and top and isinstance(top[0], DiagnosisScreen):
+            top[0].update(self.state.shown_findings, shown)
 
     def _view(self) -> DashboardView:
         state, host_watch = self.state, self.host_watch
@@ -200,6 +210,8 @@ class DashboardScreen(Screen[None]):
                 late=is_late,
                 refusing=self.refusing,
                 reapers=self._daemons.reapers,
+                findings=state.shown_findings,
+                forecast=state.shown_forecast,
             )
         return DashboardView(
             standing=standing,
@@ -250,10 +262,27 @@ class DashboardScreen(Screen[None]):
     # Polling
 
     async def _poll(self) -> None:
+        await self._ask_facts(self._first)
         while True:
             result = await self.poller.next()
             refused = isinstance(result, Snapshot) and await self.logins.settle(result)
             self.post_message(Polled(result, refused=refused))
+            await self._ask_facts(result)
+
+    async def _ask_facts(self, result: Snapshot | Outage) -> None:
+        """Ask for the facts of a diagnosis that are due, after the snapshot itself is on its way."""
+        if isinstance(result, Snapshot) and await self.diagnosis.ask(result):
+            self.post_message(FactsKnown())
+
+    @on(FactsKnown)
+    def _facts_known(self) -> None:
+        if self.state.snapshot is not None:
+            self._diagnose(self.state.snapshot)
+            self._show()
+
+    def _diagnose(self, snapshot: Snapshot) -> None:
+        found = self.diagnosis.take(snapshot, self.refusing)
+        self.state.diagnosed(found, self.diagnosis.forecast)
 
     @on(Polled)
     def _polled(self, message: Polled) -> None:
@@ -284,6 +313,7 @@ class DashboardScreen(Screen[None]):
             self._server_changed(said, is_alien=not self.plan_expiry.is_same_cluster)
         if isinstance(result, Snapshot):
             self.notices.add_usage(result)
+            self._diagnose(result)
         self._show()
         self.automatic.polled(result, refused=refused, refusing=self.refusing)
         self._daemons.polled(result)
@@ -356,6 +386,7 @@ class DashboardScreen(Screen[None]):
     @on(Reaped)
     def _reaped(self, message: Reaped) -> None:
         self._report = message.report
+        self.diagnosis.swept(_ended(message.report))
         self.notices.post(notice.of_report(message.report, by_itself=message.by_itself))
         self.panels.untag(each.victim.backend.id for each in message.report.results)
         self.poller.wake()
@@ -412,7 +443,9 @@ class DashboardScreen(Screen[None]):
         """Ask whether to terminate the stale sessions among those that are listed."""
         if self.state.shown is not None:
             scope = None if self.wall else self.panels.scope(self.state.shown)
-            self._act(self.plan_actions.sweep(self.state.shown, scope, self.refusing))
+            self._act(
+                self.plan_actions.sweep(self.state.shown, scope, self.refusing, self.state.shown_findings)
+            )
 
     def action_break_glass(self) -> None:
         """Ask whether to terminate idle sessions of a full server from its own host."""
@@ -438,6 +471,20 @@ class DashboardScreen(Screen[None]):
             self._act(self.automatic.ask())
 
     # Keys that show something
+
+    def action_diagnosis(self) -> None:
+        """Show what fills the server, each finding with its evidence and what to do."""
+        shown = self.state.shown
+        if shown is not None:
+            read_only = self._config.read_only
+            screen = DiagnosisScreen(
+                self.state.shown_findings, shown, self._config.warn_at, read_only=read_only
+            )
+            self.app.push_screen(screen, self._remedy_chosen)
+
+    def _remedy_chosen(self, chosen: Chosen | None) -> None:
+        if chosen is not None:
+            self._act(self.plan_actions.remedy(chosen.snapshot, chosen.remedy))
 
     def action_outcomes(self) -> None:
         """Show the result of the last action for each session."""
@@ -549,3 +596,7 @@ class DashboardScreen(Screen[None]):
             said = "Select a session, then press" if action in ACTING else "Now press"
             self.say(f"{said} {name}")
             self._pointer = self.notices.current
+
+
+def _ended(report: Report) -> list[Backend]:
+    return [each.victim.backend for each in report.results if each.outcome is Outcome.TERMINATED]

@@ -22,6 +22,10 @@ class Polled(Message):
         return isinstance(message, Polled) and not message.refused
 
 
+class FactsKnown(Message):
+    """Facts for a diagnosis were asked for after a poll, and are known now."""
+
+
 class Begun(Message):
     """A plan was confirmed and is being carried out."""
 

@@ -15,6 +15,7 @@ from textual.strip import Strip
 
 from pgtop.audit.log import AuditLog
 from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.demo.server import ThrowawayServer
 from pgtop.history.store import HistoryStore
 from pgtop.poller import Poller
@@ -136,11 +137,12 @@ async def dashboard(
     user: str = "postgres",
     password: str | None = None,
     history: HistoryStore | None = None,
+    thresholds: Thresholds = STANDARD,
     **settings: Any,
 ) -> AsyncIterator[Driven]:
     """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's.
 
-    Its past is kept where `history` is given.
+    Its past is kept where `history` is given; `thresholds` are those of its diagnosis.
     """
     target = target_of(server, user=user)
     if password is not None:
@@ -152,7 +154,7 @@ async def dashboard(
             audit_log=audit,
             **settings,
         )
-        async with _running(own_connection, config, audit, size, history) as driven:
+        async with _running(own_connection, config, audit, size, history, thresholds) as driven:
             yield driven
 
 
@@ -177,6 +179,7 @@ async def _running(
     audit: Path,
     size: tuple[int, int],
     history: HistoryStore | None = None,
+    thresholds: Thresholds = STANDARD,
 ) -> AsyncIterator[Driven]:
     own_connection.hides_queries = config.hide_queries
     poller = Poller(Probe(own_connection), config.interval_seconds)
@@ -186,7 +189,14 @@ async def _running(
     wiring = Wiring(own_connection, poller, reaper)
     host_watch = HostWatch(own_connection.target, config.policy, reaper)
     first = await poller.next()
-    app = PgtopApp(wiring=wiring, config=config, first=first, host_watch=host_watch, history=history)
+    app = PgtopApp(
+        wiring=wiring,
+        config=config,
+        first=first,
+        host_watch=host_watch,
+        history=history,
+        thresholds=thresholds,
+    )
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield Driven(app, pilot, audit)

@@ -98,6 +98,14 @@ class Finding(msgspec.Struct, frozen=True):
     """The act on its sessions; None if there is nothing to terminate or cancel."""
 
 
+def against_sweeping(findings: Iterable[Finding]) -> str:
+    """Return why a sweep does not hold, by the first finding; "" if nothing speaks against it."""
+    first = next(iter(findings), None)
+    if first is None or first.kind not in (Kind.SURGE, Kind.POOL_ARITHMETIC) or first.remedy is None:
+        return ""
+    return first.remedy.caution
+
+
 def heaviest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return the findings by the slots they hold; a description that blames nobody comes last."""
     return tuple(sorted(findings, key=lambda each: (each.grade is Grade.MIXED, -each.slots)))

@@ -56,7 +56,7 @@ class Before(msgspec.Struct, frozen=True):
     growth_uncertainty: float = 0.0
     """The fraction by which the growth may be less: how much both halves of the time watched differ."""
     swept: tuple[Backend, ...] = ()
-    """Sessions that pgtop terminated a while ago, as they were then: a sweep does not end a leak."""
+    """Leaked sessions that pgtop terminated a while ago, as they were then: a sweep does not end a leak."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -126,7 +126,7 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def swept_by_application(self) -> Mapping[Application, tuple[Backend, ...]]:
-        """The sessions that pgtop terminated a while ago, by application."""
+        """The leaked sessions that pgtop terminated a while ago, by application."""
         found: defaultdict[Application, list[Backend]] = defaultdict(list)
         for each in self.before.swept:
             found[application_of(each)].append(each)
@@ -164,6 +164,10 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
         if backend.state != IDLE or since is None or since >= self._parked_before:
             return False
         return not self.snapshot.listeners or backend.id not in self.snapshot.listeners
+
+    def is_at_rest(self, backend: Backend) -> bool:
+        """Return whether a session is idle for longer than a pool takes to hand it out again."""
+        return backend.state == IDLE and self.rests_for(backend, self.thresholds.overtaken)
 
     def is_young(self, backend: Backend) -> bool:
         """Return whether a session was opened only lately."""

@@ -13,6 +13,11 @@ HOLD_SECONDS: Final = 15.0
 LEAD: Final = 1.2
 """The number of times as many slots that another finding must hold."""
 
+_OF_STATES: Final = frozenset(
+    {Kind.LIMIT, Kind.LOGIN_STALL, Kind.LOCK_QUEUE, Kind.IDLE_IN_TRANSACTION, Kind.SLOW_STATEMENTS}
+)
+"""These tell of what sessions do right now: once that is over, the sentence would not be true any more."""
+
 Cause = tuple[Kind, str | None, str | None, str | None]
 """The properties by which a finding is the same as an earlier one."""
 
@@ -49,7 +54,7 @@ def steady(
     again = next((each for each in found if cause_of(each) == cause_of(first)), None)
     if again is None:
         still_there = sum(each in present for each in first.backends) * 2 > len(first.backends)
-        if first.grade is Grade.MIXED or not still_there:
+        if first.grade is Grade.MIXED or first.kind in _OF_STATES or not still_there:
             return Shown(found)
         return _wait(before, found, now, first)
     if again is found[0] or again.grade is Grade.MIXED:
@@ -64,6 +69,9 @@ def _wait(before: Shown, found: tuple[Finding, ...], now: int, first: Finding) -
     since = now if before.waiting_since is None else min(before.waiting_since, now)
     if now - since >= HOLD_SECONDS * MICROSECONDS:
         return Shown(found)
+    if not any(each is first for each in found):
+        # Its sessions may have changed since: nothing is done to them for what they were.
+        first = msgspec.structs.replace(first, remedy=None)
     return Shown(_with_first(first, found), since)
 
 

@@ -42,6 +42,8 @@ class Thresholds(msgspec.Struct, frozen=True):
     """The part of an application's parked sessions that must have been overtaken."""
     leak_span: float = 120.0
     """A burst is over in two minutes; a leak is not."""
+    leak_span_when_full: float = 30.0
+    """A leak that fills the server cannot go on: half a minute tells, if each session was used once."""
     leak_part: float = 0.1
     """A leak goes on: each part of its time, a quarter or a third, has at least this fraction of it."""
     leak_quarters_from: int = 60

@@ -1,7 +1,7 @@
 """The sessions that came and went while somebody watched, by application."""
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from statistics import linear_regression
 from typing import Final
 
@@ -17,6 +17,8 @@ _MOST_SAMPLES: Final = 600
 _SWEPT_SECONDS: Final = 3600.0
 """Seconds for which pgtop remembers the sessions that it terminated."""
 _MOST_SWEPT: Final = 1000
+_REPORTED_SECONDS: Final = 30.0
+"""Seconds within which a sweep is reported after its sessions have left."""
 _SLOWS_DOWN: Final = 0.5
 """A usage that grows only by this part of its earlier pace is about to stop."""
 
@@ -40,6 +42,7 @@ class TrafficWatch:
         self._most_in_use: Counter[Application] = Counter()
         self._taken: deque[tuple[int, int]] = deque(maxlen=_MOST_SAMPLES)
         self._swept: deque[tuple[int, Backend]] = deque(maxlen=_MOST_SWEPT)
+        self._left: dict[BackendId, tuple[int, Application]] = {}
 
     def take(self, snapshot: Snapshot) -> Before:
         """Take note of a snapshot; return what was seen before it and with it."""
@@ -65,16 +68,27 @@ class TrafficWatch:
             swept=self._remembered(),
         )
 
-    def swept(self, ended: Iterable[Backend]) -> None:
+    def swept(self, ended: Iterable[Backend], leaked: Container[BackendId] = frozenset()) -> None:
         """Take note of sessions that pgtop itself terminated: their application did not close them.
 
-        They count in no sample of the usage any more, so that a trend goes on through a sweep.
+        They count in no sample of the usage any more, so that a trend goes on through a sweep. Those that
+        were `leaked` are remembered: their leak is not over.
         """
-        gone = [each for each in ended if self._present.pop(each.id, None) is not None]
-        self._swept.extend((self._last_at, each) for each in gone)
-        if gone:
-            lower = [(at, taken - len(gone)) for at, taken in self._taken]
-            self._taken = deque(lower, maxlen=_MOST_SAMPLES)
+        left_at = []
+        for each in ended:
+            if self._present.pop(each.id, None) is not None:
+                left_at.append(self._last_at + 1)
+            elif each.id in self._left:
+                # A poll saw that they were gone before this was known to be a sweep's doing.
+                at, application = self._left.pop(each.id)
+                self._closed[application] -= 1
+                left_at.append(at)
+            else:
+                continue
+            if each.id in leaked:
+                self._swept.append((self._last_at, each))
+        lower = [(at, taken - sum(at < left for left in left_at)) for at, taken in self._taken]
+        self._taken = deque(lower, maxlen=_MOST_SAMPLES)
 
     def _remembered(self) -> tuple[Backend, ...]:
         oldest = self._last_at - self._thresholds.micros(_SWEPT_SECONDS)
@@ -86,7 +100,10 @@ class TrafficWatch:
         present = {backend.id: application_of(backend) for backend in scene.left}
         if self._first_at:
             self._opened.update(name for each, name in present.items() if each not in self._present)
-            self._closed.update(name for each, name in self._present.items() if each not in present)
+            left = {each: name for each, name in self._present.items() if each not in present}
+            self._closed.update(left.values())
+            self._left = {each: entry for each, entry in self._left.items() if self._is_recent(entry[0])}
+            self._left |= {each: (scene.now, name) for each, name in left.items()}
         self._present = present
         in_use = Counter(application_of(each) for each in scene.left if scene.is_in_use(each))
         for name, number in in_use.items():
@@ -96,6 +113,9 @@ class TrafficWatch:
                 kept = dict(counted.most_common(MOST_APPLICATIONS))
                 counted.clear()
                 counted.update(kept)
+
+    def _is_recent(self, at: int) -> bool:
+        return self._last_at - at <= _REPORTED_SECONDS * MICROSECONDS
 
     def _growth(self) -> tuple[float | None, float]:
         """Return the slots by which usage grows each minute, and the part of that which is uncertain.

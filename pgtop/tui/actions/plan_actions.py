@@ -9,8 +9,9 @@ import msgspec
 from textual.screen import Screen
 
 from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.diagnosis.findings import Finding, Remedy, against_sweeping
 from pgtop.core.outage import Limit
-from pgtop.core.plan import DecidedBy, Plan, ReapPolicy, Scope
+from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
 from pgtop.core.stalled_logins import stall_of
 from pgtop.core.text import plural
 from pgtop.errors import PgtopError
@@ -64,13 +65,19 @@ class PlanActions:
         """Ask whether to cancel the queries of the selected sessions, and do so."""
         await self._ask_and_run(snapshot, self._reaper.plan_cancel(snapshot, self._policy, selected))
 
-    async def sweep(self, snapshot: Snapshot, scope: Scope | None, refusing: Limit | None = None) -> None:
+    async def sweep(
+        self,
+        snapshot: Snapshot,
+        scope: Scope | None,
+        refusing: Limit | None = None,
+        findings: Iterable[Finding] = (),
+    ) -> None:
         """Ask whether to terminate the stale sessions, and do so; on a full server, ask about an emergency's
         plan first.
 
         `scope` is the list on the screen; None if it shows all sessions. A key in the dialog widens the plan
-        to all of them. `refusing` is the limit that refuses logins: the dialog says if terminating sessions
-        does not help.
+        to all of them. `refusing` is the limit that refuses logins, `findings` are those of the snapshot: the
+        dialog says if terminating sessions does not help.
         """
 
         asked = self._policy.include_idle_in_transaction_seconds
@@ -87,9 +94,14 @@ class PlanActions:
         stall = stall_of(snapshot, self._policy.warn_at, refusing)
         full = snapshot.counts.total >= snapshot.slots and stall is None
         stalled = stall_sentence(stall) if stall is not None else ""
-        said = " · ".join(filter(None, (stalled, caution(snapshot))))
+        said = " · ".join(filter(None, (stalled, against_sweeping(findings), caution(snapshot))))
         first = SweepChoice(emergency=full, in_transaction=asked is not None, scope=scope)
         await self._ask_and_run(snapshot, plan_for(first), Replan(first, plan_for), said)
+
+    async def remedy(self, snapshot: Snapshot, remedy: Remedy) -> None:
+        """Ask whether to do what a finding of that snapshot calls for, and do so."""
+        act = self._reaper.plan_cancel if remedy.act is Act.CANCEL else self._reaper.plan_terminate
+        await self._ask_and_run(snapshot, act(snapshot, self._policy, remedy.backends), said=remedy.caution)
 
     async def break_glass(self, plan: Plan, reaper: Reaper, said: str = "") -> None:
         """Ask whether to terminate sessions from the server's own host, without a connection, and do so.

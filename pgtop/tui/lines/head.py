@@ -1,4 +1,4 @@
-"""The three lines at the top: the server, its usage in words, and the sessions by state.
+"""The lines at the top: the server, its usage in words, the sessions by state, and what fills the server.
 
 Pure functions from values to lines of cells; the widgets that show them are `painted_lines.Lines`.
 """
@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.alerts import Level, level
 from pgtop.core.connection_limits import LimitUse, limit_uses, reached, reached_words
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.leadership import Key as LeaderKey
 from pgtop.core.outage import Limit, Outage, connecting_words
 from pgtop.core.sample_history import Since
@@ -16,6 +18,7 @@ from pgtop.core.text import cell_width, clip, clock, duration, percent, printabl
 from pgtop.tui.lines.automatic_sweeps import reaper_words
 from pgtop.tui.lines.bars import usage_bar
 from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.findings import finding_lines
 
 _LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "full": "red"}
 
@@ -40,11 +43,20 @@ class Standing(NamedTuple):
     """The server's limit that refuses new connections; None if none is known to."""
     reapers: tuple[LeaderKey, ...] = ()
     """The daemons that sweep this server, the active one first."""
+    findings: tuple[Finding, ...] = ()
+    """The causes that fill the server, the first to be named first."""
+    forecast: Forecast | None = None
+    """The time at which the server is full if it goes on so; None if no trend holds."""
 
     @property
     def level(self) -> Level:
         """The alert level."""
         return level(self.snapshot, self.warn_at, refused=self.refusing is not None)
+
+    @property
+    def full_words(self) -> str:
+        """The time at which the server is full, in words; "" if no trend holds."""
+        return self.forecast.words(self.snapshot.taken_at) if self.forecast is not None else ""
 
     @property
     def reached(self) -> tuple[LimitUse, ...]:
@@ -57,10 +69,11 @@ def sentence(standing: Standing, *, brief: bool = False) -> str:
     snapshot = standing.snapshot
     line = f"the {percent(standing.warn_at)} line"
     limited = reached_words(standing.reached)
+    full = f" · {standing.full_words}" if standing.full_words and not brief else ""
     if standing.level == "calm":
         if limited:
             return limited if brief else f"{limited}: the next login is refused"
-        return f"below {line}"
+        return f"below {line}{full}"
     since = _since(standing.over_since, snapshot.taken_at) if standing.over_since is not None else ""
     if standing.level == "full":
         hidden = _hidden(standing)
@@ -69,7 +82,7 @@ def sentence(standing: Standing, *, brief: bool = False) -> str:
         refused = "FULL: new connections are refused"
         return refused if brief or not since else f"{refused} · over {line}{since}"
     if not limited:
-        return f"over {line}{since}"
+        return f"over {line}{since}{full}"
     return f"over {line} · {limited}" if brief else f"over {line}{since} · {limited}"
 
 
@@ -93,13 +106,19 @@ def _since(since: Since, now: int) -> str:
     return f" for{least} {duration(seconds)}"
 
 
-def head_lines(standing: Standing, width: int) -> list[list[Cell]]:
-    """Return the three lines of the head in `width` cells."""
-    return [
-        _apart(_identity(standing), _liveness(standing), width),
-        _usage(standing, width),
-        _apart_where_it_fits(_counts(standing), reaper_words(standing.reapers), width),
-    ]
+def head_lines(standing: Standing, width: int, most: int = 3) -> list[list[Cell]]:
+    """Return the lines of the head in `width` cells, as many as `most`.
+
+    With three lines, what fills the server takes the place of the sessions by state. Their number depends on
+    the terminal's height alone: nothing below them jumps when a finding comes or goes.
+    """
+    lines = [_apart(_identity(standing), _liveness(standing), width), _usage(standing, width)]
+    counts = _apart_where_it_fits(_counts(standing), reaper_words(standing.reapers), width)
+    if most <= len(lines) + 1:
+        found = finding_lines(standing.findings, width, 1)
+        return [*lines, *(found or [counts])][:most]
+    found = finding_lines(standing.findings, width, most - len(lines) - 1)
+    return [*lines, counts, *found]
 
 
 def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:

@@ -89,6 +89,7 @@ def table_keys(
         found += [
             Key("Space", "tag", "screen.tag"),
             Key("Enter", "details"),
+            Key("d", "diagnosis", "screen.diagnosis"),
             Key("/", "filter", "screen.filter"),
             Key("s", "sort", "screen.sort"),
             Key("g", "group", "screen.group"),

@@ -140,7 +140,8 @@ def host_lines(view: HostView, width: int, most: int) -> list[list[Cell]]:
     counts = snapshot.counts
     states = f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}"
     held = f"{counts.total} of {plural(snapshot.slots, 'slot')} held" if view.has_limits else ""
-    standing = " · ".join(filter(None, (held, states)))
+    waiting = f"{snapshot.waiting_on_locks} waiting on locks" if snapshot.waiting_on_locks else ""
+    standing = " · ".join(filter(None, (held, states, waiting)))
     holders = ranked(user_and_database(each) for each in snapshot.backends if each.state != STARTING)
     lines = [[Cell(" Seen from this host", "title")], [Cell(clip(f" {standing}", width))]]
     lines += [[Cell(f" {number:>5}  ", "strong"), Cell(clip(name, width - 8))] for name, number in holders]

@@ -14,6 +14,7 @@ from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
 from pgtop.tui.lines.bars import share_bar
 from pgtop.tui.lines.big_digits import SMALL, big, digits, width
 from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.findings import shape
 from pgtop.tui.lines.head import Standing, sentence
 from pgtop.tui.lines.outage import outage_sentence
 from pgtop.tui.lines.plan_summary import few_lines
@@ -145,7 +146,8 @@ def _plain(standing: Standing | None, state: State, across: int, down: int) -> l
     lines.append([Cell(fit(f" {state.shape} {state.word}", across), f"bar-{state.colour}")])
     room = min(3, down - len(lines))
     if room > 0:
-        lines += [[Cell(f" {line}")] for line in few_lines(state.said, across - 2, room)]
+        said = " · ".join(filter(None, (state.said, _why(standing))))
+        lines += [[Cell(f" {line}")] for line in few_lines(said, across - 2, room)]
     return lines
 
 
@@ -163,7 +165,8 @@ def _small(standing: Standing | None, state: State, across: int) -> list[list[Ce
     ]
     below = few_lines(said, across - 2 * _SIDE, 2)
     if len(below) < 2:
-        below.append("" if state.is_old else _counts(standing))
+        beside = _why(standing) or ("" if state.is_old else _counts(standing))
+        below.append(clip(beside, across - 2 * _SIDE))
     return lines + [[Cell(fit(f" {line}", across), f"bar-{state.colour}")] for line in below]
 
 
@@ -184,6 +187,9 @@ def _blocks(standing: Standing | None, state: State, across: int, scale: int) ->
     room = across - taken - _SIDE
     beside = len(word) - 1
     said = few_lines(f"{state.shape} {state.said}", room, beside) if room >= 20 else []
+    why, left = _why(standing), beside - len(said) - 1
+    if said and why and left > 0:
+        said += ["", *few_lines(why, room, left)]
     counts = "" if state.is_old else _counts(standing)
     if said and counts and len(said) < beside - 1:
         said += ["", clip(counts, room)]
@@ -193,6 +199,14 @@ def _blocks(standing: Standing | None, state: State, across: int, scale: int) ->
         [Cell(fit(f"  {row}".ljust(taken) + text, across), f"bar-{state.colour}")]
         for row, text in zip(word, texts, strict=True)
     ]
+
+
+def _why(standing: Standing | None) -> str:
+    """Return what fills the server; "" if there is nothing to say."""
+    if standing is None or not standing.findings:
+        return ""
+    first = standing.findings[0]
+    return f"{shape(first)} {first.sentence}"
 
 
 def _counts(standing: Standing | None) -> str:

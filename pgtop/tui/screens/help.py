@@ -37,6 +37,7 @@ KEYS: Final = (
     (
         "Look",
         (
+            ("d", "diagnosis: what fills the server, why, what to do"),
             ("Enter", "session details: whole query, locks, blockers"),
             ("s r", "sort by the next column, reverse"),
             ("g", "group by application, user, database, address"),

@@ -3,6 +3,8 @@
 from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.outage import Outage
 from pgtop.core.sample_history import History, Since, held_since, sample_of
 from pgtop.core.session_groups import GROUP_EVERY_SECONDS, Group, GroupBy, GroupHistory, GroupKey, group
@@ -31,6 +33,13 @@ class DashboardState:
         """The snapshot on the screen: what keys act on."""
         self.over_since: Since | None = None
         """The time since which the usage shown has been over the 80% line; None below it."""
+        self.findings: tuple[Finding, ...] = ()
+        """The findings of the last snapshot."""
+        self.forecast: Forecast | None = None
+        """The time at which the server is full, as of the last snapshot; None if no trend holds."""
+        self.shown_findings: tuple[Finding, ...] = ()
+        """The findings of the snapshot on the screen."""
+        self.shown_forecast: Forecast | None = None
         self.paused = False
         self.revision = 0
         """A number that grows whenever the snapshot on the screen or its history changes."""
@@ -43,6 +52,12 @@ class DashboardState:
         self._group_history: dict[GroupBy, GroupHistory[GroupKey]] = {by: GroupHistory() for by in GroupBy}
         self._groups: dict[GroupBy, tuple[Group, ...]] = {}
         self._all_groups_at = 0
+
+    def diagnosed(self, findings: tuple[Finding, ...], forecast: Forecast | None) -> None:
+        """Take in the findings of the last snapshot; they are shown with it."""
+        self.findings, self.forecast = findings, forecast
+        if self.shown is self.snapshot:
+            self.shown_findings, self.shown_forecast = findings, forecast
 
     def take(self, result: Snapshot | Outage, interval_seconds: float) -> None:
         """Take in a poll's result, and show it unless the display is paused."""
@@ -90,6 +105,7 @@ class DashboardState:
     def show_latest(self) -> None:
         """Show the last snapshot and its history."""
         self.shown, self.shown_history = self.snapshot, self.history
+        self.shown_findings, self.shown_forecast = self.findings, self.forecast
         held = None if self.shown is None else held_since(self.shown, self.warn_at)
         self.over_since = self.history.over_line_since(self.warn_at, held)
         self.revision += 1

@@ -40,6 +40,15 @@ SHORT_LINES: Final = 15
 """The least height with room for more than the list of sessions."""
 
 
+_HEAD: Final = ((38, 5), (30, 4), (SHORT_LINES, 3))
+"""The least height of the terminal for each number of lines of the head."""
+
+
+def head_count(height: int) -> int:
+    """Return the number of lines of the head on a terminal of that height, as in the .tcss."""
+    return next((count for least, count in _HEAD if height >= least), 2)
+
+
 class DashboardView(NamedTuple):
     """Everything that the panels show at one moment."""
 
@@ -153,7 +162,7 @@ class Panels(Widget):
             waiting = self._lines("waiting")
             waiting.show(waiting_lines(view.awaited, width, max(0, waiting.size.height)))
         if standing is not None:
-            self._lines("head").show(head_lines(standing, width))
+            self._lines("head").show(head_lines(standing, width, head_count(height)))
         said = []
         if outage is not None and standing is not None and not view.wall:
             said = outage_lines(outage, standing.age_seconds, width, self._most())

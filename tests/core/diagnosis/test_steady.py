@@ -1,8 +1,11 @@
 """The first line keeps its place until another finding leads for a while, or its sessions are gone."""
 
+import msgspec
+
 from pgtop.core.activity import MICROSECONDS, BackendId
-from pgtop.core.diagnosis.findings import Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.steady import HOLD_SECONDS, Shown, steady
+from pgtop.core.plan import Act
 
 SECOND = MICROSECONDS
 
@@ -78,3 +81,18 @@ def test_no_session_is_in_two_findings_that_are_shown() -> None:
     present = frozenset((*leak.backends, *surge.backends))
     shown = steady(Shown(), (leak,), 0, present)
     assert kinds(steady(shown, (surge,), SECOND, present)) == [Kind.LEAK]
+
+
+def test_a_state_that_is_over_is_not_told_any_more() -> None:
+    """The sessions of a lock queue stay when it ends: that they wait would be wrong."""
+    for kind in (Kind.LOCK_QUEUE, Kind.IDLE_IN_TRANSACTION, Kind.SLOW_STATEMENTS, Kind.LIMIT):
+        told = finding(kind, 20)
+        shown = steady(Shown(), (told,), 0)
+        assert steady(shown, (), SECOND, frozenset(told.backends)).findings == ()
+
+
+def test_nothing_is_done_for_a_verdict_that_is_kept() -> None:
+    leak = finding(Kind.LEAK, 20)
+    leak = msgspec.structs.replace(leak, remedy=Remedy(Act.TERMINATE, leak.backends))
+    shown = steady(Shown(), (leak,), 0)
+    assert steady(shown, (), SECOND, frozenset(leak.backends)).findings[0].remedy is None

@@ -89,11 +89,11 @@ def test_growth_goes_on_through_a_sweep() -> None:
     watch = TrafficWatch()
     for number in range(10):
         watch.take(seen(number * 10, *web(*range(1, 41 + number))))
-    watch.swept(web(*range(1, 31)))
+    watch.swept(web(*range(1, 31)), {each.id for each in web(1, 2)})
     before = watch.take(seen(100, *web(*range(31, 51))))
     assert before.growth_per_minute is not None
     assert abs(before.growth_per_minute - 6) < 0.5
-    assert len(before.swept) == 30
+    assert len(before.swept) == 2, "only those that were leaked are remembered"
 
 
 def test_growth_that_slows_down_is_not_a_trend() -> None:
@@ -107,6 +107,16 @@ def test_growth_that_slows_down_is_not_a_trend() -> None:
 def test_swept_sessions_are_forgotten_in_time() -> None:
     watch = TrafficWatch()
     watch.take(seen(0, *web(1, 2)))
-    watch.swept(web(1))
+    watch.swept(web(1), {web(1)[0].id})
     assert len(watch.take(seen(3590, *web(2))).swept) == 1
     assert watch.take(seen(3700, *web(2))).swept == ()
+
+
+def test_a_sweep_may_be_reported_after_a_poll_saw_it() -> None:
+    watch = TrafficWatch()
+    watch.take(seen(0, *web(1, 2, 3)))
+    assert watch.take(seen(2, *web(3))).traffic[WEB].closed == 2
+    watch.swept(web(1, 2), {web(1)[0].id})
+    before = watch.take(seen(4, *web(3, 4)))
+    assert before.traffic[WEB][:2] == (1, 0)
+    assert [each.pid for each in before.swept] == [1]

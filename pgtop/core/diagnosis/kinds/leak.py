@@ -37,6 +37,10 @@ _MONITORING: Final = re.compile(
 )
 
 
+_TIMERS_SECONDS: Final = 5.0
+"""A scraper or a cron job comes no more often than this; a loop does."""
+
+
 class _Growth(NamedTuple):
     """The course of a leak in time."""
 
@@ -95,7 +99,9 @@ def _evidence(scene: Scene, application: Application, members: tuple[Backend, ..
     members = (*members, *swept)
     if _is_seen_to_grow(scene, application):
         members = tuple(map(_without_keepalive, members))
-    parked = [each for each in members if scene.is_parked(each) and each.query_start is not None]
+    # An application that is known to leak has its next sessions believed sooner.
+    at_rest = scene.is_at_rest if swept else scene.is_parked
+    parked = [each for each in members if at_rest(each) and each.query_start is not None]
     lost = [each for each in _overtaken(scene, members, parked) if not _is_given_back(scene, each)]
     if len(lost) < limits.leak_least or len(lost) < limits.leak_of_parked * len(parked):
         return None
@@ -196,7 +202,9 @@ def _growth(scene: Scene, members: list[Backend], lost: list[Backend], is_refuse
     # A program that leaks may have a pool in order too, of which some sessions have rested for days.
     stops = stops[int(limits.leak_older * len(stops)) :]
     span = stops[-1] - stops[0]
-    if span < limits.micros(limits.leak_span):
+    # A full server keeps a fast leak from going on for longer. Its sessions were used once, and rest.
+    once = is_refused and all(_used_share(scene, each) <= limits.useful_share for each in lost)
+    if span < limits.micros(limits.leak_span_when_full if once else limits.leak_span):
         return None
     if not _is_steady(scene, stops) or not _is_in_order(scene, lost):
         return None
@@ -263,9 +271,9 @@ def _of(
         per_minute=growth.per_minute,
         full_at=full_at.full_at if full_at is not None else None,
         evidence=(
-            ("idle sessions, overtaken by newer ones of the same client", str(len(lost))),
+            ("idle, newer ones opened since", str(len(lost))),
             ("first of them came to rest", age(growth.since, scene.now)),
-            ("one more each", duration(growth.gap_seconds)),
+            ("one more each", _gap(growth.gap_seconds)),
             ("addresses", origins(addresses, 6)),
             *([("last statement of most", f"{statement} ({number})")] if statement else []),
             *([("terminated by pgtop before", str(terminated))] if terminated else []),
@@ -283,14 +291,14 @@ def _sentence(
     statement: tuple[str, int],
     full_at: Forecast | None,
 ) -> str:
-    every = duration(growth.gap_seconds)
+    every = _gap(growth.gap_seconds)
     first = applications[0]
     is_monitoring = _MONITORING.search(f"{first.application_name} {first.usename}") is not None
     roles = {each.usename for each in applications}
     name = first.name if len(roles) == 1 else f"{first.name} ({len(roles)} roles)"
     who = f"your monitoring leaks: {name}" if is_monitoring else f"leak in {name}"
     pace = f"{rate_words(growth.per_minute)} (one each {every})"
-    if growth.is_periodic:
+    if growth.is_periodic and growth.gap_seconds >= _TIMERS_SECONDS:
         pace = f"one each {every}: a scraper or cron"
     full = f", {full_at.words(scene.now)}" if full_at is not None and full_at.words(scene.now) else ""
     text, number = statement
@@ -299,6 +307,15 @@ def _sentence(
         f"{who}{since_words(growth.since)}: {len(lost)} parked, {pace}{full}{last}; "
         f"from {origins(addresses_of(lost))}"
     )
+
+
+def _gap(seconds: float) -> str:
+    """Return the time between two sessions: also less than a second says something.
+
+    >>> _gap(26.4), _gap(0.25)
+    ('26s', '0.2s')
+    """
+    return duration(seconds) if seconds >= 1 else f"{seconds:.1g}s"
 
 
 def _advice(applications: tuple[Application, ...], lost: list[Backend]) -> tuple[Advice, ...]:

@@ -10,6 +10,15 @@ from pgtop.core.session_labels import NO_APPLICATION, TRACK_STATES, label, monit
 from pgtop.core.text import percent
 
 
+def _who(scene: Scene, applications: list[tuple[str, int]]) -> str:
+    """Return whose the sessions are; one application that has most of them is named as that."""
+    if applications and applications[0][1] * 2 > len(scene.left):
+        name, number = applications[0]
+        others = f" (others: {named(applications[1:])})" if applications[1:] else ""
+        return f"most are of {name}, the reason is not clear yet: {number} of {len(scene.left)}{others}"
+    return f"no single cause: {named(applications)}"
+
+
 def describe(scene: Scene) -> Finding:
     """Return what the server's sessions are, without a verdict."""
     snapshot = scene.snapshot
@@ -31,7 +40,7 @@ def describe(scene: Scene) -> Finding:
         )
         advice = (Advice("Let the server track states", sql=" ".join(TRACK_STATES)),)
     else:
-        sentence = f"no single cause: {named(applications)}; {idle} of {len(scene.left)} idle"
+        sentence = f"{_who(scene, applications)}; {idle} of {len(scene.left)} idle"
         advice = (Advice("Group the sessions by application, user, database or address", key="g"),)
         if idle * 2 < len(scene.left):
             sentence += ": most are at work"

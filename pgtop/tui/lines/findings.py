@@ -1,0 +1,120 @@
+"""Findings in lines of cells: below the head, and in the diagnosis with evidence and advice.
+
+Pure functions from values to lines; the texts of a finding are printable.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.diagnose import is_said_beside
+from pgtop.core.diagnosis.findings import Advice, Finding, Grade
+from pgtop.core.text import cell_width, clip, fit, folded, percent, plural
+from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.plan_summary import few_lines, told
+
+_HINT: Final = " (d)"
+_DIAGNOSIS: Final = "screen.diagnosis"
+_GRADES: Final = {
+    Grade.IS: "certain: the server says so",
+    Grade.LOOKS_LIKE: "looks like it: all tests passed",
+    Grade.MIXED: "a description, not a cause",
+}
+
+
+def shape(finding: Finding) -> str:
+    """Return the mark before a finding: one that blames somebody differs from a description."""
+    return "·" if finding.grade is Grade.MIXED else "▲"
+
+
+def _style(finding: Finding) -> str:
+    return "" if finding.grade is Grade.MIXED else "amber"
+
+
+def finding_lines(findings: Sequence[Finding], width: int, most: int) -> list[list[Cell]]:
+    """Return the first finding, and the second where it is heavy enough, in at most `most` lines.
+
+    One finding alone may take all of the lines. The first line ends with the key for the whole diagnosis.
+    """
+    if not findings or most < 1:
+        return []
+    first = findings[0]
+    room = width - cell_width(_HINT) - 1
+    second = next((each for each in findings[1:] if is_said_beside(first, each)), None)
+    if second is None or most == 1:
+        lines = few_lines(f"{shape(first)} {first.sentence}", room, most)
+        rest = [[Cell(clip(f"   {line}", width), _style(first), _DIAGNOSIS)] for line in lines[1:]]
+        return [_hinted(lines[0], first, room), *rest]
+    return [
+        _hinted(clip(f"{shape(first)} {first.sentence}", room), first, room),
+        [Cell(clip(f" {shape(second)} {second.sentence}", width), _style(second), _DIAGNOSIS)],
+    ]
+
+
+def _hinted(line: str, finding: Finding, room: int) -> list[Cell]:
+    return [Cell(fit(f" {line}", room + 1), _style(finding), _DIAGNOSIS), Cell(_HINT, "key", _DIAGNOSIS)]
+
+
+# The whole diagnosis
+
+
+def diagnosis_lines(
+    findings: Sequence[Finding], snapshot: Snapshot, warn_at: float, chosen: int, width: int
+) -> tuple[list[list[Cell]], list[int]]:
+    """Return all findings in lines of at most `width` cells, and the number of each one's first line.
+
+    `chosen` is the index of the finding that keys act on.
+    """
+    taken = f" {snapshot.taken} of {plural(snapshot.slots, 'slot')} · {percent(snapshot.usage)}"
+    lines = [[Cell(" diagnosis", "title"), Cell(f"  {taken}", "dim")]]
+    if not findings:
+        lines += [[], *told(_nothing(snapshot, warn_at), width)]
+    starts = []
+    for number, finding in enumerate(findings):
+        lines.append([])
+        starts.append(len(lines))
+        lines += _finding(finding, width, is_chosen=number == chosen and len(findings) > 1)
+    return lines, starts
+
+
+def _nothing(snapshot: Snapshot, warn_at: float) -> str:
+    if snapshot.counts.hidden:
+        return "Nothing can be told: states are hidden from this role. Run: GRANT pg_monitor"
+    return f"Nothing fills this server: it is below the {percent(warn_at)} line, and nothing waits"
+
+
+def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell]]:
+    style = "strong" if finding.grade is Grade.MIXED else "strong-amber"
+    first, *rest = folded(f"{shape(finding)} {finding.sentence}", width - 4)
+    mark = Cell(" ▸ ", "key") if is_chosen else Cell("   ")
+    lines = [[mark, Cell(first, style)], *([Cell(f"     {line}", style)] for line in rest)]
+    rows = [
+        ("certainty", _GRADES[finding.grade]),
+        ("holds", plural(finding.slots, "slot")),
+        *finding.evidence,
+    ]
+    names = min(max(cell_width(name) for name, _ in rows), max(10, width // 3 + 2))
+    for name, value in rows:
+        pieces = folded(value, max(10, width - names - 8))
+        named = folded(name, names)
+        for nth in range(max(len(pieces), len(named))):
+            left = named[nth] if nth < len(named) else ""
+            right = pieces[nth] if nth < len(pieces) else ""
+            lines.append([Cell(f"     {fit(left, names)}  ", "dim"), Cell(right)])
+    for advice in finding.advice:
+        lines += _advice(advice, width)
+    return lines
+
+
+def _advice(advice: Advice, width: int) -> list[list[Cell]]:
+    first, *rest = folded(advice.text, max(10, width - 8))
+    lines = [[Cell("   → ", "accent"), Cell(first)], *([Cell(f"     {line}")] for line in rest)]
+    for line in (*advice.command.splitlines(), *advice.sql.splitlines()):
+        # Statements are copied with `c`, whole: on the screen they may go on in the next line.
+        lines += [[Cell(f"       {piece}", "accent")] for piece in folded(line, max(10, width - 8))]
+    return lines
+
+
+def statements(finding: Finding) -> list[str]:
+    """Return the statements of a finding's advice, one text for each way out: some are alternatives."""
+    return [each.sql for each in finding.advice if each.sql]

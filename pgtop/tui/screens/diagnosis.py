@@ -1,0 +1,163 @@
+"""DiagnosisScreen: what fills the server, each finding with its evidence, what to do, and the act itself."""
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.screen import ModalScreen
+
+from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.findings import Finding, Remedy
+from pgtop.core.diagnosis.steady import cause_of
+from pgtop.core.plan import Act
+from pgtop.core.text import plural
+from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.findings import diagnosis_lines, statements
+from pgtop.tui.widgets.painted_lines import Lines
+
+
+class Chosen(NamedTuple):
+    """A remedy that a person asks for, and the snapshot that it was made from."""
+
+    remedy: Remedy
+    snapshot: Snapshot
+
+
+class DiagnosisScreen(ModalScreen[Chosen | None]):
+    """The findings of the snapshot on the screen; the dashboard gives it each newer one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,d,enter", "close", "Close"),
+        Binding("K", "act", "Terminate or cancel the finding's sessions"),
+        Binding("tab,n", "choose(1)", "Next finding"),
+        Binding("shift+tab,N", "choose(-1)", "Previous finding"),
+        Binding("c", "copy", "Copy the finding's SQL; again: its next"),
+    ]
+
+    def __init__(
+        self, findings: Sequence[Finding], snapshot: Snapshot, warn_at: float, *, read_only: bool
+    ) -> None:
+        """`warn_at` is a fraction of the slots; `read_only` leaves out the key that acts."""
+        super().__init__()
+        self._findings = tuple(findings)
+        self._snapshot = snapshot
+        self._warn_at = warn_at
+        self._read_only = read_only
+        self._chosen = 0
+        self._said = ""
+        self._copied = 0
+        self._starts: list[int] = []
+        self._text = Lines(id="detail-text")
+        self._scroll = VerticalScroll(self._text, id="detail-scroll")
+        self._keys = Lines(id="detail-keys")
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="dialog", classes="detail"):
+            yield self._scroll
+            yield self._keys
+
+    def on_mount(self) -> None:
+        self._scroll.focus()
+        self.call_after_refresh(self._show)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
+
+    def update(self, findings: Sequence[Finding], snapshot: Snapshot) -> None:
+        """Show the findings of a newer snapshot; the chosen one stays chosen as long as it is there."""
+        cause = cause_of(self._findings[self._chosen]) if self._findings else None
+        self._findings, self._snapshot = tuple(findings), snapshot
+        self._chosen = next((n for n, each in enumerate(self._findings) if cause_of(each) == cause), 0)
+        if self.is_attached:
+            self._show()
+
+    def _show(self) -> None:
+        width = max(20, self._scroll.size.width - 2)
+        lines, self._starts = diagnosis_lines(
+            self._findings, self._snapshot, self._warn_at, self._chosen, width
+        )
+        self._text.fit(lines)
+        self._keys.show([self._key_line()])
+
+    @property
+    def _finding(self) -> Finding | None:
+        return self._findings[self._chosen] if self._findings else None
+
+    def _key_line(self) -> list[Cell]:
+        if self._said:
+            return [Cell(f" {self._said}", "amber")]
+        keys = [("Esc", "close", "screen.close")]
+        finding = self._finding
+        if finding is not None and finding.remedy is not None and not self._read_only:
+            keys.append(("K", _act_words(finding.remedy), "screen.act"))
+        if finding is not None and statements(finding):
+            keys.append(("c", "copy SQL", "screen.copy"))
+        if len(self._findings) > 1:
+            keys.append(("Tab", "next finding", "screen.choose(1)"))
+        keys.append(("↑ ↓", "scroll", ""))
+        cells = []
+        for key, said, action in keys:
+            cells += [Cell(f" {key}", "key", action), Cell(f" {said} ", "dim", action)]
+        return cells
+
+    def action_close(self) -> None:
+        """Close the diagnosis and do nothing."""
+        self.dismiss(None)
+
+    def action_choose(self, by: int) -> None:
+        """Choose the next finding, or the one before, and scroll to it."""
+        if not self._findings:
+            return
+        self._said = ""
+        self._copied = 0
+        self._chosen = (self._chosen + by) % len(self._findings)
+        self._show()
+        self._scroll.scroll_to(y=max(0, self._starts[self._chosen] - 1), animate=False)
+
+    def action_act(self) -> None:
+        """Close the diagnosis and ask whether to do what the chosen finding calls for."""
+        finding = self._finding
+        if finding is None or self._read_only:
+            return
+        if finding.remedy is None:
+            self._tell("No session is to be terminated here: see what to do")
+            return
+        self.dismiss(Chosen(finding.remedy, self._snapshot))
+
+    def action_copy(self) -> None:
+        """Copy the statement of the chosen finding's first advice; pressed again, of the next.
+
+        They are never copied together: some are alternatives.
+        """
+        texts = statements(self._finding) if self._finding is not None else []
+        if texts:
+            text = texts[self._copied % len(texts)]
+            self._copied += 1
+            self.app.copy_to_clipboard(text)
+            more = f" (c: next of {len(texts)})" if len(texts) > 1 else ""
+            self._tell(f"copied{more}: {' '.join(text.split())}")
+
+    def _tell(self, said: str) -> None:
+        self._said = said
+        self._show()
+        self.set_timer(2.0, self._be_quiet)
+
+    def _be_quiet(self) -> None:
+        self._said = ""
+        self._show()
+
+
+def _act_words(remedy: Remedy) -> str:
+    """Return the act in words.
+
+    >>> _act_words(Remedy(Act.TERMINATE, ()))
+    'terminate 0 sessions'
+    """
+    number = len(remedy.backends)
+    if remedy.act is Act.TERMINATE:
+        return f"terminate {plural(number, 'session')}"
+    if number == 1:
+        return f"cancel the query of {remedy.backends[0].pid}"
+    return f"cancel {plural(number, 'query', 'queries')}"

@@ -1,0 +1,186 @@
+"""The diagnosis in the dashboard: the line below the head, the screen of `d`, and its key that acts."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from pgtop.core.diagnosis.thresholds import Thresholds
+from pgtop.core.plan import Act
+from pgtop.demo.server import ThrowawayServer
+from pgtop.tui.screens.diagnosis import DiagnosisScreen
+from tests.conftest import ServerFactory
+from tests.servers import execute, session, sessions, wait_until
+from tests.support.dashboards import Driven, dashboard
+
+SMALL = {"max_connections": "43"}
+"""40 slots, so that five sessions are enough for a finding."""
+
+
+@asynccontextmanager
+async def lock_queue(server: ThrowawayServer) -> AsyncIterator[tuple[int, int, list[asyncio.Future[str]]]]:
+    """The root's pid, the head's pid, and the waiting statements: the head's first, six readers behind it."""
+    await execute(server, "CREATE TABLE IF NOT EXISTS orders (id int)")
+    async with AsyncExitStack() as stack:
+        root = await stack.enter_async_context(session(server, application_name="pg_dump"))
+        await root.execute("BEGIN; LOCK TABLE orders IN ACCESS SHARE MODE")
+        head = await stack.enter_async_context(session(server, application_name="deploy"))
+        crowd = await stack.enter_async_context(sessions(server, 6, application_name="web"))
+        queued = [asyncio.ensure_future(head.execute("ALTER TABLE orders ADD x int"))]
+        await waiting(server, 1)
+        queued += [asyncio.ensure_future(each.execute("SELECT * FROM orders")) for each in crowd]
+        await waiting(server, 7)
+        try:
+            yield root.get_server_pid(), head.get_server_pid(), queued
+        finally:
+            await root.execute("ROLLBACK")
+            await asyncio.gather(*queued, return_exceptions=True)
+
+
+async def waiting(server: ThrowawayServer, number: int) -> None:
+    """Wait until that many sessions wait for a lock."""
+    async with session(server, application_name="looking") as looking:
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+        async def enough() -> bool:
+            return bool(await looking.fetchval(asked) >= number)
+
+        await wait_until(enough, 20)
+
+
+async def opened(driven: Driven) -> DiagnosisScreen:
+    """Open the diagnosis, and wait for it."""
+    await driven.press("d")
+    await wait_until(lambda: isinstance(driven.app.screen, DiagnosisScreen), 15)
+    screen = driven.app.screen
+    assert isinstance(screen, DiagnosisScreen)
+    return screen
+
+
+async def test_a_lock_queue_is_ended_by_its_head_alone(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """`d` explains it, and `K` there cancels the head: the others go on, the root lives."""
+    server = server_factory(SMALL)
+    async with lock_queue(server) as (root, head, queued), dashboard(server, tmp_path / "audit") as driven:
+        await driven.shows(f"▲ lock queue: 6 wait behind pid {head}", "(d)")
+        await opened(driven)
+        await driven.shows("certain: the server says so", "SET lock_timeout", f"K cancel the query of {head}")
+        await driven.press("K")
+        dialog = await driven.dialog()
+        assert dialog.plan.act is Act.CANCEL
+        assert [each.backend.pid for each in dialog.plan.victims] == [head]
+        await driven.shows("The 6 behind it go on", f"pid {root}")
+        await driven.press("y")
+        results = await asyncio.gather(*queued, return_exceptions=True)
+        assert isinstance(results[0], asyncpg.QueryCanceledError)
+        assert not any(isinstance(each, Exception) for each in results[1:])
+        await wait_until(lambda: not driven.dashboard.state.shown_findings, 15)
+
+
+async def test_a_leak_is_terminated_session_by_session(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """Its sessions and no others, and the verdict comes back while it goes on."""
+    server = server_factory(SMALL)
+    faster = Thresholds(compression=60.0)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(sessions(server, 6, application_name="web"))
+        driven = await stack.enter_async_context(
+            dashboard(server, tmp_path / "audit", thresholds=faster, idle_after_seconds=300.0)
+        )
+
+        async def leak() -> None:
+            while True:
+                with contextlib.suppress(asyncpg.TooManyConnectionsError):
+                    lost = await stack.enter_async_context(session(server, application_name="worker"))
+                    await lost.execute("SELECT 'job'")
+                await asyncio.sleep(0.2)  # its pace: sessions are told apart by their ages
+
+        leaking = asyncio.ensure_future(leak())
+        try:
+            await driven.shows("▲ leak in worker since")
+            await wait_until(lambda: len(driven.dashboard.state.shown_findings[0].backends) >= 20, 30)
+            await opened(driven)
+            await driven.press("K")
+            dialog = await driven.dialog()
+            assert {each.backend.application_name for each in dialog.plan.victims} == {"worker"}
+            assert len(dialog.plan.victims) >= 20
+            await driven.press("y")
+            await driven.shows("terminated")
+            await driven.shows("pgtop terminated", "before")
+        finally:
+            leaking.cancel()
+            await asyncio.gather(leaking, return_exceptions=True)
+
+
+async def test_a_diagnosis_follows_the_server(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory(SMALL)
+    async with dashboard(server, tmp_path / "audit") as driven:
+        await opened(driven)
+        await driven.shows("Nothing fills this server")
+        async with lock_queue(server) as (_, head, _):
+            await driven.shows(f"lock queue: 6 wait behind pid {head}")
+        await driven.shows("Nothing fills this server")
+        await driven.press("escape")
+        await wait_until(lambda: driven.app.screen is driven.dashboard, 15)
+
+
+async def test_read_only_shows_it_and_does_not_act(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory(SMALL)
+    async with lock_queue(server), dashboard(server, tmp_path / "audit", read_only=True) as driven:
+        await driven.shows("▲ lock queue")
+        screen = await opened(driven)
+        await driven.shows("copy SQL")
+        assert "cancel the query" not in driven.text
+        await driven.press("K")
+        assert driven.app.screen is screen
+
+
+async def test_c_copies_one_statement_at_a_time(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory(SMALL)
+    async with lock_queue(server) as (root, head, _), dashboard(server, tmp_path / "audit") as driven:
+        await driven.shows("▲ lock queue")
+        await opened(driven)
+        await driven.press("c")
+        assert driven.app.clipboard == f"SELECT pg_cancel_backend({head});"
+        await driven.press("c")
+        assert driven.app.clipboard == f"SELECT pg_terminate_backend({root});", "never both together"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 30), (120, 40), (60, 12)])
+async def test_no_line_moves_when_a_finding_comes(
+    server_factory: ServerFactory, tmp_path: Path, size: tuple[int, int]
+) -> None:
+    server = server_factory(SMALL)
+    async with dashboard(server, tmp_path / "audit", size=size) as driven:
+        await wait_until(lambda: driven.backends.region.height > 0, 15)
+        before = driven.backends.region
+        async with lock_queue(server):
+            await wait_until(lambda: driven.dashboard.state.shown_findings, 15)
+            await driven.pilot.pause()
+            assert driven.backends.region == before
+
+
+async def test_a_paused_display_keeps_its_findings(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory(SMALL)
+    async with dashboard(server, tmp_path / "audit") as driven:
+        async with lock_queue(server):
+            await driven.shows("▲ lock queue")
+            await driven.press("p")
+            (shown,) = driven.dashboard.state.shown_findings
+        state = driven.dashboard.state
+        await wait_until(lambda: not state.findings, 15)
+        assert state.shown_findings == (shown,)
+        await driven.press("p")
+        await wait_until(lambda: not state.shown_findings, 15)
+
+
+async def test_the_wall_says_it_too(server_factory: ServerFactory, tmp_path: Path) -> None:
+    server = server_factory(SMALL)
+    for size in ((80, 24), (120, 40), (40, 7)):
+        async with (
+            lock_queue(server) as (_, head, _),
+            dashboard(server, tmp_path / "audit", wall=True, size=size) as driven,
+        ):
+            await driven.shows("lock queue: 6" if size[0] == 40 else f"lock queue: 6 wait behind pid {head}")
