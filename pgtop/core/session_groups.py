@@ -51,6 +51,10 @@ class GroupKey(msgspec.Struct, frozen=True):
         )
 
 
+OPENED_SECONDS: Final = 300.0
+"""The seconds within which a session counts as opened lately."""
+
+
 class Group(msgspec.Struct, frozen=True):
     """The sessions of one group, counted."""
 
@@ -64,6 +68,8 @@ class Group(msgspec.Struct, frozen=True):
     """The longest idle age in the group, in seconds; None if no session is idle."""
     share: float
     """The group's fraction of the slots (not of the sessions); the rows add up to the usage."""
+    opened: int = 0
+    """The sessions that began within OPENED_SECONDS: the group has gained no more than these since then."""
 
     @property
     def total(self) -> int:
@@ -164,6 +170,7 @@ def _groups(members: dict[GroupKey, list[Backend]], now: int, slots: int) -> tup
 
 
 def _group(key: GroupKey, backends: tuple[Backend, ...], now: int, slots: int) -> Group:
+    begun = now - int(OPENED_SECONDS * MICROSECONDS)
     idle_since = [b.state_change for b in backends if b.state == IDLE and b.state_change is not None]
     return Group(
         key=key,
@@ -174,6 +181,7 @@ def _group(key: GroupKey, backends: tuple[Backend, ...], now: int, slots: int) -
         addresses=frozenset(address(b) for b in backends),
         oldest_idle_seconds=seconds_between(min(idle_since, default=None), now),
         share=len(backends) / slots,
+        opened=sum(b.backend_start is not None and b.backend_start >= begun for b in backends),
     )
 
 

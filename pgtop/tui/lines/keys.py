@@ -39,6 +39,7 @@ def wall_keys(notice: Notice | None, *, read_only: bool, break_glass: bool) -> l
     if notice is not None:
         found.append(Key("Esc", "dismiss", "screen.clear"))
     found += [Key("w", "tables", "screen.wall"), *([] if read_only else [SWEEP, AUTO])]
+    found.append(Key("d", "diagnosis", "screen.diagnosis"))
     found += [
         Key("g", "group", "screen.group"),
         Key("[ ]", "window", "screen.window(1)"),

@@ -61,6 +61,7 @@ WORDS: Final = (
     ("session", "session age; a keepalive query resets only idle age"),
     ("! stale", "idle for longer than --idle-after"),
     ("in 15m", "change of a group's session count in that time"),
+    ("≤+3", "at most that change: sessions that began in that time"),
     ("?", "state hidden from this role: GRANT pg_monitor"),
     ("skipped", "pgtop's own, superusers', protected applications,"),
     ("", "advisory lock holders, and sessions that LISTEN"),

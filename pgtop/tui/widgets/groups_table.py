@@ -5,8 +5,8 @@ from typing import ClassVar, Final
 
 from pgtop.core.connection_limits import LimitUse, use_of_group
 from pgtop.core.session_groups import (
-    GROUP_SPAN_SECONDS,
     HEADS,
+    OPENED_SECONDS,
     Group,
     GroupBy,
     GroupHistory,
@@ -19,6 +19,8 @@ from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
 CHOSEN: Final = "▸"
+_LEAST_SPAN_SECONDS: Final = 60.0
+"""The seconds of watching from which on the change is what was seen; before that, the sessions' ages tell."""
 
 
 class GroupsTable(LineTable[Group]):
@@ -46,6 +48,7 @@ class GroupsTable(LineTable[Group]):
         self._now = 0
         self._limits: Sequence[LimitUse] = ()
         self._change_span = ""
+        self._is_watched = False
 
     def show_groups(
         self,
@@ -59,9 +62,9 @@ class GroupsTable(LineTable[Group]):
         self._limits = limits
         self._history = history
         since = history.compared_with(self._now)
-        span = GROUP_SPAN_SECONDS if since is None else (self._now - since) / 1_000_000
-        minutes = f"in {round(span / 60)}m" if span >= 60 else "change"
-        self._change_span = "change" if since is None else minutes
+        span = 0.0 if since is None else (self._now - since) / 1_000_000
+        self._is_watched = span >= _LEAST_SPAN_SECONDS
+        self._change_span = f"in {round((span if self._is_watched else OPENED_SECONDS) / 60)}m"
         self.show(groups)
 
     def choose(self, row: Group) -> GroupKey | None:
@@ -128,6 +131,9 @@ class GroupsTable(LineTable[Group]):
         return Cell(str(number), style) if number else nobody
 
     def _change(self, row: Group) -> Cell:
+        if not self._is_watched:
+            # Nobody has seen how many left: the group has gained at most those that are there.
+            return Cell(f"≤+{row.opened}" if row.opened else "", "dim")
         change = self._history.change(row.key, row.total, self._now)
         if change is None:
             return Cell("", "dim")

@@ -18,6 +18,7 @@ ON_THE_WALL = {
     "window",
     "wall",
     "outcomes",
+    "diagnosis",
     "help",
     "quit",
 }
