@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Backend, BackendId, ServerIdentity, Snapshot
-from pgtop.core.diagnosis.diagnose import diagnose
+from pgtop.core.diagnosis.diagnose import diagnose_scene
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.diagnosis.forecast import Forecast, forecast
-from pgtop.core.diagnosis.scene import Before
+from pgtop.core.diagnosis.scene import Before, scene_of
 from pgtop.core.diagnosis.steady import Shown, steady
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.diagnosis.traffic import TrafficWatch
@@ -48,11 +48,12 @@ class DiagnosisWatch:
         identity = snapshot.server.identity
         if identity != self._identity or snapshot.taken_at < self._taken_at:
             self._identity, self._shown = identity, Shown()
+        scene = scene_of(snapshot, thresholds=self._thresholds)
         if snapshot.taken_at != self._taken_at:
-            self._before = self._traffic.take(snapshot)
+            self._before = self._traffic.take(snapshot, scene)
             self._taken_at = snapshot.taken_at
         facts = self._facts.of(snapshot, self._warn_at, refusing)
-        found = diagnose(snapshot, self._before, facts, warn_at=self._warn_at, thresholds=self._thresholds)
+        found = diagnose_scene(scene.with_history(self._before, facts), warn_at=self._warn_at)
         self._shown = steady(self._shown, found, snapshot.taken_at, snapshot.by_id)
         self._remember_leaks(found, snapshot.taken_at)
         self.forecast = forecast(snapshot, self._before, found)

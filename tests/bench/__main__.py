@@ -16,6 +16,7 @@ from collections.abc import Callable
 from statistics import median, quantiles
 from typing import Final, NamedTuple
 
+from tests.bench.diagnosis import diagnosis_ms
 from tests.bench.measured import (
     PGTOP,
     Program,
@@ -177,6 +178,21 @@ def wire(peer: Program, asked: Asked) -> list[Figure]:
     ]
 
 
+def diagnosis(peer: Program, asked: Asked) -> list[Figure]:
+    """pgtop alone: what a diagnosis costs by itself, and as a part of a refresh of 1,000 sessions."""
+    with server_with(200, "idle") as server:
+        small = median(diagnosis_ms(server) for _ in range(asked.runs))
+    with server_with(1_000, "idle") as server:
+        alone, shares = [], []
+        for _ in range(asked.runs):
+            alone.append(diagnosis_ms(server))
+            shares.append(alone[-1] / refreshes(PGTOP, server, seconds=asked.seconds).cpu_ms)
+    return [
+        Figure("diagnosis, CPU ms, 200 sessions", small, None, small, 1.0),
+        Figure("diagnosis, part of a refresh, 1,000 sessions", median(alone), None, median(shares), 0.1),
+    ]
+
+
 def memory(peer: Program, asked: Asked) -> list[Figure]:
     """Resident memory after 100 refreshes at 1,000 sessions; every 0.5 s, to have them sooner."""
     interval = 0.5
@@ -192,7 +208,9 @@ def memory(peer: Program, asked: Asked) -> list[Figure]:
     return [_beside("memory after 100 refreshes at 1,000, MB", pairs, lambda run: run.rss_mb, 1.0)]
 
 
-PARTS: Final = {each.__name__: each for each in (standing_still, changing, wire, many, memory, idle)}
+PARTS: Final = {
+    each.__name__: each for each in (standing_still, changing, wire, many, memory, idle, diagnosis)
+}
 
 
 def main() -> int:

@@ -50,7 +50,12 @@ def diagnose(
 
     `warn_at` is a fraction of the slots: from there on there is always a word, if only a description.
     """
-    scene = scene_of(snapshot, before, facts, thresholds)
+    return diagnose_scene(scene_of(snapshot, before, facts, thresholds), warn_at=warn_at)
+
+
+def diagnose_scene(scene: Scene, *, warn_at: float) -> tuple[Finding, ...]:
+    """Return what fills the server of a scene, as `diagnose` does."""
+    snapshot = scene.snapshot
     found = _found(scene, _STRUCTURE)
     if _speaks(scene):
         found += _found(scene.without(found), _PATTERNS)

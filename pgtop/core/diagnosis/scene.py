@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend, Snapshot
+from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, PGTOP_PREFIX, Backend, Snapshot
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, address, label
@@ -103,6 +103,12 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
         gone = {each.pid for finding in findings for each in finding.backends}
         return self.of(backend for backend in self.left if backend.pid not in gone) if gone else self
 
+    def with_history(self, before: Before, facts: Facts) -> "Scene":
+        """Return the scene with all that is known beside the snapshot."""
+        known = msgspec.structs.replace(self, before=before, facts=facts)
+        known.__dict__.update(self.__dict__)  # what was computed of the sessions alone is still true
+        return known
+
     def of(self, backends: Iterable[Backend]) -> "Scene":
         """Return the scene of these sessions alone."""
         return msgspec.structs.replace(self, left=tuple(backends))
@@ -184,6 +190,11 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
         return since is None or since >= self._just_used_since
 
 
+def is_judged(backend: Backend) -> bool:
+    """Return whether a diagnosis looks at a session: not pgtop's own, and not one whose state is hidden."""
+    return backend.backend_start is not None and not (backend.application_name or "").startswith(PGTOP_PREFIX)
+
+
 def scene_of(
     snapshot: Snapshot,
     before: Before = Before(),  # noqa: B008 - frozen
@@ -191,7 +202,7 @@ def scene_of(
     thresholds: Thresholds = STANDARD,
 ) -> Scene:
     """Return the scene of a snapshot: all sessions but pgtop's own, and those whose state is hidden."""
-    left = tuple(each for each in snapshot.backends if not each.is_hidden and not each.is_pgtop)
+    left = tuple(filter(is_judged, snapshot.backends))
     return Scene(snapshot, before, facts, thresholds, left, len(left))
 
 

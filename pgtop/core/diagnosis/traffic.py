@@ -1,12 +1,20 @@
 """The sessions that came and went while somebody watched, by application."""
 
 from collections import Counter, deque
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from statistics import linear_regression
 from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Backend, BackendId, ServerIdentity, Snapshot
-from pgtop.core.diagnosis.scene import Application, Before, Scene, Traffic, application_of, scene_of
+from pgtop.core.diagnosis.scene import (
+    Application,
+    Before,
+    Scene,
+    Traffic,
+    application_of,
+    is_judged,
+    scene_of,
+)
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 
 MOST_APPLICATIONS: Final = 500
@@ -36,7 +44,7 @@ class TrafficWatch:
 
     def _forget(self) -> None:
         self._first_at = self._last_at = 0
-        self._present: dict[BackendId, Application] = {}
+        self._present: Mapping[BackendId, Backend] = {}
         self._opened: Counter[Application] = Counter()
         self._closed: Counter[Application] = Counter()
         self._most_in_use: Counter[Application] = Counter()
@@ -44,13 +52,15 @@ class TrafficWatch:
         self._swept: deque[tuple[int, Backend]] = deque(maxlen=_MOST_SWEPT)
         self._left: dict[BackendId, tuple[int, Application]] = {}
 
-    def take(self, snapshot: Snapshot) -> Before:
-        """Take note of a snapshot; return what was seen before it and with it."""
+    def take(self, snapshot: Snapshot, scene: Scene | None = None) -> Before:
+        """Take note of a snapshot; return what was seen before it and with it.
+
+        `scene` is that of the snapshot, if it is at hand.
+        """
         if snapshot.server.identity != self._identity or snapshot.taken_at < self._last_at:
             self._forget()
             self._identity = snapshot.server.identity
-        scene = scene_of(snapshot, thresholds=self._thresholds)
-        self._count(scene)
+        self._count(snapshot, scene or scene_of(snapshot, thresholds=self._thresholds))
         self._last_at = snapshot.taken_at
         self._first_at = self._first_at or snapshot.taken_at
         self._taken.append((snapshot.taken_at, snapshot.taken))
@@ -75,8 +85,9 @@ class TrafficWatch:
         were `leaked` are remembered: their leak is not over.
         """
         left_at = []
+        present = dict(self._present)
         for each in ended:
-            if self._present.pop(each.id, None) is not None:
+            if present.pop(each.id, None) is not None:
                 left_at.append(self._last_at + 1)
             elif each.id in self._left:
                 # A poll saw that they were gone before this was known to be a sweep's doing.
@@ -87,6 +98,7 @@ class TrafficWatch:
                 continue
             if each.id in leaked:
                 self._swept.append((self._last_at, each))
+        self._present = present
         lower = [(at, taken - sum(at < left for left in left_at)) for at, taken in self._taken]
         self._taken = deque(lower, maxlen=_MOST_SAMPLES)
 
@@ -96,16 +108,24 @@ class TrafficWatch:
             self._swept.popleft()
         return tuple(each for _, each in self._swept)
 
-    def _count(self, scene: Scene) -> None:
-        present = {backend.id: application_of(backend) for backend in scene.left}
+    def _count(self, snapshot: Snapshot, scene: Scene) -> None:
+        present = snapshot.by_id
         if self._first_at:
-            self._opened.update(name for each, name in present.items() if each not in self._present)
-            left = {each: name for each, name in self._present.items() if each not in present}
+            self._opened.update(
+                application_of(present[each])
+                for each in present.keys() - self._present.keys()
+                if is_judged(present[each])
+            )
+            left = {
+                each: application_of(self._present[each])
+                for each in self._present.keys() - present.keys()
+                if is_judged(self._present[each])
+            }
             self._closed.update(left.values())
             self._left = {each: entry for each, entry in self._left.items() if self._is_recent(entry[0])}
             self._left |= {each: (scene.now, name) for each, name in left.items()}
         self._present = present
-        in_use = Counter(application_of(each) for each in scene.left if scene.is_in_use(each))
+        in_use = Counter(application_of(each) for each in filter(scene.is_in_use, scene.left))
         for name, number in in_use.items():
             self._most_in_use[name] = max(self._most_in_use[name], number)
         for counted in (self._opened, self._closed, self._most_in_use):
