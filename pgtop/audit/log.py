@@ -79,8 +79,14 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     datname: str | None
     client_addr: str | None
     idle_seconds: float | None
+    state_seconds: float | None = None
+    """The age of its state, whichever that is; `idle_seconds` is the same for the state `idle` alone."""
+    idle_at_least: bool = False
+    """True if these two are lower bounds, as from the server's host over a Unix socket."""
     blocked_sessions: int | None = None
     """The sessions that waited for its locks, directly or behind others; None where that is unknown."""
+    waiting_sessions: int | None = None
+    """The sessions that waited for locks at all when the plan was made; None where some were not visible."""
     query: str | None
     """The current or last statement, up to `core.plan.LONGEST_QUERY_BYTES`."""
     reason: str

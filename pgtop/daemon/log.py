@@ -22,7 +22,7 @@ from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, clie
 from pgtop.core.stalled_logins import STALL_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
 from pgtop.daemon.line_writer import LineWriter
-from pgtop.reaping.plan_wording import stall_sentence, usage_change
+from pgtop.reaping.plan_wording import queue_sentence, stall_sentence, usage_change
 from pgtop.reaping.reaper import Report
 
 _DONE: Final = frozenset({Outcome.TERMINATED, Outcome.CHANGED})
@@ -193,11 +193,12 @@ class DaemonLog:
         self.tell(
             "dry_run",
             f"dry run: would terminate {plural(len(plan.victims), 'session')}, usage {before} → {after}"
-            f"{_hidden_by_names(plan)}",
+            f"{_hidden_by_names(plan)}{_queue(plan)}",
             trigger=plan.trigger,
             usage_before=plan.usage_before,
             usage_after=plan.usage_after,
             victims=len(plan.victims),
+            blocked_sessions=plan.blocked_sessions,
         )
 
     def _victim(self, result: Result, plan: Plan) -> None:
@@ -310,6 +311,12 @@ def _hidden_by_names(plan: Plan) -> str:
     if not number or plan.trigger is not Trigger.EMERGENCY:
         return ""
     return f"; {number} protected by {'its name' if number == 1 else 'their names'}"
+
+
+def _queue(plan: Plan) -> str:
+    """`; 3 sessions wait for locks behind 4711` of a plan; "" if none does."""
+    said = queue_sentence(plan)
+    return f"; {said}" if said else ""
 
 
 def _named(numbers: Iterable[tuple[str, int]]) -> str:

@@ -18,6 +18,7 @@ import msgspec
 
 from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, Sink, operator
 from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.blocking import with_blocked
 from pgtop.core.json_text import cut, optional_timestamp, timestamp
 from pgtop.core.masking import masked
 from pgtop.core.outage import Limit
@@ -85,6 +86,12 @@ class Terminator(Protocol):
         """The sessions that hold advisory locks, and which of them are pgtop's.
 
         Raises PgtopError where they cannot be asked for.
+        """
+
+    async def blocking_pids(self) -> Mapping[int, frozenset[int]] | None:
+        """Return the pids that block each waiting session; None if that cannot be known.
+
+        Raises PgtopError where the connection is lost.
         """
 
     async def termination(self, plan: Plan) -> Termination:
@@ -162,7 +169,8 @@ class Reaper:
 
         Raises PgtopError where the server cannot be asked for locks.
         """
-        return plan_sweep(snapshot, policy, await self._terminator.held_locks(), scope=scope)
+        held = await self._terminator.held_locks()
+        return await self._with_blocked(plan_sweep(snapshot, policy, held, scope=scope))
 
     async def plan_emergency(
         self,
@@ -177,7 +185,8 @@ class Reaper:
         Raises as `plan_sweep` does.
         """
         held = await self._terminator.held_locks()
-        return plan_emergency(snapshot, policy, held, refused=refused, scope=scope)
+        plan = plan_emergency(snapshot, policy, held, refused=refused, scope=scope)
+        return await self._with_blocked(plan)
 
     async def plan_reap(
         self,
@@ -194,19 +203,30 @@ class Reaper:
         plan = make(snapshot, policy)
         if not plan.victims:
             return plan
-        return make(snapshot, policy, await self._terminator.held_locks())
+        return await self._with_blocked(make(snapshot, policy, await self._terminator.held_locks()))
 
     async def plan_terminate(
         self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
     ) -> Plan:
         """Return a plan to terminate the selected sessions. Raises as `plan_sweep` does."""
-        return plan_terminate(snapshot, policy, selected, await self._terminator.held_locks())
+        held = await self._terminator.held_locks()
+        return await self._with_blocked(plan_terminate(snapshot, policy, selected, held))
 
     async def plan_cancel(
         self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
     ) -> Plan:
         """A plan to cancel what the selected sessions run. Raises as `plan_sweep` does."""
-        return plan_cancel(snapshot, policy, selected, await self._terminator.held_locks())
+        held = await self._terminator.held_locks()
+        return await self._with_blocked(plan_cancel(snapshot, policy, selected, held))
+
+    async def _with_blocked(self, plan: Plan) -> Plan:
+        """Return the plan with the sessions that wait behind its victims, and ask only while some wait."""
+        if not plan.may_block:
+            return with_blocked(plan, {})
+        if not plan.waiting_on_locks:
+            return plan if plan.has_unseen_states else with_blocked(plan, {})
+        blocked_by = await self._terminator.blocking_pids()
+        return plan if blocked_by is None else with_blocked(plan, blocked_by)
 
     async def run(self, plan: Plan, *, decided_by: DecidedBy) -> Report:
         """Terminate (or cancel) the plan's victims and tell what became of each.
@@ -270,7 +290,10 @@ class Reaper:
                 datname=backend.datname,
                 client_addr=backend.client_addr,
                 idle_seconds=backend.idle_seconds(plan.taken_at),
+                state_seconds=backend.state_seconds(plan.taken_at),
+                idle_at_least=backend.idle_at_least,
                 blocked_sessions=termination.blocked.get(backend.id),
+                waiting_sessions=None if plan.has_unseen_states else plan.waiting_on_locks,
                 query=_cut(termination.queries.get(backend.id, backend.query)),
                 reason=victim.reason,
             )
