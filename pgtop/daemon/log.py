@@ -135,19 +135,25 @@ class DaemonLog:
             used=use.used,
         )
 
-    def connected(self, snapshot: Snapshot, after_seconds: float | None, *, is_other: bool = False) -> None:
-        """Log that pgtop connected, again after some seconds, perhaps to another server than before."""
+    def connected(
+        self, snapshot: Snapshot, after_seconds: float | None, *, change: str = "", stayed: bool = False
+    ) -> None:
+        """Log that pgtop connected, again after some seconds.
+
+        `change` is the sentence on a server that was restarted, promoted or replaced; "" if it was not.
+        `stayed` tells that the connection was not lost: the server changed while it was open.
+        """
         server = snapshot.server
         kind = "standby" if server.identity.in_recovery else "primary"
         role = snapshot.privileges.role
         rescue = f" as {printable(role)}, the rescue role" if snapshot.is_rescue else ""
-        again = "" if after_seconds is None else f" again, after {duration(after_seconds)}"
+        again = "" if after_seconds is None or stayed else f" again, after {duration(after_seconds)}"
         self.tell(
             "connected",
-            f"connected to {server.address}{rescue}{again}: PostgreSQL {server.version}, {kind}, "
-            f"{snapshot.taken} of {plural(snapshot.slots, 'slot')} taken"
-            f"{'; it is another server, or was restarted' if is_other else ''}",
-            warning=is_other,
+            f"{'still ' if stayed else ''}connected to {server.address}{rescue}{again}: "
+            f"PostgreSQL {server.version}, {kind}, {snapshot.taken} of {plural(snapshot.slots, 'slot')} taken"
+            f"{f'; {change}' if change else ''}",
+            warning=bool(change),
             server=server.address,
             version_num=server.version_num,
             in_recovery=server.identity.in_recovery,

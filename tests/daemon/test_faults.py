@@ -1,5 +1,6 @@
 """`pgtop reap --watch` through the faults of weeks: none ends it, each is told, and then it reaps again."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,6 +12,7 @@ import pytest
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, sessions, wait_until
+from tests.support.clusters import make_standby
 from tests.support.daemons import FAST, Watch, watching
 from tests.support.filling import TWENTY_SLOTS
 from tests.support.relay import Relay, relay
@@ -104,3 +106,16 @@ async def test_it_reaps_again_after_the_fault(
         assert daemon.end() == 0
         assert "Traceback" not in daemon.log
         assert "never retrieved" not in daemon.log
+
+
+async def test_a_promotion_is_told_as_one(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """The connection stays: neither was it opened again, nor is it to another server."""
+    server = server_factory(TWENTY_SLOTS)
+    await asyncio.to_thread(make_standby, server)
+    with watching(tmp_path, server.uri(), *FAST) as daemon:
+        await daemon.says("standby, ")
+        async with session(server) as admin:
+            await admin.execute("SELECT pg_promote(false)")
+        await daemon.says("still connected to", "primary", "was promoted: it is a primary now")
+        assert daemon.end() == 0
+    assert "again, after" not in daemon.log
