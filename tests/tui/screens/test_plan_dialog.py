@@ -257,3 +257,21 @@ async def test_no_lock_is_asked_for_while_none_waits(
     assert plan.blocked_sessions == 0
     assert asked
     assert not [query for query in asked if "pg_blocking_pids" in query]
+
+
+async def test_the_button_has_room_for_a_longer_number(small: ThrowawayServer, tmp_path: Path) -> None:
+    async with sessions(small, 10) as opened, dashboard(small, tmp_path / "a", size=(80, 24)) as driven:
+        await opened[0].execute("BEGIN")
+
+        def are_old() -> bool:
+            shown = driven.shown
+            if shown is None or shown.counts.in_transaction != 1:
+                return False
+            return sum((each.state_seconds(shown.taken_at) or 0.0) > 1.0 for each in shown.backends) >= 10
+
+        await wait_until(are_old)
+        await driven.press("S")
+        dialog = await driven.dialog()
+        await driven.shows("y  Terminate 9 ")
+        await anew(driven, dialog, "i")
+        await driven.shows("y  Terminate 10 ")
