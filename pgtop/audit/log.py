@@ -26,6 +26,9 @@ from pgtop.settings.defaults_and_bounds import Config
 _ANOTHER: Final = "name another with --audit-log PATH (--audit-log - for standard error)"
 
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
 class Operator(msgspec.Struct, frozen=True):
     """The person acting: the OS user, the user before sudo, and the host pgtop runs on."""
 
@@ -217,4 +220,5 @@ def _words(error: Exception) -> str:
 def _mend(error: Exception) -> str:
     if isinstance(error, rotating_files.LockHeldError):
         return f"stop or resume that process (fuser shows it), or {_ANOTHER}"
-    return f"make room or {_ANOTHER}"
+    is_full = isinstance(error, OSError) and error.errno in _FULL
+    return f"make room or {_ANOTHER}" if is_full else _ANOTHER

@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
 
@@ -148,6 +149,8 @@ class Reaper:
         self._audit = audit
         self._face = face
         self._operator = operator
+        self._owed: list[AuditLine] = []
+        """Outcomes that the audit log did not take, as on a full disk."""
 
     @classmethod
     def configured(
@@ -162,7 +165,9 @@ class Reaper:
 
     def through(self, terminator: Terminator) -> "Reaper":
         """Return a reaper like this one that reaches its sessions through another terminator."""
-        return Reaper(terminator, self._audit, self._face, self._operator, read_only=self.read_only)
+        other = Reaper(terminator, self._audit, self._face, self._operator, read_only=self.read_only)
+        other._owed = self._owed
+        return other
 
     async def plan_sweep(self, snapshot: Snapshot, policy: ReapPolicy, *, scope: Scope | None = None) -> Plan:
         """Return a plan for all stale sessions, or those in `scope`.
@@ -240,6 +245,7 @@ class Reaper:
         if plan.refusal or not plan.victims:
             return Report(plan, ())
         termination = await self._terminator.termination(plan)
+        await self.write_owed()
         lines = self._attempts(plan, termination, decided_by)
         await self._append(lines, whole=True)  # a line of a session that was never signalled would mislead
         signalled = [await termination.signal(victim) or victim for victim in plan.victims]
@@ -319,8 +325,21 @@ class Reaper:
         try:
             await self._append(lines)
         except AuditError as error:
+            self._owed += lines
             return str(error)
         return ""
+
+    async def write_owed(self) -> None:
+        """Write the outcomes that the audit log did not take before, if it takes them now. Never raises.
+
+        A part of them may be there already: an outcome that is there twice counts once.
+        """
+        owed = list(self._owed)
+        if not owed:
+            return
+        with suppress(AuditError):
+            await self._append(owed, whole=True)
+            del self._owed[: len(owed)]
 
     async def _append(self, lines: list[AuditLine], *, whole: bool = False) -> None:
         try:

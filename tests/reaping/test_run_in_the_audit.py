@@ -2,11 +2,15 @@
 
 import asyncio
 import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from pgtop.audit.reader import PassedOver, read_entries
 from pgtop.core.plan import DecidedBy, Outcome, Plan, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from tests.servers import create_role, execute, session, sessions, wait_until
@@ -180,3 +184,36 @@ async def test_the_host_measures_usage(small: ThrowawayServer, tmp_path: Path) -
     lines = audited(tmp_path / "a")
     assert [line["usage_before"] for line in lines] == [2 / 20] * 2
     assert [line["usage_after"] for line in lines] == [None, 2 / 20]
+
+
+async def test_an_outcome_that_had_no_room_is_written_later(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Room for the attempt alone: what became of the session is known, and told once the disk has room."""
+    path = tmp_path / "a"
+    async with face_on(server, path) as face, sessions(server, 2) as (first, second):
+        for each in (first, second):
+            await each.fetchval("SELECT 1")
+        await face.run(await face.plan_for(first))
+        plan = await face.plan_for(second)
+        attempt_bytes = len(path.read_bytes().splitlines(keepends=True)[0])
+        with files_up_to(path.stat().st_size + attempt_bytes * 3 // 2):
+            report = await face.run(plan)
+            assert outcomes(report) == [Outcome.TERMINATED]
+            assert "cannot write the audit log" in report.audit_problem
+            await face.reaper.write_owed()
+            assert [entry.outcome for entry in read_entries(path, PassedOver())] == ["terminated", None]
+        await face.reaper.write_owed()
+        written = path.read_bytes()
+        await face.reaper.write_owed()
+    assert [entry.outcome for entry in read_entries(path, PassedOver())] == ["terminated"] * 2
+    assert path.read_bytes() == written
+
+
+@contextmanager
+def files_up_to(most_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond that, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

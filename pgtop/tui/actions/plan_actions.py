@@ -53,6 +53,7 @@ class PlanActions:
         """Wait for a run that has begun, after the screen is closed."""
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=LONGEST_RUN_SECONDS)
+        await self._reaper.write_owed()
 
     async def terminate(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
         """Ask whether to terminate the selected sessions, and do so."""
