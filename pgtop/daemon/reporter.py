@@ -179,6 +179,8 @@ class DaemonReport:
             self._resigned = None
         if turn.is_active and self._resigned is not None:
             return  # it tries again beside another; that is worth a line once it has done something
+        if turn.is_active and self._trouble:
+            return  # it cannot sweep, as its warning says; it is active once it can
         standing = "active" if turn.is_active else turn.unfit or "standby"
         if standing == self._standing:
             return
