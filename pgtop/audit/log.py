@@ -26,6 +26,9 @@ from pgtop.settings.defaults_and_bounds import Config
 _ANOTHER: Final = "name another with --audit-log PATH (--audit-log - for standard error)"
 
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
 class Operator(msgspec.Struct, frozen=True):
     """The person acting: the OS user, the user before sudo, and the host pgtop runs on."""
 
@@ -79,8 +82,14 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     datname: str | None
     client_addr: str | None
     idle_seconds: float | None
+    state_seconds: float | None = None
+    """The age of its state, whichever that is; `idle_seconds` is the same for the state `idle` alone."""
+    idle_at_least: bool = False
+    """True if these two are lower bounds, as from the server's host over a Unix socket."""
     blocked_sessions: int | None = None
     """The sessions that waited for its locks, directly or behind others; None where that is unknown."""
+    waiting_sessions: int | None = None
+    """The sessions that waited for locks at all when the plan was made; None where some were not visible."""
     query: str | None
     """The current or last statement, up to `core.plan.LONGEST_QUERY_BYTES`."""
     reason: str
@@ -211,4 +220,5 @@ def _words(error: Exception) -> str:
 def _mend(error: Exception) -> str:
     if isinstance(error, rotating_files.LockHeldError):
         return f"stop or resume that process (fuser shows it), or {_ANOTHER}"
-    return f"make room or {_ANOTHER}"
+    is_full = isinstance(error, OSError) and error.errno in _FULL
+    return f"make room or {_ANOTHER}" if is_full else _ANOTHER

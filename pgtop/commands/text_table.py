@@ -61,8 +61,12 @@ def text_of(lines: Iterable[str], width: int | None) -> str:
 
 
 def paragraph(sentence: str, width: int | None) -> list[str]:
-    """Return a sentence in lines of at most `width` cells."""
-    return folded(sentence, WIDTH_OF_A_PARAGRAPH if width is None else width)
+    """Return a sentence in lines of at most `width` cells; no line for none.
+
+    >>> paragraph("", 80), paragraph("one two", 3)
+    ([], ['one', 'two'])
+    """
+    return folded(sentence, WIDTH_OF_A_PARAGRAPH if width is None else width) if sentence else []
 
 
 def table_lines(columns: list[TextColumn], width: int | None) -> list[str]:

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
+
+from pgtop.core.plan import Plan
 
 PREPARED: Final = 0
 """The pid that `pg_blocking_pids` gives for a prepared transaction."""
@@ -54,11 +57,30 @@ def blocked_counts(pids: Iterable[int], blocked_by: Mapping[int, frozenset[int]]
     >>> blocked_counts([1, 2, 3], {2: frozenset({1}), 3: frozenset({2})})
     {1: 2, 2: 1, 3: 0}
     """
+    blocks = _blocks(blocked_by)
+    return {pid: len(_reachable(pid, blocks) - {pid}) for pid in pids}
+
+
+def with_blocked(plan: Plan, blocked_by: Mapping[int, frozenset[int]]) -> Plan:
+    """Return the plan with the number of sessions that wait behind each victim, and behind all of them.
+
+    A victim that waits behind another one counts for that one, and not for the plan.
+    """
+    pids = {victim.backend.pid for victim in plan.victims}
+    counts = blocked_counts(pids, blocked_by)
+    blocks = _blocks(blocked_by)
+    behind = {waiting for pid in pids for waiting in _reachable(pid, blocks)}
+    victims = tuple(replace(each, blocked_sessions=counts[each.backend.pid]) for each in plan.victims)
+    return replace(plan, victims=victims, blocked_sessions=len(behind - pids))
+
+
+def _blocks(blocked_by: Mapping[int, frozenset[int]]) -> dict[int, set[int]]:
+    """Return the sessions that wait for each pid directly."""
     blocks: dict[int, set[int]] = {}
     for waiting, blockers in blocked_by.items():
         for pid in blockers:
             blocks.setdefault(pid, set()).add(waiting)
-    return {pid: len(_reachable(pid, blocks) - {pid}) for pid in pids}
+    return blocks
 
 
 def _reachable(start: int, links: Mapping[int, Iterable[int]]) -> set[int]:

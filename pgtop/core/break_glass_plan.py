@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import DISABLED, IDLE, IN_TRANSACTION, STARTING, Backend, Snapshot
+from pgtop.core.blocking import with_blocked
 from pgtop.core.plan import (
     Act,
     Context,
@@ -70,7 +71,12 @@ def plan_break_glass(snapshot: Snapshot, policy: ReapPolicy, ask: Ask) -> Plan:
         plan = at_most(plan, just_enough(plan, plan.total), SparedFor.ENOUGH)
     else:
         plan = at_most(plan, ask.count, SparedFor.BEYOND_COUNT)
-    return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
+    return _none_blocked(at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST))
+
+
+def _none_blocked(plan: Plan) -> Plan:
+    """Return the plan with the fact that nobody waits behind its victims, where no session waits at all."""
+    return plan if plan.waiting_on_locks or plan.has_unseen_states else with_blocked(plan, {})
 
 
 def _context(snapshot: Snapshot, backends: Iterable[Backend]) -> Context:
@@ -99,7 +105,8 @@ def plan_stalled_logins(
     plan = make_plan(snapshot, policy, Act.TERMINATE, Trigger.BREAK_GLASS, verdicts)
     plan = msgspec.structs.replace(plan, stalled_logins_seconds=limit)
     plan = at_most(plan, ask.count, SparedFor.BEYOND_COUNT)
-    return at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST)
+    # A client that has not logged in holds no lock that others wait for.
+    return with_blocked(at_most(plan, policy.max_per_sweep, SparedFor.BEYOND_MOST), {})
 
 
 def stalled_logins_hint(clients: int, longest_seconds: float, slots: int | None) -> str:

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import Backend, BackendId, Server, Snapshot
+from pgtop.core.activity import IDLE, Backend, BackendId, Server, Snapshot
 from pgtop.core.session_patterns import Patterns
 from pgtop.core.stalled_logins import Stall
 
@@ -166,6 +166,8 @@ class Victim(msgspec.Struct, frozen=True):
     guard: Guard
     warning: str = ""
     """The warning that a person should read before confirming; "" for none."""
+    blocked_sessions: int | None = None
+    """The number of sessions that wait for its locks, directly or behind others; None if that is unknown."""
 
 
 class Spared(msgspec.Struct, frozen=True):
@@ -200,6 +202,12 @@ class Plan(msgspec.Struct, frozen=True):
     """The login stall in which the plan was made; None if there is none."""
     scope: Scope | None = None
     """The list that the plan is bound to; None if it covers all sessions."""
+    waiting_on_locks: int = 0
+    """The number of sessions in the snapshot that are seen to wait for locks, behind whomever."""
+    has_unseen_states: bool = False
+    """True if the states of some sessions are unknown: more of them may wait for locks."""
+    blocked_sessions: int | None = None
+    """The number of sessions that wait behind any of the victims, each counted once; None if unknown."""
 
     @property
     def usage_before(self) -> float:
@@ -211,6 +219,16 @@ class Plan(msgspec.Struct, frozen=True):
         """The usage if all victims were gone and no new session had come."""
         leaving = sum(victim.backend.holds_slot for victim in self.victims)
         return (self.total - (leaving if self.act is Act.TERMINATE else 0)) / self.slots
+
+    @property
+    def may_block(self) -> bool:
+        """Return whether a victim may hold a lock that others wait for.
+
+        An idle session outside a transaction holds none but an advisory one, and a sweep skips those that do.
+        Asking takes exclusive access to the server's lock manager: an emergency is not the time for it.
+        """
+        asked_for = self.trigger is Trigger.SELECTED or self.policy.include_advisory_locks
+        return asked_for or any(victim.backend.state != IDLE for victim in self.victims)
 
 
 LONGEST_QUERY_BYTES: Final = 8192

@@ -333,4 +333,6 @@ def make_plan(
         policy=policy,
         refusal=refusal,
         interruptions=snapshot.interruptions,
+        waiting_on_locks=snapshot.waiting_on_locks,
+        has_unseen_states=bool(snapshot.counts.hidden or snapshot.counts.disabled),
     )

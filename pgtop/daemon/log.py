@@ -22,7 +22,7 @@ from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, clie
 from pgtop.core.stalled_logins import STALL_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
 from pgtop.daemon.line_writer import LineWriter
-from pgtop.reaping.plan_wording import stall_sentence, usage_change
+from pgtop.reaping.plan_wording import queue_sentence, stall_sentence, usage_change
 from pgtop.reaping.reaper import Report
 
 _DONE: Final = frozenset({Outcome.TERMINATED, Outcome.CHANGED})
@@ -135,19 +135,25 @@ class DaemonLog:
             used=use.used,
         )
 
-    def connected(self, snapshot: Snapshot, after_seconds: float | None, *, is_other: bool = False) -> None:
-        """Log that pgtop connected, again after some seconds, perhaps to another server than before."""
+    def connected(
+        self, snapshot: Snapshot, after_seconds: float | None, *, change: str = "", stayed: bool = False
+    ) -> None:
+        """Log that pgtop connected, again after some seconds.
+
+        `change` is the sentence on a server that was restarted, promoted or replaced; "" if it was not.
+        `stayed` tells that the connection was not lost: the server changed while it was open.
+        """
         server = snapshot.server
         kind = "standby" if server.identity.in_recovery else "primary"
         role = snapshot.privileges.role
         rescue = f" as {printable(role)}, the rescue role" if snapshot.is_rescue else ""
-        again = "" if after_seconds is None else f" again, after {duration(after_seconds)}"
+        again = "" if after_seconds is None or stayed else f" again, after {duration(after_seconds)}"
         self.tell(
             "connected",
-            f"connected to {server.address}{rescue}{again}: PostgreSQL {server.version}, {kind}, "
-            f"{snapshot.taken} of {plural(snapshot.slots, 'slot')} taken"
-            f"{'; it is another server, or was restarted' if is_other else ''}",
-            warning=is_other,
+            f"{'still ' if stayed else ''}connected to {server.address}{rescue}{again}: "
+            f"PostgreSQL {server.version}, {kind}, {snapshot.taken} of {plural(snapshot.slots, 'slot')} taken"
+            f"{f'; {change}' if change else ''}",
+            warning=bool(change),
             server=server.address,
             version_num=server.version_num,
             in_recovery=server.identity.in_recovery,
@@ -193,11 +199,12 @@ class DaemonLog:
         self.tell(
             "dry_run",
             f"dry run: would terminate {plural(len(plan.victims), 'session')}, usage {before} → {after}"
-            f"{_hidden_by_names(plan)}",
+            f"{_hidden_by_names(plan)}{_queue(plan)}",
             trigger=plan.trigger,
             usage_before=plan.usage_before,
             usage_after=plan.usage_after,
             victims=len(plan.victims),
+            blocked_sessions=plan.blocked_sessions,
         )
 
     def _victim(self, result: Result, plan: Plan) -> None:
@@ -310,6 +317,12 @@ def _hidden_by_names(plan: Plan) -> str:
     if not number or plan.trigger is not Trigger.EMERGENCY:
         return ""
     return f"; {number} protected by {'its name' if number == 1 else 'their names'}"
+
+
+def _queue(plan: Plan) -> str:
+    """`; 3 sessions wait for locks behind 4711` of a plan; "" if none does."""
+    said = queue_sentence(plan)
+    return f"; {said}" if said else ""
 
 
 def _named(numbers: Iterable[tuple[str, int]]) -> str:

@@ -12,6 +12,7 @@ from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Outcome, ReapPolicy, Trigger
 from pgtop.core.retaken_slots import Patience
+from pgtop.core.server_change import succession
 from pgtop.core.text import percent, plural, printable
 from pgtop.daemon.log import DaemonLog
 from pgtop.daemon.metrics import Figures
@@ -72,6 +73,7 @@ class DaemonReport:
         self.figures.lost_lines = lambda: log.lost
         self._systemd = systemd
         self._own_connection: tuple[ServerIdentity, int] | None = None
+        self._seen: Snapshot | None = None
         self._lost_at: float | None = None
         self._outage_kind = ""
         self._reached_at: dict[ConnectionLimit, float] = {}
@@ -92,11 +94,14 @@ class DaemonReport:
         # A connection that is lost between two polls is opened again by the next one: no outage tells of it.
         own_connection = (snapshot.server.identity, snapshot.own_pid)
         if own_connection != self._own_connection or self._lost_at is not None:
-            before = None if self._own_connection is None else self._own_connection[0]
+            before = self._seen
             gone = None if before is None else now - (now if self._lost_at is None else self._lost_at)
-            self.log.connected(snapshot, gone, is_other=before not in (None, own_connection[0]))
+            stayed = self._lost_at is None and before is not None and before.own_pid == snapshot.own_pid
+            change = "" if before is None else succession(before, snapshot)
+            self.log.connected(snapshot, gone, change=change, stayed=stayed)
             self._standing = ""
         self._own_connection, self._lost_at, self._outage_kind = own_connection, None, ""
+        self._seen = snapshot
         new, self._reached_at = newly_reached(limit_uses(snapshot), self._reached_at, now)
         for use in new[:_MOST_NAMED]:
             self.log.limit_reached(use)
@@ -174,6 +179,8 @@ class DaemonReport:
             self._resigned = None
         if turn.is_active and self._resigned is not None:
             return  # it tries again beside another; that is worth a line once it has done something
+        if turn.is_active and self._trouble:
+            return  # it cannot sweep, as its warning says; it is active once it can
         standing = "active" if turn.is_active else turn.unfit or "standby"
         if standing == self._standing:
             return

@@ -12,7 +12,6 @@ import msgspec
 
 from pgtop.core.activity import (
     ACTIVE,
-    IDLE,
     MOST_CONNECTIONS,
     Backend,
     BackendId,
@@ -31,7 +30,6 @@ from pgtop.core.plan import (
     Outcome,
     Plan,
     Result,
-    Trigger,
     Victim,
 )
 from pgtop.core.server_encodings import UTF8, as_text
@@ -94,6 +92,18 @@ class SqlTerminator:
             own=frozenset(row.pid for row in found if row.is_own),
         )
 
+    async def blocking_pids(self) -> dict[int, frozenset[int]] | None:
+        """Return the pids that block each waiting session; None if the server refuses to tell.
+
+        Raises PgtopError where the connection is lost.
+        """
+        try:
+            return await blocking_pids(self._own_connection)
+        except (PgtopError, *DRIVER_ERRORS) as error:
+            if isinstance(error, asyncpg.PostgresError) and self._own_connection.is_held:
+                return None
+            raise _unasked("which sessions wait for locks", error) from error
+
     async def termination(self, plan: Plan) -> "SqlTermination":
         """Prepare the termination of a plan's victims.
 
@@ -112,14 +122,11 @@ class SqlTerminator:
         Raises PgtopError where the connection is lost.
         """
         victims = [victim.backend.id for victim in plan.victims]
-        if not _may_block(plan):
+        if not plan.may_block:
             return dict.fromkeys(victims, 0)
-        try:
-            blocked_by = await blocking_pids(self._own_connection)
-        except (PgtopError, *DRIVER_ERRORS) as error:
-            if isinstance(error, asyncpg.PostgresError) and self._own_connection.is_held:
-                return {}
-            raise _unasked("which sessions wait for locks", error) from error
+        blocked_by = await self.blocking_pids()
+        if blocked_by is None:
+            return {}
         counts = blocked_counts([each.pid for each in victims], blocked_by)
         return {each: counts[each.pid] for each in victims}
 
@@ -235,16 +242,6 @@ async def _ask(
 def _unasked(what: str, error: BaseException) -> PgtopError:
     problem = f"the server could not be asked {what} ({printable(str(error))})"
     return PgtopError(problem, "nothing was terminated; try again")
-
-
-def _may_block(plan: Plan) -> bool:
-    """Return whether a victim may hold a lock that others wait for.
-
-    An idle session outside a transaction holds none but an advisory one, and a sweep skips those that do.
-    Asking takes exclusive access to the server's lock manager: an emergency is not the time for it.
-    """
-    asked_for = plan.trigger is Trigger.SELECTED or plan.policy.include_advisory_locks
-    return asked_for or any(victim.backend.state != IDLE for victim in plan.victims)
 
 
 def _unmoved(act: Act, backend: Backend, row: _Remaining | None) -> bool:

@@ -186,6 +186,7 @@ class AutomaticReaper:
 
         Raises PgtopError, an AuditError among them, and what the connection raises.
         """
+        await self._reaper.write_owed()
         if snapshot.server.identity != self._identity:
             self._identity = snapshot.server.identity
             self._forget()

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pgtop.core.activity import IN_TRANSACTION, Backend
-from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger
+from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger, Victim
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, label, rest_age
 from pgtop.core.stalled_logins import NO_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
@@ -33,6 +33,9 @@ _SPARED_PHRASES: Final = {
     SparedFor.UNTOLD: ("has an unclear process title", "have unclear process titles"),
     SparedFor.UNSURE: ("may belong to another user or database", "may belong to another user or database"),
 }
+
+
+_BLOCKERS_NAMED: Final = 3
 
 
 def headline(plan: Plan) -> str:
@@ -64,6 +67,33 @@ def headline(plan: Plan) -> str:
         longest = "longest-idle session" if number == 1 else f"{number} longest-idle sessions"
         return f"EMERGENCY: terminate the {longest}: {usage}"
     return f"Terminate {plural(number, 'session')} {meant}: {usage}"
+
+
+def queue_sentence(plan: Plan) -> str:
+    """Return a sentence on the sessions that wait for locks behind a plan's victims; "" if none does.
+
+    `3 sessions wait for locks behind 4711`.
+    """
+    if not plan.blocked_sessions:
+        return ""
+    blockers = [str(each.backend.pid) for each in plan.victims if each.blocked_sessions]
+    verb = "waits" if plan.blocked_sessions == 1 else "wait"
+    if len(blockers) > _BLOCKERS_NAMED:
+        named = f"{len(blockers)} of these"
+    else:
+        named = " and ".join(filter(None, [", ".join(blockers[:-1]), blockers[-1]]))
+    return f"{plural(plan.blocked_sessions, 'session')} {verb} for locks behind {named}"
+
+
+def left_waiting(plan: Plan) -> int:
+    """Return how many sessions wait for locks that no victim is known to hold."""
+    return max(0, plan.waiting_on_locks - (plan.blocked_sessions or 0))
+
+
+def why(victim: Victim) -> str:
+    """Return the reason of a victim, printable: `blocks 3, idle in transaction for 12m (> 10m)`."""
+    blocks = f"blocks {victim.blocked_sessions}, " if victim.blocked_sessions else ""
+    return f"{blocks}{printable(victim.reason)}"
 
 
 def usage_change(plan: Plan, after: float) -> str:

@@ -11,6 +11,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
 
@@ -18,6 +19,7 @@ import msgspec
 
 from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, Sink, operator
 from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.blocking import with_blocked
 from pgtop.core.json_text import cut, optional_timestamp, timestamp
 from pgtop.core.masking import masked
 from pgtop.core.outage import Limit
@@ -87,6 +89,12 @@ class Terminator(Protocol):
         Raises PgtopError where they cannot be asked for.
         """
 
+    async def blocking_pids(self) -> Mapping[int, frozenset[int]] | None:
+        """Return the pids that block each waiting session; None if that cannot be known.
+
+        Raises PgtopError where the connection is lost.
+        """
+
     async def termination(self, plan: Plan) -> Termination:
         """Prepare the termination of a plan's victims. Raises PgtopError: nothing was terminated then."""
 
@@ -141,6 +149,8 @@ class Reaper:
         self._audit = audit
         self._face = face
         self._operator = operator
+        self._owed: list[AuditLine] = []
+        """Outcomes that the audit log did not take, as on a full disk."""
 
     @classmethod
     def configured(
@@ -155,14 +165,17 @@ class Reaper:
 
     def through(self, terminator: Terminator) -> "Reaper":
         """Return a reaper like this one that reaches its sessions through another terminator."""
-        return Reaper(terminator, self._audit, self._face, self._operator, read_only=self.read_only)
+        other = Reaper(terminator, self._audit, self._face, self._operator, read_only=self.read_only)
+        other._owed = self._owed
+        return other
 
     async def plan_sweep(self, snapshot: Snapshot, policy: ReapPolicy, *, scope: Scope | None = None) -> Plan:
         """Return a plan for all stale sessions, or those in `scope`.
 
         Raises PgtopError where the server cannot be asked for locks.
         """
-        return plan_sweep(snapshot, policy, await self._terminator.held_locks(), scope=scope)
+        held = await self._terminator.held_locks()
+        return await self._with_blocked(plan_sweep(snapshot, policy, held, scope=scope))
 
     async def plan_emergency(
         self,
@@ -177,7 +190,8 @@ class Reaper:
         Raises as `plan_sweep` does.
         """
         held = await self._terminator.held_locks()
-        return plan_emergency(snapshot, policy, held, refused=refused, scope=scope)
+        plan = plan_emergency(snapshot, policy, held, refused=refused, scope=scope)
+        return await self._with_blocked(plan)
 
     async def plan_reap(
         self,
@@ -194,19 +208,30 @@ class Reaper:
         plan = make(snapshot, policy)
         if not plan.victims:
             return plan
-        return make(snapshot, policy, await self._terminator.held_locks())
+        return await self._with_blocked(make(snapshot, policy, await self._terminator.held_locks()))
 
     async def plan_terminate(
         self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
     ) -> Plan:
         """Return a plan to terminate the selected sessions. Raises as `plan_sweep` does."""
-        return plan_terminate(snapshot, policy, selected, await self._terminator.held_locks())
+        held = await self._terminator.held_locks()
+        return await self._with_blocked(plan_terminate(snapshot, policy, selected, held))
 
     async def plan_cancel(
         self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
     ) -> Plan:
         """A plan to cancel what the selected sessions run. Raises as `plan_sweep` does."""
-        return plan_cancel(snapshot, policy, selected, await self._terminator.held_locks())
+        held = await self._terminator.held_locks()
+        return await self._with_blocked(plan_cancel(snapshot, policy, selected, held))
+
+    async def _with_blocked(self, plan: Plan) -> Plan:
+        """Return the plan with the sessions that wait behind its victims, and ask only while some wait."""
+        if not plan.may_block:
+            return with_blocked(plan, {})
+        if not plan.waiting_on_locks:
+            return plan if plan.has_unseen_states else with_blocked(plan, {})
+        blocked_by = await self._terminator.blocking_pids()
+        return plan if blocked_by is None else with_blocked(plan, blocked_by)
 
     async def run(self, plan: Plan, *, decided_by: DecidedBy) -> Report:
         """Terminate (or cancel) the plan's victims and tell what became of each.
@@ -220,6 +245,7 @@ class Reaper:
         if plan.refusal or not plan.victims:
             return Report(plan, ())
         termination = await self._terminator.termination(plan)
+        await self.write_owed()
         lines = self._attempts(plan, termination, decided_by)
         await self._append(lines, whole=True)  # a line of a session that was never signalled would mislead
         signalled = [await termination.signal(victim) or victim for victim in plan.victims]
@@ -270,7 +296,10 @@ class Reaper:
                 datname=backend.datname,
                 client_addr=backend.client_addr,
                 idle_seconds=backend.idle_seconds(plan.taken_at),
+                state_seconds=backend.state_seconds(plan.taken_at),
+                idle_at_least=backend.idle_at_least,
                 blocked_sessions=termination.blocked.get(backend.id),
+                waiting_sessions=None if plan.has_unseen_states else plan.waiting_on_locks,
                 query=_cut(termination.queries.get(backend.id, backend.query)),
                 reason=victim.reason,
             )
@@ -296,8 +325,21 @@ class Reaper:
         try:
             await self._append(lines)
         except AuditError as error:
+            self._owed += lines
             return str(error)
         return ""
+
+    async def write_owed(self) -> None:
+        """Write the outcomes that the audit log did not take before, if it takes them now. Never raises.
+
+        A part of them may be there already: an outcome that is there twice counts once.
+        """
+        owed = list(self._owed)
+        if not owed:
+            return
+        with suppress(AuditError):
+            await self._append(owed, whole=True)
+            del self._owed[: len(owed)]
 
     async def _append(self, lines: list[AuditLine], *, whole: bool = False) -> None:
         try:

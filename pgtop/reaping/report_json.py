@@ -59,6 +59,8 @@ class SessionReport(msgspec.Struct, frozen=True):
     """null in a dry run; left out for skipped sessions."""
     idle_at_least: Literal[True] | UnsetType = UNSET
     """true where `idle_seconds` is a lower bound; left out otherwise."""
+    blocked_sessions: int | UnsetType = UNSET
+    """The sessions that wait for a victim's locks; left out if that is unknown, and for skipped sessions."""
 
 
 class ReapReport(msgspec.Struct, frozen=True):
@@ -75,6 +77,8 @@ class ReapReport(msgspec.Struct, frozen=True):
     spared: tuple[SessionReport, ...]
     connecting: int | UnsetType = UNSET
     """Slots held by clients still connecting, where these keep logins out; left out otherwise."""
+    blocked_sessions: int | UnsetType = UNSET
+    """The sessions that wait behind any of the victims, each counted once; left out if that is unknown."""
 
 
 def as_report(answer: Answer) -> ReapReport:
@@ -90,14 +94,22 @@ def as_report(answer: Answer) -> ReapReport:
         usage_after=answer.usage_after if has_slots else None,
         dry_run=answer.dry_run,
         victims=tuple(
-            _session(each.backend, now, each.reason, outcomes.get(each.backend.id)) for each in plan.victims
+            _session(each.backend, now, each.reason, outcomes.get(each.backend.id), each.blocked_sessions)
+            for each in plan.victims
         ),
         spared=tuple(_session(each.backend, now, each.reason, UNSET) for each in plan.spared),
         connecting=plan.stall.connecting if plan.stall is not None else UNSET,
+        blocked_sessions=UNSET if plan.blocked_sessions is None else plan.blocked_sessions,
     )
 
 
-def _session(backend: Backend, now: int, reason: str, outcome: str | UnsetType | None) -> SessionReport:
+def _session(
+    backend: Backend,
+    now: int,
+    reason: str,
+    outcome: str | UnsetType | None,
+    blocked_sessions: int | None = None,
+) -> SessionReport:
     return SessionReport(
         pid=backend.pid,
         backend_start=optional_timestamp(backend.backend_start),
@@ -111,4 +123,5 @@ def _session(backend: Backend, now: int, reason: str, outcome: str | UnsetType |
         reason=reason,
         outcome=outcome,
         idle_at_least=True if backend.idle_at_least else UNSET,
+        blocked_sessions=UNSET if blocked_sessions is None else blocked_sessions,
     )

@@ -218,6 +218,15 @@ def test_a_log_that_cannot_be_written_names_the_file_and_the_mend() -> None:
         AuditLog(Path("/dev/full")).append([audit_line()])
 
 
+def test_room_is_the_mend_for_a_full_disk_alone(tmp_path: Path) -> None:
+    """Nobody can make room in a directory that is a file."""
+    (tmp_path / "home").touch()
+    with pytest.raises(AuditError, match=r"Not a directory.*: name another with --audit-log"):
+        AuditLog(tmp_path / "home" / "audit.jsonl").append([audit_line()])
+    with pytest.raises(AuditError, match=r"No space.*: make room or name another"):
+        AuditLog(Path("/dev/full")).append([audit_line()])
+
+
 @pytest.mark.parametrize("by_link", [False, True])
 def test_a_device_takes_any_amount_and_is_not_rotated(tmp_path: Path, by_link: bool) -> None:
     path = Path("/dev/null")

@@ -10,15 +10,16 @@ import pytest
 
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
-from tests.servers import create_role, session, sessions, wait_until
+from tests.servers import create_role, execute, session, sessions, wait_until
 from tests.support.audit_logs import audited
 from tests.support.reap_command import STALE, alive, answer, reap, stale
+from tests.support.reaping import face_on, found, queued
 from tests.support.running import assert_one_line, run
 from tests.support.targets import stopped
 
 VICTIM_KEYS = [
     "pid", "backend_start", "state_change", "application_name", "usename", "datname", "client_addr", "state",
-    "idle_seconds", "reason", "outcome",
+    "idle_seconds", "reason", "outcome", "blocked_sessions",
 ]  # fmt: skip
 
 
@@ -42,7 +43,8 @@ async def test_above_the_line_it_ends_the_stale(every_server: ThrowawayServer, t
         await execute_now(fresh)
         told = await answer(tmp_path, every_server, *STALE, "--warn-at", "0.01", "--application", "leaky")
         assert list(told) == [
-            "schema", "trigger", "usage_before", "usage_after", "dry_run", "victims", "spared", "status"
+            "schema", "trigger", "usage_before", "usage_after", "dry_run", "victims", "spared",
+            "blocked_sessions", "status",
         ]  # fmt: skip
         assert (told["schema"], told["trigger"], told["dry_run"], told["status"]) == (1, "usage", False, 0)
         assert [list(victim) for victim in told["victims"]] == [VICTIM_KEYS] * 4
@@ -65,6 +67,37 @@ async def test_above_the_line_it_ends_the_stale(every_server: ThrowawayServer, t
 
 async def execute_now(connection: asyncpg.Connection) -> None:
     assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_plan_tells_who_waits_behind_its_victims(
+    every_server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Behind a transaction that is included; a plan without it says that it does not help those that wait."""
+    sweep = (*STALE, "--always", "--dry-run", "--application", "queue")
+    included = (*sweep, "--include-idle-in-transaction", "1s")
+    try:
+        async with (
+            face_on(every_server, tmp_path / "unused") as face,
+            sessions(every_server, 3, application_name="queue") as (holder, *waiting),
+            queued(face, holder, *waiting),
+        ):
+            pid = holder.get_server_pid()
+
+            async def is_old() -> bool:
+                seen = await face.snapshot()
+                return (found(seen, holder).state_seconds(seen.taken_at) or 0.0) > 1.1
+
+            await wait_until(is_old)
+            told = await answer(tmp_path, every_server, *included)
+            assert [(each["pid"], each["blocked_sessions"]) for each in told["victims"]] == [(pid, 2)]
+            assert told["blocked_sessions"] == 2
+            done = await reap(tmp_path, every_server, *included)
+            assert f"2 sessions wait for locks behind {pid}\n" in done.stdout
+            assert "blocks 2, idle in transaction" in done.stdout
+            done = await reap(tmp_path, every_server, *sweep)
+            assert "2 sessions wait for locks, and this does not help there" in done.stdout
+    finally:
+        await execute(every_server, "DROP TABLE queued")
 
 
 async def test_a_dry_run_ends_nobody_and_means_the_same_sessions(

@@ -499,7 +499,7 @@ async def test_after_a_failover_it_reaps_on_the_other_server(
         with watching(tmp_path, conninfo, *FAST) as daemon:
             await daemon.says("active: this daemon sweeps", "1 of 20 slots taken")
             way.switch(other)
-            await daemon.says("again, after", "1 of 30 slots taken", "another server")
+            await daemon.says("again, after", "1 of 30 slots taken", "ANOTHER DATABASE CLUSTER")
             await daemon.says("active: this daemon sweeps", times=2)
             async with sessions(small, 3, application_name="of the old") as kept:
                 async with sessions(other, 3, application_name="of the new"):

@@ -1,5 +1,6 @@
 """`pgtop reap --watch` through the faults of weeks: none ends it, each is told, and then it reaps again."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,6 +12,7 @@ import pytest
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, sessions, wait_until
+from tests.support.clusters import make_standby
 from tests.support.daemons import FAST, Watch, watching
 from tests.support.filling import TWENTY_SLOTS
 from tests.support.relay import Relay, relay
@@ -104,3 +106,42 @@ async def test_it_reaps_again_after_the_fault(
         assert daemon.end() == 0
         assert "Traceback" not in daemon.log
         assert "never retrieved" not in daemon.log
+
+
+async def test_a_promotion_is_told_as_one(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """The connection stays: neither was it opened again, nor is it to another server."""
+    server = server_factory(TWENTY_SLOTS)
+    await asyncio.to_thread(make_standby, server)
+    with watching(tmp_path, server.uri(), *FAST) as daemon:
+        await daemon.says("standby, ")
+        async with session(server) as admin:
+            await admin.execute("SELECT pg_promote(false)")
+        await daemon.says("still connected to", "primary", "was promoted: it is a primary now")
+        assert daemon.end() == 0
+    assert "again, after" not in daemon.log
+
+
+async def test_it_is_active_once_its_log_can_be_written(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Not while each sweep fails for want of an audit log, as on a full disk."""
+    audit = tmp_path / "audit"
+    audit.symlink_to("/dev/full")
+    async with sessions(small, 17, application_name="leak"):
+        with watching(tmp_path, small.uri(), *FAST, "--audit-log", str(audit)) as daemon:
+            await daemon.says("WARNING cannot write the audit log", "No space left")
+            await polls(small, 5)
+            assert "active:" not in daemon.log
+            audit.unlink()
+            await daemon.says("active: this daemon sweeps", "sweep")
+            assert daemon.end() == 0
+
+
+async def polls(server: ThrowawayServer, number: int) -> None:
+    """Wait until a daemon has asked the server for something that many more times."""
+    changed = DAEMON.replace("SELECT pid", "SELECT max(state_change)")
+    for _ in range(number):
+        last = await fetch_value(server, changed)
+
+        async def moved(before: object = last) -> bool:
+            return await fetch_value(server, changed) != before
+
+        await wait_until(moved)

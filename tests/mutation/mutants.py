@@ -195,8 +195,8 @@ MUTANTS = (
         "blocked_sessions=0,",
         RUNS,
     ),
-    Mutant("pgtop/postgres/terminate.py", "if not _may_block(plan):", "if True:", RUNS),
-    Mutant("pgtop/postgres/terminate.py", "if not _may_block(plan):", "if False:", RUNS),
+    Mutant("pgtop/postgres/terminate.py", "if not plan.may_block:", "if True:", RUNS),
+    Mutant("pgtop/postgres/terminate.py", "if not plan.may_block:", "if False:", RUNS),
     Mutant("pgtop/audit/reader.py", "outcome.usage_after, outcome.time", "None, outcome.time", AUDIT_COMMAND),
     Mutant(
         "pgtop/commands/audit/report.py", "    _check_servers(question)\n    try", "    try", AUDIT_COMMAND

@@ -1,38 +1,24 @@
 """The facts of a run that both its audit lines hold: the authority, the usage, the sessions that waited."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import re
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from pgtop.core.plan import DecidedBy, Outcome, ReapPolicy
+from pgtop.audit.reader import PassedOver, read_entries
+from pgtop.core.plan import DecidedBy, Outcome, Plan, ReapPolicy
 from pgtop.demo.server import ThrowawayServer
 from tests.servers import create_role, execute, session, sessions, wait_until
 from tests.support.audit_logs import audited
-from tests.support.hosting import face_on_host
-from tests.support.reaping import Face, as_role, face_on, found, outcomes
+from tests.support.hosting import face_on_host, replaced
+from tests.support.reaping import Face, as_role, face_on, found, outcomes, queued
+from tests.support.running import run
 from tests.support.targets import stopped
-
-
-@asynccontextmanager
-async def queued(
-    face: Face, holder: asyncpg.Connection, *waiting: asyncpg.Connection
-) -> AsyncIterator[list[asyncpg.Connection]]:
-    """A lock queue: each of these sessions waits behind those before it. Yields them all in that order."""
-    await holder.execute("BEGIN; CREATE TABLE queued (); COMMIT; BEGIN; LOCK TABLE queued")
-    asking = []
-    for each in waiting:
-        asking.append(asyncio.ensure_future(each.execute("BEGIN; LOCK TABLE queued")))
-
-        async def waits(one: asyncpg.Connection = each) -> bool:
-            return found(await face.snapshot(), one).waits_on_lock
-
-        await wait_until(waits)
-    yield [holder, *waiting]
-    await asyncio.gather(*asking, return_exceptions=True)
 
 
 def told(face: Face, field: str) -> list[object]:
@@ -150,7 +136,42 @@ async def test_a_server_that_refuses_to_count_ends_them(small: ThrowawayServer, 
     assert told(face, "blocked_sessions") == [None, None]
 
 
-async def test_the_host_measures_usage_and_sees_no_locks(small: ThrowawayServer, tmp_path: Path) -> None:
+async def test_the_host_counts_waiting_sessions_alone(small: ThrowawayServer, tmp_path: Path) -> None:
+    """None waits: none waits behind the victim. Some wait: the host does not show for which session."""
+    face, sql = face_on_host(small, tmp_path / "a"), face_on(small, tmp_path / "unused")
+    policy = ReapPolicy(include_idle_in_transaction_seconds=0.0)
+    async with sql as seen, sessions(small, 2) as (holder, waiting), session(small) as idle:
+        await idle.fetchval("SELECT 1")
+        assert outcomes(await face.run(await face.plan_for(idle))) == [Outcome.TERMINATED]
+        async with queued(seen, holder, waiting):
+
+            async def in_transaction() -> Plan | None:
+                plan = await face.plan(policy=policy)
+                pids = [each.backend.pid for each in plan.victims]
+                return plan if holder.get_server_pid() in pids and plan.waiting_on_locks == 1 else None
+
+            plan = await wait_until(in_transaction)
+            victims = tuple(each for each in plan.victims if each.backend.pid == holder.get_server_pid())
+            assert outcomes(await face.run(replaced(plan, victims))) == [Outcome.TERMINATED]
+    lines = audited(tmp_path / "a")
+    assert [(line["blocked_sessions"], line["waiting_sessions"]) for line in lines] == [
+        *[(0, 0)] * 2,
+        *[(None, 1)] * 2,
+    ]
+    assert [(line["state"], line["idle_seconds"] is None) for line in lines[2:]] == [
+        ("idle in transaction", True)
+    ] * 2
+    assert all(0 <= line["state_seconds"] < 60 for line in lines)
+    told = run(tmp_path, "audit", "--audit-log", str(tmp_path / "a")).stdout
+    rows = [re.split("  +", line) for line in told.splitlines()]
+    title = next(row for row in rows if row[0] == "time")
+    cells = [dict(zip(title, row, strict=True)) for row in rows if "terminated" in row]
+    assert [cell["blocked"] for cell in cells] == ["0", "up to 1"]
+    assert [cell["application"] for cell in cells] == ["not visible"] * 2
+    assert cells[1]["idle age"].endswith("s in txn")
+
+
+async def test_the_host_measures_usage(small: ThrowawayServer, tmp_path: Path) -> None:
     face = face_on_host(small, tmp_path / "a")
     async with sessions(small, 2) as opened:
         for each in opened:
@@ -163,4 +184,36 @@ async def test_the_host_measures_usage_and_sees_no_locks(small: ThrowawayServer,
     lines = audited(tmp_path / "a")
     assert [line["usage_before"] for line in lines] == [2 / 20] * 2
     assert [line["usage_after"] for line in lines] == [None, 2 / 20]
-    assert [line["blocked_sessions"] for line in lines] == [None] * 2
+
+
+async def test_an_outcome_that_had_no_room_is_written_later(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Room for the attempt alone: what became of the session is known, and told once the disk has room."""
+    path = tmp_path / "a"
+    async with face_on(server, path) as face, sessions(server, 2) as (first, second):
+        for each in (first, second):
+            await each.fetchval("SELECT 1")
+        await face.run(await face.plan_for(first))
+        plan = await face.plan_for(second)
+        attempt_bytes = len(path.read_bytes().splitlines(keepends=True)[0])
+        with files_up_to(path.stat().st_size + attempt_bytes * 3 // 2):
+            report = await face.run(plan)
+            assert outcomes(report) == [Outcome.TERMINATED]
+            assert "cannot write the audit log" in report.audit_problem
+            await face.reaper.write_owed()
+            assert [entry.outcome for entry in read_entries(path, PassedOver())] == ["terminated", None]
+        await face.reaper.write_owed()
+        written = path.read_bytes()
+        await face.reaper.write_owed()
+    assert [entry.outcome for entry in read_entries(path, PassedOver())] == ["terminated"] * 2
+    assert path.read_bytes() == written
+
+
+@contextmanager
+def files_up_to(most_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow beyond that, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

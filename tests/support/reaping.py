@@ -1,5 +1,7 @@
 """A face for tests: a connection, its probe and its reaper on a real server, with an audit log of its own."""
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper, Report
-from tests.servers import Role, session
+from tests.servers import Role, session, wait_until
 from tests.support.audit_logs import audited
 from tests.support.targets import connection_on, target_of
 
@@ -109,3 +111,31 @@ def outcomes(report: Report) -> list[Outcome]:
 async def lives(connection: asyncpg.Connection) -> bool:
     """Return whether a session still answers; an error where it does not."""
     return await connection.fetchval("SELECT 1") == 1
+
+
+@asynccontextmanager
+async def queued(
+    face: Face, holder: asyncpg.Connection, *waiting: asyncpg.Connection
+) -> AsyncIterator[list[asyncpg.Connection]]:
+    """A lock queue: each of these sessions waits behind those before it. Yields them all in that order.
+
+    Those that are left let go of their locks at the end.
+    """
+    await holder.execute("BEGIN; CREATE TABLE queued (); COMMIT; BEGIN; LOCK TABLE queued")
+    asking = []
+    for each in waiting:
+        asking.append(asyncio.ensure_future(each.execute("BEGIN; LOCK TABLE queued")))
+
+        async def waits(one: asyncpg.Connection = each) -> bool:
+            return found(await face.snapshot(), one).waits_on_lock
+
+        await wait_until(waits)
+    try:
+        yield [holder, *waiting]
+    finally:
+        with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await holder.execute("ROLLBACK")
+        for each, asked in zip(waiting, asking, strict=True):
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await asked
+                await each.execute("ROLLBACK")

@@ -16,6 +16,7 @@ from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.tui.screens.detail import DetailScreen
 from tests.conftest import ServerFactory
 from tests.servers import fetch_value, session, wait_until
+from tests.support.clusters import make_standby
 from tests.support.dashboards import Driven
 from tests.support.outages import OWN_SESSIONS, dashboard_on, is_back, is_live, is_out, unfolded
 from tests.support.relay import relay
@@ -220,17 +221,6 @@ async def test_a_promotion_is_said(server_factory: ServerFactory, tmp_path: Path
             await admin.execute("SELECT pg_promote(false)")
         await driven.shows("was promoted: it is a primary now", "  primary")
         await is_back(driven, server)
-
-
-def make_standby(server: ThrowawayServer) -> None:
-    """Begins it again as a standby without a primary, which takes queries."""
-    server.stop()
-    mark = server.data_dir / "standby.signal"
-    mark.touch()
-    owner = server.data_dir.stat()
-    os.chown(mark, owner.st_uid, owner.st_gid)
-    server.settings["hot_standby"] = "on"
-    server.start()
 
 
 async def test_a_host_that_was_silent_is_reached_before_it_is_logged_in_to(server: ThrowawayServer) -> None:

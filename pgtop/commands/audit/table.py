@@ -6,16 +6,20 @@ from typing import Any, Final
 
 import msgspec
 
-from pgtop.audit.log import AuditedServer, Operator
+from pgtop.audit.log import AuditedServer, AuditLine, Operator
 from pgtop.audit.reader import AuditEntry
 from pgtop.commands.text_table import TextColumn, aligned, fitting, left_out
-from pgtop.core.session_labels import LOCAL, NO_APPLICATION, NO_DATABASE, NO_USER, label
-from pgtop.core.text import duration, percent, printable
+from pgtop.core.activity import IDLE, IN_TRANSACTION
+from pgtop.core.plan import Trigger
+from pgtop.core.session_labels import LOCAL, NO_APPLICATION, NO_DATABASE, NO_USER, STATE_WORDS, label
+from pgtop.core.text import clip, duration, percent, printable
 
 NO_OUTCOME: Final = "no outcome written"
 WITHOUT_OUTCOME: Final = "without an outcome"
 UNKNOWN: Final = "?"
 """The cell for a fact that the log does not have, as in lines of older versions."""
+NOT_VISIBLE: Final = "not visible"
+"""The cell for a fact that the server's own host does not show."""
 
 _WHY_NONE: Final = (
     f"{WITHOUT_OUTCOME}: it may have been signalled; pgtop was killed first, could not write the log, "
@@ -60,16 +64,45 @@ def row_of(entry: AuditEntry) -> Row:
         decided_by=printable(line.decided_by) or UNKNOWN,
         action=printable(f"{line.act}/{line.trigger}"),
         pid=str(line.pid),
-        application=label(line.application_name, NO_APPLICATION),
+        application=NOT_VISIBLE if _is_unseen(line) else label(line.application_name, NO_APPLICATION),
         user=label(line.usename, NO_USER),
         database=label(line.datname, NO_DATABASE),
         client=printable(line.client_addr) or LOCAL,
-        idle_age=duration(line.idle_seconds),
-        blocked=UNKNOWN if line.blocked_sessions is None else str(line.blocked_sessions),
+        idle_age=_idle_age(line),
+        blocked=_blocked(line),
         usage=f"{_percent(line.usage_before)} → {_percent(entry.usage_after)}",
         reason=printable(line.reason),
         outcome=f"{outcome}: {printable(entry.detail)}" if entry.detail else outcome,
     )
+
+
+def _idle_age(line: AuditLine) -> str:
+    """Return how long a session was idle, in a transaction too, or else its state: `12m`, `≥ 9s in txn`."""
+    if line.state == IDLE:
+        seconds, where = line.idle_seconds, ""
+    elif line.state in IN_TRANSACTION:
+        seconds, where = line.state_seconds, " in txn"
+    else:
+        return STATE_WORDS.get(line.state or "") or clip(printable(line.state), 11)
+    age = duration(seconds)
+    return f"{'≥ ' if line.idle_at_least else ''}{age}{where}" if age else where.strip()
+
+
+def _blocked(line: AuditLine) -> str:
+    """Return how many sessions waited for a session's locks, as far as that is known.
+
+    The server's own host shows that sessions wait, and not for which one: `up to 3`.
+    """
+    if line.blocked_sessions is not None:
+        return str(line.blocked_sessions)
+    if line.waiting_sessions is not None:
+        return f"up to {line.waiting_sessions}"
+    return NOT_VISIBLE if line.trigger == Trigger.BREAK_GLASS else UNKNOWN
+
+
+def _is_unseen(line: AuditLine) -> bool:
+    """Return whether the application could not be seen, as from the server's own host."""
+    return line.application_name is None and line.trigger == Trigger.BREAK_GLASS
 
 
 def _percent(usage: float | None) -> str:

@@ -8,10 +8,13 @@ from pgtop.core.text import percent, plural, printable
 from pgtop.reaping.plan_wording import (
     by_application,
     headline,
+    left_waiting,
     outcome_sentence,
+    queue_sentence,
     spared_sentence,
     stall_sentence,
     usage_change,
+    why,
 )
 from pgtop.reaping.report_json import Answer
 
@@ -42,17 +45,28 @@ def _what(answer: Answer) -> list[str]:
         ]
     stall = [f"but {stall_sentence(plan.stall)}"] if plan.stall is not None else []
     if answer.report is None:
-        return [f"dry run: {headline(plan)}" if answer.dry_run else headline(plan), *stall]
+        what = f"dry run: {headline(plan)}" if answer.dry_run else headline(plan)
+        return [what, *filter(None, [queue_sentence(plan), _left_waiting(plan)]), *stall]
     usage = usage_change(plan, answer.usage_after)
     name = "emergency: " if plan.trigger is Trigger.EMERGENCY else ""
     return [f"{name}{outcome_sentence(answer.report)}: {usage}", *stall]
+
+
+def _left_waiting(plan: Plan) -> str:
+    """Return a sentence on the sessions that wait for locks that no victim is known to hold; "" for none."""
+    waiting = left_waiting(plan)
+    if not waiting:
+        return ""
+    more, verb = "more " if plan.blocked_sessions else "", "waits" if waiting == 1 else "wait"
+    noun = "session" if waiting == 1 else "sessions"
+    return f"{waiting} {more}{noun} {verb} for locks, and this does not help there: see pgtop diagnose"
 
 
 def _sessions(answer: Answer, width: int | None) -> list[str]:
     plan = answer.plan
     sessions: list[Victim | Spared] = [*plan.victims, *plan.spared]
     backends = [each.backend for each in sessions]
-    done, why = _marks(answer, plan)
+    done, reasons = _marks(answer, plan)
 
     def names(attribute: str, empty: str) -> list[str]:
         return [label(getattr(backend, attribute), empty) for backend in backends]
@@ -68,7 +82,7 @@ def _sessions(answer: Answer, width: int | None) -> list[str]:
             TextColumn("client", [client(backend) for backend in backends], drop=1),
             TextColumn("state", [state(backend) for backend in backends], drop=4),
             TextColumn("idle age", ages, "right"),
-            TextColumn("why", why, widest=200),
+            TextColumn("why", reasons, widest=200),
         ],
         width,
     )
@@ -77,7 +91,7 @@ def _sessions(answer: Answer, width: int | None) -> list[str]:
 def _marks(answer: Answer, plan: Plan) -> tuple[list[str], list[str]]:
     """Return the outcome and the reason of each session in the plan, the victims first."""
     if answer.report is None:
-        victims = [("terminate", each.reason) for each in plan.victims]
+        victims = [("terminate", why(each)) for each in plan.victims]
     else:
         victims = [
             (result.outcome.value, result.detail or result.victim.reason) for result in answer.report.results

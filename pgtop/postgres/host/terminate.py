@@ -41,11 +41,14 @@ class HostTerminator:
         """None: advisory locks are not seen from the host."""
         return HeldLocks()
 
+    async def blocking_pids(self) -> None:
+        """None: a title tells that a session waits, and not for which one."""
+
     async def termination(self, plan: Plan) -> "HostTermination":
         """Prepare to signal a plan's victims. Raises PgtopError for what only the server itself can do."""
         if plan.act is not Act.TERMINATE:
             raise PgtopError("queries cannot be cancelled from the host", "terminate the session")
-        return HostTermination(self._watcher)
+        return HostTermination(self._watcher, plan)
 
     def check_rights(self, plan: Plan) -> None:
         """Raise NotPermittedError where this user may not signal them, UsageError on an old kernel."""
@@ -72,18 +75,19 @@ class HostTerminator:
 class HostTermination:
     """The hand on one plan's victims; remembers when the process of each that was signalled began."""
 
-    def __init__(self, watcher: HostWatcher) -> None:
+    def __init__(self, watcher: HostWatcher, plan: Plan) -> None:
         self._watcher = watcher
         self._signalled: dict[BackendId, int] = {}
+        self.blocked: Mapping[BackendId, int] = {
+            each.backend.id: each.blocked_sessions
+            for each in plan.victims
+            if each.blocked_sessions is not None
+        }
+        """None of them where no session waits; a title does not tell for which one a session waits."""
 
     @property
     def queries(self) -> Mapping[BackendId, str]:
         """None: no title has the statement."""
-        return {}
-
-    @property
-    def blocked(self) -> Mapping[BackendId, int]:
-        """None: a title tells that a session waits, and not for which one."""
         return {}
 
     role: str | None = None

@@ -13,7 +13,6 @@ from pgtop.core.diagnosis.findings import Finding, Remedy, against_sweeping
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
 from pgtop.core.stalled_logins import stall_of
-from pgtop.core.text import plural
 from pgtop.errors import PgtopError
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.reaping.plan_wording import stall_sentence
@@ -55,6 +54,7 @@ class PlanActions:
         """Wait for a run that has begun, after the screen is closed."""
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=LONGEST_RUN_SECONDS)
+        await self._reaper.write_owed()
 
     async def terminate(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
         """Ask whether to terminate the selected sessions, and do so."""
@@ -94,7 +94,7 @@ class PlanActions:
         stall = stall_of(snapshot, self._policy.warn_at, refusing)
         full = snapshot.counts.total >= snapshot.slots and stall is None
         stalled = stall_sentence(stall) if stall is not None else ""
-        said = " · ".join(filter(None, (stalled, against_sweeping(findings), caution(snapshot))))
+        said = " · ".join(filter(None, (stalled, against_sweeping(findings))))
         first = SweepChoice(emergency=full, in_transaction=asked is not None, scope=scope)
         await self._ask_and_run(snapshot, plan_for(first), Replan(first, plan_for), said)
 
@@ -147,13 +147,3 @@ class PlanActions:
             # A run that has begun goes on after the screen is closed, so that each signal gets its outcome.
             self._running = asyncio.ensure_future(self._run(plan, reaper))
             self._screen.post_message(Reaped(await asyncio.shield(self._running)))
-
-
-def caution(snapshot: Snapshot) -> str:
-    """Return a warning if sessions wait on locks, since a sweep does not help them; "" if none does."""
-    waiting = snapshot.waiting_on_locks
-    if not waiting:
-        return ""
-    verb, them = ("is", "it") if waiting == 1 else ("are", "them")
-    said = f"{plural(waiting, 'session')} {verb} waiting on locks."
-    return f"{said} A sweep won't help {them}: press n, then b for the blocker"

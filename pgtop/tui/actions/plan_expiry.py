@@ -12,11 +12,11 @@ from textual.screen import Screen
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Trigger
+from pgtop.core.server_change import same_cluster, succession
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
-from pgtop.tui.state.server_change import same_cluster, succession
 from pgtop.tui.state.suspend_clock import SuspendClock
 
 OUT_OF_SIGHT: Final = "the connection was lost after planning"
@@ -56,6 +56,8 @@ class PlanExpiry:
         if before is not None and isinstance(result, Snapshot):
             self.is_same_cluster = same_cluster(before, result)
             said = succession(before, result)
+            if said and not self.is_same_cluster:
+                said = f"{said}: the graph shows its own history"
         if said:
             self._close(said)
         for dialog in self._open_plans():

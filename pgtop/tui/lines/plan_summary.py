@@ -5,7 +5,14 @@ from typing import Final
 from pgtop.core.break_glass_plan import UNSEEN
 from pgtop.core.plan import Act, Plan, Trigger
 from pgtop.core.text import clip, folded, plural
-from pgtop.reaping.plan_wording import by_application, by_user_and_database, headline, spared_sentence
+from pgtop.reaping.plan_wording import (
+    by_application,
+    by_user_and_database,
+    headline,
+    left_waiting,
+    queue_sentence,
+    spared_sentence,
+)
 from pgtop.tui.lines.column_widths import Cell
 
 APPLICATIONS_NAMED: Final = 4
@@ -29,6 +36,10 @@ def plan_lines(
         lines += told(f"Only what is listed: {plan.scope.words}", width, "accent")
     elif is_widened:
         lines += told("All sessions, also those that are not listed", width, "amber")
+    if queue := queue_sentence(plan):
+        lines += told(queue, width, "accent")
+    if help_elsewhere := _no_help(plan):
+        lines += told(help_elsewhere, width, "amber")
     if caution:
         lines += told(caution, width, "amber")
     from_host = plan.trigger is Trigger.BREAK_GLASS
@@ -50,6 +61,20 @@ def plan_lines(
         lines += told("Sessions that LISTEN are skipped only if pgtop saw the statement", width, "dim")
     lines.append([])
     return lines
+
+
+def _no_help(plan: Plan) -> str:
+    """Return a warning if sessions wait on locks that a sweep does not free; "" if none does."""
+    waiting = left_waiting(plan)
+    if not waiting or plan.trigger in (Trigger.SELECTED, Trigger.BREAK_GLASS) or plan.refusal:
+        return ""
+    if plan.victims and plan.may_block and plan.blocked_sessions is None:
+        return f"{plural(waiting, 'session')} wait on locks, perhaps behind these: press n, then b"
+    if plan.blocked_sessions:
+        return f"{waiting} more wait on locks elsewhere: press n, then b for the blocker"
+    verb, them = ("is", "it") if waiting == 1 else ("are", "them")
+    said = f"{plural(waiting, 'session')} {verb} waiting on locks."
+    return f"{said} A sweep won't help {them}: press n, then b for the blocker"
 
 
 def told(said: str, width: int, style: str = "") -> list[list[Cell]]:

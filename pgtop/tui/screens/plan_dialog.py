@@ -184,6 +184,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
         self._fit()
         verb = "Cancel" if plan.act is Act.CANCEL else "Terminate"
         self.confirm_button.label = f"y  {verb} {len(plan.victims)}"
+        self.confirm_button.refresh(layout=True)  # a longer label would be folded, and the number hidden
         self.confirm_button.display = bool(plan.victims) and not self._is_void
         self._keys_line.show([self._keys()])
         self.arm()

@@ -7,6 +7,7 @@ from pgtop.core.activity import Backend
 from pgtop.core.plan import Act, Outcome, Result, Spared, Victim
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.text import clip
+from pgtop.reaping.plan_wording import why
 from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
@@ -72,6 +73,8 @@ class SessionList(LineTable[Judged | Result]):
             return Cell(clip(row.detail or row.victim.reason, width))
         if isinstance(row, Victim) and row.warning:
             return Cell(clip(row.warning, width), "amber")
+        if isinstance(row, Victim):
+            return Cell(clip(why(row), width))
         return Cell(clip(row.reason, width), "dim" if isinstance(row, Spared) else "")
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -17,9 +18,9 @@ from pgtop.tui.lines.plan_summary import plan_lines
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from tests.builders import backend, snapshot
-from tests.servers import create_role, session, sessions, wait_until
+from tests.servers import create_role, execute, session, sessions, wait_until
 from tests.support.dashboards import Driven, count_stale, dashboard
-from tests.support.reaping import face_on
+from tests.support.reaping import face_on, queued
 from tests.support.targets import target_of
 
 
@@ -210,3 +211,67 @@ def test_failures_of_acts_and_audit_are_told_in_red() -> None:
     unwritten = of_report(Report(plan, (Result(plan.victims[0], Outcome.TERMINATED),), "disk full"))
     assert unwritten.style == "alarm"
     assert "NOT in the audit log" in unwritten.said
+
+
+async def test_dialogs_tell_who_waits_behind_a_victim(server: ThrowawayServer, tmp_path: Path) -> None:
+    """At 80x24, that of K and that of a sweep, which says of the rest that it does not help them."""
+    try:
+        async with (
+            face_on(server, tmp_path / "unused") as face,
+            sessions(server, 3, application_name="queue") as (holder, *waiting),
+            queued(face, holder, *waiting),
+            dashboard(server, tmp_path / "a", size=(80, 24), idle_after_seconds=0.1) as driven,
+        ):
+            pid = holder.get_server_pid()
+            said = f"2 sessions wait for locks behind {pid}"
+            await driven.select(pid)
+            await driven.press("K")
+            await driven.dialog()
+            await driven.shows(said, "y  Terminate 1", "blocks 2, selected")
+            await driven.press("n", "S")
+            dialog = await driven.dialog()
+            await driven.shows("2 sessions are waiting on locks. A sweep won't help them")
+            await anew(driven, dialog, "i")
+            await driven.shows(said, "n  Keep", "y  Terminate")
+            assert "won't help" not in driven.text
+            await driven.press("n")
+    finally:
+        await execute(server, "DROP TABLE queued")
+
+
+async def test_no_lock_is_asked_for_while_none_waits(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The question takes exclusive access to the lock manager: a plan asks it only where sessions wait."""
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        await one.execute("BEGIN")
+        asked: list[str] = []
+        ask = face.own_connection.fetch
+
+        async def noted(query: str, *arguments: object, **limits: int) -> list[asyncpg.Record]:
+            asked.append(query)
+            return await ask(query, *arguments, **limits)
+
+        monkeypatch.setattr(face.own_connection, "fetch", noted)
+        plan = await face.plan_for(one)
+    assert plan.blocked_sessions == 0
+    assert asked
+    assert not [query for query in asked if "pg_blocking_pids" in query]
+
+
+async def test_the_button_has_room_for_a_longer_number(small: ThrowawayServer, tmp_path: Path) -> None:
+    async with sessions(small, 10) as opened, dashboard(small, tmp_path / "a", size=(80, 24)) as driven:
+        await opened[0].execute("BEGIN")
+
+        def are_old() -> bool:
+            shown = driven.shown
+            if shown is None or shown.counts.in_transaction != 1:
+                return False
+            return sum((each.state_seconds(shown.taken_at) or 0.0) > 1.0 for each in shown.backends) >= 10
+
+        await wait_until(are_old)
+        await driven.press("S")
+        dialog = await driven.dialog()
+        await driven.shows("y  Terminate 9 ")
+        await anew(driven, dialog, "i")
+        await driven.shows("y  Terminate 10 ")

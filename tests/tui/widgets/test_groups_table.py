@@ -28,7 +28,7 @@ def test_a_surge_is_seen_at_the_first_poll() -> None:
     assert [table.head_title(each) for each in table.COLUMNS if each.key == "change"] == ["in 5m"]
 
 
-def test_what_was_seen_counts_after_a_minute() -> None:
+def test_after_a_minute_the_change_seen_counts() -> None:
     table, history = GroupsTable(), GroupHistory[GroupKey]()
     history.add(NOW, {each.key: each.total for each in web(NOW, [3600.0] * 4)})
     later = NOW + 61 * MICROSECONDS

@@ -21,7 +21,7 @@ def succession(before: Snapshot, now: Snapshot) -> str:
     where = printable(now.server.address)
     role = "a standby" if other.in_recovery else "a primary"
     if not same_cluster(before, now):
-        return f"ANOTHER DATABASE CLUSTER answers at {where} now, {role}: the graph shows its own history"
+        return f"ANOTHER DATABASE CLUSTER answers at {where} now, {role}"
     if one.postmaster_start == other.postmaster_start:
         if one.in_recovery == other.in_recovery:
             return ""  # only what this role may read of it has changed
