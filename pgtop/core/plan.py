@@ -200,6 +200,8 @@ class Plan(msgspec.Struct, frozen=True):
     """The login stall in which the plan was made; None if there is none."""
     scope: Scope | None = None
     """The list that the plan is bound to; None if it covers all sessions."""
+    unlisted: int = 0
+    """The slots in `total` held by clients still connecting that the server does not list."""
 
     @property
     def usage_before(self) -> float:

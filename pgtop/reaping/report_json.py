@@ -74,7 +74,7 @@ class ReapReport(msgspec.Struct, frozen=True):
     """The longest idle first."""
     spared: tuple[SessionReport, ...]
     connecting: int | UnsetType = UNSET
-    """Slots held by clients still connecting, where these keep logins out; left out otherwise."""
+    """The slots held by clients still connecting; left out if none are known of."""
 
 
 def as_report(answer: Answer) -> ReapReport:
@@ -93,7 +93,7 @@ def as_report(answer: Answer) -> ReapReport:
             _session(each.backend, now, each.reason, outcomes.get(each.backend.id)) for each in plan.victims
         ),
         spared=tuple(_session(each.backend, now, each.reason, UNSET) for each in plan.spared),
-        connecting=plan.stall.connecting if plan.stall is not None else UNSET,
+        connecting=(plan.stall.connecting if plan.stall is not None else plan.unlisted) or UNSET,
     )
 
 

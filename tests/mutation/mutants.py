@@ -89,9 +89,9 @@ MUTANTS = (
     ),
     Mutant("pgtop/core/policy.py", "limit = asked", "limit = 0.0", POLICY),
     Mutant(
-        "pgtop/core/policy.py",
-        "return refused or snapshot.counts.total >= snapshot.slots",
-        "return refused or snapshot.counts.total > snapshot.slots",
+        "pgtop/core/activity.py",
+        "return self.taken >= self.slots",
+        "return self.taken > self.slots",
         POLICY,
     ),
     Mutant(
