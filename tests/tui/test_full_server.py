@@ -257,6 +257,27 @@ async def test_every_figure_counts_what_the_host_shows(
         assert (outcome["usage_before"], outcome["usage_after"]) == (1.1, 1.0)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+async def test_a_refusal_gives_no_lower_figure_than_the_host(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """It tells of 16 slots of 16, while 18 are taken: a plan made at once has the figures of the head."""
+    settings = {"max_connections": "20", "superuser_reserved_connections": "4"}
+    server = server_factory(settings, version=15, auth="scram-sha-256")
+    operator, app = await create_role(server, "operator"), await create_role(server)
+    async with (
+        dashboard(
+            server, tmp_path / "a", user=operator.name, password=operator.password, login_probe_seconds=1.0
+        ) as driven,
+        with_stalled(server, app, idle=4, stalled=13),
+    ):
+        await wait_until(lambda: driven.dashboard.refusing and count_stale(driven.shown) == 4, 15)
+        await driven.press("S")
+        dialog = await driven.dialog()
+        await driven.shows("18 of 16 slots · 112%", "Terminate 4 sessions idle for more than 1s: 112% → 87%")
+        assert dialog.plan.total == shown(driven).taken == 18
+
+
 async def test_from_18_on_they_are_counted_as_starting(server_factory: ServerFactory, tmp_path: Path) -> None:
     settings = {"max_connections": "12", "superuser_reserved_connections": "2"}
     server = server_factory(settings, version=18, auth="scram-sha-256")
