@@ -14,8 +14,21 @@ from pgtop.postgres.host import proc
 from pgtop.postgres.host.proc import Process
 from pgtop.postgres.host.servers import HostServer
 from pgtop.postgres.host.sockets import ClientSockets
-from pgtop.postgres.host.titles import Kind, Signs, cluster_prefix, kind_of, may_be_walsender, read_title
+from pgtop.postgres.host.titles import (
+    CONNECTING,
+    LAST_OF_A_LOGIN,
+    WAITING,
+    Kind,
+    Signs,
+    cluster_prefix,
+    kind_of,
+    may_be_walsender,
+    read_title,
+)
 from pgtop.postgres.host.watcher import refuse_other_network, takes_usr2
+
+_LOGIN: Final = CONNECTING | {LAST_OF_A_LOGIN, ""}
+"""The activities in a login; without one where `update_process_title` is off."""
 
 _TICK_MICROSECONDS: Final = MICROSECONDS // proc.TICKS_PER_SECOND
 
@@ -80,7 +93,7 @@ class UnlistedClients:
             if postmaster is not None
             # The title of a client that has not said who it is yet; it holds no slot.
             and each.command_line != postmaster.command_line
-            and (each.is_cut_off or read_title(each.title, prefix) is not None)
+            and (each.is_cut_off or _is_logging_in(each, prefix))
             and (epoch + each.started_ticks / proc.TICKS_PER_SECOND) * MICROSECONDS + _TICK_MICROSECONDS
             <= listed_at
         ]
@@ -88,6 +101,12 @@ class UnlistedClients:
             return 0
         around = ClientSockets(self._server.port)
         return sum(_is_client(each, prefix, around) for each in candidates)
+
+
+def _is_logging_in(process: Process, prefix: str) -> bool:
+    """Return whether a title is one of a login: a session that is ending is not listed any more either."""
+    title = read_title(process.title, prefix)
+    return title is not None and title.activity.removesuffix(WAITING) in _LOGIN
 
 
 def _is_client(process: Process, prefix: str, around: ClientSockets) -> bool:
