@@ -498,7 +498,7 @@ MUTANTS = (
         '    if False:\n        reason = "its state is unknown',
         HOST,
     ),
-    Mutant("pgtop/postgres/host/titles.py", "_LAST_OF_A_LOGIN: DISABLED", "_LAST_OF_A_LOGIN: STARTING", HOST),
+    Mutant("pgtop/postgres/host/titles.py", "LAST_OF_A_LOGIN: DISABLED", "LAST_OF_A_LOGIN: STARTING", HOST),
     Mutant(
         "pgtop/postgres/session/login_probe.py",
         "target, peer = own_connection.here",

@@ -1,8 +1,8 @@
 """The clients that hold a slot of a server on this host, although the server does not list them.
 
 They are still connecting: PostgreSQL up to 17 lists a client only at the end of its login. A child of the
-postmaster counts if it serves a client, is not listed, and had begun before the list was made; it holds its
-slot from the moment at which the client has said who it is.
+postmaster counts if it serves a client, is not listed, and had begun half a second before the list was made;
+it holds its slot from the moment at which the client has said who it is.
 """
 
 import time
@@ -30,7 +30,8 @@ from pgtop.postgres.host.watcher import refuse_other_network, takes_usr2
 _LOGIN: Final = CONNECTING | {LAST_OF_A_LOGIN, ""}
 """The activities in a login; without one where `update_process_title` is off."""
 
-_TICK_MICROSECONDS: Final = MICROSECONDS // proc.TICKS_PER_SECOND
+_LEAST_AGE_MICROSECONDS: Final = MICROSECONDS // 2
+"""A younger client is taken for one that logs in as usual: sessions must not be terminated for it."""
 
 
 class UnlistedClients:
@@ -94,7 +95,7 @@ class UnlistedClients:
             # The title of a client that has not said who it is yet; it holds no slot.
             and each.command_line != postmaster.command_line
             and (each.is_cut_off or _is_logging_in(each, prefix))
-            and (epoch + each.started_ticks / proc.TICKS_PER_SECOND) * MICROSECONDS + _TICK_MICROSECONDS
+            and (epoch + each.started_ticks / proc.TICKS_PER_SECOND) * MICROSECONDS + _LEAST_AGE_MICROSECONDS
             <= listed_at
         ]
         if not candidates:
