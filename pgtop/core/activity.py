@@ -330,6 +330,11 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         return self.counts.total + self.unlisted
 
     @property
+    def is_full(self) -> bool:
+        """True if no ordinary slot is left."""
+        return self.taken >= self.slots
+
+    @property
     def usage(self) -> float:
         """Taken slots divided by slots. It exceeds 1.0 when privileged roles use reserved connections."""
         return self.taken / self.slots

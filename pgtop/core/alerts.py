@@ -70,7 +70,7 @@ class Observation(msgspec.Struct, frozen=True):
 
 def level(snapshot: Snapshot, warn_at: float, *, refused: bool = False) -> Level:
     """Return `full` if no slot is left or logins are `refused`, `over` on or above the line, else `calm`."""
-    if refused or snapshot.counts.total >= snapshot.slots:
+    if refused or snapshot.is_full:
         return "full"
     return "over" if snapshot.usage >= warn_at else "calm"
 

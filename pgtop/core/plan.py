@@ -208,6 +208,8 @@ class Plan(msgspec.Struct, frozen=True):
     """True if the states of some sessions are unknown: more of them may wait for locks."""
     blocked_sessions: int | None = None
     """The number of sessions that wait behind any of the victims, each counted once; None if unknown."""
+    unlisted: int = 0
+    """The slots in `total` held by clients still connecting that the server does not list."""
 
     @property
     def usage_before(self) -> float:

@@ -108,7 +108,7 @@ _REFUSAL: Final = (
 
 def is_emergency(snapshot: Snapshot, refused: bool = False) -> bool:
     """Return whether no ordinary slot is left, or a login was just refused for lack of one."""
-    return refused or snapshot.counts.total >= snapshot.slots
+    return refused or snapshot.is_full
 
 
 def plan_reap(
@@ -326,6 +326,7 @@ def make_plan(
         server=snapshot.server,
         taken_at=snapshot.taken_at,
         total=snapshot.taken,
+        unlisted=snapshot.unlisted,
         slots=snapshot.slots,
         warn_at=policy.warn_at,
         victims=tuple(verdict for verdict in verdicts if isinstance(verdict, Victim)),

@@ -76,8 +76,8 @@ def session_count(snapshot: Snapshot) -> int:
 def stall_of(snapshot: Snapshot, warn_at: float, refusing: Limit | None = None) -> Stall | None:
     """Return the stall that a snapshot shows, with the limit that refuses logins; None if there is none.
 
-    Logins are refused if `refusing` is one of the server's limits, or if the view counts at least as many
-    client backends as there are slots. The number of sessions then decides the case:
+    Logins are refused if `refusing` is one of the server's limits, or if every slot is taken, by client
+    backends or by clients that are not listed. The number of sessions then decides the case:
 
     - Sessions hold every slot: the server is full, and it is an emergency.
     - Sessions hold `warn_at` of the slots or more, and clients still connecting hold the rest: it is an
@@ -85,24 +85,26 @@ def stall_of(snapshot: Snapshot, warn_at: float, refusing: Limit | None = None) 
      below the line, and no more: from there on it is the next case.
     - Sessions hold less: it is a stall. The clients still connecting are what keeps logins out.
     """
-    sessions, total, slots = session_count(snapshot), snapshot.counts.total, snapshot.slots
-    is_refused = (refusing is not None and refusing.is_the_servers) or total >= slots
+    sessions, slots = session_count(snapshot), snapshot.slots
+    is_refused = (refusing is not None and refusing.is_the_servers) or snapshot.is_full
     if not is_refused or sessions / slots >= min(warn_at, 1.0):
         return None
     starting = [backend for backend in snapshot.backends if backend.state == STARTING]
-    connecting = len(starting) + held_by_connecting(refusing, snapshot.server.limits, total)
+    connecting = len(starting) + with_unlisted(snapshot, refusing).unlisted
     seen = Counter(backend.client_addr for backend in starting if backend.client_addr)
     return Stall(connecting, sessions, slots, tuple(seen.most_common(_ADDRESSES_NAMED)))
 
 
-def with_unlisted(snapshot: Snapshot, refusing: Limit | None, seen_on_host: int = 0) -> Snapshot:
-    """Return a snapshot that counts the slots of clients still connecting, which the server does not list.
+def with_unlisted(snapshot: Snapshot, refusing: Limit | None) -> Snapshot:
+    """Return a snapshot that counts the slots implied by the limit that refuses logins.
 
-    They are known by the limit that refuses logins, or as the number `seen_on_host`, the server's own.
+    They are held by clients still connecting, which the server does not list. If the poll saw more of them
+    on the server's own host, that number stays.
     """
     by_refusal = held_by_connecting(refusing, snapshot.server.limits, snapshot.counts.total)
-    unlisted = max(by_refusal, seen_on_host - snapshot.counts.starting)
-    return msgspec.structs.replace(snapshot, unlisted=unlisted) if unlisted > 0 else snapshot
+    return (
+        msgspec.structs.replace(snapshot, unlisted=by_refusal) if by_refusal > snapshot.unlisted else snapshot
+    )
 
 
 class Episode(msgspec.Struct, frozen=True):

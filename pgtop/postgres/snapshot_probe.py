@@ -30,6 +30,7 @@ from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres.connection_limits import KnownLimits
 from pgtop.postgres.errors.kinds import UnreadableError, outage, refusing_limit
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT, missing_grant
+from pgtop.postgres.host_reading import HostReading
 from pgtop.postgres.queries import poll as queries
 from pgtop.postgres.queries.about_server import ABOUT_SERVER, SYSTEM_IDENTIFIER
 from pgtop.postgres.row_decoding import MARGIN, decoded, the_one
@@ -128,6 +129,7 @@ class Probe:
         self._listeners: frozenset[BackendId] = frozenset()
         self._resting = UnchangedRows()
         self._known_limits = KnownLimits(own_connection)
+        self._host = HostReading(own_connection)
         self._limits: tuple[ConnectionLimit, ...] = ()
         self._unconverted = False
         self._gave_back_at = 0.0
@@ -196,7 +198,9 @@ class Probe:
         try:
             await self._learn_about_server()
             self._limits = await self._known_limits.at(time.monotonic())
-            return await self._changes() or await self._whole()
+            listed = await self._changes() or await self._whole()
+            unlisted = await self._host.unlisted(listed)
+            return msgspec.structs.replace(listed, unlisted=unlisted) if unlisted else listed
         except UnreadableError:
             self.own_connection.drop()
             raise
@@ -275,6 +279,7 @@ class Probe:
         self._unconverted = False
         self._resting.forget()
         self._known_limits.forget()
+        self._host.forget()
         about = the_one(await self.own_connection.fetchrow(ABOUT_SERVER), About)
         try:
             row = await self.own_connection.fetchrow(SYSTEM_IDENTIFIER)

@@ -15,7 +15,6 @@ from pgtop.core.activity import (
     MOST_CONNECTIONS,
     Backend,
     BackendId,
-    Connections,
     Moment,
     Name,
     Pid,
@@ -38,10 +37,11 @@ from pgtop.errors import PgtopError
 from pgtop.postgres.blockers import blocking_pids
 from pgtop.postgres.errors.kinds import ConnectionLostError, text_of
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT
+from pgtop.postgres.host_reading import HostReading
 from pgtop.postgres.queries import terminate as queries
 from pgtop.postgres.queries.advisory_keys import HELD_LOCKS
-from pgtop.postgres.queries.poll import CLIENT_BACKEND_COUNT
-from pgtop.postgres.row_decoding import MARGIN, the_one, typed
+from pgtop.postgres.queries.poll import CLIENT_BACKEND_PIDS
+from pgtop.postgres.row_decoding import MARGIN, typed
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES, LONGEST_ANSWER_BYTES, MEBIBYTE
 
@@ -49,6 +49,8 @@ _STATEMENTS_BYTES: Final = 16 * MEBIBYTE
 """The most bytes of all the victims' statements together; each gets its share."""
 _STATEMENT_BYTES: Final = 2 * LONGEST_QUERY_BYTES
 """And no more of one: three bytes of another encoding can be two in the log."""
+_PIDS_BYTES: Final = 16 * MEBIBYTE
+"""More than the rows of all pids can take."""
 
 
 class _Holder(msgspec.Struct, frozen=True):
@@ -70,8 +72,9 @@ class _Remaining(msgspec.Struct, frozen=True):
     query_start: Moment | None
 
 
-class _Count(msgspec.Struct, frozen=True):
-    total: Connections
+class _Listed(msgspec.Struct, frozen=True):
+    pid: Pid
+    listed_at: Moment
 
 
 class SqlTerminator:
@@ -79,6 +82,7 @@ class SqlTerminator:
 
     def __init__(self, own_connection: OwnConnection) -> None:
         self._own_connection = own_connection
+        self._host = HostReading(own_connection)
 
     async def held_locks(self) -> HeldLocks:
         """The sessions that hold advisory locks, and which of them are pgtop's.
@@ -114,7 +118,7 @@ class SqlTerminator:
         blocked = await self._blocked(plan)
         if plan.interruptions != self._own_connection.interruptions:
             raise out_of_sight_error()
-        return SqlTermination(self._own_connection, plan, whole, blocked)
+        return SqlTermination(self._own_connection, self._host, plan, whole, blocked)
 
     async def _blocked(self, plan: Plan) -> dict[BackendId, int]:
         """Return the number of sessions that wait for a lock behind each victim; {} if the server refuses.
@@ -156,11 +160,13 @@ class SqlTermination:
     def __init__(
         self,
         own_connection: OwnConnection,
+        host: HostReading,
         plan: Plan,
         whole_queries: dict[BackendId, str],
         blocked: dict[BackendId, int],
     ) -> None:
         self._own_connection = own_connection
+        self._host = host
         self._plan = plan
         self._connection_pid = own_connection.own_pid
         self.queries = whole_queries
@@ -209,14 +215,21 @@ class SqlTermination:
         )
 
     async def taken(self) -> int | None:
-        """Return the slots that client backends take now; None where they cannot be counted."""
+        """Return the slots that are taken now; None where they cannot be counted.
+
+        They are counted as in the plan: where the host cannot be read, the unlisted clients are still those
+        of the plan, since terminating sessions does not free those slots.
+        """
         if self._own_connection.own_pid != self._connection_pid:
             return None
         try:
-            rows = await self._own_connection.fetch(CLIENT_BACKEND_COUNT)
-            return the_one(rows[0] if rows else None, _Count).total
+            rows = await self._own_connection.fetch(CLIENT_BACKEND_PIDS, limit_bytes=_PIDS_BYTES)
+            listed = typed(rows, _Listed, MOST_CONNECTIONS + MARGIN)
         except (PgtopError, *DRIVER_ERRORS):
             return None
+        pids = frozenset(each.pid for each in listed)
+        unlisted = await self._host.beside(pids, listed[0].listed_at) if listed else None
+        return len(listed) + (self._plan.unlisted if unlisted is None else unlisted)
 
 
 def out_of_sight_error() -> PgtopError:

@@ -331,7 +331,7 @@ class AutomaticReaper:
 
     async def _act(self, turn: Turn, snapshot: Snapshot, asked: _Asked, now: float) -> Turn:
         if not self._is_due(snapshot, asked, now):
-            if self._unfit is Unfit.NOBODY and snapshot.usage <= self.policy.warn_at:
+            if self._unfit is Unfit.NOBODY and not is_over_line(snapshot, self.policy):
                 self._unfit = None
             return turn
         plan = await self._plan(snapshot, asked, now)

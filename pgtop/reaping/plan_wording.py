@@ -56,9 +56,14 @@ def headline(plan: Plan) -> str:
     policy = plan.policy
     emergency = plan.trigger is Trigger.EMERGENCY
     age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
-    if not number and emergency and plan.stall is not None:
+    is_enough = any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared)
+    if (
+        not number
+        and emergency
+        and (plan.stall is not None or (is_enough and plan.usage_before >= plan.warn_at))
+    ):
         return f"Nothing to do: the sessions alone are below the {percent(plan.warn_at)} line"
-    if not number and any(spared.spared_for is SparedFor.ENOUGH for spared in plan.spared):
+    if not number and is_enough:
         return f"Nothing to do: usage is {percent(plan.usage_before)}, below the {percent(plan.warn_at)} line"
     meant = _meant(age, policy.include_idle_in_transaction_seconds)
     if not number:

@@ -76,7 +76,7 @@ class ReapReport(msgspec.Struct, frozen=True):
     """The longest idle first."""
     spared: tuple[SessionReport, ...]
     connecting: int | UnsetType = UNSET
-    """Slots held by clients still connecting, where these keep logins out; left out otherwise."""
+    """The slots held by clients still connecting; left out if none are known of."""
     blocked_sessions: int | UnsetType = UNSET
     """The sessions that wait behind any of the victims, each counted once; left out if that is unknown."""
 
@@ -98,7 +98,7 @@ def as_report(answer: Answer) -> ReapReport:
             for each in plan.victims
         ),
         spared=tuple(_session(each.backend, now, each.reason, UNSET) for each in plan.spared),
-        connecting=plan.stall.connecting if plan.stall is not None else UNSET,
+        connecting=(plan.stall.connecting if plan.stall is not None else plan.unlisted) or UNSET,
         blocked_sessions=UNSET if plan.blocked_sessions is None else plan.blocked_sessions,
     )
 

@@ -297,12 +297,9 @@ class DashboardScreen(Screen[None]):
             self.poller.wake()  # this result may be from before the suspension
         self.refusing = self.logins.limit
         if self.host_watch is not None:
-            refused_here = (
-                result.kind == OutageKind.FULL if isinstance(result, Outage) else self.refusing is not None
-            )
-            self.host_watch.want(refused_here)
+            self.host_watch.want(self._is_refused_here(result))
         if isinstance(result, Snapshot):
-            result = with_unlisted(result, self.logins.limit_here, self._connecting_on_host())
+            result = with_unlisted(result, self.logins.limit_here)
         before, is_first = self.state.snapshot, self.state.shown is None and isinstance(result, Snapshot)
         self.state.take(result, self.poller.interval_seconds)
         if self.history_keeper is not None:
@@ -319,10 +316,11 @@ class DashboardScreen(Screen[None]):
         self._daemons.polled(result)
         self._show_alert(self._alerts.polled(result, self.refusing))
 
-    def _connecting_on_host(self) -> int:
-        """Return how many clients still connecting hold a slot, as the server's own host shows it."""
-        view = self.host_watch.view if self.host_watch is not None else None
-        return view.snapshot.counts.starting if view is not None else 0
+    def _is_refused_here(self, result: Snapshot | Outage) -> bool:
+        """Return whether logins are refused, also if this role's own are not: the host then shows why."""
+        if isinstance(result, Outage):
+            return result.kind == OutageKind.FULL
+        return self.refusing is not None or (result.is_full and result.unlisted > 0)
 
     def _begin(self) -> None:
         """Show the tables for the first time."""

@@ -5,18 +5,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.activity import IDLE, STARTING, Limits, Snapshot
+from pgtop.core.alerts import level
 from pgtop.core.outage import Limit
 from pgtop.core.plan import ReapPolicy, SparedFor, Trigger
-from pgtop.core.policy import plan_emergency, plan_reap
+from pgtop.core.policy import plan_emergency, plan_reap, plan_sweep
 from pgtop.core.stalled_logins import CALM_SECONDS, Episode, stall_of
+from pgtop.reaping.plan_wording import headline
 from tests.builders import backend, server_of, snapshot
 
 SLOTS = 20
 POLICY = ReapPolicy()
 
 
-def seen(sessions: int, starting: int = 0) -> Snapshot:
-    """A server of 20 slots with that many idle sessions and clients still connecting."""
+def seen(sessions: int, starting: int = 0, unlisted: int = 0) -> Snapshot:
+    """A server of 20 slots with that many idle sessions and clients still connecting, listed and not."""
     rows = [backend(100 + number, age=1000 + number) for number in range(sessions)]
     rows += [
         backend(
@@ -24,7 +26,7 @@ def seen(sessions: int, starting: int = 0) -> Snapshot:
         )
         for number in range(starting)
     ]
-    return snapshot(*rows, server=server_of(Limits(23, 3)))
+    return snapshot(*rows, server=server_of(Limits(23, 3)), unlisted=unlisted)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,40 @@ def test_stall_where_sessions_alone_are_below_the_line(
     """At the line and above it, the sessions are what fills the server."""
     stall = stall_of(seen(sessions, starting), POLICY.warn_at, refusing)
     assert (stall.connecting if stall else None) == connecting
+
+
+@pytest.mark.parametrize(
+    ("sessions", "unlisted", "refusing", "connecting"),
+    [
+        (8, 11, None, None),  # a slot is left
+        (8, 12, None, 12),
+        (8, 13, Limit.ORDINARY, 13),  # the host knows more than a refusal tells
+        (8, 5, Limit.ORDINARY, 12),  # and here less
+        (16, 4, None, None),  # the sessions alone are on the line
+    ],
+)
+def test_slots_seen_on_the_host_make_a_stall_too(
+    sessions: int, unlisted: int, refusing: Limit | None, connecting: int | None
+) -> None:
+    now = seen(sessions, unlisted=unlisted)
+    stall = stall_of(now, POLICY.warn_at, refusing)
+    assert (stall.connecting if stall else None) == connecting
+    assert (level(now, POLICY.warn_at) == "full") is (sessions + unlisted >= SLOTS)
+
+
+def test_plans_count_the_slots_seen_on_the_host() -> None:
+    """They are in the usage of each plan; no session is ended for them."""
+    stalled = plan_reap(seen(8, unlisted=12), POLICY)
+    assert (stalled.trigger, stalled.usage_before) == (Trigger.NONE, 1.0)
+    assert stalled.stall is not None
+    full = plan_reap(seen(17, unlisted=3), POLICY)
+    assert (full.trigger, len(full.victims)) == (Trigger.EMERGENCY, 2)
+    assert (full.usage_before, full.usage_after) == (1.0, 0.9)
+    over = seen(8, unlisted=9)
+    assert plan_reap(over, POLICY).trigger is Trigger.NONE
+    by_hand = plan_emergency(over, POLICY)
+    assert headline(by_hand) == "Nothing to do: the sessions alone are below the 80% line"
+    assert plan_sweep(over, POLICY).usage_before == 0.85
 
 
 def test_a_stall_names_the_addresses_where_they_are_known() -> None:
@@ -101,15 +137,16 @@ def test_an_episode_lasts_until_logins_have_succeeded_for_a_while() -> None:
 @given(
     sessions=st.integers(0, 30),
     starting=st.integers(0, 30),
+    unlisted=st.integers(0, 30),
     refusing=st.none() | st.sampled_from(Limit),
     warn_at=st.floats(0.05, 1.0),
 )
 def test_no_more_is_ended_than_the_sessions_are_over_the_line(
-    sessions: int, starting: int, refusing: Limit | None, warn_at: float
+    sessions: int, starting: int, unlisted: int, refusing: Limit | None, warn_at: float
 ) -> None:
     """But for one session as a try: whatever strangers hold, the sessions below the line live."""
     policy = ReapPolicy(warn_at=warn_at)
-    now = seen(sessions, starting)
+    now = seen(sessions, starting, unlisted)
     plan = plan_reap(now, policy, refused=refusing, may_try=True)
     left = sessions - len(plan.victims)
     assert all(victim.backend.state == IDLE for victim in plan.victims)

@@ -89,9 +89,9 @@ MUTANTS = (
     ),
     Mutant("pgtop/core/policy.py", "limit = asked", "limit = 0.0", POLICY),
     Mutant(
-        "pgtop/core/policy.py",
-        "return refused or snapshot.counts.total >= snapshot.slots",
-        "return refused or snapshot.counts.total > snapshot.slots",
+        "pgtop/core/activity.py",
+        "return self.taken >= self.slots",
+        "return self.taken > self.slots",
         POLICY,
     ),
     Mutant(
@@ -498,7 +498,7 @@ MUTANTS = (
         '    if False:\n        reason = "its state is unknown',
         HOST,
     ),
-    Mutant("pgtop/postgres/host/titles.py", "_LAST_OF_A_LOGIN: DISABLED", "_LAST_OF_A_LOGIN: STARTING", HOST),
+    Mutant("pgtop/postgres/host/titles.py", "LAST_OF_A_LOGIN: DISABLED", "LAST_OF_A_LOGIN: STARTING", HOST),
     Mutant(
         "pgtop/postgres/session/login_probe.py",
         "target, peer = own_connection.here",

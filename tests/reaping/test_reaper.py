@@ -16,6 +16,7 @@ from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, REAPER_CLASS
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.reaping import Face, as_role, face_on, found, identities, lives, outcomes
+from tests.support.relay import relay
 from tests.support.targets import connection_on, stopped
 
 STALE = ReapPolicy(idle_after_seconds=0.0)
@@ -569,3 +570,20 @@ async def test_each_victim_has_its_outcome_for_any_driver_error(
         report = await face.run(plan)
         assert outcomes(report) == [Outcome.UNKNOWN, Outcome.FAILED, Outcome.TERMINATED]
     assert [line["outcome"] for line in face.lines()[3:]] == ["unknown", "failed", "terminated"]
+
+
+async def test_the_usage_after_keeps_slots_told_of_by_a_refusal(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Through a relay the host tells nothing, and terminating a session frees no slot but its own."""
+    async with (
+        relay(server) as way,
+        face_on(server, tmp_path / "a", target=way.target()) as face,
+        session(server) as one,
+    ):
+        snapshot = msgspec.structs.replace(await idle(face, one), unlisted=5)
+        plan = await face.reaper.plan_terminate(snapshot, ReapPolicy(), [found(snapshot, one).id])
+        report = await face.run(plan)
+        assert report.count(Outcome.TERMINATED) == 1
+        assert report.measured_usage is not None
+        assert round((plan.usage_before - report.measured_usage) * plan.slots) == 1

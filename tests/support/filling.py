@@ -46,11 +46,24 @@ async def leave(sessions: list[asyncpg.Connection], number: int = 2) -> None:
 @contextmanager
 def stalled_login(port: int, **parameters: str) -> Iterator[socket.socket]:
     """A client that has said who it is, and never a word more, whatever it is asked."""
+    with socket.create_connection((HOST, port)) as client:
+        client.sendall(_first_packet(parameters))
+        yield client
+
+
+@contextmanager
+def stalled_over_socket(server: ThrowawayServer, **parameters: str) -> Iterator[socket.socket]:
+    """The same over the server's Unix socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(f"{server.socket_dir}/.s.PGSQL.{server.port}")
+        client.sendall(_first_packet(parameters))
+        yield client
+
+
+def _first_packet(parameters: dict[str, str]) -> bytes:
     said = {"user": "postgres", "database": "postgres", **parameters}
     words = b"".join(word.encode() + b"\0" for pair in said.items() for word in pair) + b"\0"
-    with socket.create_connection((HOST, port)) as client:
-        client.sendall(struct.pack("!ii", len(words) + 8, PROTOCOL_3) + words)
-        yield client
+    return struct.pack("!ii", len(words) + 8, PROTOCOL_3) + words
 
 
 @contextmanager

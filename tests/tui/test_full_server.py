@@ -22,7 +22,7 @@ from pgtop.postgres.session.login_probe import LoginProbe
 from pgtop.postgres.session.own_connection import OwnConnection
 from tests.conftest import ServerFactory
 from tests.servers import Role, create_role, execute, fetch_value, session, sessions, wait_until
-from tests.support.dashboards import Driven, dashboard, waiting_dashboard
+from tests.support.dashboards import Driven, count_stale, dashboard, waiting_dashboard
 from tests.support.filling import (
     THREE_SLOTS,
     connect_silently,
@@ -220,9 +220,62 @@ async def test_the_head_counts_the_slots_of_connecting_clients(
             sample = driven.dashboard.state.history.latest
             assert sample is not None
             assert sample.total == sample.slots == 10
-            assert driven.dashboard.refusing is Limit.ORDINARY if version < 16 else True
+            refusing = await wait_until(lambda: driven.dashboard.refusing, 15, "no login is refused")
+            assert refusing is Limit.ORDINARY or version >= 16
         await driven.shows("below the 80% line")
         await wait_until(lambda: driven.dashboard.refusing is None, 15, "still called refused")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+@pytest.mark.parametrize("version", [15, 17])
+async def test_every_figure_counts_what_the_host_shows(
+    server_factory: ServerFactory, tmp_path: Path, version: int
+) -> None:
+    """A superuser's dashboard, which is never refused: the head, both dialogs, the notice and the log."""
+    settings = {"max_connections": "15", "superuser_reserved_connections": "5"}
+    server = server_factory(settings, version=version, auth="scram-sha-256")
+    app = await create_role(server)
+    async with (
+        dashboard(server, tmp_path / "a", login_probe_seconds=0.0) as driven,
+        with_stalled(server, app, idle=3, stalled=7),
+    ):
+        head = ("11 of 10 slots · 110%", "7 slots are held by clients still connecting")
+        await driven.shows(*head, "FULL: new connections are refused", "still connecting: 7")
+        await wait_until(lambda: count_stale(driven.shown) == 3, 15)
+        await driven.press("S")
+        await driven.dialog()
+        await driven.shows("Terminate 3 sessions idle for more than 1s: 110% → 80%")
+        await driven.press("n")
+        victim = next(each for each in shown(driven).backends if each.application_name == "leak")
+        await driven.select(victim.pid)
+        await driven.press("K")
+        await driven.dialog()
+        await driven.shows("Terminate 1 selected session: 110% → 100%")
+        await driven.press("y")
+        await driven.shows("terminated 1 session · 110% → 100%, still full at", "10 of 10 slots · 100%")
+        outcome = next(line for line in driven.audited() if line["event"] == "outcome")
+        assert (outcome["usage_before"], outcome["usage_after"]) == (1.1, 1.0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+async def test_a_refusal_gives_no_lower_figure_than_the_host(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """It tells of 16 slots of 16, while 18 are taken: a plan made at once has the figures of the head."""
+    settings = {"max_connections": "20", "superuser_reserved_connections": "4"}
+    server = server_factory(settings, version=15, auth="scram-sha-256")
+    operator, app = await create_role(server, "operator"), await create_role(server)
+    async with (
+        dashboard(
+            server, tmp_path / "a", user=operator.name, password=operator.password, login_probe_seconds=1.0
+        ) as driven,
+        with_stalled(server, app, idle=4, stalled=13),
+    ):
+        await wait_until(lambda: driven.dashboard.refusing and count_stale(driven.shown) == 4, 15)
+        await driven.press("S")
+        dialog = await driven.dialog()
+        await driven.shows("18 of 16 slots · 112%", "Terminate 4 sessions idle for more than 1s: 112% → 87%")
+        assert dialog.plan.total == shown(driven).taken == 18
 
 
 async def test_from_18_on_they_are_counted_as_starting(server_factory: ServerFactory, tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from typing import Final
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from pgtop.core.doctor.checkup import Checkup
 from pgtop.core.doctor.verdicts import Diagnosis, diagnose
+from pgtop.core.stalled_logins import with_unlisted
+from pgtop.errors import PgtopError
 from pgtop.postgres.checkup import check_up, checkup_connection
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors.kinds import FullError, LimitReachedError
+from pgtop.postgres.errors.kinds import FullError, LimitReachedError, limit_at
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, answer_error
 from pgtop.postgres.session.wait_for_slot import enter
 
@@ -89,13 +92,13 @@ async def examine(
     `wait_seconds` and `tell` are those of `session.enter.enter`. It raises PgtopError: FullError if the
     server has no slot left for either role, which answers the question.
     """
-    ordinary = msgspec.structs.replace(target, rescue=None)
+    ordinary = replace(target, rescue=None)
     try:
         first = await _examine(ordinary, warn_at, 0.0 if target.rescue else wait_seconds, tell)
     except (FullError, LimitReachedError) as error:
         if target.rescue is None:
             raise
-        rescue = await _examine(target.rescue, warn_at, wait_seconds, tell)
+        rescue = await _examine(target.rescue, warn_at, wait_seconds, tell, refused=error)
         return Examination(rescue, refused=error.problem)
     if target.rescue is None:
         return Examination(first)
@@ -103,12 +106,21 @@ async def examine(
 
 
 async def _examine(
-    target: Target, warn_at: float, wait_seconds: float, tell: Callable[[str], None]
+    target: Target,
+    warn_at: float,
+    wait_seconds: float,
+    tell: Callable[[str], None],
+    *,
+    refused: PgtopError | None = None,
 ) -> Examined:
+    """Examine one role; `refused` is the refusal of another one, which tells of slots that no list shows."""
     own_connection = checkup_connection(target)
     await enter(own_connection, wait_seconds, tell)
     try:
         checkup = await check_up(own_connection)
+        limit = limit_at(own_connection.peer, refused) if refused is not None else None
+        if limit is not None and checkup.snapshot is not None and await own_connection.is_direct():
+            checkup = replace(checkup, snapshot=with_unlisted(checkup.snapshot, limit))
     except DRIVER_ERRORS as error:
         raise answer_error(error) from error
     finally:
@@ -119,7 +131,7 @@ async def _examine(
 def report(examination: Examination) -> Report:
     """Return the report of an examination."""
     rescue = examination.rescue
-    return msgspec.structs.replace(
+    return replace(
         _report(examination.first),
         rescue=UNSET if rescue is None else _report(rescue),
         refused=examination.refused or UNSET,

@@ -1,6 +1,7 @@
 """The output of `pgtop reap`: the sessions terminated or to be, the reasons, and the usage after it."""
 
 from pgtop.commands.text_table import TextColumn, paragraph, server_line, table_lines, text_of
+from pgtop.core.outage import connecting_words
 from pgtop.core.plan import Plan, Spared, Trigger, Victim
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
 from pgtop.core.stalled_logins import STALL_HELP
@@ -40,9 +41,11 @@ def _what(answer: Answer) -> list[str]:
         return [f"nothing terminated: {stall_sentence(plan.stall)}", f"what helps: {STALL_HELP}"]
     if plan.trigger is Trigger.NONE:
         taken = f"{plan.total} of {plural(plan.slots, 'slot')}, {percent(plan.usage_before)}"
-        return [
-            f"nothing to do: {taken}, not above the {percent(plan.warn_at)} line (--always sweeps anyway)"
-        ]
+        line = f"the {percent(plan.warn_at)} line (--always sweeps anyway)"
+        if plan.usage_before <= plan.warn_at:
+            return [f"nothing to do: {taken}, not above {line}"]
+        held = f"; {connecting_words(plan.unlisted)}" if plan.unlisted else ""
+        return [f"nothing to do: {taken}{held}; the sessions alone are not above {line}"]
     stall = [f"but {stall_sentence(plan.stall)}"] if plan.stall is not None else []
     if answer.report is None:
         what = f"dry run: {headline(plan)}" if answer.dry_run else headline(plan)

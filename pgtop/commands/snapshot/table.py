@@ -61,7 +61,7 @@ def standing(snapshot: Snapshot, warn_at: float) -> str:
         verdict = f"below {line}"
     elif not counts.exact:
         verdict = f"perhaps over {line}"
-    elif snapshot.taken >= slots:
+    elif snapshot.is_full:
         verdict = "no ordinary slot is left"
     else:
         verdict = f"over {line}" if usage > warn_at else f"at {line}"

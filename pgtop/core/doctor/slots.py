@@ -4,6 +4,7 @@ from pgtop.core.doctor.checkup import Checkup
 from pgtop.core.doctor.findings import KEPT, LOOK_WHO, Finding, Status, set_on_server
 from pgtop.core.doctor.limits import limit_findings
 from pgtop.core.doctor.remedies import comment
+from pgtop.core.outage import connecting_words
 from pgtop.core.text import percent, plural
 
 
@@ -37,15 +38,17 @@ def slots_finding(checkup: Checkup, warn_at: float) -> Finding:
     of = f"of {limits.max_connections} connections"
     if snapshot is None:
         return Finding("slots", "warn", f"{slots}, their use hidden; {kept} more {of} reserved")
-    use, total = checkup.use, snapshot.counts.total
-    share = ("≤ " if use.is_bound else "") + percent(snapshot.usage)
-    said = f"{use} of {slots} in use ({share}); {kept} more {of} reserved"
+    taken, is_bound = snapshot.taken, checkup.use.is_bound
+    bound = "≤ " if is_bound else ""
+    said = f"{bound}{taken} of {slots} in use ({bound}{percent(snapshot.usage)}); {kept} more {of} reserved"
+    if taken > limits.slots and not is_bound:
+        said += f", and {min(taken - limits.slots, kept)} of those in use"
+    if snapshot.unlisted:
+        said += f"; {connecting_words(snapshot.unlisted)}"
     if snapshot.usage < warn_at:
         return Finding("slots", "ok", said)
-    if total > limits.slots and not use.is_bound:
-        said += f", and {min(total - limits.slots, kept)} of those in use"
     # The number may be an upper bound: the server is then not necessarily full.
-    status: Status = "bad" if total >= limits.slots and not use.is_bound else "warn"
+    status: Status = "bad" if snapshot.is_full and not is_bound else "warn"
     return Finding("slots", status, said, comment(LOOK_WHO))
 
 

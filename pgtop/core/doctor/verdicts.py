@@ -115,7 +115,7 @@ def _entry(checkup: Checkup, said: str, room: int) -> Finding:
     The checkup's own session is one of them, and has ended by the next login.
     """
     snapshot = checkup.snapshot
-    if snapshot is None or not snapshot.counts.exact or snapshot.counts.total < room:
+    if snapshot is None or not snapshot.counts.exact or snapshot.taken < room:
         return _login("ok", said)
     return _login("warn", f"{said}; none is free, and this check has the last one", comment(LOOK_WHO))
 

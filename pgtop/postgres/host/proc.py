@@ -200,6 +200,17 @@ def started_ticks(pid: int) -> int | None:
     return int(_fields(line)[19]) if line else None
 
 
+def parent(pid: int) -> int | None:
+    """Return the parent of a process; None if the process is gone."""
+    line = _read(f"/proc/{pid}/stat")
+    return int(_fields(line)[1]) if line else None
+
+
+def own_number(pid: int) -> int:
+    """Return the pid that a process has for itself, which in a container is another one; 0 if it is gone."""
+    return int(status(pid).get("NSpid", "0").split()[-1])
+
+
 def owner(pid: int) -> tuple[int, int] | None:
     """The user and group that a process runs as; None where it is gone."""
     ids = status(pid)

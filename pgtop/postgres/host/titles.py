@@ -39,19 +39,19 @@ _AUTOVACUUM: Final = "autovacuum worker "
 CONNECTING: Final = frozenset({"initializing", "authentication"})
 """The activities of a client backend without a session yet, while its client may keep it waiting."""
 
-_LAST_OF_A_LOGIN: Final = "startup"
+LAST_OF_A_LOGIN: Final = "startup"
 """Authentication is over. Where `update_process_title` is off for its role or database, a session keeps this
 title for all its life, so that nobody can say what it does.
 Source: PostgreSQL, PerformAuthentication() in src/backend/utils/init/postinit.c."""
 
-_WAITING: Final = " waiting"
+WAITING: Final = " waiting"
 
 _STATES: Final = {
     "idle": IDLE,
     "idle in transaction": IDLE_IN_TRANSACTION,
     "idle in transaction (aborted)": IDLE_IN_TRANSACTION_ABORTED,
     "<FASTPATH>": FASTPATH,
-    _LAST_OF_A_LOGIN: DISABLED,
+    LAST_OF_A_LOGIN: DISABLED,
     **dict.fromkeys(CONNECTING, STARTING),
 }
 
@@ -92,7 +92,7 @@ class Title(msgspec.Struct, frozen=True):
 
         Source: PostgreSQL, ProcSleep() in src/backend/storage/lmgr/proc.c up to 15, WaitOnLock() in lock.c.
         """
-        return "Lock" if self.activity.endswith(_WAITING) else None
+        return "Lock" if self.activity.endswith(WAITING) else None
 
     @property
     def is_connecting(self) -> bool:

@@ -163,11 +163,7 @@ class HostWatcher:
         """The prefix of the server's titles; "" before the first look."""
         if answers.get("update_process_title") == "off":
             raise titles_off_error()
-        if proc.network_namespace(server.pid) not in (None, proc.network_namespace()):
-            raise NotPermittedError(
-                "the server is in a network of its own, as in a container, and its sockets are not seen",
-                f"nsenter --target {server.pid} --net pgtop break-glass",
-            )
+        refuse_other_network(server)
 
     @property
     def now(self) -> int:
@@ -391,6 +387,15 @@ def logins_hint(view: HostView) -> str:
     longest = max((view.snapshot.taken_at - each.since for each in view.connecting), default=0)
     slots = view.snapshot.slots if view.has_limits else None
     return stalled_logins_hint(len(view.connecting), longest / MICROSECONDS, slots)
+
+
+def refuse_other_network(server: HostServer) -> None:
+    """Raise NotPermittedError if the sockets of a server cannot be seen from here."""
+    if proc.network_namespace(server.pid) not in (None, proc.network_namespace()):
+        raise NotPermittedError(
+            "the server is in a network of its own, as in a container, and its sockets are not seen",
+            f"nsenter --target {server.pid} --net pgtop break-glass",
+        )
 
 
 def takes_usr2(pid: int) -> tuple[bool, bool]:

@@ -21,11 +21,11 @@ WHERE a.backend_type OPERATOR(pg_catalog.=) 'client backend'
    OR (a.backend_type IS NULL AND a.datid IS NOT NULL AND a.usesysid IS NOT NULL)"""
 
 
-CLIENT_BACKEND_COUNT: Final = f"""
-SELECT pg_catalog.count(*) AS total
+CLIENT_BACKEND_PIDS: Final = f"""
+SELECT a.pid, {microseconds("pg_catalog.statement_timestamp()")} AS listed_at
 FROM pg_catalog.pg_stat_get_activity(NULL) a {_CLIENT_BACKENDS}
 """
-"""The number of sessions that a poll would show now."""
+"""The sessions that a poll would show now."""
 
 
 def _backend(role: str, database: str, is_superuser: str, statement: str) -> str:

@@ -92,7 +92,7 @@ class PlanActions:
             return await self._reaper.plan_sweep(snapshot, policy, scope=choice.scope)
 
         stall = stall_of(snapshot, self._policy.warn_at, refusing)
-        full = snapshot.counts.total >= snapshot.slots and stall is None
+        full = snapshot.is_full and stall is None
         stalled = stall_sentence(stall) if stall is not None else ""
         said = " · ".join(filter(None, (stalled, against_sweeping(findings))))
         first = SweepChoice(emergency=full, in_transaction=asked is not None, scope=scope)

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from pgtop.core.activity import PGTOP_PREFIX, Backend, BackendId, Snapshot
 from pgtop.core.leadership import Key, passed_over_sentence
 from pgtop.core.plan import ReapPolicy, Trigger
-from pgtop.core.policy import is_emergency
+from pgtop.core.policy import is_emergency, is_over_line
 from pgtop.core.retaken_slots import FIRST_REST_SECONDS, FUTILE_SWEEPS
 from pgtop.core.session_labels import NO_APPLICATION, label
 from pgtop.core.session_patterns import Patterns
@@ -155,6 +155,8 @@ def _at_work(standing: AutomaticState, turn: Turn, snapshot: Snapshot) -> str:
     if snapshot.usage <= policy.warn_at:
         under = "below" if snapshot.usage < policy.warn_at else "on"
         return f"{under} {line}" + (f", next sweep in ≥ {soonest}" if soonest else "")
+    if not is_over_line(snapshot, policy):
+        return f"the sessions alone are not over {line}"
     if soonest:
         return f"over {line}, next sweep in {soonest}"
     return f"over {line}{_nobody(turn, duration(policy.idle_after_seconds))}"

@@ -5,11 +5,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pgtop.core.activity import Backend, Limits, Privileges, Server, ServerIdentity, Snapshot
 from pgtop.core.doctor.checkup import Account, Checkup, Database, Membership, Override, Role, Setting
 from pgtop.core.doctor.findings import LOOK_WHO, Finding
 from pgtop.core.doctor.remedies import Identifier
+from pgtop.core.doctor.slots import slots_finding
 from pgtop.core.doctor.verdicts import Diagnosis, diagnose
 
 YES, NO, MEMBER = Membership(True, True), Membership(False, False), Membership(False, True)
@@ -348,6 +350,17 @@ def test_the_servers_slots(total: int, status: str, said: str) -> None:
     assert found.status == status
     assert said in found.said
     assert bool(found.mend) is (status != "ok")
+
+
+def test_unlisted_clients_take_slots_too() -> None:
+    """A server of 95 slots, and 3 more for superusers: 10 sessions, and clients that are still connecting."""
+    few = checkup(backends=tuple(backend("app") for _ in range(9)))
+    assert few.snapshot is not None
+    for unlisted, status, said in ((7, "ok", "17 of 95"), (85, "bad", "95 of 95 slots in use (100%)")):
+        found = slots_finding(replace(few, snapshot=replace(few.snapshot, unlisted=unlisted)), 0.8)
+        assert found.status == status
+        assert said in found.said
+        assert f"{unlisted} slots are held by clients still connecting" in found.said
 
 
 def test_the_line_is_the_one_that_is_set() -> None:

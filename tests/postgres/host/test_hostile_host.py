@@ -28,11 +28,29 @@ from pgtop.postgres.host.server_at_address import server_at
 from pgtop.postgres.host.server_settings import Asked, ask_settings, limits_of
 from pgtop.postgres.host.servers import ClosedError, HostServers, Wanted, choose, find_server, find_servers
 from pgtop.postgres.host.watcher import HostView, HostWatcher
+from pgtop.postgres.snapshot_probe import Probe
 from pgtop.settings.defaults_and_bounds import Config
 from tests.conftest import ServerFactory
-from tests.servers import REPOSITORY, available, execute, session, wait_until, wait_until_sync
-from tests.support.filling import FIRST_PACKET, OTHER_HOST, silent_process, socket_open_to_others, twin
+from tests.servers import (
+    REPOSITORY,
+    available,
+    create_role,
+    execute,
+    session,
+    sessions,
+    wait_until,
+    wait_until_sync,
+)
+from tests.support.filling import (
+    FIRST_PACKET,
+    OTHER_HOST,
+    silent_process,
+    socket_open_to_others,
+    stalled_in_authentication,
+    twin,
+)
 from tests.support.hosting import face_on_host, host_server, process_of
+from tests.support.targets import connection_on, target_of
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="reads Linux's /proc")
 
@@ -675,6 +693,26 @@ def test_a_containers_program_is_not_run_out_here(server_factory: ServerFactory)
     server = server_factory()
     with in_a_namespace(server):
         assert ask_settings(host_server(server)).answers() == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may begin a namespace")
+async def test_a_containers_clients_are_counted_by_its_numbers(server_factory: ServerFactory) -> None:
+    """Its sessions have other pids out here, and are not taken for clients that it does not list."""
+    server = server_factory(version=15, auth="scram-sha-256")
+    app = await create_role(server)
+    with in_a_namespace(server):
+        async with (
+            connection_on(target_of(server)) as own_connection,
+            sessions(server, 3, user=app.name, password=app.password),
+        ):
+            probe = Probe(own_connection)
+            with stalled_in_authentication(server.port, app, 2):
+
+                async def counted() -> bool:
+                    return (await probe.snapshot()).unlisted == 2
+
+                await wait_until(counted, 15)
+                assert (await probe.snapshot()).counts.total == 4
 
 
 _ORPHANS = """

@@ -19,6 +19,7 @@ from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_keys import ReaperKeys
 from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
+from pgtop.reaping.automatic import Turn
 from pgtop.tui.lines.automatic_sweeps import AutomaticState, auto_lines, rules
 from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
@@ -400,6 +401,15 @@ def test_all_rules_are_told() -> None:
         assert word in told
     assert "LISTEN" not in told.partition("Never")[2]
     assert "LISTEN" in " ".join(said for said, _ in rules(ReapPolicy(), 60.0))
+
+
+def test_its_line_says_that_the_sessions_alone_count() -> None:
+    """At 82% of 97 slots with one session nothing is due, and no time for a next sweep is promised."""
+    seen, turn = snapshot(backend(), unlisted=79), Turn((), True, Patience())
+    standing = AutomaticState(ReapPolicy(), seen, turn, 60.0, 0.0, False, False, False, "")
+    said = "".join(cell.text for line in auto_lines(standing, 120, 1) for cell in line)
+    assert "AUTO on · the sessions alone are not over the 80% line" in said
+    assert "next sweep" not in said
 
 
 @pytest.mark.parametrize("width", [24, 40, 80, 120])

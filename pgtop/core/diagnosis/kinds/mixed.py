@@ -22,7 +22,7 @@ def _who(scene: Scene, applications: list[tuple[str, int]]) -> str:
 def describe(scene: Scene) -> Finding:
     """Return what the server's sessions are, without a verdict."""
     snapshot = scene.snapshot
-    hidden = snapshot.counts.hidden
+    hidden, unlisted = snapshot.counts.hidden, snapshot.unlisted
     counted: Counter[str] = Counter()
     for name, rows in scene.by_name.items():
         counted[label(name, NO_APPLICATION)] += sum(len(members) for _, members in rows)
@@ -55,6 +55,7 @@ def describe(scene: Scene) -> Finding:
             *([("sessions by application", named(applications, 6))] if applications else []),
             ("idle", str(idle)),
             ("in use now", str(sum(map(scene.is_in_use, scene.left)))),
+            *([("slots held by clients still connecting", str(unlisted))] if unlisted else []),
         ),
         advice=advice,
     )
