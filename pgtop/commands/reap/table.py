@@ -6,6 +6,7 @@ from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, clie
 from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import percent, plural, printable
 from pgtop.reaping.plan_wording import (
+    age_hint,
     by_application,
     headline,
     outcome_sentence,
@@ -25,6 +26,7 @@ def render(answer: Answer, width: int | None) -> str:
         lines += [f"{number:>5}  {name}" for name, number in by_application(plan)]
         spared = spared_sentence(plan)
         lines += [spared] if spared else []
+        lines += paragraph(plan.permission, width) if plan.permission else []
     if plan.victims or plan.spared:
         lines += ["", *_sessions(answer, width)]
     return text_of(lines, width)
@@ -42,7 +44,9 @@ def _what(answer: Answer) -> list[str]:
         ]
     stall = [f"but {stall_sentence(plan.stall)}"] if plan.stall is not None else []
     if answer.report is None:
-        return [f"dry run: {headline(plan)}" if answer.dry_run else headline(plan), *stall]
+        hint = age_hint(plan)
+        what = f"dry run: {headline(plan)}" if answer.dry_run else headline(plan)
+        return [what, *([hint] if hint else []), *stall]
     usage = usage_change(plan, answer.usage_after)
     name = "emergency: " if plan.trigger is Trigger.EMERGENCY else ""
     return [f"{name}{outcome_sentence(answer.report)}: {usage}", *stall]

@@ -44,6 +44,8 @@ def plan_lines(
     spared = spared_sentence(plan)
     if spared:
         lines += told(spared, width, "dim")
+    if plan.permission:
+        lines += told(plan.permission, width, "amber")
     if from_host and plan.victims:
         lines += told(UNSEEN, width, "dim")
     elif plan.trigger is not Trigger.SELECTED and plan.victims:
