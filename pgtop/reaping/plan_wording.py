@@ -36,6 +36,10 @@ _SPARED_PHRASES: Final = {
 }
 
 
+_NOT_AGE: Final = frozenset({SparedFor.ENOUGH, SparedFor.FORBIDDEN, SparedFor.SUPERUSER})
+"""Reasons for an empty plan that another idle age does not change."""
+
+
 def headline(plan: Plan) -> str:
     """Return a sentence on what a plan will do and the room it makes.
 
@@ -192,10 +196,13 @@ def age_option(plan: Plan) -> str:
 
 
 def age_hint(plan: Plan) -> str:
-    """Return what a command line tells where no session is idle for long enough; "" for none."""
+    """Return the option to change where no session is idle for long enough; "" if another reason counts.
+
+    `--idle-after asks for another idle age`.
+    """
     option = age_option(plan)
-    is_enough = any(each.spared_for is SparedFor.ENOUGH for each in plan.spared) or plan.stall is not None
-    if plan.victims or plan.refusal or is_enough or not option:
+    reasons = {each.spared_for for each in plan.spared}
+    if plan.victims or plan.refusal or plan.stall is not None or not option or reasons & _NOT_AGE:
         return ""
     return f"{option} asks for another idle age"
 
