@@ -26,7 +26,13 @@ from pgtop.settings.defaults_and_bounds import Config
 _ANOTHER: Final = "name another with --audit-log PATH (--audit-log - for standard error)"
 
 
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_MENDS: Final = (
+    (frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG}), "make room"),
+    (frozenset({errno.EACCES, errno.EPERM}), "let this user write there"),
+    (frozenset({errno.ENOENT, errno.ENOTDIR}), "create its directory"),
+    (frozenset({errno.EMFILE, errno.ENFILE}), "raise the limit of open files"),
+)
+"""The remedies of a file that cannot be written, by the system's error numbers."""
 
 
 class Operator(msgspec.Struct, frozen=True):
@@ -220,5 +226,6 @@ def _words(error: Exception) -> str:
 def _mend(error: Exception) -> str:
     if isinstance(error, rotating_files.LockHeldError):
         return f"stop or resume that process (fuser shows it), or {_ANOTHER}"
-    is_full = isinstance(error, OSError) and error.errno in _FULL
-    return f"make room or {_ANOTHER}" if is_full else _ANOTHER
+    number = error.errno if isinstance(error, OSError) else None
+    mend = next((said for numbers, said in _MENDS if number in numbers), "")
+    return f"{mend} or {_ANOTHER}" if mend else _ANOTHER

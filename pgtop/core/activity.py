@@ -74,6 +74,8 @@ class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_superuser: bool
     query: str | None
     """The first 200 characters of the current or last statement."""
+    is_of_own_role: bool = False
+    """True if pgtop's role has the privileges of the session's role, as a member that inherits them does."""
     idle_at_least: bool = False
     """True if the state began at `state_change` or earlier: the idle age is then a lower bound."""
     readings: tuple[tuple[str, str], ...] = ()
@@ -191,9 +193,27 @@ class Privileges(msgspec.Struct, frozen=True):
     role: Name
     is_superuser: bool
     may_signal: bool
-    """True for a superuser and for a member of pg_signal_backend."""
+    """True for a superuser and for a member of pg_signal_backend that inherits its rights."""
     inherits: bool = True
     """False for a member of pg_read_all_stats, as through pg_monitor, that does not inherit its rights."""
+    inherits_signal: bool = True
+    """False for a member of pg_signal_backend that does not inherit its rights."""
+    role_inherits: bool | None = True
+    """False if the role is NOINHERIT: a plain grant then gives it nothing. None if it may not be read."""
+    may_call_terminate: bool = True
+    """False if EXECUTE on pg_terminate_backend was withdrawn from the role."""
+    may_call_cancel: bool = True
+    """False if EXECUTE on pg_cancel_backend was withdrawn from the role."""
+
+    def may_end(self, backend: Backend) -> bool:
+        """Return whether the server lets the role terminate a session, or cancel its query.
+
+        Its privileges count, not its memberships.
+        Source: PostgreSQL, pg_signal_backend() in src/backend/storage/ipc/signalfuncs.c.
+        """
+        if backend.is_superuser or self.is_superuser:
+            return self.is_superuser
+        return self.may_signal or backend.is_of_own_role
 
 
 class ServerIdentity(msgspec.Struct, frozen=True):

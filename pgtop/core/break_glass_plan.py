@@ -67,6 +67,7 @@ def plan_break_glass(snapshot: Snapshot, policy: ReapPolicy, ask: Ask) -> Plan:
         _judge(each, policy, ask, context) for each in sorted(snapshot.backends, key=_longest_idle_first)
     ]
     plan = make_plan(snapshot, policy, Act.TERMINATE, Trigger.BREAK_GLASS, verdicts)
+    plan = msgspec.structs.replace(plan, least_idle_seconds=ask.least_seconds(policy))
     if ask.count is None:
         plan = at_most(plan, just_enough(plan, plan.total), SparedFor.ENOUGH)
     else:

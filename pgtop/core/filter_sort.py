@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import IDLE, Backend
+from pgtop.core.name_patterns import LONGEST_NAME_BYTES, application_holds, identifier_holds
 from pgtop.core.session_labels import LOCAL, NO_APPLICATION, STATE_WORDS, address, client, state, wait
 
 
@@ -28,7 +29,7 @@ class Term(msgspec.Struct, frozen=True):
     """One word of a filter."""
 
     word: str
-    """The word to look for, case-folded."""
+    """The word to look for, as it was typed."""
     field: str = ""
     """The field to look in, one of the values of `FIELDS`; "" for all of them."""
     negated: bool = False
@@ -38,13 +39,21 @@ class Term(msgspec.Struct, frozen=True):
         return self._found(backend, everything) != self.negated
 
     def _found(self, backend: Backend, everything: str) -> bool:
+        word = self.word.casefold()
         if self.field == "pid":
-            return self.word == str(backend.pid)
-        if self.field == "state" and self.word in _WHOLE_STATES:
-            return self.word in _searched(backend, "state").split("\n")
+            return word == str(backend.pid)
+        if self.field == "state" and word in _WHOLE_STATES:
+            return word in _searched(backend, "state").split("\n")
         if self.field:
-            return self.word in _searched(backend, self.field).casefold()
-        return self.word in everything
+            is_written = word in _searched(backend, self.field).casefold()
+            return is_written or self._is_folded(backend, (self.field,))
+        return word in everything or self._is_folded(backend, _NAMES)
+
+    def _is_folded(self, backend: Backend, fields: Iterable[str]) -> bool:
+        """Return whether a name holds the word in the form that the server gives it."""
+        if self.word.isascii() and len(self.word) <= LONGEST_NAME_BYTES:
+            return False
+        return any(_NAMES[field](self.word, _searched(backend, field)) for field in fields if field in _NAMES)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -73,6 +82,12 @@ FIELDS: Final = {
 }
 """The field names that a filter may have before a colon, with the field each one stands for."""
 
+_NAMES: Final = {
+    "application": application_holds,
+    "user": identifier_holds,
+    "database": identifier_holds,
+}
+"""The fields whose values a server does not show as they were given."""
 _ALL_FIELDS: Final = tuple(dict.fromkeys(FIELDS.values()))
 _WHOLE_STATES: Final = frozenset({*STATE_WORDS, *STATE_WORDS.values()})
 _TERM: Final = re.compile(rf'([-!])?(?:({"|".join(FIELDS)}):)?(?:"([^"]*)(?:"|$)|(\S*))', re.IGNORECASE)
@@ -83,7 +98,8 @@ def parse_filter(text: str) -> Filter:
 
     Words are separated by blanks. Each one must be found, in upper or lower case, in application, user,
     database, address, state, pid or query. `app:`, `user:`, `db:`, `addr:`, `state:`, `pid:` or `query:`
-    before a word looks in that field alone. `pid:` compares the whole number; `state:idle` and the other
+    before a word looks in that field alone. Names are compared as the server shows them, which cuts long ones
+    and writes an application's é as two bytes. `pid:` compares the whole number; `state:idle` and the other
     states compare the whole state. `"` quotes blanks, up to the end of the text if it is not closed. `-` or
     `!` in front negates. A word that is still empty, as while it is being typed, matches everything.
 
@@ -93,7 +109,7 @@ Term(word='order by', field='', negated=False))
     """
     terms = []
     for sign, field, quoted, plain in _TERM.findall(text):
-        word = (quoted or plain).casefold()
+        word = quoted or plain
         if word:
             terms.append(Term(word, FIELDS[field.casefold()] if field else "", bool(sign)))
     return Filter(tuple(terms))

@@ -90,6 +90,44 @@ def is_identifier(pattern: str, shown: str, *, protects: bool = False) -> bool:
     )
 
 
+@lru_cache(maxsize=65_536)
+def application_holds(word: str, shown: str) -> bool:
+    r"""Return whether an application_name, as a server shows it, may hold a word, in upper or lower case.
+
+    A word has no wildcards. One that is longer than a name can be is held by a name that was cut from it.
+
+    >>> application_holds("café", r"my caf\xc3\xa9-1"), application_holds("CAFÉ", "my caf??-1")
+    (True, True)
+    >>> application_holds("w*", "web"), application_holds("x" * 70, "x" * 63)
+    (False, True)
+    """
+    return _holds(word, _forms_shown, shown)
+
+
+@lru_cache(maxsize=65_536)
+def identifier_holds(word: str, shown: str) -> bool:
+    """Return whether the name of a role or a database may hold a word, as `application_holds` does.
+
+    >>> identifier_holds("e\u0301te", "\u00c9TE 1"), identifier_holds("été", "ete")
+    (True, False)
+    """
+    return _holds(word, _forms_read, shown)
+
+
+def _holds(word: str, forms: "_Forms", shown: str) -> bool:
+    star = _Token("*", True)
+    for spelled in dict.fromkeys((word, normalize("NFC", word), normalize("NFD", word))):
+        tokens = [_Token(each, False) for each in spelled]
+        if _matches([star, *tokens, star], forms, shown, was_cut=False, protects=True):
+            return True
+        size = len(shown.encode("utf-8", "replace"))
+        was_cut = size > LONGEST_NAME_BYTES - _LONGEST_CHARACTER_BYTES
+        is_longer = sum(each.least_bytes for each in tokens) > LONGEST_NAME_BYTES
+        if is_longer and was_cut and _matches(tokens, forms, shown, was_cut=True, protects=True):
+            return True
+    return False
+
+
 def unmatchable(pattern: str) -> str:
     """Return the reason that a pattern cannot match a name; "" if it can.
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import IDLE, Backend, BackendId, Server, Snapshot
+from pgtop.core.activity import IDLE, Backend, BackendId, Privileges, Server, Snapshot
 from pgtop.core.session_patterns import Patterns
 from pgtop.core.stalled_logins import Stall
 
@@ -70,6 +70,8 @@ class SparedFor(StrEnum):
     HIDDEN = "hidden from this role"
     UNTRACKED = "not tracked (track_activities = off)"
     SUPERUSER = "of a superuser"
+    FORBIDDEN = "not permitted to this role"
+    """The server would refuse the signal to pgtop's role; the plan names the grant that helps."""
     PROTECTED = "protected"
     NAMED = "protected by name"
     """Protected by the application's name, which every client chooses for itself."""
@@ -129,7 +131,7 @@ class Context(msgspec.Struct, frozen=True):
 
     now: int
     own_pid: int
-    is_superuser: bool
+    privileges: Privileges
     listeners: frozenset[BackendId]
     held: HeldLocks = NO_LOCKS
     stuck: frozenset[BackendId] = frozenset()
@@ -143,7 +145,7 @@ def context_of(
     return Context(
         now=snapshot.taken_at,
         own_pid=snapshot.own_pid,
-        is_superuser=snapshot.privileges.is_superuser,
+        privileges=snapshot.privileges,
         listeners=snapshot.listeners,
         held=held,
         stuck=stuck,
@@ -194,10 +196,14 @@ class Plan(msgspec.Struct, frozen=True):
     policy: ReapPolicy
     refusal: str = ""
     """The reason no plan can be made at all, with the remedy, printable; "" if one can."""
+    permission: str = ""
+    """The sessions that are skipped as not permitted, with the grant that helps, printable; "" for none."""
     interruptions: int = 0
     """The snapshot's number of interruptions. After one more, the plan is not carried out."""
     stalled_logins_seconds: float | None = None
     """Set in a plan for stalled logins alone: the seconds above which a client's login is stalled."""
+    least_idle_seconds: float | None = None
+    """The idle age that a plan made on the host asks for; None in the others, where the policy has it."""
     stall: Stall | None = None
     """The login stall in which the plan was made; None if there is none."""
     scope: Scope | None = None
@@ -210,6 +216,17 @@ class Plan(msgspec.Struct, frozen=True):
     """The number of sessions that wait behind any of the victims, each counted once; None if unknown."""
     unlisted: int = 0
     """The slots in `total` held by clients still connecting that the server does not list."""
+
+    @property
+    def forbidden(self) -> int:
+        """The number of sessions that are skipped as not permitted."""
+        return sum(each.spared_for is SparedFor.FORBIDDEN for each in self.spared)
+
+    @property
+    def leaves_forbidden(self) -> bool:
+        """True if the plan falls short of its goal because the role may not terminate some sessions."""
+        is_enough = self.trigger is Trigger.EMERGENCY and self.usage_after < self.warn_at
+        return self.forbidden > 0 and not is_enough
 
     @property
     def usage_before(self) -> float:

@@ -27,6 +27,7 @@ from pgtop.core.plan import (
     context_of,
 )
 from pgtop.core.session_labels import monitor_grant
+from pgtop.core.signal_rights import forbidden, permission_sentence
 from pgtop.core.stalled_logins import Stall, session_count, stall_of
 from pgtop.core.text import duration, printable
 
@@ -44,7 +45,7 @@ def never(backend: Backend, policy: ReapPolicy, context: Context) -> Spared | No
         return Spared(backend, SparedFor.OWN, "a session of pgtop")
     if backend.is_hidden:
         return Spared(backend, SparedFor.HIDDEN, "its state is hidden from this role")
-    if backend.is_superuser and not context.is_superuser:
+    if backend.is_superuser and not context.privileges.is_superuser:
         return Spared(backend, SparedFor.SUPERUSER, "belongs to a superuser, and pgtop's role is not one")
     protection = policy.protected.protecting(backend)
     if protection is not None:
@@ -94,7 +95,7 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
         spared = Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state} for {duration(age)}")
     if spared is None and backend.id in context.stuck:
         spared = Spared(backend, SparedFor.STUCK, "survived an earlier attempt")
-    spared = spared or caution(backend, context)
+    spared = spared or caution(backend, context) or forbidden(backend, Act.TERMINATE, context.privileges)
     return spared or Victim(
         backend, f"{backend.state} for {duration(age)} (> {duration(limit)})", Guard.STATE
     )
@@ -293,8 +294,14 @@ def _selected(
     context: Context,
 ) -> Plan:
     meant = [snapshot.by_id[each] for each in dict.fromkeys(selected) if each in snapshot.by_id]
-    verdicts = [never(backend, policy, context) or verdict(backend) for backend in meant]
+    verdicts = [_permitted(never(each, policy, context) or verdict(each), act, context) for each in meant]
     return make_plan(snapshot, policy, act, Trigger.SELECTED, verdicts)
+
+
+def _permitted(verdict: Verdict, act: Act, context: Context) -> Verdict:
+    if not isinstance(verdict, Victim):
+        return verdict
+    return forbidden(verdict.backend, act, context.privileges) or verdict
 
 
 def guard_of(backend: Backend) -> Guard:
@@ -320,6 +327,9 @@ def make_plan(
 ) -> Plan:
     """Make a plan from one snapshot. The order of the verdicts is the order of the actions."""
     verdicts = list(verdicts)
+    victims = tuple(verdict for verdict in verdicts if isinstance(verdict, Victim))
+    spared = tuple(verdict for verdict in verdicts if isinstance(verdict, Spared))
+    lacking = [each.backend for each in spared if each.spared_for is SparedFor.FORBIDDEN]
     return Plan(
         act=act,
         trigger=trigger,
@@ -329,10 +339,11 @@ def make_plan(
         unlisted=snapshot.unlisted,
         slots=snapshot.slots,
         warn_at=policy.warn_at,
-        victims=tuple(verdict for verdict in verdicts if isinstance(verdict, Victim)),
-        spared=tuple(verdict for verdict in verdicts if isinstance(verdict, Spared)),
+        victims=victims,
+        spared=spared,
         policy=policy,
         refusal=refusal,
+        permission=permission_sentence(snapshot, lacking, act),
         interruptions=snapshot.interruptions,
         waiting_on_locks=snapshot.waiting_on_locks,
         has_unseen_states=bool(snapshot.counts.hidden or snapshot.counts.disabled),

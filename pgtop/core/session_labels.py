@@ -66,12 +66,20 @@ TRACK_STATES: Final = ("ALTER SYSTEM SET track_activities = on;", "SELECT pg_rel
 
 def monitor_grant(snapshot: Snapshot) -> str:
     """Return the statement that lets pgtop's role see all states, printable."""
-    role = snapshot.privileges.role
-    if snapshot.privileges.inherits:
-        return grant("pg_monitor", role)
-    if snapshot.server.version_num >= _OWN_INHERIT_OPTION:
-        return grant("pg_monitor", role, " WITH INHERIT TRUE")
-    return f"ALTER ROLE {_quoted(role)} INHERIT;"
+    return inheriting_grant(snapshot, "pg_monitor", inherits=snapshot.privileges.inherits)
+
+
+def inheriting_grant(snapshot: Snapshot, group: str, *, inherits: bool) -> str:
+    """Return the statement that gives pgtop's role the privileges of a group, printable.
+
+    `inherits` is False for a member without the privileges, to whom the plain grant would give nothing.
+    """
+    role, has_own_option = snapshot.privileges.role, snapshot.server.version_num >= _OWN_INHERIT_OPTION
+    is_plain = inherits and snapshot.privileges.role_inherits
+    if is_plain or has_own_option:
+        return grant(group, role, "" if is_plain else " WITH INHERIT TRUE")
+    altered = f"ALTER ROLE {_quoted(role)} INHERIT;"
+    return f"{altered} {grant(group, role)}" if inherits else altered
 
 
 def grant(granted: str, role: str, option: str = "") -> str:

@@ -279,6 +279,7 @@ class DaemonLog:
         spared = Counter(each.spared_for.value for each in plan.spared)
         why = plan.refusal or f"no session that may be terminated is idle for more than {duration(age)}"
         also = f"; skipped: {_named(spared.items())}" if spared else ""
+        also += f"; {plan.permission}" if plan.permission else ""
         how = "no slot is left" if emergency else f"usage is {percent(plan.usage_before)}"
         self.tell(
             "nobody",

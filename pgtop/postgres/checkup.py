@@ -6,13 +6,15 @@ import asyncpg
 import msgspec
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.doctor.checkup import OVERRIDES, SETTINGS, Account, Checkup
+from pgtop.core.doctor.checkup import OVERRIDES, SETTINGS, Account, Checkup, Right
 from pgtop.core.server_encodings import UTF8
 from pgtop.core.text import printable
 from pgtop.errors import NotPermittedError, PgtopError
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors.network_and_driver import NOT_TEXT, missing_grant
-from pgtop.postgres.queries.checkup import ACCOUNT, ACCOUNT_UNCONVERTED
+from pgtop.postgres.queries.about_server import ABOUT_SERVER
+from pgtop.postgres.queries.checkup import ACCOUNT, account_query
+from pgtop.postgres.rights import missing_rights, unseen_sessions_error
 from pgtop.postgres.row_decoding import MARGIN, decoded
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
@@ -31,10 +33,14 @@ def checkup_connection(target: Target) -> OwnConnection:
 async def check_up(own_connection: OwnConnection) -> Checkup:
     """The facts of a connection that is held.
 
-    Raises NotPermittedError where not even the catalogs may be read, and else what the connection raises.
+    Raises NotPermittedError where not even its own account may be asked for, and else what the connection
+    raises.
     """
     probe = Probe(own_connection)
-    server = await probe.server()
+    try:
+        server = await probe.server()
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise await unseen_sessions_error(error, own_connection, ABOUT_SERVER) from error
     snapshot: Snapshot | None = None
     with contextlib.suppress(NotPermittedError):  # a finding of its own
         snapshot = await probe.snapshot()
@@ -43,7 +49,8 @@ async def check_up(own_connection: OwnConnection) -> Checkup:
     asked = [each for each in backends if not each.is_no_text]
     roles = sorted({each.usename for each in asked if each.usename})
     databases = sorted({each.datname for each in asked if each.datname})
-    account = await _account(own_connection, roles, databases, server.limits.max_connections)
+    missing = await missing_rights(own_connection)
+    account = await _account(own_connection, roles, databases, server.limits.max_connections, missing)
     own = await _own(own_connection)
     return Checkup(server=server, account=account, snapshot=snapshot, pooled=own_connection.pooled, own=own)
 
@@ -59,15 +66,21 @@ async def _own(own_connection: OwnConnection) -> frozenset[int]:
 
 
 async def _account(
-    own_connection: OwnConnection, roles: list[str], databases: list[str], max_connections: int
+    own_connection: OwnConnection,
+    roles: list[str],
+    databases: list[str],
+    max_connections: int,
+    missing: tuple[Right, ...],
 ) -> Account:
     asked = (list(SETTINGS), roles, list(OVERRIDES), databases)
+    withdrawn = frozenset(each.short for each in missing)
     encoding = UTF8
     try:
         try:
-            row = await own_connection.fetchrow(ACCOUNT, *asked)
+            row = await own_connection.fetchrow(account_query(withdrawn), *asked)
         except NOT_TEXT:
-            row = await own_connection.fetchrow(ACCOUNT_UNCONVERTED, *asked)
+            unconverted = account_query(withdrawn, unconverted=True)
+            row = await own_connection.fetchrow(unconverted, *asked)
             encoding = own_connection.encoding
     except asyncpg.InsufficientPrivilegeError as error:
         raise NotPermittedError(
@@ -75,4 +88,5 @@ async def _account(
             f"as a superuser, run: {missing_grant(error, ACCOUNT, own_connection.role)}",
         ) from error
     # A role or a database that has sessions is two arrays; the settings and the overrides are a few more.
-    return decoded(row and row.get("account"), _decoder, 6 * (max_connections + MARGIN), encoding)
+    found = decoded(row and row.get("account"), _decoder, 6 * (max_connections + MARGIN), encoding)
+    return msgspec.structs.replace(found, missing=missing)

@@ -25,14 +25,14 @@ from pgtop.core.activity import (
 )
 from pgtop.core.outage import Outage
 from pgtop.core.server_encodings import UTF8
-from pgtop.core.text import printable
-from pgtop.errors import NotPermittedError, PgtopError
+from pgtop.errors import PgtopError
 from pgtop.postgres.connection_limits import KnownLimits
 from pgtop.postgres.errors.kinds import UnreadableError, outage, refusing_limit
-from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT, missing_grant
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, NOT_TEXT
 from pgtop.postgres.host_reading import HostReading
 from pgtop.postgres.queries import poll as queries
 from pgtop.postgres.queries.about_server import ABOUT_SERVER, SYSTEM_IDENTIFIER
+from pgtop.postgres.rights import unseen_sessions_error
 from pgtop.postgres.row_decoding import MARGIN, decoded, the_one
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.received_bytes_limit import LONGEST_ANSWER_BYTES, MEBIBYTE
@@ -205,11 +205,7 @@ class Probe:
             self.own_connection.drop()
             raise
         except asyncpg.InsufficientPrivilegeError as error:
-            raise NotPermittedError(
-                f"role {printable(self.own_connection.role)} may not see the sessions "
-                f"({printable(str(error))})",
-                f"as a superuser, run: {missing_grant(error, queries.POLL, self.own_connection.role)}",
-            ) from error
+            raise await unseen_sessions_error(error, self.own_connection, queries.POLL) from error
 
     async def _changes(self) -> Snapshot | None:
         """A poll of what changed; None where all rows are to be asked for."""

@@ -339,7 +339,8 @@ class AutomaticReaper:
         if not plan.victims:
             # As it is on a server where all are at work; another with other rules may find more.
             stays = self._dry_run or asked.stall is not None
-            return turn if stays else await self._resign(Unfit.NOBODY, turn, snapshot)
+            unfit = Unfit.DENIED if plan.forbidden else Unfit.NOBODY
+            return turn if stays else await self._resign(unfit, turn, snapshot)
         if self._clock() - now > self.promise_seconds:
             return msgspec.structs.replace(turn, plan=None)
         self._last_sweep = now

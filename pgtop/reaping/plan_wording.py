@@ -18,6 +18,7 @@ _SPARED_PHRASES: Final = {
     SparedFor.HIDDEN: ("is hidden from this role", "are hidden from this role"),
     SparedFor.UNTRACKED: ("has no state (track_activities = off)", "have no state (track_activities = off)"),
     SparedFor.SUPERUSER: ("belongs to a superuser", "belong to superusers"),
+    SparedFor.FORBIDDEN: ("is not permitted to this role", "are not permitted to this role"),
     SparedFor.PROTECTED: ("protected", "protected"),
     SparedFor.NAMED: ("protected by its name", "protected by their names"),
     SparedFor.ADVISORY_LOCK: ("holds an advisory lock", "hold advisory locks"),
@@ -36,6 +37,8 @@ _SPARED_PHRASES: Final = {
 
 
 _BLOCKERS_NAMED: Final = 3
+_NOT_AGE: Final = frozenset({SparedFor.ENOUGH, SparedFor.FORBIDDEN, SparedFor.SUPERUSER})
+"""Reasons for an empty plan that another idle age does not change."""
 
 
 def headline(plan: Plan) -> str:
@@ -140,7 +143,8 @@ def _broken_glass(plan: Plan, usage: str) -> str:
         return f"Nothing to do: usage is {percent(plan.usage_before)}, below the {line} line"
     if not number:
         held = f" (usage is {percent(plan.usage_before)})" if plan.server.limits.are_known else ""
-        return f"No session that may be terminated is idle for long enough{held}"
+        meant = _meant(plan.least_idle_seconds or 0.0, plan.policy.include_idle_in_transaction_seconds)
+        return f"No session that may be terminated is {meant}{held}"
     ages = [rest_age(victim.backend, plan.taken_at) for victim in plan.victims]
     span = ages[0] if ages[0] == ages[-1] else f"{ages[0]} to {ages[-1]}"
     in_transaction = any(victim.backend.state in IN_TRANSACTION for victim in plan.victims)
@@ -199,10 +203,41 @@ def spared_sentence(plan: Plan) -> str:
 
 def begun_sentence(plan: Plan) -> str:
     """Return the progress shown between the confirmation and the outcomes: `terminating 24 sessions …`."""
-    number = len(plan.victims)
+    return f"{'cancelling' if plan.act is Act.CANCEL else 'terminating'} {plural_victims(plan)} …"
+
+
+def plural_victims(plan: Plan, number: int | None = None) -> str:
+    """Return what a plan ends with its number, all of it by default: `24 sessions`, `17 stalled logins`."""
+    return plural(len(plan.victims) if number is None else number, *_nouns(plan))
+
+
+def _nouns(plan: Plan) -> tuple[str, str]:
     if plan.act is Act.CANCEL:
-        return f"cancelling {plural(number, 'query', 'queries')} …"
-    return f"terminating {plural(number, 'session')} …"
+        return "query", "queries"
+    if plan.stalled_logins_seconds is not None:
+        return "stalled login", "stalled logins"
+    return "session", "sessions"
+
+
+def age_option(plan: Plan) -> str:
+    """Return the option that changes the idle age a sweep asks for; "" where there is none."""
+    if plan.trigger is Trigger.BREAK_GLASS:
+        return "" if plan.stalled_logins_seconds is not None else "--older-than"
+    if plan.trigger is Trigger.EMERGENCY:
+        return "--emergency-idle-after"
+    return "--idle-after" if plan.trigger in (Trigger.ALWAYS, Trigger.USAGE) else ""
+
+
+def age_hint(plan: Plan) -> str:
+    """Return the option to change where no session is idle for long enough; "" if another reason counts.
+
+    `--idle-after asks for another idle age`.
+    """
+    option = age_option(plan)
+    reasons = {each.spared_for for each in plan.spared}
+    if plan.victims or plan.refusal or plan.stall is not None or not option or reasons & _NOT_AGE:
+        return ""
+    return f"{option} asks for another idle age"
 
 
 def outcome_sentence(report: Report) -> str:
@@ -210,7 +245,6 @@ def outcome_sentence(report: Report) -> str:
     cancel = report.plan.act is Act.CANCEL
     done = report.count(Outcome.CANCELLED if cancel else Outcome.TERMINATED)
     verb = "cancelled" if cancel else "terminated"
-    nouns = ("query", "queries") if cancel else ("session", "sessions")
     total = len(report.results)
     others = [
         f"{number} {outcome}"
@@ -218,5 +252,5 @@ def outcome_sentence(report: Report) -> str:
         if outcome not in (Outcome.TERMINATED, Outcome.CANCELLED) and (number := report.count(outcome))
     ]
     if not others:
-        return f"{verb} {plural(done, *nouns)}"
-    return f"{verb} {done} of {plural(total, *nouns)}: {', '.join(others)}"
+        return f"{verb} {plural_victims(report.plan, done)}"
+    return f"{verb} {done} of {plural_victims(report.plan, total)}: {', '.join(others)}"

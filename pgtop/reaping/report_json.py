@@ -35,11 +35,13 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        """The report's exit code; PARTLY at best if the outcomes could not be written down."""
+        """The report's exit code; PARTLY at best if rights or the outcomes' lines are missing."""
         if self.report is None:
-            return ExitCode.DONE
+            nothing = not self.plan.victims and self.plan.leaves_forbidden
+            return ExitCode.NOT_PERMITTED if nothing else ExitCode.DONE
         code = self.report.exit_code
-        return ExitCode.PARTLY if self.report.audit_problem and code is ExitCode.DONE else code
+        is_partial = self.report.audit_problem or self.plan.leaves_forbidden
+        return ExitCode.PARTLY if is_partial and code is ExitCode.DONE else code
 
 
 class SessionReport(msgspec.Struct, frozen=True):
@@ -79,6 +81,11 @@ class ReapReport(msgspec.Struct, frozen=True):
     """The slots held by clients still connecting; left out if none are known of."""
     blocked_sessions: int | UnsetType = UNSET
     """The sessions that wait behind any of the victims, each counted once; left out if that is unknown."""
+    permission: str | UnsetType = UNSET
+    """The number of skipped sessions that the role may not terminate, with the grant that helps.
+
+    Left out for none.
+    """
 
 
 def as_report(answer: Answer) -> ReapReport:
@@ -100,6 +107,7 @@ def as_report(answer: Answer) -> ReapReport:
         spared=tuple(_session(each.backend, now, each.reason, UNSET) for each in plan.spared),
         connecting=(plan.stall.connecting if plan.stall is not None else plan.unlisted) or UNSET,
         blocked_sessions=UNSET if plan.blocked_sessions is None else plan.blocked_sessions,
+        permission=plan.permission or UNSET,
     )
 
 

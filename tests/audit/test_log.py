@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -214,17 +215,32 @@ async def test_while_the_lock_is_held_nobody_is_ended(server: ThrowawayServer, t
 
 
 def test_a_log_that_cannot_be_written_names_the_file_and_the_mend() -> None:
-    with pytest.raises(AuditError, match=r"/dev/full.*No space.*--audit-log"):
+    with pytest.raises(AuditError, match=r"/dev/full.*No space.*make room or name another with --audit-log"):
         AuditLog(Path("/dev/full")).append([audit_line()])
 
 
-def test_room_is_the_mend_for_a_full_disk_alone(tmp_path: Path) -> None:
-    """Nobody can make room in a directory that is a file."""
-    (tmp_path / "home").touch()
-    with pytest.raises(AuditError, match=r"Not a directory.*: name another with --audit-log"):
-        AuditLog(tmp_path / "home" / "audit.jsonl").append([audit_line()])
-    with pytest.raises(AuditError, match=r"No space.*: make room or name another"):
-        AuditLog(Path("/dev/full")).append([audit_line()])
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_log_without_permission_asks_for_permission(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.touch()
+    path.chmod(0o400)
+    with pytest.raises(AuditError, match=r"Permission denied.*let this user write there or name another"):
+        AuditLog(path).append([audit_line()])
+
+
+def test_each_error_of_a_log_has_its_own_mend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More room helps where there is too little of it, and nowhere else."""
+    for number in errno.errorcode:
+        error = OSError(number, os.strerror(number))
+        monkeypatch.setattr(os, "open", Mock(side_effect=error))
+        with pytest.raises(AuditError) as found:
+            AuditLog(tmp_path / "audit.jsonl").append([audit_line()])
+        monkeypatch.undo()
+        mend = found.value.mend
+        assert mend.endswith("name another with --audit-log PATH (--audit-log - for standard error)")
+        has_room = number not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        assert ("make room" in mend) is not has_room, os.strerror(number)
+        assert ("let this user write" in mend) is (number in (errno.EACCES, errno.EPERM))
 
 
 @pytest.mark.parametrize("by_link", [False, True])

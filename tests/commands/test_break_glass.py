@@ -5,7 +5,6 @@ import json
 import os
 import re
 import resource
-import select
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -31,10 +30,10 @@ from tests.support.audit_logs import audited
 from tests.support.filling import connect_silently, stalled_login
 from tests.support.hosting import face_on_host, host_server
 from tests.support.running import (
-    LIMIT_SECONDS,
     assert_one_line,
     command,
     environment,
+    read_until,
     redirected,
     run,
     start_on_terminal,
@@ -193,14 +192,6 @@ async def test_on_a_terminal_it_asks_and_no_is_the_default(
     assert [line["decided_by"] for line in lines] == ["person"] * 2 * ended
 
 
-def read_until(terminal: int, word: str) -> str:
-    said = ""
-    while word not in said:
-        assert select.select([terminal], [], [], LIMIT_SECONDS)[0], said
-        said += os.read(terminal, 65536).decode("utf-8", "replace")
-    return said
-
-
 async def test_a_plan_in_a_pipe_is_whole(server: ThrowawayServer, tmp_path: Path) -> None:
     """No name is cut, as it is on a terminal, which also says which columns it leaves out."""
     role = await create_role(server, name="long_" + "x" * 45)
@@ -234,7 +225,8 @@ async def test_one_age_counts_for_every_kind_of_socket(server_factory: ServerFac
         await stale(server, [*tcp, *unix], tmp_path)
         done = await asyncio.to_thread(break_glass, tmp_path, server, "--yes")
         assert done.returncode == 0, done.stderr
-        assert "No session that may be terminated is idle for long enough (usage is 100%)" in done.stdout
+        assert "is idle for more than 30s (usage is 100%)" in done.stdout
+        assert "--older-than asks for another idle age" in done.stdout
         assert alive(tcp) + alive(unix) == 10
         shorter = ("--emergency-idle-after", "1s", "--yes", "--json")
         done = await asyncio.to_thread(break_glass, tmp_path, server, *shorter)

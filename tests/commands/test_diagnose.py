@@ -45,6 +45,30 @@ async def test_a_lock_queue_is_named_by_root_and_head(server_factory: ServerFact
         await root.execute("COMMIT")
 
 
+async def test_a_way_out_names_the_right_that_it_takes(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """And with it the way out is open."""
+    server = server_factory(SMALL)
+    monitor = await create_role(server, "monitor")
+    await execute(
+        server, "CREATE ROLE app LOGIN", "CREATE TABLE orders (id int)", "ALTER TABLE orders OWNER TO app"
+    )
+    async with AsyncExitStack() as stack:
+        root = await stack.enter_async_context(session(server, user="app"))
+        await root.execute("BEGIN; LOCK TABLE orders")
+        crowd = await stack.enter_async_context(sessions(server, 6, user="app"))
+        queued = [asyncio.ensure_future(each.execute("SELECT * FROM orders")) for each in crowd]
+        await waits(server, 6)
+        for is_granted in (False, True):
+            done = await asyncio.to_thread(run, tmp_path, "diagnose", "--json", monitor.uri())
+            (found,) = json.loads(done.stdout)["findings"]
+            grants = [each["sql"] for each in found["advice"] if "may not end" in each["text"]]
+            assert grants == ([] if is_granted else [f"GRANT pg_signal_backend TO {monitor.name};"])
+            await execute(server, *grants)
+        async with session(server, user=monitor.name, password=monitor.password) as mine:
+            await mine.execute(found["advice"][0]["sql"])
+        await asyncio.gather(*queued)
+
+
 async def waits(server: ThrowawayServer, number: int) -> None:
     """Wait until so many sessions wait for a lock."""
     async with session(server, application_name="looking") as looking:

@@ -27,7 +27,8 @@ KEYS = [
     "may_reap_why", "findings",
 ]  # fmt: skip
 TOPICS = [
-    "login", "pooler", "rights", "sight", "signal", "server", "slots", "superuser_reserved_connections",
+    "login", "pooler", "rights", "sight", "signal", "optional_rights", "server", "slots",
+    "superuser_reserved_connections",
     "privileged", "role", "database", "role_limits", "database_limits", "idle_session_timeout",
     "idle_in_transaction_session_timeout", "tcp_keepalives", "client_connection_check_interval",
     "authentication_timeout", "own_settings", "application_name",
@@ -245,7 +246,9 @@ async def test_the_suggested_statements_mend_what_was_found(cramped: ThrowawaySe
             before[name] = await told(tmp_path, cramped, uri=cramped.uri(user=name, database=name))
         assert not before[name]["gets_in_at_full"]
         assert not before[name]["may_reap"]
-        assert finding(before[name], "sight")["status"] == ("ok" if inherits == "INHERIT" else "bad")
+        # PostgreSQL 14 shows states to every member.
+        sees = inherits == "INHERIT" or cramped.version < 15
+        assert finding(before[name], "sight")["status"] == ("ok" if sees else "bad")
         for topic in ("role", "database", "application_name", "idle_in_transaction_session_timeout"):
             assert finding(before[name], topic)["status"] == "warn", (name, topic)
         for statement in statements(before[name]):
@@ -347,7 +350,7 @@ async def test_a_role_that_may_not_even_ask_gets_the_grants(cramped: ThrowawaySe
         cramped,
         "REVOKE EXECUTE ON FUNCTION pg_stat_get_activity(integer) FROM public",
         "REVOKE EXECUTE ON FUNCTION pg_terminate_backend(integer, bigint) FROM public",
-        "REVOKE SELECT ON pg_locks FROM public",
+        "REVOKE EXECUTE ON FUNCTION pg_lock_status() FROM public",
     )
     answer = await told(tmp_path, cramped, uri=role.uri())
     rights = finding(answer, "rights")

@@ -219,20 +219,27 @@ async def test_the_protected_unless_asked_for(server: ThrowawayServer, tmp_path:
 
 
 async def test_a_role_that_may_end_nobody(small: ThrowawayServer, tmp_path: Path) -> None:
-    """Without pg_signal_backend each is denied: status 5 and nobody ended; 6 where its own session went."""
+    """Without pg_signal_backend each is skipped: status 5 and nobody ended; 6 where its own session went.
+
+    A dry run promises no more, and both name the grant that helps.
+    """
     monitor = await create_role(small, "monitor")
     other = await create_role(small)
     async with stale(small, 2, user=other.name, password=other.password) as opened:
-        told = await answer(tmp_path, small, *STALE, "--always", uri=monitor.uri())
-        assert {victim["outcome"] for victim in told["victims"]} == {"denied"}
-        assert told["status"] == 5
+        for dry_run in ([], ["--dry-run"]):
+            told = await answer(tmp_path, small, *STALE, "--always", *dry_run, uri=monitor.uri())
+            assert not told["victims"]
+            reasons = {each["reason"] for each in told["spared"] if each["usename"] == other.name}
+            assert reasons == {f"role {monitor.name} may not terminate sessions of {other.name}"}
+            assert (told["status"], told["usage_after"]) == (5, told["usage_before"])
+            mend = f"Run: GRANT pg_signal_backend TO {monitor.name};"
+            assert told["permission"] == f"role {monitor.name} may not terminate 2 sessions. {mend}"
         async with stale(small, 1, user=monitor.name, password=monitor.password):
+            dry = await answer(tmp_path, small, *STALE, "--always", "--dry-run", uri=monitor.uri())
+            assert (len(dry["victims"]), dry["status"]) == (1, 0)
+            assert dry["usage_before"] - dry["usage_after"] == pytest.approx(1 / 20, abs=0.02)
             told = await answer(tmp_path, small, *STALE, "--always", uri=monitor.uri())
-            assert sorted(victim["outcome"] for victim in told["victims"]) == [
-                "denied",
-                "denied",
-                "terminated",
-            ]
+            assert [victim["outcome"] for victim in told["victims"]] == ["terminated"]
             assert told["status"] == 6
         assert all(await alive(opened))
 

@@ -167,7 +167,7 @@ def test_the_headline_tells_the_idle_time_and_the_room_made() -> None:
     few = plan_break_glass(host_snapshot(*both), ReapPolicy(), Ask())
     assert headline(few) == "Nothing to do: usage is 20%, below the 80% line"
     nobody = plan_break_glass(host_snapshot(host_backend(1, 1)), ReapPolicy(), Ask(count=1))
-    assert headline(nobody).startswith("No session that may be terminated is idle for long enough")
+    assert headline(nobody).startswith("No session that may be terminated is idle for more than 30s")
 
 
 def test_a_name_that_is_no_text_is_spared_where_names_are_protected() -> None:

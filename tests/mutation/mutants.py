@@ -40,7 +40,7 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/core/policy.py",
-        "if backend.is_superuser and not context.is_superuser:",
+        "if backend.is_superuser and not context.privileges.is_superuser:",
         "if False:",
         REAPER,
     ),
@@ -433,7 +433,7 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/reaping/automatic.py",
-        "return turn if stays else await self._resign(Unfit.NOBODY, turn, snapshot)",
+        "return turn if stays else await self._resign(unfit, turn, snapshot)",
         "return turn",
         LEADERS,
     ),

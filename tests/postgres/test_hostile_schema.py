@@ -21,6 +21,8 @@ from pgtop.postgres import queries
 from pgtop.postgres.backend_detail import backend_detail, who_blocks
 from pgtop.postgres.checkup import check_up
 from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.queries.checkup import account_query
+from pgtop.postgres.queries.through_functions import through_functions
 from pgtop.postgres.session import session_settings as settings
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.session_settings import SETTINGS
@@ -32,6 +34,8 @@ from tests.support.pooler import pooler
 from tests.support.running import run
 from tests.support.targets import refusal, target_of
 
+OPTIONAL_RIGHTS = ("pg_roles", "pg_database", "pg_db_role_setting", "pg_show_all_settings")
+"""The rights without which a checkup asks for less."""
 QUERIES = [import_module(each.name) for each in iter_modules(queries.__path__, f"{queries.__name__}.")]
 TEXTS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": text
@@ -40,6 +44,12 @@ TEXTS = {
     if isinstance(text, str) and name.isupper() and not name.startswith("_") and "SELECT" in text
 }
 """Every statement that pgtop has, by its name."""
+for _name, _text in tuple(TEXTS.items()):
+    if through_functions(_text) != _text:
+        TEXTS[f"through_functions.{_name.rpartition('.')[2]}"] = through_functions(_text)
+for _name in OPTIONAL_RIGHTS:
+    TEXTS[f"without_{_name}.ACCOUNT"] = account_query(frozenset({_name}))
+TEXTS["without_all.ACCOUNT"] = account_query(frozenset(OPTIONAL_RIGHTS))
 
 POOL_MODES = ("session", "transaction", "statement")
 IGNORED = f"ignore_startup_parameters = {', '.join(SETTINGS)}"

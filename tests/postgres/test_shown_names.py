@@ -11,6 +11,8 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.filter_sort import parse_filter
+from pgtop.core.name_patterns import LONGEST_NAME_BYTES
 from pgtop.core.plan import Outcome, ReapPolicy, SparedFor
 from pgtop.core.policy import plan_sweep
 from pgtop.core.session_patterns import Patterns
@@ -58,6 +60,48 @@ def fate(snapshot: Snapshot, one: asyncpg.Connection, **patterns: Patterns) -> s
     if pid in {victim.backend.pid for victim in plan.victims}:
         return "end"
     return next((each.spared_for for each in plan.spared if each.backend.pid == pid), "stay")
+
+
+@pytest.mark.parametrize("at_login", [True, False], ids=["at login", "by SET"])
+async def test_the_dashboards_filter_finds_a_name_as_given(
+    every_server: ThrowawayServer, tmp_path: Path, at_login: bool
+) -> None:
+    """In its field, in any field and in capitals, as `--application` does; and not another name."""
+
+    def lists(text: str) -> bool:
+        return parse_filter(text).matches(backend)
+
+    async with face_on(every_server, tmp_path / "a") as face:
+        for name in NAMES.values():
+            async with called(every_server, name, at_login=at_login) as one:
+                backend = found(await face.snapshot(), one)
+            part = name.strip()[1:] if len(name.encode()) <= LONGEST_NAME_BYTES else name
+            for typed in (name, name.upper(), part):
+                assert lists(f'app:"{typed}"'), (name, typed, backend.application_name)
+                assert lists(f'"{typed}"'), (name, typed)
+                assert not lists(f'-app:"{typed}"'), (name, typed)
+            assert not lists(f'app:"y{name}"'), name
+            assert not lists(f'user:"{name}"'), name
+
+
+async def test_the_filter_finds_a_long_user_and_database(
+    every_server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """By the name that was given to CREATE, of which the server kept 63 bytes."""
+    name = "é" * 31 + f"{os.urandom(4).hex()}"
+    await execute(every_server, f'CREATE ROLE "{name}" LOGIN', f'CREATE DATABASE "{name}"')
+    try:
+        kept = name.encode()[:63].decode("utf-8", "ignore")
+        async with (
+            session(every_server, user=kept, database=kept) as one,
+            face_on(every_server, tmp_path / "a") as face,
+        ):
+            backend = found(await face.snapshot(), one)
+            for field in ("user", "db"):
+                assert parse_filter(f"{field}:{name}").matches(backend)
+                assert not parse_filter(f"{field}:y{name}").matches(backend)
+    finally:
+        await execute(every_server, f'DROP DATABASE "{kept}" (FORCE)', f'DROP ROLE "{kept}"')
 
 
 @pytest.mark.parametrize("at_login", [True, False], ids=["at login", "by SET"])

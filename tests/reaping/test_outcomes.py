@@ -8,12 +8,14 @@ import asyncpg
 import msgspec
 import pytest
 
+from pgtop.core.activity import Privileges
 from pgtop.core.plan import Outcome, ReapPolicy, Result
-from pgtop.core.policy import plan_sweep
+from pgtop.core.policy import plan_emergency, plan_sweep
 from pgtop.demo.server import ThrowawayServer
 from pgtop.exit_codes import ExitCode
 from pgtop.postgres.conninfo.rescue_role import with_rescue
 from pgtop.postgres.queries.terminate import STILL_THERE
+from pgtop.reaping.plan_wording import age_hint
 from pgtop.reaping.reaper import Report
 from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
@@ -178,3 +180,31 @@ async def test_both_lines_say_that_the_rescue_role_acted(
         assert [result.outcome for result in report.results] == [Outcome.TERMINATED]
     told = [(line["event"], line["role"], line["rescue"], line["query"]) for line in face.lines()]
     assert told == [(event, "postgres", True, "SELECT 'mine'") for event in ("attempt", "outcome")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "hint"),
+    [
+        ({"age": 1}, "--idle-after asks for another idle age"),
+        ({"age": 600}, ""),
+        ({"age": 600, "is_superuser": True}, ""),
+        ({"age": 600, "usename": "other", "is_of_own_role": False}, ""),
+    ],
+)
+def test_another_age_is_named_where_it_would_help(fields: dict[str, Any], hint: str) -> None:
+    privileges = Privileges("ops", is_superuser=False, may_signal=False)
+    one = backend(**({"is_of_own_role": True} | fields))
+    assert age_hint(plan_sweep(snapshot(one, privileges=privileges), ReapPolicy())) == hint
+
+
+def test_enough_room_is_done_though_some_are_forbidden() -> None:
+    """An emergency needs just enough; a sweep that leaves some is done in part."""
+    privileges = Privileges("ops", is_superuser=False, may_signal=False)
+    own = [backend(10 + n, is_of_own_role=True) for n in range(15)]
+    crowd = [backend(100 + n, usename="other", state="active") for n in range(79)]
+    seen = snapshot(*own, *crowd, backend(500, usename="other"), privileges=privileges)
+    emergency = plan_emergency(seen, ReapPolicy())
+    assert (len(emergency.victims), emergency.forbidden, emergency.leaves_forbidden) == (15, 1, True)
+    lower = plan_emergency(seen, ReapPolicy(warn_at=0.9))
+    assert (lower.forbidden, lower.leaves_forbidden) == (1, False)
+    assert plan_sweep(seen, ReapPolicy()).leaves_forbidden

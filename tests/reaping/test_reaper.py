@@ -14,6 +14,7 @@ from pgtop.errors import AuditError, PgtopError, ReadOnlyError
 from pgtop.exit_codes import ExitCode
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, REAPER_CLASS
+from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.reaping import Face, as_role, face_on, found, identities, lives, outcomes
 from tests.support.relay import relay
@@ -305,7 +306,14 @@ async def test_one_denied_of_two_is_done_in_part(every_server: ThrowawayServer, 
             await each.fetchval("SELECT 'whose'")
         await idle(face, mine)
         await idle(face, other)
-        report = await face.run(await face.plan_for(mine, other))
+        plan = await face.plan_for(mine, other)
+        assert (identities(plan), plan.forbidden) == ({found(await face.snapshot(), mine).id}, 1)
+        # The right to the other was there when the plan was made.
+        backend = found(await face.snapshot(), other)
+        plan = msgspec.structs.replace(
+            plan, victims=(*plan.victims, Victim(backend, "selected", Guard.STATE))
+        )
+        report = await face.run(plan)
         assert outcomes(report) == [Outcome.TERMINATED, Outcome.DENIED]
         assert report.exit_code == ExitCode.PARTLY
         assert await lives(other)
@@ -337,22 +345,77 @@ async def test_never_an_auxiliary_process(every_server: ThrowawayServer, tmp_pat
         assert {row["pid"] for row in rows} <= {row["pid"] for row in still}
 
 
-async def test_without_pg_signal_backend_every_victim_is_denied(
+async def test_a_right_lost_since_the_plan_denies_every_victim(
     every_server: ThrowawayServer, tmp_path: Path
 ) -> None:
     role = await create_role(every_server, "monitor")
     plain = await create_role(every_server)
-    target = as_role(role)
     async with (
-        face_on(every_server, tmp_path / "a", target=target) as face,
+        face_on(every_server, tmp_path / "a", target=as_role(role)) as face,
         session(every_server, user=plain.name, password=plain.password) as one,
     ):
-        await one.fetchval("SELECT 1")
-        report = await face.run(await face.plan_for(one))
+        snapshot = await idle(face, one)
+        report = await face.run(forged(snapshot, found(snapshot, one)))
         assert outcomes(report) == [Outcome.DENIED]
         assert report.exit_code == ExitCode.NOT_PERMITTED
         assert await lives(one)
     assert face.lines()[-1]["outcome"] == "denied"
+
+
+@pytest.mark.parametrize("member_of", ["", "pg_signal_backend", "its role"])
+@pytest.mark.parametrize("inherits", ["INHERIT", "NOINHERIT"])
+async def test_a_plan_holds_what_the_server_lets_the_role_end(
+    every_server: ThrowawayServer, tmp_path: Path, member_of: str, inherits: str
+) -> None:
+    """Neither less nor more, and its grant makes the plan hold the rest."""
+    role, plain = await create_role(every_server), await create_role(every_server)
+    see = f"GRANT pg_read_all_stats TO {role.name}"
+    if every_server.version >= 16:
+        see += " WITH INHERIT TRUE"
+    await execute(every_server, f"ALTER ROLE {role.name} {inherits}", see)
+    if member_of:
+        await execute(every_server, f"GRANT {member_of.replace('its role', plain.name)} TO {role.name}")
+    if every_server.version == 15 and inherits == "NOINHERIT":
+        return  # such a role sees no state there, and nothing is planned
+    may_end = bool(member_of) and inherits == "INHERIT"
+    async with (
+        session(every_server, user=plain.name, password=plain.password) as one,
+        session(every_server) as superuser,
+        face_on(every_server, tmp_path / "a", target=as_role(role)) as face,
+    ):
+        await idle(face, one)
+        plan = await face.plan_for(one, superuser)
+        skipped = {each.backend.usename: each.spared_for for each in plan.spared}
+        assert {each.backend.usename for each in plan.victims} == ({plain.name} if may_end else set())
+        assert skipped.pop("postgres") is SparedFor.SUPERUSER
+        assert skipped == ({} if may_end else {plain.name: SparedFor.FORBIDDEN})
+        if not may_end:
+            assert plan.usage_after == plan.usage_before
+            snapshot = await idle(face, one)
+            assert outcomes(await face.run(forged(snapshot, found(snapshot, one)))) == [Outcome.DENIED]
+            for statement in plan.permission.partition("Run: ")[2].split(";")[:-1]:
+                await execute(every_server, statement)
+            plan = await face.plan_for(one, superuser)
+            assert plan.permission == ""
+        assert outcomes(await face.run(plan)) == [Outcome.TERMINATED]
+
+
+async def test_a_function_that_was_withdrawn_is_granted_by_the_remedy(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    server = server_factory()
+    role, plain = await create_role(server, "operator"), await create_role(server)
+    await execute(server, "REVOKE EXECUTE ON FUNCTION pg_terminate_backend(int, bigint) FROM PUBLIC")
+    async with (
+        face_on(server, tmp_path / "a", target=as_role(role)) as face,
+        session(server, user=plain.name, password=plain.password) as one,
+    ):
+        await idle(face, one)
+        plan = await face.plan_for(one)
+        assert (plan.victims, plan.forbidden) == ((), 1)
+        assert "may not call pg_terminate_backend" in plan.spared[0].reason
+        await execute(server, plan.permission.partition("Run: ")[2])
+        assert outcomes(await face.run(await face.plan_for(one))) == [Outcome.TERMINATED]
 
 
 async def test_superusers_are_spared_where_pgtop_is_none(

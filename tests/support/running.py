@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import subprocess
 import sys
 import termios
@@ -133,3 +134,12 @@ def assert_one_line(done: subprocess.CompletedProcess[str], status: int, *words:
     assert "Traceback" not in line
     for word in words:
         assert word in line
+
+
+def read_until(terminal: int, word: str) -> str:
+    """Return what a program prints on its terminal, up to and with a word."""
+    said = ""
+    while word not in said:
+        assert select.select([terminal], [], [], LIMIT_SECONDS)[0], said
+        said += os.read(terminal, 65536).decode("utf-8", "replace")
+    return said

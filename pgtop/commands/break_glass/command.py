@@ -8,7 +8,7 @@ import gc
 import os
 import shlex
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
@@ -35,6 +35,9 @@ from pgtop.settings.defaults_and_bounds import Config, Given
 from pgtop.settings.option_types import OUTPUT, Duration, Fraction, Number, Option
 from pgtop.settings.options import AUDIT_KEYS, setting_options
 from pgtop.settings.resolve import config_of, refuse_read_only
+
+if TYPE_CHECKING:
+    from pgtop.core.plan import Plan
 
 _WHICH: Final = "Which server"
 _HOW_MANY: Final = "How many"
@@ -136,7 +139,7 @@ def _break_glass(context: click.Context, /, **_: Any) -> int:
             tell(render_plan(prepared, table_width(), dry_run=dry_run))
         if not dry_run and prepared.plan.victims:
             prepared.check_rights()
-            if not yes and not _confirmed(len(prepared.plan.victims)):
+            if not yes and not _confirmed(prepared.plan):
                 warn("nothing was terminated")
                 return ExitCode.DONE
             decided_by = DecidedBy.COMMAND if yes else DecidedBy.PERSON
@@ -260,8 +263,11 @@ def _refuse_contradictions(config: Config, *, dry_run: bool, yes: bool, as_json:
         raise UsageError("--json cannot ask for confirmation", "add --dry-run or --yes")
 
 
-def _confirmed(number: int) -> bool:
-    whom = "this session" if number == 1 else f"these {number} sessions"
+def _confirmed(plan: "Plan") -> bool:
+    from pgtop.reaping.plan_wording import plural_victims
+
+    whom = plural_victims(plan)
+    whom = f"this {whom.removeprefix('1 ')}" if len(plan.victims) == 1 else f"these {whom}"
     answer = confirm(f"Terminate {whom}? [y/N] ")
     if answer is None:
         raise UsageError(

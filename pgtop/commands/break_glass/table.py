@@ -13,6 +13,7 @@ from pgtop.core.text import duration, percent, plural, printable
 from pgtop.postgres.host.servers import user_name
 from pgtop.postgres.host.watcher import Connecting, HostView, logins_hint
 from pgtop.reaping.plan_wording import (
+    age_hint,
     by_user_and_database,
     headline,
     outcome_sentence,
@@ -39,6 +40,7 @@ def render_plan(prepared: Prepared, width: int | None, *, dry_run: bool) -> str:
         lines += paragraph(lock_queue_hint(view.snapshot, is_included=included), width)
     lines.append("")
     lines += [f"dry run: {what}" if dry_run else what]
+    lines += paragraph(age_hint(plan), width)
     lines += [f"{number:>5}  {name}" for name, number in by_user_and_database(plan)]
     spared = spared_sentence(plan)
     lines += paragraph(spared, width) if spared else []

@@ -7,6 +7,7 @@ from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, clie
 from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import percent, plural, printable
 from pgtop.reaping.plan_wording import (
+    age_hint,
     by_application,
     headline,
     left_waiting,
@@ -29,6 +30,7 @@ def render(answer: Answer, width: int | None) -> str:
         lines += [f"{number:>5}  {name}" for name, number in by_application(plan)]
         spared = spared_sentence(plan)
         lines += [spared] if spared else []
+        lines += paragraph(plan.permission, width) if plan.permission else []
     if plan.victims or plan.spared:
         lines += ["", *_sessions(answer, width)]
     return text_of(lines, width)
@@ -48,8 +50,9 @@ def _what(answer: Answer) -> list[str]:
         return [f"nothing to do: {taken}{held}; the sessions alone are not above {line}"]
     stall = [f"but {stall_sentence(plan.stall)}"] if plan.stall is not None else []
     if answer.report is None:
+        hint = age_hint(plan)
         what = f"dry run: {headline(plan)}" if answer.dry_run else headline(plan)
-        return [what, *filter(None, [queue_sentence(plan), _left_waiting(plan)]), *stall]
+        return [what, *filter(None, [hint, queue_sentence(plan), _left_waiting(plan)]), *stall]
     usage = usage_change(plan, answer.usage_after)
     name = "emergency: " if plan.trigger is Trigger.EMERGENCY else ""
     return [f"{name}{outcome_sentence(answer.report)}: {usage}", *stall]

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from pgtop.core.activity import Snapshot
-from pgtop.core.diagnosis.findings import Finding, Grade, heaviest_first
+from pgtop.core.diagnosis.findings import Finding, Grade, Kind, heaviest_first
 from pgtop.core.diagnosis.kinds import (
     idle_in_transaction,
     leak,
@@ -18,6 +20,7 @@ from pgtop.core.diagnosis.kinds import (
     surge,
     tools,
 )
+from pgtop.core.diagnosis.permission import missing_rights
 from pgtop.core.diagnosis.scene import Before, Facts, Scene, scene_of
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 
@@ -34,6 +37,16 @@ _PATTERNS: Final[tuple[Rule, ...]] = (
     surge.find,
     pool_arithmetic.find,
 )
+_ENDED: Final = frozenset(
+    {
+        Kind.IDLE_IN_TRANSACTION,
+        Kind.SLOW_STATEMENTS,
+        Kind.TOOLS,
+        Kind.SILENT_CLIENTS,
+        Kind.LEAK,
+    }
+)
+"""The kinds whose advice terminates sessions or cancels their queries."""
 _EXPLAINED: Final = 0.5
 """From this part of the taken slots on, the findings are the explanation."""
 
@@ -62,7 +75,15 @@ def diagnose_scene(scene: Scene, *, warn_at: float) -> tuple[Finding, ...]:
         explained = sum(each.slots for each in found)
         if snapshot.usage >= warn_at and explained < _EXPLAINED * snapshot.taken:
             found.append(mixed.describe(scene.without(found)))
-    return heaviest_first(found)
+    return tuple(_with_rights(snapshot, each) for each in heaviest_first(found))
+
+
+def _with_rights(snapshot: Snapshot, finding: Finding) -> Finding:
+    """Return the finding with the rights that its advice takes and pgtop's role lacks."""
+    if finding.kind not in _ENDED:
+        return finding
+    backends = [snapshot.by_id[each] for each in finding.backends if each in snapshot.by_id]
+    return msgspec.structs.replace(finding, advice=finding.advice + missing_rights(snapshot, backends))
 
 
 def _found(scene: Scene, rules: tuple[Rule, ...]) -> list[Finding]:

@@ -65,8 +65,8 @@ class Role(msgspec.Struct, frozen=True, array_like=True):
     """A role that has sessions."""
 
     identifier: Identifier
-    connection_limit: Whole
-    """The role's CONNECTION LIMIT; -1 for none."""
+    connection_limit: Whole | None
+    """The role's CONNECTION LIMIT; -1 for none, None if this role may not read it."""
     is_superuser: bool
     may_use_reserved: bool
     """True if it has the privileges of pg_use_reserved_connections (from PostgreSQL 16 on)."""
@@ -109,6 +109,24 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
     """True if the role is a member, perhaps without the privileges."""
 
 
+class Right(msgspec.Struct, frozen=True):
+    """A right on a relation or a function, as GRANT names them."""
+
+    privilege: Name
+    name: Name
+    is_needed: bool
+    """True if pgtop can neither see nor terminate sessions without it."""
+
+    @property
+    def short(self) -> str:
+        """The name without schema and arguments.
+
+        >>> Right("EXECUTE", "FUNCTION pg_catalog.pg_lock_status()", True).short
+        'pg_lock_status'
+        """
+        return self.name.partition("(")[0].rpartition(".")[2]
+
+
 class Account(msgspec.Struct, frozen=True):
     """The role that logged in, the role it acts as, and the database, as the server sees them."""
 
@@ -120,12 +138,15 @@ class Account(msgspec.Struct, frozen=True):
     is_superuser: bool
     """True if the role that logged in is a superuser."""
     acts_as_superuser: bool
-    login_inherits: bool
-    """False if the role that logged in is NOINHERIT."""
-    acting_inherits: bool
-    login_limit: Whole
-    """The CONNECTION LIMIT of the role that logged in; -1 for none. It does not apply to superusers."""
-    database_limit: Whole
+    login_inherits: bool | None
+    """False if the role that logged in is NOINHERIT; None if it may not be read."""
+    acting_inherits: bool | None
+    login_limit: Whole | None
+    """The CONNECTION LIMIT of the role that logged in; -1 for none. It does not apply to superusers.
+
+    None if it may not be read, as of all limits here.
+    """
+    database_limit: Whole | None
     reserved: Membership | None
     """The membership of the login role in pg_use_reserved_connections; None before PostgreSQL 16."""
     provider: Membership | None
@@ -136,21 +157,26 @@ class Account(msgspec.Struct, frozen=True):
     """The membership of the acting role in pg_read_all_stats."""
     signal: Membership
     """The membership of the acting role in pg_signal_backend."""
-    missing: tuple[tuple[str, str], ...]
-    """The rights that pgtop needs and the acting role lacks: privilege and object, as GRANT names them."""
     over_socket: bool
     settings: tuple[Setting, ...]
-    limited_roles: Whole
+    limited_roles: Whole | None
     """The number of roles that have a CONNECTION LIMIT, with or without sessions."""
     roles: tuple[Role, ...]
     """The roles that have sessions, as far as they were asked for."""
-    limited_databases: Whole
+    limited_databases: Whole | None
     """The number of databases that have a CONNECTION LIMIT, with or without sessions."""
     databases: tuple[Database, ...]
     """Those of them that have sessions, as far as they were asked for."""
     overrides: tuple[Override, ...]
     """The first overrides, by role and database. Those of roles without sessions come last."""
     overrides_in_all: Whole
+    missing: tuple["Right", ...] = ()
+    """The rights that pgtop uses and the acting role lacks."""
+
+    @property
+    def withdrawn(self) -> frozenset[str]:
+        """The relations and functions that the acting role may not use, without schema and arguments."""
+        return frozenset(each.short for each in self.missing)
 
 
 class Use(msgspec.Struct, frozen=True):

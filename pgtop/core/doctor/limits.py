@@ -57,6 +57,8 @@ def limit_findings(checkup: Checkup, warn_at: float) -> tuple[Finding, ...]:
 def role_finding(checkup: Checkup, warn_at: float) -> Finding:
     """Check this role's CONNECTION LIMIT and its use."""
     account = checkup.account
+    if account.login_limit is None:
+        return _hidden("role", account.login)
     return _own_limit(checkup, warn_at, _role(checkup, account.login, account.login_limit))
 
 
@@ -64,12 +66,19 @@ def database_finding(checkup: Checkup, warn_at: float) -> Finding:
     """Check this database's CONNECTION LIMIT and its use; a low one refuses before the server is full."""
     account = checkup.account
     limit, slots = account.database_limit, checkup.server.limits.slots
+    if limit is None:
+        return _hidden("database", account.database)
     found = _own_limit(checkup, warn_at, _database(checkup, account.database, limit))
     if found.status != "ok" or account.is_superuser or not 0 <= limit < slots:
         return found
     said = f"{found.said}: without room there, log in to another database"
     mend = comment("log in to a database without a limit, such as -d postgres")
     return Finding("database", "warn", said, mend, bars_login=True)
+
+
+def _hidden(kind: str, identifier: Identifier) -> Finding:
+    said = f"{kind} {identifier.shown}: its CONNECTION LIMIT, if any, is hidden"
+    return Finding(kind, "warn", said, bars_login=True)
 
 
 def _role(checkup: Checkup, role: Identifier, limit: int) -> _Limited:
@@ -110,8 +119,13 @@ def role_limits_finding(checkup: Checkup, warn_at: float) -> Finding:
     limited = [
         _role(checkup, role.identifier, role.connection_limit)
         for role in account.roles
-        if role.connection_limit >= 0 and not role.is_superuser and role.identifier.name != account.login.name
+        if role.connection_limit is not None
+        and role.connection_limit >= 0
+        and not role.is_superuser
+        and role.identifier.name != account.login.name
     ]
+    if account.limited_roles is None or account.login_limit is None:
+        return Finding("role_limits", "warn", "the CONNECTION LIMITs of other roles are hidden")
     others = account.limited_roles - (account.login_limit >= 0 and not account.is_superuser)
     return _other_limits(checkup, warn_at, limited, others)
 
@@ -124,6 +138,8 @@ def database_limits_finding(checkup: Checkup, warn_at: float) -> Finding:
         for database in account.databases
         if database.identifier.name != account.database.name
     ]
+    if account.limited_databases is None or account.database_limit is None:
+        return Finding("database_limits", "warn", "the CONNECTION LIMITs of other databases are hidden")
     others = account.limited_databases - (account.database_limit >= 0)
     return _other_limits(checkup, warn_at, limited, others, "database")
 
@@ -201,6 +217,6 @@ def _fence(checkup: Checkup, limited: _Limited) -> str:
     role = checkup.role.get(name or "")
     if role is None or role.is_superuser or not role.identifier.is_exact:
         return ""
-    there = _role(checkup, role.identifier, role.connection_limit).backends
+    there = _role(checkup, role.identifier, 0).backends
     lower = sum(backend.state != IDLE for backend in there) + _ROOM
     return f"ALTER ROLE {role.identifier.sql} CONNECTION LIMIT {lower};" if lower < len(there) else ""

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.doctor.checkup import Checkup, Override, Role, Setting
+from pgtop.core.doctor.checkup import Account, Checkup, Override, Role, Setting
 from pgtop.core.doctor.findings import Finding, on_primary, set_on_server
 from pgtop.core.doctor.remedies import comment, lines, literal
 from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS
@@ -54,6 +54,9 @@ def idle_session_finding(checkup: Checkup) -> Finding:
     setting = checkup.setting.get(topic)
     if found.status == "ok" or setting is None:
         return found
+    if not setting.is_own and {"pg_db_role_setting", "pg_roles"} <= checkup.account.withdrawn:
+        said = f"off for the server, and what roles have of their own is hidden ({_PREVENTS})"
+        return Finding(topic, "warn", said, found.mend)
     roles = _roles_of_applications(checkup)
     exposed = [role for role in roles if not role.ends_idle_sessions]
     if roles and not exposed:
@@ -199,12 +202,29 @@ def authentication_finding(checkup: Checkup) -> Finding:
 def overrides_finding(checkup: Checkup) -> Finding:
     """List the timeouts and keepalives that are set for roles and databases."""
     account = checkup.account
+    if "pg_db_role_setting" in account.withdrawn:
+        return _readable_overrides(checkup)
     if not account.overrides:
         return Finding("own_settings", "ok", "no role or database has timeouts or keepalives of its own")
+    return Finding("own_settings", "ok", _listed(account))
+
+
+def _readable_overrides(checkup: Checkup) -> Finding:
+    """Return the finding where pg_db_role_setting may not be read; pg_roles has the settings of roles."""
+    account = checkup.account
+    if "pg_roles" in account.withdrawn:
+        said = "what roles and databases have of their own is hidden"
+    elif account.overrides:
+        said = f"{_listed(account)}; what databases have is hidden"
+    else:
+        said = "no role has timeouts or keepalives of its own; what databases have is hidden"
+    return Finding("own_settings", "warn", said)
+
+
+def _listed(account: Account) -> str:
     shown = [_override(each) for each in account.overrides[:_SHOWN]]
     more = account.overrides_in_all - len(shown)
-    said = ", ".join(shown) + (f", and {more} more" if more else "")
-    return Finding("own_settings", "ok", said)
+    return ", ".join(shown) + (f", and {more} more" if more else "")
 
 
 def _override(override: Override) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.doctor.checkup import Checkup, Membership
+from pgtop.core.doctor.checkup import Checkup, Membership, Right
 from pgtop.core.doctor.findings import KEPT, LOOK_WHO, Finding, Status, on_primary, set_on_server
 from pgtop.core.doctor.remedies import Identifier, comment, granted, lines
 from pgtop.core.doctor.server_settings import setting_findings
@@ -16,6 +16,22 @@ from pgtop.core.session_labels import TRACK_STATES
 from pgtop.core.text import plural
 
 RESERVED_GROUP: Final = "pg_use_reserved_connections"
+
+_ASKS_FOR_PRIVILEGES: Final = 150_000
+"""The first version that shows states only to roles with the privileges of pg_read_all_stats.
+
+PostgreSQL 14 shows them to every member, also one that does not inherit.
+Source: HAS_PGSTAT_PERMISSIONS in src/backend/utils/adt/pgstatfuncs.c.
+"""
+_COSTS: Final = {
+    "pg_roles": "CONNECTION LIMITs of roles",
+    "pg_database": "CONNECTION LIMITs of databases",
+    "pg_db_role_setting": "settings that databases have of their own",
+    "pg_show_all_settings": "all server settings",
+    "pg_cancel_backend": "cancelling queries",
+    "pg_blocking_pids": "which session blocks which",
+}
+"""The checks and details that each right is for."""
 
 _DIRECTLY: Final = comment("connect to the server itself: its own host and port, with -h and -p")
 
@@ -47,13 +63,14 @@ def diagnose(checkup: Checkup, warn_at: float) -> Diagnosis:
     """Judge a checkup: the two verdicts, and the finding of each check. `warn_at` is the line, a fraction."""
     pooler, login = pooler_finding(checkup), login_finding(checkup)
     able = (pooler, rights_finding(checkup), sight_finding(checkup), signal_finding(checkup))
+    optional = optional_rights_finding(checkup)
     rooms = room_findings(checkup, warn_at)
     barred = [each for each in (pooler, login, *rooms) if each.status == "bad" and each.bars_login]
     unable = [each for each in able if each.status == "bad"]
     return Diagnosis(
         gets_in_at_full=_verdict(barred, _conditions(login, rooms)),
         may_reap=_verdict(unable, able[-1].said),
-        findings=(login, *able, *rooms, *setting_findings(checkup)),
+        findings=(login, *able, optional, *rooms, *setting_findings(checkup)),
     )
 
 
@@ -138,11 +155,13 @@ def _nothing_kept(checkup: Checkup, membership: Membership) -> Finding:
     return _login("bad", ", and ".join(problems), lines(*mends))
 
 
-def _grant(checkup: Checkup, group: str, role: Identifier, membership: Membership, inherits: bool) -> str:
+def _grant(
+    checkup: Checkup, group: str, role: Identifier, membership: Membership, inherits: bool | None
+) -> str:
     if not role.is_exact:
         return comment(f"GRANT {group} to this role, whose name is not valid text")
     # A membership without privileges stays so if it is granted again in the same way.
-    plainly = inherits and not membership.is_member
+    plainly = bool(inherits) and not membership.is_member
     version = checkup.server.version_num
     return lines(on_primary(checkup), granted(group, role, version_num=version, inherits=plainly))
 
@@ -150,23 +169,43 @@ def _grant(checkup: Checkup, group: str, role: Identifier, membership: Membershi
 def rights_finding(checkup: Checkup) -> Finding:
     """Check that this role may use all functions and views pgtop needs: a service may have revoked some."""
     account, role = checkup.account, checkup.account.acting
-    if not account.missing:
+    needed = [each for each in account.missing if each.is_needed]
+    if not needed:
         return Finding("rights", "ok", f"role {role.shown} may use all functions and views that pgtop needs")
-    said = f"role {role.shown} may not use {', '.join(name for _, name in account.missing)}"
+    said = f"role {role.shown} may not use {', '.join(each.name for each in needed)}"
+    return Finding("rights", "bad", said, _granted_rights(checkup, needed))
+
+
+def optional_rights_finding(checkup: Checkup) -> Finding:
+    """Check that this role may read all that the checks and the details on screen are made from."""
+    role = checkup.account.acting
+    lacking = [each for each in checkup.account.missing if not each.is_needed]
+    if not lacking:
+        return Finding("optional_rights", "ok", f"role {role.shown} may read all that the checks need")
+    names = ", ".join(each.short for each in lacking)
+    costs = [_COSTS[each.short] for each in lacking if each.short in _COSTS]
+    said = f"role {role.shown} may not use {names}; so left out: {', '.join(costs)}"
+    return Finding("optional_rights", "warn", said, _granted_rights(checkup, lacking))
+
+
+def _granted_rights(checkup: Checkup, rights: list[Right]) -> str:
+    role = checkup.account.acting
     if not role.is_exact:
-        return Finding("rights", "bad", said, comment("GRANT it to this role, whose name is not valid text"))
-    grants = (f"GRANT {what} ON {name} TO {role.sql};" for what, name in account.missing)
-    return Finding("rights", "bad", said, lines(on_primary(checkup), *grants))
+        return comment("GRANT it to this role, whose name is not valid text")
+    grants = (f"GRANT {each.privilege} ON {each.name} TO {role.sql};" for each in rights)
+    return lines(on_primary(checkup), *grants)
 
 
 def sight_finding(checkup: Checkup) -> Finding:
     """Check that this role sees the states of all sessions."""
     account, snapshot = checkup.account, checkup.snapshot
-    if account.sight.has_privileges and snapshot is not None and snapshot.counts.disabled:
+    needs_privileges = checkup.server.version_num >= _ASKS_FOR_PRIVILEGES
+    sees = account.sight.has_privileges or (account.sight.is_member and not needs_privileges)
+    if sees and snapshot is not None and snapshot.counts.disabled:
         said = f"{plural(snapshot.counts.disabled, 'session')} without a state: track_activities is off"
         where = comment("ALTER ROLE and ALTER DATABASE may have set it off, too")
         return Finding("sight", "bad", said, lines(on_primary(checkup), *TRACK_STATES, where))
-    if account.sight.has_privileges:
+    if sees:
         return Finding("sight", "ok", f"role {account.acting.shown} sees the states of all sessions")
     said = f"the states of other roles' sessions are hidden from role {account.acting.shown}"
     mend = _grant(checkup, "pg_monitor", account.acting, account.sight, account.acting_inherits)

@@ -17,4 +17,28 @@ UNCONVERTED: Final = "pg_catalog.set_config('client_encoding', 'SQL_ASCII', true
 """A condition that lets the server send what it has, for the length of the statement."""
 
 
+def role_inherits() -> str:
+    """Return SQL that is true if this session's role inherits. No function returns that."""
+    return """(
+      SELECT i.rolinherit FROM pg_catalog.pg_roles i
+      WHERE i.rolname OPERATOR(pg_catalog.=) CURRENT_USER)"""
+
+
 IS_SUPERUSER: Final = "pg_catalog.current_setting('is_superuser') OPERATOR(pg_catalog.=) 'on'"
+
+
+def is_role_superuser(role: str) -> str:
+    """Return SQL that is true if a role, by name or oid, is a superuser; for roles whose row may not be read.
+
+    Nobody but a superuser has this privilege on a system catalog, whatever was granted.
+    Source: PostgreSQL, pg_class_aclmask() in src/backend/catalog/aclchk.c.
+    """
+    return f"pg_catalog.has_table_privilege({role}, 'pg_catalog.pg_authid', 'INSERT')"
+
+
+def database_name(oid: str) -> str:
+    """Return SQL for a database's name, without reading pg_database; NULL if there is no such database."""
+    address = (
+        f"pg_catalog.pg_identify_object_as_address('pg_catalog.pg_database'::pg_catalog.regclass, {oid}, 0)"
+    )
+    return f"(SELECT (i.object_names)[1] FROM {address} i)"

@@ -2,7 +2,20 @@
 
 from typing import Final
 
-from pgtop.postgres.queries.fragments import IS_SUPERUSER, UNCONVERTED, microseconds
+from pgtop.postgres.queries.fragments import IS_SUPERUSER, UNCONVERTED, microseconds, role_inherits
+
+
+def _has_role(group: str, privilege: str) -> str:
+    return f"pg_catalog.pg_has_role('{group}'::pg_catalog.name, '{privilege}')"
+
+
+def _inherits(group: str) -> str:
+    return f"{_has_role(group, 'USAGE')} OR NOT {_has_role(group, 'MEMBER')}"
+
+
+def _may_call(function: str) -> str:
+    return f"pg_catalog.has_function_privilege('pg_catalog.{function}', 'EXECUTE')"
+
 
 _ABOUT_POLL: Final = f"""
   'now', {microseconds("pg_catalog.clock_timestamp()")},
@@ -12,9 +25,12 @@ _ABOUT_POLL: Final = f"""
   'privileges', pg_catalog.json_build_object(
     'role', current_user,
     'is_superuser', {IS_SUPERUSER},
-    'may_signal', pg_catalog.pg_has_role('pg_signal_backend'::pg_catalog.name, 'USAGE'),
-    'inherits', pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'USAGE')
-                OR NOT pg_catalog.pg_has_role('pg_read_all_stats'::pg_catalog.name, 'MEMBER'))"""
+    'may_signal', {_has_role("pg_signal_backend", "USAGE")},
+    'inherits', {_inherits("pg_read_all_stats")},
+    'inherits_signal', {_inherits("pg_signal_backend")},
+    'role_inherits', {role_inherits()},
+    'may_call_terminate', {_may_call("pg_terminate_backend(integer,bigint)")},
+    'may_call_cancel', {_may_call("pg_cancel_backend(integer)")})"""
 
 _CLIENT_BACKENDS: Final = """
 WHERE a.backend_type OPERATOR(pg_catalog.=) 'client backend'
@@ -44,7 +60,8 @@ def _backend(role: str, database: str, is_superuser: str, statement: str) -> str
              a.wait_event_type,
              a.wait_event,
              coalesce({is_superuser}, false),
-             {statement})"""
+             {statement},
+             coalesce(pg_catalog.pg_has_role(a.usesysid, 'USAGE'), false))"""
 
 
 def _poll(statement: str, condition: str) -> str:

@@ -34,7 +34,7 @@ from pgtop.postgres.errors.kinds import (
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries.about_server import SERVER_END
 from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, TAKE_KEY
-from pgtop.postgres.queries.through_views import through_views
+from pgtop.postgres.queries.through_functions import through_functions
 from pgtop.postgres.session.application_name import own_session_name
 from pgtop.postgres.session.login import Connection, Session, log_in, say_goodbye
 from pgtop.postgres.session.pooler import in_transaction
@@ -118,7 +118,7 @@ class OwnConnection:
         self._rescue_rests_until = 0.0
         self._answered = True
         self._unset = unset
-        self._through_views = False
+        self._through_functions = False
         self._marks_itself = marks_itself
         self._session: Session | None = None
         self._last: Session | None = None
@@ -391,9 +391,9 @@ class OwnConnection:
         )
 
     async def _readable(self, query: str, ask: Callable[[str], Coroutine[Any, Any, T]]) -> T:
-        """Ask in the way that this role may: through views if a catalog has been withdrawn from it."""
-        other = through_views(query)
-        if self._through_views:
+        """Ask in the way that this role may: through functions if a catalog has been withdrawn from it."""
+        other = through_functions(query)
+        if self._through_functions:
             return await ask(other)
         try:
             return await ask(query)
@@ -404,7 +404,7 @@ class OwnConnection:
                 answer = await ask(other)
             except asyncpg.InsufficientPrivilegeError:
                 raise refused from None
-        self._through_views = True
+        self._through_functions = True
         return answer
 
     def _of(self, connection: Connection) -> Prepared:

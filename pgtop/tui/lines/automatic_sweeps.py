@@ -166,7 +166,7 @@ def _nobody(turn: Turn, age: str) -> str:
     plan = turn.plan
     if plan is None or plan.victims or plan.trigger is Trigger.NONE:
         return ""
-    return f", no eligible session (idle > {age})"
+    return f", {plan.permission or f'no eligible session (idle > {age})'}"
 
 
 # Daemons

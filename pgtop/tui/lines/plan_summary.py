@@ -43,8 +43,24 @@ def plan_lines(
     if caution:
         lines += told(caution, width, "amber")
     from_host = plan.trigger is Trigger.BREAK_GLASS
+    lines += _counted(plan, width, from_host=from_host)
+    spared = spared_sentence(plan)
+    if spared:
+        lines += told(spared, width, "dim")
+    if plan.permission:
+        lines += told(plan.permission, width, "amber")
+    if from_host and plan.victims:
+        lines += told(UNSEEN, width, "dim")
+    elif plan.trigger is not Trigger.SELECTED and plan.victims:
+        lines += told("Sessions that LISTEN are skipped only if pgtop saw the statement", width, "dim")
+    lines.append([])
+    return lines
+
+
+def _counted(plan: Plan, width: int, *, from_host: bool) -> list[list[Cell]]:
+    """Return the sessions to act on by application, or by user and database as the host shows them."""
     named = by_user_and_database(plan) if from_host else by_application(plan)
-    lines += [
+    lines = [
         [Cell(f"   {number:>4}  ", "strong"), Cell(clip(name, width - 9))]
         for name, number in named[:APPLICATIONS_NAMED]
     ]
@@ -52,14 +68,6 @@ def plan_lines(
         rest = sum(number for _, number in named[APPLICATIONS_NAMED:])
         others = plural(len(named) - APPLICATIONS_NAMED, "more user" if from_host else "more application")
         lines.append([Cell(f"   {rest:>4}  ", "strong"), Cell(f"in {others}", "dim")])
-    spared = spared_sentence(plan)
-    if spared:
-        lines += told(spared, width, "dim")
-    if from_host and plan.victims:
-        lines += told(UNSEEN, width, "dim")
-    elif plan.trigger is not Trigger.SELECTED and plan.victims:
-        lines += told("Sessions that LISTEN are skipped only if pgtop saw the statement", width, "dim")
-    lines.append([])
     return lines
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from pgtop.core.activity import MICROSECONDS, Backend, ConnectionLimit, LimitOf, Limits, Snapshot
+from pgtop.core.activity import MICROSECONDS, Backend, ConnectionLimit, LimitOf, Limits, Privileges, Snapshot
 from pgtop.core.diagnosis.diagnose import diagnose
 from pgtop.core.diagnosis.findings import Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Application, Before, Facts, Traffic
@@ -165,6 +165,12 @@ def test_work_outside_the_database_inside_a_transaction() -> None:
     assert found.sentence.startswith(
         "28 of api idle in transaction (median 41s), 28 after `SELECT ? FROM polic"
     )
+    privileges = Privileges("ops", is_superuser=False, may_signal=False)
+    own = [msgspec.structs.replace(each, is_of_own_role=True) for each in stuck[:3]]
+    seen = server_with(*own, *stuck[3:], *pools("web", 4, 12), privileges=privileges)
+    lacking = the_one(diagnose(seen), Kind.IDLE_IN_TRANSACTION).advice[-1]
+    assert lacking.text == "Role ops may not end 25 sessions of these"
+    assert lacking.sql == "GRANT pg_signal_backend TO ops;"
     brief = [one(100 + n, 900, 1, "idle in transaction") for n in range(75)]
     assert Kind.IDLE_IN_TRANSACTION not in {each.kind for each in diagnose(server_with(*brief))}
 

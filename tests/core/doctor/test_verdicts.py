@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from pgtop.core.activity import Backend, Limits, Privileges, Server, ServerIdentity, Snapshot
-from pgtop.core.doctor.checkup import Account, Checkup, Database, Membership, Override, Role, Setting
+from pgtop.core.doctor.checkup import Account, Checkup, Database, Membership, Override, Right, Role, Setting
 from pgtop.core.doctor.findings import LOOK_WHO, Finding
 from pgtop.core.doctor.remedies import Identifier
 from pgtop.core.doctor.slots import slots_finding
@@ -56,7 +56,6 @@ def account(**changes: Any) -> Account:
         is_managed=False,
         sight=YES,
         signal=YES,
-        missing=(),
         over_socket=False,
         settings=WELL_SET,
         limited_roles=0,
@@ -136,7 +135,7 @@ def test_a_well_set_server_needs_no_remedy() -> None:
     assert diagnosis.is_well
     assert {each.status for each in diagnosis.findings} == {"ok"}
     assert [each.mend for each in diagnosis.findings if each.mend] == []
-    assert len({each.topic for each in diagnosis.findings}) == len(diagnosis.findings) == 20
+    assert len({each.topic for each in diagnosis.findings}) == len(diagnosis.findings) == 21
 
 
 PLAIN_14: dict[str, Any] = {"reserved": None, "version_num": 140_010, "limits": Limits(100, 3)}
@@ -263,7 +262,7 @@ def test_through_a_pooler_neither_is_promised() -> None:
             "ALTER ROLE ops INHERIT;\nGRANT pg_signal_backend TO ops;",
         ),
         (
-            {"missing": (("EXECUTE", "FUNCTION f(int)"), ("SELECT", "v"))},
+            {"missing": (Right("EXECUTE", "FUNCTION f(int)", True), Right("SELECT", "v", True))},
             "rights",
             "GRANT EXECUTE ON FUNCTION f(int) TO ops;\nGRANT SELECT ON v TO ops;",
         ),
@@ -276,7 +275,8 @@ def test_roles_that_may_not_reap(facts: dict[str, Any], topic: str, mend: str) -
 
 
 def test_a_role_that_sees_no_session_gets_findings_without_counts() -> None:
-    hidden = judged(backends=None, login_limit=5, database_limit=5, missing=(("EXECUTE", "FUNCTION f()"),))
+    missing = (Right("EXECUTE", "FUNCTION f()", True),)
+    hidden = judged(backends=None, login_limit=5, database_limit=5, missing=missing)
     assert not hidden.may_reap.yes
     said = {each.topic: each for each in hidden.findings}
     for topic in ("slots", "privileged", "role", "database", "role_limits", "application_name"):
@@ -584,7 +584,7 @@ def test_names_are_written_so_that_they_can_be_pasted(identifier: Identifier, wr
 def test_a_name_that_is_no_text_is_never_guessed() -> None:
     odd = Identifier("a\ufffd", '"a\ufffd"')
     facts: dict[str, Any] = {"login": odd, "acting": odd, "database": odd, "signal": NO, "sight": NO}
-    facts |= {"reserved": NO, "missing": (("SELECT", "v"),), "login_limit": 0, "database_limit": 0}
+    facts |= {"reserved": NO, "missing": (Right("SELECT", "v", True),), "login_limit": 0, "database_limit": 0}
     facts |= {"backends": (backend("a\ufffd", datname="a\ufffd", application_name=""),)}
     facts |= {"roles": (Role(odd, 1, False, False),), **changed("idle_session_timeout", 0, source="database")}
     for each in judged(**facts).findings:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import socket
 import struct
@@ -21,7 +22,7 @@ from tests.conftest import ServerFactory
 from tests.servers import available, create_role, execute, session, wait_until
 from tests.support.filling import PROTOCOL_3, connect_silently, silent_process, stalled_login
 from tests.support.hosting import HostFace, face_on_host, process_of
-from tests.support.running import assert_one_line, run
+from tests.support.running import assert_one_line, read_until, run, start_on_terminal
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
 
@@ -114,6 +115,29 @@ async def test_without_the_option_they_are_named_and_live(
         none = await asyncio.to_thread(run, tmp_path, *place, "--stalled-logins", "1h", "--dry-run")
         assert "dry run: No client has been logging in for more than 1h" in none.stdout
         assert {each.pid for each in (await face.look()).connecting} == {each.pid for each in view.connecting}
+
+
+async def test_they_are_not_called_sessions(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """Neither in the question nor in the outcome."""
+    server = server_factory(SETTINGS, auth="scram-sha-256")
+    face = face_on_host(server, tmp_path / "b")
+    with stalled_login(server.port), stalled_login(server.port), connect_silently(server.port):
+        view = await logging_in(face, 3)
+        latest = max(each.since for each in view.connecting)
+        await wait_until(lambda: face.watcher.now - latest > 1_100_000)
+        words = ("break-glass", "--data-dir", str(server.data_dir), "--stalled-logins", "1s")
+
+        def answer() -> str:
+            with start_on_terminal(tmp_path, *words) as (process, terminal):
+                said = read_until(terminal, "[y/N]")
+                os.write(terminal, b"n\n")
+                process.wait(20)
+                return said
+
+        assert "Terminate these 3 stalled logins? [y/N]" in await asyncio.to_thread(answer)
+        done = await asyncio.to_thread(run, tmp_path, *words, "--yes")
+        assert "terminated 3 stalled logins" in done.stdout
+        assert "session" not in done.stdout.partition("terminated 3")[2].partition("\n")[0]
 
 
 @pytest.mark.parametrize("version", sorted(available()))

@@ -275,3 +275,19 @@ async def test_the_button_has_room_for_a_longer_number(small: ThrowawayServer, t
         await driven.shows("y  Terminate 9 ")
         await anew(driven, dialog, "i")
         await driven.shows("y  Terminate 10 ")
+
+
+async def test_the_dialog_names_the_right_that_the_role_lacks(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Of a session that the server would not let it terminate: nothing is offered, and nothing promised."""
+    monitor, other = await create_role(server, "monitor"), await create_role(server)
+    async with (
+        session(server, user=other.name, password=other.password) as one,
+        dashboard(server, tmp_path / "a", user=monitor.name, password=monitor.password) as driven,
+    ):
+        await driven.select(one.get_server_pid())
+        await driven.press("K")
+        await driven.shows(
+            "Nothing to terminate", "may not terminate 1 session", "GRANT pg_signal_backend TO"
+        )

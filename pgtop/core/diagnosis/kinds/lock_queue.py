@@ -10,6 +10,7 @@ from typing import NamedTuple
 from pgtop.core.activity import ACTIVE, IN_TRANSACTION, Backend
 from pgtop.core.blocking import PREPARED, blocked_counts, root_blockers
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
+from pgtop.core.diagnosis.permission import missing_rights
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.statements import shown_statement
 from pgtop.core.diagnosis.wording import age, application_name, by_application, earliest, named, since_words
@@ -61,7 +62,7 @@ def find(scene: Scene) -> list[Finding]:
                 ("root", _told(scene, chain.root, root)),
                 *([("head", _told(scene, chain.head.pid, chain.head))] if chain.head else []),
             ),
-            advice=(*_ways_out(chain, root), _NO_SWEEP, _PREVENTION),
+            advice=(*_ways_out(chain, root), *_rights(scene, chain, root), _NO_SWEEP, _PREVENTION),
             remedy=_remedy(chain, root),
         )
     ]
@@ -125,6 +126,13 @@ def _remedy(chain: _Chain, root: Backend | None) -> Remedy | None:
             Act.TERMINATE, (root.id,), "Its transaction is rolled back; those that wait for it go on"
         )
     return None
+
+
+def _rights(scene: Scene, chain: _Chain, root: Backend | None) -> tuple[Advice, ...]:
+    """Return the rights that a way out takes and pgtop's role lacks."""
+    ended = [chain.head] if chain.head is not None else []
+    ended += [root] if root is not None and root.state in IN_TRANSACTION else []
+    return missing_rights(scene.snapshot, ended)
 
 
 def _ways_out(chain: _Chain, root: Backend | None) -> list[Advice]:
