@@ -10,6 +10,7 @@ are trusted. All other facts, as in `Sketch`, are the kernel's own.
 
 import os
 import re
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -204,6 +205,17 @@ def parent(pid: int) -> int | None:
     """Return the parent of a process; None if the process is gone."""
     line = _read(f"/proc/{pid}/stat")
     return int(_fields(line)[1]) if line else None
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process of one thread. It may leave out some if others end meanwhile.
+
+    The kernel's own list costs one read; without it (CONFIG_PROC_CHILDREN), every process is asked.
+    """
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except FileNotFoundError:
+        return [each for each in pids() if parent(each) == pid]
 
 
 def own_number(pid: int) -> int:

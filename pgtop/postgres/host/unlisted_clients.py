@@ -72,13 +72,11 @@ class UnlistedClients:
 
         Listed ones are left out as soon as they are not needed, so that the work does not grow with them.
         """
-        pids = proc.pids()
+        pids = proc.children(self._server.pid)
         if self._prefix is not None and not self._own_numbers:
             pids = [pid for pid in pids if pid not in listed]
         found = {}
         for pid in pids:
-            if proc.parent(pid) != self._server.pid:
-                continue
             process = proc.read_process(pid, frozenset({self._server.uid}))
             if process is not None:
                 found[proc.own_number(pid) if self._own_numbers else pid] = process
