@@ -28,8 +28,13 @@ class RootBlocker(msgspec.Struct, frozen=True):
 
     pid: int
     """The session's pid; PREPARED for prepared transactions."""
-    blocked: int
-    """The number of sessions that wait for it, directly or behind others."""
+    waiting: frozenset[int]
+    """The pids of those that wait for it, directly or behind others."""
+
+    @property
+    def blocked(self) -> int:
+        """The number of sessions that wait for it."""
+        return len(self.waiting)
 
 
 def root_blockers(blocked_by: Mapping[int, frozenset[int]]) -> list[RootBlocker]:
@@ -38,8 +43,9 @@ def root_blockers(blocked_by: Mapping[int, frozenset[int]]) -> list[RootBlocker]
     Sessions in a deadlock wait for one another in a ring until the server's deadlock check ends one. If no
     other root is behind the ring, each of them counts as a root.
 
-    >>> root_blockers({2: frozenset({1}), 3: frozenset({2}), 5: frozenset({4})})
-    [RootBlocker(pid=1, blocked=2), RootBlocker(pid=4, blocked=1)]
+    >>> found = root_blockers({2: frozenset({1}), 3: frozenset({2}), 5: frozenset({4})})
+    >>> [(root.pid, root.blocked) for root in found]
+    [(1, 2), (4, 1)]
     """
     roots = {pid for pids in blocked_by.values() for pid in pids if not blocked_by.get(pid)}
     behind: dict[int, set[int]] = {}
@@ -47,7 +53,7 @@ def root_blockers(blocked_by: Mapping[int, frozenset[int]]) -> list[RootBlocker]
         reached = _reachable(waiting, blocked_by)
         for pid in (reached & roots) or (reached & blocked_by.keys()):
             behind.setdefault(pid, set()).add(waiting)
-    found = [RootBlocker(pid, len(waiting - {pid})) for pid, waiting in behind.items()]
+    found = [RootBlocker(pid, frozenset(waiting - {pid})) for pid, waiting in behind.items()]
     return sorted(found, key=lambda root: (-root.blocked, root.pid))
 
 
@@ -59,6 +65,27 @@ def blocked_counts(pids: Iterable[int], blocked_by: Mapping[int, frozenset[int]]
     """
     blocks = _blocks(blocked_by)
     return {pid: len(_reachable(pid, blocks) - {pid}) for pid in pids}
+
+
+def released_by(pid: int, blocked_by: Mapping[int, frozenset[int]]) -> frozenset[int]:
+    """Return the sessions that wait for nothing but this one, directly or behind others: they can go on.
+
+    3 would still wait for 1 if 2 were gone.
+
+    >>> released_by(2, {2: frozenset({1}), 3: frozenset({1, 2}), 4: frozenset({2}), 5: frozenset({4})})
+    frozenset({4, 5})
+    """
+    blocks = _blocks(blocked_by)
+    left = {waiting: len(blockers) for waiting, blockers in blocked_by.items()}
+    released: set[int] = set()
+    todo = [pid]
+    while todo:
+        for waiting in blocks.get(todo.pop(), ()):
+            left[waiting] -= 1
+            if left[waiting] == 0 and waiting != pid:
+                released.add(waiting)
+                todo.append(waiting)
+    return frozenset(released)
 
 
 def with_blocked(plan: Plan, blocked_by: Mapping[int, frozenset[int]]) -> Plan:

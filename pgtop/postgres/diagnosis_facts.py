@@ -8,7 +8,7 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from pgtop.core.activity import Snapshot, Whole
+from pgtop.core.activity import BackendId, Snapshot, Whole
 from pgtop.core.diagnosis.scene import NOTHING_BLOCKS, Facts
 from pgtop.core.diagnosis.thresholds import STANDARD
 from pgtop.core.outage import Limit
@@ -20,10 +20,16 @@ from pgtop.postgres.session.own_connection import OwnConnection
 
 BLOCKERS_EVERY_SECONDS: Final = 10.0
 """Seconds between two questions for blocking pids: each takes the lock manager exclusively for a moment."""
+BLOCKERS_AGAIN_SECONDS: Final = 3.0
+"""The same once a blocker has left or ended its transaction: the answer is then of the past."""
 LOGINS_EVERY_SECONDS: Final = 30.0
 """Seconds between two readings of the counter of logins."""
 KEEPALIVE_EVERY_SECONDS: Final = 60.0
 """Seconds for which tcp_keepalives_idle counts as known."""
+
+
+_Transaction = tuple[BackendId, int | None]
+"""A session, and the start of the transaction that it was in."""
 
 
 class _Keepalive(msgspec.Struct, frozen=True):
@@ -46,6 +52,7 @@ class KnownFacts:
     def _forget(self) -> None:
         self._known_of = self._own_connection.peer
         self._blocked_by: Mapping[int, frozenset[int]] = NOTHING_BLOCKS
+        self._blockers: frozenset[_Transaction] = frozenset()
         self._blockers_at = self._keepalive_at = self._logins_at = -math.inf
         self._keepalive: float | None = None
         self._logins: int | None = None
@@ -58,7 +65,7 @@ class KnownFacts:
         """
         queued = _has_queue(snapshot)
         return Facts(
-            blocked_by=self._blocked_by if queued else NOTHING_BLOCKS,
+            blocked_by=self._blocked_by if queued and not self._is_past(snapshot) else NOTHING_BLOCKS,
             stall=stall_of(snapshot, warn_at, refusing),
             logins_per_minute=self._logins_per_minute,
             keepalive_seconds=self._keepalive,
@@ -74,12 +81,17 @@ class KnownFacts:
             self._forget()
         now = self._clock()
         asked = False
-        if _has_queue(snapshot) and now - self._blockers_at >= BLOCKERS_EVERY_SECONDS:
+        pause = BLOCKERS_AGAIN_SECONDS if self._is_past(snapshot) else BLOCKERS_EVERY_SECONDS
+        if _has_queue(snapshot) and now - self._blockers_at >= pause:
             self._blockers_at, asked = now, True
             try:
                 self._blocked_by = await blocking_pids(self._own_connection)
             except asyncpg.InsufficientPrivilegeError:
                 self._blocked_by, self._blockers_at = NOTHING_BLOCKS, math.inf
+            pids = {pid for blockers in self._blocked_by.values() for pid in blockers}
+            self._blockers = frozenset(
+                (each.id, each.xact_start) for each in snapshot.backends if each.pid in pids
+            )
         if now - self._keepalive_at >= KEEPALIVE_EVERY_SECONDS:
             self._keepalive_at, asked = now, True
             try:
@@ -93,6 +105,14 @@ class KnownFacts:
             except asyncpg.InsufficientPrivilegeError:
                 self._logins_at = math.inf
         return asked
+
+    def _is_past(self, snapshot: Snapshot) -> bool:
+        """Return whether a session that blocked others has left, or has ended the transaction it was in."""
+        for session, transaction in self._blockers:
+            now = snapshot.by_id.get(session)
+            if now is None or now.xact_start != transaction:
+                return True
+        return False
 
     async def _keepalive_seconds(self) -> float | None:
         """Return tcp_keepalives_idle as other sessions get it; None if the operating system decides."""

@@ -5,6 +5,8 @@ import json
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from pgtop.demo.server import ThrowawayServer
 from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, sessions, wait_until
@@ -43,6 +45,54 @@ async def test_a_lock_queue_is_named_by_root_and_head(server_factory: ServerFact
         results = await asyncio.gather(*queued, return_exceptions=True)
         assert sum(isinstance(each, Exception) for each in results) == 1
         await root.execute("COMMIT")
+
+
+@pytest.mark.parametrize("mode", ["ACCESS EXCLUSIVE", "ACCESS SHARE"])
+async def test_a_head_is_cancelled_only_where_that_helps(
+    server_factory: ServerFactory, tmp_path: Path, mode: str
+) -> None:
+    """Readers that wait for the root as well would go on waiting without the head."""
+    server = server_factory(SMALL)
+    await execute(server, "CREATE TABLE orders (id int)")
+    async with AsyncExitStack() as stack:
+        root = await stack.enter_async_context(session(server))
+        head = await stack.enter_async_context(session(server))
+        crowd = await stack.enter_async_context(sessions(server, 6))
+        await root.execute(f"BEGIN; LOCK TABLE orders IN {mode} MODE")
+        queued = [asyncio.ensure_future(head.execute("ALTER TABLE orders ADD x int"))]
+        await waits(server, 1)
+        queued += [asyncio.ensure_future(each.execute("SELECT * FROM orders")) for each in crowd]
+        await waits(server, 7)
+        (found,) = json.loads(run(tmp_path, "diagnose", "--json", server.uri()).stdout)["findings"]
+        pids = {"ACCESS EXCLUSIVE": root, "ACCESS SHARE": head}
+        ended = pids[mode].get_server_pid()
+        assert f"({ended})" in found["advice"][0]["sql"]
+        await execute(server, found["advice"][0]["sql"])
+        await asyncio.gather(*queued[1:])
+
+
+async def test_a_queue_is_counted_for_the_root_it_waits_for(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """An idle session can hold an advisory lock: it is not said to run."""
+    server = server_factory(SMALL)
+    async with AsyncExitStack() as stack:
+        roots = await stack.enter_async_context(sessions(server, 2, application_name="cron"))
+        crowd = await stack.enter_async_context(sessions(server, 6))
+        for key, root in enumerate(roots):
+            await root.execute(f"SELECT pg_advisory_lock({key})")
+        queued = [
+            asyncio.ensure_future(each.execute(f"SELECT pg_advisory_lock_shared({number // 4})"))
+            for number, each in enumerate(crowd)
+        ]
+        await waits(server, 6)
+        (found,) = json.loads(run(tmp_path, "diagnose", "--json", server.uri()).stdout)["findings"]
+        holder = f"pid {roots[0].get_server_pid()} (cron, idle for "
+        assert f"6 sessions wait for locks, 4 of them behind {holder}" in found["sentence"]
+        assert "holds an advisory lock" in found["advice"][0]["text"]
+        for root in roots:
+            await root.execute("SELECT pg_advisory_unlock_all()")
+        await asyncio.gather(*queued)
 
 
 async def test_a_way_out_names_the_right_that_it_takes(server_factory: ServerFactory, tmp_path: Path) -> None:

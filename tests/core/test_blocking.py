@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgtop.core.blocking import RootBlocker, root_blockers, with_blocked
+from pgtop.core.blocking import root_blockers, with_blocked
 from pgtop.core.plan import ReapPolicy
 from pgtop.core.policy import plan_terminate
 from pgtop.reaping.plan_wording import left_waiting, queue_sentence
@@ -13,16 +13,17 @@ from tests.builders import backend, snapshot
     ("blocked_by", "roots"),
     [
         ({}, []),
-        ({2: {1}, 3: {2}}, [RootBlocker(1, 2)]),
-        ({2: {0}}, [RootBlocker(0, 1)]),
-        ({5: {4}, 2: {1}, 3: {1}}, [RootBlocker(1, 2), RootBlocker(4, 1)]),
-        ({2: {1, 4}}, [RootBlocker(1, 1), RootBlocker(4, 1)]),
-        ({1: {2}, 2: {1}}, [RootBlocker(1, 1), RootBlocker(2, 1)]),
+        ({2: {1}, 3: {2}}, [(1, 2)]),
+        ({2: {0}}, [(0, 1)]),
+        ({5: {4}, 2: {1}, 3: {1}}, [(1, 2), (4, 1)]),
+        ({2: {1, 4}}, [(1, 1), (4, 1)]),
+        ({1: {2}, 2: {1}}, [(1, 1), (2, 1)]),
     ],
     ids=["nobody", "chain", "prepared", "most first", "two blockers", "ring"],
 )
-def test_the_roots_are_found(blocked_by: dict[int, set[int]], roots: list[RootBlocker]) -> None:
-    assert root_blockers({pid: frozenset(pids) for pid, pids in blocked_by.items()}) == roots
+def test_the_roots_are_found(blocked_by: dict[int, set[int]], roots: list[tuple[int, int]]) -> None:
+    found = root_blockers({pid: frozenset(pids) for pid, pids in blocked_by.items()})
+    assert [(root.pid, root.blocked) for root in found] == roots
 
 
 @pytest.mark.parametrize(

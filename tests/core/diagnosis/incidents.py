@@ -368,7 +368,7 @@ def lock_queues(world: World) -> None:
     def waits(session: Session, at: float) -> bool:
         if rng.random() < 0.6:
             session.run(at, 1e9, f"SELECT * FROM orders WHERE id = {at:.0f}", wait=("Lock", "relation"))
-            world.blocked_by[session.pid] = frozenset({alter.pid, dump.pid})
+            world.blocked_by[session.pid] = frozenset({alter.pid})
             return True
         return False
 

@@ -132,7 +132,7 @@ def queue(number: int, wait_event: str = "relation") -> tuple[list[Backend], dic
     dump = one(10, 1500, 1500, "active", application_name="pg_dump", query="COPY orders TO stdout")
     alter = one(11, 200, 192, "active", query="ALTER TABLE orders ADD x int", **waits)
     others = [one(100 + n, 900, 60, "active", query="SELECT * FROM orders", **waits) for n in range(number)]
-    blocked = {11: frozenset({10})} | {each.pid: frozenset({10, 11}) for each in others}
+    blocked = {11: frozenset({10})} | {each.pid: frozenset({11}) for each in others}
     return [dump, alter, *others], blocked
 
 

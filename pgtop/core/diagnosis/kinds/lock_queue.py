@@ -7,8 +7,8 @@ goes on at once, and the root, perhaps a dump, lives.
 
 from typing import NamedTuple
 
-from pgtop.core.activity import ACTIVE, IN_TRANSACTION, Backend
-from pgtop.core.blocking import PREPARED, blocked_counts, root_blockers
+from pgtop.core.activity import ACTIVE, DISABLED, IDLE, IN_TRANSACTION, Backend
+from pgtop.core.blocking import PREPARED, blocked_counts, released_by, root_blockers
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.permission import missing_rights
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
@@ -24,13 +24,19 @@ _TABLE_LOCK = "relation"
 """The wait_event of whoever waits for a lock on a whole table."""
 
 
+_HEADS_TRIED = 5
+"""Of the waiters that most others wait behind, those that are tried as the head."""
+
+
 class _Chain(NamedTuple):
     """The root of a queue, and its head if another session than the root keeps most of them waiting."""
 
     root: int | None
     """The root's pid; PREPARED for a prepared transaction, None if unknown."""
+    behind_root: int
     head: Backend | None
     behind_head: int
+    """The sessions that wait for nothing but the head, directly or behind others."""
 
 
 def find(scene: Scene) -> list[Finding]:
@@ -42,13 +48,12 @@ def find(scene: Scene) -> list[Finding]:
     by_pid = {backend.pid: backend for backend in scene.snapshot.backends}
     root = by_pid.get(chain.root) if chain.root is not None else None
     since = earliest(each.query_start for each in waiting)
-    sentence = f"lock queue: {_who_waits(scene, waiting, chain)}{_what_they_wait_for(scene, chain, root)}"
     return [
         Finding(
             kind=Kind.LOCK_QUEUE,
             grade=Grade.IS,
             slots=len(waiting),
-            sentence=sentence,
+            sentence=f"lock queue: {_said(scene, waiting, chain, root)}",
             backends=tuple(each.id for each in waiting),
             application_name=one_value(each.application_name for each in waiting),
             usename=one_value(each.usename for each in waiting),
@@ -69,29 +74,42 @@ def find(scene: Scene) -> list[Finding]:
 
 
 def _chain(scene: Scene, waiting: list[Backend]) -> _Chain:
-    blocked_by = scene.facts.blocked_by
+    blocked_by = _blocked_now(scene)
     roots = root_blockers(blocked_by)
     if not roots:
-        return _Chain(None, None, 0)
+        return _Chain(None, 0, None, 0)
     behind = blocked_counts([each.pid for each in waiting], blocked_by)
-    head = max(waiting, key=lambda each: behind[each.pid])
     # Those who wait for one row queue up behind each other too; to cancel the first frees none of them.
-    is_head = head.wait_event == _TABLE_LOCK and behind[head.pid] >= len(waiting) / 2
-    return _Chain(roots[0].pid, head if is_head else None, behind[head.pid])
+    heads = sorted(
+        (each for each in waiting if each.wait_event == _TABLE_LOCK and behind[each.pid]),
+        key=lambda each: -behind[each.pid],
+    )
+    released = [(len(released_by(each.pid, blocked_by)), each) for each in heads[:_HEADS_TRIED]]
+    number, head = max(released, key=lambda each: each[0], default=(0, None))
+    if head is None or number == 0 or number < len(waiting) / 2:
+        return _Chain(roots[0].pid, roots[0].blocked, None, 0)
+    root = next(each for each in roots if head.pid in each.waiting or each.pid == head.pid)
+    return _Chain(root.pid, root.blocked, head, number)
 
 
-def _who_waits(scene: Scene, waiting: list[Backend], chain: _Chain) -> str:
-    if chain.head is None:
-        return f"{plural(len(waiting), 'session')} wait for a lock"
-    told = _told(scene, chain.head.pid, chain.head)
-    return f"{chain.behind_head} wait behind {told}"
+def _blocked_now(scene: Scene) -> dict[int, frozenset[int]]:
+    """Return who blocks whom, without the sessions that have stopped waiting since that was asked."""
+    awake = {backend.pid for backend in scene.snapshot.backends if not backend.waits_on_lock}
+    return {pid: blockers for pid, blockers in scene.facts.blocked_by.items() if pid not in awake}
 
 
-def _what_they_wait_for(scene: Scene, chain: _Chain, root: Backend | None) -> str:
+def _said(scene: Scene, waiting: list[Backend], chain: _Chain, root: Backend | None) -> str:
+    number = len(waiting)
     if chain.root is None:
-        return ""
+        return f"{plural(number, 'session')} wait for a lock"
     told = _told(scene, chain.root, root)
-    return f", which waits for {told}" if chain.head is not None else f" that {told} holds"
+    if chain.head is not None:
+        behind = chain.behind_head
+        some = str(behind) if behind >= number - 1 else f"{behind} of {number} that wait for locks"
+        return f"{some} wait behind {_told(scene, chain.head.pid, chain.head)}, which waits for {told}"
+    if chain.behind_root < number:
+        return f"{number} sessions wait for locks, {chain.behind_root} of them behind {told}"
+    return f"{plural(number, 'session')} wait for a lock that {told} holds"
 
 
 def _told(scene: Scene, pid: int | None, backend: Backend | None) -> str:
@@ -102,9 +120,13 @@ def _told(scene: Scene, pid: int | None, backend: Backend | None) -> str:
         return "a prepared transaction"
     if backend is None:
         return f"pid {pid} (not a client: autovacuum or another background process)"
-    if backend.state in IN_TRANSACTION:
-        rest = age(backend.state_change, scene.now)
-        return f"pid {pid} ({application_name(backend)}, idle in transaction for {rest})"
+    if backend.is_hidden:
+        return f"pid {pid} ({application_name(backend)}, its state is hidden)"
+    if backend.state == IDLE or backend.state in IN_TRANSACTION:
+        state = "idle" if backend.state == IDLE else "idle in transaction"
+        return f"pid {pid} ({application_name(backend)}, {state} for {age(backend.state_change, scene.now)})"
+    if backend.state == DISABLED:
+        return f"pid {pid} ({application_name(backend)}, its state is not tracked)"
     doing = "waiting" if backend.waits_on_lock else "running"
     query = shown_statement(backend.query or "") or application_name(backend)
     ago = age(backend.query_start, scene.now)
@@ -131,8 +153,12 @@ def _remedy(chain: _Chain, root: Backend | None) -> Remedy | None:
 def _rights(scene: Scene, chain: _Chain, root: Backend | None) -> tuple[Advice, ...]:
     """Return the rights that a way out takes and pgtop's role lacks."""
     ended = [chain.head] if chain.head is not None else []
-    ended += [root] if root is not None and root.state in IN_TRANSACTION else []
+    ended += [root] if root is not None and _holds_at_rest(root) else []
     return missing_rights(scene.snapshot, ended)
+
+
+def _holds_at_rest(root: Backend) -> bool:
+    return root.state == IDLE or root.state in IN_TRANSACTION
 
 
 def _ways_out(chain: _Chain, root: Backend | None) -> list[Advice]:
@@ -144,12 +170,15 @@ def _ways_out(chain: _Chain, root: Backend | None) -> list[Advice]:
         )
         said = f"Cancel pid {chain.head.pid}: the {number} behind it go on{leave}"
         found.append(Advice(said, key="d K", sql=f"SELECT pg_cancel_backend({chain.head.pid});"))
-    if root is not None and root.state in IN_TRANSACTION:
+    if root is not None and _holds_at_rest(root):
         said = f"Terminate pid {root.pid}, which is idle in transaction and holds the lock"
+        if root.state == IDLE:
+            said = f"Pid {root.pid} is idle and holds an advisory lock, perhaps for a reason: ask first"
+        is_remedy = chain.head is None and root.state != IDLE
         found.append(
             Advice(
                 said,
-                key="d K" if chain.head is None else "b K",
+                key="d K" if is_remedy else "b K",
                 sql=f"SELECT pg_terminate_backend({root.pid});",
             )
         )
