@@ -26,8 +26,7 @@ from pgtop.core.plan import (
     Victim,
     context_of,
 )
-from pgtop.core.session_labels import monitor_grant
-from pgtop.core.signal_rights import forbidden, permission_sentence
+from pgtop.core.signal_rights import forbidden, permission_sentence, reaping_grants
 from pgtop.core.stalled_logins import Stall, session_count, stall_of
 from pgtop.core.text import duration, printable
 
@@ -244,7 +243,7 @@ def _sweep(
     if not snapshot.counts.exact:
         role = snapshot.privileges.role
         refusal = _REFUSAL.format(
-            hidden=snapshot.counts.hidden, role=printable(role), grant=monitor_grant(snapshot)
+            hidden=snapshot.counts.hidden, role=printable(role), grant=reaping_grants(snapshot)
         )
         return make_plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
     context = _asked_for(policy, context)

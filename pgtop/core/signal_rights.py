@@ -10,7 +10,7 @@ from typing import Final
 
 from pgtop.core.activity import Backend, Privileges, Snapshot
 from pgtop.core.plan import Act, Spared, SparedFor
-from pgtop.core.session_labels import NO_USER, grant, inheriting_grant, label
+from pgtop.core.session_labels import NO_USER, grant, inheriting_grant, label, monitor_grant
 from pgtop.core.text import plural, printable
 
 _FUNCTIONS: Final = {
@@ -64,6 +64,15 @@ def signal_grants(
     if any(not (each.is_superuser or privileges.may_end(each)) for each in backends):
         grants.append(inheriting_grant(snapshot, SIGNAL_GROUP, inherits=privileges.inherits_signal))
     return tuple(grants)
+
+
+def reaping_grants(snapshot: Snapshot) -> str:
+    """Return the statements that let pgtop's role see all states and terminate those sessions, printable.
+
+    Whoever grants the one should not have to come back for the other.
+    """
+    hidden = [each for each in snapshot.backends if each.is_hidden]
+    return " ".join(dict.fromkeys([monitor_grant(snapshot), *signal_grants(snapshot, hidden)]))
 
 
 def _may_call(act: Act, privileges: Privileges) -> bool:

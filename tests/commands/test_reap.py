@@ -256,11 +256,15 @@ async def test_superusers_are_spared_by_who_is_none(small: ThrowawayServer, tmp_
 
 
 async def test_a_role_that_does_not_see_states_reaps_nothing(small: ThrowawayServer, tmp_path: Path) -> None:
-    """Status 5 with the GRANT that mends it, also where nothing would be done."""
-    plain = await create_role(small)
-    async with session(small):
+    """Status 5 with every GRANT that mends it, also where nothing would be done."""
+    plain, other = await create_role(small), await create_role(small)
+    async with session(small, user=other.name, password=other.password):
         done = await reap(tmp_path, small, "--always", uri=plain.uri())
-    assert_one_line(done, 5, "hidden from role", f"GRANT pg_monitor TO {plain.name}")
+        grants = f"GRANT pg_monitor TO {plain.name}; GRANT pg_signal_backend TO {plain.name};"
+        assert_one_line(done, 5, "hidden from role", grants)
+        await execute(small, grants)
+        told = await answer(tmp_path, small, "--always", "--dry-run", "--idle-after", "0s", uri=plain.uri())
+    assert (len(told["victims"]), "permission" in told) == (1, False)
 
 
 async def test_survivors_are_told(server: ThrowawayServer, tmp_path: Path) -> None:

@@ -13,7 +13,14 @@ Status = Literal["ok", "warn", "bad"]
 KEPT: Final = "3"
 """The number of connections that a remedy reserves: PostgreSQL's default for superusers."""
 
-LOOK_WHO: Final = "pgtop reap --dry-run shows which sessions may be terminated"
+
+def look_who(options: str = "") -> str:
+    """Return the words for the command that shows which sessions may be terminated."""
+    command = " ".join(filter(None, ["pgtop reap --dry-run", options]))
+    return f"{command} shows which sessions may be terminated"
+
+
+LOOK_WHO: Final = look_who()
 
 _COMMAND_LINE: Final = "command line"
 

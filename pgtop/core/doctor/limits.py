@@ -6,12 +6,13 @@ line; otherwise it shows the lower limit that keeps the one that leaks from taki
 """
 
 import math
+import shlex
 from collections import Counter
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import IDLE, Backend
 from pgtop.core.doctor.checkup import Checkup, Use
-from pgtop.core.doctor.findings import LOOK_WHO, Finding, on_primary
+from pgtop.core.doctor.findings import Finding, look_who, on_primary
 from pgtop.core.doctor.remedies import Identifier, comment, lines
 from pgtop.core.session_labels import NO_APPLICATION, label
 from pgtop.core.text import plural
@@ -180,7 +181,7 @@ def _mend(checkup: Checkup, warn_at: float, limited: _Limited) -> str:
         fence = _fence(checkup, limited)
         return lines(
             *held,
-            comment(f"most are idle: find out why before the limit is raised; {LOOK_WHO}"),
+            comment(f"most are idle: find out why before the limit is raised; {_look(limited)}"),
             comment(f"a lower limit keeps a leak from taking more: {fence}") if fence else "",
         )
     fits = _most_under_the_line(checkup, warn_at, limited)
@@ -189,6 +190,12 @@ def _mend(checkup: Checkup, warn_at: float, limited: _Limited) -> str:
     raised = min(limited.limit + _ROOM, fits)
     altered = f"ALTER {limited.kind.upper()} {limited.identifier.sql} CONNECTION LIMIT {raised};"
     return lines(*held, on_primary(checkup), altered)
+
+
+def _look(limited: _Limited) -> str:
+    """Return the command that shows which of its sessions may be terminated, whatever the usage."""
+    option = "--user" if limited.kind == "role" else "--database"
+    return look_who(f"--always {option} {shlex.quote(limited.identifier.shown)}")
 
 
 def _holders(limited: _Limited) -> str:
@@ -206,7 +213,8 @@ def _holders(limited: _Limited) -> str:
 
 def _most_under_the_line(checkup: Checkup, warn_at: float, limited: _Limited) -> int:
     """Return the largest limit that, used up, keeps the server below its line."""
-    others = len(checkup.backends) - len(limited.backends)
+    connecting = checkup.snapshot.unlisted if checkup.snapshot is not None else 0
+    others = len(checkup.backends) + connecting - len(limited.backends)
     return math.ceil(warn_at * checkup.server.limits.slots) - 1 - others
 
 

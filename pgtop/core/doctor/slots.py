@@ -5,6 +5,7 @@ from pgtop.core.doctor.findings import KEPT, LOOK_WHO, Finding, Status, set_on_s
 from pgtop.core.doctor.limits import limit_findings
 from pgtop.core.doctor.remedies import comment
 from pgtop.core.outage import connecting_words
+from pgtop.core.stalled_logins import STALL_HELP, session_count
 from pgtop.core.text import percent, plural
 
 
@@ -49,7 +50,9 @@ def slots_finding(checkup: Checkup, warn_at: float) -> Finding:
         return Finding("slots", "ok", said)
     # The number may be an upper bound: the server is then not necessarily full.
     status: Status = "bad" if snapshot.is_full and not is_bound else "warn"
-    return Finding("slots", status, said, comment(LOOK_WHO))
+    # Where the sessions alone are below the line, no reap helps.
+    is_stalled = session_count(snapshot) < warn_at * limits.slots
+    return Finding("slots", status, said, comment(STALL_HELP if is_stalled else LOOK_WHO))
 
 
 def reserve_finding(checkup: Checkup) -> Finding:

@@ -11,7 +11,8 @@ import asyncpg
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import OutageKind
-from pgtop.core.session_labels import TRACK_STATES, grant, monitor_grant
+from pgtop.core.session_labels import TRACK_STATES, grant
+from pgtop.core.signal_rights import reaping_grants
 from pgtop.core.text import printable
 from pgtop.errors import ConnectError, NotPermittedError, PgtopError
 from pgtop.postgres.conninfo.target import Endpoint, Target
@@ -100,7 +101,7 @@ def hidden_states_error(snapshot: Snapshot) -> NotPermittedError:
     role = printable(snapshot.privileges.role)
     return NotPermittedError(
         f"the states of {snapshot.counts.hidden} sessions are hidden from role {role}",
-        f"nothing was terminated. Run: {monitor_grant(snapshot)}",
+        f"nothing was terminated. Run: {reaping_grants(snapshot)}",
     )
 
 

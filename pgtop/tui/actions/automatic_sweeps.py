@@ -14,7 +14,7 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.leadership import Ranking
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.retaken_slots import LATER_SECONDS, SOON_SECONDS
-from pgtop.core.session_labels import monitor_grant
+from pgtop.core.signal_rights import reaping_grants
 from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, PgtopError
@@ -92,7 +92,7 @@ class AutomaticSweeps:
             return True
         if snapshot is not None and not snapshot.counts.exact:
             role = snapshot.privileges.role
-            said = _HIDDEN.format(role=printable(role), grant=monitor_grant(snapshot))
+            said = _HIDDEN.format(role=printable(role), grant=reaping_grants(snapshot))
             self._screen.post_message(Trouble(said))
             return True
         ranking = await undisturbed(self._look())

@@ -117,7 +117,19 @@ def test_a_reached_limit_says_who_holds_it() -> None:
     assert (found.grade, found.slots, found.application_name) == (Grade.IS, 40, "worker")
     assert "has 40 of its own 40: its next login is refused, although 160 slots are free" in found.sentence
     assert "leak in worker" in found.sentence
+    assert found.advice[0].key == "/user:work"
     assert not any("LIMIT 8" in each.sql for each in found.advice), "it is not raised"
+
+
+def test_clients_still_connecting_are_not_left_out() -> None:
+    """A description of the few sessions beside them would blame those."""
+    few = pools("web", 3, 6)
+    crowd = the_one(diagnose(server_with(*few, unlisted=70)), Kind.MIXED)
+    assert crowd.sentence == "most slots are held by clients still connecting: 70 of 88"
+    assert crowd.slots == 70
+    assert "break-glass --stalled-logins" in crowd.advice[0].text
+    some = the_one(diagnose(server_with(*pools("web", 1, 72), unlisted=12)), Kind.MIXED)
+    assert some.sentence.endswith("; 12 slots are held by clients still connecting")
 
 
 def test_a_login_stall_comes_first() -> None:

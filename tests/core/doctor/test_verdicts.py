@@ -9,10 +9,11 @@ from msgspec.structs import replace
 
 from pgtop.core.activity import Backend, Limits, Privileges, Server, ServerIdentity, Snapshot
 from pgtop.core.doctor.checkup import Account, Checkup, Database, Membership, Override, Right, Role, Setting
-from pgtop.core.doctor.findings import LOOK_WHO, Finding
+from pgtop.core.doctor.findings import LOOK_WHO, Finding, look_who
 from pgtop.core.doctor.remedies import Identifier
 from pgtop.core.doctor.slots import slots_finding
 from pgtop.core.doctor.verdicts import Diagnosis, diagnose
+from pgtop.core.stalled_logins import STALL_HELP
 
 YES, NO, MEMBER = Membership(True, True), Membership(False, False), Membership(False, True)
 OPS, SHOP = Identifier("ops", "ops"), Identifier("shop", "shop")
@@ -361,6 +362,10 @@ def test_unlisted_clients_take_slots_too() -> None:
         assert found.status == status
         assert said in found.said
         assert f"{unlisted} slots are held by clients still connecting" in found.said
+        assert (STALL_HELP in found.mend) == (status == "bad")
+    crowd = checkup(backends=tuple(backend("app") for _ in range(90))).snapshot
+    assert crowd is not None
+    assert LOOK_WHO in slots_finding(replace(few, snapshot=replace(crowd, unlisted=4)), 0.8).mend
 
 
 def test_the_line_is_the_one_that_is_set() -> None:
@@ -613,7 +618,8 @@ def test_a_limit_that_a_leak_fills_is_not_raised(kind: str) -> None:
     name = {"role": "role bill", "database": "database billing"}[kind]
     assert limited(kind, billed(24, "idle") + billed(3, "active", "web")) == [
         f"-- {name} is held by bill-worker 24 (24 idle), web 3",
-        f"-- most are idle: find out why before the limit is raised; {LOOK_WHO}",
+        "-- most are idle: find out why before the limit is raised; "
+        + look_who(f"--always {'--user bill' if kind == 'role' else '--database billing'}"),
         "-- a lower limit keeps a leak from taking more: ALTER ROLE bill CONNECTION LIMIT 6;",
     ]
 

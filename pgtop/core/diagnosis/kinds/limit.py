@@ -83,4 +83,5 @@ def _counts(backend: Backend, use: LimitUse) -> bool:
 
 
 def _filter(use: LimitUse) -> str:
-    return f"{'user' if use.limit.of is LimitOf.ROLE else 'db'}:{printable(use.limit.name)}"
+    field, name = "user" if use.limit.of is LimitOf.ROLE else "db", printable(use.limit.name)
+    return f'{field}:"{name}"' if " " in name else f"{field}:{name}"

@@ -2,11 +2,13 @@
 
 from collections import Counter
 
-from pgtop.core.activity import IDLE
+from pgtop.core.activity import IDLE, STARTING
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene
 from pgtop.core.diagnosis.wording import named
+from pgtop.core.outage import connecting_words
 from pgtop.core.session_labels import NO_APPLICATION, TRACK_STATES, label, monitor_grant
+from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import percent
 
 
@@ -22,7 +24,9 @@ def _who(scene: Scene, applications: list[tuple[str, int]]) -> str:
 def describe(scene: Scene) -> Finding:
     """Return what the server's sessions are, without a verdict."""
     snapshot = scene.snapshot
-    hidden, unlisted = snapshot.counts.hidden, snapshot.unlisted
+    hidden = snapshot.counts.hidden
+    connecting = snapshot.unlisted + sum(each.state == STARTING for each in scene.left)
+    slots = len(scene.left)
     counted: Counter[str] = Counter()
     for name, rows in scene.by_name.items():
         counted[label(name, NO_APPLICATION)] += sum(len(members) for _, members in rows)
@@ -39,23 +43,29 @@ def describe(scene: Scene) -> Finding:
             "(track_activities = off): the cause cannot be told"
         )
         advice = (Advice("Let the server track states", sql=" ".join(TRACK_STATES)),)
+    elif connecting * 2 > snapshot.taken:
+        slots = connecting
+        sentence = f"most slots are held by clients still connecting: {connecting} of {snapshot.taken}"
+        advice = (Advice(f"What helps if they do not finish: {STALL_HELP}"),)
     else:
         sentence = f"{_who(scene, applications)}; {idle} of {len(scene.left)} idle"
         advice = (Advice("Group the sessions by application, user, database or address", key="g"),)
         if idle * 2 < len(scene.left):
             sentence += ": most are at work"
             advice = (Advice("This is load: a sweep or smaller pools would make requests wait"),)
+        if connecting:
+            sentence += f"; {connecting_words(connecting)}"
     return Finding(
         kind=Kind.MIXED,
         grade=Grade.MIXED,
-        slots=len(scene.left),
+        slots=slots,
         sentence=sentence,
         evidence=(
             ("usage", percent(snapshot.usage)),
             *([("sessions by application", named(applications, 6))] if applications else []),
             ("idle", str(idle)),
-            ("in use now", str(sum(map(scene.is_in_use, scene.left)))),
-            *([("slots held by clients still connecting", str(unlisted))] if unlisted else []),
+            ("at work, or used in the last half minute", str(sum(map(scene.is_in_use, scene.left)))),
+            *([("slots held by clients still connecting", str(connecting))] if connecting else []),
         ),
         advice=advice,
     )
