@@ -11,6 +11,7 @@ from typing import Final
 from pgtop.core.activity import Backend, Privileges, Snapshot
 from pgtop.core.plan import Act, Spared, SparedFor
 from pgtop.core.session_labels import NO_USER, grant, inheriting_grant, label, monitor_grant
+from pgtop.core.session_patterns import Patterns
 from pgtop.core.text import plural, printable
 
 _FUNCTIONS: Final = {
@@ -48,6 +49,20 @@ def permission_sentence(snapshot: Snapshot, backends: Iterable[Backend], act: Ac
     ended = plural(number, "session") if act is Act.TERMINATE else plural(number, "query", "queries")
     needed = " ".join(signal_grants(snapshot, lacking, act))
     return f"role {role} may not {act} {ended}. Run: {needed}"
+
+
+def powerless_sentence(snapshot: Snapshot, only: Patterns) -> str:
+    """Return what keeps pgtop's role from terminating any session that a sweep considers; "" if nothing does.
+
+    `only` are a sweep's filters. Superusers' sessions do not count. The sentence is printable.
+    """
+    considered = [
+        each
+        for each in snapshot.backends
+        if not (each.is_superuser or each.is_pgtop or each.is_hidden) and only.admit(each)
+    ]
+    lacking = [each for each in considered if forbidden(each, Act.TERMINATE, snapshot.privileges)]
+    return permission_sentence(snapshot, lacking) if len(lacking) == len(considered) else ""
 
 
 def signal_grants(

@@ -13,6 +13,7 @@ from pgtop.core.outage import Outage
 from pgtop.core.plan import Outcome, ReapPolicy, Trigger
 from pgtop.core.retaken_slots import Patience
 from pgtop.core.server_change import succession
+from pgtop.core.signal_rights import powerless_sentence
 from pgtop.core.text import percent, plural, printable
 from pgtop.daemon.log import DaemonLog
 from pgtop.daemon.metrics import Figures
@@ -85,6 +86,7 @@ class DaemonReport:
         self._said_nobody: dict[Trigger, float] = {}
         self._trouble = ""
         self._refused = False
+        self._is_told_powerless = False
 
     def polled(self, snapshot: Snapshot, fresh_seconds: float) -> None:
         """A poll succeeded; it counts as new for so long."""
@@ -99,7 +101,7 @@ class DaemonReport:
             stayed = self._lost_at is None and before is not None and before.own_pid == snapshot.own_pid
             change = "" if before is None else succession(before, snapshot)
             self.log.connected(snapshot, gone, change=change, stayed=stayed)
-            self._standing = ""
+            self._standing, self._is_told_powerless = "", False
         self._own_connection, self._lost_at, self._outage_kind = own_connection, None, ""
         self._seen = snapshot
         new, self._reached_at = newly_reached(limit_uses(snapshot), self._reached_at, now)
@@ -148,6 +150,7 @@ class DaemonReport:
         self.figures.is_leader = turn.is_active and not dry_run
         self.figures.is_unfit = turn.unfit is not None
         self._passed_over.tell(turn.passed_over, self.log)
+        self._tell_powerless(snapshot, policy)
         if not dry_run:
             self._tell_standing(turn)
         for measured in turn.measured:
@@ -163,6 +166,13 @@ class DaemonReport:
         usage = f"{snapshot.taken} of {plural(snapshot.slots, 'slot')}, {percent(snapshot.usage)}"
         stalled = f"; {stall_sentence(turn.stall)}" if turn.stall is not None else ""
         self._systemd.status(f"{doing}: {usage}{stalled}")
+
+    def _tell_powerless(self, snapshot: Snapshot, policy: ReapPolicy) -> None:
+        """Tell, once a connection, of a role that may terminate nothing, before the day when it should."""
+        said = "" if self._is_told_powerless else powerless_sentence(snapshot, policy.only)
+        if said:
+            self._is_told_powerless = True
+            self.log.tell("powerless", said, warning=True)
 
     def _tell_stall(self, turn: Turn) -> None:
         """Tell of a login stall once, and once that it is over."""

@@ -78,6 +78,18 @@ async def test_below_the_line_it_says_nothing(small: ThrowawayServer, tmp_path: 
         assert daemon.end(signal.SIGINT) == 130
 
 
+async def test_a_role_that_may_terminate_nothing_is_told(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Below the line too: the day when it should act is too late. Told once, and not where it may."""
+    monitor, other = await create_role(small, "monitor"), await create_role(small)
+    async with session(small, user=other.name, password=other.password):
+        for role, warnings in ((monitor, 1), (await create_role(small, "operator"), 0)):
+            with watching(tmp_path, role.uri(), *FAST, "--warn-at", "0.8") as daemon:
+                await daemon.says("active: this daemon sweeps")
+                await wait_until_polls(small, await state_change(small), 5)
+                assert daemon.log.count(f"GRANT pg_signal_backend TO {role.name};") == warnings
+                assert daemon.end() == 0
+
+
 async def state_change(server: ThrowawayServer) -> Any:
     """When the daemon's session last did something."""
     query = "SELECT max(state_change) FROM pg_stat_activity WHERE application_name LIKE 'pgtop daemon@%'"

@@ -14,7 +14,7 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.leadership import Ranking
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.retaken_slots import LATER_SECONDS, SOON_SECONDS
-from pgtop.core.signal_rights import reaping_grants
+from pgtop.core.signal_rights import powerless_sentence, reaping_grants
 from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, PgtopError
@@ -72,7 +72,9 @@ class AutomaticSweeps:
         try:
             if await self._is_refused():
                 return
-            dialog = AutomaticDialog(rules(self.engine.policy, self.engine.every_seconds))
+            policy, snapshot = self.engine.policy, self._snapshot
+            powerless = powerless_sentence(snapshot, policy.only) if snapshot is not None else ""
+            dialog = AutomaticDialog(rules(policy, self.engine.every_seconds, powerless))
             # Another pgtop may have begun while the dialog was open.
             if await self._screen.app.push_screen_wait(dialog) and not await self._is_refused():
                 self.is_on = True

@@ -45,8 +45,11 @@ class AutomaticState(NamedTuple):
 # Rules
 
 
-def rules(policy: ReapPolicy, every_seconds: float) -> list[tuple[str, str]]:
-    """Return the rules in sentences with a style each, the most important first."""
+def rules(policy: ReapPolicy, every_seconds: float, powerless: str = "") -> list[tuple[str, str]]:
+    """Return the rules in sentences with a style each, the most important first.
+
+    `powerless` says what keeps the role from terminating any session.
+    """
     line, age, every = percent(policy.warn_at), duration(policy.idle_after_seconds), duration(every_seconds)
     urgent, rest = duration(policy.emergency_idle_after_seconds), duration(FIRST_REST_SECONDS)
     sweeps = f"Above {line}: terminate sessions idle for more than {age}, at most every {every}."
@@ -57,6 +60,7 @@ def rules(policy: ReapPolicy, every_seconds: float) -> list[tuple[str, str]]:
     most, only = policy.max_per_sweep, policy.only
     return [
         ("Sweep automatically while this dashboard is open", "strong-red"),
+        *([(f"It can terminate nothing: {powerless}", "amber")] if powerless else []),
         (sweeps, ""),
         (emergencies, ""),
         *([(f"Also sessions {asked}.", "amber")] if asked else []),

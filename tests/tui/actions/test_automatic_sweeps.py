@@ -311,6 +311,16 @@ async def test_an_unwritable_audit_log_ends_nobody_and_is_shown(
         assert "nothing terminated" not in driven.text
 
 
+async def test_a_role_that_may_terminate_nothing_is_told(server: ThrowawayServer, tmp_path: Path) -> None:
+    role = await create_role(server, "monitor")
+    other = await create_role(server)
+    there = session(server, user=other.name, password=other.password, application_name="web")
+    async with there, dashboard(server, tmp_path / "a", user=role.name) as driven:
+        await driven.shows("web")
+        await driven.press("A")
+        await driven.shows("It can terminate nothing", f"GRANT pg_signal_backend TO {role.name};")
+
+
 async def test_a_role_that_does_not_see_states_is_refused(server: ThrowawayServer, tmp_path: Path) -> None:
     role = await create_role(server, "plain")
     async with session(server), dashboard(server, tmp_path / "a", user=role.name) as driven:
