@@ -348,6 +348,10 @@ async def test_states_that_are_not_tracked_are_told(server_factory: ServerFactor
     async with sessions(server, 15, application_name="leak") as leak:
         done = await asyncio.to_thread(run, tmp_path, "reap", server.uri(), "--idle-after", "1s")
         assert_one_line(done, 5, "track_activities = off", "ALTER SYSTEM SET track_activities = on")
+        others = await asyncio.to_thread(
+            run, tmp_path, "reap", server.uri(), "--application", "web", "--always"
+        )
+        assert others.returncode == 0, "they are not meant"
         told = await asyncio.to_thread(run, tmp_path, "doctor", server.uri(), "--json")
         findings = {each["topic"]: each for each in json.loads(told.stdout)["findings"]}
         assert findings["sight"]["status"] == "bad"

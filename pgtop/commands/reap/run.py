@@ -5,7 +5,7 @@ from typing import Final
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.outage import Limit
-from pgtop.core.plan import DecidedBy, Trigger
+from pgtop.core.plan import DecidedBy, SparedFor, Trigger
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import printable
 from pgtop.postgres.conninfo.target import Target
@@ -49,7 +49,8 @@ async def reap(
         refused = await _refused(own_connection)
         snapshot = with_unlisted(snapshot, refused)
         plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=refused)
-        if not plan.victims and snapshot.counts.disabled and plan.trigger is not Trigger.NONE:
+        untracked = any(each.spared_for is SparedFor.UNTRACKED for each in plan.spared)
+        if not plan.victims and untracked and plan.trigger is not Trigger.NONE:
             raise untracked_states_error(snapshot)
         if dry_run or not plan.victims:
             return Answer(plan, None, dry_run, plan.usage_after)
