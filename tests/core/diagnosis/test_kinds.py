@@ -118,6 +118,8 @@ def test_a_reached_limit_says_who_holds_it() -> None:
     assert "has 40 of its own 40: its next login is refused, although 160 slots are free" in found.sentence
     assert "leak in worker" in found.sentence
     assert found.advice[0].key == "/user:work"
+    full = diagnose(server_with(*leak(), connection_limits=limits, slots=40))
+    assert "free" not in the_one([each for each in full if each.kind is Kind.LIMIT], Kind.LIMIT).sentence
     assert not any("LIMIT 8" in each.sql for each in found.advice), "it is not raised"
 
 
@@ -183,7 +185,12 @@ def test_work_outside_the_database_inside_a_transaction() -> None:
     lacking = the_one(diagnose(seen), Kind.IDLE_IN_TRANSACTION).advice[-1]
     assert lacking.text == "Role ops may not end 25 sessions of these"
     assert lacking.sql == "GRANT pg_signal_backend TO ops;"
+    aborted = [msgspec.structs.replace(each, state="idle in transaction (aborted)") for each in stuck]
+    failed = the_one(diagnose(server_with(*aborted, *pools("web", 4, 12))), Kind.IDLE_IN_TRANSACTION)
+    assert failed.sentence.endswith("28 met an error, and were not rolled back")
     brief = [one(100 + n, 900, 1, "idle in transaction") for n in range(75)]
+    (described,) = diagnose(server_with(*brief, *pools("web", 1, 20)))
+    assert "at work" not in described.sentence
     assert Kind.IDLE_IN_TRANSACTION not in {each.kind for each in diagnose(server_with(*brief))}
 
 
@@ -203,6 +210,13 @@ def test_many_of_one_slow_statement() -> None:
     found = the_one(diagnose(server_with(*slow, *pools("web", 2, 16))), Kind.SLOW_STATEMENTS)
     assert "44 run the same statement for 4m" in found.sentence
     assert "most wait for IO/DataFileRead" in found.sentence
+    events = ["DataFileRead", "DataFileWrite", "WALSync"]
+    split = [
+        msgspec.structs.replace(each, wait_event=events[n % 3], query="SELECT 1")
+        for n, each in enumerate(slow)
+    ]
+    told = the_one(diagnose(server_with(*split, *pools("web", 2, 16))), Kind.SLOW_STATEMENTS)
+    assert "most" not in told.sentence
     various = [one(100 + n, 900, 240, "active", query=f"SELECT * FROM t_{'x' * n}") for n in range(44)]
     assert Kind.SLOW_STATEMENTS not in {
         each.kind for each in diagnose(server_with(*various, *pools("w", 2, 16)))
@@ -217,6 +231,11 @@ def test_tools_that_people_left_open() -> None:
     found = the_one(diagnose(server_with(*left, *pools("web", 3, 12))), Kind.TOOLS)
     assert "34 of people's tools (DBeaver 34; ann 34), idle for up to 19h" in found.sentence
     assert 'ALTER ROLE "ann" SET idle_session_timeout' in found.advice[1].sql
+    shared = [msgspec.structs.replace(each, usename="shop") for each in left]
+    app = [msgspec.structs.replace(each, usename="shop") for each in pools("web", 3, 12)]
+    told = the_one(diagnose(server_with(*shared, *app)), Kind.TOOLS)
+    assert not told.advice[1].sql, "it would close the sessions of a pool"
+    assert "roles of their own" in told.advice[1].text
 
 
 def test_clients_that_went_silent() -> None:
@@ -263,6 +282,21 @@ def test_a_server_over_the_line_is_never_without_a_word() -> None:
     told = the_one(diagnose(server_with(*hidden)), Kind.MIXED)
     assert "states of 85 of 85 sessions are hidden" in told.sentence
     assert not diagnose(server_with(*various[:60])), "below the line nothing is wrong"
+
+
+def test_pools_that_no_size_makes_fit() -> None:
+    """40 hosts are too many where others hold 85 of 120 slots."""
+    many = [each for host in range(40) for each in pools(f"{host}", 1, 1)]
+    named = [
+        msgspec.structs.replace(
+            each, application_name="web", client_addr=f"10.0.2.{n // 2}", pid=5000 + n, state="idle"
+        )
+        for n, each in enumerate([*many, *many])
+    ]
+    rest = [one(100 + n, 7200, 5, application_name=f"app{n}") for n in range(85)]
+    for slots, end in ((140, "1 each fits, without a deploy"), (120, "not even 1 each fits")):
+        found = diagnose(server_with(*named, *rest, slots=slots))[0]
+        assert (found.kind, found.sentence.endswith(end)) == (Kind.POOL_ARITHMETIC, True)
 
 
 def test_pgtops_own_sessions_are_never_blamed() -> None:

@@ -1,6 +1,6 @@
 """Sessions idle in transaction: the application does other work in the middle of a transaction."""
 
-from pgtop.core.activity import IN_TRANSACTION, Backend
+from pgtop.core.activity import IDLE_IN_TRANSACTION_ABORTED, IN_TRANSACTION, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
 from pgtop.core.diagnosis.wording import age, earliest, last_of_most, median_seconds, set_for_role
@@ -27,10 +27,11 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
     middle = duration(median_seconds((each.state_change for each in there), scene.now))
     after = f", {number} after `{statement}`" if statement and number > len(there) / 2 else ""
     since = earliest(each.xact_start for each in there)
-    sentence = (
-        f"{len(there)} of {application.name} idle in transaction (median {middle}){after}: "
-        "work outside the database inside a transaction"
-    )
+    aborted = sum(each.state == IDLE_IN_TRANSACTION_ABORTED for each in there)
+    why = "work outside the database inside a transaction"
+    if aborted * 2 > len(there):
+        why = f"{aborted} met an error, and were not rolled back"
+    sentence = f"{len(there)} of {application.name} idle in transaction (median {middle}){after}: {why}"
     return Finding(
         kind=Kind.IDLE_IN_TRANSACTION,
         grade=Grade.LOOKS_LIKE,

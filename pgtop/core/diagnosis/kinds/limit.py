@@ -33,9 +33,10 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
         for row in group(there, GroupBy.APPLICATION, scene.now, scene.snapshot.slots)
     ]
     culprit = f"; leak in {label(leaks[0].application_name, 'a client without a name')}" if leaks else ""
+    room = f", although {plural(scene.free, 'slot')} {'is' if scene.free == 1 else 'are'} free"
     sentence = (
-        f"{use.owner} has {use.used} of its own {use.limit.most}: its next login is refused, although "
-        f"{plural(scene.free, 'slot')} {'is' if scene.free == 1 else 'are'} free{resting}{culprit}"
+        f"{use.owner} has {use.used} of its own {use.limit.most}: its next login is refused"
+        f"{room if scene.free else ''}{resting}{culprit}"
     )
     advice = [Advice("See who holds them first", key=f"/{_filter(use)}")]
     if leaks:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from pgtop.core.activity import IDLE, STARTING
+from pgtop.core.activity import ACTIVE, FASTPATH, IDLE, STARTING
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene
 from pgtop.core.diagnosis.wording import named
@@ -50,7 +50,7 @@ def describe(scene: Scene) -> Finding:
     else:
         sentence = f"{_who(scene, applications)}; {idle} of {len(scene.left)} idle"
         advice = (Advice("Group the sessions by application, user, database or address", key="g"),)
-        if idle * 2 < len(scene.left):
+        if sum(each.state in (ACTIVE, FASTPATH) for each in scene.left) * 2 > len(scene.left):
             sentence += ": most are at work"
             advice = (Advice("This is load: a sweep or smaller pools would make requests wait"),)
         if connecting:

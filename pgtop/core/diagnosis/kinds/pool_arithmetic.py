@@ -29,7 +29,7 @@ def find(scene: Scene) -> list[Finding]:
         return []
     # Pools that are in use would not do with less: that is load, and the residual describes it.
     needed = max(sum(each.state != IDLE for each in members), _most_in_use(scene, application)[0])
-    size = _fits(scene, members, len(sizes))[1]
+    size = max(1, _fits(scene, members, len(sizes))[1])
     if size >= largest or limits.arithmetic_headroom * needed > size * len(sizes):
         return []
     return [_of(scene, application, members, largest, len(sizes))]
@@ -39,7 +39,7 @@ def _fits(scene: Scene, members: tuple[Backend, ...], hosts: int) -> tuple[int, 
     """Return the size of a pool that fits, and that which fits while a deploy runs old and new."""
     limits, slots = scene.thresholds, scene.snapshot.slots
     room = limits.arithmetic_line * slots - (scene.snapshot.taken - len(members))
-    return max(1, int(room / hosts)), max(1, int(room / hosts / limits.deploy_share))
+    return max(0, int(room / hosts)), max(0, int(room / hosts / limits.deploy_share))
 
 
 def _of(
@@ -53,6 +53,8 @@ def _of(
     product = hosts * largest
     over = f" = {product} > {slots} slots" if product > slots else f", {product} in all"
     size = f"{fits} each fits" if fits < largest else f"a deploy does not fit: {in_deploy} each would"
+    if not in_deploy:
+        size = "1 each fits, without a deploy" if fits else "not even 1 each fits"
     sentence = (
         f"pools too large together: {application.name}: {hosts} addresses × {largest}{over} "
         f"(it has {len(members)}, {idle} idle{at_once}); {size}"
@@ -79,7 +81,11 @@ def _of(
             Act.TERMINATE, tuple(each.id for each in members if each.state == IDLE), _refill(hosts)
         ),
         advice=(
-            Advice(f"Set the pools to {in_deploy} each: a rolling deploy runs a quarter more of them"),
+            Advice(
+                f"Set the pools to {in_deploy} each: a rolling deploy runs a quarter more of them"
+                if in_deploy
+                else f"Put one pooler in front of them: {plural(hosts, 'pool')} of any size are too many"
+            ),
             Advice(_refill(hosts)),
         ),
     )

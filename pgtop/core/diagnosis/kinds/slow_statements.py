@@ -1,6 +1,7 @@
 """Slow statements: many sessions run the same statement for long, and new ones join them."""
 
 from collections import Counter, defaultdict
+from typing import Final
 
 from pgtop.core.activity import ACTIVE, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
@@ -10,6 +11,8 @@ from pgtop.core.diagnosis.wording import age, by_application, earliest, median_s
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import wait
 from pgtop.core.text import duration, printable
+
+_NO_WAIT: Final = "nothing: they are at work"
 
 
 def find(scene: Scene) -> list[Finding]:
@@ -34,16 +37,14 @@ def find(scene: Scene) -> list[Finding]:
 def _of(scene: Scene, there: list[Backend]) -> Finding:
     statement = shown_statement(there[0].query or "")
     middle = duration(median_seconds((each.query_start for each in there), scene.now))
-    waits = Counter(printable(wait(each)) or "the processor" for each in there).most_common()
+    waits = Counter(printable(wait(each)) or _NO_WAIT for each in there).most_common()
     since = earliest(each.query_start for each in there)
     role = one_value(each.usename for each in there)
     return Finding(
         kind=Kind.SLOW_STATEMENTS,
         grade=Grade.LOOKS_LIKE,
         slots=len(there),
-        sentence=(
-            f"{len(there)} run the same statement for {middle}: `{statement}`; most wait for {waits[0][0]}"
-        ),
+        sentence=f"{len(there)} run the same statement for {middle}: `{statement}`{_most(waits, len(there))}",
         backends=tuple(each.id for each in there),
         application_name=one_value(each.application_name for each in there),
         usename=role,
@@ -66,3 +67,11 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
             ),
         ),
     )
+
+
+def _most(waits: list[tuple[str, int]], number: int) -> str:
+    """Return what more than half of them wait for; "" if there is no such thing."""
+    event, most = waits[0]
+    if most * 2 <= number:
+        return ""
+    return "; most wait for nothing, and are at work" if event == _NO_WAIT else f"; most wait for {event}"

@@ -61,12 +61,26 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
         advice=(
             Advice("Terminate them: whoever comes back reconnects", key="d K"),
-            Advice(
-                "Let the server close idle sessions of people",
-                sql=set_for_role(role or there[0].usename, "idle_session_timeout", "30min"),
-            ),
+            _prevention(_role_of_people(scene, there)),
         ),
     )
+
+
+def _prevention(role: str | None) -> Advice:
+    if role is None:
+        # A setting of theirs would close the sessions of the application's pools, too.
+        return Advice("An application uses these roles too: give people roles of their own")
+    return Advice(
+        "Let the server close idle sessions of people",
+        sql=set_for_role(role, "idle_session_timeout", "30min"),
+    )
+
+
+def _role_of_people(scene: Scene, there: list[Backend]) -> str | None:
+    """Return the role with most of them that no application uses; None if there is none."""
+    used = {each.usename for each in scene.snapshot.backends if not _TOOLS.match(each.application_name or "")}
+    roles = Counter(each.usename for each in there if each.usename not in used)
+    return roles.most_common(1)[0][0] if roles else None
 
 
 def _short(backend: Backend) -> str:
