@@ -134,10 +134,11 @@ class FiguresCollector(Collector):
         stall = figures.stall
         stalled = "1 while clients still connecting block new connections: terminating sessions does not help"
         yield GaugeMetricFamily("pgtop_login_stall", stalled, value=float(stall is not None))
-        held = "Slots held by clients still connecting, while they block new connections"
-        yield GaugeMetricFamily(
-            "pgtop_connecting_slots", held, value=float(stall.connecting if stall is not None else 0)
-        )
+        fresh = figures.fresh
+        seen = fresh.unlisted + fresh.counts.starting if fresh is not None else 0
+        held = "Slots held by clients still connecting, as far as known; the usage counts them"
+        connecting = max(seen, stall.connecting if stall is not None else 0)
+        yield GaugeMetricFamily("pgtop_connecting_slots", held, value=float(connecting))
         resting = "1 while sweeping is paused, since the last sweeps did not help"
         yield GaugeMetricFamily("pgtop_sweeping_rests", resting, value=float(figures.is_resting))
 

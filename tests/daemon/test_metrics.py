@@ -48,6 +48,15 @@ def values(body: str) -> dict[tuple[str, tuple[str, ...]], float]:
     }
 
 
+def test_clients_still_connecting_are_told_without_a_stall() -> None:
+    """The usage counts them below full too."""
+    figures = figures_of("web")
+    figures.snapshot = snapshot(backend(1), unlisted=13)
+    with serving(figures, "127.0.0.1:0") as place:
+        told = values(get(place, "/metrics", OPEN)[2])
+    assert (told["pgtop_connecting_slots", ()], told["pgtop_login_stall", ()]) == (13, 0)
+
+
 def test_every_metric_is_told_after_a_poll() -> None:
     """Every figure that the issue of a scrape is for, in OpenMetrics, by its own parser."""
     figures = figures_of("web", "web", "leaky")
