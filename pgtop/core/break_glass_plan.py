@@ -130,16 +130,19 @@ def stalled_logins_hint(clients: int, longest_seconds: float, slots: int | None)
     )
 
 
-def lock_queue_hint(snapshot: Snapshot, *, is_included: bool) -> str:
+def lock_queue_hint(snapshot: Snapshot, *, is_included: bool, has_room: bool = False) -> str:
     """Return a line that tells of sessions waiting on locks, which are not helped by terminating idle ones.
 
-    "" if none waits. `is_included` tells that the plan may terminate sessions idle in transaction.
+    "" if none waits. `is_included` tells that the plan may terminate sessions idle in transaction, `has_room`
+    that usage is below the line, where it terminates none.
     """
     waiting, blocking = snapshot.waiting_on_locks, snapshot.counts.in_transaction
     if not waiting:
         return ""
     verb = "waits" if waiting == 1 else "wait"
     said = f"{plural(waiting, 'session')} {verb} for locks: terminating idle sessions does not help there"
+    if has_room:
+        return f"{said}. There is room to connect: b in the dashboard shows the session that blocks them"
     if is_included or not blocking:
         return said
     return (

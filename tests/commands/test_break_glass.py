@@ -257,6 +257,9 @@ async def test_a_lock_queue_is_told_and_its_blocker_can_be_included(
         assert "3 sessions wait for locks: terminating idle sessions does not help there" in dry.stdout
         assert "--include-idle-in-transaction 30s terminates such sessions too" in words_of(dry.stdout)
         assert "1 session idle in transaction may block them" in words_of(dry.stdout)
+        idle = ("--include-idle-in-transaction", "1s", "--dry-run")
+        below = await asyncio.to_thread(break_glass, tmp_path, server, *idle)
+        assert "There is room to connect: b in the dashboard" in words_of(below.stdout)
         included = ("--count", "9", "--include-idle-in-transaction", "1s", "--yes", "--json")
         done = await asyncio.to_thread(break_glass, tmp_path, server, *included)
         assert done.returncode == 0, done.stderr

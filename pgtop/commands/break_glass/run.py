@@ -36,6 +36,7 @@ class Prepared(msgspec.Struct, frozen=True):
     view: HostView
     plan: Plan
     watcher: HostWatcher
+    ask: Ask = Ask()
 
     @property
     def server(self) -> HostServer:
@@ -67,7 +68,7 @@ def prepare(server: HostServer, policy: ReapPolicy, ask: Ask, tell: Callable[[st
     view = watcher.look()
     if ask.stalled_logins_seconds is not None:
         plan = plan_stalled_logins(view.snapshot, view.silent, policy, ask)
-        return Prepared(view, plan, watcher)
+        return Prepared(view, plan, watcher, ask)
     if ask.count is None and not view.has_limits:
         raise UsageError("the number of slots is unknown", "use --count N")
     plan = plan_break_glass(view.snapshot, policy, ask)
@@ -78,7 +79,7 @@ def prepare(server: HostServer, policy: ReapPolicy, ask: Ask, tell: Callable[[st
         time.sleep(seconds + _WATCHED_A_LITTLE_LONGER)
         view = watcher.look()
         plan = plan_break_glass(view.snapshot, policy, ask)
-    return Prepared(view, plan, watcher)
+    return Prepared(view, plan, watcher, ask)
 
 
 async def carry_out(prepared: Prepared, config: Config, *, decided_by: DecidedBy) -> Answer:

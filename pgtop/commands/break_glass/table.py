@@ -36,8 +36,10 @@ def render_plan(prepared: Prepared, width: int | None, *, dry_run: bool) -> str:
     lines = [*_server(prepared), _standing(view), *_connecting(view, width)]
     if plan.stalled_logins_seconds is None:
         included = plan.policy.include_idle_in_transaction_seconds is not None
+        is_below = plan.server.limits.are_known and plan.usage_before < plan.warn_at
+        has_room = is_below and prepared.ask.count is None
         lines += paragraph(logins_hint(view), width)
-        lines += paragraph(lock_queue_hint(view.snapshot, is_included=included), width)
+        lines += paragraph(lock_queue_hint(view.snapshot, is_included=included, has_room=has_room), width)
     lines.append("")
     lines += [f"dry run: {what}" if dry_run else what]
     lines += paragraph(age_hint(plan), width)

@@ -65,7 +65,8 @@ def _left_waiting(plan: Plan) -> str:
         return ""
     more, verb = "more " if plan.blocked_sessions else "", "waits" if waiting == 1 else "wait"
     noun = "session" if waiting == 1 else "sessions"
-    return f"{waiting} {more}{noun} {verb} for locks, and this does not help there: see pgtop diagnose"
+    said = f"{waiting} {more}{noun} {verb} for locks, and this does not help there"
+    return f"{said}: b in the dashboard shows the session that blocks them"
 
 
 def _sessions(answer: Answer, width: int | None) -> list[str]:
