@@ -255,24 +255,33 @@ def _sweep(
     return msgspec.structs.replace(plan, scope=scope)
 
 
+SELECTED: Final = "selected"
+"""The reason for what a person selected one by one."""
+
+
 def plan_terminate(
     snapshot: Snapshot,
     policy: ReapPolicy,
     selected: Iterable[BackendId],
     held: HeldLocks = NO_LOCKS,
+    reason: str = SELECTED,
 ) -> Plan:
     """Plan to terminate the selected sessions, whatever they do. Sessions no longer listed are left out."""
     context = context_of(snapshot, held)
 
     def verdict(backend: Backend) -> Verdict:
         hint = caution(backend, context)
-        return Victim(backend, "selected", guard_of(backend), hint.reason if hint else "")
+        return Victim(backend, reason, guard_of(backend), hint.reason if hint else "")
 
     return _selected(snapshot, policy, selected, Act.TERMINATE, verdict, context)
 
 
 def plan_cancel(
-    snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId], held: HeldLocks = NO_LOCKS
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    selected: Iterable[BackendId],
+    held: HeldLocks = NO_LOCKS,
+    reason: str = SELECTED,
 ) -> Plan:
     """Plan to cancel the statements of the selected sessions. Those that run none are skipped."""
 
@@ -280,7 +289,7 @@ def plan_cancel(
         if backend.state != ACTIVE or backend.query_start is None:
             state = backend.state or "unknown state"
             return Spared(backend, SparedFor.NOT_ACTIVE, f"{state}, not running a query")
-        return Victim(backend, "selected", Guard.STATEMENT)
+        return Victim(backend, reason, Guard.STATEMENT)
 
     return _selected(snapshot, policy, selected, Act.CANCEL, verdict, context_of(snapshot, held))
 

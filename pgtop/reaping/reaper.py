@@ -35,7 +35,7 @@ from pgtop.core.plan import (
     Scope,
     Victim,
 )
-from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
+from pgtop.core.policy import SELECTED, plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, PgtopError, ReadOnlyError
 from pgtop.exit_codes import ExitCode
@@ -211,18 +211,26 @@ class Reaper:
         return await self._with_blocked(make(snapshot, policy, await self._terminator.held_locks()))
 
     async def plan_terminate(
-        self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
+        self,
+        snapshot: Snapshot,
+        policy: ReapPolicy,
+        selected: Iterable[BackendId],
+        reason: str = SELECTED,
     ) -> Plan:
         """Return a plan to terminate the selected sessions. Raises as `plan_sweep` does."""
         held = await self._terminator.held_locks()
-        return await self._with_blocked(plan_terminate(snapshot, policy, selected, held))
+        return await self._with_blocked(plan_terminate(snapshot, policy, selected, held, reason))
 
     async def plan_cancel(
-        self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
+        self,
+        snapshot: Snapshot,
+        policy: ReapPolicy,
+        selected: Iterable[BackendId],
+        reason: str = SELECTED,
     ) -> Plan:
-        """A plan to cancel what the selected sessions run. Raises as `plan_sweep` does."""
+        """Return a plan to cancel what the selected sessions run. Raises as `plan_sweep` does."""
         held = await self._terminator.held_locks()
-        return await self._with_blocked(plan_cancel(snapshot, policy, selected, held))
+        return await self._with_blocked(plan_cancel(snapshot, policy, selected, held, reason))
 
     async def _with_blocked(self, plan: Plan) -> Plan:
         """Return the plan with the sessions that wait behind its victims, and ask only while some wait."""

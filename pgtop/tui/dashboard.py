@@ -482,7 +482,7 @@ class DashboardScreen(Screen[None]):
 
     def _remedy_chosen(self, chosen: Chosen | None) -> None:
         if chosen is not None:
-            self._act(self.plan_actions.remedy(chosen.snapshot, chosen.remedy))
+            self._act(self.plan_actions.remedy(chosen.snapshot, chosen.kind, chosen.remedy))
 
     def action_outcomes(self) -> None:
         """Show the result of the last action for each session."""

@@ -9,7 +9,7 @@ import msgspec
 from textual.screen import Screen
 
 from pgtop.core.activity import BackendId, Snapshot
-from pgtop.core.diagnosis.findings import Finding, Remedy, against_sweeping
+from pgtop.core.diagnosis.findings import Finding, Kind, Remedy, against_sweeping
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
 from pgtop.core.stalled_logins import stall_of
@@ -98,10 +98,14 @@ class PlanActions:
         first = SweepChoice(emergency=full, in_transaction=asked is not None, scope=scope)
         await self._ask_and_run(snapshot, plan_for(first), Replan(first, plan_for), said)
 
-    async def remedy(self, snapshot: Snapshot, remedy: Remedy) -> None:
-        """Ask whether to do what a finding of that snapshot calls for, and do so."""
-        act = self._reaper.plan_cancel if remedy.act is Act.CANCEL else self._reaper.plan_terminate
-        await self._ask_and_run(snapshot, act(snapshot, self._policy, remedy.backends), said=remedy.caution)
+    async def remedy(self, snapshot: Snapshot, kind: Kind, remedy: Remedy) -> None:
+        """Ask whether to do what a finding of that snapshot calls for, and do so.
+
+        The dialog and the audit log name its kind as the reason.
+        """
+        make = self._reaper.plan_cancel if remedy.act is Act.CANCEL else self._reaper.plan_terminate
+        planning = make(snapshot, self._policy, remedy.backends, reason_words(kind))
+        await self._ask_and_run(snapshot, planning, said=remedy.caution)
 
     async def break_glass(self, plan: Plan, reaper: Reaper, said: str = "") -> None:
         """Ask whether to terminate sessions from the server's own host, without a connection, and do so.
@@ -147,3 +151,12 @@ class PlanActions:
             # A run that has begun goes on after the screen is closed, so that each signal gets its outcome.
             self._running = asyncio.ensure_future(self._run(plan, reaper))
             self._screen.post_message(Reaped(await asyncio.shield(self._running)))
+
+
+def reason_words(kind: Kind) -> str:
+    """Return a finding's kind as the reason of a plan.
+
+    >>> reason_words(Kind.LOCK_QUEUE)
+    'diagnosis: lock queue'
+    """
+    return f"diagnosis: {kind.replace('_', ' ')}"

@@ -9,7 +9,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.diagnosis.findings import Finding, Remedy
+from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
 from pgtop.core.diagnosis.steady import cause_of
 from pgtop.core.plan import Act
 from pgtop.core.text import plural
@@ -21,6 +21,7 @@ from pgtop.tui.widgets.painted_lines import Lines
 class Chosen(NamedTuple):
     """A remedy that a person asks for, and the snapshot that it was made from."""
 
+    kind: Kind
     remedy: Remedy
     snapshot: Snapshot
 
@@ -124,7 +125,7 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         if finding.remedy is None:
             self._tell("No session is to be terminated here: see what to do")
             return
-        self.dismiss(Chosen(finding.remedy, self._snapshot))
+        self.dismiss(Chosen(finding.kind, finding.remedy, self._snapshot))
 
     def action_copy(self) -> None:
         """Copy the statement of the chosen finding's first advice; pressed again, of the next.

@@ -106,6 +106,7 @@ async def test_a_leak_is_terminated_session_by_session(server_factory: ServerFac
             dialog = await driven.dialog()
             assert {each.backend.application_name for each in dialog.plan.victims} == {"worker"}
             assert len(dialog.plan.victims) >= 20
+            assert {each.reason for each in dialog.plan.victims} == {"diagnosis: leak"}
             await driven.press("y")
             await driven.shows("terminated")
             await driven.shows("pgtop terminated", "before")
