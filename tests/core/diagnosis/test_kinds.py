@@ -298,3 +298,14 @@ def test_a_remedy_acts_only_on_sessions_of_its_finding() -> None:
     found = first(diagnose(server_with(*whole, *pools("web", 4, 10))), Kind.LEAK)
     assert found.remedy is not None
     assert (found.remedy.act, found.remedy.backends) == (Act.TERMINATE, found.backends)
+
+
+def test_a_description_says_what_keeps_it_from_more() -> None:
+    """Without names, and behind one address, programs and hosts cannot be told apart."""
+    crowd = [
+        one(100 + n, 7200 - 60 * n, 5 + 7 * (n % 40), application_name="", usename=f"u{n % 9}")
+        for n in range(90)
+    ]
+    found = first(diagnose(server_with(*crowd)), Kind.MIXED)
+    assert any("no application_name" in each.text for each in found.advice)
+    assert any("one address" in each.text for each in found.advice)
