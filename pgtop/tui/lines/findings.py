@@ -66,7 +66,7 @@ def diagnosis_lines(
     `chosen` is the index of the finding that keys act on.
     """
     taken = f" {snapshot.taken} of {plural(snapshot.slots, 'slot')} · {percent(snapshot.usage)}"
-    lines = [[Cell(" diagnosis", "title"), Cell(f"  {taken}", "dim")]]
+    lines = [[Cell(" diagnosis", "title"), Cell(clip(f"  {taken}", max(0, width - 10)), "dim")]]
     if not findings:
         lines += [[], *told(_nothing(snapshot, warn_at), width)]
     starts = []
@@ -93,9 +93,9 @@ def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell
         ("holds", plural(finding.slots, "slot")),
         *finding.evidence,
     ]
-    names = min(max(cell_width(name) for name, _ in rows), max(10, width // 3 + 2))
+    names = min(max(cell_width(name) for name, _ in rows), max(4, width // 3 + 2))
     for name, value in rows:
-        pieces = folded(value, max(10, width - names - 8))
+        pieces = folded(value, max(4, width - names - 8))
         named = folded(name, names)
         for nth in range(max(len(pieces), len(named))):
             left = named[nth] if nth < len(named) else ""
