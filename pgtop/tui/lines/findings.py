@@ -85,7 +85,7 @@ def _nothing(snapshot: Snapshot, warn_at: float) -> str:
 
 def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell]]:
     style = "strong" if finding.grade is Grade.MIXED else "strong-amber"
-    first, *rest = folded(f"{shape(finding)} {finding.sentence}", width - 4)
+    first, *rest = folded(f"{shape(finding)} {finding.sentence}", max(4, width - 5))
     mark = Cell(" ▸ ", "key") if is_chosen else Cell("   ")
     lines = [[mark, Cell(first, style)], *([Cell(f"     {line}", style)] for line in rest)]
     rows = [
