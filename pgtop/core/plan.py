@@ -151,11 +151,11 @@ def context_of(
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """The sessions that a sweep may choose from: those that a list shows."""
+    """The sessions that a sweep may choose from: those that a list shows, or that findings explain."""
 
     sessions: frozenset[BackendId]
     words: str
-    """The list's group and filter, printable, such as `application web, filter state:idle`."""
+    """The group and filter, or the findings; printable, such as `application web, filter state:idle`."""
 
 
 class Victim(msgspec.Struct, frozen=True):

@@ -188,9 +188,10 @@ class Reaper:
         refused: Limit | None = None,
         stuck: frozenset[BackendId] = frozenset(),
         may_try: bool = False,
+        scope: Scope | None = None,
     ) -> Plan:
         """The plan that the usage asks for: see `core.policy.plan_reap`. Raises as `plan_sweep` does."""
-        make = partial(plan_reap, always=always, refused=refused, stuck=stuck, may_try=may_try)
+        make = partial(plan_reap, always=always, refused=refused, stuck=stuck, may_try=may_try, scope=scope)
         plan = make(snapshot, policy)
         if not plan.victims:
             return plan

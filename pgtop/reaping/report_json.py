@@ -9,6 +9,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Backend
+from pgtop.core.diagnosis.findings import Finding, Kind
+from pgtop.core.diagnosis.report import FindingReport, finding_report
 from pgtop.core.json_text import optional_timestamp
 from pgtop.core.plan import Plan, Trigger
 from pgtop.exit_codes import ExitCode
@@ -26,6 +28,10 @@ class Answer(msgspec.Struct, frozen=True):
     dry_run: bool
     usage_after: float
     """Measured by a poll after a real run; the plan's for a dry one."""
+    findings: tuple[Finding, ...] | None = None
+    """The findings of the snapshot that the plan was made from; None if none were looked for."""
+    only: tuple[Kind, ...] = ()
+    """The kinds of findings that the plan is bound to; none if it is not."""
 
     @property
     def warning(self) -> str:
@@ -75,6 +81,10 @@ class ReapReport(msgspec.Struct, frozen=True):
     spared: tuple[SessionReport, ...]
     connecting: int | UnsetType = UNSET
     """Slots held by clients still connecting, where these keep logins out; left out otherwise."""
+    findings: tuple[FindingReport, ...] | UnsetType = UNSET
+    """The findings when the plan was made, the heaviest first; left out without a diagnosis."""
+    only: tuple[Kind, ...] | UnsetType = UNSET
+    """The kinds of findings that were asked for; left out if none were."""
 
 
 def as_report(answer: Answer) -> ReapReport:
@@ -94,6 +104,8 @@ def as_report(answer: Answer) -> ReapReport:
         ),
         spared=tuple(_session(each.backend, now, each.reason, UNSET) for each in plan.spared),
         connecting=plan.stall.connecting if plan.stall is not None else UNSET,
+        findings=UNSET if answer.findings is None else tuple(map(finding_report, answer.findings)),
+        only=answer.only or UNSET,
     )
 
 

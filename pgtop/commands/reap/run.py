@@ -3,11 +3,16 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.sweepable_kinds import policy_for, scope_of
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit
 from pgtop.core.plan import DecidedBy, Trigger
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import printable
+from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors.network_and_driver import (
     DRIVER_ERRORS,
@@ -33,10 +38,11 @@ async def reap(
     dry_run: bool,
     always: bool,
     tell: Callable[[str], None] = lambda _: None,
+    thresholds: Thresholds = STANDARD,
 ) -> Answer:
     """Make the plan that the usage asks for, and carry it out unless `dry_run`.
 
-    `tell` receives messages that cannot wait for the answer.
+    `tell` receives messages that cannot wait for the answer. `thresholds` are those of the diagnosis.
 
     It raises PgtopError: ConnectError also for a connection through a pooler, NotPermittedError if states are
     hidden, AuditError if the audit log cannot be written. No session was terminated then.
@@ -48,13 +54,23 @@ async def reap(
         _refuse_unsure(own_connection, snapshot)
         refused = await _refused(own_connection)
         snapshot = with_unlisted(snapshot, refused)
-        plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=refused)
+        diagnosis = DiagnosisWatch(own_connection, config.warn_at, thresholds)
+        await diagnosis.ask(snapshot)
+        findings, only = diagnosis.take(snapshot, refused), config.findings
+        plan = await reaper.plan_reap(
+            snapshot,
+            policy_for(config.policy, only),
+            always=always,
+            refused=refused,
+            scope=scope_of(findings, only) if only else None,
+        )
         if not plan.victims and snapshot.counts.disabled and plan.trigger is not Trigger.NONE:
             raise untracked_states_error(snapshot)
+        answer = Answer(plan, None, dry_run, plan.usage_after, findings, only)
         if dry_run or not plan.victims:
-            return Answer(plan, None, dry_run, plan.usage_after)
+            return answer
         report = await reaper.run(plan, decided_by=DecidedBy.COMMAND)
-        return Answer(plan, report, dry_run, report.usage_after)
+        return msgspec.structs.replace(answer, report=report, usage_after=report.usage_after)
     finally:
         await own_connection.release()
 
