@@ -85,6 +85,7 @@ class SparedFor(StrEnum):
     AGE_UNKNOWN = "unknown idle age"
     UNTOLD = "unclear process title"
     UNSURE = "user or database not known for sure"
+    CANARY = "left alone after the canary"
 
 
 class ReapPolicy(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import msgspec
 
 from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, Sink, operator
-from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.json_text import cut, optional_timestamp, timestamp
 from pgtop.core.masking import masked
 from pgtop.core.outage import Limit
@@ -101,6 +101,12 @@ class Report(msgspec.Struct, frozen=True):
     measured_usage: float | None = None
     """The usage counted after the last signal; None where it could not be counted."""
 
+    @property
+    def terminated(self) -> tuple[Backend, ...]:
+        """The sessions that are gone."""
+        ended = (each for each in self.results if each.outcome is Outcome.TERMINATED)
+        return tuple(each.victim.backend for each in ended)
+
     def count(self, outcome: Outcome) -> int:
         """Return the number of victims with this outcome."""
         return sum(result.outcome is outcome for result in self.results)
@@ -110,8 +116,8 @@ class Report(msgspec.Struct, frozen=True):
         """The usage that was measured; where it was not, the one that the outcomes imply."""
         if self.measured_usage is not None:
             return self.measured_usage
-        gone = (each.victim.backend for each in self.results if each.outcome is Outcome.TERMINATED)
-        return (self.plan.total - sum(backend.holds_slot for backend in gone)) / self.plan.slots
+        gone = sum(backend.holds_slot for backend in self.terminated)
+        return (self.plan.total - gone) / self.plan.slots
 
     @property
     def exit_code(self) -> ExitCode:

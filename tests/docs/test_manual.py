@@ -20,6 +20,8 @@ from pgtop.commands.config.table import lines, render
 from pgtop.commands.dashboard import DASHBOARD
 from pgtop.commands.docs import FIRST_PAGE, PAGES, page_names
 from pgtop.core.activity import ConnectionLimit, LimitOf
+from pgtop.core.diagnosis.findings import Finding, Grade, Kind
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.diagnosis.report import AddressReport, AdviceReport, DiagnosisReport, FindingReport
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Outcome, Trigger
@@ -261,6 +263,8 @@ def test_each_metric_has_its_row() -> None:
     assert figures.snapshot is not None
     limits = (ConnectionLimit(LimitOf.ROLE, "app", 5),)
     figures.snapshot = msgspec.structs.replace(figures.snapshot, connection_limits=limits)
+    figures.findings = (Finding(Kind.LEAK, Grade.LOOKS_LIKE, 1, ""),)
+    figures.forecast = Forecast(0)
     figures.sweeps[Trigger.USAGE] = 1
     figures.outages["lost"] = 1
     figures.rebound[10.0] = Rebound(10.0, 1, {}, 0)
