@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Backend
+from pgtop.core.canary import Canary, Seen, canary_sentence, intention
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.diagnosis.report import FindingReport, finding_report
 from pgtop.core.json_text import optional_timestamp
@@ -17,6 +18,19 @@ from pgtop.exit_codes import ExitCode
 from pgtop.reaping.reaper import Report
 
 SCHEMA: Final = 1
+
+
+class Canaries(msgspec.Struct, frozen=True):
+    """The two steps of a sweep with a canary."""
+
+    pause_seconds: float
+    chosen: tuple[Canary, ...]
+    seen: tuple[Seen, ...] = ()
+    """The applications after the pause; none in a dry run."""
+    first_usage: float | None = None
+    """The usage after the first step; None in a dry run."""
+    problem: str = ""
+    """The reason the second step was not taken; "" if it was, or was not needed."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -32,11 +46,15 @@ class Answer(msgspec.Struct, frozen=True):
     """The findings of the snapshot that the plan was made from; None if none were looked for."""
     only: tuple[Kind, ...] = ()
     """The kinds of findings that the plan is bound to; none if it is not."""
+    canaries: Canaries | None = None
+    """The two steps; None if it was one."""
 
     @property
     def warning(self) -> str:
         """A note for a person, beside the outcomes; "" for none."""
         problem = self.report.audit_problem if self.report is not None else ""
+        if self.canaries is not None and self.canaries.problem:
+            return f"only the canary was terminated: {self.canaries.problem}"
         return f"the outcomes are not in the audit log: {problem}" if problem else ""
 
     @property
@@ -45,7 +63,8 @@ class Answer(msgspec.Struct, frozen=True):
         if self.report is None:
             return ExitCode.DONE
         code = self.report.exit_code
-        return ExitCode.PARTLY if self.report.audit_problem and code is ExitCode.DONE else code
+        problem = self.report.audit_problem or (self.canaries is not None and self.canaries.problem)
+        return ExitCode.PARTLY if problem and code is ExitCode.DONE else code
 
 
 class SessionReport(msgspec.Struct, frozen=True):
@@ -67,6 +86,32 @@ class SessionReport(msgspec.Struct, frozen=True):
     """true where `idle_seconds` is a lower bound; left out otherwise."""
 
 
+class CanaryApplicationReport(msgspec.Struct, frozen=True):
+    """One application. null is what a dry run cannot tell."""
+
+    application_name: str
+    pid: int
+    """The session that goes first."""
+    outcome: str | None
+    before: int
+    """Its sessions when the plan was made."""
+    after: int | None
+    """Its sessions after the pause."""
+    came_back: bool | None
+    others: int
+    """The other sessions of the plan."""
+    sentence: str
+
+
+class CanaryStepsReport(msgspec.Struct, frozen=True):
+    """The two steps."""
+
+    pause_seconds: float
+    usage_after: float | None
+    """The usage after the first step; null in a dry run."""
+    applications: tuple[CanaryApplicationReport, ...]
+
+
 class ReapReport(msgspec.Struct, frozen=True):
     """One run."""
 
@@ -85,6 +130,8 @@ class ReapReport(msgspec.Struct, frozen=True):
     """The findings when the plan was made, the heaviest first; left out without a diagnosis."""
     only: tuple[Kind, ...] | UnsetType = UNSET
     """The kinds of findings that were asked for; left out if none were."""
+    canary: CanaryStepsReport | UnsetType = UNSET
+    """The two steps of a sweep with a canary; left out for others."""
 
 
 def as_report(answer: Answer) -> ReapReport:
@@ -106,7 +153,27 @@ def as_report(answer: Answer) -> ReapReport:
         connecting=plan.stall.connecting if plan.stall is not None else UNSET,
         findings=UNSET if answer.findings is None else tuple(map(finding_report, answer.findings)),
         only=answer.only or UNSET,
+        canary=UNSET if answer.canaries is None else _canary(answer.canaries),
     )
+
+
+def _canary(canaries: Canaries) -> CanaryStepsReport:
+    seen = {each.canary.application_name: each for each in canaries.seen}
+
+    def one(canary: Canary) -> CanaryApplicationReport:
+        known = seen.get(canary.application_name)
+        return CanaryApplicationReport(
+            application_name=canary.application_name,
+            pid=canary.first.backend.pid,
+            outcome=known.outcome if known is not None else None,
+            before=canary.before,
+            after=known.after if known is not None else None,
+            came_back=known.came_back if known is not None and known.after is not None else None,
+            others=len(canary.others),
+            sentence=intention(canary, canaries.pause_seconds) if known is None else canary_sentence(known),
+        )
+
+    return CanaryStepsReport(canaries.pause_seconds, canaries.first_usage, tuple(map(one, canaries.chosen)))
 
 
 def _session(backend: Backend, now: int, reason: str, outcome: str | UnsetType | None) -> SessionReport:

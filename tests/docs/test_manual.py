@@ -36,7 +36,12 @@ from pgtop.core.snapshot_json import (
 from pgtop.daemon.metrics import FiguresCollector
 from pgtop.demo.server import ThrowawayServer
 from pgtop.exit_codes import ExitCode
-from pgtop.reaping.report_json import ReapReport, SessionReport
+from pgtop.reaping.report_json import (
+    CanaryApplicationReport,
+    CanaryStepsReport,
+    ReapReport,
+    SessionReport,
+)
 from pgtop.settings.defaults_and_bounds import in_force
 from pgtop.settings.file import file_keys
 from pgtop.settings.option_types import Option
@@ -247,7 +252,7 @@ def test_each_variable_that_is_named_exists() -> None:
     [
         ("snapshot", (SnapshotReport, ServerReport, ApplicationReport, ConnectionLimitReport, BackendReport)),
         ("diagnose", (DiagnosisReport, FindingReport, AddressReport, AdviceReport)),
-        ("reap", (ReapReport, SessionReport)),
+        ("reap", (ReapReport, SessionReport, CanaryStepsReport, CanaryApplicationReport)),
         ("audit", (AuditLine,)),
         ("wall", (AlertReport,)),
     ],

@@ -1,6 +1,7 @@
 """The output of `pgtop reap`: the sessions terminated or to be, the reasons, and the usage after it."""
 
 from pgtop.commands.text_table import TextColumn, paragraph, server_line, table_lines, text_of
+from pgtop.core.canary import canary_sentence, intention
 from pgtop.core.diagnosis.findings import Finding, Grade
 from pgtop.core.diagnosis.sweepable_kinds import none_found
 from pgtop.core.plan import Plan, Spared, Trigger, Victim
@@ -24,6 +25,7 @@ def render(answer: Answer, width: int | None) -> str:
     lines = [server_line(plan.server, plan.taken_at)]
     said = [f"{_mark(answer.findings[0])} {answer.findings[0].sentence}"] if answer.findings else []
     lines += [line for each in (*said, *_what(answer)) for line in paragraph(each, width)]
+    lines += [line for each in _two_steps(answer) for line in paragraph(each, width)]
     if plan.trigger is not Trigger.NONE:
         lines += [f"{number:>5}  {name}" for name, number in by_application(plan)]
         spared = spared_sentence(plan)
@@ -31,6 +33,16 @@ def render(answer: Answer, width: int | None) -> str:
     if plan.victims or plan.spared:
         lines += ["", *_sessions(answer, width)]
     return text_of(lines, width)
+
+
+def _two_steps(answer: Answer) -> list[str]:
+    """Return a line for each application of a sweep with a canary."""
+    canaries = answer.canaries
+    if canaries is None:
+        return []
+    if answer.report is not None:
+        return [f"canary: {canary_sentence(each)}" for each in canaries.seen]
+    return [f"canary: {intention(each, canaries.pause_seconds)}" for each in canaries.chosen]
 
 
 def _mark(finding: Finding) -> str:
