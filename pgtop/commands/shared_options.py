@@ -36,6 +36,7 @@ def reap_options() -> list[click.Parameter]:
     return [
         flag("--dry-run", "show the plan only"),
         flag("--always", "sweep at any usage"),
+        flag("--canary", "first one session of each application; the rest only of those that stay away"),
         flag("--watch", "run as a daemon"),
         json_option(),
     ]

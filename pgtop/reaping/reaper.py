@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import msgspec
 
 from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, Sink, operator
-from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.blocking import with_blocked
 from pgtop.core.json_text import cut, optional_timestamp, timestamp
 from pgtop.core.masking import masked
@@ -109,6 +109,12 @@ class Report(msgspec.Struct, frozen=True):
     measured_usage: float | None = None
     """The usage counted after the last signal; None where it could not be counted."""
 
+    @property
+    def terminated(self) -> tuple[Backend, ...]:
+        """The sessions that are gone."""
+        ended = (each for each in self.results if each.outcome is Outcome.TERMINATED)
+        return tuple(each.victim.backend for each in ended)
+
     def count(self, outcome: Outcome) -> int:
         """Return the number of victims with this outcome."""
         return sum(result.outcome is outcome for result in self.results)
@@ -118,8 +124,8 @@ class Report(msgspec.Struct, frozen=True):
         """The usage that was measured; where it was not, the one that the outcomes imply."""
         if self.measured_usage is not None:
             return self.measured_usage
-        gone = (each.victim.backend for each in self.results if each.outcome is Outcome.TERMINATED)
-        return (self.plan.total - sum(backend.holds_slot for backend in gone)) / self.plan.slots
+        gone = sum(backend.holds_slot for backend in self.terminated)
+        return (self.plan.total - gone) / self.plan.slots
 
     @property
     def exit_code(self) -> ExitCode:
@@ -202,9 +208,10 @@ class Reaper:
         refused: Limit | None = None,
         stuck: frozenset[BackendId] = frozenset(),
         may_try: bool = False,
+        scope: Scope | None = None,
     ) -> Plan:
         """The plan that the usage asks for: see `core.policy.plan_reap`. Raises as `plan_sweep` does."""
-        make = partial(plan_reap, always=always, refused=refused, stuck=stuck, may_try=may_try)
+        make = partial(plan_reap, always=always, refused=refused, stuck=stuck, may_try=may_try, scope=scope)
         plan = make(snapshot, policy)
         if not plan.victims:
             return plan

@@ -14,7 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pgtop.core.activity import ConnectionLimit, LimitOf
+from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.demo.server import ThrowawayServer
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.alerts.notifier import AlertNotifier
@@ -64,6 +65,27 @@ def test_a_limit_that_is_reached_rings_once() -> None:
         told = [notice.said for poll in polls if (notice := notifier.polled(poll, None)) is not None]
         assert told == ["role bill at its limit of 2: the next login is refused"] * times
         assert len(rung) == times
+
+
+async def test_a_server_that_fills_rings_once_and_says_when(tmp_path: Path) -> None:
+    """With the findings of that moment in the JSON; without a forecast nothing rings."""
+    received = tmp_path / "received"
+    script = tmp_path / "page"
+    script.write_text(f"#!/bin/sh\ncat > {received}.new && mv {received}.new {received}\n")
+    script.chmod(0o755)
+    seen = snapshot(*(backend(10 + n) for n in range(60)))
+    state, rung = DashboardState(0.8), list[str]()
+    state.take(seen, 2.0)
+    notifier = AlertNotifier(Config(on_alert=str(script)), "db1", state, partial(rung.append, "rung"))
+    soon = Forecast(seen.taken_at + 600 * MICROSECONDS)
+    told = [notifier.polled(seen, None, forecast) for forecast in (None, soon, soon)]
+    await wait_until(received.exists, 20)
+    await notifier.finish()
+    assert [each and each.said for each in told] == [None, f"filling: {soon.words(seen.taken_at)}", None]
+    assert rung == ["rung"]
+    report = json.loads(received.read_text())
+    assert (report["alert"], report["problem"]) == ("filling", soon.words(seen.taken_at))
+    assert report["snapshot"]["findings"] == []
 
 
 @asynccontextmanager

@@ -48,6 +48,7 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
             ("oldest transaction", age(since, scene.now)),
             *([("last statement of most", f"{statement} ({number})")] if statement else []),
         ),
+        statements=(statement,) if statement else (),
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
         advice=(
             Advice("Terminate them: their transactions are rolled back", key="d K"),

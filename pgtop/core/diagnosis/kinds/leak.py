@@ -278,6 +278,7 @@ def _of(
             *([("last statement of most", f"{statement} ({number})")] if statement else []),
             *([("terminated by pgtop before", str(terminated))] if terminated else []),
         ),
+        statements=(statement,) if statement else (),
         advice=_advice(applications, lost),
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in lost)),
     )
