@@ -39,14 +39,14 @@ def need_screen(config: Config, instead: str) -> None:
     need_terminal("the dashboard", instead)
 
 
-def open_dashboard(context: click.Context, target: "Target", config: Config) -> int:
+def open_dashboard(context: click.Context, target: "Target", config: Config, note: str = "") -> int:
     gc.disable()  # until the first frame is painted: collecting during the imports would find no garbage
     from pgtop.tui.terminal.textual_variables import drop_unusable
 
     drop_unusable(os.environ)
     from pgtop.tui.app import run_dashboard
 
-    return with_password(context, target, lambda known: run_dashboard(known, config))
+    return with_password(context, target, lambda known: run_dashboard(known, config, note))
 
 
 DASHBOARD: Final = Command(

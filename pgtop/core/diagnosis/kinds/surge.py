@@ -16,7 +16,7 @@ _SHORT_LIVES: Final = 30.0
 _LOGINS_A_SESSION: Final = 2.0
 """So many logins a minute for each session mean that hardly any session is used twice."""
 _FEW_LIVES: Final = 4.0
-_GOES_ON: Final = 0.2
+_GOES_ON: Final = 0.35
 """If lives are short, a tenth of the ages is below this part of nearly the highest."""
 _MANY_ADDRESSES: Final = 10
 _FEW_EACH: Final = 1.5
