@@ -10,6 +10,7 @@ from pgtop.commands.command import USUAL_NOTES, Command
 from pgtop.commands.dashboard import need_screen, open_dashboard
 from pgtop.commands.shared_options import demo_options, other_options
 from pgtop.commands.standard_streams import show, warn
+from pgtop.core.diagnosis.thresholds import Thresholds
 from pgtop.core.text import clip, printable
 from pgtop.demo.scenarios.catalogue import SCENARIOS, Scenario
 from pgtop.errors import UsageError
@@ -47,8 +48,8 @@ def _demo(context: click.Context, /, **_: Any) -> int:
             return ExitCode.DONE
         # The environment is left out: PGPASSWORD and PGSERVICE are meant for other servers.
         unkept = msgspec.structs.replace(config, history=None)  # the server is gone after the demo
-        # scenario.compression is for the dashboard's diagnosis: it is handed over here, and nowhere else.
-        return open_dashboard(context, resolve(demo.uri, {}, {}), unkept, _note(scenario))
+        target, faster = resolve(demo.uri, {}, {}), Thresholds(compression=scenario.compression)
+        return open_dashboard(context, target, unkept, _note(scenario), faster)
 
 
 def _scenario(given: Given) -> Scenario:

@@ -5,6 +5,8 @@ A host is an address of the loopback, 127.0.0.2 and so on, which the socket is b
 
 import asyncio
 import random
+import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -26,6 +28,9 @@ HOME: Final = "127.0.0.1"
 
 CONNECT_SECONDS: Final = 10.0
 
+_NO_PORT_YET: Final = 24
+"""Linux's IP_BIND_ADDRESS_NO_PORT, which Python names from 3.12 on."""
+
 
 def hosts(number: int, release: int = 0) -> list[str]:
     """Return the addresses of the hosts of one release of an application.
@@ -46,7 +51,7 @@ def one_of(queries: Sequence[str]) -> str:
     return random.choice(queries)  # noqa: S311 (variety, not a secret)
 
 
-class _FromAddress:
+class LoopOfHost:
     """The running event loop, but its connections come from one address: the driver has no option for it."""
 
     def __init__(self, address: str) -> None:
@@ -56,9 +61,26 @@ class _FromAddress:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loop, name)
 
-    async def create_connection(self, *arguments: Any, **options: Any) -> Any:
+    async def create_connection(self, factory: Callable[[], Any], host: str, port: int) -> Any:
         """Connect as the loop does, from the address."""
-        return await self._loop.create_connection(*arguments, local_addr=(self._address, 0), **options)
+        connected = await connected_from(self._address, host, port)
+        return await self._loop.create_connection(factory, sock=connected)
+
+
+async def connected_from(address: str, host: str, port: int) -> socket.socket:
+    """Return a socket that is connected to a server from an address of this host."""
+    made = socket.socket()
+    try:
+        made.setblocking(False)
+        if sys.platform == "linux":
+            # The port is then chosen together with the server's, and never one that was used a moment ago.
+            made.setsockopt(socket.IPPROTO_IP, _NO_PORT_YET, 1)
+        made.bind((address, 0))
+        await asyncio.get_running_loop().sock_connect(made, (host, port))
+    except BaseException:
+        made.close()
+        raise
+    return made
 
 
 class Clients:
@@ -70,7 +92,7 @@ class Clients:
 
     async def open(self, application: str, role: str, host: str = HOME) -> asyncpg.Connection:
         """Return a new session."""
-        loop = None if host == HOME else cast("asyncio.AbstractEventLoop", _FromAddress(host))
+        loop = None if host == HOME else cast("asyncio.AbstractEventLoop", LoopOfHost(host))
         return await asyncpg.connect(
             host=self.parameters.host,
             port=self.parameters.port,

@@ -175,10 +175,12 @@ async def _first(own_connection: OwnConnection, poller: Poller) -> Snapshot | Ou
     return await poller.next()
 
 
-async def run_dashboard(target: Target, config: Config, note: str = "") -> int:
+async def run_dashboard(
+    target: Target, config: Config, note: str = "", thresholds: Thresholds = STANDARD
+) -> int:
     """Open the dashboard on a server, stay until it is closed, and return the exit code.
 
-    `note` is the first notice.
+    `note` is the first notice, `thresholds` are those of the diagnosis.
 
     Raises PgtopError before the screen opens if the server cannot be reached; a server that has no slot left
     is tried again on the screen.
@@ -197,6 +199,7 @@ async def run_dashboard(target: Target, config: Config, note: str = "") -> int:
             first=first,
             host_watch=host_watch,
             history=history,
+            thresholds=thresholds,
             able=able,
         )
         if note:

@@ -7,7 +7,7 @@ from pgtop.demo import schema
 from pgtop.demo.clients import Clients, Pool, browse, hosts
 
 _HOSTS = 3
-_SHARE = 0.42
+_SHARE = 0.47
 _REQUESTS_A_SECOND = 12.0
 _SECONDS_OF_A_RELEASE = 12.0
 

@@ -6,7 +6,7 @@ from pgtop.demo import schema
 from pgtop.demo.clients import GONE, Clients, between, browse, hosts, rest
 
 _SHARE = 0.8
-_TOOLS = (
+NAMES = (
     ("DBeaver 24.1.0 - Main", "DBeaver 24.1.0 - Metadata", "DBeaver 24.1.0 - SQLEditor <Script.sql>"),
     ("pgAdmin 4 - DB:shop", "pgAdmin 4 - CONN:4180021", "pgAdmin 4 - CONN:7321908"),
     ("DataGrip 2024.2", "DataGrip 2024.2", "psql"),
@@ -23,13 +23,13 @@ async def play(clients: Clients) -> None:
     Nothing runs in the sessions of the tools, and none of them is closed. Those that are terminated are
     opened again minutes later, by whoever comes back.
     """
-    people = max(2, int(_SHARE * clients.parameters.slots / len(_TOOLS[0])))
+    people = max(2, int(_SHARE * clients.parameters.slots / len(NAMES[0])))
     async with asyncio.TaskGroup() as tasks:
         for _ in range(clients.parameters.web_sessions // 2):
             tasks.create_task(clients.keep("web", "web", browse))
         for nth, host in enumerate(hosts(min(people, 250))):
             role = schema.PEOPLE[nth % len(schema.PEOPLE)]
-            for name in _TOOLS[nth % len(_TOOLS)]:
+            for name in NAMES[nth % len(NAMES)]:
                 tasks.create_task(_use(clients, name, role, host))
 
 
