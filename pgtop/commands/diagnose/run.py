@@ -10,6 +10,7 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.diagnose import diagnose
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.scene import Before
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.diagnosis.traffic import TrafficWatch
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.postgres.conninfo.target import Target
@@ -41,6 +42,7 @@ async def examine(
     tell: Callable[[str], None] = lambda _: None,
     *,
     hides_queries: bool = False,
+    thresholds: Thresholds = STANDARD,
 ) -> Diagnosed:
     """Diagnose a server, after watching it for `watch_seconds`.
 
@@ -51,10 +53,10 @@ async def examine(
     await enter(own_connection, wait_seconds, tell)
     try:
         refusing = await own_connection.refused_here()
-        snapshot, before = await _watched(Probe(own_connection), watch_seconds)
+        snapshot, before = await _watched(Probe(own_connection), watch_seconds, thresholds)
         snapshot = with_unlisted(snapshot, refusing)
         facts = await facts_for(own_connection, snapshot, warn_at, refusing)
-        findings = diagnose(snapshot, before, facts, warn_at=warn_at)
+        findings = diagnose(snapshot, before, facts, warn_at=warn_at, thresholds=thresholds)
         return Diagnosed(snapshot, findings, before.watched_seconds, own_connection.pooled)
     except DRIVER_ERRORS as error:
         raise answer_error(error) from error
@@ -62,9 +64,9 @@ async def examine(
         await own_connection.release()
 
 
-async def _watched(probe: Probe, seconds: float) -> tuple[Snapshot, Before]:
+async def _watched(probe: Probe, seconds: float, thresholds: Thresholds) -> tuple[Snapshot, Before]:
     """Return the last snapshot of the watch, and what was seen until then."""
-    traffic = TrafficWatch()
+    traffic = TrafficWatch(thresholds)
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while True:
