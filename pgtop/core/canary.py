@@ -98,7 +98,7 @@ def canary_sentence(seen: Seen) -> str:
     if seen.outcome is not Outcome.TERMINATED:
         return f"{name}: its first session was not terminated ({seen.outcome}){alone}"
     if seen.after is None:
-        return f"{name} could not be looked at again{alone}"
+        return f"{name}: the second step was not taken{alone}"
     if seen.came_back:
         return f"{name} came back with {seen.after} of {canary.before}{alone}"
     stays = f"{name} {'stayed at' if seen.after == canary.before - 1 else 'fell to'} {seen.after}"

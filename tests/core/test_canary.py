@@ -72,7 +72,7 @@ def test_each_sight_has_its_sentence() -> None:
         "leaky-worker stayed at 43: the other 3 terminated",
         "leaky-worker fell to 40: 2 of the other 3 terminated",
         "leaky-worker: its first session was not terminated (denied): left alone",
-        "leaky-worker could not be looked at again: left alone",
+        "leaky-worker: the second step was not taken: left alone",
         "etl stayed at 0",
         "etl came back with 1 of 1",
     ]

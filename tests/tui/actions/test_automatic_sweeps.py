@@ -408,6 +408,21 @@ def test_all_rules_are_told() -> None:
     assert "Only sessions of such findings: leak, tools." in [said for said, _ in bound]
 
 
+async def test_its_hands_are_off_what_was_not_asked_for(small: ThrowawayServer, tmp_path: Path) -> None:
+    """New sessions of a server that was just started are a surge: they stay, however stale."""
+    kinds = (Kind.LEAK, Kind.SILENT_CLIENTS)
+    async with (
+        sessions(small, 16, application_name="web") as opened,
+        dashboard(small, tmp_path / "a", findings=kinds, **REAPING) as driven,
+    ):
+        for each in opened:
+            await each.fetchval("SELECT 1")
+        await stale_now(driven, 16)
+        await turned_on(driven)
+        await driven.shows("over the 50% line", "what fills it is a surge: --only leak,silent_clients")
+        assert not driven.audited()
+
+
 def test_its_line_says_that_a_sweep_will_not_hold() -> None:
     """Or that it has its hands off; both while the server is over the line, and before any sweep."""
     key = Key(1, 1, None, "pgtop dashboard@here", "ops", True, 12, 0, True, False)
