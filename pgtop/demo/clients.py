@@ -28,6 +28,9 @@ HOME: Final = "127.0.0.1"
 
 CONNECT_SECONDS: Final = 10.0
 
+_POOLS_PAUSE: Final = (0.1, 0.5)
+"""A pool does not wait for long until it opens what it has lost."""
+
 _NO_PORT_YET: Final = 24
 """Linux's IP_BIND_ADDRESS_NO_PORT, which Python names from 3.12 on."""
 
@@ -113,6 +116,7 @@ class Clients:
         host: str = HOME,
         *,
         goes_on: Callable[[], bool] = lambda: True,
+        pause: tuple[float, float] = (1.0, 3.0),
     ) -> None:
         """Keep one session with a habit open; whenever it is lost, open it again after a pause."""
         while goes_on():
@@ -123,7 +127,7 @@ class Clients:
                 finally:
                     connection.terminate()
             except GONE:
-                await asyncio.sleep(between(1, 3))
+                await asyncio.sleep(between(*pause))
 
 
 class Pool:
@@ -153,7 +157,13 @@ class Pool:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._size):
                 tasks.create_task(
-                    self._clients.keep(*self._name, self._serve, self._host, goes_on=lambda: not self._hangs)
+                    self._clients.keep(
+                        *self._name,
+                        self._serve,
+                        self._host,
+                        goes_on=lambda: not self._hangs,
+                        pause=_POOLS_PAUSE,
+                    )
                 )
 
     async def work(self, requests: Sequence[str], a_second: float) -> None:

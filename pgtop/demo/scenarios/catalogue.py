@@ -47,6 +47,7 @@ _ALL: Final = (
         "pools on many hosts, each in order, too large together",
         "d for the size that fits; a sweep (S) does not hold, the pools refill",
         seconds=15,
+        compression=20,
         needs_hosts=True,
     ),
     Scenario(
@@ -64,6 +65,7 @@ _ALL: Final = (
         "a dump, a schema change that waits for it, and readers behind it",
         "b, choose the ALTER TABLE, then C and y: the readers go on, the dump lives",
         seconds=15,
+        compression=20,
     ),
     Scenario(
         "transactions",
@@ -71,6 +73,7 @@ _ALL: Final = (
         "an API calls another service in the middle of a transaction",
         "S, then i, then y, to sweep those idle in transaction too",
         seconds=30,
+        compression=20,
     ),
     Scenario(
         "slow",
@@ -78,6 +81,7 @@ _ALL: Final = (
         "one slow statement, until all sessions run it",
         "/query:orders, then C on a session, to cancel the statement",
         seconds=40,
+        compression=20,
     ),
     Scenario(
         "silent",

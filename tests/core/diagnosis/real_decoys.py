@@ -90,6 +90,25 @@ async def listens(stage: Stage) -> None:
         await stage.rest(9)
 
 
+async def fills_its_pools_at_work(stage: Stage) -> None:
+    """Each session is used once while the pool grows; later the last ones are used first."""
+    await stage.shop(3)
+    for host in hosts(7):
+        stage.spawn(_grow(stage, host))
+    await stage.rest(280)
+
+
+async def _grow(stage: Stage, host: str) -> None:
+    sessions = []
+    for _ in range(4):
+        sessions.append(await stage.open("tariffs", "web", host))
+        await sessions[-1].execute(one_of(schema.WEB))
+        await stage.rest(15, 25)
+    while True:
+        await sessions[-1].execute(one_of(schema.WEB))
+        await stage.rest(3, 6)
+
+
 # Not too large
 
 
@@ -322,6 +341,7 @@ DECOYS = (
     Decoy(Kind.LEAK, has_had_a_peak),
     Decoy(Kind.LEAK, recycles_its_workers),
     Decoy(Kind.LEAK, listens),
+    Decoy(Kind.LEAK, fills_its_pools_at_work, TOO_LARGE),
     Decoy(Kind.POOL_ARITHMETIC, needs_all_of_its_pools),
     Decoy(Kind.POOL_ARITHMETIC, is_behind_one_address),
     Decoy(Kind.SILENT_CLIENTS, has_a_host_in_reserve, TOO_LARGE),

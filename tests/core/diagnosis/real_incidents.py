@@ -288,6 +288,21 @@ async def tries_again_beside_the_first_try(stage: Stage) -> None:
     await stage.rest(30)
 
 
+async def hangs_in_some_of_its_sessions(stage: Stage) -> None:
+    """All threads of two hosts wait for slow calls: their other sessions rest, and the hosts are alive."""
+    pools = await stage.pools("tickets", hosts(3), 11, every=0.8)
+    await stage.rest(200)
+
+    async def call(connection: asyncpg.Connection) -> None:
+        await connection.execute(f"SELECT count(*) FROM jobs, {stage.sleeping(1800)} WHERE state = 'queued'")
+
+    for pool in pools[:2]:
+        for _ in range(5):
+            pool.take(call)
+        pool.hang()
+    await stage.rest(260)
+
+
 async def does_not_read_its_exports(stage: Stage) -> None:
     """The server waits for clients that have stopped reading."""
     await stage.shop(16)
@@ -463,6 +478,7 @@ INCIDENTS = (
     Incident(Kind.IDLE_IN_TRANSACTION, does_not_roll_back_after_errors, "import"),
     Incident(Kind.SLOW_STATEMENTS, searches_without_an_index, "finder"),
     Incident(Kind.SLOW_STATEMENTS, tries_again_beside_the_first_try, "feed"),
+    Incident(Kind.SLOW_STATEMENTS, hangs_in_some_of_its_sessions, "tickets"),
     Incident(Kind.SLOW_STATEMENTS, does_not_read_its_exports, "export"),
     Incident(Kind.TOOLS, leaves_its_tools_open, faster=1000),
     Incident(Kind.TOOLS, goes_home_with_psql_open, "psql", faster=1000),
