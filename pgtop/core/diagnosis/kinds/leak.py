@@ -275,7 +275,7 @@ def _of(
             ("first of them came to rest", age(growth.since, scene.now)),
             ("one more each", _gap(growth.gap_seconds)),
             ("addresses", origins(addresses, 6)),
-            *([("last statement of most", f"{statement} ({number})")] if statement else []),
+            *([("most frequent last statement", f"{statement} ({number})")] if statement else []),
             *([("terminated by pgtop before", str(terminated))] if terminated else []),
         ),
         statements=(statement,) if statement else (),
