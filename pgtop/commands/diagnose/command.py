@@ -52,7 +52,11 @@ def _diagnose(context: click.Context, /, **_: Any) -> int:
 
         warn(pooled_sentence(diagnosed.snapshot.server.address))
     if context.params["json"]:
-        show(json_line(diagnosis_report(diagnosed.snapshot, diagnosed.findings, config.warn_at)))
+        show(
+            json_line(
+                diagnosis_report(diagnosed.snapshot, diagnosed.findings, config.warn_at, diagnosed.forecast)
+            )
+        )
     else:
         show(render(diagnosed, config.warn_at, table_width()))
     counts = diagnosed.snapshot.counts
