@@ -209,7 +209,7 @@ def test_each_exit_code_has_its_row() -> None:
     assert listed == [*map(int, ExitCode), 130]
 
 
-@pytest.mark.parametrize("name", {*PAGE_OF.values(), "daemon"})
+@pytest.mark.parametrize("name", sorted({*PAGE_OF.values(), "daemon"}))
 def test_each_command_s_page_tells_its_exit_codes(name: str) -> None:
     told = {int(code) for code in re.findall(r"(?<![\w.])\d+(?= [a-z])", section(page(name), "Exit codes"))}
     assert int(ExitCode.DONE) in told
