@@ -309,3 +309,14 @@ def test_a_description_says_what_keeps_it_from_more() -> None:
     found = first(diagnose(server_with(*crowd)), Kind.MIXED)
     assert any("no application_name" in each.text for each in found.advice)
     assert any("one address" in each.text for each in found.advice)
+
+
+def test_a_quiet_quarter_does_not_deny_a_slow_leak() -> None:
+    """One session each twenty minutes: none was opened while somebody watched, and the leak is the same."""
+    sessions = [*leak(24, every=1200.0), *pools("web", 2, 10)]
+    worker = Application("worker", "work", "shop")
+    quiet = Before(900.0, {worker: Traffic(0, 0, 0)})
+    told = first(diagnose(server_with(*sessions, slots=50), quiet), Kind.LEAK)
+    assert ("in the last 15 min", "0 opened, 0 closed") in told.evidence
+    closing = Before(900.0, {worker: Traffic(2, 6, 0)})
+    assert Kind.LEAK not in {each.kind for each in diagnose(server_with(*sessions, slots=50), closing)}
