@@ -534,7 +534,7 @@ MUTANTS = (
         DIAGNOSIS,
     ),
     Mutant("pgtop/core/diagnosis/steady.py", "or first.kind in _OF_STATES or", "or", DIAGNOSIS),
-    Mutant("pgtop/core/diagnosis/traffic.py", "self._closed[application] -= 1", "pass", DIAGNOSIS),
+    Mutant("pgtop/core/diagnosis/traffic.py", "minute.closed.subtract(_keys(each))", "pass", DIAGNOSIS),
     Mutant(
         "pgtop/core/diagnosis/traffic.py",
         "            if each.id in leaked:",

@@ -59,13 +59,13 @@ class Before(msgspec.Struct, frozen=True):
     watched_seconds: float = 0.0
     """The seconds watched, up to those for which traffic counts."""
     traffic: Mapping[Application, Traffic] = MappingProxyType({})
-    client_traffic: Mapping[Client, Traffic] = MappingProxyType({})
     growth_per_minute: float | None = None
     """The slots by which usage grows each minute; None if it does not grow, or was not watched for long."""
     growth_uncertainty: float = 0.0
     """The fraction by which the growth may be less: how much both halves of the time watched differ."""
     swept: tuple[Backend, ...] = ()
     """Leaked sessions that pgtop terminated a while ago, as they were then: a sweep does not end a leak."""
+    client_traffic: Mapping[Client, Traffic] = MappingProxyType({})
 
 
 class Facts(msgspec.Struct, frozen=True):
