@@ -192,7 +192,7 @@ class DashboardScreen(Screen[None]):
         self.panels.show(self._view())
         shown, top = self.state.shown, self.app.screen_stack[-1:]
         if shown is not None and top and isinstance(top[0], DiagnosisScreen):
-            top[0].update(self.state.shown_findings, shown)
+            top[0].update(self.state.shown_findings, shown, self.state.shown_forecast)
 
     def _view(self) -> DashboardView:
         state, host_watch = self.state, self.host_watch
@@ -499,7 +499,11 @@ class DashboardScreen(Screen[None]):
         if shown is not None:
             read_only = self._config.read_only
             screen = DiagnosisScreen(
-                self.state.shown_findings, shown, self._config.warn_at, read_only=read_only
+                self.state.shown_findings,
+                shown,
+                self._config.warn_at,
+                self.state.shown_forecast,
+                read_only=read_only,
             )
             self.app.push_screen(screen, self._remedy_chosen)
 

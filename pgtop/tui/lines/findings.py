@@ -9,6 +9,7 @@ from typing import Final
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.diagnose import is_said_beside
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.text import cell_width, clip, fit, folded, percent, plural
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines, told
@@ -59,7 +60,12 @@ def _hinted(line: str, finding: Finding, room: int) -> list[Cell]:
 
 
 def diagnosis_lines(
-    findings: Sequence[Finding], snapshot: Snapshot, warn_at: float, chosen: int, width: int
+    findings: Sequence[Finding],
+    snapshot: Snapshot,
+    warn_at: float,
+    chosen: int,
+    width: int,
+    forecast: Forecast | None = None,
 ) -> tuple[list[list[Cell]], list[int]]:
     """Return all findings in lines of at most `width` cells, and the number of each one's first line.
 
@@ -67,6 +73,8 @@ def diagnosis_lines(
     """
     taken = f" {snapshot.taken} of {plural(snapshot.slots, 'slot')} · {percent(snapshot.usage)}"
     lines = [[Cell(" diagnosis", "title"), Cell(clip(f"  {taken}", max(0, width - 10)), "dim")]]
+    if forecast is not None and (said := forecast.grounds(snapshot.taken_at)):
+        lines += [[Cell(f"   {line}")] for line in folded(said, max(4, width - 4))]
     if not findings:
         lines += [[], *told(_nothing(snapshot, warn_at), width)]
     starts = []
