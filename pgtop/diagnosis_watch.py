@@ -28,7 +28,8 @@ class DiagnosisWatch:
     ) -> None:
         """`warn_at` is a fraction of the slots."""
         self._facts = KnownFacts(own_connection)
-        self._warn_at = warn_at
+        self.warn_at = warn_at
+        """The line from which on there is always a finding; counts from the next snapshot on."""
         self._thresholds = thresholds
         self._traffic = TrafficWatch(thresholds)
         self._identity: ServerIdentity | None = None
@@ -52,8 +53,8 @@ class DiagnosisWatch:
         if snapshot.taken_at != self._taken_at:
             self._before = self._traffic.take(snapshot, scene)
             self._taken_at = snapshot.taken_at
-        facts = self._facts.of(snapshot, self._warn_at, refusing)
-        found = diagnose_scene(scene.with_history(self._before, facts), warn_at=self._warn_at)
+        facts = self._facts.of(snapshot, self.warn_at, refusing)
+        found = diagnose_scene(scene.with_history(self._before, facts), warn_at=self.warn_at)
         self._shown = steady(self._shown, found, snapshot.taken_at, snapshot.by_id)
         self._remember_leaks(found, snapshot.taken_at)
         self.forecast = forecast(snapshot, self._before, found)

@@ -28,6 +28,7 @@ class Wiring(NamedTuple):
             config.policy,
             config.every_seconds,
             interval_seconds=config.interval_seconds,
+            only=config.findings,
             dry_run=dry_run,
         )
 

@@ -18,6 +18,8 @@ from typing import Any
 from textual.pilot import Pilot
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.findings import Kind
+from pgtop.core.diagnosis.thresholds import Thresholds
 from pgtop.core.filter_sort import stale
 from pgtop.demo.run import running_demo
 from pgtop.demo.server import ThrowawayServer
@@ -25,6 +27,7 @@ from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.app import FACE, PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.screens.diagnosis import DiagnosisScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.wiring import wire
@@ -47,6 +50,8 @@ TRIES_WANTED, ENDED_WANTED = 37, 5
 POLLS_AFTER = 6
 """So many polls after the sweep, the curve shows the fall."""
 LIMIT_SECONDS = 600.0
+TIME_FACTOR = 5.0
+"""The diagnosis divides its times by this: a leak would be one only after two minutes."""
 
 
 class Photographer:
@@ -70,6 +75,12 @@ class Photographer:
         """How many sessions on the screen are stale."""
         now = self.snapshot.taken_at
         return sum(stale(each, now, IDLE_AFTER_SECONDS) for each in self.snapshot.backends)
+
+    @property
+    def cause(self) -> Kind | None:
+        """The kind of the first finding; None without any."""
+        found = self._dashboard.state.shown_findings
+        return found[0].kind if found else None
 
     async def until(self, holds: Callable[[], object], what: str) -> None:
         """Waits for a condition, and then for the screen to have been painted."""
@@ -112,7 +123,14 @@ async def tell(photographer: Photographer, pilot: Pilot[None]) -> None:
     await photographer.until_usage(REST_USAGE)
     photographer.take("at-rest")
     await photographer.until_usage(OVER_USAGE)
+    await photographer.until(lambda: photographer.cause is Kind.LEAK, "the leak")
     photographer.take("over-the-line")
+    await pilot.press("d")
+    await photographer.until(lambda: isinstance(pilot.app.screen, DiagnosisScreen), "the diagnosis")
+    await photographer.polls(1)
+    photographer.take("diagnosis")
+    await pilot.press("escape")
+    await photographer.until(lambda: isinstance(pilot.app.screen, DashboardScreen), "the dashboard again")
     await pilot.press("w")
     await photographer.polls(1)
     photographer.take("wall")
@@ -185,7 +203,13 @@ async def run(uri: str, config: Config, place: Path, size: tuple[int, int], stor
     try:
         first = await wiring.poller.next()
         host_watch = HostWatch(wiring.own_connection.target, config.policy, wiring.reaper)
-        app = PgtopApp(wiring=wiring, config=config, first=first, host_watch=host_watch)
+        app = PgtopApp(
+            wiring=wiring,
+            config=config,
+            first=first,
+            host_watch=host_watch,
+            thresholds=Thresholds(compression=TIME_FACTOR),
+        )
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
             dashboard = app.screen

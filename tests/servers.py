@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import asyncpg
 
 from pgtop.demo.binaries import OLDEST_VERSION, all_binaries, find_binaries, major_version
+from pgtop.demo.clients import LoopOfHost
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 
@@ -95,9 +96,14 @@ async def session(
     database: str = "postgres",
     password: str | None = None,
     over_socket: bool = False,
+    from_address: str = "",
     **settings: str,
 ) -> AsyncIterator[asyncpg.Connection]:
-    """One open session, of a given name, user and database; closed at the end, whatever became of it."""
+    """One open session, of a given name, user and database; closed at the end, whatever became of it.
+
+    `from_address` is the loopback address that it comes from, `""` for the usual one.
+    """
+    loop = cast("asyncio.AbstractEventLoop", LoopOfHost(from_address)) if from_address else None
     connection = await asyncpg.connect(
         server.socket_uri(user=user, database=database)
         if over_socket
@@ -105,6 +111,7 @@ async def session(
         server_settings={"application_name": application_name, **settings},
         ssl=False,
         timeout=_CONNECT_SECONDS,
+        loop=loop,
     )
     try:
         yield connection

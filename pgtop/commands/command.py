@@ -27,11 +27,14 @@ class Command(click.Command):
         examples: Sequence[tuple[str, str]],
         notes: Sequence[str],
         commands: Sequence[tuple[str, str]] = (),
+        scenarios: Sequence[tuple[str, str]] = (),
         **rest: Any,
     ) -> None:
         super().__init__(name, add_help_option=False, **rest)
         self.commands = commands
         """All commands, each with a description, for the help of `pgtop` itself."""
+        self.scenarios = scenarios
+        """The scenarios of the demo, each with a description."""
         self.examples = examples
         """Example command lines, each with a description."""
         self.notes = notes
@@ -50,8 +53,9 @@ class Command(click.Command):
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands and examples, then the options by section."""
-        for title, lines in (("Commands", self.commands), ("Examples", self.examples)):
+        """Write the commands, scenarios and examples, then the options by section."""
+        lists = (("Commands", self.commands), ("Scenarios", self.scenarios), ("Examples", self.examples))
+        for title, lines in lists:
             if lines:
                 with formatter.section(title):
                     formatter.write_dl(lines, col_max=44)

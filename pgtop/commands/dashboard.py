@@ -16,6 +16,7 @@ from pgtop.commands.standard_streams import (
     need_terminal,
     show,
 )
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.settings.options import SCREENING, setting_options
 from pgtop.settings.resolve import config_and_target
@@ -39,14 +40,20 @@ def need_screen(config: Config, instead: str) -> None:
     need_terminal("the dashboard", instead)
 
 
-def open_dashboard(context: click.Context, target: "Target", config: Config) -> int:
+def open_dashboard(
+    context: click.Context,
+    target: "Target",
+    config: Config,
+    note: str = "",
+    thresholds: Thresholds = STANDARD,
+) -> int:
     gc.disable()  # until the first frame is painted: collecting during the imports would find no garbage
     from pgtop.tui.terminal.textual_variables import drop_unusable
 
     drop_unusable(os.environ)
     from pgtop.tui.app import run_dashboard
 
-    return with_password(context, target, lambda known: run_dashboard(known, config))
+    return with_password(context, target, lambda known: run_dashboard(known, config, note, thresholds))
 
 
 DASHBOARD: Final = Command(

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from pgtop import __version__
-from pgtop.settings.option_types import CONNECTION, OTHER, OUTPUT, SERVER, Duration, Option, Port, Words
+from pgtop.settings.option_types import CONNECTION, OTHER, OUTPUT, SERVER, Duration, Option, Port, Word, Words
 
 
 def connection_options() -> list[click.Parameter]:
@@ -36,6 +36,7 @@ def reap_options() -> list[click.Parameter]:
     return [
         flag("--dry-run", "show the plan only"),
         flag("--always", "sweep at any usage"),
+        flag("--canary", "first one session of each application; the rest only of those that stay away"),
         flag("--watch", "run as a daemon"),
         json_option(),
     ]
@@ -72,6 +73,14 @@ def demo_options() -> list[click.Parameter]:
     """Return the options for the demo's server and workload."""
     return [
         Option(
+            ["--scenario"],
+            section=SERVER,
+            type=Word(),
+            default="leak",
+            metavar="NAME",
+            help="the cause to play (leak)",
+        ),
+        Option(
             ["--max-connections"],
             section=SERVER,
             type=int,
@@ -85,7 +94,7 @@ def demo_options() -> list[click.Parameter]:
             type=Duration(),
             default="2s",
             metavar="DURATION",
-            help="time between two leaked sessions (2s)",
+            help="time between two leaked sessions of the scenario leak (2s)",
         ),
         Option(
             ["--no-dashboard"],

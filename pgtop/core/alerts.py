@@ -23,6 +23,13 @@ HOLD_SECONDS: Final = 10.0
 CLEARLY: Final = 0.05
 """The distance below the line (a fraction of the slots) from which a usage no longer hovers at it."""
 
+FILLING_WITHIN_SECONDS: Final = 900.0
+"""Seconds before the server is full from which on its filling is an alert."""
+FILLING_FROM_USAGE: Final = 0.5
+"""The usage below which no growth is an alert: an application that starts grows fast, and stops."""
+FILLING_OVER_SECONDS: Final = 60.0
+"""Seconds without such a forecast after which the server counts as no longer filling."""
+
 _SEVERITY: Final[dict[Level, int]] = {"calm": 0, "over": 1, "full": 2}
 
 
@@ -39,6 +46,8 @@ class Alert(StrEnum):
     """A role or a database has reached its own CONNECTION LIMIT."""
     OUTAGE = "outage"
     """The server has not answered for HOLD_SECONDS."""
+    FILLING = "filling"
+    """The server is full within FILLING_WITHIN_SECONDS if usage goes on growing as it does."""
 
 
 _ALERTS: Final[dict[Level, Alert]] = {"calm": Alert.RECOVERED, "over": Alert.OVER, "full": Alert.FULL}
@@ -121,3 +130,29 @@ def _better(watch: Watch, level: Level, below: float, now: float) -> tuple[Watch
         return _told(level, now), Alert.RECOVERED
     # From full to merely over is not an alert, but it is remembered, so that the next `full` is one.
     return msgspec.structs.replace(watch, told=level, better_since=None, out_since=None), None
+
+
+class Filling(msgspec.Struct, frozen=True):
+    """The filling of a server that people were told of; it is told once an episode."""
+
+    seen_at: float | None = None
+    """The time of the last sign of it, in seconds; None outside of an episode."""
+
+
+def filling(
+    episode: Filling, seconds_to_full: float | None, usage: float, alert: Alert | None, now: float
+) -> tuple[Filling, bool]:
+    """Return the episode after a poll at `now` (seconds), and whether it is an alert that begins there.
+
+    `seconds_to_full` is the forecast; None if no trend holds, or the server is full or does not answer.
+    `alert` is what this poll gave otherwise. An episode ends at the recovery, or with a poll that comes
+    FILLING_OVER_SECONDS after its last sign and has none. A full server goes on with it: those who were told
+    of that need not hear next that it fills again.
+    """
+    if alert is Alert.RECOVERED:
+        return Filling(), False
+    soon = seconds_to_full is not None and seconds_to_full <= FILLING_WITHIN_SECONDS
+    if alert is Alert.FULL or (soon and usage >= FILLING_FROM_USAGE):
+        return Filling(now), episode.seen_at is None and alert is not Alert.FULL
+    is_over = episode.seen_at is not None and now - episode.seen_at >= FILLING_OVER_SECONDS
+    return (Filling() if is_over else episode), False

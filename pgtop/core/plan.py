@@ -87,6 +87,7 @@ class SparedFor(StrEnum):
     AGE_UNKNOWN = "unknown idle age"
     UNTOLD = "unclear process title"
     UNSURE = "user or database not known for sure"
+    CANARY = "left alone after the canary"
 
 
 class ReapPolicy(msgspec.Struct, frozen=True):
@@ -153,11 +154,11 @@ def context_of(
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """The sessions that a sweep may choose from: those that a list shows."""
+    """The sessions that a sweep may choose from: those that a list shows, or that findings explain."""
 
     sessions: frozenset[BackendId]
     words: str
-    """The list's group and filter, printable, such as `application web, filter state:idle`."""
+    """The group and filter, or the findings; printable, such as `application web, filter state:idle`."""
 
 
 class Victim(msgspec.Struct, frozen=True):

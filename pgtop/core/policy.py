@@ -120,8 +120,12 @@ def plan_reap(
     refused: Limit | None = None,
     stuck: frozenset[BackendId] = frozenset(),
     may_try: bool = False,
+    scope: Scope | None = None,
 ) -> Plan:
     """Make the plan that the usage asks for, with its trigger. A plan with trigger `none` has no victims.
+
+    With a `scope`, only sessions of that list are considered; without any session in it there is nothing to
+    do.
 
     `refused` is the limit that refused a login. `always` asks for a sweep whatever the usage. On a full
     server, the emergency's plan replaces a sweep that would not bring the usage below the line: it
@@ -132,20 +136,29 @@ def plan_reap(
     """
     if not snapshot.counts.exact:
         return plan_sweep(snapshot, policy, held, Trigger.NONE)
+    if scope is not None and not scope.sessions:
+        return _nothing_to_do(snapshot, policy, scope)
     stall = stall_of(snapshot, policy.warn_at, refused)
     if stall is not None:
-        return _in_a_stall(snapshot, policy, held, stall, always=always, may_try=may_try, stuck=stuck)
+        return _in_a_stall(
+            snapshot, policy, held, stall, always=always, may_try=may_try, stuck=stuck, scope=scope
+        )
     if is_emergency(snapshot, refused is not None and refused.is_the_servers):
         if always:
-            sweep = plan_sweep(snapshot, policy, held, stuck=stuck)
+            sweep = plan_sweep(snapshot, policy, held, stuck=stuck, scope=scope)
             if sweep.victims and refused is None and sweep.usage_after < policy.warn_at:
                 return sweep
-        return plan_emergency(snapshot, policy, held, refused=refused, stuck=stuck)
+        return plan_emergency(snapshot, policy, held, refused=refused, stuck=stuck, scope=scope)
     if always:
-        return plan_sweep(snapshot, policy, held, stuck=stuck)
+        return plan_sweep(snapshot, policy, held, stuck=stuck, scope=scope)
     if is_over_line(snapshot, policy):
-        return plan_sweep(snapshot, policy, held, Trigger.USAGE, stuck)
-    return make_plan(snapshot, policy, Act.TERMINATE, Trigger.NONE, [])
+        return plan_sweep(snapshot, policy, held, Trigger.USAGE, stuck, scope)
+    return _nothing_to_do(snapshot, policy, scope)
+
+
+def _nothing_to_do(snapshot: Snapshot, policy: ReapPolicy, scope: Scope | None) -> Plan:
+    plan = make_plan(snapshot, policy, Act.TERMINATE, Trigger.NONE, [])
+    return msgspec.structs.replace(plan, scope=scope)
 
 
 def is_over_line(snapshot: Snapshot, policy: ReapPolicy) -> bool:
@@ -162,17 +175,18 @@ def _in_a_stall(
     always: bool,
     may_try: bool,
     stuck: frozenset[BackendId],
+    scope: Scope | None,
 ) -> Plan:
     """Make the plan for a login stall. One session is a test: does its slot go to a connecting client?"""
     if always:
-        plan = plan_sweep(snapshot, policy, held, stuck=stuck)
+        plan = plan_sweep(snapshot, policy, held, stuck=stuck, scope=scope)
     elif may_try:
         older_than = policy.emergency_idle_after_seconds
         context = context_of(snapshot, held, stuck)
-        plan = _sweep(snapshot, policy, context, older_than, Trigger.EMERGENCY)
+        plan = _sweep(snapshot, policy, context, older_than, Trigger.EMERGENCY, scope)
         plan = at_most(plan, 1, SparedFor.STALL)
     else:
-        plan = make_plan(snapshot, policy, Act.TERMINATE, Trigger.NONE, [])
+        plan = _nothing_to_do(snapshot, policy, scope)
     return msgspec.structs.replace(plan, stall=stall)
 
 
@@ -254,24 +268,33 @@ def _sweep(
     return msgspec.structs.replace(plan, scope=scope)
 
 
+SELECTED: Final = "selected"
+"""The reason for what a person selected one by one."""
+
+
 def plan_terminate(
     snapshot: Snapshot,
     policy: ReapPolicy,
     selected: Iterable[BackendId],
     held: HeldLocks = NO_LOCKS,
+    reason: str = SELECTED,
 ) -> Plan:
     """Plan to terminate the selected sessions, whatever they do. Sessions no longer listed are left out."""
     context = context_of(snapshot, held)
 
     def verdict(backend: Backend) -> Verdict:
         hint = caution(backend, context)
-        return Victim(backend, "selected", guard_of(backend), hint.reason if hint else "")
+        return Victim(backend, reason, guard_of(backend), hint.reason if hint else "")
 
     return _selected(snapshot, policy, selected, Act.TERMINATE, verdict, context)
 
 
 def plan_cancel(
-    snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId], held: HeldLocks = NO_LOCKS
+    snapshot: Snapshot,
+    policy: ReapPolicy,
+    selected: Iterable[BackendId],
+    held: HeldLocks = NO_LOCKS,
+    reason: str = SELECTED,
 ) -> Plan:
     """Plan to cancel the statements of the selected sessions. Those that run none are skipped."""
 
@@ -279,7 +302,7 @@ def plan_cancel(
         if backend.state != ACTIVE or backend.query_start is None:
             state = backend.state or "unknown state"
             return Spared(backend, SparedFor.NOT_ACTIVE, f"{state}, not running a query")
-        return Victim(backend, "selected", Guard.STATEMENT)
+        return Victim(backend, reason, Guard.STATEMENT)
 
     return _selected(snapshot, policy, selected, Act.CANCEL, verdict, context_of(snapshot, held))
 

@@ -15,6 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.retaken_slots import LATER_SECONDS, SOON_SECONDS
 from pgtop.core.stalled_logins import with_unlisted
@@ -22,6 +24,7 @@ from pgtop.daemon.log import DaemonLog, summary
 from pgtop.daemon.metrics import serving
 from pgtop.daemon.reporter import DaemonReport
 from pgtop.daemon.systemd import Systemd
+from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.errors import ConnectError, PgtopError
 from pgtop.exit_codes import ExitCode
 from pgtop.login_watch import LoginWatch
@@ -73,8 +76,12 @@ class Daemon:
         *,
         read_config: Callable[[], tuple[Config, Target]],
         dry_run: bool = False,
+        thresholds: Thresholds = STANDARD,
     ) -> None:
-        """`read_config` reads settings and server again, and raises UsageError where they are bad."""
+        """`read_config` reads settings and server again, and raises UsageError where they are bad.
+
+        `thresholds` are those of the diagnosis.
+        """
         self._target = target
         self._config = config
         self._log = log
@@ -83,6 +90,7 @@ class Daemon:
         wiring = wire(target, config, DRY_FACE if dry_run else FACE, log.audit_stream)
         self._own_connection, self._poller, self.reaper = wiring
         self._auto = wiring.automatic(config, dry_run=dry_run)
+        self._diagnosis = DiagnosisWatch(self._own_connection, config.warn_at, thresholds)
         self._logins = LoginWatch(self._poller, config.login_probe_seconds, self._knocked)
         self._systemd = Systemd(os.environ)
         self._report = DaemonReport(log, self._systemd)
@@ -123,7 +131,7 @@ class Daemon:
     # Beginning and ending
 
     async def _begin(self) -> None:
-        rules = summary(self._config.policy, self._config.every_seconds)
+        rules = summary(self._config.policy, self._config.every_seconds, self._config.findings)
         where = self._target.label
         self._log.tell("start", f"{'dry run: ' if self._dry_run else ''}watching {where}: {rules}")
         try:
@@ -138,6 +146,7 @@ class Daemon:
         first = await self._poller.next()
         if isinstance(first, Snapshot) and not first.counts.exact:
             raise hidden_states_error(first)
+        await self._ask_facts(first)
         # Acted on by _watch: what is given up here at a signal must not be a sweep that has begun.
         self._polled = first
 
@@ -177,6 +186,8 @@ class Daemon:
         self.reaper.read_only = config.read_only
         self._auto.policy = config.policy
         self._auto.every_seconds = config.every_seconds
+        self._auto.only = config.findings
+        self._diagnosis.warn_at = config.warn_at
         self._auto.interval_seconds = self._poller.interval_seconds = config.interval_seconds
         self._poller.wake()  # the others are told at once how long the next poll may take
         self._own_connection.hides_queries = config.hide_queries
@@ -184,7 +195,8 @@ class Daemon:
         self._log.as_json(config.log_format == "json")
         self._logins.seconds = config.login_probe_seconds
         note = f"; at the next start: {', '.join(later)}" if later else ""
-        said = f"configuration reloaded: {summary(config.policy, config.every_seconds)}{note}"
+        rules = summary(config.policy, config.every_seconds, config.findings)
+        said = f"configuration reloaded: {rules}{note}"
         self._log.tell("reload", said)
 
     # Watching
@@ -207,6 +219,17 @@ class Daemon:
         self._polled = (
             with_unlisted(polled, self._logins.limit_here) if isinstance(polled, Snapshot) else polled
         )
+        await self._ask_facts(self._polled)
+
+    async def _ask_facts(self, polled: Snapshot | Outage) -> None:
+        """Ask for the facts of a diagnosis that are due; not through a pooler, where others may answer."""
+        if isinstance(polled, Snapshot) and not self._own_connection.pooled:
+            await self._diagnosis.ask(polled)
+
+    def _diagnose(self, snapshot: Snapshot) -> tuple[Finding, ...]:
+        findings = self._diagnosis.take(snapshot, self._logins.limit_here)
+        self._report.diagnosed(findings, self._diagnosis.forecast)
+        return findings
 
     def _knocked(self, knocked: LoginProbe) -> None:
         self._report.login((knocked.limit is not None) if knocked.is_known else None)
@@ -238,12 +261,18 @@ class Daemon:
                 raise PgtopError(
                     "read_only is set now: nothing is terminated, and another daemon may take over"
                 )
-            turn = await self._auto.turn(result, refused=self._is_refused, refusing=self._logins.limit)
+            turn = await self._auto.turn(
+                result,
+                refused=self._is_refused,
+                refusing=self._logins.limit,
+                findings=self._diagnose(result),
+            )
             self._report.turn(turn, result, self._config.policy, dry_run=self._dry_run)
         except (PgtopError, *DRIVER_ERRORS) as error:
             self._report.trouble(error)
             return
         if turn.report is not None:
+            self._diagnosis.swept(turn.report.terminated)
             # A long interval shall not keep the rebound from being measured in time.
             loop = asyncio.get_running_loop()
             for seconds in (SOON_SECONDS, LATER_SECONDS):

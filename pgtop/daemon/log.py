@@ -5,7 +5,7 @@ Text from a server passes `printable()`; a statement is only repeated where that
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, Final, TextIO
 
@@ -13,6 +13,7 @@ from pgtop.audit.log import Sink
 from pgtop.audit.rotating_files import DEFAULT_LOCK_SECONDS
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.connection_limits import LimitUse, refusal_sentence
+from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.json_text import json_line, optional_timestamp, timestamp
 from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
@@ -22,7 +23,7 @@ from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, clie
 from pgtop.core.stalled_logins import STALL_HELP, Stall
 from pgtop.core.text import duration, percent, plural, printable
 from pgtop.daemon.line_writer import LineWriter
-from pgtop.reaping.plan_wording import queue_sentence, stall_sentence, usage_change
+from pgtop.reaping.plan_wording import queue_sentence, stall_sentence, usage_change, wont_hold_sentence
 from pgtop.reaping.reaper import Report
 
 _DONE: Final = frozenset({Outcome.TERMINATED, Outcome.CHANGED})
@@ -245,6 +246,35 @@ class DaemonLog:
             again=dict(measured.again),
         )
 
+    def found(self, finding: Finding) -> None:
+        """Log a cause of what fills the server; its statements only if the log repeats statements."""
+        self.tell(
+            "finding",
+            finding.sentence if self.queries else finding.sentence_without_statements,
+            kind=finding.kind,
+            grade=finding.grade,
+            slots=finding.slots,
+            application_name=finding.application_name,
+            usename=finding.usename,
+            datname=finding.datname,
+        )
+
+    def wont_hold(self, finding: Finding) -> None:
+        """Log that what is swept is taken again at once, before several sweeps have shown it."""
+        self.tell(
+            "wont_hold",
+            f"sweeping will not hold: {wont_hold_sentence(finding)}; --only leak,silent_clients keeps its "
+            "hands off",
+            warning=True,
+            kind=finding.kind,
+            application_name=finding.application_name,
+        )
+
+    def hands_off(self, reason: str, *, emergency: bool) -> None:
+        """Log that nothing is swept, since no finding is of a kind asked for."""
+        usage = "no slot is left" if emergency else "over the line"
+        self.tell("hands_off", f"{usage}, and {reason}", warning=True, reason=reason)
+
     def rests(self, patience: Patience) -> None:
         """Sweeping for usage rests, since it was no use."""
         name = label(patience.application, NO_APPLICATION)
@@ -299,16 +329,16 @@ def _descriptor(stream: TextIO) -> int | None:
         return None
 
 
-def summary(policy: ReapPolicy, every_seconds: float) -> str:
-    """The rules in one sentence.
+def summary(policy: ReapPolicy, every_seconds: float, only: Sequence[Kind] = ()) -> str:
+    """The rules in one sentence. `only` has the kinds of findings that sweeps are bound to.
 
     >>> summary(ReapPolicy(), 60.0)
     'above 80%, sessions idle for more than 5m 00s are terminated, at most every 1m 00s'
     """
-    age = duration(policy.idle_after_seconds)
+    age, listed = duration(policy.idle_after_seconds), ", ".join(only)
     return (
         f"above {percent(policy.warn_at)}, sessions idle for more than {age} are terminated, "
-        f"at most every {duration(every_seconds)}"
+        f"at most every {duration(every_seconds)}{f', only of findings: {listed}' if listed else ''}"
     )
 
 

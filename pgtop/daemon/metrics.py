@@ -17,6 +17,8 @@ from prometheus_client.registry import Collector
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.connection_limits import limit_uses
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.retaken_slots import Rebound
 from pgtop.core.session_groups import GroupBy, group
@@ -57,6 +59,10 @@ class Figures:
         """True while it leaves reaping to another process, because it cannot do what the usage asks for."""
         self.is_resting = False
         """True while sweeping for usage is paused, because it did not help."""
+        self.findings: tuple[Finding, ...] = ()
+        """The findings of the last poll, the heaviest first."""
+        self.forecast: Forecast | None = None
+        """The time at which the server is full, as of the last poll; None if no trend holds."""
         self.stall: Stall | None = None
         """The login stall that the last poll showed."""
         self.outcomes: Counter[tuple[Outcome, Trigger]] = Counter()
@@ -89,6 +95,7 @@ class FiguresCollector(Collector):
         yield from self._counters()
         if snapshot is not None:
             yield from _of_snapshot(snapshot)
+            yield from _of_diagnosis(self._figures, snapshot)
             yield GaugeMetricFamily(
                 "pgtop_leader",
                 "1 if this daemon is the active one",
@@ -167,6 +174,40 @@ def _of_snapshot(snapshot: Snapshot) -> Iterable[Metric]:
     yield GaugeMetricFamily("pgtop_poll_seconds", "How long the last poll took", value=snapshot.poll_seconds)
 
 
+def _of_diagnosis(figures: Figures, snapshot: Snapshot) -> Iterable[Metric]:
+    """Return the slots of each finding, and the seconds until the server is full if that is known."""
+    slots = GaugeMetricFamily(
+        "pgtop_finding_slots", "Slots that a finding holds", labels=["kind", "application"]
+    )
+    for (kind, name), number in finding_slots(figures.findings).items():
+        slots.add_metric([kind, name], number)
+    yield slots
+    forecast = figures.forecast
+    if forecast is not None:
+        until = "Seconds until no slot is left, if usage goes on growing as it does"
+        seconds = forecast.seconds_from(snapshot.taken_at)
+        yield GaugeMetricFamily("pgtop_seconds_to_full", until, value=seconds)
+
+
+def finding_slots(findings: Iterable[Finding]) -> Counter[tuple[str, str]]:
+    """Return the slots by kind and application: the heaviest findings, and the rest of a kind as OTHER.
+
+    A finding of several applications, or of none, is OTHER's too.
+    """
+    counted: Counter[tuple[str, str]] = Counter()
+    for number, each in enumerate(findings):
+        name = OTHER
+        if each.application_name is not None and number < TOP_APPLICATIONS:
+            name = _label_of(each.application_name)
+        counted[each.kind, name] += each.slots
+    return counted
+
+
+def _label_of(application_name: str | None) -> str:
+    shown = label(application_name, NO_APPLICATION)
+    return f'"{shown}"' if shown == OTHER else shown
+
+
 def _connection_limits(snapshot: Snapshot) -> Iterable[Metric]:
     """Return the limits of roles and databases, and the sessions that count against them; the most used."""
     labels = ["kind", "name"]
@@ -191,8 +232,7 @@ def by_application(snapshot: Snapshot) -> list[tuple[str, int]]:
     counted: Counter[str] = Counter()
     for each in groups[:TOP_APPLICATIONS]:
         name = each.key.application_name
-        shown = label(name if isinstance(name, str) else None, NO_APPLICATION)
-        counted[f'"{shown}"' if shown == OTHER else shown] += each.total
+        counted[_label_of(name if isinstance(name, str) else None)] += each.total
     rest = sum(each.total for each in groups[TOP_APPLICATIONS:])
     if rest:
         counted[OTHER] += rest

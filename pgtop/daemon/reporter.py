@@ -7,10 +7,14 @@ from typing import Final
 
 from pgtop.core.activity import PGTOP_PREFIX, ConnectionLimit, ServerIdentity, Snapshot
 from pgtop.core.connection_limits import limit_uses, newly_reached
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.forecast import Forecast
+from pgtop.core.diagnosis.steady import cause_of
 from pgtop.core.leadership import PassedOver, passed_over_sentence
 from pgtop.core.masking import masked
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Outcome, ReapPolicy, Trigger
+from pgtop.core.policy import is_emergency
 from pgtop.core.retaken_slots import Patience
 from pgtop.core.server_change import succession
 from pgtop.core.signal_rights import powerless_sentence
@@ -25,6 +29,8 @@ _NOT_AGAIN_SECONDS: Final = {Trigger.USAGE: 600.0, Trigger.EMERGENCY: 60.0, Trig
 """Seconds before the daemon says again that there are no sessions to terminate."""
 
 
+_FORGOTTEN_SECONDS: Final = 600.0
+"""Seconds after which what was said, and did not hold any more, is said again when it is back."""
 _PASSED_OVER_SECONDS: Final = 60.0
 """The least number of seconds before other sessions are named that hold pgtop's key and do not count."""
 _MOST_PASSED_OVER: Final = 1000
@@ -64,6 +70,23 @@ class PassedOverReport:
         log.tell("passed_over", said, warning=True, sessions=named, in_all=len(passed_over))
 
 
+class _Once:
+    """The last thing said of its kind: said again only once another one was, or after a long while."""
+
+    def __init__(self) -> None:
+        self._said: object = None
+        self._seen_at = -math.inf
+
+    def is_new(self, said: object) -> bool:
+        """Return whether this is to be said now; None is nothing to say."""
+        now = time.monotonic()
+        if said is None:
+            return False
+        is_new = said != self._said or now - self._seen_at >= _FORGOTTEN_SECONDS
+        self._said, self._seen_at = said, now
+        return is_new
+
+
 class DaemonReport:
     """Turn what happens into lines, figures and a status; say again only what has changed."""
 
@@ -87,6 +110,7 @@ class DaemonReport:
         self._trouble = ""
         self._refused = False
         self._is_told_powerless = False
+        self._cause, self._wont_hold, self._hands_off = _Once(), _Once(), _Once()
 
     def polled(self, snapshot: Snapshot, fresh_seconds: float) -> None:
         """A poll succeeded; it counts as new for so long."""
@@ -107,6 +131,12 @@ class DaemonReport:
         new, self._reached_at = newly_reached(limit_uses(snapshot), self._reached_at, now)
         for use in new[:_MOST_NAMED]:
             self.log.limit_reached(use)
+
+    def diagnosed(self, findings: tuple[Finding, ...], forecast: Forecast | None) -> None:
+        """Report what fills the server: its first cause once a change."""
+        self.figures.findings, self.figures.forecast = findings, forecast
+        if findings and self._cause.is_new(cause_of(findings[0])):
+            self.log.found(findings[0])
 
     def outage(self, outage: Outage) -> None:
         """A poll gave no data."""
@@ -161,6 +191,7 @@ class DaemonReport:
         self._patience = turn.patience
         self.figures.is_resting = turn.patience.is_resting(time.monotonic())
         self._tell_stall(turn)
+        self._tell_cause(turn, snapshot)
         self._tell_plan(turn, snapshot, policy)
         doing = "reaping" if turn.is_active else "standing by"
         usage = f"{snapshot.taken} of {plural(snapshot.slots, 'slot')}, {percent(snapshot.usage)}"
@@ -181,6 +212,13 @@ class DaemonReport:
             self.log.stalled(turn.stall)
         if turn.stall_is_over:
             self.log.tell("stall_over", "clients still connecting no longer block new connections")
+
+    def _tell_cause(self, turn: Turn, snapshot: Snapshot) -> None:
+        """Tell once why nothing is swept, or why what is swept does not hold."""
+        if self._hands_off.is_new(turn.hands_off or None):
+            self.log.hands_off(turn.hands_off, emergency=is_emergency(snapshot))
+        if turn.wont_hold is not None and turn.is_active and self._wont_hold.is_new(cause_of(turn.wont_hold)):
+            self.log.wont_hold(turn.wont_hold)
 
     def _tell_standing(self, turn: Turn) -> None:
         ended = turn.report is not None and turn.report.count(Outcome.TERMINATED)

@@ -1,4 +1,4 @@
-"""The demo as a whole: owns a throw-away server with the leaking workload on it, from start to end."""
+"""The demo as a whole: owns a throw-away server with a scenario playing on it, from start to end."""
 
 import contextlib
 import math
@@ -6,6 +6,7 @@ import os
 import secrets
 import select
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,8 +17,9 @@ from types import FrameType
 import msgspec
 
 from pgtop.demo import schema
+from pgtop.demo.parameters import Parameters
+from pgtop.demo.scenarios.catalogue import DEFAULT, SCENARIOS, Scenario
 from pgtop.demo.server import HOST, ServerError, ThrowawayServer
-from pgtop.demo.workload import Parameters
 from pgtop.errors import UsageError
 
 FEWEST_CONNECTIONS = 20
@@ -28,6 +30,7 @@ MOST_CONNECTIONS = 2000
 
 FASTEST_LEAK_SECONDS = 0.01
 
+_ANOTHER_HOST = "127.0.0.2"
 _SUPERUSER_RESERVED = 3
 _RESERVED = 2
 _SECONDS_TO_SET_UP = 60.0
@@ -51,12 +54,20 @@ class Demo:
 
 
 @contextlib.contextmanager
-def running_demo(*, max_connections: int = 60, leak_every_seconds: float = 2.0) -> Iterator[Demo]:
+def running_demo(
+    *,
+    max_connections: int = 60,
+    leak_every_seconds: float = 2.0,
+    scenario: Scenario = SCENARIOS[DEFAULT],
+) -> Iterator[Demo]:
     """Run a server that fills up, for as long as the `with` block lasts.
 
-    Raises UsageError for figures that make no demo, or if there are no PostgreSQL programs.
+    Raises UsageError for figures that make no demo, if there are no PostgreSQL programs, or if this system
+    lacks the addresses that the scenario needs.
     """
     check(max_connections, leak_every_seconds)
+    if scenario.needs_hosts:
+        check_addresses(scenario)
     settings = {
         "max_connections": str(max_connections),
         "superuser_reserved_connections": str(_SUPERUSER_RESERVED),
@@ -77,6 +88,7 @@ def running_demo(*, max_connections: int = 60, leak_every_seconds: float = 2.0) 
             version=server.version,
             slots=slots,
             leak_every_seconds=leak_every_seconds,
+            scenario=scenario.name,
         )
         with _workload(server, parameters) as workload:
             yield Demo(
@@ -99,6 +111,19 @@ def check(max_connections: int, leak_every_seconds: float) -> None:
             f"--leak-every {leak_every_seconds:g} s is too fast",
             f"give a duration of at least {FASTEST_LEAK_SECONDS * 1000:g}ms, such as 2s",
         )
+
+
+def check_addresses(scenario: Scenario) -> None:
+    """Raise UsageError if clients cannot come from several addresses of the loopback."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((_ANOTHER_HOST, 0))
+        except OSError as error:
+            raise UsageError(
+                f"scenario {scenario.name} needs clients from several addresses, and the loopback of "
+                f"this system has only one ({_ANOTHER_HOST}: {error.strerror})",
+                "run it on Linux, or choose another --scenario",
+            ) from error
 
 
 @contextlib.contextmanager

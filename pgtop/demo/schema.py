@@ -6,8 +6,14 @@ DATABASE = "shop"
 OPERATOR = "pgtop"
 """The role that pgtop itself uses: it sees and terminates sessions, and is not a superuser."""
 
-ROLES = ("web", "api", "reporting", "batch", "worker")
+PEOPLE = ("ann", "bob", "carla", "dilip")
+"""The roles of people, who use the database through tools."""
+
+ROLES = ("web", "api", "reporting", "batch", "worker", "billing", "backup", *PEOPLE)
 """The roles of the workload's sessions."""
+
+BILLING_LIMIT = 12
+"""The CONNECTION LIMIT of the role billing."""
 
 
 def role_statements(password: str, version: int) -> list[str]:
@@ -21,6 +27,7 @@ def role_statements(password: str, version: int) -> list[str]:
     return [
         "SET password_encryption = 'scram-sha-256'",
         *(f"CREATE ROLE {role} LOGIN PASSWORD '{password}'" for role in (*ROLES, OPERATOR)),
+        f"ALTER ROLE billing CONNECTION LIMIT {BILLING_LIMIT}",
         f"GRANT {', '.join(groups)} TO {OPERATOR}",
     ]
 
@@ -49,6 +56,7 @@ SELECT (ARRAY['send_mail', 'resize_image', 'export'])[1 + n % 3] FROM generate_s
 
 CREATE INDEX ON orders (customer_id);
 CREATE INDEX ON jobs (state, run_at);
+ALTER TABLE orders OWNER TO batch;
 GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO PUBLIC;
 ANALYZE;
 """
@@ -88,3 +96,21 @@ LEAK = (
     "SELECT count(*) FROM jobs WHERE state = 'queued' AND run_at < now()",
 )
 """The queries of which a leaked session ran one before it was forgotten."""
+
+ORDERS = WEB[1:3]
+"""The statements of a page view that read orders."""
+
+DUMP = "SELECT o.*, pg_sleep(2) FROM orders o"
+"""The long read of a dump; it sleeps where a real one would write a large table to a file."""
+
+MIGRATION = "ALTER TABLE orders ADD COLUMN IF NOT EXISTS note text"
+"""A schema change that is quick once it has its lock."""
+
+PAYMENT = "SELECT id, total_cents FROM orders WHERE customer_id = 42 AND state = 'new' FOR KEY SHARE"
+"""The statement after which a call asks another service."""
+
+SEARCH = "SELECT o.id, o.state FROM orders o, pg_sleep({seconds}) WHERE o.total_cents = {total}"
+"""A search without an index; it sleeps where a real one would read a large table."""
+
+LOOK = "SELECT * FROM orders ORDER BY id DESC LIMIT 200"
+"""The statement of somebody who looks at a table."""

@@ -30,6 +30,9 @@ SUPERUSER = "postgres"
 HOST = "127.0.0.1"
 """The address on which every throw-away server listens for TCP."""
 
+NETWORK = "127.0.0.0/8"
+"""The addresses that clients may come from: those of the loopback stand for hosts."""
+
 Auth = Literal["trust", "scram-sha-256"]
 
 _SECONDS_TO_START = 60.0
@@ -275,6 +278,8 @@ class ThrowawayServer:
             if initdb.poll() is None:
                 initdb.terminate()
                 initdb.wait()
+        # As its owner: root does not write into a directory of another user, who may have put a link there.
+        self._account.append(f"host all all {NETWORK} {self.auth}", self.data_dir / "pg_hba.conf")
 
     def _start_on_a_free_port(self) -> None:
         for _ in range(_PORTS_TO_TRY):

@@ -8,16 +8,18 @@ import hashlib
 import math
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from pgtop.core.activity import MICROSECONDS, BackendId, ServerIdentity, Snapshot
+from pgtop.core.diagnosis.findings import Finding, Kind
+from pgtop.core.diagnosis.sweepable_kinds import hands_off, policy_for, scope_of, that_wont_hold
 from pgtop.core.leadership import Key, PassedOver, Ranking, is_outdated, ranked
 from pgtop.core.outage import Limit
-from pgtop.core.plan import DecidedBy, Outcome, Plan, ReapPolicy
+from pgtop.core.plan import DecidedBy, Outcome, Plan, ReapPolicy, Scope
 from pgtop.core.policy import is_emergency, is_over_line
 from pgtop.core.retaken_slots import (
     BURST_SECONDS,
@@ -89,6 +91,10 @@ class Turn(msgspec.Struct, frozen=True):
     """True in the first turn of a stall."""
     stall_is_over: bool = False
     """True in the turn at which logins have succeeded for long enough after one."""
+    hands_off: str = ""
+    """The reason nothing is swept over the line: no finding is of a kind asked for; "" elsewhere."""
+    wont_hold: Finding | None = None
+    """The first finding over the line, if its application takes at once what is freed; None elsewhere."""
 
     @property
     def active(self) -> Key | None:
@@ -104,6 +110,8 @@ class _Asked(msgspec.Struct, frozen=True):
     refusing: Limit | None
     """The limit that refuses logins; None if none does."""
     stall: Stall | None
+    scope: Scope | None
+    """The sessions that may be considered; None for all of them."""
 
 
 class _Room(msgspec.Struct):
@@ -135,6 +143,7 @@ class AutomaticReaper:
         every_seconds: float = EVERY_SECONDS,
         *,
         interval_seconds: float = INTERVAL_SECONDS,
+        only: tuple[Kind, ...] = (),
         dry_run: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -142,6 +151,8 @@ class AutomaticReaper:
         self.policy = policy
         """The rules from the next turn on."""
         self.every_seconds = every_seconds
+        self.only = only
+        """The kinds of findings whose sessions are swept, in emergencies too; all sessions if empty."""
         self.interval_seconds = interval_seconds
         """From one turn to the next, as others are promised; counts from the next turn on."""
         self.patience = Patience()
@@ -154,7 +165,7 @@ class AutomaticReaper:
         self._dry_run = dry_run
         self._clock = clock
         self._identity: ServerIdentity | None = None
-        self._judged_by = policy
+        self._judged_by = policy, only
         self._asked_for: tuple[int, int, int] | None = None
         self._keyless = ""
         self._ask_again_at = 0.0
@@ -177,8 +188,15 @@ class AutomaticReaper:
         """Within how many seconds its session is heard of again, unless it hangs or was stopped."""
         return min(math.ceil(self.interval_seconds + LATE_SECONDS), LONGEST_PROMISE_SECONDS)
 
-    async def turn(self, snapshot: Snapshot, *, refused: bool = False, refusing: Limit | None = None) -> Turn:
-        """Do what this poll asks for.
+    async def turn(
+        self,
+        snapshot: Snapshot,
+        *,
+        refused: bool = False,
+        refusing: Limit | None = None,
+        findings: Sequence[Finding] = (),
+    ) -> Turn:
+        """Do what this poll asks for. `findings` are those of the snapshot, the first one kept steady.
 
         `refused` tells of a login that was just refused for lack of a slot, once for each such login;
         `refusing` is what refuses logins, for as long as it does. Both count only if the address that they
@@ -190,8 +208,8 @@ class AutomaticReaper:
         if snapshot.server.identity != self._identity:
             self._identity = snapshot.server.identity
             self._forget()
-        if self.policy != self._judged_by:
-            self._judged_by, self._unfit = self.policy, None
+        if (self.policy, self.only) != self._judged_by:
+            self._judged_by, self._unfit = (self.policy, self.only), None
         now = self._clock()
         self._growth.add(now, totals(snapshot), full=is_emergency(snapshot))
         measured = self._measure(snapshot, now)
@@ -202,15 +220,23 @@ class AutomaticReaper:
         snapshot = with_unlisted(snapshot, refusing)
         stall = stall_of(snapshot, self.policy.warn_at, refusing)
         self._stall = self._stall.after(stall, now)
-        asked = _Asked(refused, refusing, stall)
+        scope = scope_of(findings, self.only) if self.only else None
+        asked = _Asked(refused, refusing, stall, scope)
         # What is planned as the rescue role is done as the rescue role.
         with self._own_connection.steady():
             turn = await self._lead_or_stand_by(snapshot, asked, now)
         begins = stall is not None and not self._stall_told
         is_over = self._stall_told and self._stall.last_seen is None
         self._stall_told = (self._stall_told or begins) and not is_over
+        is_wanted = is_over_line(snapshot, self.policy) or is_emergency(snapshot, refused)
         return msgspec.structs.replace(
-            turn, measured=measured, stall=stall, stall_begins=begins, stall_is_over=is_over
+            turn,
+            measured=measured,
+            stall=stall,
+            stall_begins=begins,
+            stall_is_over=is_over,
+            hands_off=hands_off(findings, self.only) if is_wanted and _is_empty(scope) else "",
+            wont_hold=that_wont_hold(findings) if is_wanted and scope is None else None,
         )
 
     # Leading and standing by
@@ -266,7 +292,7 @@ class AutomaticReaper:
     def _rules(self, snapshot: Snapshot) -> int:
         """A digest of all that decides about who may be ended: two with the same do no better than one."""
         privileges = snapshot.privileges
-        told = msgspec.json.encode((self.policy, privileges.role, privileges.is_superuser))
+        told = msgspec.json.encode((self.policy, privileges.role, privileges.is_superuser, *self.only))
         return int.from_bytes(hashlib.blake2s(told, digest_size=4).digest(), "big")
 
     def _betters(self, unfit: Unfit, turn: Turn, snapshot: Snapshot) -> tuple[Key, ...]:
@@ -335,7 +361,7 @@ class AutomaticReaper:
                 self._unfit = None
             return turn
         plan = await self._plan(snapshot, asked, now)
-        turn = msgspec.structs.replace(turn, plan=plan)
+        turn = msgspec.structs.replace(turn, plan=None if _is_empty(asked.scope) else plan)
         if not plan.victims:
             # As it is on a server where all are at work; another with other rules may find more.
             stays = self._dry_run or asked.stall is not None
@@ -369,7 +395,14 @@ class AutomaticReaper:
     async def _plan(self, snapshot: Snapshot, asked: _Asked, now: float) -> Plan:
         stuck = frozenset(each for each, until in self._stuck.items() if until > now)
         refused = asked.refusing if asked.refused or asked.stall is not None else None
-        return await self._reaper.plan_reap(snapshot, self.policy, refused=refused, stuck=stuck, may_try=True)
+        return await self._reaper.plan_reap(
+            snapshot,
+            policy_for(self.policy, self.only),
+            refused=refused,
+            stuck=stuck,
+            may_try=True,
+            scope=asked.scope,
+        )
 
     def seconds_to_sweep(self) -> float:
         """Return the seconds until the next sweep for usage may come; 0 if it may come at once."""
@@ -433,6 +466,10 @@ class AutomaticReaper:
                 measured.append(rebound(room.freed, has, now, LATER_SECONDS))
                 self._rooms.remove(room)
         return tuple(measured)
+
+
+def _is_empty(scope: Scope | None) -> bool:
+    return scope is not None and not scope.sessions
 
 
 def _of(holders: tuple[Key, ...], pid: int) -> Key | None:

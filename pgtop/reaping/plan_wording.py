@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pgtop.core.activity import IN_TRANSACTION, Backend
+from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger, Victim
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, label, rest_age
 from pgtop.core.stalled_logins import NO_HELP, Stall
@@ -32,6 +33,7 @@ _SPARED_PHRASES: Final = {
     SparedFor.STUCK: ("survived an earlier attempt", "survived an earlier attempt"),
     SparedFor.AGE_UNKNOWN: ("has an unknown idle age", "have an unknown idle age"),
     SparedFor.UNTOLD: ("has an unclear process title", "have unclear process titles"),
+    SparedFor.CANARY: ("left alone after the canary", "left alone after the canary"),
     SparedFor.UNSURE: ("may belong to another user or database", "may belong to another user or database"),
 }
 
@@ -124,6 +126,21 @@ def stall_sentence(stall: Stall) -> str:
     """
     origin = f" ({stall.origin})" if stall.origin else ""
     return f"{stall.words}{origin}: {NO_HELP}"
+
+
+def wont_hold_sentence(finding: Finding) -> str:
+    """Say why what a sweep frees is taken again at once: the finding is a surge, or pools that are too large.
+
+    >>> from pgtop.core.diagnosis.findings import Grade
+    >>> wont_hold_sentence(Finding(Kind.SURGE, Grade.LOOKS_LIKE, 40, "", application_name="web"))
+    'a surge of web comes back at once'
+    >>> wont_hold_sentence(Finding(Kind.POOL_ARITHMETIC, Grade.LOOKS_LIKE, 40, "", application_name=""))
+    'the pools of (no name) refill at once'
+    """
+    name = label(finding.application_name, NO_APPLICATION)
+    if finding.kind is Kind.SURGE:
+        return f"a surge of {name} comes back at once"
+    return f"the pools of {name} refill at once"
 
 
 def _broken_glass(plan: Plan, usage: str) -> str:

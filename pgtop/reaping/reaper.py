@@ -18,7 +18,7 @@ from typing import Final, Protocol
 import msgspec
 
 from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, Sink, operator
-from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.blocking import with_blocked
 from pgtop.core.json_text import cut, optional_timestamp, timestamp
 from pgtop.core.masking import masked
@@ -35,7 +35,7 @@ from pgtop.core.plan import (
     Scope,
     Victim,
 )
-from pgtop.core.policy import plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
+from pgtop.core.policy import SELECTED, plan_cancel, plan_emergency, plan_reap, plan_sweep, plan_terminate
 from pgtop.core.text import printable
 from pgtop.errors import AuditError, PgtopError, ReadOnlyError
 from pgtop.exit_codes import ExitCode
@@ -109,6 +109,12 @@ class Report(msgspec.Struct, frozen=True):
     measured_usage: float | None = None
     """The usage counted after the last signal; None where it could not be counted."""
 
+    @property
+    def terminated(self) -> tuple[Backend, ...]:
+        """The sessions that are gone."""
+        ended = (each for each in self.results if each.outcome is Outcome.TERMINATED)
+        return tuple(each.victim.backend for each in ended)
+
     def count(self, outcome: Outcome) -> int:
         """Return the number of victims with this outcome."""
         return sum(result.outcome is outcome for result in self.results)
@@ -118,8 +124,8 @@ class Report(msgspec.Struct, frozen=True):
         """The usage that was measured; where it was not, the one that the outcomes imply."""
         if self.measured_usage is not None:
             return self.measured_usage
-        gone = (each.victim.backend for each in self.results if each.outcome is Outcome.TERMINATED)
-        return (self.plan.total - sum(backend.holds_slot for backend in gone)) / self.plan.slots
+        gone = sum(backend.holds_slot for backend in self.terminated)
+        return (self.plan.total - gone) / self.plan.slots
 
     @property
     def exit_code(self) -> ExitCode:
@@ -202,27 +208,36 @@ class Reaper:
         refused: Limit | None = None,
         stuck: frozenset[BackendId] = frozenset(),
         may_try: bool = False,
+        scope: Scope | None = None,
     ) -> Plan:
         """The plan that the usage asks for: see `core.policy.plan_reap`. Raises as `plan_sweep` does."""
-        make = partial(plan_reap, always=always, refused=refused, stuck=stuck, may_try=may_try)
+        make = partial(plan_reap, always=always, refused=refused, stuck=stuck, may_try=may_try, scope=scope)
         plan = make(snapshot, policy)
         if not plan.victims:
             return plan
         return await self._with_blocked(make(snapshot, policy, await self._terminator.held_locks()))
 
     async def plan_terminate(
-        self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
+        self,
+        snapshot: Snapshot,
+        policy: ReapPolicy,
+        selected: Iterable[BackendId],
+        reason: str = SELECTED,
     ) -> Plan:
         """Return a plan to terminate the selected sessions. Raises as `plan_sweep` does."""
         held = await self._terminator.held_locks()
-        return await self._with_blocked(plan_terminate(snapshot, policy, selected, held))
+        return await self._with_blocked(plan_terminate(snapshot, policy, selected, held, reason))
 
     async def plan_cancel(
-        self, snapshot: Snapshot, policy: ReapPolicy, selected: Iterable[BackendId]
+        self,
+        snapshot: Snapshot,
+        policy: ReapPolicy,
+        selected: Iterable[BackendId],
+        reason: str = SELECTED,
     ) -> Plan:
-        """A plan to cancel what the selected sessions run. Raises as `plan_sweep` does."""
+        """Return a plan to cancel what the selected sessions run. Raises as `plan_sweep` does."""
         held = await self._terminator.held_locks()
-        return await self._with_blocked(plan_cancel(snapshot, policy, selected, held))
+        return await self._with_blocked(plan_cancel(snapshot, policy, selected, held, reason))
 
     async def _with_blocked(self, plan: Plan) -> Plan:
         """Return the plan with the sessions that wait behind its victims, and ask only while some wait."""

@@ -9,12 +9,28 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Backend
+from pgtop.core.canary import Canary, Seen, canary_sentence, intention
+from pgtop.core.diagnosis.findings import Finding, Kind
+from pgtop.core.diagnosis.report import FindingReport, finding_report
 from pgtop.core.json_text import optional_timestamp
 from pgtop.core.plan import Plan, Trigger
 from pgtop.exit_codes import ExitCode
 from pgtop.reaping.reaper import Report
 
 SCHEMA: Final = 1
+
+
+class Canaries(msgspec.Struct, frozen=True):
+    """The two steps of a sweep with a canary."""
+
+    pause_seconds: float
+    chosen: tuple[Canary, ...]
+    seen: tuple[Seen, ...] = ()
+    """The applications after the pause; none in a dry run."""
+    first_usage: float | None = None
+    """The usage after the first step; None in a dry run."""
+    problem: str = ""
+    """The reason the second step was not taken; "" if it was, or was not needed."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -26,11 +42,19 @@ class Answer(msgspec.Struct, frozen=True):
     dry_run: bool
     usage_after: float
     """Measured by a poll after a real run; the plan's for a dry one."""
+    findings: tuple[Finding, ...] | None = None
+    """The findings of the snapshot that the plan was made from; None if none were looked for."""
+    only: tuple[Kind, ...] = ()
+    """The kinds of findings that the plan is bound to; none if it is not."""
+    canaries: Canaries | None = None
+    """The two steps; None if it was one."""
 
     @property
     def warning(self) -> str:
         """A note for a person, beside the outcomes; "" for none."""
         problem = self.report.audit_problem if self.report is not None else ""
+        if self.canaries is not None and self.canaries.problem:
+            return f"only the canary was terminated: {self.canaries.problem}"
         return f"the outcomes are not in the audit log: {problem}" if problem else ""
 
     @property
@@ -40,7 +64,8 @@ class Answer(msgspec.Struct, frozen=True):
             nothing = not self.plan.victims and self.plan.leaves_forbidden
             return ExitCode.NOT_PERMITTED if nothing else ExitCode.DONE
         code = self.report.exit_code
-        is_partial = self.report.audit_problem or self.plan.leaves_forbidden
+        problem = self.report.audit_problem or (self.canaries is not None and self.canaries.problem)
+        is_partial = problem or self.plan.leaves_forbidden
         return ExitCode.PARTLY if is_partial and code is ExitCode.DONE else code
 
 
@@ -65,6 +90,32 @@ class SessionReport(msgspec.Struct, frozen=True):
     """The sessions that wait for a victim's locks; left out if that is unknown, and for skipped sessions."""
 
 
+class CanaryApplicationReport(msgspec.Struct, frozen=True):
+    """One application. null is what a dry run cannot tell."""
+
+    application_name: str
+    pid: int
+    """The session that goes first."""
+    outcome: str | None
+    before: int
+    """Its sessions when the plan was made."""
+    after: int | None
+    """Its sessions after the pause."""
+    came_back: bool | None
+    others: int
+    """The other sessions of the plan."""
+    sentence: str
+
+
+class CanaryStepsReport(msgspec.Struct, frozen=True):
+    """The two steps."""
+
+    pause_seconds: float
+    usage_after: float | None
+    """The usage after the first step; null in a dry run."""
+    applications: tuple[CanaryApplicationReport, ...]
+
+
 class ReapReport(msgspec.Struct, frozen=True):
     """One run."""
 
@@ -86,6 +137,12 @@ class ReapReport(msgspec.Struct, frozen=True):
 
     Left out for none.
     """
+    findings: tuple[FindingReport, ...] | UnsetType = UNSET
+    """The findings when the plan was made, the heaviest first; left out without a diagnosis."""
+    only: tuple[Kind, ...] | UnsetType = UNSET
+    """The kinds of findings that were asked for; left out if none were."""
+    canary: CanaryStepsReport | UnsetType = UNSET
+    """The two steps of a sweep with a canary; left out for others."""
 
 
 def as_report(answer: Answer) -> ReapReport:
@@ -108,7 +165,29 @@ def as_report(answer: Answer) -> ReapReport:
         connecting=(plan.stall.connecting if plan.stall is not None else plan.unlisted) or UNSET,
         blocked_sessions=UNSET if plan.blocked_sessions is None else plan.blocked_sessions,
         permission=plan.permission or UNSET,
+        findings=UNSET if answer.findings is None else tuple(map(finding_report, answer.findings)),
+        only=answer.only or UNSET,
+        canary=UNSET if answer.canaries is None else _canary(answer.canaries),
     )
+
+
+def _canary(canaries: Canaries) -> CanaryStepsReport:
+    seen = {each.canary.application_name: each for each in canaries.seen}
+
+    def one(canary: Canary) -> CanaryApplicationReport:
+        known = seen.get(canary.application_name)
+        return CanaryApplicationReport(
+            application_name=canary.application_name,
+            pid=canary.first.backend.pid,
+            outcome=known.outcome if known is not None else None,
+            before=canary.before,
+            after=known.after if known is not None else None,
+            came_back=known.came_back if known is not None and known.after is not None else None,
+            others=len(canary.others),
+            sentence=intention(canary, canaries.pause_seconds) if known is None else canary_sentence(known),
+        )
+
+    return CanaryStepsReport(canaries.pause_seconds, canaries.first_usage, tuple(map(one, canaries.chosen)))
 
 
 def _session(

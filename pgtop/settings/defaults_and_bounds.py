@@ -14,6 +14,8 @@ from typing import Annotated, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from pgtop.core.diagnosis.findings import Kind
+from pgtop.core.diagnosis.sweepable_kinds import NOT_SWEEPABLE, SWEEPABLE
 from pgtop.core.masking import masked_value
 from pgtop.core.name_patterns import unmatchable
 from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS, ReapPolicy
@@ -69,6 +71,8 @@ _Networks = Annotated[
     tuple[str, ...],
     Meta(description="give addresses, networks such as 10.0.0.0/8, or local for Unix sockets"),
 ]
+_KINDS: Final = f"give {', '.join(SWEEPABLE[:-1])} or {SWEEPABLE[-1]}"
+_Kinds = Annotated[tuple[Kind, ...], Meta(description=_KINDS)]
 _COMMAND: Final = "give a program and its arguments, such as \"notify --pager 'on call'\"; there is no shell"
 _YesOrNo = Annotated[bool, Meta(description="give true or false")]
 
@@ -105,6 +109,8 @@ class Config(Redacted, frozen=True, kw_only=True, forbid_unknown_fields=True):
     users: _Globs = ()
     databases: _Globs = ()
     addresses: _Networks = ()
+    findings: _Kinds = ()
+    """The kinds of findings that `pgtop reap` and automatic sweeps are bound to; empty for no such bound."""
     protect_applications: _Globs = ()
     """The applications that are never terminated, in addition to the default protections."""
     protect_users: _Globs = ()
@@ -194,6 +200,9 @@ def in_force(given: Mapping[str, Given]) -> Config:
         if not check(getattr(config, key)):
             raise refused(key, given)
     _check_patterns(config, given)
+    for kind in config.findings:
+        if reason := NOT_SWEEPABLE.get(kind):
+            raise UsageError(f'{given["findings"].source} cannot be "{kind}" ({reason})', _KINDS)
     return config
 
 

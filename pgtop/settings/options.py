@@ -42,6 +42,7 @@ RULE_KEYS: Final = frozenset(
         "users",
         "databases",
         "addresses",
+        "findings",
         "protect_applications",
         "protect_users",
         "protect_databases",
@@ -224,7 +225,28 @@ def _filters(listed: Set[str], section: str) -> list[click.Parameter]:
             "only sessions from this address; local for sockets",
             section,
         ),
+        _kinds(listed, section),
     ]
+
+
+def _kinds(listed: Set[str], section: str) -> click.Parameter:
+    def together(_: click.Context, __: click.Parameter, each: tuple[Given, ...]) -> Given | None:
+        if not each:
+            return None
+        kinds = [kind.strip() for one in each for kind in str(one.value).split(",")]
+        # An empty one is refused as unknown: a variable that was empty by mistake must not widen a sweep.
+        return Given(tuple(kinds), ", ".join(kinds), each[0].source)
+
+    return Option(
+        ["--finding", "--only", "findings"],
+        section=section,
+        type=Words(),
+        metavar="KIND",
+        multiple=True,
+        callback=together,
+        help="only what a finding explains: leak, silent_clients, idle_in_transaction, tools",
+        hidden="findings" not in listed,
+    )
 
 
 def _protected(listed: Set[str]) -> list[click.Parameter]:

@@ -30,6 +30,7 @@ from pgtop.postgres.errors.kinds import FullError, LimitReachedError
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.lines.notice import Notice
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.terminal.capabilities import Capabilities, hide_dumbness, own_abilities
 from pgtop.tui.terminal.driver import driver_for
@@ -174,8 +175,12 @@ async def _first(own_connection: OwnConnection, poller: Poller) -> Snapshot | Ou
     return await poller.next()
 
 
-async def run_dashboard(target: Target, config: Config) -> int:
+async def run_dashboard(
+    target: Target, config: Config, note: str = "", thresholds: Thresholds = STANDARD
+) -> int:
     """Open the dashboard on a server, stay until it is closed, and return the exit code.
+
+    `note` is the first notice, `thresholds` are those of the diagnosis.
 
     Raises PgtopError before the screen opens if the server cannot be reached; a server that has no slot left
     is tried again on the screen.
@@ -194,8 +199,11 @@ async def run_dashboard(target: Target, config: Config) -> int:
             first=first,
             host_watch=host_watch,
             history=history,
+            thresholds=thresholds,
             able=able,
         )
+        if note:
+            app.dashboard.notices.post(Notice(note))
         await app.run_async()
         await app.dashboard.finish()
         if app.failure is not None:

@@ -1,5 +1,6 @@
 """DashboardScreen: routes messages between the poll, the panels, the notice and the actions of the keys."""
 
+import asyncio
 from collections.abc import Coroutine
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
@@ -16,6 +17,7 @@ from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Outcome, Plan
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.diagnosis_watch import DiagnosisWatch
+from pgtop.errors import PgtopError
 from pgtop.history.store import HistoryStore
 from pgtop.login_watch import LoginWatch
 from pgtop.postgres.errors.network_and_driver import pooled_sentence
@@ -118,7 +120,10 @@ class DashboardScreen(Screen[None]):
             HistoryKeeper(history, self.state, own_connection.target) if history is not None else None
         )
         self.plan_expiry = PlanExpiry(self, own_connection)
-        self.plan_actions = PlanActions(self, own_connection, reaper, config.policy, self.plan_expiry.beat)
+        self.plan_actions = PlanActions(
+            self, own_connection, reaper, config.policy, self.plan_expiry.beat, self._next_snapshot
+        )
+        self._looking: list[asyncio.Future[Snapshot]] = []
         self.automatic = AutomaticSweeps(self, wiring.automatic(config), poller, self.plan_actions)
         self.refusing: Limit | None = None
         """The server's limit that refuses new connections; None if none is known to."""
@@ -187,7 +192,7 @@ class DashboardScreen(Screen[None]):
         self.panels.show(self._view())
         shown, top = self.state.shown, self.app.screen_stack[-1:]
         if shown is not None and top and isinstance(top[0], DiagnosisScreen):
-            top[0].update(self.state.shown_findings, shown)
+            top[0].update(self.state.shown_findings, shown, self.state.shown_forecast)
 
     def _view(self) -> DashboardView:
         state, host_watch = self.state, self.host_watch
@@ -312,15 +317,33 @@ class DashboardScreen(Screen[None]):
             self.notices.add_usage(result)
             self._diagnose(result)
         self._show()
-        self.automatic.polled(result, refused=refused, refusing=self.refusing)
+        self._answer_lookers(result)
+        self.automatic.polled(result, refused=refused, refusing=self.refusing, findings=self.state.findings)
         self._daemons.polled(result)
-        self._show_alert(self._alerts.polled(result, self.refusing))
+        self._show_alert(self._alerts.polled(result, self.refusing, self.state.forecast))
 
     def _is_refused_here(self, result: Snapshot | Outage) -> bool:
         """Return whether logins are refused, also if this role's own are not: the host then shows why."""
         if isinstance(result, Outage):
             return result.kind == OutageKind.FULL
         return self.refusing is not None or (result.is_full and result.unlisted > 0)
+
+    async def _next_snapshot(self) -> Snapshot:
+        """Poll at once, and return the snapshot. Raises PgtopError if the poll fails."""
+        looking: asyncio.Future[Snapshot] = asyncio.get_running_loop().create_future()
+        self._looking.append(looking)
+        self.poller.wake()
+        return await looking
+
+    def _answer_lookers(self, result: Snapshot | Outage) -> None:
+        looking, self._looking = self._looking, []
+        for each in looking:
+            if each.done():
+                continue
+            if isinstance(result, Outage):
+                each.set_exception(PgtopError(result.message))
+            else:
+                each.set_result(result)
 
     def _begin(self) -> None:
         """Show the tables for the first time."""
@@ -385,7 +408,7 @@ class DashboardScreen(Screen[None]):
     def _reaped(self, message: Reaped) -> None:
         self._report = message.report
         self.diagnosis.swept(_ended(message.report))
-        self.notices.post(notice.of_report(message.report, by_itself=message.by_itself))
+        self.notices.post(notice.of_report(message.report, by_itself=message.by_itself, seen=message.seen))
         self.panels.untag(each.victim.backend.id for each in message.report.results)
         self.poller.wake()
         self._show()
@@ -476,13 +499,17 @@ class DashboardScreen(Screen[None]):
         if shown is not None:
             read_only = self._config.read_only
             screen = DiagnosisScreen(
-                self.state.shown_findings, shown, self._config.warn_at, read_only=read_only
+                self.state.shown_findings,
+                shown,
+                self._config.warn_at,
+                self.state.shown_forecast,
+                read_only=read_only,
             )
             self.app.push_screen(screen, self._remedy_chosen)
 
     def _remedy_chosen(self, chosen: Chosen | None) -> None:
         if chosen is not None:
-            self._act(self.plan_actions.remedy(chosen.snapshot, chosen.remedy))
+            self._act(self.plan_actions.remedy(chosen.snapshot, chosen.kind, chosen.remedy))
 
     def action_outcomes(self) -> None:
         """Show the result of the last action for each session."""

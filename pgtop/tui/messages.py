@@ -37,11 +37,12 @@ class Begun(Message):
 class Reaped(Message):
     """A plan was carried out."""
 
-    def __init__(self, report: Report, *, by_itself: bool = False) -> None:
-        """`by_itself` is True for an automatic sweep."""
+    def __init__(self, report: Report, *, by_itself: bool = False, seen: str = "") -> None:
+        """`by_itself` is True for an automatic sweep; `seen` tells what a canary showed, printable."""
         super().__init__()
         self.report = report
         self.by_itself = by_itself
+        self.seen = seen
 
 
 class Trouble(Message):

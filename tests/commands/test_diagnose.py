@@ -148,6 +148,24 @@ async def test_a_calm_server_gets_a_plain_word(server_factory: ServerFactory, tm
     told = json.loads(run(tmp_path, "diagnose", "--json", server.uri()).stdout)
     assert (told["findings"], told["schema"]) == ([], 1)
     assert_one_line(run(tmp_path, "diagnose", "--for", "soon", server.uri()), 2, "--for", "not a duration")
+    for factor in ("0", "1001"):
+        done = run(tmp_path, "diagnose", "--time-factor", factor, server.uri())
+        assert_one_line(done, 2, f"--time-factor {factor}", "not between 1 and 1000")
+
+
+async def test_time_runs_faster_by_the_factor(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """For the demo: nobody waits there until tools have been idle for half an hour."""
+    server = server_factory(SMALL)
+    async with sessions(server, 34, application_name="DBeaver") as opened:
+        for each in opened:
+            await each.execute("SELECT 1")
+        rested = "SELECT now() - max(state_change) > '1.8 s' FROM pg_stat_activity WHERE state = 'idle'"
+        async with session(server) as looking:
+            await wait_until(lambda: looking.fetchval(rested))
+        calm = json.loads(run(tmp_path, "diagnose", "--json", server.uri()).stdout)
+        fast = run(tmp_path, "diagnose", "--json", "--time-factor", "1000", server.uri()).stdout
+    assert "tools" not in {each["kind"] for each in calm["findings"]}
+    assert json.loads(fast)["findings"][0]["kind"] == "tools"
 
 
 async def test_hidden_states_are_said_and_no_cause_is_guessed(

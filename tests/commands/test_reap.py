@@ -44,7 +44,7 @@ async def test_above_the_line_it_ends_the_stale(every_server: ThrowawayServer, t
         told = await answer(tmp_path, every_server, *STALE, "--warn-at", "0.01", "--application", "leaky")
         assert list(told) == [
             "schema", "trigger", "usage_before", "usage_after", "dry_run", "victims", "spared",
-            "blocked_sessions", "status",
+            "blocked_sessions", "findings", "status",
         ]  # fmt: skip
         assert (told["schema"], told["trigger"], told["dry_run"], told["status"]) == (1, "usage", False, 0)
         assert [list(victim) for victim in told["victims"]] == [VICTIM_KEYS] * 4

@@ -1,12 +1,24 @@
 """Alerts: at once for the worse, once and not at each poll, and never for a usage that hovers."""
 
+import re
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtop.core.alerts import CLEARLY, HOLD_SECONDS, Alert, Observation, Watch, watched
+from pgtop.core.alerts import (
+    CLEARLY,
+    FILLING_OVER_SECONDS,
+    FILLING_WITHIN_SECONDS,
+    HOLD_SECONDS,
+    Alert,
+    Filling,
+    Observation,
+    Watch,
+    filling,
+    watched,
+)
 
 CALM = Observation("calm", 0.3)
 NEAR = Observation("calm", 0.01)
@@ -110,3 +122,61 @@ def test_the_last_status_is_told_after_a_hold(story: str, every: float) -> None:
 def test_a_worse_state_rings_in_the_poll_that_shows_it(story: str, every: float) -> None:
     told = alerts("c" * 2 + story.replace("o", "").replace("f", "") + "f", every)
     assert told[-1] == (2 + len(story.replace("o", "").replace("f", "")), Alert.FULL)
+
+
+FILLING_SIGHTS: dict[str, tuple[float | None, float, Alert | None]] = {
+    ".": (None, 0.6, None),
+    "s": (FILLING_WITHIN_SECONDS, 0.6, None),
+    "l": (FILLING_WITHIN_SECONDS + 1, 0.6, None),
+    "h": (100.0, 0.5, None),
+    "e": (100.0, 0.49, None),
+    "o": (100.0, 0.85, Alert.OVER),
+    "F": (None, 1.0, Alert.FULL),
+    "R": (None, 0.6, Alert.RECOVERED),
+}
+"""What a poll may show: the forecast, the usage, and another alert of this poll."""
+
+
+def fills(story: str, every: float) -> list[int]:
+    """The polls of a story at which a server that fills is an alert."""
+    episode, found = Filling(), []
+    for number, letter in enumerate(story):
+        episode, begins = filling(episode, *FILLING_SIGHTS[letter], 1000.0 + number * every)
+        found += [number] if begins else []
+    return found
+
+
+@pytest.mark.parametrize(
+    ("story", "expected"),
+    [
+        ("....", []),
+        ("llll", []),
+        ("eeee", []),
+        ("..s", [2]),
+        ("..h", [2]),
+        ("llss", [2]),
+        ("ssssssssssssssss", [0]),
+        ("s.....s.....s....s", [0]),
+        ("s......s", [0, 7]),
+        ("s......", [0]),
+        ("s.....s", [0]),
+        ("sssossFssRs", [0, 10]),
+        ("sFss", [0]),
+        ("Fss", []),
+        ("F......s", [7]),
+        ("soo", [0]),
+        ("o", [0]),
+        ("sR.Rs", [0, 4]),
+    ],
+)
+def test_a_server_that_fills_is_told_once_an_episode(story: str, expected: list[int]) -> None:
+    """Ten seconds lie between two polls: an episode is over after six of them without a sign of it."""
+    assert fills(story, FILLING_OVER_SECONDS / 6) == expected
+
+
+@given(st.text("".join(FILLING_SIGHTS), max_size=200), paces)
+def test_two_fillings_have_an_end_in_between(story: str, every: float) -> None:
+    for first, second in pairwise(fills(story, every)):
+        between = story[first + 1 : second]
+        quiet = max(map(len, re.split("[shoF]", between))) * every
+        assert "R" in between or quiet >= FILLING_OVER_SECONDS

@@ -16,10 +16,13 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
+from pgtop.core.activity import MICROSECONDS
+from pgtop.core.diagnosis.findings import Finding, Grade, Kind
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.retaken_slots import Rebound
 from pgtop.daemon import scrape_server
-from pgtop.daemon.metrics import Figures, by_application, serving
+from pgtop.daemon.metrics import Figures, by_application, finding_slots, serving
 from pgtop.daemon.scrape_server import MOST_CONNECTIONS
 from pgtop.errors import UsageError
 from tests.builders import backend, figures_of, snapshot
@@ -55,6 +58,39 @@ def test_clients_still_connecting_are_told_without_a_stall() -> None:
     with serving(figures, "127.0.0.1:0") as place:
         told = values(get(place, "/metrics", OPEN)[2])
     assert (told["pgtop_connecting_slots", ()], told["pgtop_login_stall", ()]) == (13, 0)
+
+
+def finding(kind: Kind, application: str | None, slots: int) -> Finding:
+    return Finding(kind, Grade.LOOKS_LIKE, slots, "", application_name=application)
+
+
+def test_findings_are_told_while_they_hold() -> None:
+    """And the seconds until the server is full, by its own clock; neither is left behind."""
+    figures = figures_of("web")
+    assert figures.snapshot is not None
+    figures.findings = (finding(Kind.LEAK, "web", 44), finding(Kind.LOCK_QUEUE, None, 7))
+    figures.forecast = Forecast(figures.snapshot.taken_at + 90 * MICROSECONDS, 0.5)
+    names = {"pgtop_finding_slots", "pgtop_seconds_to_full"}
+    with serving(figures, "127.0.0.1:0") as place:
+        told = values(get(place, "/metrics", OPEN)[2])
+        assert {key: value for key, value in told.items() if key[0] in names} == {
+            ("pgtop_finding_slots", ("web", "leak")): 44,
+            ("pgtop_finding_slots", ("other", "lock_queue")): 7,
+            ("pgtop_seconds_to_full", ()): 90,
+        }
+        figures.findings, figures.forecast = (), None
+        assert not names & {name for name, _ in values(get(place, "/metrics", OPEN)[2])}
+
+
+def test_the_series_of_findings_are_bounded() -> None:
+    """The 20 heaviest by name, and one more for each kind; a name cannot pass for the rest."""
+    found = [finding(Kind.LEAK, f"worker {n}", 100 - n) for n in range(60)]
+    counted = finding_slots([*found, finding(Kind.TOOLS, "psql", 5)])
+    assert len(counted) == 22
+    assert counted["leak", "worker 19"] == 81
+    assert counted["leak", "other"] == sum(each.slots for each in found[20:])
+    assert counted["tools", "other"] == 5
+    assert set(finding_slots([finding(Kind.LEAK, "other", 5)])) == {("leak", '"other"')}
 
 
 def test_every_metric_is_told_after_a_poll() -> None:

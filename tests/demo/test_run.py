@@ -14,8 +14,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from pgtop.demo.clients import GONE
+from pgtop.demo.parameters import Parameters
 from pgtop.demo.run import Demo, check, running_demo
-from pgtop.demo.workload import GONE, Parameters, set_up
+from pgtop.demo.workload import set_up
 from pgtop.errors import UsageError
 from tests.servers import default_binaries, session, wait_until
 from tests.support.processes import DEMO, NOBODY, program, python_for, wait_until_no_trace

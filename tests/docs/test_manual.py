@@ -20,6 +20,8 @@ from pgtop.commands.config.table import lines, render
 from pgtop.commands.dashboard import DASHBOARD
 from pgtop.commands.docs import FIRST_PAGE, PAGES, page_names
 from pgtop.core.activity import ConnectionLimit, LimitOf
+from pgtop.core.diagnosis.findings import Finding, Grade, Kind
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.diagnosis.report import AddressReport, AdviceReport, DiagnosisReport, FindingReport
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Outcome, Trigger
@@ -34,7 +36,12 @@ from pgtop.core.snapshot_json import (
 from pgtop.daemon.metrics import FiguresCollector
 from pgtop.demo.server import ThrowawayServer
 from pgtop.exit_codes import ExitCode
-from pgtop.reaping.report_json import ReapReport, SessionReport
+from pgtop.reaping.report_json import (
+    CanaryApplicationReport,
+    CanaryStepsReport,
+    ReapReport,
+    SessionReport,
+)
 from pgtop.settings.defaults_and_bounds import in_force
 from pgtop.settings.file import file_keys
 from pgtop.settings.option_types import Option
@@ -202,7 +209,7 @@ def test_each_exit_code_has_its_row() -> None:
     assert listed == [*map(int, ExitCode), 130]
 
 
-@pytest.mark.parametrize("name", {*PAGE_OF.values(), "daemon"})
+@pytest.mark.parametrize("name", sorted({*PAGE_OF.values(), "daemon"}))
 def test_each_command_s_page_tells_its_exit_codes(name: str) -> None:
     told = {int(code) for code in re.findall(r"(?<![\w.])\d+(?= [a-z])", section(page(name), "Exit codes"))}
     assert int(ExitCode.DONE) in told
@@ -245,7 +252,7 @@ def test_each_variable_that_is_named_exists() -> None:
     [
         ("snapshot", (SnapshotReport, ServerReport, ApplicationReport, ConnectionLimitReport, BackendReport)),
         ("diagnose", (DiagnosisReport, FindingReport, AddressReport, AdviceReport)),
-        ("reap", (ReapReport, SessionReport)),
+        ("reap", (ReapReport, SessionReport, CanaryStepsReport, CanaryApplicationReport)),
         ("audit", (AuditLine,)),
         ("wall", (AlertReport,)),
     ],
@@ -261,6 +268,8 @@ def test_each_metric_has_its_row() -> None:
     assert figures.snapshot is not None
     limits = (ConnectionLimit(LimitOf.ROLE, "app", 5),)
     figures.snapshot = msgspec.structs.replace(figures.snapshot, connection_limits=limits)
+    figures.findings = (Finding(Kind.LEAK, Grade.LOOKS_LIKE, 1, ""),)
+    figures.forecast = Forecast(0)
     figures.sweeps[Trigger.USAGE] = 1
     figures.outages["lost"] = 1
     figures.rebound[10.0] = Rebound(10.0, 1, {}, 0)

@@ -29,6 +29,13 @@ HOST = (
     "tests/postgres/host/test_stalled_logins.py",
 )
 PEERS = ("tests/postgres/session/test_several_servers.py",)
+DIAGNOSIS = (
+    "tests/core/diagnosis/test_steady.py",
+    "tests/core/diagnosis/test_traffic.py",
+    "tests/core/diagnosis/test_kinds.py",
+)
+DIAGNOSIS_SCREEN = ("tests/tui/screens/test_diagnosis.py",)
+CANARY = ("tests/core/test_canary.py", "tests/reaping/test_canary.py")
 
 
 MUTANTS = (
@@ -520,4 +527,32 @@ MUTANTS = (
     ),
     Mutant("pgtop/postgres/session/own_connection.py", "if session.peer != old.peer:", "if False:", PEERS),
     Mutant("pgtop/login_watch.py", "if peer != self._known_of:", "if False:", PEERS),
+    Mutant(
+        "pgtop/core/diagnosis/steady.py",
+        "first = msgspec.structs.replace(first, remedy=None)",
+        "pass",
+        DIAGNOSIS,
+    ),
+    Mutant("pgtop/core/diagnosis/steady.py", "or first.kind in _OF_STATES or", "or", DIAGNOSIS),
+    Mutant("pgtop/core/diagnosis/traffic.py", "minute.closed.subtract(_keys(each))", "pass", DIAGNOSIS),
+    Mutant(
+        "pgtop/core/diagnosis/traffic.py",
+        "            if each.id in leaked:",
+        "            if True:",
+        DIAGNOSIS,
+    ),
+    Mutant(
+        "pgtop/core/diagnosis/kinds/lock_queue.py",
+        "return Remedy(Act.CANCEL, (chain.head.id,), said)",
+        "return Remedy(Act.TERMINATE, (chain.head.id,), said)",
+        DIAGNOSIS_SCREEN,
+    ),
+    Mutant(
+        "pgtop/tui/screens/diagnosis.py",
+        "if finding is None or self._read_only:\n            return",
+        "if finding is None:\n            return",
+        DIAGNOSIS_SCREEN,
+    ),
+    Mutant("pgtop/core/canary.py", "and not self.came_back", "", CANARY),
+    Mutant("pgtop/core/canary.py", "self.outcome is Outcome.TERMINATED and ", "", CANARY),
 )

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
-from pgtop.core.plan import Outcome, ReapPolicy, SparedFor, Trigger
+from pgtop.core.diagnosis.findings import Finding, Grade, Kind, Remedy
+from pgtop.core.plan import Act, Outcome, ReapPolicy, SparedFor, Trigger
 from pgtop.core.retaken_slots import BURST_SECONDS, FIRST_REST_SECONDS
 from pgtop.core.session_patterns import Patterns
 from pgtop.core.stalled_logins import CALM_SECONDS
@@ -24,7 +25,7 @@ from pgtop.postgres.queries.advisory_keys import OWN_SESSION_CLASS, REAPER_CLASS
 from pgtop.reaping.automatic import STUCK_SECONDS, AutomaticReaper, Turn, Unfit
 from tests.servers import create_role, execute, fetch_value, session, sessions, wait_until
 from tests.support.audit_logs import audited
-from tests.support.reaping import Face, as_role, face_on, hold_key
+from tests.support.reaping import Face, as_role, face_on, hold_key, lives
 from tests.support.targets import stopped, target_of
 
 POLICY = ReapPolicy(warn_at=0.5, idle_after_seconds=0.0, emergency_idle_after_seconds=0.0)
@@ -45,12 +46,23 @@ class AutomaticSweeps:
             self.face.reaper, self.face.own_connection, POLICY, every_seconds=60.0, clock=lambda: self.clock()
         )
 
-    async def turn(self, after: float = 0.0, *, refused: bool = False) -> Turn:
-        """The next poll, so many seconds later by the test's clock."""
+    async def turn(self, after: float = 0.0, *, refused: bool = False, **found: Kind) -> Turn:
+        """The next poll, so many seconds later by the test's clock.
+
+        `found` has the kinds of the findings, by the applications whose sessions they explain.
+        """
         self.now += after
         snapshot = await self.face.probe.poll()
         assert isinstance(snapshot, Snapshot)
-        return await self.reaper.turn(snapshot, refused=refused)
+        findings = [finding_of(snapshot, kind, name) for name, kind in found.items()]
+        return await self.reaper.turn(snapshot, refused=refused, findings=findings)
+
+
+def finding_of(snapshot: Snapshot, kind: Kind, name: str, *, may_be_acted_on: bool = True) -> Finding:
+    """A finding that explains all sessions of an application."""
+    there = tuple(each.id for each in snapshot.backends if each.application_name == name)
+    remedy = Remedy(Act.TERMINATE, there) if may_be_acted_on else None
+    return Finding(kind, Grade.LOOKS_LIKE, len(there), "", there, application_name=name, remedy=remedy)
 
 
 @asynccontextmanager
@@ -96,6 +108,50 @@ async def test_sweeps_keep_their_distance_and_emergencies_do_not(
             assert turn.plan.trigger is Trigger.EMERGENCY
             assert ended(turn) == 12
             assert (await auto.turn(1)).plan is None
+
+
+async def test_only_the_sessions_of_such_a_finding_go(small: ThrowawayServer, tmp_path: Path) -> None:
+    """The others stay, however stale they are, and however full the server is."""
+    async with auto_on(small, tmp_path / "a") as auto, sessions(small, 13, application_name="web") as pool:
+        auto.reaper.only = (Kind.LEAK,)
+        async with sessions(small, 6, application_name="leaky"):
+            turn = await auto.turn(web=Kind.SURGE, leaky=Kind.LEAK)
+            assert turn.plan is not None
+            assert turn.plan.trigger is Trigger.EMERGENCY
+            assert ended(turn) == 6
+            assert (turn.hands_off, turn.wont_hold) == ("", None)
+        assert all([await lives(each) for each in pool])
+    assert {line["application_name"] for line in audited(tmp_path / "a")} == {"leaky"}
+
+
+@pytest.mark.parametrize("number", [12, 19])
+async def test_the_hands_are_off_what_was_not_asked_for(
+    small: ThrowawayServer, tmp_path: Path, number: int
+) -> None:
+    """It says why, over the line and on a full server; a finding of the past is not acted on either."""
+    async with auto_on(small, tmp_path / "a") as auto:
+        auto.reaper.only = (Kind.LEAK, Kind.TOOLS)
+        assert (await auto.turn(web=Kind.SURGE)).hands_off == ""
+        async with sessions(small, number, application_name="web"):
+            turn = await auto.turn(60, web=Kind.SURGE)
+            assert turn.hands_off == "what fills it is a surge: --only leak,tools"
+            assert (turn.plan, turn.report, turn.wont_hold) == (None, None, None)
+            assert (await auto.turn(60)).hands_off == "nothing is known to fill it: --only leak,tools"
+            seen = await auto.face.snapshot()
+            past = finding_of(seen, Kind.LEAK, "web", may_be_acted_on=False)
+            assert (await auto.reaper.turn(seen, findings=[past])).report is None
+            assert ended(await auto.turn(60, web=Kind.LEAK)) > 0
+
+
+async def test_it_knows_before_a_sweep_that_it_will_not_hold(small: ThrowawayServer, tmp_path: Path) -> None:
+    """It sweeps all the same; a leak, or a server below the line, is no such case."""
+    async with auto_on(small, tmp_path / "a") as auto:
+        assert (await auto.turn(web=Kind.SURGE)).wont_hold is None
+        for kind, is_told in ((Kind.SURGE, True), (Kind.POOL_ARITHMETIC, True), (Kind.LEAK, False)):
+            async with sessions(small, 12, application_name="web"):
+                turn = await auto.turn(60, web=kind)
+                assert ended(turn) == 12
+                assert (turn.wont_hold is not None) == is_told
 
 
 async def test_a_login_stall_costs_one_session_and_no_more(small: ThrowawayServer, tmp_path: Path) -> None:

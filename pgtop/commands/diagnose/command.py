@@ -9,9 +9,10 @@ from pgtop.commands.command import USUAL_NOTES, Command
 from pgtop.commands.password_prompt import with_password
 from pgtop.commands.shared_options import connection_options, json_option, other_options
 from pgtop.commands.standard_streams import show, table_width, warn
+from pgtop.errors import UsageError
 from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Given
-from pgtop.settings.option_types import OUTPUT, Duration, Option
+from pgtop.settings.option_types import OUTPUT, Duration, Number, Option
 from pgtop.settings.options import setting_options
 from pgtop.settings.resolve import config_and_target
 
@@ -19,6 +20,7 @@ _STATUS: Final = (
     "Exit status: 0 done, also if there is nothing to say; 1 unexpected, 2 usage, 3 cannot connect, "
     "4 no slot left, 5 states are hidden from this role or not tracked, 130 Ctrl-C."
 )
+_HIGHEST_FACTOR: Final = 1000
 
 
 def _diagnose(context: click.Context, /, **_: Any) -> int:
@@ -26,10 +28,12 @@ def _diagnose(context: click.Context, /, **_: Any) -> int:
     from pgtop.commands.diagnose.run import examine
     from pgtop.commands.diagnose.table import render
     from pgtop.core.diagnosis.report import diagnosis_report
+    from pgtop.core.diagnosis.thresholds import Thresholds
     from pgtop.core.json_text import json_line
 
     given: Given | None = context.params["for"]
     seconds = 0.0 if given is None else msgspec.convert(given.value, float)
+    thresholds = Thresholds(compression=_time_factor(context))
     diagnosed = with_password(
         context,
         target,
@@ -40,6 +44,7 @@ def _diagnose(context: click.Context, /, **_: Any) -> int:
             config.wait_seconds,
             warn,
             hides_queries=config.hide_queries,
+            thresholds=thresholds,
         ),
     )
     if diagnosed.pooled:
@@ -47,11 +52,25 @@ def _diagnose(context: click.Context, /, **_: Any) -> int:
 
         warn(pooled_sentence(diagnosed.snapshot.server.address))
     if context.params["json"]:
-        show(json_line(diagnosis_report(diagnosed.snapshot, diagnosed.findings, config.warn_at)))
+        show(
+            json_line(
+                diagnosis_report(diagnosed.snapshot, diagnosed.findings, config.warn_at, diagnosed.forecast)
+            )
+        )
     else:
         show(render(diagnosed, config.warn_at, table_width()))
     counts = diagnosed.snapshot.counts
     return ExitCode.NOT_PERMITTED if counts.hidden or counts.disabled else ExitCode.DONE
+
+
+def _time_factor(context: click.Context) -> float:
+    given: Given | None = context.params["time_factor"]
+    if given is None:
+        return 1.0
+    factor = msgspec.convert(given.value, float)
+    if not 1 <= factor <= _HIGHEST_FACTOR:
+        raise UsageError(f"{given.source} {given.written} is not between 1 and {_HIGHEST_FACTOR}")
+    return factor
 
 
 DIAGNOSE: Final = Command(
@@ -64,6 +83,13 @@ DIAGNOSE: Final = Command(
             type=Duration(),
             metavar="DURATION",
             help="look for this long first (30s)",
+        ),
+        Option(
+            ["--time-factor"],
+            section=OUTPUT,
+            type=Number(),
+            metavar="NUMBER",
+            help="judge as if time ran so many times faster, for pgtop demo (1)",
         ),
         json_option(),
         *connection_options(),

@@ -9,11 +9,13 @@ import msgspec
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.diagnose import diagnose
 from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.forecast import Forecast, forecast
 from pgtop.core.diagnosis.scene import Before
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.diagnosis.traffic import TrafficWatch
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.diagnosis_facts import facts_for
+from pgtop.postgres.diagnosis_facts import KnownFacts
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, answer_error
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
@@ -31,6 +33,8 @@ class Diagnosed(msgspec.Struct, frozen=True):
     watched_seconds: float
     pooled: bool
     """True if the connection goes through a pooler."""
+    forecast: Forecast | None = None
+    """The time at which the server is full if it goes on so; None if no trend holds."""
 
 
 async def examine(
@@ -41,6 +45,7 @@ async def examine(
     tell: Callable[[str], None] = lambda _: None,
     *,
     hides_queries: bool = False,
+    thresholds: Thresholds = STANDARD,
 ) -> Diagnosed:
     """Diagnose a server, after watching it for `watch_seconds`.
 
@@ -51,25 +56,35 @@ async def examine(
     await enter(own_connection, wait_seconds, tell)
     try:
         refusing = await own_connection.refused_here()
-        snapshot, before = await _watched(Probe(own_connection), watch_seconds)
+        known = KnownFacts(own_connection)
+        snapshot, before = await _watched(Probe(own_connection), known, watch_seconds, thresholds)
         snapshot = with_unlisted(snapshot, refusing)
-        facts = await facts_for(own_connection, snapshot, warn_at, refusing)
-        findings = diagnose(snapshot, before, facts, warn_at=warn_at)
-        return Diagnosed(snapshot, findings, before.watched_seconds, own_connection.pooled)
+        facts = known.of(snapshot, warn_at, refusing)
+        findings = diagnose(snapshot, before, facts, warn_at=warn_at, thresholds=thresholds)
+        return Diagnosed(
+            snapshot,
+            findings,
+            before.watched_seconds,
+            own_connection.pooled,
+            forecast(snapshot, before, findings),
+        )
     except DRIVER_ERRORS as error:
         raise answer_error(error) from error
     finally:
         await own_connection.release()
 
 
-async def _watched(probe: Probe, seconds: float) -> tuple[Snapshot, Before]:
-    """Return the last snapshot of the watch, and what was seen until then."""
-    traffic = TrafficWatch()
+async def _watched(
+    probe: Probe, known: KnownFacts, seconds: float, thresholds: Thresholds
+) -> tuple[Snapshot, Before]:
+    """Return the last snapshot of the watch, and what was seen until then; ask for facts meanwhile."""
+    traffic = TrafficWatch(thresholds)
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while True:
         snapshot = await probe.snapshot()
         before = traffic.take(snapshot)
+        await known.ask(snapshot)
         left = end - loop.time()
         if left <= 0:
             return snapshot, before

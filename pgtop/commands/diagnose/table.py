@@ -18,6 +18,8 @@ def render(diagnosed: Diagnosed, warn_at: float, width: int | None) -> str:
     figures = (
         f"{bound}{snapshot.taken} of {plural(snapshot.slots, 'slot')} · {bound}{percent(snapshot.usage)}"
     )
+    full = diagnosed.forecast.words(snapshot.taken_at) if diagnosed.forecast is not None else ""
+    figures += f" · {full}" if full else ""
     lines = [*folded(server_line(snapshot.server, snapshot.taken_at), room), figures]
     if snapshot.counts.hidden:
         hidden = plural(snapshot.counts.hidden, "state")

@@ -42,14 +42,20 @@ def _reap(context: click.Context, /, **_: Any) -> int:
         return _watch(context, target, config)
     from pgtop.commands.reap.run import reap
     from pgtop.commands.reap.table import render
+    from pgtop.core.canary import CANARY_SECONDS
     from pgtop.core.json_text import json_line
     from pgtop.reaping.report_json import as_report
 
-    dry_run, always = context.params["dry_run"], context.params["always"]
+    dry_run, always, canary = (context.params[name] for name in ("dry_run", "always", "canary"))
+    pause_seconds = CANARY_SECONDS if canary else None
     if not dry_run:
         need_output()
     answer = with_password(
-        context, target, lambda known: reap(known, config, dry_run=dry_run, always=always, tell=warn)
+        context,
+        target,
+        lambda known: reap(
+            known, config, dry_run=dry_run, always=always, pause_seconds=pause_seconds, tell=warn
+        ),
     )
     if answer.warning:
         warn(answer.warning)
@@ -64,7 +70,7 @@ def _reap(context: click.Context, /, **_: Any) -> int:
 
 
 def _watch(context: click.Context, target: "Target", config: Config) -> int:
-    for flag in ("json", "always"):
+    for flag in ("json", "always", "canary"):
         if context.params[flag]:
             mend = "--log-format json" if flag == "json" else "leave one of them out"
             raise UsageError(f"--{flag} and --watch cannot be used together", mend)

@@ -3,11 +3,18 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from pgtop.core.activity import Snapshot
+from pgtop.core.canary import canaries
+from pgtop.core.diagnosis.sweepable_kinds import policy_for, scope_of
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit
 from pgtop.core.plan import DecidedBy, SparedFor, Trigger
+from pgtop.core.retaken_slots import totals
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import printable
+from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors.network_and_driver import (
     DRIVER_ERRORS,
@@ -19,7 +26,9 @@ from pgtop.postgres.errors.network_and_driver import (
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe
-from pgtop.reaping.report_json import Answer
+from pgtop.reaping.canary import run_canary
+from pgtop.reaping.reaper import Reaper
+from pgtop.reaping.report_json import Answer, Canaries
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.wiring import wire
 
@@ -32,11 +41,14 @@ async def reap(
     *,
     dry_run: bool,
     always: bool,
+    pause_seconds: float | None = None,
     tell: Callable[[str], None] = lambda _: None,
+    thresholds: Thresholds = STANDARD,
 ) -> Answer:
     """Make the plan that the usage asks for, and carry it out unless `dry_run`.
 
-    `tell` receives messages that cannot wait for the answer.
+    With `pause_seconds`, it goes in two steps with a pause (`core.canary`). `tell` receives messages that
+    cannot wait for the answer. `thresholds` are those of the diagnosis.
 
     It raises PgtopError: ConnectError also for a connection through a pooler, NotPermittedError if states are
     hidden, AuditError if the audit log cannot be written. No session was terminated then.
@@ -48,16 +60,54 @@ async def reap(
         _refuse_unsure(own_connection, snapshot)
         refused = await _refused(own_connection)
         snapshot = with_unlisted(snapshot, refused)
-        plan = await reaper.plan_reap(snapshot, config.policy, always=always, refused=refused)
+        diagnosis = DiagnosisWatch(own_connection, config.warn_at, thresholds)
+        await diagnosis.ask(snapshot)
+        findings, only = diagnosis.take(snapshot, refused), config.findings
+        plan = await reaper.plan_reap(
+            snapshot,
+            policy_for(config.policy, only),
+            always=always,
+            refused=refused,
+            scope=scope_of(findings, only) if only else None,
+        )
         untracked = any(each.spared_for is SparedFor.UNTRACKED for each in plan.spared)
         if not plan.victims and untracked and plan.trigger is not Trigger.NONE:
             raise untracked_states_error(snapshot)
+        answer = Answer(plan, None, dry_run, plan.usage_after, findings, only)
+        if pause_seconds is not None and plan.victims:
+            intended = Canaries(pause_seconds, canaries(plan, totals(snapshot)))
+            answer = msgspec.structs.replace(answer, canaries=intended)
         if dry_run or not plan.victims:
-            return Answer(plan, None, dry_run, plan.usage_after)
+            return answer
+        if answer.canaries is not None:
+            return await _in_two_steps(reaper, answer, answer.canaries, snapshot, poller.probe)
         report = await reaper.run(plan, decided_by=DecidedBy.COMMAND)
-        return Answer(plan, report, dry_run, report.usage_after)
+        return msgspec.structs.replace(answer, report=report, usage_after=report.usage_after)
     finally:
         await own_connection.release()
+
+
+async def _in_two_steps(
+    reaper: Reaper, answer: Answer, intended: Canaries, snapshot: Snapshot, probe: Probe
+) -> Answer:
+    done = await run_canary(
+        reaper,
+        answer.plan,
+        snapshot,
+        decided_by=DecidedBy.COMMAND,
+        poll=lambda: _look(probe),
+        pause_seconds=intended.pause_seconds,
+    )
+    seen = msgspec.structs.replace(
+        intended, seen=done.seen, first_usage=done.first_usage, problem=done.problem
+    )
+    return msgspec.structs.replace(
+        answer,
+        plan=done.report.plan,
+        report=done.report,
+        usage_after=done.report.usage_after,
+        canaries=seen,
+    )
 
 
 async def _look(probe: Probe) -> Snapshot:

@@ -1,6 +1,9 @@
 """The output of `pgtop reap`: the sessions terminated or to be, the reasons, and the usage after it."""
 
 from pgtop.commands.text_table import TextColumn, paragraph, server_line, table_lines, text_of
+from pgtop.core.canary import canary_sentence, intention
+from pgtop.core.diagnosis.findings import Finding, Grade
+from pgtop.core.diagnosis.sweepable_kinds import none_found
 from pgtop.core.outage import connecting_words
 from pgtop.core.plan import Plan, Spared, Trigger, Victim
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
@@ -25,7 +28,9 @@ def render(answer: Answer, width: int | None) -> str:
     """Return the whole answer in lines of at most `width` cells (None: any)."""
     plan = answer.plan
     lines = [server_line(plan.server, plan.taken_at)]
-    lines += [line for said in _what(answer) for line in paragraph(said, width)]
+    said = [f"{_mark(answer.findings[0])} {answer.findings[0].sentence}"] if answer.findings else []
+    lines += [line for each in (*said, *_what(answer)) for line in paragraph(each, width)]
+    lines += [line for each in _two_steps(answer) for line in paragraph(each, width)]
     if plan.trigger is not Trigger.NONE:
         lines += [f"{number:>5}  {name}" for name, number in by_application(plan)]
         spared = spared_sentence(plan)
@@ -36,11 +41,27 @@ def render(answer: Answer, width: int | None) -> str:
     return text_of(lines, width)
 
 
+def _two_steps(answer: Answer) -> list[str]:
+    """Return a line for each application of a sweep with a canary."""
+    canaries = answer.canaries
+    if canaries is None:
+        return []
+    if answer.report is not None:
+        return [f"canary: {canary_sentence(each)}" for each in canaries.seen]
+    return [f"canary: {intention(each, canaries.pause_seconds)}" for each in canaries.chosen]
+
+
+def _mark(finding: Finding) -> str:
+    return "·" if finding.grade is Grade.MIXED else "▲"
+
+
 def _what(answer: Answer) -> list[str]:
     """Return a sentence or two on what was done or would be done."""
     plan = answer.plan
     if plan.stall is not None and not plan.victims:
         return [f"nothing terminated: {stall_sentence(plan.stall)}", f"what helps: {STALL_HELP}"]
+    if plan.scope is not None and not plan.scope.sessions:
+        return [f"nothing to do: {none_found(answer.only)}"]
     if plan.trigger is Trigger.NONE:
         taken = f"{plan.total} of {plural(plan.slots, 'slot')}, {percent(plan.usage_before)}"
         line = f"the {percent(plan.warn_at)} line (--always sweeps anyway)"

@@ -93,9 +93,19 @@ class Finding(msgspec.Struct, frozen=True):
     """The time at which the server is full if it goes on growing so."""
     evidence: tuple[tuple[str, str], ...] = ()
     """The numbers that led to it: what was measured, and the value in words."""
+    statements: tuple[str, ...] = ()
+    """The statements that the sentence shows, as it shows them: not all readers may see them."""
     advice: tuple[Advice, ...] = ()
     remedy: Remedy | None = None
     """The act on its sessions; None if there is nothing to terminate or cancel."""
+
+    @property
+    def sentence_without_statements(self) -> str:
+        """The sentence for a place where no statements are shown, with `…` in place of each."""
+        said = self.sentence
+        for statement in self.statements:
+            said = said.replace(statement, "…")
+        return said
 
 
 def against_sweeping(findings: Iterable[Finding]) -> str:

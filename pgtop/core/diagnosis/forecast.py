@@ -8,7 +8,7 @@ import msgspec
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.scene import Before
-from pgtop.core.diagnosis.wording import earliest
+from pgtop.core.diagnosis.wording import earliest, rate_words
 from pgtop.core.text import clock
 
 SAID_WITHIN_SECONDS: Final = 3600.0
@@ -24,10 +24,23 @@ class Forecast(msgspec.Struct, frozen=True):
     """Microseconds by the server's clock."""
     uncertainty: float = 0.0
     """The part by which the time until then may be longer, a fraction."""
+    per_minute: float | None = None
+    """The slots by which the usage grows each minute."""
 
     def seconds_from(self, now: int) -> float:
         """Return the seconds from a moment, microseconds by the server's clock, until then."""
         return max(0.0, (self.full_at - now) / MICROSECONDS)
+
+    def grounds(self, now: int) -> str:
+        """Return it in words with the growth that leads there, if that was seen; "" if `words` is.
+
+        >>> Forecast(40 * 60 * MICROSECONDS, 0.2, 2.3).grounds(0)
+        'grows by 2.3 a minute: full within the hour'
+        """
+        said = self.words(now)
+        if not said or self.per_minute is None:
+            return said
+        return f"grows by {rate_words(self.per_minute).removeprefix('+')}: {said}"
 
     def words(self, now: int) -> str:
         """Return it in words, as exact as it is known; "" for a day that is too far away.
@@ -51,7 +64,7 @@ def at_pace(snapshot: Snapshot, per_minute: float | None, uncertainty: float = 0
     free = snapshot.slots - snapshot.taken
     if free <= 0 or per_minute is None or per_minute <= 0:
         return None
-    return Forecast(snapshot.taken_at + int(free / per_minute * 60 * MICROSECONDS), uncertainty)
+    return Forecast(snapshot.taken_at + int(free / per_minute * 60 * MICROSECONDS), uncertainty, per_minute)
 
 
 def forecast(snapshot: Snapshot, before: Before, findings: tuple[Finding, ...]) -> Forecast | None:

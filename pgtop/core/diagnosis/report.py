@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.findings import Advice, Finding
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.diagnosis.wording import earliest
 from pgtop.core.json_text import timestamp
 
@@ -74,16 +75,18 @@ class DiagnosisReport(msgspec.Struct, frozen=True):
     usage: float
     warn_at: float
     full_at: str | UnsetType
-    """The earliest time at which a finding fills the server if it goes on growing."""
+    """The time at which the server is full if it goes on growing."""
     hidden: int | UnsetType
     """The sessions whose state is hidden from this role: the findings are then not complete."""
     findings: tuple[FindingReport, ...]
 
 
-def diagnosis_report(snapshot: Snapshot, findings: Iterable[Finding], warn_at: float) -> DiagnosisReport:
-    """Return the report of a diagnosis."""
+def diagnosis_report(
+    snapshot: Snapshot, findings: Iterable[Finding], warn_at: float, forecast: Forecast | None = None
+) -> DiagnosisReport:
+    """Return the report of a diagnosis; without a forecast, the first finding that grows tells of full."""
     found = tuple(findings)
-    full_at = earliest(each.full_at for each in found)
+    full_at = forecast.full_at if forecast is not None else earliest(each.full_at for each in found)
     server = snapshot.server
     return DiagnosisReport(
         schema=SCHEMA,

@@ -37,8 +37,15 @@ def application_of(backend: Backend) -> Application:
     return Application(backend.application_name or "", backend.usename, backend.datname)
 
 
+class Client(NamedTuple):
+    """The sessions of an application from one address."""
+
+    application: Application
+    address: str | None
+
+
 class Traffic(NamedTuple):
-    """The sessions of an application that came and went while somebody watched."""
+    """The sessions of an application, or a client, that came and went while somebody watched."""
 
     opened: int
     closed: int
@@ -50,6 +57,7 @@ class Before(msgspec.Struct, frozen=True):
     """The history of a server before a snapshot."""
 
     watched_seconds: float = 0.0
+    """The seconds watched, up to those for which traffic counts."""
     traffic: Mapping[Application, Traffic] = MappingProxyType({})
     growth_per_minute: float | None = None
     """The slots by which usage grows each minute; None if it does not grow, or was not watched for long."""
@@ -57,6 +65,7 @@ class Before(msgspec.Struct, frozen=True):
     """The fraction by which the growth may be less: how much both halves of the time watched differ."""
     swept: tuple[Backend, ...] = ()
     """Leaked sessions that pgtop terminated a while ago, as they were then: a sweep does not end a leak."""
+    client_traffic: Mapping[Client, Traffic] = MappingProxyType({})
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from pgtop.core.activity import MICROSECONDS, Backend, BackendId, ServerIdentity
 from pgtop.core.diagnosis.scene import (
     Application,
     Before,
+    Client,
     Scene,
     Traffic,
     application_of,
@@ -16,9 +17,13 @@ from pgtop.core.diagnosis.scene import (
     scene_of,
 )
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
+from pgtop.core.session_labels import address
 
-MOST_APPLICATIONS: Final = 500
-"""The most applications whose traffic is kept: those with the most of it."""
+MOST_KEYS: Final = 500
+"""The most applications, and clients, whose traffic of a minute is kept: those with the most of it."""
+_WINDOW_SECONDS: Final = 900.0
+"""Seconds for which traffic counts: weeks of order must not outweigh a leak that begins after them."""
+_PARTS: Final = 15
 _TREND_SECONDS: Final = 300.0
 _LEAST_TREND_SECONDS: Final = 60.0
 _MOST_SAMPLES: Final = 600
@@ -30,9 +35,44 @@ _REPORTED_SECONDS: Final = 30.0
 _SLOWS_DOWN: Final = 0.5
 """A usage that grows only by this part of its earlier pace is about to stop."""
 
+Key = Application | Client
+
+
+class _Minute:
+    """The traffic of one part of the window, by some key."""
+
+    def __init__(self, begun_at: int) -> None:
+        self.begun_at = begun_at
+        self.opened: Counter[Key] = Counter()
+        self.closed: Counter[Key] = Counter()
+        self.most_in_use: Counter[Key] = Counter()
+
+    def see(self, opened: Iterable[Backend], closed: Iterable[Backend], in_use: Iterable[Backend]) -> None:
+        """Count sessions by application, and by application and address."""
+        for backends, counted in ((opened, self.opened), (closed, self.closed)):
+            for backend in backends:
+                counted.update(_keys(backend))
+            _bound(counted)
+        busy = Counter(key for backend in in_use for key in _keys(backend))
+        for key, number in busy.items():
+            self.most_in_use[key] = max(self.most_in_use[key], number)
+        _bound(self.most_in_use)
+
+
+def _keys(backend: Backend) -> tuple[Application, Client]:
+    application = application_of(backend)
+    return application, Client(application, address(backend))
+
+
+def _bound(counted: Counter[Key]) -> None:
+    if len(counted) > 2 * MOST_KEYS:
+        kept = dict(counted.most_common(MOST_KEYS))
+        counted.clear()
+        counted.update(kept)
+
 
 class TrafficWatch:
-    """Count what is opened and closed from one snapshot to the next.
+    """Count what is opened and closed from one snapshot to the next, over the last quarter of an hour.
 
     A restart or a failover forgets all of it. Sessions that begin and end between two polls are not seen.
     """
@@ -45,12 +85,10 @@ class TrafficWatch:
     def _forget(self) -> None:
         self._first_at = self._last_at = 0
         self._present: Mapping[BackendId, Backend] = {}
-        self._opened: Counter[Application] = Counter()
-        self._closed: Counter[Application] = Counter()
-        self._most_in_use: Counter[Application] = Counter()
+        self._minutes: deque[_Minute] = deque(maxlen=_PARTS + 1)
         self._taken: deque[tuple[int, int]] = deque(maxlen=_MOST_SAMPLES)
         self._swept: deque[tuple[int, Backend]] = deque(maxlen=_MOST_SWEPT)
-        self._left: dict[BackendId, tuple[int, Application]] = {}
+        self._left: dict[BackendId, tuple[int, _Minute]] = {}
 
     def take(self, snapshot: Snapshot, scene: Scene | None = None) -> Before:
         """Take note of a snapshot; return what was seen before it and with it.
@@ -64,19 +102,30 @@ class TrafficWatch:
         self._last_at = snapshot.taken_at
         self._first_at = self._first_at or snapshot.taken_at
         self._taken.append((snapshot.taken_at, snapshot.taken))
-        names = {name for name, _ in (self._opened + self._closed).most_common(MOST_APPLICATIONS)}
-        names |= {name for name, _ in self._most_in_use.most_common(MOST_APPLICATIONS)}
         growth, uncertainty = self._growth()
+        traffic = self._traffic()
         return Before(
-            watched_seconds=(snapshot.taken_at - self._first_at) / MICROSECONDS,
-            traffic={
-                name: Traffic(self._opened[name], self._closed[name], self._most_in_use[name])
-                for name in names
-            },
+            watched_seconds=(snapshot.taken_at - self._minutes[0].begun_at) / MICROSECONDS,
+            traffic={key: found for key, found in traffic.items() if isinstance(key, Application)},
+            client_traffic={key: found for key, found in traffic.items() if isinstance(key, Client)},
             growth_per_minute=growth,
             growth_uncertainty=uncertainty,
             swept=self._remembered(),
         )
+
+    def _traffic(self) -> dict[Key, Traffic]:
+        opened: Counter[Key] = Counter()
+        closed: Counter[Key] = Counter()
+        most: dict[Key, int] = {}
+        for minute in self._minutes:
+            opened.update(minute.opened)
+            closed.update(minute.closed)
+            for key, number in minute.most_in_use.items():
+                most[key] = max(most.get(key, 0), number)
+        return {
+            key: Traffic(opened[key], closed[key], most.get(key, 0))
+            for key in opened.keys() | closed.keys() | most.keys()
+        }
 
     def swept(self, ended: Iterable[Backend], leaked: Container[BackendId] = frozenset()) -> None:
         """Take note of sessions that pgtop itself terminated: their application did not close them.
@@ -91,8 +140,8 @@ class TrafficWatch:
                 left_at.append(self._last_at + 1)
             elif each.id in self._left:
                 # A poll saw that they were gone before this was known to be a sweep's doing.
-                at, application = self._left.pop(each.id)
-                self._closed[application] -= 1
+                at, minute = self._left.pop(each.id)
+                minute.closed.subtract(_keys(each))
                 left_at.append(at)
             else:
                 continue
@@ -109,30 +158,27 @@ class TrafficWatch:
         return tuple(each for _, each in self._swept)
 
     def _count(self, snapshot: Snapshot, scene: Scene) -> None:
-        present = snapshot.by_id
+        present, now = snapshot.by_id, snapshot.taken_at
+        minute = self._minute(now)
+        opened: list[Backend] = []
+        closed: list[Backend] = []
         if self._first_at:
-            self._opened.update(
-                application_of(present[each])
-                for each in present.keys() - self._present.keys()
-                if is_judged(present[each])
-            )
-            left = {
-                each: application_of(self._present[each])
-                for each in self._present.keys() - present.keys()
-                if is_judged(self._present[each])
-            }
-            self._closed.update(left.values())
+            opened = [present[each] for each in present.keys() - self._present.keys()]
+            closed = [self._present[each] for each in self._present.keys() - present.keys()]
             self._left = {each: entry for each, entry in self._left.items() if self._is_recent(entry[0])}
-            self._left |= {each: (scene.now, name) for each, name in left.items()}
+            self._left |= {each.id: (now, minute) for each in closed}
         self._present = present
-        in_use = Counter(application_of(each) for each in filter(scene.is_in_use, scene.left))
-        for name, number in in_use.items():
-            self._most_in_use[name] = max(self._most_in_use[name], number)
-        for counted in (self._opened, self._closed, self._most_in_use):
-            if len(counted) > 2 * MOST_APPLICATIONS:
-                kept = dict(counted.most_common(MOST_APPLICATIONS))
-                counted.clear()
-                counted.update(kept)
+        in_use = filter(scene.is_in_use, scene.left)
+        minute.see(filter(is_judged, opened), filter(is_judged, closed), in_use)
+
+    def _minute(self, now: int) -> _Minute:
+        """Return the present part of the window, and forget those that have left it."""
+        window = self._thresholds.micros(_WINDOW_SECONDS)
+        if not self._minutes or now - self._minutes[-1].begun_at >= window // _PARTS:
+            self._minutes.append(_Minute(now))
+        while now - self._minutes[0].begun_at > window:
+            self._minutes.popleft()
+        return self._minutes[-1]
 
     def _is_recent(self, at: int) -> bool:
         return self._last_at - at <= _REPORTED_SECONDS * MICROSECONDS

@@ -5,12 +5,14 @@ The engine is the daemon's: of all pgtops that hold its key, one sweeps and the 
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from typing import Any, Final
 
 from textual.screen import Screen
 
 from pgtop.concurrency import undisturbed
 from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.leadership import Ranking
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.retaken_slots import LATER_SECONDS, SOON_SECONDS
@@ -72,9 +74,10 @@ class AutomaticSweeps:
         try:
             if await self._is_refused():
                 return
-            policy, snapshot = self.engine.policy, self._snapshot
-            powerless = powerless_sentence(snapshot, policy.only) if snapshot is not None else ""
-            dialog = AutomaticDialog(rules(policy, self.engine.every_seconds, powerless))
+            engine, snapshot = self.engine, self._snapshot
+            powerless = powerless_sentence(snapshot, engine.policy.only) if snapshot is not None else ""
+            told = rules(engine.policy, engine.every_seconds, engine.only, powerless=powerless)
+            dialog = AutomaticDialog(told)
             # Another pgtop may have begun while the dialog was open.
             if await self._screen.app.push_screen_wait(dialog) and not await self._is_refused():
                 self.is_on = True
@@ -149,12 +152,17 @@ class AutomaticSweeps:
     # One turn after the other
 
     def polled(
-        self, result: Snapshot | Outage, *, refused: bool = False, refusing: Limit | None = None
+        self,
+        result: Snapshot | Outage,
+        *,
+        refused: bool = False,
+        refusing: Limit | None = None,
+        findings: Sequence[Finding] = (),
     ) -> None:
         """Take note of a poll; take a turn if this is on, unless one is under way or a person acts.
 
         `refused` is True if a login was just refused although the result shows free slots; `refusing` is the
-        limit that refuses logins.
+        limit that refuses logins. `findings` are those of the result.
         """
         self._out = isinstance(result, Outage)
         if isinstance(result, Outage):
@@ -166,18 +174,22 @@ class AutomaticSweeps:
             return
         if self.is_on and not self._plan_actions.is_busy:
             self._may_hold_key = True
-            self._task = asyncio.ensure_future(self._take_turn(result, refused, refusing))
+            self._task = asyncio.ensure_future(self._take_turn(result, refused, refusing, findings))
         elif self._may_hold_key:
             # Also while a person's own plan is open: another pgtop may have to free slots meanwhile.
             self._task = asyncio.ensure_future(self._give_key_back())
 
-    async def _take_turn(self, snapshot: Snapshot, refused: bool, refusing: Limit | None) -> None:
+    async def _take_turn(
+        self, snapshot: Snapshot, refused: bool, refusing: Limit | None, findings: Sequence[Finding]
+    ) -> None:
         try:
             if self._poller.probe.own_connection.pooled:
                 raise PgtopError(pooled_sentence(self._poller.probe.own_connection.label))
             async with self._plan_actions.one_run:
                 self.engine.interval_seconds = self._poller.interval_seconds
-                self._turn = turn = await self.engine.turn(snapshot, refused=refused, refusing=refusing)
+                self._turn = turn = await self.engine.turn(
+                    snapshot, refused=refused, refusing=refusing, findings=findings
+                )
             if turn.stall is not None and turn.stall_begins:
                 said = f"{stall_sentence(turn.stall)}. What helps: {STALL_HELP}"
                 self._screen.post_message(Trouble(said, "note"))

@@ -2,27 +2,30 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
 from textual.screen import Screen
 
 from pgtop.core.activity import BackendId, Snapshot
-from pgtop.core.diagnosis.findings import Finding, Remedy, against_sweeping
+from pgtop.core.canary import CANARY_SECONDS, canary_sentence
+from pgtop.core.diagnosis.findings import Finding, Kind, Remedy, against_sweeping
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
 from pgtop.core.stalled_logins import stall_of
 from pgtop.errors import PgtopError
 from pgtop.postgres.session.own_connection import OwnConnection
+from pgtop.reaping.canary import run_canary
 from pgtop.reaping.plan_wording import stall_sentence
-from pgtop.reaping.reaper import Reaper, Report
+from pgtop.reaping.reaper import Reaper
 from pgtop.tui.messages import Begun, Reaped, Trouble
 from pgtop.tui.screens.plan_dialog import PlanDialog, Replan, SweepChoice
 
 LONGEST_RUN_SECONDS: Final = 30.0
 """The longest wait of a closed dashboard for the outcomes of a run that has begun."""
 
+_BEGUN: Final = "canary: one session of each application goes first, then pgtop looks again"
 _OLD: Final = "the data is from before an outage: nothing was terminated"
 
 
@@ -35,23 +38,29 @@ class PlanActions:
         own_connection: OwnConnection,
         reaper: Reaper,
         policy: ReapPolicy,
-        stood_still: Callable[[], bool] = lambda: False,
+        stood_still: Callable[[], bool],
+        look: Callable[[], Awaitable[Snapshot]],
     ) -> None:
-        """`stood_still` returns whether this program was suspended just now."""
+        """`stood_still` returns whether this program was suspended just now, `look` the next snapshot."""
         self._screen = screen
         self._own_connection = own_connection
         self._reaper = reaper
         self._policy = policy
         self._stood_still = stood_still
+        self._look = look
+        self._closed = asyncio.Event()
+        self.canary_seconds = CANARY_SECONDS
+        """Seconds between the canary's first step and the look at what came back."""
         self.is_busy = False
         """True from the key to the last outcome: no second plan is made meanwhile."""
         self.one_run = asyncio.Lock()
         """The lock held while sessions are terminated, by a person's plan or automatically: never two runs
         at once."""
-        self._running: asyncio.Task[Report] | None = None
+        self._running: asyncio.Task[Reaped] | None = None
 
     async def finish(self) -> None:
-        """Wait for a run that has begun, after the screen is closed."""
+        """Wait for a run that has begun, after the screen is closed. A canary ends with its first step."""
+        self._closed.set()
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=LONGEST_RUN_SECONDS)
         await self._reaper.write_owed()
@@ -98,10 +107,14 @@ class PlanActions:
         first = SweepChoice(emergency=full, in_transaction=asked is not None, scope=scope)
         await self._ask_and_run(snapshot, plan_for(first), Replan(first, plan_for), said)
 
-    async def remedy(self, snapshot: Snapshot, remedy: Remedy) -> None:
-        """Ask whether to do what a finding of that snapshot calls for, and do so."""
-        act = self._reaper.plan_cancel if remedy.act is Act.CANCEL else self._reaper.plan_terminate
-        await self._ask_and_run(snapshot, act(snapshot, self._policy, remedy.backends), said=remedy.caution)
+    async def remedy(self, snapshot: Snapshot, kind: Kind, remedy: Remedy) -> None:
+        """Ask whether to do what a finding of that snapshot calls for, and do so.
+
+        The dialog and the audit log name its kind as the reason.
+        """
+        make = self._reaper.plan_cancel if remedy.act is Act.CANCEL else self._reaper.plan_terminate
+        planning = make(snapshot, self._policy, remedy.backends, reason_words(kind))
+        await self._ask_and_run(snapshot, planning, said=remedy.caution)
 
     async def break_glass(self, plan: Plan, reaper: Reaper, said: str = "") -> None:
         """Ask whether to terminate sessions from the server's own host, without a connection, and do so.
@@ -121,9 +134,37 @@ class PlanActions:
         finally:
             self.is_busy = False
 
-    async def _run(self, plan: Plan, reaper: Reaper) -> Report:
+    async def _run(self, plan: Plan, reaper: Reaper, canary_from: Snapshot | None) -> Reaped:
+        """Carry out a plan; with the snapshot that it was made from, by a canary first."""
         async with self.one_run:
-            return await reaper.run(plan, decided_by=DecidedBy.PERSON)
+            if canary_from is None:
+                return Reaped(await reaper.run(plan, decided_by=DecidedBy.PERSON))
+            done = await run_canary(
+                reaper,
+                plan,
+                canary_from,
+                decided_by=DecidedBy.PERSON,
+                poll=self._look_again,
+                pause_seconds=0.0,  # it is in the look, which the end of the program cuts short
+            )
+            seen = " · ".join(filter(None, (*map(canary_sentence, done.seen), done.problem)))
+            return Reaped(done.report, seen=seen)
+
+    async def _look_again(self) -> Snapshot:
+        """Return what there is after the canary's pause. Raises PgtopError if pgtop is closed before."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.canary_seconds):
+                await self._closed.wait()
+        looking = asyncio.ensure_future(self._look())
+        closed = asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait({looking, closed}, return_when=asyncio.FIRST_COMPLETED)
+            if not looking.done():
+                raise PgtopError("pgtop was closed before it looked again: the others are left alone")
+            return looking.result()
+        finally:
+            looking.cancel()
+            closed.cancel()
 
     async def _ask_and_run(
         self,
@@ -136,14 +177,24 @@ class PlanActions:
         with self._own_connection.steady(), self._telling(), contextlib.closing(planning):
             if snapshot.interruptions != self._own_connection.interruptions:
                 raise PgtopError(_OLD)
-            await self._ask(PlanDialog(await planning, replan=replan, caution=said), self._reaper)
+            await self._ask(PlanDialog(await planning, replan=replan, caution=said), self._reaper, snapshot)
 
-    async def _ask(self, dialog: PlanDialog, reaper: Reaper) -> None:
+    async def _ask(self, dialog: PlanDialog, reaper: Reaper, snapshot: Snapshot | None = None) -> None:
         plan = await self._screen.app.push_screen_wait(dialog)
         if plan is not None and self._stood_still():
             raise PgtopError("pgtop was suspended after planning: nothing was terminated", "try again")
         if plan is not None:
-            self._screen.post_message(Begun(plan))
+            self._screen.post_message(Trouble(_BEGUN, "note") if dialog.is_canary else Begun(plan))
             # A run that has begun goes on after the screen is closed, so that each signal gets its outcome.
-            self._running = asyncio.ensure_future(self._run(plan, reaper))
-            self._screen.post_message(Reaped(await asyncio.shield(self._running)))
+            canary_from = snapshot if dialog.is_canary else None
+            self._running = asyncio.ensure_future(self._run(plan, reaper, canary_from))
+            self._screen.post_message(await asyncio.shield(self._running))
+
+
+def reason_words(kind: Kind) -> str:
+    """Return a finding's kind as the reason of a plan.
+
+    >>> reason_words(Kind.LOCK_QUEUE)
+    'diagnosis: lock queue'
+    """
+    return f"diagnosis: {kind.replace('_', ' ')}"

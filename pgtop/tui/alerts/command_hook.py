@@ -52,7 +52,7 @@ class AlertReport(msgspec.Struct, frozen=True):
     server: str
     """The server, database and role that pgtop connects to."""
     problem: str | UnsetType
-    """One sentence on what is wrong, if the server refuses connections or does not answer."""
+    """One sentence: a refusal, a server that does not answer, or when a filling server is full."""
     snapshot: SnapshotReport | None
     """The last snapshot, with the server's own time; null if there was none yet."""
 

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Final
 
 from pgtop.core.activity import ConnectionLimit, Snapshot
-from pgtop.core.alerts import Alert, Observation, Watch, observe, watched
+from pgtop.core.alerts import Alert, Filling, Observation, Watch, filling, observe, watched
 from pgtop.core.connection_limits import limit_uses, newly_reached, refusal_sentence
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.json_text import timestamp
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.text import percent
@@ -35,17 +36,41 @@ class AlertNotifier:
         self._seen = seen
         self._ring = ring if config.bell else None
         self._watch = Watch()
+        self._filling = Filling()
         self._refusing: Limit | None = None
         self._reached_at: dict[ConnectionLimit, float] | None = None
         self._command = (
             AlertCommand(command_words(config.on_alert), self._failed) if config.on_alert else None
         )
 
-    def polled(self, result: Snapshot | Outage, refusing: Limit | None) -> Notice | None:
-        """Take note of a poll, and of the limit that refuses new connections; return an alert, or None."""
+    def polled(
+        self, result: Snapshot | Outage, refusing: Limit | None, forecast: Forecast | None = None
+    ) -> Notice | None:
+        """Take note of a poll; return an alert, or None.
+
+        `refusing` is the limit that refuses new connections, `forecast` tells when the server is full.
+        """
         self._refusing = refusing
         limit = self._limit_reached(result) if isinstance(result, Snapshot) else None
-        return self._step(observe(result, self._warn_at, refused=refusing is not None)) or limit
+        alert, notice = self._step(observe(result, self._warn_at, refused=refusing is not None))
+        soon = self._fills(result, alert, forecast)
+        return notice or limit or soon
+
+    def _fills(
+        self, result: Snapshot | Outage, alert: Alert | None, forecast: Forecast | None
+    ) -> Notice | None:
+        """Alert to a server that is about to be full, once an episode."""
+        now = time.monotonic()
+        if isinstance(result, Outage) or forecast is None:
+            self._filling, _ = filling(self._filling, None, 0.0, alert, now)
+            return None
+        seconds = forecast.seconds_from(result.taken_at)
+        self._filling, begins = filling(self._filling, seconds, result.usage, alert, now)
+        if not begins:
+            return None
+        said = forecast.words(result.taken_at)
+        self._raise(Alert.FILLING, said)
+        return Notice(f"filling: {said}", "alarm")
 
     def _limit_reached(self, snapshot: Snapshot) -> Notice | None:
         """Alert to CONNECTION LIMITs that were not reached before; those of the first poll are not alerts."""
@@ -60,7 +85,7 @@ class AlertNotifier:
     def tick(self) -> Notice | None:
         """Take note that a second has passed: an outage becomes an alert by its duration alone."""
         is_out = self._watch.out_since is not None and self._seen.outage is not None
-        return self._step(Observation(None)) if is_out else None
+        return self._step(Observation(None))[1] if is_out else None
 
     async def finish(self) -> None:
         """End a command that still runs."""
@@ -70,13 +95,13 @@ class AlertNotifier:
     def _failed(self, said: str) -> None:
         self.problem = said
 
-    def _step(self, seen: Observation) -> Notice | None:
+    def _step(self, seen: Observation) -> tuple[Alert | None, Notice | None]:
         self._watch, alert = watched(self._watch, seen, time.monotonic())
         if alert is None:
-            return None
+            return None, None
         self._raise(alert, self._problem())
         said = _WORDS.get(alert, f"over the {percent(self._warn_at)} line")
-        return Notice(said, "note" if alert is Alert.RECOVERED else "alarm")
+        return alert, Notice(said, "note" if alert is Alert.RECOVERED else "alarm")
 
     def _problem(self) -> str:
         if self._seen.outage is not None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import PGTOP_PREFIX, Backend, BackendId, Snapshot
+from pgtop.core.diagnosis.findings import Kind
 from pgtop.core.leadership import Key, passed_over_sentence
 from pgtop.core.plan import ReapPolicy, Trigger
 from pgtop.core.policy import is_emergency, is_over_line
@@ -12,7 +13,7 @@ from pgtop.core.session_labels import NO_APPLICATION, label
 from pgtop.core.session_patterns import Patterns
 from pgtop.core.text import clip, duration, fit, percent, plural, printable
 from pgtop.reaping.automatic import Turn
-from pgtop.reaping.plan_wording import stall_sentence
+from pgtop.reaping.plan_wording import stall_sentence, wont_hold_sentence
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines
 
@@ -45,10 +46,13 @@ class AutomaticState(NamedTuple):
 # Rules
 
 
-def rules(policy: ReapPolicy, every_seconds: float, powerless: str = "") -> list[tuple[str, str]]:
+def rules(
+    policy: ReapPolicy, every_seconds: float, kinds: Sequence[Kind] = (), *, powerless: str = ""
+) -> list[tuple[str, str]]:
     """Return the rules in sentences with a style each, the most important first.
 
-    `powerless` says what keeps the role from terminating any session.
+    `kinds` are those of the findings that sweeps are bound to. `powerless` says what keeps the role from
+    terminating any session.
     """
     line, age, every = percent(policy.warn_at), duration(policy.idle_after_seconds), duration(every_seconds)
     urgent, rest = duration(policy.emergency_idle_after_seconds), duration(FIRST_REST_SECONDS)
@@ -66,6 +70,7 @@ def rules(policy: ReapPolicy, every_seconds: float, powerless: str = "") -> list
         *([(f"Also sessions {asked}.", "amber")] if asked else []),
         *([(f"At most {plural(most, 'session')} per sweep.", "")] if most is not None else []),
         *([] if only.is_empty else [(f"Only {_named(only)}.", "")]),
+        *([(f"Only sessions of such findings: {', '.join(kinds)}.", "")] if kinds else []),
         (f"Never: {_never(policy)}.", ""),
         (f"{rests} Emergency sweeps continue.", "dim"),
         ("If clients still connecting hold the slots, it terminates one session, then pauses.", "dim"),
@@ -138,7 +143,13 @@ def how_it_stands(standing: AutomaticState) -> tuple[str, str]:
     if not turn.is_active:
         who = named(turn.active.application_name) if turn.active else "no daemon"
         return f"standing by: {who} is active{f', {turn.unfit}' if turn.unfit else ''}", "note"
-    said = [_at_work(standing, turn, snapshot), turn.keyless, passed_over_sentence(turn.passed_over, most=1)]
+    holds = f"sweeping will not hold: {wont_hold_sentence(turn.wont_hold)}" if turn.wont_hold else ""
+    said = [
+        _at_work(standing, turn, snapshot),
+        turn.hands_off or holds,
+        turn.keyless,
+        passed_over_sentence(turn.passed_over, most=1),
+    ]
     return " · ".join(each for each in said if each), "note"
 
 

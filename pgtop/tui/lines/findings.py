@@ -9,6 +9,7 @@ from typing import Final
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.diagnose import is_said_beside
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.text import cell_width, clip, fit, folded, percent, plural
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines, told
@@ -59,14 +60,21 @@ def _hinted(line: str, finding: Finding, room: int) -> list[Cell]:
 
 
 def diagnosis_lines(
-    findings: Sequence[Finding], snapshot: Snapshot, warn_at: float, chosen: int, width: int
+    findings: Sequence[Finding],
+    snapshot: Snapshot,
+    warn_at: float,
+    chosen: int,
+    width: int,
+    forecast: Forecast | None = None,
 ) -> tuple[list[list[Cell]], list[int]]:
     """Return all findings in lines of at most `width` cells, and the number of each one's first line.
 
     `chosen` is the index of the finding that keys act on.
     """
     taken = f" {snapshot.taken} of {plural(snapshot.slots, 'slot')} · {percent(snapshot.usage)}"
-    lines = [[Cell(" diagnosis", "title"), Cell(f"  {taken}", "dim")]]
+    lines = [[Cell(" diagnosis", "title"), Cell(clip(f"  {taken}", max(0, width - 10)), "dim")]]
+    if forecast is not None and (said := forecast.grounds(snapshot.taken_at)):
+        lines += [[Cell(f"   {line}")] for line in folded(said, max(4, width - 4))]
     if not findings:
         lines += [[], *told(_nothing(snapshot, warn_at), width)]
     starts = []
@@ -85,7 +93,7 @@ def _nothing(snapshot: Snapshot, warn_at: float) -> str:
 
 def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell]]:
     style = "strong" if finding.grade is Grade.MIXED else "strong-amber"
-    first, *rest = folded(f"{shape(finding)} {finding.sentence}", width - 4)
+    first, *rest = folded(f"{shape(finding)} {finding.sentence}", max(4, width - 5))
     mark = Cell(" ▸ ", "key") if is_chosen else Cell("   ")
     lines = [[mark, Cell(first, style)], *([Cell(f"     {line}", style)] for line in rest)]
     rows = [
@@ -93,9 +101,9 @@ def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell
         ("holds", plural(finding.slots, "slot")),
         *finding.evidence,
     ]
-    names = min(max(cell_width(name) for name, _ in rows), max(10, width // 3 + 2))
+    names = min(max(cell_width(name) for name, _ in rows), max(4, width // 3 + 2))
     for name, value in rows:
-        pieces = folded(value, max(10, width - names - 8))
+        pieces = folded(value, max(4, width - names - 8))
         named = folded(name, names)
         for nth in range(max(len(pieces), len(named))):
             left = named[nth] if nth < len(named) else ""

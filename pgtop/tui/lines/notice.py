@@ -29,11 +29,16 @@ class Notice(NamedTuple):
     """The sentence on a server that was replaced; an alert keeps it until it is dismissed."""
 
 
-def of_report(report: Report, *, by_itself: bool = False) -> Notice:
-    """Return the notice after an action, a person's or an automatic one; red if something was left undone."""
+def of_report(report: Report, *, by_itself: bool = False, seen: str = "") -> Notice:
+    """Return the notice after an action, a person's or an automatic one; red if something was left undone.
+
+    `seen` tells what a canary showed, printable.
+    """
     undone = {Outcome.DENIED, Outcome.SURVIVED, Outcome.FAILED, Outcome.UNKNOWN}
     bad = any(result.outcome in undone for result in report.results) or report.audit_problem
     said = f"auto: {outcome_sentence(report)}" if by_itself else outcome_sentence(report)
+    if seen:
+        said = f"{seen} · {said}"
     if report.audit_problem:
         said += " · NOT in the audit log"
     return Notice(said, "alarm" if bad else "note", report)

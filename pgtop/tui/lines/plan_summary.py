@@ -3,6 +3,7 @@
 from typing import Final
 
 from pgtop.core.break_glass_plan import UNSEEN
+from pgtop.core.canary import CANARY_SECONDS
 from pgtop.core.plan import Act, Plan, Trigger
 from pgtop.core.text import clip, folded, plural
 from pgtop.reaping.plan_wording import (
@@ -18,13 +19,25 @@ from pgtop.tui.lines.column_widths import Cell
 APPLICATIONS_NAMED: Final = 4
 """The number of applications that a dialog names; it counts the rest."""
 
+_CANARY: Final = (
+    f"Canary: one session of each application first; {CANARY_SECONDS:.0f} s later the others, "
+    "except where it came back"
+)
+
 
 def plan_lines(
-    plan: Plan, width: int, caution: str = "", problem: str = "", *, is_widened: bool = False
+    plan: Plan,
+    width: int,
+    caution: str = "",
+    problem: str = "",
+    *,
+    is_widened: bool = False,
+    is_canary: bool = False,
 ) -> list[list[Cell]]:
     """Return the summary above a plan dialog's list, in lines of at most `width` cells.
 
-    `is_widened` tells that the plan covers all sessions, while the list behind the dialog shows fewer.
+    `is_widened` tells that the plan covers all sessions, while the list behind the dialog shows fewer;
+    `is_canary` that one session of each application goes first.
     """
     style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
     lines = told(headline(plan), width, style)
@@ -32,16 +45,14 @@ def plan_lines(
         lines += told(problem, width, "red")
     if plan.refusal:
         lines = told("Cannot sweep", width, "strong-amber") + told(plan.refusal, width)
-    if plan.scope is not None:
-        lines += told(f"Only what is listed: {plan.scope.words}", width, "accent")
-    elif is_widened:
-        lines += told("All sessions, also those that are not listed", width, "amber")
-    if queue := queue_sentence(plan):
-        lines += told(queue, width, "accent")
-    if help_elsewhere := _no_help(plan):
-        lines += told(help_elsewhere, width, "amber")
-    if caution:
-        lines += told(caution, width, "amber")
+    for said, said_style in (
+        _coverage(plan, is_widened=is_widened),
+        (_CANARY if is_canary else "", "accent"),
+        (queue_sentence(plan), "accent"),
+        (_no_help(plan), "amber"),
+        (caution, "amber"),
+    ):
+        lines += told(said, width, said_style) if said else []
     from_host = plan.trigger is Trigger.BREAK_GLASS
     lines += _counted(plan, width, from_host=from_host)
     spared = spared_sentence(plan)
@@ -55,6 +66,13 @@ def plan_lines(
         lines += told("Sessions that LISTEN are skipped only if pgtop saw the statement", width, "dim")
     lines.append([])
     return lines
+
+
+def _coverage(plan: Plan, *, is_widened: bool) -> tuple[str, str]:
+    """Return which sessions the plan covers, and the style of that; "" for all that are listed."""
+    if plan.scope is not None:
+        return f"Only what is listed: {plan.scope.words}", "accent"
+    return "All sessions, also those that are not listed" if is_widened else "", "amber"
 
 
 def _counted(plan: Plan, width: int, *, from_host: bool) -> list[list[Cell]]:

@@ -9,7 +9,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.diagnosis.findings import Finding, Remedy
+from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.diagnosis.steady import cause_of
 from pgtop.core.plan import Act
 from pgtop.core.text import plural
@@ -21,6 +22,7 @@ from pgtop.tui.widgets.painted_lines import Lines
 class Chosen(NamedTuple):
     """A remedy that a person asks for, and the snapshot that it was made from."""
 
+    kind: Kind
     remedy: Remedy
     snapshot: Snapshot
 
@@ -37,10 +39,17 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     ]
 
     def __init__(
-        self, findings: Sequence[Finding], snapshot: Snapshot, warn_at: float, *, read_only: bool
+        self,
+        findings: Sequence[Finding],
+        snapshot: Snapshot,
+        warn_at: float,
+        forecast: Forecast | None = None,
+        *,
+        read_only: bool,
     ) -> None:
         """`warn_at` is a fraction of the slots; `read_only` leaves out the key that acts."""
         super().__init__()
+        self._forecast = forecast
         self._findings = tuple(findings)
         self._snapshot = snapshot
         self._warn_at = warn_at
@@ -65,10 +74,10 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def on_resize(self) -> None:
         self.call_after_refresh(self._show)
 
-    def update(self, findings: Sequence[Finding], snapshot: Snapshot) -> None:
+    def update(self, findings: Sequence[Finding], snapshot: Snapshot, forecast: Forecast | None) -> None:
         """Show the findings of a newer snapshot; the chosen one stays chosen as long as it is there."""
         cause = cause_of(self._findings[self._chosen]) if self._findings else None
-        self._findings, self._snapshot = tuple(findings), snapshot
+        self._findings, self._snapshot, self._forecast = tuple(findings), snapshot, forecast
         self._chosen = next((n for n, each in enumerate(self._findings) if cause_of(each) == cause), 0)
         if self.is_attached:
             self._show()
@@ -76,7 +85,7 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def _show(self) -> None:
         width = max(20, self._scroll.size.width - 2)
         lines, self._starts = diagnosis_lines(
-            self._findings, self._snapshot, self._warn_at, self._chosen, width
+            self._findings, self._snapshot, self._warn_at, self._chosen, width, self._forecast
         )
         self._text.fit(lines)
         self._keys.show([self._key_line()])
@@ -124,7 +133,7 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         if finding.remedy is None:
             self._tell("No session is to be terminated here: see what to do")
             return
-        self.dismiss(Chosen(finding.remedy, self._snapshot))
+        self.dismiss(Chosen(finding.kind, finding.remedy, self._snapshot))
 
     def action_copy(self) -> None:
         """Copy the statement of the chosen finding's first advice; pressed again, of the next.

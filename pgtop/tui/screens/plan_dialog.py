@@ -152,6 +152,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
         Binding("e", "emergency", "Emergency's plan", show=False),
         Binding("i", "in_transaction", "Idle in transaction", show=False),
         Binding("a", "all_sessions", "All sessions", show=False),
+        Binding("c", "canary", "One session of each application first", show=False),
     ]
 
     def __init__(self, plan: Plan, *, replan: Replan | None = None, caution: str = "") -> None:
@@ -165,6 +166,24 @@ class PlanDialog(ArmedDialog[Plan | None]):
         self._caution = caution
         self._problem = ""
         self._is_void = False
+        self._is_canary = False
+
+    @property
+    def may_canary(self) -> bool:
+        """True if the plan terminates more than one session of an application."""
+        plan = self.plan
+        if plan.act is not Act.TERMINATE or plan.trigger is Trigger.BREAK_GLASS:
+            return False
+        return self._applications < len(plan.victims)
+
+    @property
+    def _applications(self) -> int:
+        return len({each.backend.application_name or "" for each in self.plan.victims})
+
+    @property
+    def is_canary(self) -> bool:
+        """True if one session of each application goes first, and the others only if it stays away."""
+        return self._is_canary and self.may_canary
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog"):
@@ -183,7 +202,10 @@ class PlanDialog(ArmedDialog[Plan | None]):
         plan = self.plan
         self._fit()
         verb = "Cancel" if plan.act is Act.CANCEL else "Terminate"
-        self.confirm_button.label = f"y  {verb} {len(plan.victims)}"
+        first = (
+            f"{len({each.backend.application_name for each in plan.victims})} of " if self.is_canary else ""
+        )
+        self.confirm_button.label = f"y  {verb} {first}{len(plan.victims)}"
         self.confirm_button.refresh(layout=True)  # a longer label would be folded, and the number hidden
         self.confirm_button.display = bool(plan.victims) and not self._is_void
         self._keys_line.show([self._keys()])
@@ -192,18 +214,38 @@ class PlanDialog(ArmedDialog[Plan | None]):
     def _fit(self) -> None:
         plan = self.plan
         is_widened = self._replan is not None and self._replan.first.scope is not None and plan.scope is None
-        lines = plan_lines(plan, inner_width(self), self._caution, self._problem, is_widened=is_widened)
+        lines = plan_lines(
+            plan,
+            inner_width(self),
+            self._caution,
+            self._problem,
+            is_widened=is_widened,
+            is_canary=self.is_canary,
+        )
         lay_out(self.app.size.height, self.text, self._list, lines, [*plan.victims, *plan.spared])
 
     def on_resize(self) -> None:
         self._fit()
 
     def _keys(self) -> list[Cell]:
+        if self.plan.refusal or self._is_void:
+            return []
+        keys = self._other_plans()
+        if self.may_canary:
+            keys.append(("c", "all at once" if self.is_canary else "canary", "screen.canary"))
+        return [
+            cell
+            for key, label, action in keys
+            for cell in (Cell(f" {key}", "key", action), Cell(f" {label}", "dim", action))
+        ]
+
+    def _other_plans(self) -> list[tuple[str, str, str]]:
+        """Return the keys for other plans from the same snapshot, with a label and an action each."""
         replan, choice = self._replan, self._choice
-        if replan is None or choice is None or self.plan.refusal or self._is_void:
+        if replan is None or choice is None:
             return []
         is_bound = replan.first.scope is not None
-        is_short = is_bound and inner_width(self) < _ROOM_FOR_LONG_KEYS
+        is_short = inner_width(self) < _ROOM_FOR_LONG_KEYS
         if is_short:
             room, included = "as needed", "not in txn" if choice.in_transaction else "in txn too"
         else:
@@ -214,11 +256,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
             ("e", "all stale" if choice.emergency else room, "screen.emergency"),
             ("i", included, "screen.in_transaction"),
         ]
-        return [
-            cell
-            for key, label, action in keys[0 if is_bound else 1 :]
-            for cell in (Cell(f" {key}", "key", action), Cell(f" {label}", "dim", action))
-        ]
+        return keys[0 if is_bound else 1 :]
 
     def action_confirm(self) -> None:
         """Confirm what is shown."""
@@ -253,6 +291,12 @@ class PlanDialog(ArmedDialog[Plan | None]):
         if self._replan is not None and self._choice is not None:
             listed = self._replan.first.scope
             self._plan_anew(self._choice._replace(scope=listed if self._choice.scope is None else None))
+
+    def action_canary(self) -> None:
+        """Let one session of each application go first, or all at once again."""
+        if self.may_canary and self.is_armed and not self._is_void:
+            self._is_canary = not self._is_canary
+            self._show_plan()
 
     def _plan_anew(self, choice: SweepChoice) -> None:
         if self._replan is None or not self.is_armed or self._is_void:

@@ -22,7 +22,7 @@ def leak(full_in_minutes: float) -> Finding:
 
 def test_growth_that_was_seen_counts_before_a_finding() -> None:
     found = forecast(taken(80), Before(growth_per_minute=2.0, growth_uncertainty=0.1), (leak(30),))
-    assert found == Forecast(NOW + 10 * MINUTE, 0.1)
+    assert found == Forecast(NOW + 10 * MINUTE, 0.1, 2.0)
     assert forecast(taken(80), Before(), (leak(30), leak(20))) == Forecast(NOW + 20 * MINUTE)
 
 

@@ -344,3 +344,25 @@ def test_a_remedy_acts_only_on_sessions_of_its_finding() -> None:
     found = first(diagnose(server_with(*whole, *pools("web", 4, 10))), Kind.LEAK)
     assert found.remedy is not None
     assert (found.remedy.act, found.remedy.backends) == (Act.TERMINATE, found.backends)
+
+
+def test_a_description_says_what_keeps_it_from_more() -> None:
+    """Without names, and behind one address, programs and hosts cannot be told apart."""
+    crowd = [
+        one(100 + n, 7200 - 60 * n, 5 + 7 * (n % 40), application_name="", usename=f"u{n % 9}")
+        for n in range(90)
+    ]
+    found = first(diagnose(server_with(*crowd)), Kind.MIXED)
+    assert any("no application_name" in each.text for each in found.advice)
+    assert any("one address" in each.text for each in found.advice)
+
+
+def test_a_quiet_quarter_does_not_deny_a_slow_leak() -> None:
+    """One session each twenty minutes: none was opened while somebody watched, and the leak is the same."""
+    sessions = [*leak(24, every=1200.0), *pools("web", 2, 10)]
+    worker = Application("worker", "work", "shop")
+    quiet = Before(900.0, {worker: Traffic(0, 0, 0)})
+    told = first(diagnose(server_with(*sessions, slots=50), quiet), Kind.LEAK)
+    assert ("in the last 15 min", "0 opened, 0 closed") in told.evidence
+    closing = Before(900.0, {worker: Traffic(2, 6, 0)})
+    assert Kind.LEAK not in {each.kind for each in diagnose(server_with(*sessions, slots=50), closing)}

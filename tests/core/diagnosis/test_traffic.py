@@ -3,8 +3,8 @@
 import msgspec
 
 from pgtop.core.activity import MICROSECONDS, Backend, Limits, Snapshot
-from pgtop.core.diagnosis.scene import Application
-from pgtop.core.diagnosis.traffic import MOST_APPLICATIONS, TrafficWatch
+from pgtop.core.diagnosis.scene import Application, Client
+from pgtop.core.diagnosis.traffic import MOST_KEYS, TrafficWatch
 from tests.builders import NOW, backend, server_of, snapshot
 
 WEB = Application("web", "app", "shop")
@@ -79,10 +79,10 @@ def test_memory_is_bounded_by_the_largest_applications() -> None:
     for wave in range(5):
         crowd = [
             backend(1 + n, application_name=f"app-{wave}-{n}", state="active", backend_start=NOW + wave)
-            for n in range(MOST_APPLICATIONS)
+            for n in range(MOST_KEYS)
         ]
         before = watch.take(seen(wave * 2, *crowd))
-    assert len(before.traffic) <= 2 * MOST_APPLICATIONS
+    assert len(before.traffic) <= 2 * MOST_KEYS
 
 
 def test_growth_goes_on_through_a_sweep() -> None:
@@ -120,3 +120,27 @@ def test_a_sweep_may_be_reported_after_a_poll_saw_it() -> None:
     before = watch.take(seen(4, *web(3, 4)))
     assert before.traffic[WEB][:2] == (1, 0)
     assert [each.pid for each in before.swept] == [1]
+
+
+def test_weeks_of_order_do_not_outweigh_a_new_leak() -> None:
+    """An application that has renewed its sessions for days, and then loses each one it opens."""
+    watch = TrafficWatch()
+    for number in range(400):
+        watch.take(seen(number * 10, *web(number)))
+    lost = list(range(1000, 1030))
+    for number in range(100):
+        before = watch.take(seen(4000 + number * 10, *web(*lost[: number // 3])))
+    traffic = before.traffic[WEB]
+    assert traffic.opened >= 25
+    assert traffic.closed <= 1
+    assert before.watched_seconds <= 15 * 60
+
+
+def test_clients_of_an_application_are_told_apart() -> None:
+    watch = TrafficWatch()
+    watch.take(seen(0))
+    watch.take(seen(2, *web(1, 2, client_addr="10.0.0.7"), *web(3, client_addr="10.0.0.8", state="active")))
+    before = watch.take(seen(4, *web(3, client_addr="10.0.0.8", state="active")))
+    assert before.client_traffic[Client(WEB, "10.0.0.7")] == (2, 2, 0)
+    assert before.client_traffic[Client(WEB, "10.0.0.8")] == (1, 0, 1)
+    assert before.traffic[WEB] == (3, 2, 1)

@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from textual import events
 
+from pgtop.core.diagnosis.findings import Finding, Grade, Kind
+from pgtop.core.leadership import Key
 from pgtop.core.plan import ReapPolicy
 from pgtop.core.retaken_slots import Patience
 from pgtop.core.session_patterns import Patterns
@@ -20,7 +23,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_keys import ReaperKeys
 from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
 from pgtop.reaping.automatic import Turn
-from pgtop.tui.lines.automatic_sweeps import AutomaticState, auto_lines, rules
+from pgtop.tui.lines.automatic_sweeps import AutomaticState, auto_lines, how_it_stands, rules
 from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.plan_dialog import ReportDialog
@@ -411,6 +414,36 @@ def test_all_rules_are_told() -> None:
         assert word in told
     assert "LISTEN" not in told.partition("Never")[2]
     assert "LISTEN" in " ".join(said for said, _ in rules(ReapPolicy(), 60.0))
+    bound = rules(ReapPolicy(), 60.0, (Kind.LEAK, Kind.TOOLS))
+    assert "Only sessions of such findings: leak, tools." in [said for said, _ in bound]
+
+
+async def test_its_hands_are_off_what_was_not_asked_for(small: ThrowawayServer, tmp_path: Path) -> None:
+    """New sessions of a server that was just started are a surge: they stay, however stale."""
+    kinds = (Kind.LEAK, Kind.SILENT_CLIENTS)
+    async with (
+        sessions(small, 16, application_name="web") as opened,
+        dashboard(small, tmp_path / "a", findings=kinds, **REAPING) as driven,
+    ):
+        for each in opened:
+            await each.fetchval("SELECT 1")
+        await stale_now(driven, 16)
+        await turned_on(driven)
+        await driven.shows("over the 50% line", "what fills it is a surge: --only leak,silent_clients")
+        assert not driven.audited()
+
+
+def test_its_line_says_that_a_sweep_will_not_hold() -> None:
+    """Or that it has its hands off; both while the server is over the line, and before any sweep."""
+    key = Key(1, 1, None, "pgtop dashboard@here", "ops", True, 12, 0, True, False)
+    surge = Finding(Kind.SURGE, Grade.LOOKS_LIKE, 40, "", application_name="web")
+    turn = Turn((key,), True, Patience(), wont_hold=surge)
+    standing = AutomaticState(ReapPolicy(), snapshot(), turn, 0.0, 0.0, False, False, False, "")
+    assert "sweeping will not hold: a surge of web comes back at once" in how_it_stands(standing)[0]
+    off = msgspec.structs.replace(turn, wont_hold=None, hands_off="what fills it is a surge: --only leak")
+    assert "what fills it is a surge: --only leak" in how_it_stands(standing._replace(turn=off))[0]
+    plain = standing._replace(turn=msgspec.structs.replace(turn, wont_hold=None))
+    assert how_it_stands(plain)[0] == "below the 80% line"
 
 
 def test_its_line_says_that_the_sessions_alone_count() -> None:

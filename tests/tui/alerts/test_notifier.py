@@ -14,14 +14,19 @@ from typing import Any
 import psutil
 import pytest
 
-from pgtop.core.activity import ConnectionLimit, LimitOf
+from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf, Snapshot
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.forecast import Forecast
+from pgtop.core.outage import Limit
 from pgtop.demo.server import ThrowawayServer
+from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.alerts.notifier import AlertNotifier
 from pgtop.tui.state.dashboard_state import DashboardState
 from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
 from tests.servers import sessions, wait_until, wait_until_sync
+from tests.support.dashboards import dashboard
 from tests.support.filling import SEVENTEEN_SLOTS
 from tests.support.terminals import Terminal, leave, terminal
 
@@ -64,6 +69,32 @@ def test_a_limit_that_is_reached_rings_once() -> None:
         told = [notice.said for poll in polls if (notice := notifier.polled(poll, None)) is not None]
         assert told == ["role bill at its limit of 2: the next login is refused"] * times
         assert len(rung) == times
+
+
+def page_into(place: Path) -> tuple[Path, Path]:
+    """A command for alerts, and the file that it puts the JSON into."""
+    script, received = place / "page", place / "received"
+    script.write_text(f"#!/bin/sh\ncat > {received}.new && mv {received}.new {received}\n")
+    script.chmod(0o755)
+    return script, received
+
+
+async def test_a_server_that_fills_rings_once_and_says_when(tmp_path: Path) -> None:
+    """With the findings of that moment in the JSON; without a forecast nothing rings."""
+    script, received = page_into(tmp_path)
+    seen = snapshot(*(backend(10 + n) for n in range(60)))
+    state, rung = DashboardState(0.8), list[str]()
+    state.take(seen, 2.0)
+    notifier = AlertNotifier(Config(on_alert=str(script)), "db1", state, partial(rung.append, "rung"))
+    soon = Forecast(seen.taken_at + 600 * MICROSECONDS)
+    told = [notifier.polled(seen, None, forecast) for forecast in (None, soon, soon)]
+    await wait_until(received.exists, 20)
+    await notifier.finish()
+    assert [each and each.said for each in told] == [None, f"filling: {soon.words(seen.taken_at)}", None]
+    assert rung == ["rung"]
+    report = json.loads(received.read_text())
+    assert (report["alert"], report["problem"]) == ("filling", soon.words(seen.taken_at))
+    assert report["snapshot"]["findings"] == []
 
 
 @asynccontextmanager
@@ -237,3 +268,26 @@ async def test_without_colour_the_state_and_the_cursor_are_still_seen(
     reversed_lines = re.findall(rb"\x1b\[(?:\d+;)*7(?:;\d+)*m([^\x1b]+)", opened.raw)
     assert any("over the 80% line" in line.decode() for line in reversed_lines)
     assert any("idle" in line.decode() for line in reversed_lines)
+
+
+async def test_the_dashboard_tells_of_a_server_that_fills(
+    small: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the forecast of the diagnosis, from half of the slots on."""
+    take = DiagnosisWatch.take
+
+    def taken(watch: DiagnosisWatch, seen: Snapshot, refusing: Limit | None) -> tuple[Finding, ...]:
+        found = take(watch, seen, refusing)
+        watch.forecast = Forecast(seen.taken_at + 600 * MICROSECONDS)
+        return found
+
+    monkeypatch.setattr(DiagnosisWatch, "take", taken)
+    script, received = page_into(tmp_path)
+    async with sessions(small, 8), dashboard(small, tmp_path / "a", on_alert=str(script)) as driven:
+        await driven.shows("9 of 20 slots")
+        assert not received.exists()
+        async with sessions(small, 3):
+            await wait_until(received.exists, 20)
+    report = json.loads(received.read_text())
+    assert report["alert"] == "filling"
+    assert report["problem"].startswith("full at about ")

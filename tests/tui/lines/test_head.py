@@ -8,7 +8,8 @@ import asyncpg
 import msgspec
 import pytest
 
-from pgtop.core.activity import ConnectionLimit, LimitOf
+from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.filter_sort import SortColumn
 from pgtop.core.leadership import Key
 from pgtop.core.outage import Outage, OutageKind
@@ -234,3 +235,14 @@ async def test_20_cells_hold_the_figures_and_the_word(
 ) -> None:
     standing = Standing(holding(await real_snapshot(server, tmp_path / "a"), total, slots), 0.8, 2.0, None)
     assert as_text(head_lines(standing, 20))[1] == line
+
+
+async def test_the_head_tells_when_the_server_is_full(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Also below the line, as long as a trend holds; not once it is full."""
+    seen = await real_snapshot(server, tmp_path / "a")
+    for total, said in ((60, True), (90, True), (97, False)):
+        held = holding(seen, total, 97)
+        soon = Forecast(held.taken_at + 10 * 60 * MICROSECONDS)
+        over = Since(held.taken_at, is_exact=True) if total > 77 else None
+        line = as_text(head_lines(Standing(held, 0.8, 2.0, over, forecast=soon), 120))[1]
+        assert ("full at about" in line) is said

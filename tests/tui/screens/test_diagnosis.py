@@ -106,6 +106,7 @@ async def test_a_leak_is_terminated_session_by_session(server_factory: ServerFac
             dialog = await driven.dialog()
             assert {each.backend.application_name for each in dialog.plan.victims} == {"worker"}
             assert len(dialog.plan.victims) >= 20
+            assert {each.reason for each in dialog.plan.victims} == {"diagnosis: leak"}
             await driven.press("y")
             await driven.shows("terminated")
             await driven.shows("pgtop terminated", "before")
@@ -184,3 +185,20 @@ async def test_the_wall_says_it_too(server_factory: ServerFactory, tmp_path: Pat
             dashboard(server, tmp_path / "audit", wall=True, size=size) as driven,
         ):
             await driven.shows("lock queue: 6" if size[0] == 40 else f"lock queue: 6 wait behind pid {head}")
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="its loopback has one address")
+async def test_a_sweep_says_that_pools_refill(server_factory: ServerFactory, tmp_path: Path) -> None:
+    """Two hosts with pools that are too large together: the dialog says it before anything is done."""
+    server = server_factory(SMALL)
+    async with (
+        sessions(server, 17, application_name="web", from_address="127.0.0.2"),
+        sessions(server, 17, application_name="web", from_address="127.0.0.3"),
+        dashboard(server, tmp_path / "audit", idle_after_seconds=0.1) as driven,
+    ):
+        await driven.shows("pools too large together: web")
+        await driven.press("S")
+        dialog = await driven.dialog()
+        assert len(dialog.plan.victims) == 34
+        await driven.shows("A sweep won't hold: 2 pools refill at once")
+        await driven.press("n")

@@ -1,5 +1,6 @@
 """The dialogs at every size: what is asked is never cut off, and the buttons are always there."""
 
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
@@ -291,3 +292,56 @@ async def test_the_dialog_names_the_right_that_the_role_lacks(
         await driven.shows(
             "Nothing to terminate", "may not terminate 1 session", "GRANT pg_signal_backend TO"
         )
+
+
+async def test_a_canary_spares_what_comes_back(small: ThrowawayServer, tmp_path: Path) -> None:
+    """`c` in the dialog: the pool that opens its session again keeps the others, the leak loses all."""
+    async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(sessions(small, 3, application_name="pool"))
+        leak = await stack.enter_async_context(sessions(small, 3, application_name="leak"))
+        driven = await stack.enter_async_context(
+            dashboard(small, tmp_path / "a", size=(80, 24), idle_after_seconds=0.1)
+        )
+        driven.dashboard.plan_actions.canary_seconds = 1.0
+        await wait_until(lambda: count_stale_of(driven, "pool", "leak") == 6)
+        await driven.press("S")
+        dialog = await driven.dialog()
+        await driven.shows("c canary", "y  Terminate 6 ")
+        await driven.press("c")
+        await driven.shows(
+            "Canary: one session of each application first", "y  Terminate 2 of 6", "c all at once"
+        )
+        await wait_until(lambda: dialog.is_armed)
+        await driven.press("y")
+        await wait_until(lambda: sum(each.is_closed() for each in (*pool, *leak)) == 2)
+        await stack.enter_async_context(session(small, application_name="pool"))
+        await driven.shows("pool came back with 3 of 3: left alone", "the other 2 terminated")
+        await wait_until(lambda: all(each.is_closed() for each in leak))
+        assert sum(each.is_closed() for each in pool) == 1
+        outcomes = [line["application_name"] for line in driven.audited() if line["event"] == "outcome"]
+        assert sorted(outcomes) == ["leak", "leak", "leak", "pool"]
+
+
+async def test_a_canary_ends_with_the_program(small: ThrowawayServer, tmp_path: Path) -> None:
+    """Whoever closes pgtop in the pause leaves the others alone, and does not wait for it."""
+    async with sessions(small, 3, application_name="leak") as leak:
+        async with dashboard(small, tmp_path / "a", idle_after_seconds=0.1) as driven:
+            driven.dashboard.plan_actions.canary_seconds = 3600.0
+            await wait_until(lambda: count_stale_of(driven, "leak") == 3)
+            await driven.press("S")
+            dialog = await driven.dialog()
+            await driven.press("c")
+            await wait_until(lambda: dialog.is_armed)
+            await driven.press("y")
+            await wait_until(lambda: sum(each.is_closed() for each in leak) == 1)
+        assert sum(each.is_closed() for each in leak) == 1
+
+
+def count_stale_of(driven: Driven, *names: str) -> int:
+    """Return how many sessions of these applications have been idle for more than a second."""
+    shown = driven.shown
+    rows = shown.backends if shown is not None else ()
+    return sum(
+        each.application_name in names and (each.idle_seconds(shown.taken_at if shown else 0) or 0) > 1
+        for each in rows
+    )

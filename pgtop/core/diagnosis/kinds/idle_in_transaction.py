@@ -47,8 +47,9 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
             ("sessions idle in transaction", str(len(there))),
             ("median time in this state", middle),
             ("oldest transaction", age(since, scene.now)),
-            *([("last statement of most", f"{statement} ({number})")] if statement else []),
+            *([("most frequent last statement", f"{statement} ({number})")] if statement else []),
         ),
+        statements=(statement,) if statement else (),
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
         advice=(
             Advice("Terminate them: their transactions are rolled back", key="d K"),

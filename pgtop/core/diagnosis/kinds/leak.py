@@ -168,11 +168,13 @@ def _watched(scene: Scene, application: Application) -> Traffic | None:
 
 
 def _came_and_went(scene: Scene, application: Application) -> bool:
-    """Return whether the watching shows that the application closes what it opens, or opens nothing."""
+    """Return whether the watching shows that the application closes what it opens.
+
+    One that opens nothing is told by the time since its last session: a slow leak may open none for a while,
+    and a pool beside it may close one.
+    """
     traffic = _watched(scene, application)
-    if traffic is None:
-        return False
-    return traffic.opened == 0 or traffic.closed > scene.thresholds.closed_of_opened * traffic.opened
+    return traffic is not None and traffic.closed > 1 + scene.thresholds.closed_of_opened * traffic.opened
 
 
 def _is_seen_to_grow(scene: Scene, application: Application) -> bool:
@@ -275,9 +277,11 @@ def _of(
             ("first of them came to rest", age(growth.since, scene.now)),
             ("one more each", _gap(growth.gap_seconds)),
             ("addresses", origins(addresses, 6)),
-            *([("last statement of most", f"{statement} ({number})")] if statement else []),
+            *([("most frequent last statement", f"{statement} ({number})")] if statement else []),
+            *_seen(scene, applications),
             *([("terminated by pgtop before", str(terminated))] if terminated else []),
         ),
+        statements=(statement,) if statement else (),
         advice=_advice(applications, lost),
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in lost)),
     )
@@ -307,6 +311,24 @@ def _sentence(
         f"{who}{since_words(growth.since)}: {len(lost)} parked, {pace}{full}{last}; "
         f"from {origins(addresses_of(lost))}"
     )
+
+
+def _seen(scene: Scene, applications: tuple[Application, ...]) -> list[tuple[str, str]]:
+    """Return what came and went while somebody watched, as evidence; none without a minute of that."""
+    minutes = int(scene.before.watched_seconds * scene.thresholds.compression / 60)
+    seen = [found for each in applications if (found := scene.before.traffic.get(each)) is not None]
+    if not minutes or not seen:
+        return []
+    opened, closed = sum(each.opened for each in seen), sum(each.closed for each in seen)
+    clients = Counter(
+        {
+            client.address or "?": traffic.opened
+            for client, traffic in scene.before.client_traffic.items()
+            if client.application in applications and traffic.opened
+        }
+    )
+    said = [(f"in the last {minutes} min", f"{opened} opened, {closed} closed")]
+    return [*said, ("opened from", origins(clients.most_common(), 6))] if clients else said
 
 
 def _gap(seconds: float) -> str:

@@ -67,6 +67,9 @@ def find(scene: Scene) -> list[Finding]:
                 ("root", _told(scene, chain.root, root)),
                 *([("head", _told(scene, chain.head.pid, chain.head))] if chain.head else []),
             ),
+            statements=tuple(
+                shown_statement(each.query) for each in (chain.head, root) if each is not None and each.query
+            ),
             advice=(*_ways_out(chain, root), *_rights(scene, chain, root), _NO_SWEEP, _PREVENTION),
             remedy=_remedy(chain, root),
         )

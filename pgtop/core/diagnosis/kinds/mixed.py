@@ -7,7 +7,7 @@ from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Scene
 from pgtop.core.diagnosis.wording import named
 from pgtop.core.outage import connecting_words
-from pgtop.core.session_labels import NO_APPLICATION, TRACK_STATES, label, monitor_grant
+from pgtop.core.session_labels import LOCAL, NO_APPLICATION, TRACK_STATES, address, label, monitor_grant
 from pgtop.core.stalled_logins import STALL_HELP
 from pgtop.core.text import percent
 
@@ -67,5 +67,23 @@ def describe(scene: Scene) -> Finding:
             ("at work, or used in the last half minute", str(sum(map(scene.is_in_use, scene.left)))),
             *([("slots held by clients still connecting", str(connecting))] if connecting else []),
         ),
-        advice=advice,
+        advice=(*advice, *_unknown(scene)),
     )
+
+
+def _unknown(scene: Scene) -> list[Advice]:
+    """Return what keeps programs and hosts from being told apart, and what mends that."""
+    found = []
+    unnamed = sum(not each.application_name for each in scene.left)
+    if unnamed * 2 > len(scene.left):
+        said = (
+            "Most sessions have no application_name: set it in the connection strings to tell programs apart"
+        )
+        found.append(Advice(said))
+    places = {address(each) for each in scene.left}
+    if len(places) == 1 and places not in ({LOCAL}, {None}):
+        said = (
+            "All come from one address, a pooler or a proxy perhaps: hosts can only be told apart behind it"
+        )
+        found.append(Advice(said))
+    return found

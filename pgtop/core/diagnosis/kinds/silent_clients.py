@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pgtop.core.activity import IDLE, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
-from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
+from pgtop.core.diagnosis.scene import Application, Scene, addresses_of, application_of
 from pgtop.core.diagnosis.wording import age, origins, since_words
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import LOCAL, address
@@ -35,13 +35,13 @@ def find(scene: Scene) -> list[Finding]:
     for application, members in scene.by_application.items():
         if len(members) <= scene.floor:
             continue  # some of them must be at work elsewhere
-        silent = _silent_addresses(scene, members)
+        silent = _silent_addresses(scene, application, members)
         if sum(len(each.backends) for each in silent) >= scene.floor:
             found.append(_of(scene, application, members, silent))
     return found
 
 
-def _silent_addresses(scene: Scene, members: tuple[Backend, ...]) -> list[_Silent]:
+def _silent_addresses(scene: Scene, application: Application, members: tuple[Backend, ...]) -> list[_Silent]:
     limits, now = scene.thresholds, scene.now
     by_address: defaultdict[str, list[Backend]] = defaultdict(list)
     for backend in members:
@@ -54,6 +54,10 @@ def _silent_addresses(scene: Scene, members: tuple[Backend, ...]) -> list[_Silen
     silent = [
         each for place, there in by_address.items() if (each := _silent(scene, place, there)) is not None
     ]
+    if silent:
+        # A host whose other sessions hang in a statement that an earlier finding explains is not silent.
+        awake = _awake(scene, application)
+        silent = [each for each in silent if each.address not in awake]
     if not silent:
         return []
     quiet = {each.address for each in silent}
@@ -68,6 +72,12 @@ def _silent_addresses(scene: Scene, members: tuple[Backend, ...]) -> list[_Silen
     # The slowest of the others tells how long an address may rest by chance.
     long = max(limits.micros(limits.silent_alone), limits.silent_gaps * max(last.values()))
     return [each for each in silent if each.is_together or now - each.stopped_at > long]
+
+
+def _awake(scene: Scene, application: Application) -> set[str | None]:
+    """Return the addresses where a session of the application does something, explained or not."""
+    backends = scene.snapshot.backends
+    return {address(each) for each in backends if each.state != IDLE and application_of(each) == application}
 
 
 def _quiet_for(scene: Scene, backend: Backend) -> int:

@@ -58,6 +58,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
             ("running longest", age(since, scene.now)),
             ("they wait for", named(waits)),
         ),
+        statements=(statement,),
         remedy=Remedy(Act.CANCEL, tuple(each.id for each in there)),
         advice=(
             Advice("Cancel the statement, not the sessions", key="d K"),

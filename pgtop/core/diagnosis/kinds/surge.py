@@ -1,5 +1,6 @@
 """A surge: many new sessions at work. Terminating them helps nobody: they come back."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
@@ -16,10 +17,12 @@ _SHORT_LIVES: Final = 30.0
 _LOGINS_A_SESSION: Final = 2.0
 """So many logins a minute for each session mean that hardly any session is used twice."""
 _FEW_LIVES: Final = 4.0
-_GOES_ON: Final = 0.2
+_GOES_ON: Final = 0.35
 """If lives are short, a tenth of the ages is below this part of nearly the highest."""
 _MANY_ADDRESSES: Final = 10
 _FEW_EACH: Final = 1.5
+_OPENED_ALL_THE_TIME: Final = 0.5
+"""A pool that renews its sessions opens them over at least this part of the time in which one is young."""
 
 
 def find(scene: Scene) -> list[Finding]:
@@ -50,7 +53,8 @@ def _is_at_work(scene: Scene, members: list[Backend], young: list[Backend]) -> C
         return scene.is_in_use
     if len(young) <= scene.thresholds.surge_new * len(members):
         return lambda _: False
-    if _is_scaled_out(*_addresses(scene, members, young)):
+    old, new = _addresses(scene, members, young)
+    if _is_scaled_out(old, new - _renewed(scene, young)):
         return scene.is_in_use
     return lambda backend: backend.state != IDLE
 
@@ -118,6 +122,18 @@ def _addresses(
 ) -> tuple[set[str | None], set[str | None]]:
     """Return the addresses of the old sessions, and of the new."""
     return {address(each) for each in members if not scene.is_young(each)}, {address(each) for each in young}
+
+
+def _renewed(scene: Scene, young: list[Backend]) -> set[str | None]:
+    """Return the addresses whose sessions were opened all the time, as a pool does that renews them.
+
+    A new host opens most of its sessions when it begins.
+    """
+    starts: defaultdict[str | None, list[int]] = defaultdict(list)
+    for each in young:
+        starts[address(each)].append(each.backend_start or 0)
+    wide = scene.thresholds.micros(scene.thresholds.young) * _OPENED_ALL_THE_TIME
+    return {place for place, there in starts.items() if max(there) - min(there) > wide}
 
 
 def _is_scaled_out(old: set[str | None], new: set[str | None]) -> bool:

@@ -1,0 +1,94 @@
+"""The scenario `leak`: a worker opens a session for each job, and forgets it."""
+
+import asyncio
+import sys
+
+import asyncpg
+
+from pgtop.demo import schema
+from pgtop.demo.clients import CONNECT_SECONDS, GONE, Clients, between, browse, one_of, rest
+
+_REPORT_SECONDS = 25
+_LOCK_HELD_SECONDS = 40.0
+
+
+async def play(clients: Clients) -> None:
+    """Run a shop in order: pages, an API, reports, a batch; and beside it the worker that leaks.
+
+    The idle sessions of leaky-worker become more and more, and each rests from its first statement on.
+    After a sweep it leaks on.
+    """
+    shop = _Shop(clients)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(clients.parameters.web_sessions):
+            tasks.create_task(clients.keep("web", "web", browse))
+        for _ in range(2):
+            tasks.create_task(clients.keep("reports", "reporting", shop.report))
+        tasks.create_task(clients.keep("batch", "batch", shop.hold_a_row))
+        tasks.create_task(clients.keep("batch", "batch", shop.wait_for_the_row))
+        tasks.create_task(shop.call_the_api())
+        tasks.create_task(shop.leak())
+
+
+class _Shop:
+    """All habits of the shop's applications."""
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+        self._row_is_held = asyncio.Event()
+        self._forgotten: list[asyncpg.Connection] = []
+        """The leaked connections, kept from the garbage collector, which would close them."""
+
+    async def report(self, connection: asyncpg.Connection) -> None:
+        while True:
+            seconds = between(_REPORT_SECONDS / 2, _REPORT_SECONDS)
+            await connection.execute(schema.REPORT.format(seconds=round(seconds)))
+            await rest(connection, between(1, 4))
+
+    async def hold_a_row(self, connection: asyncpg.Connection) -> None:
+        while True:
+            try:
+                async with connection.transaction():
+                    await connection.execute(schema.BATCH_LOCK)
+                    self._row_is_held.set()
+                    await rest(connection, _LOCK_HELD_SECONDS)
+            finally:
+                self._row_is_held.clear()
+            await rest(connection, between(2, 4))
+
+    async def wait_for_the_row(self, connection: asyncpg.Connection) -> None:
+        while True:
+            await self._row_is_held.wait()
+            await connection.execute(schema.BATCH_WAIT)
+            await rest(connection, 1)
+
+    async def call_the_api(self) -> None:
+        while True:
+            calls = (self._serve_calls() for _ in range(self._clients.parameters.api_sessions))
+            await asyncio.gather(*calls)
+            await asyncio.sleep(between(3, 6))
+
+    async def _serve_calls(self) -> None:
+        try:
+            connection = await self._clients.open("api", "api")
+            try:
+                for _ in range(12):
+                    await connection.execute(one_of(schema.API))
+                    await rest(connection, between(0.1, 0.5))
+                await connection.close(timeout=CONNECT_SECONDS)
+            finally:
+                connection.terminate()
+        except GONE:
+            await asyncio.sleep(between(0.5, 1.5))
+
+    async def leak(self) -> None:
+        while True:
+            try:
+                connection = await self._clients.open("leaky-worker", "worker")
+                self._forgotten.append(connection)
+                await connection.execute(one_of(schema.LEAK))
+            except GONE as error:
+                # The server is full, or the session was terminated in mid-query: go on at the same pace.
+                sys.stderr.write(f"leaky-worker: {error}\n")
+            self._forgotten = [one for one in self._forgotten if not one.is_closed()]
+            await asyncio.sleep(between(0.5, 1.5) * self._clients.parameters.leak_every_seconds)
