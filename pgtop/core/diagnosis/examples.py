@@ -120,7 +120,7 @@ def lock_queue() -> tuple[Snapshot, Facts]:
     readers = [session(100 + n, _HOUR, 60, "active", query=select, **waits) for n in range(30)]
     blocked_by: Mapping[int, frozenset[int]] = {
         11: frozenset({10}),
-        **{each.pid: frozenset({10, 11}) for each in readers},
+        **{each.pid: frozenset({11}) for each in readers},
     }
     return server(dump, head, *readers), Facts(blocked_by=blocked_by)
 
