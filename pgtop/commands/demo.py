@@ -32,15 +32,17 @@ def _demo(context: click.Context, /, **_: Any) -> int:
     on_screen = not context.params["no_dashboard"]
     if on_screen:
         need_screen(config, "use pgtop demo --no-dashboard")
-    from pgtop.demo.run import running_demo, wait_for_signal
+    from pgtop.demo.run import check, running_demo, wait_for_signal
     from pgtop.postgres.conninfo.resolve import resolve
 
     leak_every: Given = context.params["leak_every"]
+    max_connections, seconds = context.params["max_connections"], msgspec.convert(leak_every.value, float)
+    check(max_connections, seconds)
     for line in _first_lines(scenario):
         warn(line)
     with running_demo(
-        max_connections=context.params["max_connections"],
-        leak_every_seconds=msgspec.convert(leak_every.value, float),
+        max_connections=max_connections,
+        leak_every_seconds=seconds,
         scenario=scenario,
     ) as demo:
         if not on_screen:

@@ -15,6 +15,7 @@ from tests.servers import execute, fetch_value, session, sessions, wait_until
 from tests.support.clusters import make_standby
 from tests.support.daemons import FAST, Watch, watching
 from tests.support.filling import TWENTY_SLOTS
+from tests.support.reap_command import stale
 from tests.support.relay import Relay, relay
 from tests.support.running import LIMIT_SECONDS
 from tests.support.targets import stopped
@@ -125,7 +126,8 @@ async def test_it_is_active_once_its_log_can_be_written(small: ThrowawayServer, 
     """Not while each sweep fails for want of an audit log, as on a full disk."""
     audit = tmp_path / "audit"
     audit.symlink_to("/dev/full")
-    async with sessions(small, 17, application_name="leak"):
+    # Until a session is old enough nothing is written, and nothing fails.
+    async with stale(small, 17, application_name="leak"):
         with watching(tmp_path, small.uri(), *FAST, "--audit-log", str(audit)) as daemon:
             await daemon.says("WARNING cannot write the audit log", "No space left")
             await polls(small, 5)

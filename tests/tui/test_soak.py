@@ -9,6 +9,7 @@ import pytest
 from pgtop import poller as poller_module
 from pgtop.core import session_groups as group_history
 from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis import traffic
 from pgtop.core.sample_history import TIERS
 from pgtop.demo.server import ThrowawayServer
 from tests.bench.soak import churning
@@ -42,6 +43,10 @@ async def test_polls_of_a_churning_server_leave_nothing_behind(
     monkeypatch.setattr(poller_module, "SHORTEST_PAUSE_SECONDS", 0.001)
     # What the groups' history is bounded to takes a quarter of an hour to come together.
     monkeypatch.setattr(group_history, "GROUP_EVERY_SECONDS", 1_000_000)
+    # The sessions that left are kept until a sweep of them would have been reported.
+    monkeypatch.setattr(traffic, "REPORTED_SECONDS", 0)
+    # More applications come than are kept of a minute; until then, each is a little memory more.
+    monkeypatch.setattr(traffic, "MOST_KEYS", 20)
     before = open_things()
     with churning(server.uri(), SESSIONS, wave_seconds=2.0):
         async with dashboard(server, tmp_path / "audit", interval_seconds=0.001) as driven:

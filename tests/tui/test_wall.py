@@ -297,7 +297,7 @@ async def test_an_alert_during_a_pause_keeps_the_notice_of_a_new_server(
 
 
 def test_alerts_have_the_words_that_scripts_compare_with() -> None:
-    assert [alert.value for alert in Alert] == ["over", "full", "recovered", "limit", "outage"]
+    assert [alert.value for alert in Alert] == ["over", "full", "recovered", "limit", "outage", "filling"]
 
 
 async def test_a_terminal_that_changes_its_size_keeps_the_wall_right(

@@ -19,18 +19,20 @@ from pgtop.core.diagnosis.scene import (
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.session_labels import address
 
-MOST_KEYS: Final = 500
+MOST_KEYS: Final = 200
 """The most applications, and clients, whose traffic of a minute is kept: those with the most of it."""
 _WINDOW_SECONDS: Final = 900.0
 """Seconds for which traffic counts: weeks of order must not outweigh a leak that begins after them."""
 _PARTS: Final = 15
 _TREND_SECONDS: Final = 300.0
 _LEAST_TREND_SECONDS: Final = 60.0
-_MOST_SAMPLES: Final = 600
+_SAMPLE_SECONDS: Final = 1.5
+"""Seconds between two samples of the usage, at least."""
+_MOST_SAMPLES: Final = 250
 _SWEPT_SECONDS: Final = 3600.0
 """Seconds for which pgtop remembers the sessions that it terminated."""
 _MOST_SWEPT: Final = 1000
-_REPORTED_SECONDS: Final = 30.0
+REPORTED_SECONDS: Final = 15.0
 """Seconds within which a sweep is reported after its sessions have left."""
 _SLOWS_DOWN: Final = 0.5
 """A usage that grows only by this part of its earlier pace is about to stop."""
@@ -65,7 +67,7 @@ def _keys(backend: Backend) -> tuple[Application, Client]:
 
 
 def _bound(counted: Counter[Key]) -> None:
-    if len(counted) > 2 * MOST_KEYS:
+    if len(counted) > MOST_KEYS * 5 // 4:
         kept = dict(counted.most_common(MOST_KEYS))
         counted.clear()
         counted.update(kept)
@@ -101,7 +103,7 @@ class TrafficWatch:
         self._count(snapshot, scene or scene_of(snapshot, thresholds=self._thresholds))
         self._last_at = snapshot.taken_at
         self._first_at = self._first_at or snapshot.taken_at
-        self._taken.append((snapshot.taken_at, snapshot.taken))
+        self._sample(snapshot)
         growth, uncertainty = self._growth()
         traffic = self._traffic()
         return Before(
@@ -112,6 +114,11 @@ class TrafficWatch:
             growth_uncertainty=uncertainty,
             swept=self._remembered(),
         )
+
+    def _sample(self, snapshot: Snapshot) -> None:
+        apart = self._thresholds.micros(_SAMPLE_SECONDS)
+        if not self._taken or snapshot.taken_at - self._taken[-1][0] >= apart:
+            self._taken.append((snapshot.taken_at, snapshot.taken))
 
     def _traffic(self) -> dict[Key, Traffic]:
         opened: Counter[Key] = Counter()
@@ -181,7 +188,7 @@ class TrafficWatch:
         return self._minutes[-1]
 
     def _is_recent(self, at: int) -> bool:
-        return self._last_at - at <= _REPORTED_SECONDS * MICROSECONDS
+        return self._last_at - at <= REPORTED_SECONDS * MICROSECONDS
 
     def _growth(self) -> tuple[float | None, float]:
         """Return the slots by which usage grows each minute, and the part of that which is uncertain.

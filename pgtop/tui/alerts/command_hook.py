@@ -151,8 +151,9 @@ class AlertCommand:
 
     async def _run(self, occasion: Occasion) -> str:
         """Run the command, and return what went wrong, or ""; raise OSError if it cannot be started."""
+        text = await asyncio.to_thread(occasion.as_json)
         # A file, not a pipe: a command that does not read must not block.
-        with await asyncio.to_thread(_input_file, occasion) as standard_input:
+        with _input_file(text) as standard_input:
             process = await asyncio.create_subprocess_exec(
                 *self._words,
                 stdin=standard_input,
@@ -174,14 +175,14 @@ class AlertCommand:
         return f"exited with status {status}" if status > 0 else f"was killed by {_signal_name(-status)}"
 
 
-def _input_file(occasion: Occasion) -> IO[bytes]:
+def _input_file(text: bytes) -> IO[bytes]:
     """Return the command's input, in memory if possible, so that a full disk blocks no alert."""
     file: IO[bytes]
     if sys.platform == "linux":
         file = os.fdopen(os.memfd_create("pgtop-alert"), "w+b")
     else:
         file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever asked for it closes it
-    file.write(occasion.as_json())
+    file.write(text)
     file.seek(0)
     return file
 

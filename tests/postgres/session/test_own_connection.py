@@ -220,12 +220,12 @@ async def test_releasing_a_busy_connection_does_not_wait_for_its_statement(serve
 async def test_the_socket_notices_a_dead_peer(server: ThrowawayServer) -> None:
     options = "keepalives_idle=31&keepalives_count=4&tcp_user_timeout=4321"
     async with connection_on(target_of(server, options)) as own_connection:
-        peer = await socket_of(own_connection)
-        assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
-        assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 4
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 31
-            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 4321
+        with await socket_of(own_connection) as peer:
+            assert peer.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 4
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 31
+                assert peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 4321
 
 
 async def socket_of(own_connection: OwnConnection) -> socket.socket:
