@@ -171,9 +171,10 @@ def _network(error: OSError, place: Endpoint, target: Target) -> PgtopError:
             "run as a user who may, or connect over TCP with -h localhost",
         )
     if errno.ECONNREFUSED in numbers:
+        setting = "unix_socket_directories" if place.is_socket else "listen_addresses"
         return LoginError(
             f"no server listens at {place.label} (connection refused)",
-            "is it running? Check -p and listen_addresses",
+            f"is it running? Check -p and {setting}",
             OutageKind.UNREACHABLE,
         )
     if numbers & _NO_ROUTE:

@@ -158,7 +158,9 @@ async def test_an_abstract_socket_is_a_socket(server: ThrowawayServer, tmp_path:
     name = f"pgtop-test-{os.getpid()}"
     where = f"host=@{name} port={server.port} user={SUPERUSER} dbname=postgres"
     assert await is_as_psql(where, tmp_path) is False
-    assert f"@{name}:{server.port}" in await reason(where, tmp_path)
+    refused = await reason(where, tmp_path)
+    assert f"@{name}:{server.port}" in refused
+    assert "unix_socket_directories" in refused
     async with abstract(server, name):
         assert await is_as_psql(where, tmp_path)
         assert await is_as_psql(
