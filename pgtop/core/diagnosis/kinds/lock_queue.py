@@ -7,7 +7,7 @@ goes on at once, and the root, perhaps a dump, lives.
 
 from typing import NamedTuple
 
-from pgtop.core.activity import ACTIVE, IN_TRANSACTION, Backend
+from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, Backend
 from pgtop.core.blocking import PREPARED, blocked_counts, root_blockers
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.permission import missing_rights
@@ -20,6 +20,11 @@ from pgtop.core.text import plural
 _NO_SWEEP = Advice("A sweep won't help: those who wait are active")
 _PREVENTION = Advice("Before a schema change, set a limit for the wait", sql="SET lock_timeout = '3s';")
 
+_BY_DESIGN = Advice(
+    "An advisory lock is the application's own: sessions that wait to take the holder's place are in order"
+)
+_ADVISORY = "advisory"
+"""The wait_event of whoever waits for a lock that only applications give a meaning."""
 _TABLE_LOCK = "relation"
 """The wait_event of whoever waits for a lock on a whole table."""
 
@@ -42,6 +47,7 @@ def find(scene: Scene) -> list[Finding]:
     by_pid = {backend.pid: backend for backend in scene.snapshot.backends}
     root = by_pid.get(chain.root) if chain.root is not None else None
     since = earliest(each.query_start for each in waiting)
+    last = _BY_DESIGN if _is_advisory(waiting) else _PREVENTION
     sentence = f"lock queue: {_who_waits(scene, waiting, chain)}{_what_they_wait_for(scene, chain, root)}"
     return [
         Finding(
@@ -65,7 +71,7 @@ def find(scene: Scene) -> list[Finding]:
             statements=tuple(
                 shown_statement(each.query) for each in (chain.head, root) if each is not None and each.query
             ),
-            advice=(*_ways_out(chain, root), *_rights(scene, chain, root), _NO_SWEEP, _PREVENTION),
+            advice=(*_ways_out(chain, root), *_rights(scene, chain, root), _NO_SWEEP, last),
             remedy=_remedy(chain, root),
         )
     ]
@@ -83,9 +89,14 @@ def _chain(scene: Scene, waiting: list[Backend]) -> _Chain:
     return _Chain(roots[0].pid, head if is_head else None, behind[head.pid])
 
 
+def _is_advisory(waiting: list[Backend]) -> bool:
+    return all(each.wait_event == _ADVISORY for each in waiting)
+
+
 def _who_waits(scene: Scene, waiting: list[Backend], chain: _Chain) -> str:
     if chain.head is None:
-        return f"{plural(len(waiting), 'session')} wait for a lock"
+        lock = "an advisory lock" if _is_advisory(waiting) else "a lock"
+        return f"{plural(len(waiting), 'session')} wait for {lock}"
     told = _told(scene, chain.head.pid, chain.head)
     return f"{chain.behind_head} wait behind {told}"
 
@@ -108,6 +119,8 @@ def _told(scene: Scene, pid: int | None, backend: Backend | None) -> str:
     if backend.state in IN_TRANSACTION:
         rest = age(backend.state_change, scene.now)
         return f"pid {pid} ({application_name(backend)}, idle in transaction for {rest})"
+    if backend.state == IDLE:
+        return f"pid {pid} ({application_name(backend)}, idle for {age(backend.state_change, scene.now)})"
     doing = "waiting" if backend.waits_on_lock else "running"
     query = shown_statement(backend.query or "") or application_name(backend)
     ago = age(backend.query_start, scene.now)

@@ -72,12 +72,13 @@ def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -
     name = label(young[0].application_name, NO_APPLICATION)
     since = earliest(each.backend_start for each in young)
     addresses = addresses_of(young)
+    begun = "" if _is_restarted(scene) else since_words(since)
     life = duration(median_seconds((each.backend_start for each in young), scene.now))
     return Finding(
         kind=Kind.SURGE,
         grade=Grade.LOOKS_LIKE,
         slots=len(young),
-        sentence=f"surge of {name}: {_shape(scene, members, young)}{since_words(since)}; {busy} in use",
+        sentence=f"surge of {name}: {_shape(scene, members, young)}{begun}; {busy} in use",
         backends=tuple(each.id for each in young),
         application_name=young[0].application_name or "",
         usename=one_value(each.usename for each in young),

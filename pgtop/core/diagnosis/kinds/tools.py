@@ -19,6 +19,9 @@ _TOOLS: Final = re.compile(
 )
 """The application_name that such tools give themselves begins so."""
 
+_ROLES: Final = 3
+"""The most roles for which a statement is shown: those that the sentence names."""
+
 
 def find(scene: Scene) -> list[Finding]:
     """Return all of them together, if there are enough."""
@@ -37,7 +40,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
     by_tool = Counter(_short(each) for each in there).most_common()
     by_role = Counter(label(each.usename, NO_USER) for each in there).most_common()
     oldest = earliest(each.state_change for each in there)
-    role = one_value(each.usename for each in there)
+    roles = Counter(each.usename for each in there if each.usename)
     return Finding(
         kind=Kind.TOOLS,
         grade=Grade.LOOKS_LIKE,
@@ -48,7 +51,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         ),
         backends=tuple(each.id for each in there),
         application_name=one_value(each.application_name for each in there),
-        usename=role,
+        usename=one_value(each.usename for each in there),
         datname=one_value(each.datname for each in there),
         addresses=addresses_of(there),
         since=oldest,
@@ -63,7 +66,10 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
             Advice("Terminate them: whoever comes back reconnects", key="d K"),
             Advice(
                 "Let the server close idle sessions of people",
-                sql=set_for_role(role or there[0].usename, "idle_session_timeout", "30min"),
+                sql="\n".join(
+                    set_for_role(each, "idle_session_timeout", "30min")
+                    for each, _ in roles.most_common(_ROLES)
+                ),
             ),
         ),
     )
