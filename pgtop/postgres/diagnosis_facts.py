@@ -19,7 +19,10 @@ from pgtop.postgres.row_decoding import the_one
 from pgtop.postgres.session.own_connection import OwnConnection
 
 BLOCKERS_EVERY_SECONDS: Final = 10.0
-"""Seconds between two questions for blocking pids: each takes the lock manager exclusively for a moment."""
+"""Seconds between two questions for blocking pids: each takes the lock manager exclusively for a moment.
+
+A queue that has doubled meanwhile is asked for at once: that happens a few times at most.
+"""
 LOGINS_EVERY_SECONDS: Final = 30.0
 """Seconds between two readings of the counter of logins."""
 KEEPALIVE_EVERY_SECONDS: Final = 60.0
@@ -46,6 +49,7 @@ class KnownFacts:
     def _forget(self) -> None:
         self._known_of = self._own_connection.peer
         self._blocked_by: Mapping[int, frozenset[int]] = NOTHING_BLOCKS
+        self._waiting = 0
         self._blockers_at = self._keepalive_at = self._logins_at = -math.inf
         self._keepalive: float | None = None
         self._logins: int | None = None
@@ -74,8 +78,11 @@ class KnownFacts:
             self._forget()
         now = self._clock()
         asked = False
-        if _has_queue(snapshot) and now - self._blockers_at >= BLOCKERS_EVERY_SECONDS:
-            self._blockers_at, asked = now, True
+        waiting = snapshot.waiting_on_locks
+        # A queue grows fast at first: what bars it may be known only of its first few sessions.
+        is_due = now - self._blockers_at >= BLOCKERS_EVERY_SECONDS or waiting >= 2 * self._waiting
+        if _has_queue(snapshot) and is_due and self._blockers_at != math.inf:
+            self._blockers_at, self._waiting, asked = now, waiting, True
             try:
                 self._blocked_by = await blocking_pids(self._own_connection)
             except asyncpg.InsufficientPrivilegeError:

@@ -159,6 +159,10 @@ def test_a_lock_queue_has_a_head_and_a_root() -> None:
     assert found.advice[0].sql == "SELECT pg_cancel_backend(11);"
     assert "dump that should live" in found.advice[0].text
     assert any("sweep won't help" in each.text for each in found.advice)
+    early = {pid: by for pid, by in blocked.items() if pid < 108}
+    """The answer that came when nine waited."""
+    grown = the_one(diagnose(server_with(*sessions), facts=Facts(blocked_by=early)), Kind.LOCK_QUEUE)
+    assert grown.sentence.startswith("lock queue: 8 of 31 wait behind pid 11")
     row_level, blocked = queue(30, "tuple")
     flat = the_one(diagnose(server_with(*row_level), facts=Facts(blocked_by=blocked)), Kind.LOCK_QUEUE)
     assert "31 sessions wait for a lock that pid 10" in flat.sentence

@@ -84,8 +84,10 @@ def _chain(scene: Scene, waiting: list[Backend]) -> _Chain:
         return _Chain(None, None, 0)
     behind = blocked_counts([each.pid for each in waiting], blocked_by)
     head = max(waiting, key=lambda each: behind[each.pid])
+    # Of those that joined the queue since the server was asked it is not known yet whom they wait for.
+    known = sum(each.pid in blocked_by for each in waiting)
     # Those who wait for one row queue up behind each other too; to cancel the first frees none of them.
-    is_head = head.wait_event == _TABLE_LOCK and behind[head.pid] >= len(waiting) / 2
+    is_head = head.wait_event == _TABLE_LOCK and behind[head.pid] >= max(1, known / 2)
     return _Chain(roots[0].pid, head if is_head else None, behind[head.pid])
 
 
@@ -98,7 +100,10 @@ def _who_waits(scene: Scene, waiting: list[Backend], chain: _Chain) -> str:
         lock = "an advisory lock" if _is_advisory(waiting) else "a lock"
         return f"{plural(len(waiting), 'session')} wait for {lock}"
     told = _told(scene, chain.head.pid, chain.head)
-    return f"{chain.behind_head} wait behind {told}"
+    # The head waits too. More may be behind it: only those are counted of which it is known.
+    are_more = len(waiting) > chain.behind_head + 1
+    number = f"{chain.behind_head} of {len(waiting)}" if are_more else f"{chain.behind_head}"
+    return f"{number} wait behind {told}"
 
 
 def _what_they_wait_for(scene: Scene, chain: _Chain, root: Backend | None) -> str:
