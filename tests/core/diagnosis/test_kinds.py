@@ -120,6 +120,15 @@ def test_a_reached_limit_says_who_holds_it() -> None:
     assert not any("LIMIT 8" in each.sql for each in found.advice), "it is not raised"
 
 
+def test_a_limit_that_is_too_low_is_not_called_idle() -> None:
+    """A pool's session is idle between two requests: one that is used all the time is in use."""
+    limits = (ConnectionLimit(LimitOf.ROLE, "work", 20),)
+    for rested, said in ((2.0, "Most are in use, or just were"), (600.0, "Most are idle")):
+        pool = [one(100 + n, 7200, rested + n / 10, usename="work") for n in range(20)]
+        found = the_one(diagnose(server_with(*pool, connection_limits=limits)), Kind.LIMIT)
+        assert found.advice[1].text.startswith(said)
+
+
 def test_a_login_stall_comes_first() -> None:
     facts = Facts(stall=Stall(41, 18, 57))
     found = the_one(diagnose(server_with(*pools("web", 3, 6), slots=57), facts=facts), Kind.LOGIN_STALL)

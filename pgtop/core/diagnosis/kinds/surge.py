@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
-from pgtop.core.activity import IDLE, MICROSECONDS, Backend
+from pgtop.core.activity import IDLE, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.wording import earliest, median_seconds, since_words
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_APPLICATION, address, label
-from pgtop.core.text import duration, plural
+from pgtop.core.text import clock, duration, plural
 
 _THEY_COME_BACK: Final = "A sweep won't hold: these sessions are in use, and come back at once"
 _SHORT_LIVES: Final = 30.0
@@ -105,7 +105,7 @@ def _shape(scene: Scene, members: list[Backend], young: list[Backend]) -> str:
     number = plural(len(young), "new session")
     if _is_restarted(scene):
         restarted = scene.snapshot.server.identity.postmaster_start
-        return f"{number} after the server's start {duration((scene.now - restarted) / MICROSECONDS)} ago"
+        return f"{number} after the server's start at {clock(restarted, seconds=False)}"
     logins = scene.facts.logins_per_minute
     if _is_without_pool(scene, members) and not _is_one_each(young):
         if logins is not None and logins >= scene.thresholds.compression * _LOGINS_A_SESSION * len(members):
