@@ -281,6 +281,21 @@ def test_a_surge_is_not_to_be_swept() -> None:
     assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*old, *cold))}
 
 
+def test_sessions_without_a_pool_are_not_a_restarts() -> None:
+    """A server that was started three minutes ago did not make what is ten seconds old."""
+    churn = [one(300 + n, 1 + n, 0.5, "active", application_name="php") for n in range(40)]
+    pool = [one(300 + n, 170, 0.5, "active", application_name="php") for n in range(40)]
+    started = server_of(Limits(103, 3))
+    identity = msgspec.structs.replace(started.identity, postmaster_start=at(180))
+    started = msgspec.structs.replace(started, identity=identity)
+    for sessions, said in (
+        (churn, "surge of php: no pool? 40"),
+        (pool, "40 new sessions after the server's"),
+    ):
+        crowd = msgspec.structs.replace(server_with(*sessions, *pools("web", 4, 9)), server=started)
+        assert said in first(diagnose(crowd), Kind.SURGE).sentence
+
+
 def test_pools_that_are_too_large_together() -> None:
     found = the_one(diagnose(server_with(*pools("web", 9, 10), slots=97)), Kind.POOL_ARITHMETIC)
     assert "web: 9 addresses × 10, 90 in all (it has 90, 81 idle); 9 each fits" in found.sentence

@@ -45,7 +45,8 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
     else:
         advice.append(
             Advice(
-                "Most are in use, or just were: pgtop doctor says whether the limit may be raised, and by how much"
+                "Most are in use, or just were: pgtop doctor says whether the limit may be raised, "
+                "and by how much"
             )
         )
     return [

@@ -103,14 +103,14 @@ def _shape(scene: Scene, members: list[Backend], young: list[Backend]) -> str:
     """Return the shape of the surge in words: how its sessions came to be so many."""
     old, new = _addresses(scene, members, young)
     number = plural(len(young), "new session")
-    if _is_restarted(scene):
-        restarted = scene.snapshot.server.identity.postmaster_start
-        return f"{number} after the server's start at {clock(restarted, seconds=False)}"
     logins = scene.facts.logins_per_minute
     if _is_without_pool(scene, members) and not _is_one_each(young):
         if logins is not None and logins >= scene.thresholds.compression * _LOGINS_A_SESSION * len(members):
             return f"no pool: {logins:.0f} logins a minute, {number}"
         return f"no pool? {number}, half of them younger than {_median_age(scene, young)}"
+    if _is_restarted(scene):
+        restarted = scene.snapshot.server.identity.postmaster_start
+        return f"{number} after the server's start at {clock(restarted, seconds=False)}"
     if _is_one_each(young):
         return f"serverless? {len(new)} addresses with about one each"
     if _is_scaled_out(old, new):
