@@ -84,7 +84,7 @@ def find(scene: Scene, *, is_refused: bool = False) -> list[Finding]:
 def _numbered(scene: Scene, is_refused: bool) -> Iterator[list[Finding]]:
     """Yield the leaks of programs that put a number of their own into each name.
 
-    Processes that are named so overtake each other: only sessions that were used once tell of a leak.
+    Processes that are named so overtake each other: only sessions mostly used once tell of a leak.
     """
     limits = scene.thresholds
     for common, members in scene.by_numbered_name.items():
@@ -95,9 +95,7 @@ def _numbered(scene: Scene, is_refused: bool) -> Iterator[list[Finding]]:
             if max(Counter(each.application_name for each in there).values()) >= limits.leak_sessions:
                 continue
             evidence = _evidence(scene, application, tuple(there))
-            if evidence is not None and all(
-                _used_share(scene, each) <= limits.useful_share for each in evidence.lost
-            ):
+            if evidence is not None and _is_used_once(scene, evidence.lost):
                 yield _leaks(scene, [evidence], is_refused)
 
 
@@ -109,8 +107,13 @@ def is_suspected(scene: Scene, application: Application, members: tuple[Backend,
     evidence = _evidence(scene, application, members)
     if evidence is None or len(evidence.lost) < scene.thresholds.leak_sessions:
         return False
-    once = sum(_used_share(scene, each) <= scene.thresholds.useful_share for each in evidence.lost)
-    return once > len(evidence.lost) / 2
+    return _is_used_once(scene, evidence.lost)
+
+
+def _is_used_once(scene: Scene, lost: tuple[Backend, ...]) -> bool:
+    """Return whether most of some sessions rest since soon after they were opened."""
+    once = sum(_used_share(scene, each) <= scene.thresholds.useful_share for each in lost)
+    return once > len(lost) / 2
 
 
 def _evidence(scene: Scene, application: Application, members: tuple[Backend, ...]) -> _Evidence | None:
