@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import STARTING, Snapshot
+from pgtop.core.activity import MICROSECONDS, STARTING, Snapshot
 from pgtop.core.outage import Limit, connecting_words, held_by_connecting
 from pgtop.core.session_labels import label
 
@@ -89,10 +89,23 @@ def stall_of(snapshot: Snapshot, warn_at: float, refusing: Limit | None = None) 
     is_refused = (refusing is not None and refusing.is_the_servers) or snapshot.is_full
     if not is_refused or sessions / slots >= min(warn_at, 1.0):
         return None
-    starting = [backend for backend in snapshot.backends if backend.state == STARTING]
-    connecting = len(starting) + with_unlisted(snapshot, refusing).unlisted
+    return logging_in(with_unlisted(snapshot, refusing))
+
+
+def logging_in(snapshot: Snapshot, least_seconds: float = 0.0) -> Stall:
+    """Return the clients still connecting that a snapshot shows, as a stall, even if it is not one.
+
+    Those that it lists and that began later than `least_seconds` ago are left out: they log in as usual.
+    """
+    latest = snapshot.taken_at - round(least_seconds * MICROSECONDS)
+    starting = [
+        backend
+        for backend in snapshot.backends
+        if backend.state == STARTING and (backend.backend_start or 0) <= latest
+    ]
     seen = Counter(backend.client_addr for backend in starting if backend.client_addr)
-    return Stall(connecting, sessions, slots, tuple(seen.most_common(_ADDRESSES_NAMED)))
+    addresses = tuple(seen.most_common(_ADDRESSES_NAMED))
+    return Stall(len(starting) + snapshot.unlisted, session_count(snapshot), snapshot.slots, addresses)
 
 
 def with_unlisted(snapshot: Snapshot, refusing: Limit | None) -> Snapshot:

@@ -19,7 +19,10 @@ from pgtop.postgres.row_decoding import the_one
 from pgtop.postgres.session.own_connection import OwnConnection
 
 BLOCKERS_EVERY_SECONDS: Final = 10.0
-"""Seconds between two questions for blocking pids: each takes the lock manager exclusively for a moment."""
+"""Seconds between two questions for blocking pids: each takes the lock manager exclusively for a moment.
+
+A queue that has doubled meanwhile is asked for at once: that happens a few times at most.
+"""
 BLOCKERS_AGAIN_SECONDS: Final = 3.0
 """The same once a blocker has left or ended its transaction: the answer is then of the past."""
 LOGINS_EVERY_SECONDS: Final = 30.0
@@ -53,6 +56,7 @@ class KnownFacts:
         self._known_of = self._own_connection.peer
         self._blocked_by: Mapping[int, frozenset[int]] = NOTHING_BLOCKS
         self._blockers: frozenset[_Transaction] = frozenset()
+        self._waiting = 0
         self._blockers_at = self._keepalive_at = self._logins_at = -math.inf
         self._keepalive: float | None = None
         self._logins: int | None = None
@@ -81,9 +85,12 @@ class KnownFacts:
             self._forget()
         now = self._clock()
         asked = False
+        waiting = snapshot.waiting_on_locks
         pause = BLOCKERS_AGAIN_SECONDS if self._is_past(snapshot) else BLOCKERS_EVERY_SECONDS
-        if _has_queue(snapshot) and now - self._blockers_at >= pause:
-            self._blockers_at, asked = now, True
+        # A queue grows fast at first: what bars it may be known only of its first few sessions.
+        is_due = now - self._blockers_at >= pause or waiting >= 2 * self._waiting
+        if _has_queue(snapshot) and is_due and self._blockers_at != math.inf:
+            self._blockers_at, self._waiting, asked = now, waiting, True
             try:
                 self._blocked_by = await blocking_pids(self._own_connection)
             except asyncpg.InsufficientPrivilegeError:

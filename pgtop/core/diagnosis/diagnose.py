@@ -74,7 +74,7 @@ def diagnose_scene(scene: Scene, *, warn_at: float) -> tuple[Finding, ...]:
         found += _found(scene.without(found), _PATTERNS)
         explained = sum(each.slots for each in found)
         if snapshot.usage >= warn_at and explained < _EXPLAINED * snapshot.taken:
-            found.append(mixed.describe(scene.without(found)))
+            found.append(mixed.describe(scene.without(found), is_rest=bool(found)))
     return tuple(_with_rights(snapshot, each) for each in heaviest_first(found))
 
 

@@ -1,10 +1,11 @@
 """All that a diagnosis may look at: the sessions, what was seen before them, and facts asked for beside."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -15,6 +16,12 @@ from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, addr
 from pgtop.core.stalled_logins import Stall
 
 NOTHING_BLOCKS: Mapping[int, frozenset[int]] = MappingProxyType({})
+
+_NUMBER: Final = re.compile(r"(?<![A-Za-z])[0-9a-f]*[0-9][0-9a-f]*|[0-9]+")
+_SESSIONS_OF_A_NAME: Final = 1.5
+"""Names with more sessions each are of programs, and not of processes or jobs."""
+_NAMES_OF_A_PROGRAM: Final = 3
+"""Two names that differ in a number may be two programs, or two versions of one."""
 
 
 class Application(NamedTuple):
@@ -138,6 +145,23 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
         for application, members in self.by_application.items():
             found[application.application_name].append((application, members))
         return {name: tuple(rows) for name, rows in found.items()}
+
+    @cached_property
+    def by_numbered_name(self) -> Mapping[str, tuple[Backend, ...]]:
+        """The sessions left whose names differ only in a number, by that name with `…` in its place.
+
+        A program that puts its pid or its job into its name is one program all the same.
+        """
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self.by_name:
+            if name != (common := _NUMBER.sub("…", name)):
+                found[common].append(name)
+        programs = {}
+        for common, names in found.items():
+            members = tuple(each for name in names for _, there in self.by_name[name] for each in there)
+            if len(names) >= _NAMES_OF_A_PROGRAM and len(members) <= _SESSIONS_OF_A_NAME * len(names):
+                programs[common] = members
+        return programs
 
     @cached_property
     def swept_by_application(self) -> Mapping[Application, tuple[Backend, ...]]:

@@ -64,6 +64,9 @@ class Thresholds(msgspec.Struct, frozen=True):
     """Gaps that deviate from their mean by less than this fraction are a timer's."""
     periodic_sessions: int = 6
 
+    stall_share: float = 0.25
+    """Logins take an instant: clients in the middle of one hold this part of the slots only if they hang."""
+
     silent: float = 120.0
     """An address whose sessions all rest for two minutes …"""
     silent_together: float = 60.0

@@ -9,7 +9,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
+from pgtop.core.diagnosis.findings import Finding, Kind, Remedy, against_sweeping
 from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.diagnosis.steady import cause_of
 from pgtop.core.plan import Act
@@ -99,7 +99,12 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
             return [Cell(f" {self._said}", "amber")]
         keys = [("Esc", "close", "screen.close")]
         finding = self._finding
-        if finding is not None and finding.remedy is not None and not self._read_only:
+        if (
+            finding is not None
+            and finding.remedy is not None
+            and not _refused(finding)
+            and not self._read_only
+        ):
             keys.append(("K", _act_words(finding.remedy), "screen.act"))
         if finding is not None and statements(finding):
             keys.append(("c", "copy SQL", "screen.copy"))
@@ -130,6 +135,9 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         finding = self._finding
         if finding is None or self._read_only:
             return
+        if refused := _refused(finding):
+            self._tell(refused)
+            return
         if finding.remedy is None:
             self._tell("No session is to be terminated here: see what to do")
             return
@@ -156,6 +164,14 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def _be_quiet(self) -> None:
         self._said = ""
         self._show()
+
+
+def _refused(finding: Finding) -> str:
+    """Return why nothing of a finding is terminated from here; "" if something may be.
+
+    The sessions of a surge do work: to terminate them fails requests, and makes room for a moment.
+    """
+    return against_sweeping((finding,)) if finding.kind is Kind.SURGE else ""
 
 
 def _act_words(remedy: Remedy) -> str:

@@ -81,6 +81,19 @@ async def _serve(stage: Stage, worker: Psycopg) -> None:
         await stage.rest(15, 90)
 
 
+async def numbers_its_workers(stage: Stage) -> None:
+    """Processes with their pid in the name: begun anew one after the other, and at work."""
+    workers = []
+    for nth in range(30):
+        connection = await stage.open(f"unicorn-{2000 + nth}", "web", "127.0.0.2")
+        workers.append((connection, stage.spawn(_work(stage, connection))))
+    for nth, (connection, work) in enumerate(workers[:20]):
+        work.cancel()
+        connection.terminate()
+        stage.spawn(_work(stage, await stage.open(f"unicorn-{2100 + nth}", "web", "127.0.0.2")))
+        await stage.rest(12)
+
+
 async def listens(stage: Stage) -> None:
     """One session for each browser that waits for news."""
     await stage.shop(4)
@@ -340,6 +353,7 @@ async def runs_in_parallel(stage: Stage) -> None:
 DECOYS = (
     Decoy(Kind.LEAK, has_had_a_peak),
     Decoy(Kind.LEAK, recycles_its_workers),
+    Decoy(Kind.LEAK, numbers_its_workers),
     Decoy(Kind.LEAK, listens),
     Decoy(Kind.LEAK, fills_its_pools_at_work, TOO_LARGE),
     Decoy(Kind.POOL_ARITHMETIC, needs_all_of_its_pools),

@@ -54,6 +54,15 @@ async def _go_on_leaking(stage: Stage) -> None:
         await stage.rest(6, 15)
 
 
+async def numbers_its_jobs(stage: Stage) -> None:
+    """Each job logs in under a name of its own, and forgets its session."""
+    await stage.shop()
+    for nth in range(30):
+        job = await stage.open(f"nightly-{4711 + 17 * nth}", "worker", hosts(1)[0])
+        await job.execute(one_of(schema.LEAK))
+        await stage.rest(6, 15)
+
+
 async def loses_out_of_its_pool(stage: Stage) -> None:
     """An error path that does not give the connection back."""
     await stage.shop()
@@ -461,6 +470,7 @@ async def has_several_applications_behind_one_address(stage: Stage) -> None:
 
 INCIDENTS = (
     Incident(Kind.LEAK, forgets_after_each_job, "mailer"),
+    Incident(Kind.LEAK, numbers_its_jobs),
     Incident(Kind.LEAK, loses_out_of_its_pool, "crm"),
     Incident(Kind.LEAK, is_scraped_without_closing, "postgres_exporter"),
     Incident(Kind.POOL_ARITHMETIC, has_pools_on_many_hosts, "catalog"),

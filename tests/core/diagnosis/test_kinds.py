@@ -126,18 +126,39 @@ def test_a_reached_limit_says_who_holds_it() -> None:
 def test_clients_still_connecting_are_not_left_out() -> None:
     """A description of the few sessions beside them would blame those."""
     few = pools("web", 3, 6)
-    crowd = the_one(diagnose(server_with(*few, unlisted=70)), Kind.MIXED)
-    assert crowd.sentence == "most slots are held by clients still connecting: 70 of 88"
+    crowd = the_one(diagnose(server_with(*few, unlisted=70)), Kind.LOGIN_STALL)
     assert crowd.slots == 70
-    assert "break-glass --stalled-logins" in crowd.advice[0].text
+    assert "break-glass --stalled-logins" in crowd.advice[0].command
     some = the_one(diagnose(server_with(*pools("web", 1, 72), unlisted=12)), Kind.MIXED)
     assert some.sentence.endswith("; 12 slots are held by clients still connecting")
+
+
+def test_a_limit_that_is_too_low_is_not_called_idle() -> None:
+    """A pool's session is idle between two requests: one that is used all the time is in use."""
+    limits = (ConnectionLimit(LimitOf.ROLE, "work", 20),)
+    for rested, said in ((2.0, "Most are in use, or just were"), (600.0, "Most are idle")):
+        pool = [one(100 + n, 7200, rested + n / 10, usename="work") for n in range(20)]
+        found = the_one(diagnose(server_with(*pool, connection_limits=limits)), Kind.LIMIT)
+        assert found.advice[1].text.startswith(said)
 
 
 def test_a_login_stall_comes_first() -> None:
     facts = Facts(stall=Stall(41, 18, 57))
     found = the_one(diagnose(server_with(*pools("web", 3, 6), slots=57), facts=facts), Kind.LOGIN_STALL)
     assert (found.slots, found.grade) == (41, Grade.IS)
+
+
+def test_logins_that_hang_are_told_before_the_server_is_full() -> None:
+    crowd = server_with(*pools("web", 3, 8), unlisted=50)
+    found = diagnose(crowd)
+    assert (found[0].kind, found[0].grade, found[0].slots) == (Kind.LOGIN_STALL, Grade.LOOKS_LIKE, 50)
+    assert found[0].sentence.startswith("login stall? 50 slots are held by clients still connecting")
+    assert not diagnose(server_with(*pools("web", 3, 8), unlisted=20)), "the server has room"
+    few = diagnose(server_with(*pools("web", 7, 10), unlisted=9))
+    assert Kind.LOGIN_STALL not in {each.kind for each in few}
+    at_once = [one(500 + n, 0.1, 0.1, "starting") for n in range(50)]
+    busy = diagnose(server_with(*pools("web", 3, 8), *at_once))
+    assert Kind.LOGIN_STALL not in {each.kind for each in busy}, "logins that have just begun are usual"
 
 
 def queue(number: int, wait_event: str = "relation") -> tuple[list[Backend], dict[int, frozenset[int]]]:
@@ -160,12 +181,30 @@ def test_a_lock_queue_has_a_head_and_a_root() -> None:
     assert found.advice[0].sql == "SELECT pg_cancel_backend(11);"
     assert "dump that should live" in found.advice[0].text
     assert any("sweep won't help" in each.text for each in found.advice)
+    early = {pid: by for pid, by in blocked.items() if pid < 108}
+    """The answer that came when nine waited."""
+    grown = the_one(diagnose(server_with(*sessions), facts=Facts(blocked_by=early)), Kind.LOCK_QUEUE)
+    assert grown.sentence.startswith("lock queue: 8 of 31 wait behind pid 11")
     row_level, blocked = queue(30, "tuple")
     flat = the_one(diagnose(server_with(*row_level), facts=Facts(blocked_by=blocked)), Kind.LOCK_QUEUE)
     assert "31 sessions wait for a lock that pid 10" in flat.sentence
     assert not any("Cancel" in each.text for each in flat.advice)
     unknown = the_one(diagnose(server_with(*row_level)), Kind.LOCK_QUEUE)
     assert unknown.sentence == "lock queue: 31 sessions wait for a lock"
+
+
+def test_waiting_for_an_advisory_lock_may_be_in_order() -> None:
+    """Schedulers wait for years to take the leader's place."""
+    waits = {"wait_event_type": "Lock", "wait_event": "advisory", "query": "SELECT pg_advisory_lock(42)"}
+    leader = one(10, 1500, 4, application_name="scheduler", query="SELECT 1")
+    others = [one(100 + n, 900, 899, "active", application_name="scheduler", **waits) for n in range(9)]
+    blocked = {each.pid: frozenset({10}) for each in others}
+    told = the_one(diagnose(server_with(leader, *others), facts=Facts(blocked_by=blocked)), Kind.LOCK_QUEUE)
+    assert told.sentence == (
+        "lock queue: 9 sessions wait for an advisory lock that pid 10 (scheduler, idle for 4s) holds"
+    )
+    assert "are in order" in told.advice[-1].text
+    assert not any(each.sql for each in told.advice), "no statement ends it, and no schema change began it"
 
 
 def test_work_outside_the_database_inside_a_transaction() -> None:
@@ -238,6 +277,15 @@ def test_tools_that_people_left_open() -> None:
     assert "roles of their own" in told.advice[1].text
 
 
+def test_each_person_with_open_tools_gets_a_statement() -> None:
+    left = [
+        one(100 + n, 80_000, 70_000 - n, application_name="DataGrip 2024.1", usename=("ann", "bob")[n % 2])
+        for n in range(34)
+    ]
+    found = the_one(diagnose(server_with(*left, *pools("web", 3, 12))), Kind.TOOLS)
+    assert [line.split('"')[1] for line in found.advice[1].sql.splitlines()] == ["ann", "bob"]
+
+
 def test_clients_that_went_silent() -> None:
     crashed = [one(100 + n, 3600, 900 + n % 5, client_addr="10.0.4.7") for n in range(30)]
     working = [one(300 + n, 3600, n / 10, client_addr="10.0.4.8") for n in range(45)]
@@ -263,12 +311,36 @@ def test_a_surge_is_not_to_be_swept() -> None:
     assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*old, *cold))}
 
 
+def test_sessions_without_a_pool_are_not_a_restarts() -> None:
+    """A server that was started three minutes ago did not make what is ten seconds old."""
+    churn = [one(300 + n, 1 + n, 0.5, "active", application_name="php") for n in range(40)]
+    pool = [one(300 + n, 170, 0.5, "active", application_name="php") for n in range(40)]
+    started = server_of(Limits(103, 3))
+    identity = msgspec.structs.replace(started.identity, postmaster_start=at(180))
+    started = msgspec.structs.replace(started, identity=identity)
+    for sessions, said in (
+        (churn, "surge of php: no pool? 40"),
+        (pool, "40 new sessions after the server's"),
+    ):
+        crowd = msgspec.structs.replace(server_with(*sessions, *pools("web", 4, 9)), server=started)
+        assert said in first(diagnose(crowd), Kind.SURGE).sentence
+
+
 def test_pools_that_are_too_large_together() -> None:
     found = the_one(diagnose(server_with(*pools("web", 9, 10), slots=97)), Kind.POOL_ARITHMETIC)
     assert "web: 9 addresses × 10, 90 in all (it has 90, 81 idle); 9 each fits" in found.sentence
     behind_one = [one(100 + n, 7200, 20) for n in range(80)]
     (described,) = diagnose(server_with(*behind_one))
     assert (described.kind, described.grade) == (Kind.MIXED, Grade.MIXED), "one address tells of no pools"
+
+
+def test_a_deploy_that_fits_is_not_denied() -> None:
+    """A quarter more of the hosts, rounded up, beside all that is there."""
+    others = [one(500 + n, 7200, 5 + n, application_name=f"app {'x' * (n % 6)}") for n in range(33)]
+    tight = the_one(diagnose(server_with(*pools("web", 5, 9), *others, slots=97)), Kind.POOL_ARITHMETIC)
+    assert tight.sentence.endswith("; a deploy takes it to 98%: 8 each leave room")
+    wide = the_one(diagnose(server_with(*pools("web", 3, 17), *others, slots=97)), Kind.POOL_ARITHMETIC)
+    assert wide.sentence.endswith("; a deploy does not fit: 14 each would")
 
 
 def test_a_server_over_the_line_is_never_without_a_word() -> None:
@@ -304,6 +376,33 @@ def test_pgtops_own_sessions_are_never_blamed() -> None:
     (found,) = diagnose(server_with(*own))
     assert found.kind is Kind.MIXED
     assert not found.backends
+
+
+def test_the_rest_beside_a_cause_is_not_most() -> None:
+    rest = [
+        one(500 + n, 7200, 5 + n, application_name="search" if n < 14 else f"app {'x' * n}")
+        for n in range(24)
+    ]
+    first_one, second = diagnose(server_with(*pools("web", 6, 10, busy=4), *rest))
+    assert first_one.kind is Kind.POOL_ARITHMETIC
+    assert second.sentence.startswith("the other 24 sessions: search 14, ")
+
+
+def test_names_that_differ_in_a_number_are_one_program() -> None:
+    """Each job has its number in its name, and forgets its session."""
+    jobs = [
+        msgspec.structs.replace(each, application_name=f"etl-job-{4711 + 13 * n}")
+        for n, each in enumerate(leak(45))
+    ]
+    found = the_one(diagnose(server_with(*jobs, *pools("web", 2, 16))), Kind.LEAK)
+    assert found.sentence.startswith("leak in etl-job-… since")
+    assert (found.application_name, found.usename) == (None, "work")
+    at_rest = [
+        one(1000 + n, 7200, 1800 + 7 * (n * 31 % 45), application_name=f"etl-job-{n}") for n in range(45)
+    ]
+    told = diagnose(server_with(*at_rest, *pools("web", 3, 14, busy=9)))
+    assert {each.kind for each in told} == {Kind.MIXED}
+    assert "etl-job-… 45" in told[0].evidence[1][1]
 
 
 def test_untracked_states_are_no_cause() -> None:

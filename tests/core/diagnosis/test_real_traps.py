@@ -150,6 +150,20 @@ async def test_logins_that_stall_are_told(server_factory: ServerFactory, healthy
     assert blames(found) == {Kind.LOGIN_STALL}
 
 
+async def test_logins_that_hang_are_told_before_it_is_full(server_factory: ServerFactory) -> None:
+    """While a few slots are free nobody is refused yet, and the applications are not to blame."""
+    server = server_factory(TWENTY, auth="scram-sha-256")
+    role, other = await create_role(server), await create_role(server)
+
+    async def is_told() -> bool:
+        found = (await diagnosed(server)).findings
+        return bool(found) and found[0].kind is Kind.LOGIN_STALL and blames(found) == {Kind.LOGIN_STALL}
+
+    async with sessions(server, 5, user=role.name, password=role.password, application_name="web"):
+        with stalled_in_authentication(server.port, other, 12):
+            await wait_until(is_told)
+
+
 async def test_clients_that_say_nothing_are_no_stall(server_factory: ServerFactory) -> None:
     """Those that have not said who they are hold no slot yet, or too few to refuse anybody."""
     server = server_factory(TWENTY)

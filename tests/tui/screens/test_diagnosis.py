@@ -115,6 +115,25 @@ async def test_a_leak_is_terminated_session_by_session(server_factory: ServerFac
             await asyncio.gather(leaking, return_exceptions=True)
 
 
+async def test_sessions_of_a_surge_are_not_terminated_here(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """They do work, and come back: `K` says so and opens nothing."""
+    server = server_factory(SMALL)
+    async with (
+        sessions(server, 30, application_name="web") as crowd,
+        dashboard(server, tmp_path / "audit") as driven,
+    ):
+        await asyncio.gather(*(each.execute("SELECT 1") for each in crowd))
+        await driven.shows("▲ surge of web: 30 new sessions after the server's start")
+        screen = await opened(driven)
+        await driven.shows("Put a pooler in between")
+        assert "K terminate 30 sessions" not in driven.text
+        await driven.press("K")
+        await driven.shows("A sweep won't hold: these sessions are in use")
+        assert driven.app.screen is screen
+
+
 async def test_a_diagnosis_follows_the_server(server_factory: ServerFactory, tmp_path: Path) -> None:
     server = server_factory(SMALL)
     async with dashboard(server, tmp_path / "audit") as driven:

@@ -54,7 +54,8 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
         advice=(
             Advice("Terminate them: their transactions are rolled back", key="d K"),
             Advice(
-                f"Let the server end such transactions of {label(application.usename, NO_USER)}",
+                f"Let the server end such transactions of {label(application.usename, NO_USER)}, "
+                "in sessions opened from now on",
                 sql=set_for_role(application.usename, "idle_in_transaction_session_timeout", "60s"),
             ),
         ),

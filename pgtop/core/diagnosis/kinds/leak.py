@@ -7,6 +7,7 @@ other too, but each only once a restart; a leak goes on and on.
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from itertools import pairwise
 from statistics import mean, pstdev
 from typing import Final, NamedTuple
@@ -77,7 +78,25 @@ def find(scene: Scene, *, is_refused: bool = False) -> list[Finding]:
             if sum(len(members) for _, members in program) + sum(map(len, swept)) >= least:
                 evidence = [_evidence(scene, application, members) for application, members in program]
                 found += _leaks(scene, [each for each in evidence if each is not None], is_refused)
-    return found
+    return found + [each for finding in _numbered(scene, is_refused) for each in finding]
+
+
+def _numbered(scene: Scene, is_refused: bool) -> Iterator[list[Finding]]:
+    """Yield the leaks of programs that put a number of their own into each name.
+
+    Processes that are named so overtake each other: only sessions mostly used once tell of a leak.
+    """
+    limits = scene.thresholds
+    for common, members in scene.by_numbered_name.items():
+        by_owner: defaultdict[Application, list[Backend]] = defaultdict(list)
+        for each in members:
+            by_owner[Application(common, each.usename, each.datname)].append(each)
+        for application, there in by_owner.items():
+            if max(Counter(each.application_name for each in there).values()) >= limits.leak_sessions:
+                continue
+            evidence = _evidence(scene, application, tuple(there))
+            if evidence is not None and _is_used_once(scene, evidence.lost):
+                yield _leaks(scene, [evidence], is_refused)
 
 
 def is_suspected(scene: Scene, application: Application, members: tuple[Backend, ...]) -> bool:
@@ -88,8 +107,13 @@ def is_suspected(scene: Scene, application: Application, members: tuple[Backend,
     evidence = _evidence(scene, application, members)
     if evidence is None or len(evidence.lost) < scene.thresholds.leak_sessions:
         return False
-    once = sum(_used_share(scene, each) <= scene.thresholds.useful_share for each in evidence.lost)
-    return once > len(evidence.lost) / 2
+    return _is_used_once(scene, evidence.lost)
+
+
+def _is_used_once(scene: Scene, lost: tuple[Backend, ...]) -> bool:
+    """Return whether most of some sessions rest since soon after they were opened."""
+    once = sum(_used_share(scene, each) <= scene.thresholds.useful_share for each in lost)
+    return once > len(lost) / 2
 
 
 def _evidence(scene: Scene, application: Application, members: tuple[Backend, ...]) -> _Evidence | None:
@@ -265,7 +289,7 @@ def _of(
         sentence=_sentence(scene, applications, lost, growth, (statement, number), full_at)
         + (f"; pgtop terminated {terminated} before" if terminated else ""),
         backends=tuple(each.id for each in lost),
-        application_name=applications[0].application_name,
+        application_name=one_value(each.application_name for each in lost),
         usename=one_value(each.usename for each in applications),
         datname=one_value(each.datname for each in applications),
         addresses=addresses,

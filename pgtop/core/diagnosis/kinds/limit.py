@@ -8,7 +8,7 @@ from pgtop.core.diagnosis.scene import Scene, addresses_of
 from pgtop.core.diagnosis.wording import age, earliest, named
 from pgtop.core.plan import Act
 from pgtop.core.session_groups import GroupBy, group
-from pgtop.core.session_labels import label
+from pgtop.core.session_labels import NO_USER, label
 from pgtop.core.text import plural, printable
 
 
@@ -32,7 +32,7 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
         (row.application, row.total)
         for row in group(there, GroupBy.APPLICATION, scene.now, scene.snapshot.slots)
     ]
-    culprit = f"; leak in {label(leaks[0].application_name, 'a client without a name')}" if leaks else ""
+    culprit = f"; leak in {_leaking(leaks[0])}" if leaks else ""
     room = f", although {plural(scene.free, 'slot')} {'is' if scene.free == 1 else 'are'} free"
     sentence = (
         f"{use.owner} has {use.used} of its own {use.limit.most}: its next login is refused"
@@ -41,11 +41,14 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
     advice = [Advice("See who holds them first", key=f"/{_filter(use)}")]
     if leaks:
         advice += leaks[0].advice
-    elif len(idle) * 2 > len(there):
+    elif sum(map(scene.is_in_use, there)) * 2 < len(there):
         advice.append(Advice("Most are idle: do not raise the limit before you know why"))
     else:
         advice.append(
-            Advice("Most are in use: pgtop doctor says whether the limit may be raised, and by how much")
+            Advice(
+                "Most are in use, or just were: pgtop doctor says whether the limit may be raised, "
+                "and by how much"
+            )
         )
     return [
         Finding(
@@ -69,6 +72,13 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
             remedy=_remedy(leaks, idle),
         )
     ]
+
+
+def _leaking(leak_found: Finding) -> str:
+    """Return the program that leaks; one that gives each session another name has none of its own."""
+    if leak_found.application_name is None:
+        return f"clients of {label(leak_found.usename, NO_USER)}"
+    return label(leak_found.application_name, "a client without a name")
 
 
 def _remedy(leaks: list[Finding], idle: list[Backend]) -> Remedy | None:

@@ -20,6 +20,11 @@ from pgtop.core.text import plural
 _NO_SWEEP = Advice("A sweep won't help: those who wait are active")
 _PREVENTION = Advice("Before a schema change, set a limit for the wait", sql="SET lock_timeout = '3s';")
 
+_BY_DESIGN = Advice(
+    "An advisory lock is the application's own: sessions that wait to take the holder's place are in order"
+)
+_ADVISORY = "advisory"
+"""The wait_event of whoever waits for a lock that only applications give a meaning."""
 _TABLE_LOCK = "relation"
 """The wait_event of whoever waits for a lock on a whole table."""
 
@@ -48,6 +53,7 @@ def find(scene: Scene) -> list[Finding]:
     by_pid = {backend.pid: backend for backend in scene.snapshot.backends}
     root = by_pid.get(chain.root) if chain.root is not None else None
     since = earliest(each.query_start for each in waiting)
+    last = _BY_DESIGN if _is_advisory(waiting) else _PREVENTION
     return [
         Finding(
             kind=Kind.LOCK_QUEUE,
@@ -70,7 +76,7 @@ def find(scene: Scene) -> list[Finding]:
             statements=tuple(
                 shown_statement(each.query) for each in (chain.head, root) if each is not None and each.query
             ),
-            advice=(*_ways_out(chain, root), *_rights(scene, chain, root), _NO_SWEEP, _PREVENTION),
+            advice=(*_ways_out(chain, root), *_rights(scene, chain, root), _NO_SWEEP, last),
             remedy=_remedy(chain, root),
         )
     ]
@@ -89,7 +95,9 @@ def _chain(scene: Scene, waiting: list[Backend]) -> _Chain:
     )
     released = [(len(released_by(each.pid, blocked_by)), each) for each in heads[:_HEADS_TRIED]]
     number, head = max(released, key=lambda each: each[0], default=(0, None))
-    if head is None or number == 0 or number < len(waiting) / 2:
+    # Of those that joined the queue since the server was asked it is not known yet whom they wait for.
+    known = sum(each.pid in blocked_by for each in waiting)
+    if head is None or number == 0 or number < known / 2:
         return _Chain(roots[0].pid, roots[0].blocked, None, 0)
     root = next(each for each in roots if head.pid in each.waiting or each.pid == head.pid)
     return _Chain(root.pid, root.blocked, head, number)
@@ -101,18 +109,23 @@ def _blocked_now(scene: Scene) -> dict[int, frozenset[int]]:
     return {pid: blockers for pid, blockers in scene.facts.blocked_by.items() if pid not in awake}
 
 
+def _is_advisory(waiting: list[Backend]) -> bool:
+    return all(each.wait_event == _ADVISORY for each in waiting)
+
+
 def _said(scene: Scene, waiting: list[Backend], chain: _Chain, root: Backend | None) -> str:
     number = len(waiting)
+    lock = "an advisory lock" if _is_advisory(waiting) else "a lock"
     if chain.root is None:
-        return f"{plural(number, 'session')} wait for a lock"
+        return f"{plural(number, 'session')} wait for {lock}"
     told = _told(scene, chain.root, root)
     if chain.head is not None:
         behind = chain.behind_head
-        some = str(behind) if behind >= number - 1 else f"{behind} of {number} that wait for locks"
+        some = str(behind) if behind >= number - 1 else f"{behind} of {number}"
         return f"{some} wait behind {_told(scene, chain.head.pid, chain.head)}, which waits for {told}"
     if chain.behind_root < number:
         return f"{number} sessions wait for locks, {chain.behind_root} of them behind {told}"
-    return f"{plural(number, 'session')} wait for a lock that {told} holds"
+    return f"{plural(number, 'session')} wait for {lock} that {told} holds"
 
 
 def _told(scene: Scene, pid: int | None, backend: Backend | None) -> str:
@@ -175,16 +188,12 @@ def _ways_out(chain: _Chain, root: Backend | None) -> list[Advice]:
         found.append(Advice(said, key="d K", sql=f"SELECT pg_cancel_backend({chain.head.pid});"))
     if root is not None and _holds_at_rest(root):
         said = f"Terminate pid {root.pid}, which is idle in transaction and holds the lock"
+        sql = f"SELECT pg_terminate_backend({root.pid});"
         if root.state == IDLE:
             said = f"Pid {root.pid} is idle and holds an advisory lock, perhaps for a reason: ask first"
+            sql = ""
         is_remedy = chain.head is None and root.state != IDLE
-        found.append(
-            Advice(
-                said,
-                key="d K" if is_remedy else "b K",
-                sql=f"SELECT pg_terminate_backend({root.pid});",
-            )
-        )
+        found.append(Advice(said, key="d K" if is_remedy else "b K", sql=sql))
     if chain.root == PREPARED:
         said = "A prepared transaction holds the lock: COMMIT PREPARED or ROLLBACK PREPARED ends it"
         found.append(Advice(said, sql="SELECT gid, prepared, owner FROM pg_prepared_xacts;"))

@@ -9,11 +9,29 @@ from pgtop.core.diagnosis.wording import named
 from pgtop.core.outage import connecting_words
 from pgtop.core.session_labels import LOCAL, NO_APPLICATION, TRACK_STATES, address, label, monitor_grant
 from pgtop.core.stalled_logins import STALL_HELP
-from pgtop.core.text import percent
+from pgtop.core.text import percent, plural
 
 
-def _who(scene: Scene, applications: list[tuple[str, int]]) -> str:
-    """Return whose the sessions are; one application that has most of them is named as that."""
+def _counted(scene: Scene) -> list[tuple[str, int]]:
+    """Return the programs with the number of sessions of each, the largest first; printable."""
+    counted: Counter[str] = Counter()
+    numbered = scene.by_numbered_name
+    alike = {each.application_name for members in numbered.values() for each in members}
+    for common, members in numbered.items():
+        counted[label(common, NO_APPLICATION)] += len(members)
+    for name, rows in scene.by_name.items():
+        if name not in alike:
+            counted[label(name, NO_APPLICATION)] += sum(len(members) for _, members in rows)
+    return counted.most_common()
+
+
+def _who(scene: Scene, applications: list[tuple[str, int]], is_rest: bool) -> str:
+    """Return whose the sessions are; one application that has most of them is named as that.
+
+    Those beside a cause are the rest: most of a rest is not what fills the server.
+    """
+    if is_rest:
+        return f"the other {plural(len(scene.left), 'session')}: {named(applications)}"
     if applications and applications[0][1] * 2 > len(scene.left):
         name, number = applications[0]
         others = f" (others: {named(applications[1:])})" if applications[1:] else ""
@@ -21,16 +39,13 @@ def _who(scene: Scene, applications: list[tuple[str, int]]) -> str:
     return f"no single cause: {named(applications)}"
 
 
-def describe(scene: Scene) -> Finding:
-    """Return what the server's sessions are, without a verdict."""
+def describe(scene: Scene, *, is_rest: bool = False) -> Finding:
+    """Return what the server's sessions are, without a verdict; `is_rest` says that a cause was found."""
     snapshot = scene.snapshot
     hidden = snapshot.counts.hidden
     connecting = snapshot.unlisted + sum(each.state == STARTING for each in scene.left)
     slots = len(scene.left)
-    counted: Counter[str] = Counter()
-    for name, rows in scene.by_name.items():
-        counted[label(name, NO_APPLICATION)] += sum(len(members) for _, members in rows)
-    applications = counted.most_common()
+    applications = _counted(scene)
     idle = sum(each.state == IDLE for each in scene.left)
     if hidden:
         sentence = (
@@ -48,7 +63,7 @@ def describe(scene: Scene) -> Finding:
         sentence = f"most slots are held by clients still connecting: {connecting} of {snapshot.taken}"
         advice = (Advice(f"What helps if they do not finish: {STALL_HELP}"),)
     else:
-        sentence = f"{_who(scene, applications)}; {idle} of {len(scene.left)} idle"
+        sentence = f"{_who(scene, applications, is_rest)}; {idle} of {len(scene.left)} idle"
         advice = (Advice("Group the sessions by application, user, database or address", key="g"),)
         if sum(each.state in (ACTIVE, FASTPATH) for each in scene.left) * 2 > len(scene.left):
             sentence += ": most are at work"

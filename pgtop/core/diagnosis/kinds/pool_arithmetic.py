@@ -1,6 +1,7 @@
 """Pool arithmetic: pools of the same size on many hosts, each in order, that are too large together."""
 
 from collections import Counter
+from math import ceil
 
 from pgtop.core.activity import IDLE, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
@@ -8,7 +9,7 @@ from pgtop.core.diagnosis.kinds import leak
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import address
-from pgtop.core.text import plural
+from pgtop.core.text import percent, plural
 
 
 def find(scene: Scene) -> list[Finding]:
@@ -52,7 +53,7 @@ def _of(
     at_once = f"; at most {most} were in use at once in {minutes} min" if minutes else ""
     product = hosts * largest
     over = f" = {product} > {slots} slots" if product > slots else f", {product} in all"
-    size = f"{fits} each fits" if fits < largest else f"a deploy does not fit: {in_deploy} each would"
+    size = f"{fits} each fits" if fits < largest else _deploy(scene, hosts, largest, in_deploy)
     if not in_deploy:
         size = "1 each fits, without a deploy" if fits else "not even 1 each fits"
     sentence = (
@@ -89,6 +90,15 @@ def _of(
             Advice(_refill(hosts)),
         ),
     )
+
+
+def _deploy(scene: Scene, hosts: int, largest: int, fitting: int) -> str:
+    """Return how full the server gets while a deploy runs new pools beside the old ones."""
+    snapshot, share = scene.snapshot, scene.thresholds.deploy_share
+    taken = snapshot.taken + ceil(hosts * (share - 1)) * largest
+    if taken > snapshot.slots:
+        return f"a deploy does not fit: {fitting} each would"
+    return f"a deploy takes it to {percent(taken / snapshot.slots)}: {fitting} each leave room"
 
 
 def _refill(hosts: int) -> str:

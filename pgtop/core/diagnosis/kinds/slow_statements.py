@@ -63,7 +63,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         advice=(
             Advice("Cancel the statement, not the sessions", key="d K"),
             Advice(
-                "Let the server end statements that run for too long",
+                "Let the server end statements that run for too long, in sessions opened from now on",
                 sql=set_for_role(role, "statement_timeout", "30s"),
             ),
         ),

@@ -4,13 +4,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final
 
-from pgtop.core.activity import IDLE, MICROSECONDS, Backend
+from pgtop.core.activity import IDLE, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.wording import earliest, median_seconds, since_words
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_APPLICATION, address, label
-from pgtop.core.text import duration, plural
+from pgtop.core.text import clock, duration, plural
 
 _THEY_COME_BACK: Final = "A sweep won't hold: these sessions are in use, and come back at once"
 _SHORT_LIVES: Final = 30.0
@@ -72,12 +72,13 @@ def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -
     name = label(young[0].application_name, NO_APPLICATION)
     since = earliest(each.backend_start for each in young)
     addresses = addresses_of(young)
+    begun = "" if _is_restarted(scene) else since_words(since)
     life = duration(median_seconds((each.backend_start for each in young), scene.now))
     return Finding(
         kind=Kind.SURGE,
         grade=Grade.LOOKS_LIKE,
         slots=len(young),
-        sentence=f"surge of {name}: {_shape(scene, members, young)}{since_words(since)}; {busy} in use",
+        sentence=f"surge of {name}: {_shape(scene, members, young)}{begun}; {busy} in use",
         backends=tuple(each.id for each in young),
         application_name=young[0].application_name or "",
         usename=one_value(each.usename for each in young),
@@ -102,14 +103,14 @@ def _shape(scene: Scene, members: list[Backend], young: list[Backend]) -> str:
     """Return the shape of the surge in words: how its sessions came to be so many."""
     old, new = _addresses(scene, members, young)
     number = plural(len(young), "new session")
-    if _is_restarted(scene):
-        restarted = scene.snapshot.server.identity.postmaster_start
-        return f"{number} after the server's start {duration((scene.now - restarted) / MICROSECONDS)} ago"
     logins = scene.facts.logins_per_minute
     if _is_without_pool(scene, members) and not _is_one_each(young):
         if logins is not None and logins >= scene.thresholds.compression * _LOGINS_A_SESSION * len(members):
             return f"no pool: {logins:.0f} logins a minute, {number}"
         return f"no pool? {number}, half of them younger than {_median_age(scene, young)}"
+    if _is_restarted(scene):
+        restarted = scene.snapshot.server.identity.postmaster_start
+        return f"{number} after the server's start at {clock(restarted, seconds=False)}"
     if _is_one_each(young):
         return f"serverless? {len(new)} addresses with about one each"
     if _is_scaled_out(old, new):

@@ -19,6 +19,9 @@ _TOOLS: Final = re.compile(
 )
 """The application_name that such tools give themselves begins so."""
 
+_ROLES: Final = 3
+"""The most roles for which a statement is shown: those that the sentence names."""
+
 
 def find(scene: Scene) -> list[Finding]:
     """Return all of them together, if there are enough."""
@@ -37,7 +40,6 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
     by_tool = Counter(_short(each) for each in there).most_common()
     by_role = Counter(label(each.usename, NO_USER) for each in there).most_common()
     oldest = earliest(each.state_change for each in there)
-    role = one_value(each.usename for each in there)
     return Finding(
         kind=Kind.TOOLS,
         grade=Grade.LOOKS_LIKE,
@@ -48,7 +50,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         ),
         backends=tuple(each.id for each in there),
         application_name=one_value(each.application_name for each in there),
-        usename=role,
+        usename=one_value(each.usename for each in there),
         datname=one_value(each.datname for each in there),
         addresses=addresses_of(there),
         since=oldest,
@@ -61,26 +63,26 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
         advice=(
             Advice("Terminate them: whoever comes back reconnects", key="d K"),
-            _prevention(_role_of_people(scene, there)),
+            _prevention(_roles_of_people(scene, there)),
         ),
     )
 
 
-def _prevention(role: str | None) -> Advice:
-    if role is None:
+def _prevention(roles: list[str]) -> Advice:
+    if not roles:
         # A setting of theirs would close the sessions of the application's pools, too.
         return Advice("An application uses these roles too: give people roles of their own")
     return Advice(
         "Let the server close idle sessions of people",
-        sql=set_for_role(role, "idle_session_timeout", "30min"),
+        sql="\n".join(set_for_role(each, "idle_session_timeout", "30min") for each in roles[:_ROLES]),
     )
 
 
-def _role_of_people(scene: Scene, there: list[Backend]) -> str | None:
-    """Return the role with most of them that no application uses; None if there is none."""
+def _roles_of_people(scene: Scene, there: list[Backend]) -> list[str]:
+    """Return the roles that no application uses, the one with most of them first."""
     used = {each.usename for each in scene.snapshot.backends if not _TOOLS.match(each.application_name or "")}
-    roles = Counter(each.usename for each in there if each.usename not in used)
-    return roles.most_common(1)[0][0] if roles else None
+    roles = Counter(each.usename for each in there if each.usename and each.usename not in used)
+    return [name for name, _ in roles.most_common()]
 
 
 def _short(backend: Backend) -> str:
