@@ -129,8 +129,8 @@ async def test_an_emergency_says_how_many_hide_behind_a_name(small: ThrowawaySer
         async with (
             session(small, application_name="Patroni", user=role.name, password=role.password),
             sessions(small, 3, application_name="Patroni x"),
-            stale(small, 14, application_name="leak"),
-            session(small, application_name="leak"),  # it fills the server
+            stale(small, 13, application_name="leak"),
+            sessions(small, 2, application_name="leak"),  # they fill the server
         ):
             await daemon.says(
                 "emergency: terminated 5 of 5 sessions, usage 100% → 75%; 3 protected by their names"

@@ -15,7 +15,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.tui.screens.diagnosis import DiagnosisScreen
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
-from tests.support.dashboards import Driven, dashboard
+from tests.support.dashboards import Driven, count_stale, dashboard
 
 SMALL = {"max_connections": "43"}
 """40 slots, so that five sessions are enough for a finding."""
@@ -216,6 +216,7 @@ async def test_a_sweep_says_that_pools_refill(server_factory: ServerFactory, tmp
         dashboard(server, tmp_path / "audit", idle_after_seconds=0.1) as driven,
     ):
         await driven.shows("pools too large together: web")
+        await wait_until(lambda: count_stale(driven.shown) == 34)
         await driven.press("S")
         dialog = await driven.dialog()
         assert len(dialog.plan.victims) == 34
