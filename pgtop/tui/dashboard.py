@@ -71,6 +71,7 @@ class DashboardScreen(Screen[None]):
         Binding("B", "break_glass", "Free slots from the server's own host"),
         Binding("A", "auto", "Toggle automatic sweeps"),
         Binding("space", "tag", "Tag or untag the selected session"),
+        Binding("asterisk", "tag_listed", "Tag all sessions of the list"),
         Binding("U", "untag", "Untag all sessions"),
         Binding("slash", "filter", "Filter the sessions"),
         Binding("escape", "clear", "Close the notice, the filter or the group"),
@@ -436,11 +437,10 @@ class DashboardScreen(Screen[None]):
         return super().check_action(action, parameters)
 
     def _selected(self) -> list[BackendId]:
-        """Return the tagged sessions, or the one under the cursor; say so if the groups have the focus."""
+        """Return the tagged sessions, or those of the group or the one session under the cursor."""
         panels = self.panels
         if panels.groups.has_focus and not panels.sessions.tagged:
-            self.say("No session selected: Enter lists this group's sessions, Tab moves to the list")
-            return []
+            return panels.sessions_of_group()
         return panels.selected()
 
     def _act(self, act: Coroutine[Any, Any, None]) -> None:
@@ -531,6 +531,10 @@ class DashboardScreen(Screen[None]):
     def action_tag(self) -> None:
         """Tag the selected session, or untag it."""
         self.panels.toggle_tag()
+
+    def action_tag_listed(self) -> None:
+        """Tag all sessions of the list: those of the chosen group that match the filter."""
+        self.panels.tag_listed()
 
     def action_untag(self) -> None:
         """Untag all sessions."""

@@ -515,3 +515,50 @@ async def test_eighty_columns_leave_out_the_least_needed_columns(
         (titles,) = [line for line in driven.text.splitlines() if "PID" in line and "idle age" in line]
         left_out = {column.key for column in SessionsTable.COLUMNS if column.title not in titles}
         assert left_out == {"wait", "database", "client", "xact"}
+
+
+async def test_k_on_a_group_means_all_its_sessions(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Those that the filter hides, too: the row counts them. A tag goes before."""
+    async with (
+        sessions(server, 3, application_name="group-a") as a,
+        sessions(server, 2, application_name="group-b") as b,
+        dashboard(server, tmp_path / "audit", idle_after_seconds=300.0) as driven,
+    ):
+        await driven.shows("group-a", "group-b")
+        groups = driven.dashboard.panels.groups
+        groups.focus()
+        row = next(each for each in groups.rows if each.key.application_name == "group-a")
+        assert groups.move_to(row.key)
+        await driven.press("K")
+        dialog = await driven.dialog()
+        assert {each.backend.pid for each in dialog.plan.victims} == {each.get_server_pid() for each in a}
+        await driven.press("n")
+        await driven.shows("K terminate the group")
+        await driven.select(b[0].get_server_pid())
+        driven.backends.focus()
+        await driven.press("space")
+        groups.focus()
+        await driven.press("K")
+        dialog = await driven.dialog()
+        assert [each.backend.pid for each in dialog.plan.victims] == [b[0].get_server_pid()]
+        await driven.press("n")
+
+
+async def test_a_star_tags_all_that_are_listed(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with (
+        sessions(server, 3, application_name="group-a") as a,
+        sessions(server, 2, application_name="group-b"),
+        dashboard(server, tmp_path / "audit", idle_after_seconds=300.0) as driven,
+    ):
+        await driven.shows("group-a", "group-b")
+        await driven.press("slash", *"group-a", "enter")
+        await wait_until(lambda: len(driven.listed) == 3)
+        await driven.press("asterisk")
+        pids = {each.get_server_pid() for each in a}
+        assert {each.pid for each in driven.backends.tagged} == pids
+        await driven.press("escape")
+        await driven.press("K")
+        dialog = await driven.dialog()
+        assert {each.backend.pid for each in dialog.plan.victims} == pids
+        await driven.press("n", "U")
+        assert not driven.backends.tagged

@@ -76,7 +76,9 @@ def table_keys(
             Key("g", "group", "screen.group"),
             Key("Tab", "sessions"),
         ]
-        found += [SWEEP, AUTO] if not read_only else []
+        if not read_only:
+            meant = f"{tagged} tagged" if tagged else "the group"
+            found += [Key("K", f"terminate {meant}", "screen.terminate"), SWEEP, AUTO]
         found.append(Key("[ ]", "window", "screen.window(1)"))
     else:
         meant = f" {tagged} tagged" if tagged else ""

@@ -14,7 +14,7 @@ KEYS: Final = (
     (
         "Act",
         (
-            ("K", "terminate the tagged sessions, or the selected one"),
+            ("K", "terminate the tagged sessions, or the selected one or group"),
             ("C", "cancel their queries; the sessions stay connected"),
             ("S", "sweep: terminate the stale sessions of the list"),
             ("y  n Esc", "in a dialog: y confirms, n and Esc change nothing"),
@@ -29,6 +29,7 @@ KEYS: Final = (
             ("↑ ↓ j k", "move; also PgUp PgDn Home End"),
             ("Tab", "other table; Enter on a group lists only its sessions"),
             ("Space U", "tag, untag all; tags survive sort and filter"),
+            ("*", "tag all sessions of the list"),
             ("/", "filter: words, app:web db:shop state:idle -not pid:123"),
             ("Esc", "close the notice, the filter, the group"),
             ("b", "jump to the session that blocks others with a lock"),

@@ -288,6 +288,21 @@ class Panels(Widget):
         self.sessions.toggle_tag()
         self._repaint()
 
+    def sessions_of_group(self) -> list[BackendId]:
+        """Return all sessions of the group under the cursor, whatever the filter hides of them."""
+        snapshot = self._view.snapshot if self._view is not None else None
+        row = self.groups.cursor_row
+        if snapshot is None or row is None:
+            return []
+        return [backend.id for backend in snapshot.backends if row.key.matches(backend)]
+
+    def tag_listed(self) -> None:
+        """Tag all sessions of the list."""
+        snapshot = self._view.snapshot if self._view is not None else None
+        if snapshot is not None:
+            self.sessions.tagged |= {backend.id for backend in self._listed(snapshot)}
+            self._repaint()
+
     def untag(self, backends: Iterable[BackendId] | None = None) -> None:
         """Untag these sessions, or all of them."""
         if backends is None:

@@ -27,7 +27,7 @@ ON_THE_WALL = {
 BINDINGS = [each for each in DashboardScreen.BINDINGS if isinstance(each, Binding)]
 ACTIONS = {parse(each.action)[1] for each in BINDINGS}
 WRITTEN = {"space": "Space", "slash": "/", "escape": "Esc", "plus": "+", "minus": "-", "f1": "F1"}
-WRITTEN |= {"left_square_bracket": "[", "right_square_bracket": "]"}
+WRITTEN |= {"asterisk": "*", "left_square_bracket": "[", "right_square_bracket": "]"}
 
 
 def test_every_action_means_the_list_or_works_on_the_wall() -> None:
