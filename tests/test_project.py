@@ -30,6 +30,7 @@ SET_UP = r"python3 -m venv \.venv && \.venv/bin/python -m pip install --quiet --
 TERMINAL_LIBRARIES = {"textual", "rich", "plotext"}
 KEYS_IN_THE_MANUAL = {
     "slash": "/",
+    "asterisk": "*",
     "space": "Space",
     "escape": "Esc",
     "plus": "+",

@@ -78,6 +78,7 @@ ALL_COMMANDS = {"pgtop": DASHBOARD, **COMMANDS}
 
 KEYS = {
     "slash": "/",
+    "asterisk": "*",
     "space": "Space",
     "escape": "Esc",
     "enter": "Enter",

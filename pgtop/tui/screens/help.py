@@ -14,7 +14,8 @@ KEYS: Final = (
     (
         "Act",
         (
-            ("K", "terminate the tagged sessions, or the selected one or group"),
+            ("K", "terminate the tagged sessions, or the selected one"),
+            ("", "on a group of the upper table: all its sessions"),
             ("C", "cancel their queries; the sessions stay connected"),
             ("S", "sweep: terminate the stale sessions of the list"),
             ("y  n Esc", "in a dialog: y confirms, n and Esc change nothing"),
