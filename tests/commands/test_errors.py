@@ -207,6 +207,7 @@ def test_a_signal_ends_it_quietly(tmp_path: Path, number: signal.Signals, status
         with start(tmp_path, "snapshot", "-h", "127.0.0.1", "-p", port) as process:
             peer, _ = listener.accept()
             with peer:
+                assert peer.recv(1), "it has begun to log in"
                 process.send_signal(number)
                 out, err = process.communicate(timeout=LIMIT_SECONDS)
     assert (process.returncode, out, err) == (status, b"", b"")
