@@ -497,7 +497,7 @@ INCIDENTS = (
     Incident(Kind.LIMIT, reaches_the_limit_of_its_database),
     Incident(Kind.LIMIT, leaks_up_to_the_limit, "invoices"),
     Incident(Kind.LOCK_QUEUE, changes_a_table_behind_a_dump),
-    Incident(Kind.LOCK_QUEUE, fights_for_one_row, "counter"),
+    Incident(Kind.LOCK_QUEUE, fights_for_one_row),  # a session of the shop may wait with them
     Incident(Kind.LOCK_QUEUE, waits_for_a_prepared_transaction, "worker"),
     Incident(Kind.LOCK_QUEUE, queues_for_an_advisory_lock, "scheduler"),
     Incident(Kind.MIXED, is_simply_busy),
