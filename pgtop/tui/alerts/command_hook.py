@@ -22,7 +22,7 @@ from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.alerts import Alert
-from pgtop.core.diagnosis.diagnose import diagnose
+from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.json_text import json_line
 from pgtop.core.masking import masked_value
 from pgtop.core.snapshot_json import SnapshotReport, snapshot_report
@@ -67,6 +67,8 @@ class Occasion(msgspec.Struct, frozen=True):
     """The sentence on what is wrong; "" if nothing is."""
     snapshot: Snapshot | None
     warn_at: float
+    findings: tuple[Finding, ...] = ()
+    """The findings of the snapshot, as the screen shows them."""
 
     def as_json(self) -> bytes:
         """Return the line for the command's standard input."""
@@ -77,13 +79,9 @@ class Occasion(msgspec.Struct, frozen=True):
             at=self.at,
             server=self.server,
             problem=self.problem or UNSET,
-            snapshot=None if seen is None else _snapshot_report(seen, self.warn_at),
+            snapshot=None if seen is None else snapshot_report(seen, self.warn_at, self.findings),
         )
         return json_line(report).encode()
-
-
-def _snapshot_report(seen: Snapshot, warn_at: float) -> SnapshotReport:
-    return snapshot_report(seen, warn_at, diagnose(seen, warn_at=warn_at))
 
 
 def command_words(written: str) -> list[str]:

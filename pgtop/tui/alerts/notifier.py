@@ -121,5 +121,6 @@ class AlertNotifier:
             problem=problem,
             snapshot=self._seen.snapshot,
             warn_at=self._warn_at,
+            findings=self._seen.findings,
         )
         self._command.hear(occasion)
