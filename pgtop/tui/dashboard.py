@@ -14,7 +14,7 @@ from textual.screen import Screen
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
-from pgtop.core.plan import Outcome, Plan
+from pgtop.core.plan import Plan
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.errors import PgtopError
@@ -408,7 +408,7 @@ class DashboardScreen(Screen[None]):
     @on(Reaped)
     def _reaped(self, message: Reaped) -> None:
         self._report = message.report
-        self.diagnosis.swept(_ended(message.report))
+        self.diagnosis.swept(message.report.terminated)
         self.notices.post(notice.of_report(message.report, by_itself=message.by_itself, seen=message.seen))
         self.panels.untag(each.victim.backend.id for each in message.report.results)
         self.poller.wake()
@@ -625,7 +625,3 @@ class DashboardScreen(Screen[None]):
             said = "Select a session, then press" if action in ACTING else "Now press"
             self.say(f"{said} {name}")
             self._pointer = self.notices.current
-
-
-def _ended(report: Report) -> list[Backend]:
-    return [each.victim.backend for each in report.results if each.outcome is Outcome.TERMINATED]

@@ -2,7 +2,7 @@
 
 from pgtop.commands.diagnose.run import Diagnosed
 from pgtop.commands.text_table import WIDTH_OF_A_PARAGRAPH, server_line
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade
+from pgtop.core.diagnosis.findings import Advice, Finding
 from pgtop.core.session_labels import monitor_grant
 from pgtop.core.text import folded, percent, plural
 
@@ -33,9 +33,8 @@ def render(diagnosed: Diagnosed, warn_at: float, width: int | None) -> str:
 
 
 def _finding(finding: Finding, room: int) -> list[str]:
-    mark = "·" if finding.grade is Grade.MIXED else "▲"
     first, *rest = folded(finding.sentence, room - 2)
-    lines = [f"{mark} {first}", *(f"  {line}" for line in rest)]
+    lines = [f"{finding.mark} {first}", *(f"  {line}" for line in rest)]
     for name, value in finding.evidence:
         lines += _hanging(f"{name}: {value}", room)
     for advice in finding.advice:

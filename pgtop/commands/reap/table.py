@@ -2,7 +2,6 @@
 
 from pgtop.commands.text_table import TextColumn, paragraph, server_line, table_lines, text_of
 from pgtop.core.canary import canary_sentence, intention
-from pgtop.core.diagnosis.findings import Finding, Grade
 from pgtop.core.diagnosis.sweepable_kinds import none_found
 from pgtop.core.outage import connecting_words
 from pgtop.core.plan import Plan, Spared, Trigger, Victim
@@ -28,7 +27,7 @@ def render(answer: Answer, width: int | None) -> str:
     """Return the whole answer in lines of at most `width` cells (None: any)."""
     plan = answer.plan
     lines = [server_line(plan.server, plan.taken_at)]
-    said = [f"{_mark(answer.findings[0])} {answer.findings[0].sentence}"] if answer.findings else []
+    said = [f"{answer.findings[0].mark} {answer.findings[0].sentence}"] if answer.findings else []
     lines += [line for each in (*said, *_what(answer)) for line in paragraph(each, width)]
     lines += [line for each in _two_steps(answer) for line in paragraph(each, width)]
     if plan.trigger is not Trigger.NONE:
@@ -49,10 +48,6 @@ def _two_steps(answer: Answer) -> list[str]:
     if answer.report is not None:
         return [f"canary: {canary_sentence(each)}" for each in canaries.seen]
     return [f"canary: {intention(each, canaries.pause_seconds)}" for each in canaries.chosen]
-
-
-def _mark(finding: Finding) -> str:
-    return "·" if finding.grade is Grade.MIXED else "▲"
 
 
 def _what(answer: Answer) -> list[str]:

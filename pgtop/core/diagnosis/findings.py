@@ -100,20 +100,17 @@ class Finding(msgspec.Struct, frozen=True):
     """The act on its sessions; None if there is nothing to terminate or cancel."""
 
     @property
+    def mark(self) -> str:
+        """The character before its sentence: one that blames somebody differs from a description."""
+        return "·" if self.grade is Grade.MIXED else "▲"
+
+    @property
     def sentence_without_statements(self) -> str:
         """The sentence for a place where no statements are shown, with `…` in place of each."""
         said = self.sentence
         for statement in self.statements:
             said = said.replace(statement, "…")
         return said
-
-
-def against_sweeping(findings: Iterable[Finding]) -> str:
-    """Return why a sweep does not hold, by the first finding; "" if nothing speaks against it."""
-    first = next(iter(findings), None)
-    if first is None or first.kind not in (Kind.SURGE, Kind.POOL_ARITHMETIC) or first.remedy is None:
-        return ""
-    return first.remedy.caution
 
 
 def heaviest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

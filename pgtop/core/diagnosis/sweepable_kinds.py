@@ -101,3 +101,9 @@ def that_wont_hold(findings: Iterable[Finding]) -> Finding | None:
     """Return the first finding if what a sweep frees is taken again at once; None for other causes."""
     first = next(iter(findings), None)
     return first if first is not None and first.kind in _WONT_HOLD else None
+
+
+def against_sweeping(findings: Iterable[Finding]) -> str:
+    """Return why a sweep does not hold, by the first finding; "" if nothing speaks against it."""
+    found = that_wont_hold(findings)
+    return found.remedy.caution if found is not None and found.remedy is not None else ""

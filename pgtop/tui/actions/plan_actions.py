@@ -10,7 +10,8 @@ from textual.screen import Screen
 
 from pgtop.core.activity import BackendId, Snapshot
 from pgtop.core.canary import CANARY_SECONDS, canary_sentence
-from pgtop.core.diagnosis.findings import Finding, Kind, Remedy, against_sweeping
+from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
+from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
 from pgtop.core.stalled_logins import stall_of

@@ -23,11 +23,6 @@ _GRADES: Final = {
 }
 
 
-def shape(finding: Finding) -> str:
-    """Return the mark before a finding: one that blames somebody differs from a description."""
-    return "·" if finding.grade is Grade.MIXED else "▲"
-
-
 def _style(finding: Finding) -> str:
     return "" if finding.grade is Grade.MIXED else "amber"
 
@@ -43,12 +38,12 @@ def finding_lines(findings: Sequence[Finding], width: int, most: int) -> list[li
     room = width - cell_width(_HINT) - 1
     second = next((each for each in findings[1:] if is_said_beside(first, each)), None)
     if second is None or most == 1:
-        lines = few_lines(f"{shape(first)} {first.sentence}", room, most)
+        lines = few_lines(f"{first.mark} {first.sentence}", room, most)
         rest = [[Cell(clip(f"   {line}", width), _style(first), _DIAGNOSIS)] for line in lines[1:]]
         return [_hinted(lines[0], first, room), *rest]
     return [
-        _hinted(clip(f"{shape(first)} {first.sentence}", room), first, room),
-        [Cell(clip(f" {shape(second)} {second.sentence}", width), _style(second), _DIAGNOSIS)],
+        _hinted(clip(f"{first.mark} {first.sentence}", room), first, room),
+        [Cell(clip(f" {second.mark} {second.sentence}", width), _style(second), _DIAGNOSIS)],
     ]
 
 
@@ -93,7 +88,7 @@ def _nothing(snapshot: Snapshot, warn_at: float) -> str:
 
 def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell]]:
     style = "strong" if finding.grade is Grade.MIXED else "strong-amber"
-    first, *rest = folded(f"{shape(finding)} {finding.sentence}", max(4, width - 5))
+    first, *rest = folded(f"{finding.mark} {finding.sentence}", max(4, width - 5))
     mark = Cell(" ▸ ", "key") if is_chosen else Cell("   ")
     lines = [[mark, Cell(first, style)], *([Cell(f"     {line}", style)] for line in rest)]
     rows = [

@@ -14,7 +14,6 @@ from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
 from pgtop.tui.lines.bars import share_bar
 from pgtop.tui.lines.big_digits import SMALL, big, digits, width
 from pgtop.tui.lines.column_widths import Cell
-from pgtop.tui.lines.findings import shape
 from pgtop.tui.lines.head import Standing, sentence
 from pgtop.tui.lines.outage import outage_sentence
 from pgtop.tui.lines.plan_summary import few_lines
@@ -206,7 +205,7 @@ def _why(standing: Standing | None) -> str:
     if standing is None or not standing.findings:
         return ""
     first = standing.findings[0]
-    return f"{shape(first)} {first.sentence}"
+    return f"{first.mark} {first.sentence}"
 
 
 def _counts(standing: Standing | None) -> str:

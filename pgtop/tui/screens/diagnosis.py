@@ -9,9 +9,10 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.diagnosis.findings import Finding, Kind, Remedy, against_sweeping
+from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
 from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.diagnosis.steady import cause_of
+from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
 from pgtop.core.plan import Act
 from pgtop.core.text import plural
 from pgtop.tui.lines.column_widths import Cell
