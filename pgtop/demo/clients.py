@@ -129,6 +129,28 @@ class Clients:
             except GONE:
                 await asyncio.sleep(between(*pause))
 
+    async def run_once(
+        self,
+        application: str,
+        role: str,
+        statements: Sequence[str],
+        number: int,
+        pause: tuple[float, float],
+        host: str = HOME,
+    ) -> None:
+        """Open a session, run some of the statements with pauses, and close it; a lost one is forgotten."""
+        try:
+            connection = await self.open(application, role, host)
+            try:
+                for _ in range(number):
+                    await connection.execute(one_of(statements))
+                    await rest(connection, between(*pause))
+                await connection.close(timeout=CONNECT_SECONDS)
+            finally:
+                connection.terminate()
+        except GONE:
+            await asyncio.sleep(between(0.5, 1.5))
+
 
 class Pool:
     """The pool of one host, which keeps all its sessions open."""
@@ -177,6 +199,12 @@ class Pool:
                 return
             statement = requests[number % len(requests)]
             self.take(lambda connection, statement=statement: run(statement, connection))  # type: ignore[misc]
+            await asyncio.sleep(between(0.5, 1.5) / a_second)
+
+    async def call(self, request: Habit, a_second: float) -> None:
+        """Serve the same request again and again, until the host hangs."""
+        while not self._hangs:
+            self.take(request)
             await asyncio.sleep(between(0.5, 1.5) / a_second)
 
     def take(self, request: Habit) -> bool:

@@ -6,7 +6,7 @@ import sys
 import asyncpg
 
 from pgtop.demo import schema
-from pgtop.demo.clients import CONNECT_SECONDS, GONE, Clients, between, browse, one_of, rest
+from pgtop.demo.clients import GONE, Clients, between, browse, one_of, rest
 
 _REPORT_SECONDS = 25
 _LOCK_HELD_SECONDS = 40.0
@@ -64,22 +64,10 @@ class _Shop:
 
     async def call_the_api(self) -> None:
         while True:
-            calls = (self._serve_calls() for _ in range(self._clients.parameters.api_sessions))
-            await asyncio.gather(*calls)
+            number = self._clients.parameters.api_sessions
+            serve = self._clients.run_once
+            await asyncio.gather(*(serve("api", "api", schema.API, 12, (0.1, 0.5)) for _ in range(number)))
             await asyncio.sleep(between(3, 6))
-
-    async def _serve_calls(self) -> None:
-        try:
-            connection = await self._clients.open("api", "api")
-            try:
-                for _ in range(12):
-                    await connection.execute(one_of(schema.API))
-                    await rest(connection, between(0.1, 0.5))
-                await connection.close(timeout=CONNECT_SECONDS)
-            finally:
-                connection.terminate()
-        except GONE:
-            await asyncio.sleep(between(0.5, 1.5))
 
     async def leak(self) -> None:
         while True:

@@ -24,13 +24,7 @@ async def play(clients: Clients) -> None:
         for host in hosts(_HOSTS):
             pool = Pool(clients, "search", "api", host, size)
             tasks.create_task(pool.run())
-            tasks.create_task(_call(pool))
-
-
-async def _call(pool: Pool) -> None:
-    while True:
-        pool.take(_search)
-        await asyncio.sleep(between(0.5, 1.5) / _REQUESTS_A_SECOND)
+            tasks.create_task(pool.call(_search, _REQUESTS_A_SECOND))
 
 
 async def _search(connection: asyncpg.Connection) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 
 from pgtop.demo import schema
-from pgtop.demo.clients import CONNECT_SECONDS, GONE, Clients, between, browse, hosts, one_of, rest
+from pgtop.demo.clients import Clients, between, browse, hosts
 
 _HOSTS = 4
 _SHARE = 0.9
@@ -28,14 +28,4 @@ async def play(clients: Clients) -> None:
 async def _request_after(clients: Clients, host: str, seconds: float) -> None:
     await asyncio.sleep(seconds)
     while True:
-        try:
-            connection = await clients.open("shop-front", "web", host)
-            try:
-                for _ in range(3):
-                    await connection.execute(one_of(schema.WEB))
-                    await rest(connection, between(0.2, 1.5))
-                await connection.close(timeout=CONNECT_SECONDS)
-            finally:
-                connection.terminate()
-        except GONE:
-            await asyncio.sleep(between(0.5, 1.5))
+        await clients.run_once("shop-front", "web", schema.WEB, 3, (0.2, 1.5), host)
