@@ -9,7 +9,7 @@ WITHOUT_DATA: Final = frozenset({"break_glass", "clear", "help", "outcomes", "wa
 """The actions that are available before the first snapshot."""
 
 ON_THE_LIST: Final = frozenset(
-    {"terminate", "cancel", "tag", "tag_listed", "untag", "filter", "sort", "reverse", "root_blocker", "copy"}
+    {"terminate", "cancel", "tag", "tag_listed", "untag", "filter", "sort", "reverse", "copy"}
 )
 """The actions on the list or on one of its sessions, which the wall does not show."""
 

@@ -33,14 +33,15 @@ KEYS: Final = (
             ("*", "tag all sessions of the list"),
             ("/", "filter: words, app:web db:shop state:idle -not pid:123"),
             ("Esc", "close the notice, the filter, the group"),
-            ("b", "jump to the session that blocks others with a lock"),
         ),
     ),
     (
         "Look",
         (
             ("d", "diagnosis: what fills the server, why, what to do"),
-            ("Enter", "session details: whole query, locks, blockers"),
+            ("b F5", "lock tree: which sessions block which, live; K and C act"),
+            ("Enter", "session details, live: K C act, c copies, v opens the"),
+            ("", "query in $PAGER, ← → go to the session before or after"),
             ("s r", "sort by the next column, reverse"),
             ("g", "group by application, user, database, address"),
             ("[ ]", "time shown in the graph: 5 minutes to 24 hours"),
