@@ -28,7 +28,7 @@ class LockedObject(msgspec.Struct, frozen=True):
         >>> LockedObject("relation", relation="16384", database="shop", is_here=False).words
         'relation 16384 in db shop'
         >>> LockedObject("tuple", relation="orders", database="shop", page=0, tuple=7).words
-        'tuple (0,7) of orders'
+        'orders, tuple (0,7)'
         >>> LockedObject("advisory", database="shop", classid="0", objid="42").words
         'advisory lock 0/42'
         """
@@ -38,10 +38,10 @@ class LockedObject(msgspec.Struct, frozen=True):
         if relation is not None:
             place = "" if self.page is None else str(self.page)
             if self.tuple is not None:
-                return f"tuple ({place},{self.tuple}) of {relation}"
+                return f"{relation}, tuple ({place},{self.tuple})"
             if place:
-                return f"page {place} of {relation}"
-            return relation if self.locktype == "relation" else f"{self.locktype} of {relation}"
+                return f"{relation}, page {place}"
+            return relation if self.locktype == "relation" else f"{relation}, {self.locktype}"
         if self.transactionid is not None:
             return f"transaction {self.transactionid}"
         if self.virtualxid is not None:

@@ -68,10 +68,18 @@ def age(node: LockNode, now: int) -> float | None:
 
 
 def lock_words(node: LockNode) -> str:
-    """Return the lock that a session waits for, or holds while others wait; printable: `Share on orders`."""
+    """Return the lock that a session waits for, or holds while others wait: `ShareLock on public.orders`."""
     if node.queued is None or not node.queued.mode:
         return ""
-    return f"{printable(node.queued.mode).removesuffix('Lock')} {node.queued.target}".strip()
+    return f"{printable(node.queued.mode)} on {node.queued.target}"
+
+
+def short_lock_words(node: LockNode) -> str:
+    """Return the same with what matters most first: `orders Share`."""
+    if node.queued is None or not node.queued.mode:
+        return ""
+    mode = printable(node.queued.mode).removesuffix("Lock")
+    return f"{node.queued.target.removeprefix('public.')} {mode}"
 
 
 def freed_words(node: LockNode, *, is_long: bool = False) -> str:

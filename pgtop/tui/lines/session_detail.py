@@ -20,7 +20,7 @@ from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.lock_tree import age, branch, lock_words, name, node_of, state_words
 
 LONGEST_QUERY_LINES: Final = 2_000
-_MOST_BEHIND: Final = 20
+_MOST_BEHIND: Final = 5
 """The most sessions behind it that are listed."""
 
 
@@ -32,16 +32,17 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
         ("application", label(backend.application_name, NO_APPLICATION)),
         ("user", label(backend.usename, NO_USER) + (" (superuser)" if backend.is_superuser else "")),
         ("database", label(backend.datname, NO_DATABASE)),
-        ("client", f"{client(backend)}{host}"),
-        ("TLS", printable(detail.tls) or "no"),
+        ("client", f"{client(backend)}{host}, {printable(detail.tls) or 'no TLS'}"),
         ("state", _state(backend, now)),
-        ("idle age", _idle_age(backend, now)),
+        *([("idle age", idle_age)] if (idle_age := _idle_age(backend, now)) else []),
         ("session began", _moment(backend.backend_start, now)),
         ("transaction began", _moment(backend.xact_start, now)),
         ("query began", _moment(backend.query_start, now)),
-        ("waits for", printable(wait(backend)) or "nothing"),
-        ("transaction id", printable(detail.backend_xid) or "none"),
-        ("xmin", printable(detail.backend_xmin) or "none"),
+        ("wait event", printable(wait(backend)) or "none"),
+        (
+            "transaction id",
+            f"{printable(detail.backend_xid) or 'none'}, xmin {printable(detail.backend_xmin) or 'none'}",
+        ),
     ]
     lines = [
         [Cell(f" {fact:<18} ", "dim"), Cell(clip(value, width - 20), _fact_style(fact, backend))]
@@ -61,7 +62,7 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
 def _fact_style(fact: str, backend: Backend) -> str:
     if fact == "state" and backend.state in IN_TRANSACTION:
         return "amber"
-    return "red" if fact == "waits for" and backend.waits_on_lock else ""
+    return "red" if fact == "wait event" and backend.waits_on_lock else ""
 
 
 def _state(backend: Backend, now: int) -> str:
@@ -72,13 +73,10 @@ def _state(backend: Backend, now: int) -> str:
 
 
 def _idle_age(backend: Backend, now: int) -> str:
-    """Return how long a session has been idle; in a transaction it is idle too, and no sweep means it."""
-    if backend.is_hidden:
-        return HIDDEN
+    """Return how long a session has been idle, in a transaction or not; "" if it is not idle."""
     if backend.state in IN_TRANSACTION:
-        return f"{duration(backend.state_seconds(now))}, inside a transaction"
-    idle = backend.idle_seconds(now)
-    return duration(idle) if idle is not None else "not idle"
+        return f"{duration(backend.state_seconds(now))}, in a transaction: it keeps its locks"
+    return duration(backend.idle_seconds(now))
 
 
 def _moment(microseconds: int | None, now: int) -> str:
@@ -99,10 +97,7 @@ def _tree_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
     nodes = lock_tree(detail.queue)
     own = node_of(nodes, detail.backend.pid)
     if own is None:
-        return [
-            [Cell(f" {'blocked by':<18} ", "dim"), Cell("none")],
-            [Cell(f" {'blocks':<18} ", "dim"), Cell("none")],
-        ]
+        return [[Cell(f" {'lock waits':<18} ", "dim"), Cell("waits for none, blocks none")]]
     start = nodes.index(own)
     above: list[LockNode] = []
     for node in reversed(nodes[:start]):

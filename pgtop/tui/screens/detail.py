@@ -194,8 +194,8 @@ class DetailScreen(ModalScreen[None]):
             ]
         found += [keys.Key("c", "copy", "screen.copy"), keys.Key("v", "pager", "screen.page")]
         if len(self._listed) > 1:
-            found.append(keys.Key("← →", "other sessions", "screen.step(1)"))
-        found.append(keys.Key("l", "show in list", "screen.show_in_list"))
+            found.append(keys.Key("← →", "next", "screen.step(1)"))
+        found.append(keys.Key("l", "in list", "screen.show_in_list"))
         return [*found, keys.Key("↑ ↓", "scroll"), keys.Key("Esc", "close", "screen.close")]
 
     def _tell(self, said: str) -> None:

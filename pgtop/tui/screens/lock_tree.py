@@ -33,8 +33,9 @@ EVERY_SECONDS: Final = 2.0
 REST: Final = 10
 """The pause after an answer is at least this many times as long as the answer took."""
 _STORY_LINES: Final = 5
-_SHORT: Final = 20
-"""A terminal with fewer lines has fewer for the session under the cursor."""
+_FEWER_LINES: Final = 3
+_TALL: Final = 30
+"""A terminal with fewer lines has fewer of them for the session under the cursor."""
 
 
 class LockTreeScreen(Screen[None]):
@@ -142,7 +143,7 @@ class LockTreeScreen(Screen[None]):
             self._table.cursor_row,
             now,
             width,
-            _STORY_LINES if height >= _SHORT else 2,
+            _STORY_LINES if height >= _TALL else _FEWER_LINES,
             read_only=self._acts.read_only,
         )
         self._story.fit(lines)
@@ -160,14 +161,14 @@ class LockTreeScreen(Screen[None]):
             if not self._acts.read_only:
                 found += [
                     keys.Key("K", "terminate", "screen.terminate"),
-                    keys.Key("C", "cancel its query", "screen.cancel"),
+                    keys.Key("C", "cancel", "screen.cancel"),
                 ]
             found += [
                 keys.Key("Enter", "details"),
-                keys.Key("l", "show in list", "screen.show_in_list"),
+                keys.Key("l", "in list", "screen.show_in_list"),
                 keys.Key("c", "copy", "screen.copy"),
             ]
-        return [*found, keys.Key("r", "refresh", "screen.ask"), keys.Key("Esc", "close", "screen.close")]
+        return [*found, keys.Key("Esc", "close", "screen.close")]
 
     def _tell(self, said: str) -> None:
         self._said = said

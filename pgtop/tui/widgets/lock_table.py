@@ -68,9 +68,11 @@ class LockTable(LineTable[LockNode]):
             case "behind":
                 return Cell(str(row.behind) if row.behind else "", "strong")
             case "frees":
-                return Cell(words.freed_words(row, is_long=width >= _ROOM_FOR_LONG_WORDS), "accent")
+                # The head of a queue is the one to cancel: its root may be a dump that should live.
+                said = words.freed_words(row, is_long=width >= _ROOM_FOR_LONG_WORDS)
+                return Cell(said, "strong-accent" if row.trunk else "accent")
             case "lock":
-                return Cell(clip(words.lock_words(row), width))
+                return Cell(clip(words.short_lock_words(row), width))
             case _:
                 query = row.queued.backend.query if row.queued is not None else None
                 return Cell(clip(printable(query), width), "dim")
