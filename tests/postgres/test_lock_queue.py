@@ -1,4 +1,4 @@
-"""The lock queue as servers of every version tell it: rows, tables, advisory keys, other databases, odd text."""
+"""The lock queue on servers of every version: rows, tables, advisory keys, other databases, odd text."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -32,7 +32,9 @@ def told(nodes: tuple[LockNode, ...]) -> list[tuple[int, int, str, str]]:
 async def test_rows_tables_and_keys_are_told_on_every_version(every_server: ThrowawayServer) -> None:
     async with AsyncExitStack() as stack:
         own_connection = await stack.enter_async_context(connection_on(target_of(every_server)))
-        (root, head, reader, key_holder, key_waiter) = await stack.enter_async_context(sessions(every_server, 5))
+        (root, head, reader, key_holder, key_waiter) = await stack.enter_async_context(
+            sessions(every_server, 5)
+        )
         await execute(every_server, "CREATE TABLE queued (i int)", "INSERT INTO queued VALUES (1)")
         await root.execute("BEGIN; UPDATE queued SET i = 2")
         await key_holder.execute("SELECT pg_advisory_lock(7, 8)")

@@ -12,17 +12,17 @@ import asyncpg
 import msgspec
 
 from pgtop.core.activity import Snapshot
-from pgtop.core.lock_tree import LockQueue
 from pgtop.core.json_text import json_line
+from pgtop.core.lock_tree import LockQueue
 from pgtop.core.plan import LONGEST_QUERY_BYTES, Outcome, ReapPolicy, SparedFor
 from pgtop.core.policy import plan_sweep, plan_terminate
 from pgtop.core.session_patterns import Patterns
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_keys import ReaperKeys
 from pgtop.postgres.backend_detail import backend_detail
-from pgtop.postgres.lock_queue import lock_queue
 from pgtop.postgres.checkup import check_up
 from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.lock_queue import lock_queue
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.automatic import AutomaticReaper

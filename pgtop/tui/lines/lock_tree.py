@@ -190,10 +190,9 @@ def caution(node: LockNode) -> str:
     """Return what a dialog says of ending a node's query or session: what it frees, and the rollback."""
     said = []
     if node.frees:
-        waits, goes = ("waits", "goes") if node.frees == 1 else ("wait", "go")
-        said.append(f"{plural(node.frees, 'session')} that {waits} for nothing else {goes} on")
+        said.append(f"Frees {plural(node.frees, 'waiting session')}")
     elif node.behind:
-        said.append(f"This alone frees none of the {plural(node.behind, 'session')} behind it")
+        said.append(f"Frees none of the {plural(node.behind, 'session')} behind it: they wait for others too")
     backend = node.queued.backend if node.queued is not None else None
     if backend is not None and (backend.xact_start is not None or backend.is_hidden):
         said.append("Its transaction is rolled back")
