@@ -136,14 +136,23 @@ def _lock(lock: Lock, width: int) -> list[Cell]:
 
 
 def wrapped(query: str, width: int) -> list[str]:
-    """Return a query in at most 2,000 printable lines of at most `width` cells, with its indentation."""
+    """Return a query in at most 2,000 printable lines of at most `width` cells, with its indentation.
+
+    Lines break at blanks, except in words that are longer than half a line.
+
+    >>> wrapped("SELECT a, b  FROM t", 9)
+    ['SELECT a,', 'b  FROM t']
+    """
     pieces: list[str] = []
     for text in printable_lines(query):
         rest = text
         while rest and len(pieces) < LONGEST_QUERY_LINES:
             piece = clip(rest, width, "")
+            blank = rest[: len(piece) + 1].rfind(" ")
+            if len(piece) < len(rest) and blank > len(piece) // 2:
+                piece = rest[:blank]
             pieces.append(piece)
-            rest = rest[len(piece) :]
+            rest = rest[len(piece) :].removeprefix(" ")
         if not text:
             pieces.append("")
     return pieces[:LONGEST_QUERY_LINES]

@@ -1,7 +1,5 @@
 """DetailScreen: one session, live: what it does, whom it blocks, its whole query, its locks, and the acts."""
 
-import asyncio
-import contextlib
 import time
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -19,25 +17,21 @@ from pgtop.core.session_labels import HIDDEN
 from pgtop.core.text import clip, duration, printable, printable_lines
 from pgtop.errors import PgtopError
 from pgtop.postgres.backend_detail import BackendDetail, backend_detail
-from pgtop.tui.lines import keys, notice
+from pgtop.tui.lines import keys
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import detailed_session
 from pgtop.tui.lines.lock_tree import caution, node_of
-from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.session_detail import detail_lines
-from pgtop.tui.screens.session_acts import READ_ONLY, SessionActs
+from pgtop.tui.screens.live_screen import LiveScreen
+from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.terminal.pager import page
 from pgtop.tui.widgets.painted_lines import Lines
 
-EVERY_SECONDS: Final = 2.0
-"""Seconds from one question to the server to the next, while the details are on the screen."""
-REST: Final = 10
-"""The pause after an answer is at least this many times as long as the answer took."""
 _LATE_SECONDS: Final = 5.0
 """The age from which an answer counts as old."""
 
 
-class DetailScreen(ModalScreen[None]):
+class DetailScreen(LiveScreen, ModalScreen[None]):
     """The details of one session, as the server gives them. It asks only while nothing is above it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,95 +51,64 @@ class DetailScreen(ModalScreen[None]):
 
     def __init__(self, acts: SessionActs, backend: Backend, listed: Sequence[Backend] = ()) -> None:
         """`listed` are the sessions in the order in which they were listed, for the way to the next."""
-        super().__init__()
-        self._acts = acts
+        super().__init__(acts, "detail-notice")
         self._backend = backend
         self._listed = listed or (backend,)
         self._detail: BackendDetail | None = None
         self._is_gone = False
-        self._problem = ""
-        self._said = ""
-        self._answered_at = 0.0
-        self._notice: Notice | None = None
-        self._wake = asyncio.Event()
         self._text = Lines(id="detail-text")
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
-        self._notice_line = Lines(id="detail-notice")
         self._keys = Lines(id="detail-keys")
 
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes="detail"):
             yield self._scroll
-            yield self._notice_line
+            yield self.notice_line
             yield self._keys
 
     def on_mount(self) -> None:
         self._scroll.focus()
-        self._show()
-        self.run_worker(self._watch(), name="detail", group="detail")
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._show)
-
-    def on_screen_resume(self) -> None:
-        self._wake.set()
-
-    async def _watch(self) -> None:
-        """Ask at once, and then again and again at a pace that leaves the connection to the polls."""
-        while True:
-            self._wake.clear()
-            took = 0.0
-            if self.is_current and not self._is_gone:
-                begun = time.monotonic()
-                await self._ask()
-                took = time.monotonic() - begun
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(EVERY_SECONDS - took, REST * took)):
-                    await self._wake.wait()
-
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Ask for the session, unless it is gone, and show it."""
+        if self._is_gone:
+            return
         asked = self._backend
         try:
-            detail = await undisturbed(backend_detail(self._acts.own_connection, asked.id))
+            detail = await undisturbed(backend_detail(self.acts.own_connection, asked.id))
         except PgtopError as error:
-            self._problem = printable(str(error))
+            self.problem = printable(str(error))
         else:
             if asked is not self._backend:
                 return  # a key went on to another session meanwhile
-            self._problem = ""
-            self._answered_at = time.monotonic()
+            self.problem = ""
+            self.answered_at = time.monotonic()
             self._is_gone = detail is None
             if detail is not None:
                 self._detail = detail
-        self._show()
+        self.show()
 
     # Display
-
-    def show_notice(self, shown: Notice | None) -> None:
-        """Show the dashboard's notice above the keys, and ask again at a new one: something was done."""
-        if shown is not None and (self._notice is None or shown.said != self._notice.said):
-            self._wake.set()
-        self._notice = shown
-        self._show()
 
     @property
     def _inner_width(self) -> int:
         return max(20, self._scroll.size.width - 2)
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Show the session as it was last seen."""
         if not self.is_attached:
             return
         width = self._inner_width
         lines = [
             [Cell(clip(f" session {self._backend.pid}{self._place}", width), "title"), *self._standing()]
         ]
-        if self._problem:
-            lines.append([Cell(clip(f" ✗ {self._problem}", width), "red")])
+        if self.problem:
+            lines.append([Cell(clip(f" ✗ {self.problem}", width), "red")])
         if self._detail is not None:
             lines += detail_lines(self._detail, width)
-        elif not self._problem and not self._is_gone:
+        elif not self.problem and not self._is_gone:
             lines.append([Cell(" loading …", "dim")])
-        self._text.set_class(self._is_gone or bool(self._problem), "-greyed")
+        self._text.set_class(self._is_gone or bool(self.problem), "-greyed")
         self._text.fit(lines)
         self._show_foot()
 
@@ -168,7 +131,7 @@ class DetailScreen(ModalScreen[None]):
             return [Cell(f"  is gone{seen}", "strong-amber")]
         if self._detail is None:
             return []
-        age = time.monotonic() - self._answered_at
+        age = self.age_seconds
         return (
             [Cell(f"  as of {duration(age)} ago", "amber")]
             if age > _LATE_SECONDS
@@ -177,17 +140,12 @@ class DetailScreen(ModalScreen[None]):
 
     def _show_foot(self) -> None:
         width = max(20, self._keys.size.width or self._inner_width)
-        said = notice.lines(self._notice, width, 2) if self._notice is not None else []
-        if self._said:
-            said = [[Cell(clip(f" {self._said}", width), "amber")]]
-        self._notice_line.display = bool(said)
-        if said:
-            self._notice_line.fit(said)
+        self.fit_notice(width)
         self._keys.show([keys.key_line(self._key_list(), width)])
 
     def _key_list(self) -> list[keys.Key]:
         found = []
-        if not self._is_gone and not self._acts.read_only:
+        if not self._is_gone and not self.acts.read_only:
             found += [
                 keys.Key("K", "terminate", "screen.terminate"),
                 keys.Key("C", "cancel", "screen.cancel"),
@@ -198,20 +156,7 @@ class DetailScreen(ModalScreen[None]):
         found.append(keys.Key("l", "in list", "screen.show_in_list"))
         return [*found, keys.Key("↑ ↓", "scroll"), keys.Key("Esc", "close", "screen.close")]
 
-    def _tell(self, said: str) -> None:
-        self._said = said
-        self._show()
-        self.set_timer(3.0, self._be_quiet)
-
-    def _be_quiet(self) -> None:
-        self._said = ""
-        self._show()
-
     # Keys
-
-    def action_ask(self) -> None:
-        """Ask the server again."""
-        self._wake.set()
 
     def action_step(self, by: int) -> None:
         """Show the next session of the list, or the one before."""
@@ -219,21 +164,19 @@ class DetailScreen(ModalScreen[None]):
         if number is None or len(self._listed) < 2:
             return
         self._backend = self._listed[(number + by) % len(self._listed)]
-        self._detail, self._is_gone, self._problem, self._said = None, False, "", ""
+        self._detail, self._is_gone, self.problem = None, False, ""
         self._scroll.scroll_home(animate=False)
-        self._wake.set()
-        self._show()
+        self.ask_soon()
+        self.show()
 
     def _plan(self, act: Act) -> None:
-        if self._acts.read_only:
-            self._tell(READ_ONLY)
-        elif self._is_gone:
-            self._tell(f"session {self._backend.pid} is gone")
+        if self._is_gone:
+            self.tell(f"session {self._backend.pid} is gone")
         else:
             detail = self._detail
             node = node_of(lock_tree(detail.queue), self._backend.pid) if detail is not None else None
             shown = detail.backend if detail is not None else self._backend
-            self._acts.plan(act, shown, caution(node) if node is not None else "")
+            self.plan(act, shown, caution(node) if node is not None else "")
 
     def action_terminate(self) -> None:
         """Ask whether to terminate the session."""
@@ -247,37 +190,24 @@ class DetailScreen(ModalScreen[None]):
         """Copy the session, and its whole query."""
         if self._detail is not None:
             self.app.copy_to_clipboard(detailed_session(self._detail))
-            self._tell(f"copied session {self._backend.pid} and its query")
+            self.tell(f"copied session {self._backend.pid} and its query")
 
     def action_page(self) -> None:
         """View the whole query in the pager."""
         if self._detail is None:
             return
         if self._detail.query is None:
-            self._tell(f"the query is {HIDDEN} (hide_queries)")
+            self.tell(f"the query is {HIDDEN} (hide_queries)")
         elif not self._detail.query:
-            self._tell("no query to view")
+            self.tell("no query to view")
         else:
             text = "\n".join(printable_lines(self._detail.query)) + "\n"
             self.run_worker(self._view(text), name="pager", group="pager")
 
     async def _view(self, text: str) -> None:
         if problem := await page(self.app, text):
-            self._tell(problem)
+            self.tell(problem)
 
     def action_show_in_list(self) -> None:
         """Close the details, and put the list's cursor on the session."""
-        self._acts.show_in_list(self._backend.id)
-
-    def action_outcomes(self) -> None:
-        """Show the results of the last action."""
-        self._acts.show_outcomes()
-
-    def action_leave(self) -> None:
-        """Dismiss the notice; without one, close the details."""
-        if self._notice is None or not self._acts.dismiss_notice():
-            self.dismiss()
-
-    def action_close(self) -> None:
-        """Close the details."""
-        self.dismiss()
+        self.acts.show_in_list(self._backend.id)

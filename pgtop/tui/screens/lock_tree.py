@@ -1,14 +1,11 @@
 """LockTreeScreen: who waits for whom, live, from the root blockers to the last session that waits."""
 
-import asyncio
-import contextlib
 import time
 from typing import ClassVar, Final
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from pgtop.concurrency import undisturbed
 from pgtop.core.activity import Backend
@@ -17,28 +14,24 @@ from pgtop.core.plan import Act
 from pgtop.core.text import clip, duration, printable
 from pgtop.errors import PgtopError
 from pgtop.postgres.lock_queue import lock_queue
-from pgtop.tui.lines import keys, notice
+from pgtop.tui.lines import keys
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import locked_line
 from pgtop.tui.lines.lock_tree import NO_WAITS, caution, story_lines, title_cells
-from pgtop.tui.lines.notice import Notice
 from pgtop.tui.screens.detail import DetailScreen
-from pgtop.tui.screens.session_acts import READ_ONLY, SessionActs
+from pgtop.tui.screens.live_screen import LiveScreen
+from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.tui.widgets.lock_table import LockTable
 from pgtop.tui.widgets.painted_lines import Lines
 
-EVERY_SECONDS: Final = 2.0
-"""Seconds from one question to the server to the next, while the tree is on the screen."""
-REST: Final = 10
-"""The pause after an answer is at least this many times as long as the answer took."""
 _STORY_LINES: Final = 5
 _FEWER_LINES: Final = 3
 _TALL: Final = 30
 """A terminal with fewer lines has fewer of them for the session under the cursor."""
 
 
-class LockTreeScreen(Screen[None]):
+class LockTreeScreen(LiveScreen):
     """The lock tree. It asks the server only while nothing is above it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -53,112 +46,70 @@ class LockTreeScreen(Screen[None]):
     ]
 
     def __init__(self, acts: SessionActs) -> None:
-        super().__init__()
-        self._acts = acts
+        super().__init__(acts, "lock-notice")
         self._locks: LockQueue | None = None
         self._tree: tuple[LockNode, ...] = ()
-        self._answered_at = 0.0
-        self._problem = ""
-        self._said = ""
-        self._notice: Notice | None = None
-        self._wake = asyncio.Event()
         self._head = Lines(id="lock-head")
         self._table = LockTable(hides_queries=acts.own_connection.hides_queries, id="lock-table")
         self._story = Lines(id="lock-story")
-        self._notice_line = Lines(id="lock-notice")
         self._keys = Lines(id="lock-keys")
 
     def compose(self) -> ComposeResult:
         yield self._head
         yield self._table
         yield self._story
-        yield self._notice_line
+        yield self.notice_line
         yield self._keys
 
     def on_mount(self) -> None:
         self._table.focus()
-        self._show()
-        self.run_worker(self._watch(), name="lock tree", group="lock tree")
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self._show)
-
-    def on_screen_resume(self) -> None:
-        self._wake.set()
-
-    async def _watch(self) -> None:
-        """Ask at once, and then again and again at a pace that leaves the connection to the polls."""
-        while True:
-            self._wake.clear()
-            took = 0.0
-            if self.is_current:
-                begun = time.monotonic()
-                await self._ask()
-                took = time.monotonic() - begun
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(EVERY_SECONDS - took, REST * took)):
-                    await self._wake.wait()
-
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Ask which sessions wait for locks, and show the tree."""
         try:
-            queue = await undisturbed(lock_queue(self._acts.own_connection))
+            queue = await undisturbed(lock_queue(self.acts.own_connection))
         except PgtopError as error:
-            self._problem = printable(str(error))
+            self.problem = printable(str(error))
         else:
-            self._problem = ""
+            self.problem = ""
             self._locks, self._tree = queue, lock_tree(queue)
-            self._answered_at = time.monotonic()
+            self.answered_at = time.monotonic()
             self._table.show_tree(self._tree, queue.now)
-        self._show()
+        self.show()
 
     # Display
 
-    def show_notice(self, shown: Notice | None) -> None:
-        """Show the dashboard's notice above the keys, and ask again at a new one: something was done."""
-        if shown is not None and (self._notice is None or shown.said != self._notice.said):
-            self._wake.set()
-        self._notice = shown
-        self._show()
-
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Show the tree, and what is known of the session under the cursor."""
         if not self.is_attached:
             return
         width, height = self.size
-        label = self._acts.own_connection.target.label
+        label = self.acts.own_connection.target.label
         head = [title_cells(self._locks, self._tree, label, width)]
-        if self._problem:
-            old = (
-                f"as of {duration(time.monotonic() - self._answered_at)} ago: "
-                if self._locks is not None
-                else ""
-            )
-            head.append([Cell(clip(f" ✗ {old}{self._problem}", width), "alarm")])
+        if self.problem:
+            old = f"as of {duration(self.age_seconds)} ago: " if self._locks is not None else ""
+            head.append([Cell(clip(f" ✗ {old}{self.problem}", width), "alarm")])
         elif self._locks is not None and not self._tree:
             head.append([Cell(clip(" This stays live: lock waits are shown as they come", width), "dim")])
         self._head.fit(head)
         for each in (self._table, self._story):
-            each.set_class(bool(self._problem), "-greyed")
+            each.set_class(bool(self.problem), "-greyed")
         now = self._locks.now if self._locks is not None else 0
         lines = story_lines(
             self._table.cursor_row,
             now,
             width,
             _STORY_LINES if height >= _TALL else _FEWER_LINES,
-            read_only=self._acts.read_only,
+            read_only=self.acts.read_only,
         )
         self._story.fit(lines)
-        said = notice.lines(self._notice, width, 2) if self._notice is not None else []
-        if self._said:
-            said = [[Cell(clip(f" {self._said}", width), "amber")]]
-        self._notice_line.display = bool(said)
-        if said:
-            self._notice_line.fit(said)
+        self.fit_notice(width)
         self._keys.show([keys.key_line(self._key_list(), width)])
 
     def _key_list(self) -> list[keys.Key]:
         found = []
         if self._tree:
-            if not self._acts.read_only:
+            if not self.acts.read_only:
                 found += [
                     keys.Key("K", "terminate", "screen.terminate"),
                     keys.Key("C", "cancel", "screen.cancel"),
@@ -170,28 +121,17 @@ class LockTreeScreen(Screen[None]):
             ]
         return [*found, keys.Key("Esc", "close", "screen.close")]
 
-    def _tell(self, said: str) -> None:
-        self._said = said
-        self._show()
-        self.set_timer(3.0, self._be_quiet)
-
-    def _be_quiet(self) -> None:
-        self._said = ""
-        self._show()
-
     # Keys
 
     def _session(self) -> Backend | None:
         """Return the client session under the cursor; if there is none, say why and return None."""
         node = self._table.cursor_row
         if node is None:
-            self._tell(NO_WAITS)
+            self.tell(NO_WAITS)
         elif node.queued is None:
-            self._tell(
-                "A prepared transaction is not a session: COMMIT PREPARED or ROLLBACK PREPARED ends it"
-            )
+            self.tell("A prepared transaction is not a session: COMMIT PREPARED or ROLLBACK PREPARED ends it")
         elif not node.queued.is_client:
-            self._tell(
+            self.tell(
                 f"{node.queued.backend.pid} is not a client's session, or is gone: pgtop leaves it alone"
             )
         else:
@@ -199,12 +139,9 @@ class LockTreeScreen(Screen[None]):
         return None
 
     def _plan(self, act: Act) -> None:
-        if self._acts.read_only:
-            self._tell(READ_ONLY)
-            return
         backend, node = self._session(), self._table.cursor_row
         if backend is not None and node is not None:
-            self._acts.plan(act, backend, caution(node))
+            self.plan(act, backend, caution(node))
 
     def action_terminate(self) -> None:
         """Ask whether to terminate the session under the cursor."""
@@ -219,34 +156,17 @@ class LockTreeScreen(Screen[None]):
         node = self._table.cursor_row
         if node is not None and self._locks is not None:
             self.app.copy_to_clipboard(locked_line(node, self._locks.now))
-            self._tell("copied")
+            self.tell("copied")
 
     def action_show_in_list(self) -> None:
         """Close the tree, and put the list's cursor on the session."""
         backend = self._session()
         if backend is not None:
-            self._acts.show_in_list(backend.id)
-
-    def action_outcomes(self) -> None:
-        """Show the results of the last action."""
-        self._acts.show_outcomes()
-
-    def action_ask(self) -> None:
-        """Ask the server again."""
-        self._wake.set()
-
-    def action_leave(self) -> None:
-        """Dismiss the notice; without one, close the tree."""
-        if self._notice is None or not self._acts.dismiss_notice():
-            self.dismiss()
-
-    def action_close(self) -> None:
-        """Close the tree."""
-        self.dismiss()
+            self.acts.show_in_list(backend.id)
 
     @on(LockTable.Moved)
     def _moved(self) -> None:
-        self._show()
+        self.show()
 
     @on(LineTable.Chosen)
     def _chosen(self, message: LineTable.Chosen) -> None:
@@ -254,4 +174,4 @@ class LockTreeScreen(Screen[None]):
         backend = self._session()
         if backend is not None:
             listed = [each.queued.backend for each in self._tree if each.queued and each.queued.is_client]
-            self.app.push_screen(DetailScreen(self._acts, backend, listed))
+            self.app.push_screen(DetailScreen(self.acts, backend, listed))

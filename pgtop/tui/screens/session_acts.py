@@ -7,8 +7,6 @@ from pgtop.core.activity import Backend, BackendId
 from pgtop.core.plan import Act
 from pgtop.postgres.session.own_connection import OwnConnection
 
-READ_ONLY = "read-only: nothing can be terminated or cancelled"
-
 
 class SessionActs(NamedTuple):
     """The dashboard as the screens above it see it."""
