@@ -113,7 +113,7 @@ async def test_copy_has_the_whole_query_printable(server: ThrowawayServer, tmp_p
         assert all(line.isprintable() for line in query)
 
 
-async def test_a_transaction_that_has_ended_is_not_terminated_for_an_older_one(
+async def test_nothing_is_done_for_a_transaction_that_has_ended(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with session(server) as one, dashboard(server, tmp_path / "a") as driven:
