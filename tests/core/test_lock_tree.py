@@ -39,7 +39,7 @@ def test_the_head_of_a_queue_frees_those_that_wait_for_it_alone() -> None:
     assert [pid for pid, each in by_pid.items() if each.other_blockers] == [5]
 
 
-def test_a_session_that_waits_for_two_roots_stands_once_below_the_larger() -> None:
+def test_a_session_that_waits_for_two_roots_stands_below_the_larger() -> None:
     nodes = tree(queued(1), queued(9), queued(5, 1, 9), queued(6, 9))
     assert drawn(nodes) == [(0, 9), (1, 5), (1, 6), (0, 1)]
     assert [each.other_blockers for each in nodes] == [0, 1, 0, 0]
