@@ -149,6 +149,7 @@ class DashboardScreen(Screen[None]):
             own_connection=own_connection,
             plan=self._plan_shown,
             show_in_list=self._show_in_list,
+            current_notice=lambda: self.notices.current,
             dismiss_notice=self._dismiss_notice,
             show_outcomes=self.action_outcomes,
             read_only=config.read_only,

@@ -39,6 +39,9 @@ class LiveScreen(Screen[None]):
         self.problem = ""
         """The reason for which the last question had no answer, printable; "" if it had one."""
         self._notice: Notice | None = None
+        older = acts.current_notice()
+        self._older_said = older.said if older is not None else None
+        """A notice from before this was opened; it is not shown again here, where `Esc` would mean it."""
         self._said = ""
         self._wake = asyncio.Event()
 
@@ -83,6 +86,9 @@ class LiveScreen(Screen[None]):
 
     def show_notice(self, shown: Notice | None) -> None:
         """Show the dashboard's notice above the keys, and ask again at a new one: something was done."""
+        if shown is not None and shown.said == self._older_said:
+            return
+        self._older_said = None
         if shown is not None and (self._notice is None or shown.said != self._notice.said):
             self.ask_soon()
         self._notice = shown

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from pgtop.core.activity import Backend, BackendId
 from pgtop.core.plan import Act
 from pgtop.postgres.session.own_connection import OwnConnection
+from pgtop.tui.lines.notice import Notice
 
 
 class SessionActs(NamedTuple):
@@ -17,6 +18,8 @@ class SessionActs(NamedTuple):
     """Ask whether to terminate a session, or to cancel its query; the text is shown with the plan."""
     show_in_list: Callable[[BackendId], None]
     """Close what is above the list, and put its cursor on a session."""
+    current_notice: Callable[[], Notice | None]
+    """Return the notice on the dashboard."""
     dismiss_notice: Callable[[], bool]
     """Dismiss the notice, and return False if there is none."""
     show_outcomes: Callable[[], None]
