@@ -39,9 +39,9 @@ KEYS: Final = (
         "Look",
         (
             ("d", "diagnosis: what fills the server, why, what to do"),
-            ("b F5", "lock tree: which sessions block which, live; K and C act"),
-            ("Enter", "session details, live: K C act, c copies, v opens the"),
-            ("", "query in $PAGER, ← → go to the session before or after"),
+            ("b F5", "lock tree: which sessions block which, live"),
+            ("Enter", "session details, live; v opens the query in $PAGER,"),
+            ("", "← → go to the session before or after"),
             ("s r", "sort by the next column, reverse"),
             ("g", "group by application, user, database, address"),
             ("[ ]", "time shown in the graph: 5 minutes to 24 hours"),
