@@ -77,7 +77,7 @@ class DashboardScreen(Screen[None]):
         Binding("escape", "clear", "Close the notice, the filter or the group"),
         Binding("s", "sort", "Sort by the next column"),
         Binding("r", "reverse", "Reverse the order"),
-        Binding("g", "group", "Group by application, user, database, address"),
+        Binding("g", "group", "Group by application, user, database, address, statement"),
         Binding("p", "pause", "Pause or resume"),
         Binding("plus,equals_sign", "slower(1)", "Longer interval"),
         Binding("minus", "slower(-1)", "Shorter interval"),
@@ -226,7 +226,7 @@ class DashboardScreen(Screen[None]):
             host=host_watch.view if host_watch is not None else None,
             break_glass=self.may_break_glass,
             automatic=self.automatic.standing(state.paused) if self.automatic.is_on else None,
-            notice=self.notices.current,
+            notice=self.notices.dated,
             wall=self.wall,
             history=state.shown_history,
             groups=lambda by: state.groups(by, shown) if shown is not None else (),
@@ -314,8 +314,8 @@ class DashboardScreen(Screen[None]):
             self._begin()
         if said := self.plan_expiry.polled(before, result):
             self._server_changed(said, is_alien=not self.plan_expiry.is_same_cluster)
+        self.notices.add_usage(result)
         if isinstance(result, Snapshot):
-            self.notices.add_usage(result)
             self._diagnose(result)
         self._show()
         self._answer_lookers(result)
@@ -443,30 +443,48 @@ class DashboardScreen(Screen[None]):
             return panels.sessions_of_group()
         return panels.selected()
 
-    def _act(self, act: Coroutine[Any, Any, None]) -> None:
+    def _act(self, act: Coroutine[Any, Any, None], *, plans: bool = True) -> None:
+        """Run an action in the background, one at a time; `plans` tells that it makes a plan first."""
         if self.plan_actions.is_busy:
             act.close()
             return
         self.plan_actions.is_busy = True
+        self.plan_actions.keeps_keys = plans
         self.run_worker(act, name="act", group="act")
+
+    def _is_list_meant(self) -> bool:
+        """Return whether keys may act on the list; if the filter has an error, say so.
+
+        Nothing is listed then: an act on all sessions, or on tags out of sight, is not what was typed.
+        """
+        problem = "" if self.wall else self.panels.filter_problem
+        if problem:
+            self.say(f"{problem} · first correct the filter (/) or clear it", "alarm")
+        return not problem
 
     def action_terminate(self) -> None:
         """Ask whether to terminate the tagged sessions, or the selected one."""
+        if not self._is_list_meant():
+            return
         if self.state.shown is not None and (selected := self._selected()):
             self._act(self.plan_actions.terminate(self.state.shown, selected))
 
     def action_cancel(self) -> None:
         """Ask whether to cancel the queries of the tagged sessions, or of the selected one."""
+        if not self._is_list_meant():
+            return
         if self.state.shown is not None and (selected := self._selected()):
             self._act(self.plan_actions.cancel(self.state.shown, selected))
 
     def action_sweep(self) -> None:
         """Ask whether to terminate the stale sessions among those that are listed."""
-        if self.state.shown is not None:
+        if self.state.shown is not None and self._is_list_meant():
             scope = None if self.wall else self.panels.scope(self.state.shown)
             self._act(
                 self.plan_actions.sweep(self.state.shown, scope, self.refusing, self.state.shown_findings)
             )
+        elif not self.plan_actions.is_busy:
+            self.plan_actions.keeps_keys = False
 
     def action_break_glass(self) -> None:
         """Ask whether to terminate idle sessions of a full server from its own host."""
@@ -474,7 +492,7 @@ class DashboardScreen(Screen[None]):
             return
         plan, reaper = self.host_watch.plan(), self.host_watch.reaper
         if plan is not None and reaper is not None:
-            self._act(self._break_glass(self.host_watch, plan, reaper))
+            self._act(self._break_glass(self.host_watch, plan, reaper), plans=False)
 
     async def _break_glass(self, host_watch: HostWatch, plan: Plan, reaper: Reaper) -> None:
         host_watch.is_held = True
@@ -489,7 +507,7 @@ class DashboardScreen(Screen[None]):
             self.automatic.turn_off()
             self.say("automatic sweeps are off")
         else:
-            self._act(self.automatic.ask())
+            self._act(self.automatic.ask(), plans=False)
 
     # Keys that show something
 
@@ -534,7 +552,8 @@ class DashboardScreen(Screen[None]):
 
     def action_tag_listed(self) -> None:
         """Tag all sessions of the list: those of the chosen group that match the filter."""
-        self.panels.tag_listed()
+        if self._is_list_meant():
+            self.panels.tag_listed()
 
     def action_untag(self) -> None:
         """Untag all sessions."""
@@ -549,7 +568,7 @@ class DashboardScreen(Screen[None]):
         self.panels.reverse()
 
     def action_group(self) -> None:
-        """Group by the next of application, user, database and address."""
+        """Group by the next of application, user, database, address and statement."""
         self.panels.group_by_next()
 
     def action_filter(self) -> None:
@@ -561,17 +580,17 @@ class DashboardScreen(Screen[None]):
         self.panels.change_window(by)
 
     def action_clear(self) -> None:
-        """Clear one thing: the filter being typed, the notice, the filter, the chosen group."""
+        """Clear one thing: the filter being typed, the notice, the later of filter and chosen group."""
         panels = self.panels
         if self.wall:
             self.notices.dismiss()  # the filter and the group are not on the wall
-        elif panels.filter.has_focus or (self.notices.current is None and panels.filter.value):
+        elif panels.filter.has_focus:
             panels.drop_filter()
             panels.sessions.focus()
         elif self.notices.current is not None:
             self.notices.dismiss()
-        elif panels.groups.chosen is not None:
-            panels.drop_choice()
+        else:
+            panels.step_back()
         self._show()
 
     def action_pause(self) -> None:
@@ -613,11 +632,16 @@ class DashboardScreen(Screen[None]):
             self.panels.sessions.focus()
 
     def on_key(self, event: Key) -> None:
-        """Switch from the wall to the list for a key that acts on the list, and do nothing else."""
-        if not self.wall or self.state.shown is None:
+        """Keep a key for a dialog under way; on the wall, switch to the list for one that acts on it."""
+        if self.plan_actions.keep_key(event.key):
+            event.stop()
             return
         bindings = [each for each in self.BINDINGS if isinstance(each, Binding)]
         action = next((each.action for each in bindings if event.key in each.key.split(",")), "")
+        if action == "sweep" and not self.plan_actions.is_busy and self.check_action(action, ()):
+            self.plan_actions.keeps_keys = True  # the next key may be here before the action is run
+        if not self.wall or self.state.shown is None:
+            return
         if leads_to_list(action, read_only=self._config.read_only):
             event.stop()  # the key acts only when pressed again
             self.action_wall()

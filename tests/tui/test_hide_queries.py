@@ -86,7 +86,7 @@ async def walked(driven: Driven, some: dict[str, asyncpg.Connection]) -> str:
         await driven.shows("o details")
         look()
         await driven.press("o")
-        await driven.shows("Close")
+        await driven.shows("Esc close")
         look()
         await driven.press("escape", "escape")
     await driven.press("A")

@@ -13,6 +13,9 @@ from pgtop.tui.state.suspend_clock import elapsed
 LATE_SECONDS: Final = 2.0
 """The time after a poll was due from which it counts as late, and the screen as no longer live."""
 
+_KEPT_UNSHOWN: Final = tuple(by for by in GroupBy if by is not GroupBy.STATEMENT)
+"""The groupings whose history is kept while another is shown. Thousands of statements take too long."""
+
 
 class DashboardState:
     """The last snapshot, the last outage, the history of both, and what is shown of them.
@@ -85,7 +88,7 @@ class DashboardState:
         # All groupings keep a history, so that `g` shows the change at once; hidden ones less often.
         if abs(result.taken_at - self._all_groups_at) >= GROUP_EVERY_SECONDS * MICROSECONDS:
             self._all_groups_at = result.taken_at
-            for by in GroupBy:
+            for by in _KEPT_UNSHOWN:
                 self.groups(by, result)
 
     @property

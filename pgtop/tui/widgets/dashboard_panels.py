@@ -10,12 +10,12 @@ from textual.widgets import Input
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.connection_limits import limit_uses
-from pgtop.core.filter_sort import SortColumn, parse_filter, sort_backends
+from pgtop.core.filter_sort import Filter, SortColumn, parse_filter, sort_backends
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Scope
 from pgtop.core.sample_history import History
-from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey
-from pgtop.core.text import printable
+from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey, group_words
+from pgtop.core.text import clip, printable
 from pgtop.postgres.host.watcher import HostView
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.lines import keys, notice
@@ -35,6 +35,9 @@ from pgtop.tui.widgets.sessions_table import SORT_COLUMNS, SessionsTable
 
 _LINES: Final = ("head", "banner", "auto", "connecting", "figures", "waiting", "top", "notice", "keys")
 """The parts that are lines of text, by their ids."""
+
+_FILTER_NAMED: Final = 30
+"""The most cells of the filter that a sentence names."""
 
 SHORT_LINES: Final = 15
 """The least height with room for more than the list of sessions."""
@@ -105,10 +108,12 @@ class Panels(Widget):
         self.sessions = SessionsTable(
             idle_after_seconds=config.idle_after_seconds, hides_queries=config.hide_queries, id="backends"
         )
+        self._chose_last = False
+        """True if the group was chosen after the filter was typed."""
         self._named = {name: Lines(id=name) for name in _LINES}
         self.graph = ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
         self.filter = Input(
-            placeholder="words, app:web, user:, db:, state:idle, -not", id="filter", compact=True
+            placeholder="words, app:web, state:idle, idle>5m, txn>30s, -not", id="filter", compact=True
         )
 
     def compose(self) -> ComposeResult:
@@ -217,31 +222,41 @@ class Panels(Widget):
         listed = Listed(
             chosen=self.groups.chosen_name,
             filter=self.filter.value,
+            problem=self.filter_problem,
             column=table.sort_column,
             tagged=frozenset(table.tagged & snapshot.by_id.keys()),
             idle_after_seconds=table.idle_after_seconds,
         )
         table.show_snapshot(snapshot, rows, sessions_title(snapshot, rows, listed, self.screen.size.width))
 
+    @property
+    def _filter(self) -> Filter:
+        return parse_filter(self.filter.value)
+
+    @property
+    def filter_problem(self) -> str:
+        """The reason that the filter is none, printable; nothing is listed then. "" if it is one."""
+        return self._filter.problem
+
     def _listed(self, snapshot: Snapshot) -> list[Backend]:
         """Return the sessions of the chosen group that match the filter."""
-        chosen, wanted = self.groups.chosen, parse_filter(self.filter.value)
+        chosen, wanted = self.groups.chosen, self._filter
         return [
             backend
             for backend in snapshot.backends
-            if (chosen is None or chosen.matches(backend)) and wanted.matches(backend)
+            if (chosen is None or chosen.matches(backend)) and wanted.matches(backend, snapshot.taken_at)
         ]
 
     def scope(self, snapshot: Snapshot) -> Scope | None:
         """Return the listed sessions of a snapshot; None if neither a group nor a filter narrows the list."""
-        words = []
-        if self.groups.chosen is not None:
-            words.append(f"{self.groups.by.value} {self.groups.chosen_name}")
-        if parse_filter(self.filter.value).terms:
-            words.append(f"filter {printable(self.filter.value)}")
-        if not words:
+        chosen, narrows = self.groups.chosen, self._filter.narrows
+        if chosen is None and not narrows:
             return None
-        return Scope(frozenset(each.id for each in self._listed(snapshot)), ", ".join(words))
+        words = group_words(chosen, self.groups.by) if chosen is not None else ""
+        if narrows:
+            typed = f"filter {clip(printable(self.filter.value), _FILTER_NAMED)}"
+            words = f"{words} ({typed})" if words else typed
+        return Scope(frozenset(each.id for each in self._listed(snapshot)), words)
 
     def _show_foot(self, view: DashboardView) -> None:
         width = self.screen.size.width
@@ -328,7 +343,7 @@ class Panels(Widget):
         self._repaint()
 
     def group_by_next(self) -> None:
-        """Group by the next of application, user, database and address."""
+        """Group by the next of application, user, database, address and statement."""
         groupings = list(GroupBy)
         self.groups.by = groupings[(groupings.index(self.groups.by) + 1) % len(groupings)]
         self.drop_choice()
@@ -337,6 +352,14 @@ class Panels(Widget):
         """List the sessions of all groups again."""
         self.groups.chosen = None
         self._repaint()
+
+    def step_back(self) -> None:
+        """Take back the later of filter and chosen group; with the group, the focus goes to the groups."""
+        if self.groups.chosen is not None and (self._chose_last or not self.filter.value):
+            self.drop_choice()
+            self.groups.focus()
+        elif self.filter.value:
+            self.drop_filter()
 
     def open_filter(self) -> None:
         """Show the filter's line and type into it."""
@@ -373,7 +396,9 @@ class Panels(Widget):
     def _group_chosen(self, message: LineTable.Chosen) -> None:
         if isinstance(message.row, Group):
             self.groups.choose(message.row)
+            self._chose_last = True
             self._repaint()
+            self.sessions.focus()
 
     @on(LineTable.HeadClicked, "#backends")
     def _head_clicked(self, message: LineTable.HeadClicked) -> None:
@@ -385,6 +410,7 @@ class Panels(Widget):
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self) -> None:
+        self._chose_last = False
         self._repaint()
 
     @on(Input.Submitted, "#filter")
