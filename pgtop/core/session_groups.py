@@ -234,7 +234,7 @@ def key_name(key: GroupKey, by: GroupBy) -> str:
     return label(value if isinstance(value, str) else None, empty)
 
 
-_LONGEST_NAMED: Final = 30
+_LONGEST_NAMED: Final = 22
 
 
 def group_words(key: GroupKey, by: GroupBy) -> str:

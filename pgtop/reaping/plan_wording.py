@@ -76,7 +76,7 @@ def headline(plan: Plan) -> str:
         return f"No session that may be terminated is {meant}"
     if emergency:
         longest = "longest-idle session" if number == 1 else f"{number} longest-idle sessions"
-        return f"EMERGENCY: terminate the {longest} (idle > {duration(age)}): {usage}"
+        return f"EMERGENCY: terminate the {longest} (> {duration(age)}): {usage}"
     return f"Terminate {plural(number, 'session')} {meant}: {usage}"
 
 

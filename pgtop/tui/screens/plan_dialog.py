@@ -111,7 +111,7 @@ def lay_out(
     kept = lines[: max(1, room - _LEAST_LIST_LINES)]
     text.fit(kept)
     left = room - len(kept)
-    table.display = left >= _LEAST_LIST_LINES
+    table.display = bool(rows) and left >= _LEAST_LIST_LINES
     table.styles.height = min(len(rows) + 1, max(_LEAST_LIST_LINES, left - _AROUND_LINES))
     table.show(rows)
 

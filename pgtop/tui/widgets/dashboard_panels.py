@@ -36,7 +36,7 @@ from pgtop.tui.widgets.sessions_table import SORT_COLUMNS, SessionsTable
 _LINES: Final = ("head", "banner", "auto", "connecting", "figures", "waiting", "top", "notice", "keys")
 """The parts that are lines of text, by their ids."""
 
-_FILTER_NAMED: Final = 30
+_FILTER_NAMED: Final = 20
 """The most cells of the filter that a sentence names."""
 
 SHORT_LINES: Final = 15
