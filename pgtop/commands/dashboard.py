@@ -84,6 +84,10 @@ DASHBOARD: Final = Command(
     ),
     notes=(
         *USUAL_NOTES,
+        (
+            "Filter (key /): words that must all be found, app:web user:ops db:shop addr:10.0 state:idle "
+            'pid:123 query:"order by", idle>5m txn>=30s age<1h; - in front excludes. F1: all keys.'
+        ),
         "Exit status: 0 done, 1 unexpected, 2 usage, or not a terminal, 3 cannot connect.",
     ),
 )

@@ -12,7 +12,7 @@ from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger, Victim
 from pgtop.core.policy import SELECTED
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, label, rest_age
 from pgtop.core.stalled_logins import NO_HELP, Stall
-from pgtop.core.text import cell_width, clip, duration, percent, plural, printable
+from pgtop.core.text import cell_width, clip, duration, percent, plural, printable, span
 from pgtop.reaping.reaper import Report
 
 _SPARED_PHRASES: Final = {
@@ -76,7 +76,7 @@ def headline(plan: Plan) -> str:
         return f"No session that may be terminated is {meant}"
     if emergency:
         longest = "longest-idle session" if number == 1 else f"{number} longest-idle sessions"
-        return f"EMERGENCY: terminate the {longest} (> {duration(age)}): {usage}"
+        return f"EMERGENCY: terminate the {longest} (> {span(age)}): {usage}"
     return f"Terminate {plural(number, 'session')} {meant}: {usage}"
 
 

@@ -21,7 +21,7 @@ from textual.widgets import Button
 from pgtop.concurrency import undisturbed
 from pgtop.core.age_steps import next_age
 from pgtop.core.plan import Act, Plan, Result, Scope, Trigger
-from pgtop.core.text import cell_width, duration
+from pgtop.core.text import cell_width, span
 from pgtop.errors import PgtopError
 from pgtop.reaping.plan_wording import outcome_sentence, sweep_title
 from pgtop.reaping.reaper import Report
@@ -316,7 +316,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
             included = f"{'exclude' if choice.in_transaction else 'include'} idle in txn"
         keys = [
             ("a", everything if choice.scope is not None else listed, "screen.all_sessions"),
-            ("+ -", f"idle > {duration(choice.age_seconds)}", "screen.age(1)"),
+            ("+ -", f"idle > {span(choice.age_seconds)}", "screen.age(1)"),
             ("e", "all stale" if choice.emergency else room, "screen.emergency"),
             ("i", included, "screen.in_transaction"),
         ]
