@@ -89,7 +89,7 @@ def test_the_title_of_an_empty_list_says_why(width: int) -> None:
     problem = "unknown field stat: (state?)"
     for listed, why in (
         (Listed("leaky-worker", "", SortColumn.IDLE_AGE, frozenset(), 300.0), "no match · Esc clears"),
-        (Listed("", "stat:x", SortColumn.IDLE_AGE, frozenset(), 300.0, problem), problem),
+        (Listed("", "stat:x", SortColumn.IDLE_AGE, frozenset(), 300.0, problem=problem), problem),
     ):
         title = "".join(cell.text for cell in sessions_title(seen, [], listed, width))
         assert why in title
