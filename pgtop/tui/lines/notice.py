@@ -20,7 +20,7 @@ class Notice(NamedTuple):
     said: str
     style: str = "note"
     report: Report | None = None
-    """The report that `o` shows session by session."""
+    """The report that `O` shows session by session."""
     usage: str = ""
     """The change `86% → 61%`, with the time at which the 61% were measured."""
     first_measured_at: int | None = None
@@ -72,7 +72,7 @@ def with_alert(notice: Notice | None, alert: Notice) -> Notice:
 def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
     """Return the notice in at most `most` lines of `width` cells, with its keys in the first."""
     usage = f" · {notice.usage}" if notice.usage else ""
-    keys = " o details  Esc dismiss " if notice.report is not None else " Esc dismiss "
+    keys = " O details  Esc dismiss " if notice.report is not None else " Esc dismiss "
     room = max(0, width - cell_width(keys))
     mark = "✗ " if notice.style == "alarm" else ""  # colour alone must not carry meaning
     said = [fit(f" {line}", room) for line in few_lines(mark + notice.said + usage, room - 1, most)]

@@ -60,6 +60,18 @@ class LineTable(Painted, Generic[Row], can_focus=True):
             """The table."""
             return self.table
 
+    class Moved(Message):
+        """The cursor was put on another row, by a key or the mouse."""
+
+        def __init__(self, table: Widget) -> None:
+            super().__init__()
+            self.table = table
+
+        @property
+        def control(self) -> Widget:
+            """The table."""
+            return self.table
+
     class HeadClicked(Message):
         """A click on a column's head."""
 
@@ -95,6 +107,10 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     def cell(self, row: Row, column: str, width: int) -> Cell:
         """Return a row's cell for a column of that width."""
         raise TypeError(f"{type(self).__name__} has no cells")
+
+    def columns(self, width: int) -> Sequence[Column]:
+        """Return the columns to choose from in a table of that width, in cells."""
+        return self.COLUMNS
 
     def title_cells(self) -> list[Cell]:
         """Return the line above the heads, as cells one after the other."""
@@ -146,7 +162,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
 
     def format_lines(self, width: int, height: int) -> list[Strip]:
         inner = max(1, width - 1)
-        self._laid_out = lay_out(self.COLUMNS, inner, self.LAST_WIDTH)
+        self._laid_out = lay_out(self.columns(inner), inner, self.LAST_WIDTH)
         lines = [self.strip(self.title_cells(), width)] if self.SHOW_TITLE else []
         lines.append(self._head(width))
         scrolls = len(self.rows) > self._page
@@ -202,6 +218,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         self._cursor = index
         self._settle()
         self.redraw()
+        self.post_message(self.Moved(self))
 
     def action_move(self, by: int) -> None:
         """Move the cursor by lines."""

@@ -16,6 +16,7 @@ from pgtop.core.session_labels import (
     wait,
 )
 from pgtop.core.text import clip, duration, printable
+from pgtop.tui.lines.column_choice import ColumnChoice
 from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
@@ -73,6 +74,8 @@ class SessionsTable(LineTable[Backend]):
         self.tagged: set[BackendId] = set()
         self.sort_column = SortColumn.IDLE_AGE
         self.sort_reversed = False
+        self.choice = ColumnChoice()
+        """The columns that a person has hidden, and those that a person wants to see."""
         self.title: list[Cell] = []
         self._now = 0
         self._own_pid = 0
@@ -92,6 +95,14 @@ class SessionsTable(LineTable[Backend]):
             return
         self.tagged ^= {row.id}
         self.action_move(1)
+
+    def columns(self, width: int) -> Sequence[Column]:
+        return self.choice.of(self.COLUMNS)
+
+    @property
+    def shown_columns(self) -> frozenset[str]:
+        """The keys of the columns that have room now."""
+        return frozenset(column.key for column, width in self._laid_out if width)
 
     def key_of(self, row: Backend) -> Hashable:
         return row.id
