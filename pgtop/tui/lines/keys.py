@@ -98,7 +98,7 @@ def _in_order(found: dict[str, Key], *orders: Sequence[str]) -> list[Key]:
 def _filter_keys(situation: Situation) -> list[Key]:
     name = situation.saved_filter
     found = [
-        Key("Enter", f"apply {name}" if name else "apply", brief="apply"),
+        Key("Enter", f"apply {name}" if name else "apply", brief="ok"),
         Key("Esc", "clear", "screen.clear"),
     ]
     if situation.has_filters:

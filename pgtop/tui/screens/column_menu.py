@@ -96,17 +96,19 @@ class ColumnMenu(ModalScreen[None]):
     def on_mount(self) -> None:
         columns = [each for each in self._panels.sessions.COLUMNS if each.key in SORT_COLUMNS]
         self._list.styles.height = len(columns) + 1
-        self._list.cursor_key = next(
-            key for key, column in SORT_COLUMNS.items() if column is self._panels.sessions.sort_column
-        )
         self._list.show(columns)
-        self._list.move_to(self._list.cursor_key)
+        sorted_by = self._panels.sessions.sort_column
+        self._list.move_to(next(key for key, column in SORT_COLUMNS.items() if column is sorted_by))
         keys = (("Enter", "sort", ""), ("Space", "hide", "screen.switch"), ("r", "reverse", "screen.reverse"))
         cells = []
         for key, said, action in keys:
             cells += [Cell(f" {key}", "key", action), Cell(f" {said} ", "dim", action)]
         self._keys.show([cells])
         self._list.focus()
+
+    def on_resize(self) -> None:
+        # Beside the frame and the line of keys; a list that is too long for it scrolls.
+        self._list.styles.max_height = max(2, self.app.size.height - 3)
 
     @on(LineTable.Chosen, "#columns")
     def _column_chosen(self, message: LineTable.Chosen) -> None:

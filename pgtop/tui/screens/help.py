@@ -61,7 +61,7 @@ SEE: Final[Section] = (
     (
         ("o F6", "sort menu, columns to hide; s: next column"),
         ("r", "reverse the order"),
-        ("g", "group by application, user, database, …"),
+        ("g", "group by application, user, database, address"),
         ("[ ]", "time in the graph: 5 minutes to 24 hours"),
         ("+ -", "longer or shorter poll interval"),
         ("p", "pause the display"),
@@ -123,8 +123,14 @@ WORDS: Final = (
 WIDEST: Final = 69
 """The cells of the widest line."""
 
+WIDEST_DIALOG: Final = 150
+"""The cells of the widest dialog, with its frame, as in the .tcss."""
+
 TWO_COLUMNS: Final = 110
 """The least cells for two columns of lines."""
+
+_MOST_LINES: Final = 9
+"""The most lines of one sentence."""
 
 _KEYS: Final = 10
 """The cells for a key and its margin."""
@@ -157,7 +163,8 @@ class HelpScreen(ModalScreen[None]):
 
     def on_resize(self) -> None:
         # The frame, its padding and the bar of the scroll are not for text.
-        room = self.app.size.width - 6
+        room = min(self.app.size.width, WIDEST_DIALOG) - 6
+        self._scroll.styles.max_height = max(1, self.app.size.height - 2)
         self._text.fit(help_lines(room, read_only=self._read_only))
         self.call_after_refresh(self._show_rest)
 
@@ -201,7 +208,7 @@ def _lines(sections: Iterable[Section], width: int) -> list[list[Cell]]:
             lines.append([])
         lines += [[Cell(line, "strong")] for line in few_lines(title, width, 3)]
         for key, said in keys:
-            folded = few_lines(said, max(10, width - _KEYS), 5)
+            folded = few_lines(said, max(10, width - _KEYS), _MOST_LINES)
             for nth, line in enumerate(folded):
                 lines.append([Cell(f" {key if nth == 0 else '':<{_KEYS - 1}}", "key"), Cell(line)])
     return lines

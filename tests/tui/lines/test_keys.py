@@ -47,13 +47,12 @@ def names(situation: Situation) -> list[str]:
     return [key.key for key in table_keys(situation)]
 
 
-@pytest.mark.parametrize("width", range(20, 201, 5))
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_it_fills_the_line_and_ends_with_help_and_quit(name: str, width: int) -> None:
-    shown = line(SITUATIONS[name], width)
-    assert cell_width(shown) == width
-    assert shown.endswith("F10 quit" if name == "filter" else "q quit")
-    assert "F1 help" in shown
+def test_it_fills_the_line_and_ends_with_help_and_quit(name: str) -> None:
+    for width in range(20, 201):
+        shown = line(SITUATIONS[name], width)
+        assert cell_width(shown) == width
+        assert shown.endswith("F1 help  F10 quit" if name == "filter" else "F1 help  q quit")
 
 
 @pytest.mark.parametrize(
@@ -66,9 +65,9 @@ def test_it_fills_the_line_and_ends_with_help_and_quit(name: str, width: int) ->
         ("full", 40, " B free slots  d why     F1 help  q quit"),
         ("leak", 80, " d diagnosis  S sweep 24   K terminate  / filter  Enter details  F1 help  q quit"),
         ("calm", 80, " / filter  Enter details  S sweep 24   K terminate  C cancel     F1 help  q quit"),
-        ("tagged", 60, " K terminate 12 tagged  C cancel 12  U untag  F1 help  q quit"),
-        ("empty", 40, " Esc clear filter  / filter  F1 help  q quit"),
-        ("filter", 40, " Enter apply  Esc clear  F1 help  F10 quit"),
+        ("tagged", 60, " K term 12  C cancel 12  U untag  / filter   F1 help  q quit"),
+        ("empty", 40, " Esc clear  / filter     F1 help  q quit"),
+        ("filter", 40, " Enter ok  Esc clear   F1 help  F10 quit"),
     ],
 )
 def test_what_is_most_needed_has_room(name: str, width: int, shown: str) -> None:
@@ -86,7 +85,7 @@ def test_no_key_moves_when_the_count_grows(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "void"),
-    [  # on the groups, Enter means the group
+    [  # on the groups, Enter and Tab mean something else
         ({"read_only": True, "break_glass": False}, "KCSA"),
         ({"outage": True}, ["K", "C", "S", "A", "b", "Enter"]),
         (
@@ -109,11 +108,11 @@ def test_no_key_moves_when_the_count_grows(name: str) -> None:
 def test_no_key_is_without_effect(changed: dict[str, Any], void: str | list[str]) -> None:
     everything = BUSY._replace(tagged=2, searches=True, grouped=True)
     for focus in (Focus.LIST, Focus.GROUPS):
-        gone = set(void) - ({"Enter"} if focus is Focus.GROUPS else set())
+        gone = set(void) - ({"Enter", "Tab"} if focus is Focus.GROUPS else set())
         for incident in Incident:
             before = everything._replace(focus=focus, incident=incident)
             after = names(before._replace(**changed))
-            assert gone <= set(names(before))
+            assert focus is Focus.GROUPS or gone <= set(names(before))
             assert not gone & set(after)
             assert len(after) == len(set(after))
 
@@ -146,7 +145,7 @@ def test_the_incident_is_that_of_the_first_finding() -> None:
 
 def test_the_key_to_cancel_does_not_blink() -> None:
     """A session that finished a query a moment ago is about to run the next; pgtop's own never counts."""
-    active, just, long = backend(1, state="active"), backend(2, age=1.0), backend(3, age=60.0)
+    active, just, long = backend(21, state="active"), backend(22, age=1.0), backend(23, age=60.0)
     shown = snapshot(active, just, long)
     assert run_queries([active], shown)
     assert run_queries([just], shown)

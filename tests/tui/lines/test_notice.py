@@ -77,12 +77,15 @@ async def test_the_title_keeps_the_tags_whole(server: ThrowawayServer, tmp_path:
 
 
 async def test_while_a_filter_is_typed_the_keys_are_its_own(server: ThrowawayServer, tmp_path: Path) -> None:
-    async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
-        await driven.press("slash", *"app")
-        await driven.shows("Enter apply", "Esc clear")
+    async with (
+        session(server, application_name="app"),
+        dashboard(server, tmp_path / "a", size=(80, 24)) as driven,
+    ):
+        await driven.press("slash", *"app:app")
+        await driven.shows("Enter apply", "Esc clear", "F10 quit")
         assert "K terminate" not in driven.text
         await driven.press("enter")
-        await driven.shows("K terminate")
+        await driven.shows("K terminate", "Esc clear filter", "q quit")
 
 
 async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServer, tmp_path: Path) -> None:
