@@ -85,7 +85,7 @@ async def test_while_a_filter_is_typed_the_keys_are_its_own(server: ThrowawaySer
         await driven.shows("Enter apply", "Esc clear", "F10 quit")
         assert "K terminate" not in driven.text
         await driven.press("enter")
-        await driven.shows("K terminate", "Esc clear filter", "q quit")
+        await driven.shows("Enter details", "Esc clear filter", "q quit")
 
 
 async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServer, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ async def test_n_goes_from_match_to_match_and_round(server: ThrowawayServer, tmp
         pids = {each.get_server_pid() for each in needles}
         await wait_until(lambda: pids <= set(driven.listed))
         await driven.press("n")
-        assert driven.dashboard.panels.filter.has_focus
+        await wait_until(lambda: driven.dashboard.panels.filter.has_focus)
         await driven.press(*"app:needle", "enter", "escape")
         await wait_until(lambda: len(driven.listed) > 5)
         await driven.shows("n next match")
