@@ -36,6 +36,8 @@ ACT: Final[Section] = (
     ),
 )
 
+_LOOK_ONLY: Final[Section] = (DIAGNOSE[0], (("d", "the causes, and what to do"), *DIAGNOSE[1][1:]))
+
 READ_ONLY: Final[Section] = (
     "Act",
     (
@@ -187,7 +189,8 @@ def help_lines(width: int = WIDEST, *, read_only: bool = False) -> list[list[Cel
 
     If `read_only`, a sentence on that replaces the keys that act.
     """
-    sections = (DIAGNOSE, READ_ONLY if read_only else ACT, FIND, SEE)
+    first = (_LOOK_ONLY, READ_ONLY) if read_only else (DIAGNOSE, ACT)
+    sections = (*first, FIND, SEE)
     others = (*(() if read_only else ELSEWHERE), ("Words", WORDS))
     if width < TWO_COLUMNS:
         return _lines((*sections, *others), width)
