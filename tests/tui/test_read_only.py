@@ -217,7 +217,7 @@ async def test_the_keys_say_nothing_of_what_acts(
                 assert word not in driven.text
             await driven.press("tab")
         await driven.press("f1")
-        await driven.shows("read-only: nothing can be terminated or cancelled ")
+        await driven.shows("read-only: nothing can be terminated or cancelled")
         for word in (
             "terminate the",
             "sweep",

@@ -39,11 +39,8 @@ ACT: Final[Section] = (
 _LOOK_ONLY: Final[Section] = (DIAGNOSE[0], (("d", "the causes, and what to do"), *DIAGNOSE[1][1:]))
 
 READ_ONLY: Final[Section] = (
-    "Act",
-    (
-        ("", "read-only: nothing can be terminated or cancelled"),
-        ("O", "results of the last action"),
-    ),
+    "read-only: nothing can be terminated or cancelled",
+    (("O", "results of the last action"),),
 )
 
 FIND: Final[Section] = (
