@@ -58,7 +58,7 @@ FIND: Final[Section] = (
 SEE: Final[Section] = (
     "See",
     (
-        ("o F6", "sort menu, columns to hide; s: next column"),
+        ("o F6", "sort menu, columns to hide; s next column"),
         ("r", "reverse the order"),
         ("g", "group by application, user, database, address"),
         ("[ ]", "time in the graph: 5 minutes to 24 hours"),
