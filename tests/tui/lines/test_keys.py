@@ -48,7 +48,7 @@ def names(situation: Situation) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SITUATIONS)
-def test_it_fills_the_line_and_ends_with_help_and_quit(name: str) -> None:
+def test_the_line_is_full_and_ends_with_help_and_quit(name: str) -> None:
     for width in range(20, 201):
         shown = line(SITUATIONS[name], width)
         assert cell_width(shown) == width
@@ -75,7 +75,7 @@ def test_what_is_most_needed_has_room(name: str, width: int, shown: str) -> None
 
 
 @pytest.mark.parametrize("name", ["leak", "calm", "groups"])
-def test_no_key_moves_when_the_count_grows(name: str) -> None:
+def test_no_key_moves_as_the_count_grows(name: str) -> None:
     situation = SITUATIONS[name]
     assert situation is not None
     for width in (40, 80, 120):

@@ -32,7 +32,7 @@ async def test_it_sorts_by_a_column_and_closes(server: ThrowawayServer, tmp_path
         assert table.sort_column is SortColumn.QUERY
 
 
-async def test_a_hidden_column_stays_hidden_and_a_wanted_one_is_dropped_last(
+async def test_hidden_columns_stay_hidden_and_wanted_ones_stay(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     async with sessions(server, 2), dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
