@@ -70,7 +70,7 @@ def test_the_line_is_full_and_ends_with_help_and_quit(name: str) -> None:
         ("filter", 40, " Enter ok  Esc clear   F1 help  F10 quit"),
     ],
 )
-def test_what_is_most_needed_has_room(name: str, width: int, shown: str) -> None:
+def test_the_most_needed_keys_have_room(name: str, width: int, shown: str) -> None:
     assert line(SITUATIONS[name], width) == shown
 
 
