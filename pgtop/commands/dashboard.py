@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,16 +20,17 @@ from pgtop.commands.standard_streams import (
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.settings.options import SCREENING, setting_options
-from pgtop.settings.resolve import config_and_target
+from pgtop.settings.resolve import settings_of, target_of
 
 if TYPE_CHECKING:
     from pgtop.postgres.conninfo.target import Target
 
 
 def _dashboard(context: click.Context, /, **_: Any) -> int:
-    config, target = config_and_target(context)
+    settings = settings_of(context)
+    config, target = settings.config, target_of(context, settings)
     need_screen(config, "use pgtop snapshot")
-    return open_dashboard(context, target, config)
+    return open_dashboard(context, target, config, filters=settings.file.filters)
 
 
 def need_screen(config: Config, instead: str) -> None:
@@ -46,6 +48,7 @@ def open_dashboard(
     config: Config,
     note: str = "",
     thresholds: Thresholds = STANDARD,
+    filters: Mapping[str, str] | None = None,
 ) -> int:
     gc.disable()  # until the first frame is painted: collecting during the imports would find no garbage
     from pgtop.tui.terminal.textual_variables import drop_unusable
@@ -53,7 +56,9 @@ def open_dashboard(
     drop_unusable(os.environ)
     from pgtop.tui.app import run_dashboard
 
-    return with_password(context, target, lambda known: run_dashboard(known, config, note, thresholds))
+    return with_password(
+        context, target, lambda known: run_dashboard(known, config, note, thresholds, filters)
+    )
 
 
 DASHBOARD: Final = Command(

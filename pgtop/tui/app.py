@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 from textual import events
@@ -30,6 +30,7 @@ from pgtop.postgres.errors.kinds import FullError, LimitReachedError
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.terminal.capabilities import Capabilities, hide_dumbness, own_abilities
@@ -64,12 +65,13 @@ class PgtopApp(App[None]):
         history: HistoryStore | None = None,
         thresholds: Thresholds = STANDARD,
         able: Capabilities | None = None,
+        filters: Mapping[str, str] | None = None,
     ) -> None:
         """Set up the program; nothing is asked of the server yet.
 
         `host_watch` is for a server that may run on this host. `history` is the store of its past.
         `thresholds` are those of the diagnosis. `able` has the terminal's capabilities; without it, only
-        NO_COLOR counts.
+        NO_COLOR counts. `filters` are the saved ones by name.
         """
         colour = able.colour if able is not None else "NO_COLOR" not in os.environ
         # By default, Textual would turn the colours into greys, and the terminal's own into black on black.
@@ -89,6 +91,7 @@ class PgtopApp(App[None]):
             host_watch=host_watch,
             history=history,
             thresholds=thresholds,
+            filters=filters,
             ascii_only=able is not None and not able.unicode,
         )
 
@@ -134,7 +137,7 @@ class PgtopApp(App[None]):
         if screen is self.dashboard:
             for binding in self.dashboard.BINDINGS:
                 if isinstance(binding, Binding) and self._may(binding.action):
-                    keys = " ".join(map(self.get_key_display, Binding.make_bindings([binding])))
+                    keys = key_names(binding.key)
                     yield SystemCommand(binding.description, f"key {keys}", self._runner(binding.action))
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
 
@@ -176,11 +179,16 @@ async def _first(own_connection: OwnConnection, poller: Poller) -> Snapshot | Ou
 
 
 async def run_dashboard(
-    target: Target, config: Config, note: str = "", thresholds: Thresholds = STANDARD
+    target: Target,
+    config: Config,
+    note: str = "",
+    thresholds: Thresholds = STANDARD,
+    filters: Mapping[str, str] | None = None,
 ) -> int:
     """Open the dashboard on a server, stay until it is closed, and return the exit code.
 
-    `note` is the first notice, `thresholds` are those of the diagnosis.
+    `note` is the first notice, `thresholds` are those of the diagnosis, `filters` the saved ones by
+    name.
 
     Raises PgtopError before the screen opens if the server cannot be reached; a server that has no slot left
     is tried again on the screen.
@@ -201,6 +209,7 @@ async def run_dashboard(
             history=history,
             thresholds=thresholds,
             able=able,
+            filters=filters,
         )
         if note:
             app.dashboard.notices.post(Notice(note))

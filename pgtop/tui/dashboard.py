@@ -1,11 +1,12 @@
 """DashboardScreen: routes messages between the poll, the panels, the notice and the actions of the keys."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
 from textual import on
+from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Key, Resize
@@ -15,8 +16,9 @@ from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.blocking import blocking_words
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
-from pgtop.core.plan import Plan
+from pgtop.core.plan import Plan, Scope
 from pgtop.core.stalled_logins import with_unlisted
+from pgtop.core.text import clip, printable
 from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.errors import PgtopError
 from pgtop.history.store import HistoryStore
@@ -26,7 +28,12 @@ from pgtop.reaping.plan_wording import begun_sentence
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.actions.automatic_sweeps import AutomaticSweeps
-from pgtop.tui.actions.available_actions import ACTING, is_permitted, leads_to_list
+from pgtop.tui.actions.available_actions import (
+    ACTING,
+    READ_ONLY_SAID,
+    is_permitted,
+    leads_to_list,
+)
 from pgtop.tui.actions.blockers import RootBlockers
 from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
@@ -34,9 +41,11 @@ from pgtop.tui.alerts.notifier import AlertNotifier
 from pgtop.tui.lines import notice
 from pgtop.tui.lines.copied_session import session_line
 from pgtop.tui.lines.head import Standing
+from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.waiting_for_server import Awaited
 from pgtop.tui.messages import AutoChanged, Begun, FactsKnown, Polled, Reaped, Trouble
+from pgtop.tui.screens.column_menu import ColumnMenu
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.diagnosis import Chosen, DiagnosisScreen
 from pgtop.tui.screens.help import HelpScreen
@@ -75,7 +84,7 @@ class DashboardScreen(Screen[None]):
     ]
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("K", "terminate", "Terminate the tagged or selected sessions"),
+        Binding("K,f9", "terminate", "Terminate the tagged or selected sessions"),
         Binding("C", "cancel", "Cancel the queries of the tagged or selected sessions"),
         Binding("S", "sweep", "Sweep the stale sessions of the list"),
         Binding("B", "break_glass", "Free slots from the server's own host"),
@@ -83,8 +92,11 @@ class DashboardScreen(Screen[None]):
         Binding("space", "tag", "Tag or untag the selected session"),
         Binding("asterisk", "tag_listed", "Tag all sessions of the list"),
         Binding("U", "untag", "Untag all sessions"),
-        Binding("slash", "filter", "Filter the sessions"),
+        Binding("slash,f3", "filter", "Filter the sessions"),
+        Binding("n", "match(1)", "Next match of the last filter"),
+        Binding("N", "match(-1)", "Previous match of the last filter"),
         Binding("escape", "clear", "Close the notice, the filter or the group"),
+        Binding("o,f6", "columns", "Sort menu, and columns to show"),
         Binding("s", "sort", "Sort by the next column"),
         Binding("r", "reverse", "Reverse the order"),
         Binding("g", "group", "Group by application, user, database, address, statement"),
@@ -96,10 +108,10 @@ class DashboardScreen(Screen[None]):
         Binding("w", "wall", "Switch between wall and tables"),
         Binding("b", "root_blocker", "Jump to the blocker of waiting sessions"),
         Binding("d", "diagnosis", "Diagnosis: what fills the server"),
-        Binding("o", "outcomes", "Results of the last action"),
+        Binding("O", "outcomes", "Results of the last action"),
         Binding("c", "copy", "Copy the selected session"),
         Binding("f1,question_mark", "help", "Help"),
-        Binding("q", "app.quit", "Quit"),
+        Binding("q,f10", "app.quit", "Quit"),
     ]
 
     def __init__(
@@ -112,17 +124,19 @@ class DashboardScreen(Screen[None]):
         ascii_only: bool = False,
         history: HistoryStore | None = None,
         thresholds: Thresholds = STANDARD,
+        filters: Mapping[str, str] | None = None,
     ) -> None:
         """Set up the dashboard over a first result.
 
         `host_watch` is for a server that may run on this host, `ascii_only` for a terminal without UTF-8,
-        `history` for the store of the server's past. `thresholds` are those of the diagnosis.
+        `history` for the store of the server's past. `thresholds` are those of the diagnosis, `filters` the
+        saved ones by name.
         """
         super().__init__()
         own_connection, poller, reaper = wiring
         self.poller = poller
         self.state = DashboardState(config.warn_at)
-        self.panels = Panels(config, ascii_only=ascii_only)
+        self.panels = Panels(config, filters=filters, ascii_only=ascii_only)
         self.notices = NoticeBoard()
         self.host_watch = host_watch
         self.logins = LoginWatch(poller, config.login_probe_seconds)
@@ -148,6 +162,8 @@ class DashboardScreen(Screen[None]):
         self._report: Report | None = None
         self._pointer: Notice | None = None
         """The notice about a key that led from the wall to the list."""
+        self._no_match: Notice | None = None
+        """The notice that `n` found nothing, until it finds something."""
         self._unpainted = ExitStack()
 
     def compose(self) -> ComposeResult:
@@ -242,8 +258,13 @@ class DashboardScreen(Screen[None]):
             blocking=blocking_words(self.diagnosis.blocked_by),
             groups=lambda by: state.groups(by, shown) if shown is not None else (),
             group_history=state.group_history,
+            sweepable=self._sweepable,
             revision=state.revision,
         )
+
+    def _sweepable(self, scope: Scope | None) -> int:
+        shown = self.state.shown
+        return self.plan_actions.sweepable(shown, scope, self.refusing) if shown is not None else 0
 
     def _awaited(self, outage: Outage) -> Awaited:
         target = self.poller.probe.own_connection.target
@@ -575,6 +596,10 @@ class DashboardScreen(Screen[None]):
         """Sort by the next column."""
         self.panels.sort_by_next()
 
+    def action_columns(self) -> None:
+        """Open the menu of the list's columns: the order, and which are shown."""
+        self.app.push_screen(ColumnMenu(self.panels))
+
     def action_reverse(self) -> None:
         """Reverse the order."""
         self.panels.reverse()
@@ -586,6 +611,19 @@ class DashboardScreen(Screen[None]):
     def action_filter(self) -> None:
         """Open the filter's line."""
         self.panels.open_filter()
+
+    def action_match(self, by: int) -> None:
+        """Go to the next session that matches the last filter, or to the one before."""
+        text = self.panels.filter.last
+        if not text:
+            self.action_filter()
+        elif self.panels.find(by):
+            if self._no_match is not None and self.notices.current is self._no_match:
+                self.notices.dismiss()
+                self._show()
+        else:
+            self.say(f"no match: {clip(printable(text), 60)}")
+            self._no_match = self.notices.current
 
     def action_window(self, by: int) -> None:
         """Show a longer or shorter time in the graph."""
@@ -644,20 +682,30 @@ class DashboardScreen(Screen[None]):
             self.panels.sessions.focus()
 
     def on_key(self, event: Key) -> None:
-        """Keep a key for a dialog under way; on the wall, switch to the list for one that acts on it."""
+        """Keep a key for a dialog under way; if its action is not available, say why or show its list."""
         if self.plan_actions.keep_key(event.key):
             event.stop()
             return
-        bindings = [each for each in self.BINDINGS if isinstance(each, Binding)]
-        action = next((each.action for each in bindings if event.key in each.key.split(",")), "")
+        binding = next((each for each in self.BINDINGS if _has_key(each, event.key)), None)
+        if not isinstance(binding, Binding):
+            return
+        _, action, _ = parse(binding.action)
         if action == "sweep" and not self.plan_actions.is_busy and self.check_action(action, ()):
             self.plan_actions.keeps_keys = True  # the next key may be here before the action is run
-        if not self.wall or self.state.shown is None:
+        if self.state.shown is None:
             return
-        if leads_to_list(action, read_only=self._config.read_only):
+        read_only = self._config.read_only
+        if read_only and action in ACTING:
+            event.stop()
+            self.say(READ_ONLY_SAID)
+        elif self.wall and leads_to_list(action, read_only=read_only):
             event.stop()  # the key acts only when pressed again
             self.action_wall()
-            name = (event.character or "").strip() or event.key
+            name = key_names(event.key)
             said = "Select a session, then press" if action in ACTING else "Now press"
             self.say(f"{said} {name}")
             self._pointer = self.notices.current
+
+
+def _has_key(binding: BindingType, key: str) -> bool:
+    return isinstance(binding, Binding) and key in binding.key.split(",")

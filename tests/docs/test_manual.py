@@ -50,8 +50,10 @@ from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.manual_viewer import ManualApp
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
+from pgtop.tui.screens.column_menu import ColumnMenu
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
+from pgtop.tui.widgets.filter_line import FilterLine
 from pgtop.tui.widgets.line_table import LineTable
 from tests.builders import figures_of
 from tests.servers import REPOSITORY
@@ -87,7 +89,7 @@ KEYS = {
     "minus": "-",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
-    "f1": "F1",
+    **{f"f{number}": f"F{number}" for number in range(1, 11)},
     "question_mark": "?",
     "up": "↑",
     "down": "↓",
@@ -180,7 +182,7 @@ def test_there_are_examples_to_look_at() -> None:
 
 
 def test_each_key_of_the_dashboard_is_on_its_page() -> None:
-    owners = (DashboardScreen, PgtopApp, LineTable, PlanDialog, AutomaticDialog, DetailScreen)
+    owners = (DashboardScreen, PgtopApp, LineTable, FilterLine, PlanDialog, AutomaticDialog, DetailScreen)
     shown = set(codes(page("dashboard")))
     for key in binding_keys(*owners):
         assert key in shown, key
@@ -194,7 +196,10 @@ def test_each_key_of_the_viewer_is_on_its_page() -> None:
 
 @pytest.mark.parametrize(
     ("name", "owners"),
-    [("dashboard", (DashboardScreen, PgtopApp, LineTable, PlanDialog)), ("docs", (ManualApp, LineTable))],
+    [
+        ("dashboard", (DashboardScreen, PgtopApp, LineTable, ColumnMenu, PlanDialog)),
+        ("docs", (ManualApp, LineTable)),
+    ],
 )
 def test_each_key_in_the_tables_exists(name: str, owners: tuple[Any, ...]) -> None:
     keys = {key for row in rows(page(name)) for key in codes(row[0])}

@@ -98,6 +98,12 @@ def test_read_only_in_the_file_wins_over_all(tmp_path: Path) -> None:
         ("servers = 1", "config.toml: servers is not a table"),
         ("a = 1\nb = ?\n", "config.toml is not TOML|line 2"),
         (f"max_per_sweep = {'1' * 5000}", "config.toml is not TOML|digits"),
+        ("filters = 1", "config.toml: filters is not a table|[filters]"),
+        ("[filters]\nweb = 1", "config.toml: filters.web is not text|app:web"),
+        ("[filters]\nweb = '  '", "config.toml: filters.web cannot be|give words"),
+        ('[filters]\nweb = "a\\nb"', "config.toml: filters.web cannot be|give words"),
+        ('[filters]\n" " = "a"', "is not a name for a filter"),
+        ("filter = 1", "config.toml: filter is not a setting|did you mean filters?"),
         ("max_per_sweep = 1.5", "config.toml: max_per_sweep cannot be"),
     ],
 )

@@ -234,7 +234,10 @@ async def test_read_only_shows_no_key_that_acts_and_leads_nowhere_by_one(
             await driven.pilot.pause()
             assert driven.app.screen is driven.dashboard
             assert driven.dashboard.wall
-            assert driven.dashboard.notices.current is None
+            said = driven.dashboard.notices.current
+            assert said is not None
+            assert said.said == "read-only: nothing can be terminated or cancelled"
+            driven.dashboard.notices.dismiss()
 
 
 async def test_while_no_connection_can_be_had_the_wall_says_so(

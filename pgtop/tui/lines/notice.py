@@ -20,7 +20,7 @@ class Notice(NamedTuple):
     said: str
     style: str = "note"
     report: Report | None = None
-    """The report that `o` shows session by session."""
+    """The report that `O` shows session by session."""
     usage_after: float | None = None
     """The usage that polls measured within SETTLE_SECONDS after the action; None before the first."""
     usage_now: float | None = None
@@ -94,7 +94,7 @@ def with_alert(notice: Notice | None, alert: Notice) -> Notice:
 
 def lines(notice: Notice, width: int, most: int) -> list[list[Cell]]:
     """Return the notice in at most `most` lines of `width` cells, with its keys in the first."""
-    keys = " o details  Esc dismiss " if notice.report is not None else " Esc dismiss "
+    keys = " O details  Esc dismiss " if notice.report is not None else " Esc dismiss "
     room = max(0, width - cell_width(keys))
     mark = "✗ " if notice.style == "alarm" else ""  # colour alone must not carry meaning
     said = f"{mark}{notice.said}{_usage(notice)}{_age(notice.age_seconds)}"

@@ -1,6 +1,6 @@
 """The dashboard's panels: one widget that gets its data by `show`, and keeps only the lists' own state."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from textual import on
@@ -22,12 +22,14 @@ from pgtop.tui.lines import keys, notice
 from pgtop.tui.lines.automatic_sweeps import AutomaticState, auto_lines
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.head import Standing, head_lines
+from pgtop.tui.lines.key_situation import Focus, Situation, incident_of, run_queries
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.outage import outage_lines
 from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.lines.waiting_for_server import Awaited, connecting_lines, waiting_lines
 from pgtop.tui.lines.wall_view import LOW, figure_lines, top_count, top_lines
 from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, WINDOWS, ConnectionGraph, fitting_window
+from pgtop.tui.widgets.filter_line import FilterLine
 from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.tui.widgets.painted_lines import Lines
@@ -94,6 +96,8 @@ class DashboardView(NamedTuple):
     """The groups of the snapshot."""
     group_history: Callable[[GroupBy], GroupHistory[GroupKey]]
     """The history of a grouping, for the change of each group."""
+    sweepable: Callable[[Scope | None], int]
+    """The number of sessions that a sweep of a list terminates."""
     revision: int
     """A number that changes with the snapshot and the history: views of one revision look alike."""
 
@@ -112,8 +116,10 @@ class Panels(Widget):
 
     DEFAULT_CSS = "Panels { layout: vertical; width: 100%; height: 100%; overflow: hidden; }"
 
-    def __init__(self, config: Config, *, ascii_only: bool = False) -> None:
-        """`ascii_only` is for a terminal without UTF-8."""
+    def __init__(
+        self, config: Config, *, filters: Mapping[str, str] | None = None, ascii_only: bool = False
+    ) -> None:
+        """`filters` are the saved ones by name; `ascii_only` is for a terminal without UTF-8."""
         super().__init__()
         self._config = config
         self._view: DashboardView | None = None
@@ -129,9 +135,9 @@ class Panels(Widget):
         """True if the group was chosen after the filter was typed."""
         self._named = {name: Lines(id=name) for name in _LINES}
         self.graph = ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
-        self.filter = Input(
-            placeholder="words, app:web, state:idle, idle>5m, txn>30s, -not", id="filter", compact=True
-        )
+        self.filter = FilterLine(filters or {}, id="filter")
+        self._sweepable = 0
+        """The number of sessions that a sweep of what is listed terminates."""
 
     def compose(self) -> ComposeResult:
         yield self._lines("head")
@@ -228,11 +234,13 @@ class Panels(Widget):
             width, height = self.screen.size
             groups = view.groups(by) if snapshot is not None else ()
             self._lines("top").fit(top_lines(groups, by, width, top_count(height)))
+            self._sweepable = view.sweepable(None) if snapshot is not None else 0
         elif snapshot is not None:
             limits = limit_uses(snapshot)
             self.groups.show_groups(view.groups(by), snapshot.taken_at, view.group_history(by), limits)
             self.groups.styles.height = groups_lines(self.groups.wanted_lines, self.screen.size.height)
             self._show_sessions(snapshot)
+            self._sweepable = view.sweepable(self.scope(snapshot))
 
     def _show_sessions(self, snapshot: Snapshot) -> None:
         table = self.sessions
@@ -286,19 +294,53 @@ class Panels(Widget):
         self._lines("keys").show([keys.key_line(self._keys(view), width)])
 
     def _keys(self, view: DashboardView) -> list[keys.Key]:
-        read_only = self._config.read_only
         if view.standing is None:
             return keys.waiting_keys(break_glass=view.break_glass)
-        if view.wall:
-            return keys.wall_keys(view.notice, read_only=read_only, break_glass=view.break_glass)
-        focused = self.screen.focused
-        return keys.table_keys(
-            focused.id if focused is not None else None,
-            len(self.sessions.tagged),
-            view.notice,
-            read_only=read_only,
+        situation = self._situation(view, view.standing)
+        return keys.wall_keys(situation) if view.wall else keys.table_keys(situation)
+
+    def _situation(self, view: DashboardView, standing: Standing) -> Situation:
+        snapshot, focus = standing.snapshot, self._focus()
+        meant = self._meant(snapshot, focus)
+        return Situation(
+            focus=focus,
+            incident=incident_of(standing.findings, is_full=standing.level == "full"),
+            read_only=self._config.read_only,
             break_glass=view.break_glass,
+            has_notice=view.notice is not None,
+            outage=standing.outage is not None,
+            listed=len(self.sessions.rows),
+            groups=len(self.groups.rows) if self.groups.display else 0,
+            tagged=len(self.sessions.tagged),
+            can_terminate=any(each.pid != snapshot.own_pid for each in meant),
+            can_cancel=run_queries(meant, snapshot),
+            sweepable=self._sweepable,
+            sweep_digits=len(str(snapshot.slots)),
+            waits_on_locks=bool(snapshot.waiting_on_locks),
+            filtered=bool(self.filter.value),
+            grouped=self.groups.chosen is not None,
+            paused=standing.paused,
+            automatic=view.automatic is not None,
+            saved_filter=printable(self.filter.saved_name),
+            has_filters=self.filter.has_others,
+            searches=bool(self.filter.last),
         )
+
+    def _focus(self) -> Focus:
+        if self.filter.has_focus:
+            return Focus.FILTER
+        return Focus.GROUPS if self.groups.has_focus else Focus.LIST
+
+    def _meant(self, snapshot: Snapshot, focus: Focus) -> list[Backend]:
+        """Return the sessions that `K` and `C` mean now: the tagged, those of the group, or the selected."""
+        tagged = self.sessions.tagged
+        if tagged:
+            return [each for each in snapshot.backends if each.id in tagged]
+        if focus is Focus.GROUPS:
+            group = self.groups.cursor_row
+            return [each for each in snapshot.backends if group is not None and group.key.matches(each)]
+        row = self.sessions.cursor_row
+        return [row] if row is not None else []
 
     def _repaint(self) -> None:
         """Repaint what depends on the lists' own state."""
@@ -388,7 +430,8 @@ class Panels(Widget):
         self.filter.focus()
 
     def drop_filter(self) -> None:
-        """Empty the filter and hide its line."""
+        """Empty the filter and hide its line; `n` still finds what it matched."""
+        self.filter.remember()
         self.filter.value = ""
         self.filter.display = False
         self._repaint()
@@ -400,6 +443,39 @@ class Panels(Widget):
             self.drop_filter()
             self.sessions.move_to(backend)
         self.sessions.focus()
+
+    def find(self, by: int) -> bool:
+        """Put the cursor on the next session of the list that matches the last filter, or the one before.
+
+        After the last one comes the first. Return False if none matches.
+        """
+        snapshot = self._view.snapshot if self._view is not None else None
+        if snapshot is None:
+            return False
+        wanted, table = parse_filter(self.filter.last), self.sessions
+        rows = list(table.rows)
+        at = next((index for index, row in enumerate(rows) if row.id == table.cursor_key), 0)
+        steps = range(by, by * (len(rows) + 1), by)
+        found = next(
+            (
+                row
+                for row in (rows[(at + step) % len(rows)] for step in steps)
+                if wanted.matches(row, snapshot.taken_at)
+            ),
+            None,
+        )
+        if found is None:
+            return False
+        table.move_to(found.id)
+        table.focus()
+        return True
+
+    def toggle_column(self, key: str) -> None:
+        """Hide a column of the list that is shown, or show one that is not."""
+        table = self.sessions
+        shown = key in table.shown_columns
+        table.choice = table.choice.hide(key) if shown else table.choice.want(key)
+        table.redraw()
 
     def change_window(self, by: int) -> None:
         """Show a longer or shorter time in the graph; the wall has a window of its own."""
@@ -421,6 +497,11 @@ class Panels(Widget):
             self._repaint()
             self.sessions.focus()
 
+    @on(LineTable.Moved)
+    def _cursor_moved(self) -> None:
+        if self._view is not None:
+            self._show_foot(self._view)
+
     @on(LineTable.HeadClicked, "#backends")
     def _head_clicked(self, message: LineTable.HeadClicked) -> None:
         column = SORT_COLUMNS.get(message.column)
@@ -436,6 +517,7 @@ class Panels(Widget):
 
     @on(Input.Submitted, "#filter")
     def _filter_submitted(self) -> None:
+        self.filter.remember()
         self.sessions.focus()
 
     def on_descendant_focus(self) -> None:

@@ -16,6 +16,7 @@ from pgtop.core.session_labels import (
     wait,
 )
 from pgtop.core.text import clip, duration, printable
+from pgtop.tui.lines.column_choice import ColumnChoice
 from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
@@ -75,6 +76,8 @@ class SessionsTable(LineTable[Backend]):
         self.tagged: set[BackendId] = set()
         self.sort_column = SortColumn.IDLE_AGE
         self.sort_reversed = False
+        self.choice = ColumnChoice()
+        """The columns that a person has hidden, and those that a person wants to see."""
         self.title: list[Cell] = []
         self._is_over = True
         self._now = 0
@@ -103,7 +106,13 @@ class SessionsTable(LineTable[Backend]):
         self.action_move(1)
 
     def columns(self, width: int) -> Sequence[Column]:
-        return self.COLUMNS if width >= self.LEAST_WITH_QUERY else self.COLUMNS[:-1]
+        has_query = width >= self.LEAST_WITH_QUERY or "query" in self.choice.wanted
+        return self.choice.of(self.COLUMNS if has_query else self.COLUMNS[:-1])
+
+    @property
+    def shown_columns(self) -> frozenset[str]:
+        """The keys of the columns that have room now."""
+        return frozenset(column.key for column, width in self._laid_out if width)
 
     def key_of(self, row: Backend) -> Hashable:
         return row.id

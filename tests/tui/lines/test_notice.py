@@ -97,12 +97,15 @@ def test_the_title_of_an_empty_list_says_why(width: int) -> None:
 
 
 async def test_while_a_filter_is_typed_the_keys_are_its_own(server: ThrowawayServer, tmp_path: Path) -> None:
-    async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
-        await driven.press("slash", *"app")
-        await driven.shows("Enter apply", "Esc clear")
+    async with (
+        session(server, application_name="app"),
+        dashboard(server, tmp_path / "a", size=(80, 24)) as driven,
+    ):
+        await driven.press("slash", *"app:app")
+        await driven.shows("Enter apply", "Esc clear", "F10 quit")
         assert "K terminate" not in driven.text
         await driven.press("enter")
-        await driven.shows("K terminate")
+        await driven.shows("Enter details", "Esc clear filter", "q quit")
 
 
 async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -125,11 +128,11 @@ async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServe
 async def test_between_the_yes_and_the_outcome_it_says_what_goes_on(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
-    """A session that takes no signal; and `o` tells of it also after another notice took the line."""
+    """A session that takes no signal; and `O` tells of it also after another notice took the line."""
     async with session(server) as one:
         pid = one.get_server_pid()
         async with dashboard(server, tmp_path / "a") as driven:
-            await driven.press("o")
+            await driven.press("O")
             assert driven.app.screen is driven.dashboard
             await driven.select(pid)
             os.kill(pid, signal.SIGSTOP)
@@ -141,7 +144,7 @@ async def test_between_the_yes_and_the_outcome_it_says_what_goes_on(
                 await driven.shows("terminated 0 of 1 session: 1 survived")
             finally:
                 os.kill(pid, signal.SIGCONT)
-            await driven.press("c", "o")
+            await driven.press("c", "O")
             await driven.shows("survived", str(pid))
 
 

@@ -42,7 +42,7 @@ async def test_a_dialog_fits_the_screen_after_it_changed_its_size(
         await driven.shows("n  Keep", "y  Terminate")
         await driven.press("y")
         await driven.shows("terminated 30")
-        await driven.press("o")
+        await driven.press("O")
         await driven.shows("Esc close", "terminated")
         await driven.pilot.resize_terminal(80, 12)
         await driven.shows("Esc close", "terminated")
