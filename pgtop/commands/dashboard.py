@@ -19,7 +19,7 @@ from pgtop.commands.standard_streams import (
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.settings.options import SCREENING, setting_options
-from pgtop.settings.resolve import config_and_target
+from pgtop.settings.resolve import config_and_target, server_name
 
 if TYPE_CHECKING:
     from pgtop.postgres.conninfo.target import Target
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def _dashboard(context: click.Context, /, **_: Any) -> int:
     config, target = config_and_target(context)
     need_screen(config, "use pgtop snapshot")
-    return open_dashboard(context, target, config)
+    return open_dashboard(context, target, config, name=server_name(context))
 
 
 def need_screen(config: Config, instead: str) -> None:
@@ -46,6 +46,7 @@ def open_dashboard(
     config: Config,
     note: str = "",
     thresholds: Thresholds = STANDARD,
+    name: str | None = None,
 ) -> int:
     gc.disable()  # until the first frame is painted: collecting during the imports would find no garbage
     from pgtop.tui.terminal.textual_variables import drop_unusable
@@ -53,7 +54,7 @@ def open_dashboard(
     drop_unusable(os.environ)
     from pgtop.tui.app import run_dashboard
 
-    return with_password(context, target, lambda known: run_dashboard(known, config, note, thresholds))
+    return with_password(context, target, lambda known: run_dashboard(known, config, note, thresholds, name))
 
 
 DASHBOARD: Final = Command(

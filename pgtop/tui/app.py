@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Final
 
-from textual import events
+from textual import events, on
 from textual.actions import parse
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -31,9 +31,10 @@ from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.lines.notice import Notice
+from pgtop.tui.messages import TitleChanged
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.terminal.capabilities import Capabilities, hide_dumbness, own_abilities
-from pgtop.tui.terminal.driver import driver_for
+from pgtop.tui.terminal.driver import TerminalDriver, driver_for
 from pgtop.tui.terminal.no_color import COLOURLESS
 from pgtop.tui.themes import ANSI, THEMES
 from pgtop.wiring import Wiring, wire
@@ -64,12 +65,13 @@ class PgtopApp(App[None]):
         history: HistoryStore | None = None,
         thresholds: Thresholds = STANDARD,
         able: Capabilities | None = None,
+        name: str | None = None,
     ) -> None:
         """Set up the program; nothing is asked of the server yet.
 
         `host_watch` is for a server that may run on this host. `history` is the store of its past.
         `thresholds` are those of the diagnosis. `able` has the terminal's capabilities; without it, only
-        NO_COLOR counts.
+        NO_COLOR counts. `name` is that of the server in the configuration file.
         """
         colour = able.colour if able is not None else "NO_COLOR" not in os.environ
         # By default, Textual would turn the colours into greys, and the terminal's own into black on black.
@@ -90,7 +92,9 @@ class PgtopApp(App[None]):
             history=history,
             thresholds=thresholds,
             ascii_only=able is not None and not able.unicode,
+            name=name,
         )
+        self._has_title = able is not None and able.title
 
     def get_default_screen(self) -> Screen[Any]:
         """Return the dashboard: a blank screen below it would be styled, and painted over, for nothing."""
@@ -103,6 +107,11 @@ class PgtopApp(App[None]):
         for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(ending, self.exit)
         self.app_resume_signal.subscribe(self, self._continued)
+
+    @on(TitleChanged)
+    def _title_changed(self, message: TitleChanged) -> None:
+        if self._has_title and isinstance(self._driver, TerminalDriver):
+            self._driver.set_title(message.title)
 
     def _fatal_error(self) -> None:
         """End without Textual's traceback, which could print text from the server."""
@@ -176,11 +185,16 @@ async def _first(own_connection: OwnConnection, poller: Poller) -> Snapshot | Ou
 
 
 async def run_dashboard(
-    target: Target, config: Config, note: str = "", thresholds: Thresholds = STANDARD
+    target: Target,
+    config: Config,
+    note: str = "",
+    thresholds: Thresholds = STANDARD,
+    name: str | None = None,
 ) -> int:
     """Open the dashboard on a server, stay until it is closed, and return the exit code.
 
-    `note` is the first notice, `thresholds` are those of the diagnosis.
+    `note` is the first notice, `thresholds` are those of the diagnosis. `name` is that of the server in the
+    configuration file.
 
     Raises PgtopError before the screen opens if the server cannot be reached; a server that has no slot left
     is tried again on the screen.
@@ -201,6 +215,7 @@ async def run_dashboard(
             history=history,
             thresholds=thresholds,
             able=able,
+            name=name,
         )
         if note:
             app.dashboard.notices.post(Notice(note))
