@@ -82,8 +82,8 @@ class PgtopApp(App[None]):
         for theme in THEMES.values():
             self.register_theme(theme)
         self.theme = config.theme if colour else ANSI.name
-        for name in self.available_themes.keys() - THEMES.keys():
-            self.unregister_theme(name)  # those are not known to be legible here
+        for other in self.available_themes.keys() - THEMES.keys():
+            self.unregister_theme(other)  # those are not known to be legible here
         self.dashboard = DashboardScreen(
             wiring=wiring,
             config=config,

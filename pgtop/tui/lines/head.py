@@ -173,9 +173,10 @@ def _first_line(standing: Standing, width: int, *, is_named: bool) -> list[Cell]
         parts.remove(part)
     left = [part.cell for part in parts]
     if _width(left) > room:
-        left = [Cell(clip(left[0].text.rstrip(), max(0, room)), left[0].style)]
-    line = [*left, Cell(" " * max(1, width - _width(left) - _width(right))), *right]
-    return line if _width(line) <= width else left
+        left = [Cell(clip(left[0].text, room), left[0].style)] if room >= _LEAST_NAME else []
+    if _width(right) > width:
+        return [Cell(clip(right[-1].text, width), right[-1].style)]
+    return [*left, Cell(" " * (width - _width(left) - _width(right))), *right]
 
 
 def _width(cells: Sequence[Cell]) -> int:
@@ -195,6 +196,8 @@ class _Part(NamedTuple):
     cell: Cell
 
 
+_LEAST_NAME: Final = 5
+"""Of a name cut to fewer cells, too little is left to tell a server by; the age of the data counts more."""
 _NAME, _ROLE, _RECOVERY, _INTERVAL, _VERSION, _UPTIME, _ADDRESS = range(7)
 """The parts of the first line, the most needed first."""
 

@@ -222,11 +222,12 @@ def _name_and_figures(
     if standing is not None:
         figures = _figures(standing)
         bound = "" if standing.snapshot.counts.exact else "≤"
-        share_width = width(f"{bound}100%", scale)
+        of_share = next(each for each in _narrowed(scale) if _fits_beside(f"{bound}100%", each, across))
+        share_width = width(f"{bound}100%", of_share)
         # Privileged roles may take more than the slots, but never more than there can be connections.
         most = standing.snapshot.server.limits.max_connections
         used_width = width(f"{bound}{most}/{figures.slots}", scale)
-        share = big(figures.percent.strip(), scale)
+        share = big(figures.percent.strip(), of_share)
         used = big(f"{figures.used.strip()}/{figures.slots}", scale)
     room = across - share_width - 2 * _NAME_SIDE - 2 * _SIDE
     name = _name_rows(label.name, room, scale)
@@ -243,6 +244,16 @@ def _name_and_figures(
     return lines, used_width > 0
 
 
+def _narrowed(scale: Scale) -> list[Scale]:
+    """Return the scales of the same height, the widest first."""
+    return [Scale(across, scale.down) for across in range(scale.across, 0, -1)]
+
+
+def _fits_beside(text: str, scale: Scale, across: int) -> bool:
+    """Return whether a text leaves a third of the width to the name; the narrowest letters always fit."""
+    return scale.across == 1 or width(text, scale) * 3 <= across * 2
+
+
 _NAME_SIDE: Final = 2
 """The cells at each side of the name, in its colour."""
 _GAP: Final = 3
@@ -253,9 +264,9 @@ def _name_rows(name: str, room: int, scale: Scale) -> list[str]:
     """Return a name in the widest blocks that fit, or else as plain text, in lines of the same width."""
     upper = name.upper()
     if is_drawable(upper):
-        for across in range(scale.across, 0, -1):
-            if 0 < width(upper, Scale(across, scale.down)) <= room:
-                return list(big(upper, Scale(across, scale.down)))
+        for each in _narrowed(scale):
+            if 0 < width(upper, each) <= room:
+                return list(big(upper, each))
     text = clip(name, max(0, room))
     above = (scale.height - 1) // 2
     return [text if row == above else " " * cell_width(text) for row in range(scale.height)]
@@ -265,12 +276,12 @@ def _band(
     standing: Standing | None, state: WallState, across: int, scale: Scale, counts: Sequence[str]
 ) -> list[list[Cell]]:
     """Return the word and beside it the sentences, on the state's colour."""
-    width_of = {each: width(state.state, Scale(each, scale.down)) for each in range(1, scale.across + 1)}
-    room_beside = across - 2 - 3 - _SIDE
-    each = next((each for each in sorted(width_of, reverse=True) if room_beside - width_of[each] >= _TEXT), 1)
-    taken = 2 + width_of[each] + 3
+    beside = across - 2 - _GAP - _SIDE
+    fitting = (each for each in _narrowed(scale) if beside - width(state.state, each) >= _TEXT)
+    size = next(fitting, Scale(1, scale.down))
+    taken = 2 + width(state.state, size) + _GAP
     room = across - taken - _SIDE
-    word = ["", *big(state.state, Scale(each, scale.down)), ""]
+    word = ["", *big(state.state, size), ""]
     said = _beside(state, _why(standing, state), counts, room, len(word)) if room >= _TEXT // 2 else []
     above = (len(word) - len(said)) // 2
     texts = [""] * above + said + [""] * (len(word) - len(said) - above)
