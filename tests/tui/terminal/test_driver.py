@@ -30,8 +30,8 @@ from tests.support.terminals import (
     terminal,
 )
 
-LEFT = (b"\x1b[?1049l", b"\x1b[?1000l", b"\x1b[?25h")
-"""The alternate screen left, the mouse off, the cursor on."""
+LEFT = (b"\x1b[?1049l", b"\x1b[?1000l", b"\x1b[?25h", b"\x1b[23;0t")
+"""The alternate screen left, the mouse off, the cursor on, the former title back."""
 
 OWN_SESSION = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard%'"
 POLLED = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name LIKE 'pgtop dashboard%'"
