@@ -11,6 +11,7 @@ from rich.segment import Segment
 from textual.command import CommandPalette
 from textual.theme import Theme
 
+from pgtop.core.server_colour import ServerColour
 from pgtop.demo.server import ThrowawayServer
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
@@ -125,6 +126,65 @@ def test_the_configuration_takes_these_themes_and_no_other() -> None:
     field = next(field for field in msgspec.structs.fields(Config) if field.name == "theme")
     assert set(get_args(get_args(field.type)[0])) == set(THEMES)
     assert field.default == "dark"
+
+
+XTERM = {
+    "black": (0, 0, 0),
+    "red": (205, 0, 0),
+    "green": (0, 205, 0),
+    "yellow": (205, 205, 0),
+    "blue": (0, 0, 238),
+    "magenta": (205, 0, 205),
+    "cyan": (0, 205, 205),
+    "white": (229, 229, 229),
+    "bright_black": (127, 127, 127),
+    "bright_red": (255, 0, 0),
+    "bright_green": (0, 255, 0),
+    "bright_yellow": (255, 255, 0),
+    "bright_blue": (92, 92, 255),
+    "bright_magenta": (255, 0, 255),
+    "bright_cyan": (0, 255, 255),
+    "bright_white": (255, 255, 255),
+}
+"""The sixteen colours as xterm has them."""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_a_servers_colour_is_legible_and_beside_the_name(
+    server: ThrowawayServer, tmp_path: Path, theme: str
+) -> None:
+    """In the head and on the wall; in the terminal's own colours, by those of xterm."""
+    grounds = set()
+    for colour in ServerColour:
+        async with dashboard(server, tmp_path / "a", theme=theme, name="prod", color=colour) as driven:
+            for line, y in (("head", 0), ("figures", 2)):
+                name = driven.dashboard.query_one(f"#{line}").render_line(y)._segments[0]
+                assert name.text == " prod " if line == "head" else "█" in name.text
+                assert name.style is not None
+                ink, ground = name.style.color, name.style.bgcolor
+                assert ink is not None
+                assert ground is not None
+                pair = [
+                    XTERM[each.name] if each.triplet is None else tuple(each.triplet)
+                    for each in (ink, ground)
+                ]
+                assert contrast(*pair) >= LEAST_CONTRAST, (colour, line)
+                grounds.add((colour, str(ground)))
+                await driven.press("w")
+                await driven.pilot.pause()
+    assert len(grounds) == len({ground for _, ground in grounds}) == len(ServerColour)
+
+
+async def test_without_colours_a_servers_colour_is_a_reversed_name(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with dashboard(server, tmp_path / "a", name="prod", color=ServerColour.RED) as driven:
+        name = driven.strips[0]._segments[0]
+        assert name.text.startswith(" prod ")
+        assert name.style is not None
+        assert name.style.reverse
+        assert (name.style.color, name.style.bgcolor) == (None, None)
 
 
 def drawn(driven: Driven) -> list[Segment]:
