@@ -15,6 +15,7 @@ from pgtop.core.server_colour import ServerColour
 from pgtop.demo.server import ThrowawayServer
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
+from pgtop.tui.widgets.painted_lines import Lines
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
 from tests.support.dashboards import Driven, count_stale, dashboard, waiting_dashboard
@@ -128,24 +129,12 @@ def test_the_configuration_takes_these_themes_and_no_other() -> None:
     assert field.default == "dark"
 
 
-XTERM = {
-    "black": (0, 0, 0),
-    "red": (205, 0, 0),
-    "green": (0, 205, 0),
-    "yellow": (205, 205, 0),
-    "blue": (0, 0, 238),
-    "magenta": (205, 0, 205),
-    "cyan": (0, 205, 205),
-    "white": (229, 229, 229),
-    "bright_black": (127, 127, 127),
-    "bright_red": (255, 0, 0),
-    "bright_green": (0, 255, 0),
-    "bright_yellow": (255, 255, 0),
-    "bright_blue": (92, 92, 255),
-    "bright_magenta": (255, 0, 255),
-    "bright_cyan": (0, 255, 255),
-    "bright_white": (255, 255, 255),
-}
+XTERM = (
+    *((0, 0, 0), (205, 0, 0), (0, 205, 0), (205, 205, 0)),
+    *((0, 0, 238), (205, 0, 205), (0, 205, 205), (229, 229, 229)),
+    *((127, 127, 127), (255, 0, 0), (0, 255, 0), (255, 255, 0)),
+    *((92, 92, 255), (255, 0, 255), (0, 255, 255), (255, 255, 255)),
+)
 """The sixteen colours as xterm has them."""
 
 
@@ -154,25 +143,28 @@ async def test_a_servers_colour_is_legible_and_beside_the_name(
     server: ThrowawayServer, tmp_path: Path, theme: str
 ) -> None:
     """In the head and on the wall; in the terminal's own colours, by those of xterm."""
-    grounds = set()
-    for colour in ServerColour:
-        async with dashboard(server, tmp_path / "a", theme=theme, name="prod", color=colour) as driven:
-            for line, y in (("head", 0), ("figures", 2)):
-                name = driven.dashboard.query_one(f"#{line}").render_line(y)._segments[0]
-                assert name.text == " prod " if line == "head" else "█" in name.text
-                assert name.style is not None
-                ink, ground = name.style.color, name.style.bgcolor
-                assert ink is not None
-                assert ground is not None
-                pair = [
-                    XTERM[each.name] if each.triplet is None else tuple(each.triplet)
-                    for each in (ink, ground)
-                ]
-                assert contrast(*pair) >= LEAST_CONTRAST, (colour, line)
-                grounds.add((colour, str(ground)))
-                await driven.press("w")
-                await driven.pilot.pause()
-    assert len(grounds) == len({ground for _, ground in grounds}) == len(ServerColour)
+    chosen = ServerColour.ORANGE
+    async with dashboard(server, tmp_path / "a", theme=theme, name="prod", color=chosen) as driven:
+        head, wall = (driven.dashboard.query_one(f"#{name}", Lines) for name in ("head", "figures"))
+        grounds = set()
+        for colour in ServerColour:
+            style = head.cell_style(f"server-{colour}")
+            assert style.color is not None
+            assert style.bgcolor is not None
+            ink, ground = (
+                XTERM[each.number] if each.number is not None else tuple(each.get_truecolor())
+                for each in (style.color, style.bgcolor)
+            )
+            assert contrast(ink, ground) >= LEAST_CONTRAST, colour
+            grounds.add(ground)
+        assert len(grounds) == len(ServerColour)
+        name = head.render_line(0)._segments[0]
+        assert (name.text, name.style) == (" prod ", head.rich_style + head.cell_style(f"server-{chosen}"))
+        await driven.press("w")
+        await driven.pilot.pause()
+        large = wall.render_line(2)._segments[0]
+        assert "█" in large.text
+        assert large.style == name.style
 
 
 async def test_without_colours_a_servers_colour_is_a_reversed_name(
