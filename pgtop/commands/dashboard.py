@@ -20,7 +20,7 @@ from pgtop.commands.standard_streams import (
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.settings.options import SCREENING, setting_options
-from pgtop.settings.resolve import settings_of, target_of
+from pgtop.settings.resolve import server_name, settings_of, target_of
 
 if TYPE_CHECKING:
     from pgtop.postgres.conninfo.target import Target
@@ -30,7 +30,7 @@ def _dashboard(context: click.Context, /, **_: Any) -> int:
     settings = settings_of(context)
     config, target = settings.config, target_of(context, settings)
     need_screen(config, "use pgtop snapshot")
-    return open_dashboard(context, target, config, filters=settings.file.filters)
+    return open_dashboard(context, target, config, filters=settings.file.filters, name=server_name(context))
 
 
 def need_screen(config: Config, instead: str) -> None:
@@ -49,6 +49,7 @@ def open_dashboard(
     note: str = "",
     thresholds: Thresholds = STANDARD,
     filters: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> int:
     gc.disable()  # until the first frame is painted: collecting during the imports would find no garbage
     from pgtop.tui.terminal.textual_variables import drop_unusable
@@ -57,7 +58,7 @@ def open_dashboard(
     from pgtop.tui.app import run_dashboard
 
     return with_password(
-        context, target, lambda known: run_dashboard(known, config, note, thresholds, filters)
+        context, target, lambda known: run_dashboard(known, config, note, thresholds, filters, name)
     )
 
 

@@ -18,7 +18,7 @@ from pgtop.postgres.conninfo.parse import parse_conninfo
 from pgtop.safe_files import UnsafeFileError, read_trusted
 from pgtop.settings.defaults_and_bounds import Given, in_force
 from pgtop.settings.option_types import Duration, Fraction, Number, Option, Size, Words
-from pgtop.settings.options import NO_HISTORY, setting_options
+from pgtop.settings.options import FILE_ONLY, NO_HISTORY, setting_options
 from pgtop.settings.own_home import is_closed, own_path
 
 _SERVERS: Final = "servers"
@@ -126,8 +126,8 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
 
 @cache
 def file_keys() -> dict[str, Option]:
-    """Return the keys of the file, each with the option that sets the same value."""
-    options = (option for option in setting_options(frozenset()) if isinstance(option, Option))
+    """Return the keys of the file, each with the option that reads its value."""
+    options = (option for option in (*setting_options(frozenset()), *FILE_ONLY) if isinstance(option, Option))
     return {
         option.long_flag.removeprefix("--").removeprefix("no-").replace("-", "_"): option
         for option in options

@@ -62,6 +62,8 @@ NO_HISTORY: Final = "no_history"
 """The option that corresponds to `history = false` in a file."""
 SCREENING: Final = POLLING | SCREEN_KEYS | {"history", NO_HISTORY}
 """The settings that matter to the dashboard."""
+FILE_ONLY: Final = (Option(["--color"], section=SCREEN, type=Word(), has_variable=False),)
+"""The settings that only the file has: `--color` would mean the output's colours in most programs."""
 REAPING: Final = POLLING | DAEMON_KEYS | {"wait_seconds"}
 """The settings that matter to `pgtop reap`."""
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
-from textual import events
+from textual import events, on
 from textual.actions import parse
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -32,9 +32,10 @@ from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.lines.notice import Notice
+from pgtop.tui.messages import TitleChanged
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.terminal.capabilities import Capabilities, hide_dumbness, own_abilities
-from pgtop.tui.terminal.driver import driver_for
+from pgtop.tui.terminal.driver import TerminalDriver, driver_for
 from pgtop.tui.terminal.no_color import COLOURLESS
 from pgtop.tui.themes import ANSI, THEMES
 from pgtop.wiring import Wiring, wire
@@ -66,12 +67,14 @@ class PgtopApp(App[None]):
         thresholds: Thresholds = STANDARD,
         able: Capabilities | None = None,
         filters: Mapping[str, str] | None = None,
+        name: str | None = None,
     ) -> None:
         """Set up the program; nothing is asked of the server yet.
 
         `host_watch` is for a server that may run on this host. `history` is the store of its past.
         `thresholds` are those of the diagnosis. `able` has the terminal's capabilities; without it, only
-        NO_COLOR counts. `filters` are the saved ones by name.
+        NO_COLOR counts. `filters` are the saved ones by name, `name` is that of the server in the
+        configuration file.
         """
         colour = able.colour if able is not None else "NO_COLOR" not in os.environ
         # By default, Textual would turn the colours into greys, and the terminal's own into black on black.
@@ -82,8 +85,8 @@ class PgtopApp(App[None]):
         for theme in THEMES.values():
             self.register_theme(theme)
         self.theme = config.theme if colour else ANSI.name
-        for name in self.available_themes.keys() - THEMES.keys():
-            self.unregister_theme(name)  # those are not known to be legible here
+        for other in self.available_themes.keys() - THEMES.keys():
+            self.unregister_theme(other)  # those are not known to be legible here
         self.dashboard = DashboardScreen(
             wiring=wiring,
             config=config,
@@ -93,7 +96,9 @@ class PgtopApp(App[None]):
             thresholds=thresholds,
             filters=filters,
             ascii_only=able is not None and not able.unicode,
+            name=name,
         )
+        self._has_title = able is not None and able.title
 
     def get_default_screen(self) -> Screen[Any]:
         """Return the dashboard: a blank screen below it would be styled, and painted over, for nothing."""
@@ -106,6 +111,11 @@ class PgtopApp(App[None]):
         for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             loop.add_signal_handler(ending, self.exit)
         self.app_resume_signal.subscribe(self, self._continued)
+
+    @on(TitleChanged)
+    def _title_changed(self, message: TitleChanged) -> None:
+        if self._has_title and isinstance(self._driver, TerminalDriver):
+            self._driver.set_title(message.title)
 
     def _fatal_error(self) -> None:
         """End without Textual's traceback, which could print text from the server."""
@@ -184,11 +194,12 @@ async def run_dashboard(
     note: str = "",
     thresholds: Thresholds = STANDARD,
     filters: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> int:
     """Open the dashboard on a server, stay until it is closed, and return the exit code.
 
     `note` is the first notice, `thresholds` are those of the diagnosis, `filters` the saved ones by
-    name.
+    name. `name` is that of the server in the configuration file.
 
     Raises PgtopError before the screen opens if the server cannot be reached; a server that has no slot left
     is tried again on the screen.
@@ -210,6 +221,7 @@ async def run_dashboard(
             thresholds=thresholds,
             able=able,
             filters=filters,
+            name=name,
         )
         if note:
             app.dashboard.notices.post(Notice(note))

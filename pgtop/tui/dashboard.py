@@ -43,8 +43,10 @@ from pgtop.tui.lines.copied_session import session_line
 from pgtop.tui.lines.head import Standing
 from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.server_label import ServerLabel, server_label
+from pgtop.tui.lines.terminal_title import terminal_title
 from pgtop.tui.lines.waiting_for_server import Awaited
-from pgtop.tui.messages import AutoChanged, Begun, FactsKnown, Polled, Reaped, Trouble
+from pgtop.tui.messages import AutoChanged, Begun, FactsKnown, Polled, Reaped, TitleChanged, Trouble
 from pgtop.tui.screens.column_menu import ColumnMenu
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.diagnosis import Chosen, DiagnosisScreen
@@ -125,12 +127,13 @@ class DashboardScreen(Screen[None]):
         history: HistoryStore | None = None,
         thresholds: Thresholds = STANDARD,
         filters: Mapping[str, str] | None = None,
+        name: str | None = None,
     ) -> None:
         """Set up the dashboard over a first result.
 
         `host_watch` is for a server that may run on this host, `ascii_only` for a terminal without UTF-8,
         `history` for the store of the server's past. `thresholds` are those of the diagnosis, `filters` the
-        saved ones by name.
+        saved ones by name. `name` is that of the server in the configuration file.
         """
         super().__init__()
         own_connection, poller, reaper = wiring
@@ -155,6 +158,8 @@ class DashboardScreen(Screen[None]):
         self.wall = config.wall
         """True while the wall view is shown in place of the tables."""
         self._config = config
+        self._name = name
+        self._title = ""
         self._first = first
         self._daemons = DaemonWatch(self, poller)
         self._alerts = AlertNotifier(config, own_connection.target.label, self.state, self._ring)
@@ -216,7 +221,12 @@ class DashboardScreen(Screen[None]):
 
     def _show(self) -> None:
         """Show everything as it is now."""
-        self.panels.show(self._view())
+        view = self._view()
+        self.panels.show(view)
+        title = terminal_title(view.label, view.standing, self.state.outage)
+        if title != self._title:
+            self._title = title
+            self.post_message(TitleChanged(title))
         shown, top = self.state.shown, self.app.screen_stack[-1:]
         if shown is not None and top and isinstance(top[0], DiagnosisScreen):
             top[0].update(self.state.shown_findings, shown, self.state.shown_forecast)
@@ -244,6 +254,7 @@ class DashboardScreen(Screen[None]):
                 reapers=self._daemons.reapers,
                 findings=state.shown_findings,
                 forecast=state.shown_forecast,
+                label=self._label(),
             )
         return DashboardView(
             standing=standing,
@@ -260,16 +271,22 @@ class DashboardScreen(Screen[None]):
             group_history=state.group_history,
             sweepable=self._sweepable,
             revision=state.revision,
+            label=self._label(),
         )
 
     def _sweepable(self, scope: Scope | None) -> int:
         shown = self.state.shown
         return self.plan_actions.sweepable(shown, scope, self.refusing) if shown is not None else 0
 
+    def _label(self) -> ServerLabel:
+        target, shown = self.poller.probe.own_connection.target, self.state.shown
+        address = shown.server.address if shown is not None else target.endpoints[0].label
+        return server_label(self._name, address, target.database, self._config.color)
+
     def _awaited(self, outage: Outage) -> Awaited:
         target = self.poller.probe.own_connection.target
         return Awaited(
-            target=target.label,
+            target=target.label if self._name is None else f"{self._label().name}  {target.label}",
             outage=outage,
             rescue=target.rescue.label if target.rescue is not None else "",
             on_host=self._is_on_host,

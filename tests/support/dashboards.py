@@ -139,12 +139,13 @@ async def dashboard(
     history: HistoryStore | None = None,
     thresholds: Thresholds = STANDARD,
     filters: Mapping[str, str] | None = None,
+    name: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[Driven]:
     """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's.
 
     Its past is kept where `history` is given; `thresholds` are those of its diagnosis, `filters` the saved
-    ones.
+    ones. `name` is the server's in the configuration file.
     """
     target = target_of(server, user=user)
     if password is not None:
@@ -156,7 +157,9 @@ async def dashboard(
             audit_log=audit,
             **settings,
         )
-        async with _running(own_connection, config, audit, size, history, thresholds, filters) as driven:
+        async with _running(
+            own_connection, config, audit, size, history, thresholds, filters, name
+        ) as driven:
             yield driven
 
 
@@ -183,6 +186,7 @@ async def _running(
     history: HistoryStore | None = None,
     thresholds: Thresholds = STANDARD,
     filters: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> AsyncIterator[Driven]:
     own_connection.hides_queries = config.hide_queries
     poller = Poller(Probe(own_connection), config.interval_seconds)
@@ -200,6 +204,7 @@ async def _running(
         history=history,
         thresholds=thresholds,
         filters=filters,
+        name=name,
     )
     async with app.run_test(size=size) as pilot:
         await pilot.pause()

@@ -11,9 +11,11 @@ from rich.segment import Segment
 from textual.command import CommandPalette
 from textual.theme import Theme
 
+from pgtop.core.server_colour import ServerColour
 from pgtop.demo.server import ThrowawayServer
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
+from pgtop.tui.widgets.painted_lines import Lines
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
 from tests.support.dashboards import Driven, count_stale, dashboard, waiting_dashboard
@@ -125,6 +127,56 @@ def test_the_configuration_takes_these_themes_and_no_other() -> None:
     field = next(field for field in msgspec.structs.fields(Config) if field.name == "theme")
     assert set(get_args(get_args(field.type)[0])) == set(THEMES)
     assert field.default == "dark"
+
+
+XTERM = (
+    *((0, 0, 0), (205, 0, 0), (0, 205, 0), (205, 205, 0)),
+    *((0, 0, 238), (205, 0, 205), (0, 205, 205), (229, 229, 229)),
+    *((127, 127, 127), (255, 0, 0), (0, 255, 0), (255, 255, 0)),
+    *((92, 92, 255), (255, 0, 255), (0, 255, 255), (255, 255, 255)),
+)
+"""The sixteen colours as xterm has them."""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_a_servers_colour_is_legible_and_beside_the_name(
+    server: ThrowawayServer, tmp_path: Path, theme: str
+) -> None:
+    """In the head and on the wall; in the terminal's own colours, by those of xterm."""
+    chosen = ServerColour.ORANGE
+    async with dashboard(server, tmp_path / "a", theme=theme, name="prod", color=chosen) as driven:
+        head, wall = (driven.dashboard.query_one(f"#{name}", Lines) for name in ("head", "figures"))
+        grounds = set()
+        for colour in ServerColour:
+            style = head.cell_style(f"server-{colour}")
+            assert style.color is not None
+            assert style.bgcolor is not None
+            ink, ground = (
+                XTERM[each.number] if each.number is not None else tuple(each.get_truecolor())
+                for each in (style.color, style.bgcolor)
+            )
+            assert contrast(ink, ground) >= LEAST_CONTRAST, colour
+            grounds.add(ground)
+        assert len(grounds) == len(ServerColour)
+        name = head.render_line(0)._segments[0]
+        assert (name.text, name.style) == (" prod ", head.rich_style + head.cell_style(f"server-{chosen}"))
+        await driven.press("w")
+        await driven.pilot.pause()
+        large = wall.render_line(2)._segments[0]
+        assert "█" in large.text
+        assert large.style == name.style
+
+
+async def test_without_colours_a_servers_colour_is_a_reversed_name(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with dashboard(server, tmp_path / "a", name="prod", color=ServerColour.RED) as driven:
+        name = driven.strips[0]._segments[0]
+        assert name.text.startswith(" prod ")
+        assert name.style is not None
+        assert name.style.reverse
+        assert (name.style.color, name.style.bgcolor) == (None, None)
 
 
 def drawn(driven: Driven) -> list[Segment]:

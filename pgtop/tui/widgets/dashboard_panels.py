@@ -25,9 +25,10 @@ from pgtop.tui.lines.head import Standing, head_lines
 from pgtop.tui.lines.key_situation import Focus, Situation, incident_of, run_queries
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.outage import outage_lines
+from pgtop.tui.lines.server_label import ServerLabel
 from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.lines.waiting_for_server import Awaited, connecting_lines, waiting_lines
-from pgtop.tui.lines.wall_view import LOW, figure_lines, top_count, top_lines
+from pgtop.tui.lines.wall_view import LOW, TALL, figure_lines, top_count, top_lines
 from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, WINDOWS, ConnectionGraph, fitting_window
 from pgtop.tui.widgets.filter_line import FilterLine
 from pgtop.tui.widgets.groups_table import GroupsTable
@@ -100,6 +101,8 @@ class DashboardView(NamedTuple):
     """The number of sessions that a sweep of a list terminates."""
     revision: int
     """A number that changes with the snapshot and the history: views of one revision look alike."""
+    label: ServerLabel
+    """The name of the server."""
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -122,6 +125,7 @@ class Panels(Widget):
         """`filters` are the saved ones by name; `ascii_only` is for a terminal without UTF-8."""
         super().__init__()
         self._config = config
+        self._ascii_only = ascii_only
         self._view: DashboardView | None = None
         self._painted: tuple[object, ...] = ()
         self._window_seconds = DEFAULT_WINDOW
@@ -190,7 +194,8 @@ class Panels(Widget):
             waiting = self._lines("waiting")
             waiting.show(waiting_lines(view.awaited, width, max(0, waiting.size.height)))
         if standing is not None:
-            self._lines("head").show(head_lines(standing, width, head_count(height)))
+            is_named = not view.wall or height < TALL  # else the name is in large letters below
+            self._lines("head").show(head_lines(standing, width, head_count(height), is_named=is_named))
         said = []
         if outage is not None and standing is not None and not view.wall:
             said = outage_lines(outage, standing.age_seconds, width, self._most())
@@ -202,7 +207,8 @@ class Panels(Widget):
         if view.wall:
             # The wall has its own word for a late poll, which is not an outage there.
             failed = standing.outage if standing is not None else outage
-            self._lines("figures").fit(figure_lines(standing, failed, width, height))
+            figures = figure_lines(standing, failed, view.label, width, height, ascii_only=self._ascii_only)
+            self._lines("figures").fit(figures)
 
     def _show_or_hide(self, name: str, lines: list[list[Cell]]) -> None:
         line = self._lines(name)
