@@ -1,4 +1,4 @@
-"""Queries asked on demand, never in a poll: all of one backend, and which sessions block which."""
+"""All of one backend, asked for on demand and never in a poll: its statement, its locks, the lock queue."""
 
 from typing import Annotated, Final
 
@@ -6,7 +6,6 @@ import msgspec
 from msgspec import Meta
 
 from pgtop.core.activity import (
-    MOST_CONNECTIONS,
     Backend,
     BackendId,
     Moment,
@@ -16,20 +15,21 @@ from pgtop.core.activity import (
     Whole,
     instant,
 )
-from pgtop.core.blocking import PreparedTransaction
+from pgtop.core.lock_tree import LockQueue
+from pgtop.core.locked_object import LockedObject
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.blockers import LIMIT_SECONDS, PidsText, blocking_pids, pids_of
+from pgtop.postgres.blockers import LIMIT_SECONDS
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
+from pgtop.postgres.lock_queue import lock_queue, text_of
 from pgtop.postgres.queries import backend_detail as queries
-from pgtop.postgres.row_decoding import MARGIN, the_one, typed
+from pgtop.postgres.row_decoding import the_one, typed
 from pgtop.postgres.session.own_connection import OwnConnection
 
 
 class Lock(msgspec.Struct, frozen=True):
     """One lock that a backend holds or waits for."""
 
-    locktype: str
     mode: str
     granted: bool
     target: str
@@ -49,23 +49,16 @@ class BackendDetail(msgspec.Struct, frozen=True):
     query: str | None
     """The whole current or last statement, as far as track_activity_query_size keeps it; None: hidden."""
     locks: tuple[Lock, ...]
-    blocked_by: tuple[int, ...]
-    """Pids that block it; 0 for a prepared transaction."""
-    blocks: tuple[int, ...]
-    """Pids that wait for it."""
+    queue: LockQueue
+    """All sessions that wait for locks, and those that block them."""
 
 
-_MOST_ROWS: Final = MOST_CONNECTIONS + MARGIN
 MOST_LOCKS: Final = 200
 """As many as `queries.BACKEND_LOCKS` asks for."""
 
 
 _NameBytes = Annotated[bytes, Meta(max_length=1024)]
 """A name: given in a database of another encoding, it may hold bytes that are not valid text in this one."""
-
-
-def _name(name: bytes) -> str:
-    return name.decode("utf-8", "replace")
 
 
 class _Detail(msgspec.Struct, frozen=True):
@@ -93,6 +86,7 @@ class _Detail(msgspec.Struct, frozen=True):
 
 
 class _Lock(msgspec.Struct, frozen=True):
+    is_here: bool | None
     locktype: Name
     mode: Name
     granted: bool
@@ -106,21 +100,6 @@ class _Lock(msgspec.Struct, frozen=True):
     objid: Name | None
 
 
-class _Prepared(msgspec.Struct, frozen=True):
-    gid: _NameBytes
-    owner: _NameBytes
-    database: _NameBytes
-    prepared: Moment
-    waiting_pids: PidsText
-
-
-class Blocking(msgspec.Struct, frozen=True):
-    """The sessions that block others on the whole server, and the prepared transactions that do."""
-
-    blocked_by: dict[int, frozenset[int]]
-    prepared: tuple[PreparedTransaction, ...]
-
-
 async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> BackendDetail | None:
     """All of one backend; None where that session is gone. Raises PgtopError where it cannot be asked for."""
     hides = own_connection.hides_queries
@@ -131,7 +110,7 @@ async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> 
         if row is None:
             return None
         locks = await own_connection.fetch(queries.BACKEND_LOCKS, identity.pid, limit_seconds=LIMIT_SECONDS)
-        blocked_by = await blocking_pids(own_connection)
+        queue = await lock_queue(own_connection)
     except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError("the server could not be asked", printable(str(error))) from error
     detail = the_one(row, _Detail)
@@ -144,8 +123,8 @@ async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> 
         detail.query_start,
         detail.state,
         detail.application_name,
-        None if detail.usename is None else _name(detail.usename),
-        None if detail.datname is None else _name(detail.datname),
+        None if detail.usename is None else text_of(detail.usename),
+        None if detail.datname is None else text_of(detail.datname),
         detail.client_addr,
         detail.client_port,
         detail.wait_event_type,
@@ -156,57 +135,28 @@ async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> 
     return BackendDetail(
         now=detail.now,
         backend=backend,
-        client_hostname=None if detail.client_hostname is None else _name(detail.client_hostname),
+        client_hostname=None if detail.client_hostname is None else text_of(detail.client_hostname),
         backend_xid=detail.backend_xid,
         backend_xmin=detail.backend_xmin,
         tls=detail.sslversion if detail.ssl else None,
         query=query,
         locks=tuple(
-            Lock(each.locktype, each.mode, each.granted, _target(each))
-            for each in typed(locks, _Lock, MOST_LOCKS)
+            Lock(each.mode, each.granted, _object(each).words) for each in typed(locks, _Lock, MOST_LOCKS)
         ),
-        blocked_by=tuple(sorted(blocked_by.get(identity.pid, ()))),
-        blocks=tuple(sorted(pid for pid, pids in blocked_by.items() if identity.pid in pids)),
+        queue=queue,
     )
 
 
-def _target(row: _Lock) -> str:
-    for what, word in (
-        (None if row.relation is None else _name(row.relation), "relation"),
-        (row.transactionid, "transaction"),
-        (row.virtualxid, "virtual transaction"),
-    ):
-        if what is not None:
-            page = f" page {row.page}" if row.page is not None else ""
-            tuple_ = f" tuple {row.tuple}" if row.tuple is not None else ""
-            return f"{word} {what}{page}{tuple_}"
-    if row.objid is not None:
-        return f"{row.classid}/{row.objid}"
-    return f"database {_name(row.datname)}" if row.datname else ""
-
-
-async def who_blocks(own_connection: OwnConnection) -> Blocking:
-    """Return which sessions block which, right now. Raises PgtopError where this cannot be asked for."""
-    try:
-        blocked_by = await blocking_pids(own_connection)
-        prepared: list[_Prepared] = []
-        if any(0 in pids for pids in blocked_by.values()):
-            found = await own_connection.fetch(queries.PREPARED_BLOCKERS, limit_seconds=LIMIT_SECONDS)
-            prepared = typed(found, _Prepared, _MOST_ROWS)
-    except (PgtopError, *DRIVER_ERRORS) as error:
-        raise PgtopError(
-            "the server could not be asked which sessions block others", printable(str(error))
-        ) from error
-    return Blocking(
-        blocked_by,
-        tuple(
-            PreparedTransaction(
-                _name(row.gid),
-                _name(row.owner),
-                _name(row.database),
-                row.prepared,
-                pids_of(row.waiting_pids),
-            )
-            for row in prepared
-        ),
+def _object(row: _Lock) -> LockedObject:
+    return LockedObject(
+        row.locktype,
+        None if row.relation is None else text_of(row.relation),
+        None if row.datname is None else text_of(row.datname),
+        row.is_here is not False,
+        row.page,
+        row.tuple,
+        row.virtualxid,
+        row.transactionid,
+        row.classid,
+        row.objid,
     )

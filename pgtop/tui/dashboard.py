@@ -16,7 +16,7 @@ from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.blocking import blocking_words
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
-from pgtop.core.plan import Plan, Scope
+from pgtop.core.plan import Act, Plan, Scope
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import clip, printable
 from pgtop.diagnosis_watch import DiagnosisWatch
@@ -34,7 +34,6 @@ from pgtop.tui.actions.available_actions import (
     is_permitted,
     leads_to_list,
 )
-from pgtop.tui.actions.blockers import RootBlockers
 from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
@@ -51,7 +50,9 @@ from pgtop.tui.screens.column_menu import ColumnMenu
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.diagnosis import Chosen, DiagnosisScreen
 from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.plan_dialog import ReportDialog
+from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.state.daemon_watch import DaemonWatch
 from pgtop.tui.state.dashboard_state import DashboardState
 from pgtop.tui.state.history_keeper import HistoryKeeper
@@ -108,7 +109,7 @@ class DashboardScreen(Screen[None]):
         Binding("left_square_bracket", "window(-1)", "Shorter graph window"),
         Binding("right_square_bracket", "window(1)", "Longer graph window"),
         Binding("w", "wall", "Switch between wall and tables"),
-        Binding("b", "root_blocker", "Jump to the blocker of waiting sessions"),
+        Binding("b,f5", "lock_tree", "Lock tree: which sessions block which"),
         Binding("d", "diagnosis", "Diagnosis: what fills the server"),
         Binding("O", "outcomes", "Results of the last action"),
         Binding("c", "copy", "Copy the selected session"),
@@ -163,7 +164,14 @@ class DashboardScreen(Screen[None]):
         self._first = first
         self._daemons = DaemonWatch(self, poller)
         self._alerts = AlertNotifier(config, own_connection.target.label, self.state, self._ring)
-        self._blockers = RootBlockers(own_connection, read_only=config.read_only)
+        self._session_acts = SessionActs(
+            own_connection=own_connection,
+            plan=self._plan_shown,
+            show_in_list=self._show_in_list,
+            dismiss_notice=self._dismiss_notice,
+            show_outcomes=self.action_outcomes,
+            read_only=config.read_only,
+        )
         self._report: Report | None = None
         self._pointer: Notice | None = None
         """The notice about a key that led from the wall to the list."""
@@ -230,6 +238,9 @@ class DashboardScreen(Screen[None]):
         shown, top = self.state.shown, self.app.screen_stack[-1:]
         if shown is not None and top and isinstance(top[0], DiagnosisScreen):
             top[0].update(self.state.shown_findings, shown, self.state.shown_forecast)
+        for screen in self.app.screen_stack[1:]:
+            if isinstance(screen, DetailScreen | LockTreeScreen):
+                screen.show_notice(self.notices.current)
 
     def _view(self) -> DashboardView:
         state, host_watch = self.state, self.host_watch
@@ -470,7 +481,8 @@ class DashboardScreen(Screen[None]):
     @on(LineTable.Chosen, "#backends")
     def _session_chosen(self, message: LineTable.Chosen) -> None:
         if isinstance(message.row, Backend):
-            self.app.push_screen(DetailScreen(self.poller.probe.own_connection, message.row))
+            listed = [row for row in self.panels.sessions.rows if isinstance(row, Backend)]
+            self.app.push_screen(DetailScreen(self._session_acts, message.row, listed))
 
     # Keys that terminate or cancel
 
@@ -584,17 +596,27 @@ class DashboardScreen(Screen[None]):
         if self._report is not None:
             self.app.push_screen(ReportDialog(self._report))
 
-    def action_root_blocker(self) -> None:
-        """Jump to the session that blocks most; pressed again, to the next."""
-        self.run_worker(self._jump_to_root_blocker(), name="blockers", group="blockers", exclusive=False)
+    def action_lock_tree(self) -> None:
+        """Show the sessions that wait for locks, below those that block them."""
+        self.app.push_screen(LockTreeScreen(self._session_acts))
 
-    async def _jump_to_root_blocker(self) -> None:
-        if self.state.shown is None:
-            return
-        found = await self._blockers.next(self.state.shown, tagged=len(self.panels.sessions.tagged))
-        if found.identity is not None:
-            self.panels.jump_to(found.identity)
-        self.say(found.said, found.style)
+    def _plan_shown(self, act: Act, shown: Backend, said: str) -> None:
+        self._act(self.plan_actions.act_on_shown(act, shown, said))
+
+    def _dismiss_notice(self) -> bool:
+        had_notice = self.notices.current is not None
+        self.notices.dismiss()
+        self._show()
+        return had_notice
+
+    def _show_in_list(self, backend: BackendId) -> None:
+        """Close what is above the tables, and put the list's cursor on a session."""
+        while self.app.screen is not self and isinstance(self.app.screen, DetailScreen | LockTreeScreen):
+            self.app.pop_screen()
+        if self.wall:
+            self.action_wall()
+        if not self.panels.jump_to(backend):
+            self.say(f"session {backend.pid} is not in the list")
 
     def action_tag(self) -> None:
         """Tag the selected session, or untag it."""

@@ -52,6 +52,7 @@ from pgtop.tui.manual_viewer import ManualApp
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.column_menu import ColumnMenu
 from pgtop.tui.screens.detail import DetailScreen
+from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.widgets.filter_line import FilterLine
 from pgtop.tui.widgets.line_table import LineTable
@@ -90,6 +91,9 @@ KEYS = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     **{f"f{number}": f"F{number}" for number in range(1, 11)},
+    "tab": "Tab",
+    "left": "←",
+    "right": "→",
     "question_mark": "?",
     "up": "↑",
     "down": "↓",
@@ -182,7 +186,10 @@ def test_there_are_examples_to_look_at() -> None:
 
 
 def test_each_key_of_the_dashboard_is_on_its_page() -> None:
-    owners = (DashboardScreen, PgtopApp, LineTable, FilterLine, PlanDialog, AutomaticDialog, DetailScreen)
+    owners = (
+        *(DashboardScreen, PgtopApp, LineTable, FilterLine),
+        *(PlanDialog, AutomaticDialog, DetailScreen, LockTreeScreen),
+    )
     shown = set(codes(page("dashboard")))
     for key in binding_keys(*owners):
         assert key in shown, key
@@ -197,7 +204,13 @@ def test_each_key_of_the_viewer_is_on_its_page() -> None:
 @pytest.mark.parametrize(
     ("name", "owners"),
     [
-        ("dashboard", (DashboardScreen, PgtopApp, LineTable, ColumnMenu, PlanDialog)),
+        (
+            "dashboard",
+            (
+                *(DashboardScreen, PgtopApp, LineTable, ColumnMenu),
+                *(PlanDialog, DetailScreen, LockTreeScreen),
+            ),
+        ),
         ("docs", (ManualApp, LineTable)),
     ],
 )

@@ -18,9 +18,10 @@ from pgtop.core.plan import ReapPolicy
 from pgtop.core.policy import plan_terminate
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres import queries
-from pgtop.postgres.backend_detail import backend_detail, who_blocks
+from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.checkup import check_up
 from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.lock_queue import lock_queue
 from pgtop.postgres.queries.checkup import account_query
 from pgtop.postgres.queries.through_functions import through_functions
 from pgtop.postgres.session import session_settings as settings
@@ -169,7 +170,7 @@ async def everything(own_connection: OwnConnection, victim: int) -> None:
         assert isinstance(seen, Snapshot), seen
     backend = next(each for each in seen.backends if each.pid == victim)
     assert await backend_detail(own_connection, backend.id) is not None
-    await who_blocks(own_connection)
+    await lock_queue(own_connection)
     await check_up(own_connection)
 
 

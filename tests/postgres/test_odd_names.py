@@ -13,14 +13,16 @@ import msgspec
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.json_text import json_line
+from pgtop.core.lock_tree import LockQueue
 from pgtop.core.plan import LONGEST_QUERY_BYTES, Outcome, ReapPolicy, SparedFor
 from pgtop.core.policy import plan_sweep, plan_terminate
 from pgtop.core.session_patterns import Patterns
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.advisory_keys import ReaperKeys
-from pgtop.postgres.backend_detail import Blocking, backend_detail, who_blocks
+from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.checkup import check_up
 from pgtop.postgres.conninfo.target import Target
+from pgtop.postgres.lock_queue import lock_queue
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.automatic import AutomaticReaper
@@ -201,8 +203,8 @@ async def test_an_oddly_named_session_is_looked_at(server_factory: ServerFactory
             async with session(server, database=name) as other, connection_on(target) as own_connection:
                 waiting = asyncio.ensure_future(other.execute("SELECT pg_advisory_lock(7)"))
 
-                async def blocked() -> Blocking | None:
-                    found = await who_blocks(own_connection)
+                async def blocked() -> LockQueue | None:
+                    found = await lock_queue(own_connection)
                     return found if found.prepared else None
 
                 try:

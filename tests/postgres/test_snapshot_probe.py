@@ -11,7 +11,7 @@ from pgtop.core.plan import Outcome, ReapPolicy
 from pgtop.core.policy import plan_sweep
 from pgtop.demo.server import ThrowawayServer
 from pgtop.poller import Poller
-from pgtop.postgres.backend_detail import backend_detail, who_blocks
+from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe, decode
@@ -200,11 +200,13 @@ async def test_a_chain_of_waiting_sessions_is_told(server: ThrowawayServer) -> N
         stuck = asyncio.ensure_future(waiter.execute("SELECT pg_advisory_xact_lock(4711)"))
         probe = Probe(own_connection)
         await wait_until(lambda: waits(probe))
-        blocking = await who_blocks(own_connection)
-        assert blocking.blocked_by == {waiter.get_server_pid(): frozenset({holder.get_server_pid()})}
         detail = await backend_detail(own_connection, found(await probe.snapshot(), waiter).id)
         assert detail is not None
-        assert detail.blocked_by == (holder.get_server_pid(),)
+        pids = {each.backend.pid: each.blocked_by for each in detail.queue.sessions}
+        assert pids == {
+            holder.get_server_pid(): frozenset(),
+            waiter.get_server_pid(): frozenset({holder.get_server_pid()}),
+        }
         assert any(not lock.granted for lock in detail.locks)
         await holder.execute("COMMIT")
         await stuck

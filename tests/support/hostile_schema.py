@@ -187,7 +187,7 @@ _CAST: Final = re.compile(r"::(?!pg_catalog\.|int\b|bigint\b|boolean\b)(\w+)")
 _RELATION: Final = re.compile(
     r"\b(?:FROM|JOIN)\s+(?:LATERAL\s+)?(?!pg_catalog\.|LATERAL\b)([a-z_]\w*)", re.IGNORECASE
 )
-_CTE: Final = re.compile(r"\bWITH\s+(\w+)\s+AS\b", re.IGNORECASE)
+_CTE: Final = re.compile(r"(?:\bWITH|\),)\s+(\w+)\s+AS\s+(?:MATERIALIZED\s*)?\(", re.IGNORECASE)
 _LOOKS_UP: Final = re.compile(
     r"\b(LIKE|ILIKE|SIMILAR|BETWEEN|NULLIF|USING|OVERLAPS|DISTINCT\s+FROM|CASE\s+(?!WHEN\b))|\bIN\s*\(",
     re.IGNORECASE,

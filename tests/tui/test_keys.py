@@ -358,56 +358,6 @@ async def test_the_cursor_stays_on_its_session(server: ThrowawayServer, tmp_path
         assert row.pid == pid
 
 
-async def test_b_jumps_to_the_root_blocker(server: ThrowawayServer, tmp_path: Path) -> None:
-    async with sessions(server, 3) as (root, waiting, _):
-        await root.execute("BEGIN; CREATE TABLE blocked (i int); COMMIT; BEGIN; LOCK TABLE blocked")
-        stuck = asyncio.ensure_future(waiting.execute("BEGIN; LOCK TABLE blocked; COMMIT"))
-        async with dashboard(server, tmp_path / "a") as driven:
-            await driven.shows("1 waiting on locks")
-            await driven.press("b")
-            await driven.shows("blocks 1 session")
-            row = driven.backends.cursor_row
-            assert row is not None
-            assert row.pid == root.get_server_pid()
-            await driven.press("home", "space", "b")
-            await driven.shows("U untags the others, then K terminates it")
-            await driven.press("U", "b")
-            await driven.shows("· K terminates it")
-        await root.execute("ROLLBACK")
-        await stuck
-        await root.execute("DROP TABLE blocked")
-
-
-async def test_a_root_blocker_newer_than_the_pause_is_named_as_one(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
-    async with dashboard(server, tmp_path / "a") as driven:
-        await driven.press("p")
-        async with sessions(server, 2) as (root, waiting):
-            await root.execute("BEGIN; CREATE TABLE late (i int); COMMIT; BEGIN; LOCK TABLE late")
-            stuck = asyncio.ensure_future(waiting.execute("SELECT * FROM late"))
-            await wait_until(lambda: (seen := driven.dashboard.state.snapshot) and seen.waiting_on_locks)
-            await driven.press("b")
-            await driven.shows(f"{root.get_server_pid()} blocks 1 session", "newer than the display")
-            await root.execute("ROLLBACK")
-            await stuck
-            await root.execute("DROP TABLE late")
-
-
-async def test_a_prepared_transaction_that_blocks_is_named(server_factory, tmp_path: Path) -> None:
-    server = server_factory({"max_prepared_transactions": "2"})
-    async with sessions(server, 2) as (root, waiting):
-        await root.execute("CREATE TABLE blocked (i int)")
-        await root.execute("BEGIN; LOCK TABLE blocked; PREPARE TRANSACTION 'two-phase'")
-        stuck = asyncio.ensure_future(waiting.execute("SELECT * FROM blocked"))
-        async with dashboard(server, tmp_path / "a") as driven:
-            await driven.shows("1 waiting on locks")
-            await driven.press("b")
-            await driven.shows("two-phase", "ROLLBACK PREPARED")
-        await root.execute("ROLLBACK PREPARED 'two-phase'")
-        await stuck
-
-
 async def test_copy_palette_and_quit(server: ThrowawayServer, tmp_path: Path) -> None:
     async with session(server) as one, dashboard(server, tmp_path / "a") as driven:
         await driven.select(one.get_server_pid())

@@ -21,18 +21,21 @@ SELECT {microseconds("pg_catalog.clock_timestamp()")} AS now,
 FROM pg_catalog.pg_stat_get_activity($1::int) a
 LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.usesysid
 LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) a.datid
-WHERE a.backend_start OPERATOR(pg_catalog.=) $2::pg_catalog.timestamptz
+WHERE coalesce(a.backend_start, 'epoch') OPERATOR(pg_catalog.=) $2::pg_catalog.timestamptz
 """
 
 
 BACKEND_DETAIL: Final = _backend_detail("coalesce(a.query, '')")
-"""At most one row: all of one backend, while it is that same session."""
+"""At most one row: all of one backend, while it is that same session. One whose start is hidden from this
+role is identified by its pid alone."""
 
 BACKEND_DETAIL_HIDDEN: Final = _backend_detail("''")
 """The same without its statement."""
 
 BACKEND_LOCKS: Final = f"""
 SELECT l.locktype, l.mode, l.granted, {as_bytes("d.datname")} AS datname,
+       l.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+         OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AS is_here,
        pg_catalog.textsend(
          CASE WHEN l.relation IS NULL THEN NULL
               WHEN l.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid

@@ -1,1 +1,1 @@
-"""The actions of the keys: plans and their dialogs, automatic sweeps, blockers, and the expiry of plans."""
+"""The actions of the keys: plans and their dialogs, automatic sweeps, and the expiry of plans."""

@@ -14,7 +14,7 @@ READ_ONLY_SAID: Final = "read-only: nothing can be terminated or cancelled"
 ON_THE_LIST: Final = frozenset(
     {
         *("terminate", "cancel", "tag", "tag_listed", "untag", "filter", "match"),
-        *("sort", "columns", "reverse", "root_blocker", "copy"),
+        *("sort", "columns", "reverse", "copy"),
     }
 )
 """The actions on the list or on one of its sessions, which the wall does not show."""

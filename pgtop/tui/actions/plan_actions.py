@@ -8,10 +8,11 @@ from typing import Any, Final
 import msgspec
 from textual.screen import Screen
 
-from pgtop.core.activity import BackendId, Snapshot
+from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.canary import CANARY_SECONDS, canary_sentence
 from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
 from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
+from pgtop.core.lock_tree import changed_since
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
 from pgtop.core.policy import plan_emergency, plan_sweep
@@ -85,6 +86,20 @@ class PlanActions:
     async def cancel(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
         """Ask whether to cancel the queries of the selected sessions, and do so."""
         await self._ask_and_run(snapshot, self._reaper.plan_cancel(snapshot, self._policy, selected))
+
+    async def act_on_shown(self, act: Act, shown: Backend, said: str) -> None:
+        """Ask whether to terminate one session, or to cancel its query, and do so.
+
+        `shown` is the session as another screen shows it, with newer data than the list's: the plan is made
+        from a snapshot taken now, and only while it is what was shown. `said` is shown with the plan.
+        """
+        with self._telling():
+            snapshot = await self._look()
+            cancels = act is Act.CANCEL
+            if changed := changed_since(shown, snapshot.by_id.get(shown.id), cancels=cancels):
+                raise PgtopError(f"{changed}: nothing was done")
+            make = self._reaper.plan_cancel if cancels else self._reaper.plan_terminate
+            await self._ask_and_run(snapshot, make(snapshot, self._policy, [shown.id]), said=said)
 
     async def sweep(
         self,

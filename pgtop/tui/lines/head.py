@@ -324,8 +324,8 @@ def _counts(standing: Standing) -> list[Cell]:
             cells += [Cell(f"{word} ", "dim"), Cell(f"{number:<5}", "amber" if word == "hidden" else "")]
     if snapshot.waiting_on_locks:
         waiting = snapshot.waiting_on_locks
-        said = f"{waiting} waiting on locks · b blocker"
-        cells.append(Cell(said, "red", "screen.root_blocker"))
+        said = f"{waiting} waiting on locks · b lock tree"
+        cells.append(Cell(said, "red", "screen.lock_tree"))
     elif counts.hidden:
         cells.append(Cell("GRANT pg_monitor", "amber"))
     return cells

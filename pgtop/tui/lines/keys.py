@@ -116,7 +116,7 @@ def _everywhere(situation: Situation) -> dict[str, Key]:
         Key("w", "wall", "screen.wall"),
     ]
     if situation.waits_on_locks and not situation.outage:
-        found.append(Key("b", "lock tree", "screen.root_blocker", brief="locks"))
+        found.append(Key("b", "lock tree", "screen.lock_tree", brief="locks"))
     if situation.break_glass:
         found.append(BREAK_GLASS)
     if not situation.read_only:

@@ -90,10 +90,10 @@ def _no_help(plan: Plan) -> str:
     if plan.victims and plan.may_block and plan.blocked_sessions is None:
         return f"{plural(waiting, 'session')} wait on locks, perhaps behind these: press n, then b"
     if plan.blocked_sessions:
-        return f"{waiting} more wait on locks elsewhere: press n, then b for the blocker"
+        return f"{waiting} more wait on locks elsewhere: press n, then b for the lock tree"
     verb, them = ("is", "it") if waiting == 1 else ("are", "them")
     said = f"{plural(waiting, 'session')} {verb} waiting on locks."
-    return f"{said} A sweep won't help {them}: press n, then b for the blocker"
+    return f"{said} A sweep won't help {them}: press n, then b for the lock tree"
 
 
 def told(said: str, width: int, style: str = "") -> list[list[Cell]]:

@@ -1,6 +1,8 @@
-"""DetailScreen: the details of a session, with the whole query, locks and blockers, asked for on demand."""
+"""DetailScreen: one session, live: what it does, whom it blocks, its whole query, its locks, and the acts."""
 
-from typing import ClassVar
+import time
+from collections.abc import Sequence
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -8,33 +10,52 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
 from pgtop.concurrency import undisturbed
-from pgtop.core.activity import Backend, instant, seconds_between
-from pgtop.core.blocking import PREPARED
-from pgtop.core.session_labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, client, label, state, wait
-from pgtop.core.text import ago, clip, duration, printable, printable_lines
+from pgtop.core.activity import Backend
+from pgtop.core.lock_tree import lock_tree
+from pgtop.core.plan import Act
+from pgtop.core.session_labels import HIDDEN
+from pgtop.core.text import clip, duration, printable, printable_lines
 from pgtop.errors import PgtopError
-from pgtop.postgres.backend_detail import BackendDetail, Lock, backend_detail
-from pgtop.postgres.session.own_connection import OwnConnection
+from pgtop.postgres.backend_detail import BackendDetail, backend_detail
+from pgtop.tui.lines import keys
 from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.copied_session import detailed_session
+from pgtop.tui.lines.lock_tree import caution, node_of
+from pgtop.tui.lines.session_detail import detail_lines
+from pgtop.tui.screens.live_screen import LiveScreen
+from pgtop.tui.screens.session_acts import SessionActs
+from pgtop.tui.terminal.pager import page
 from pgtop.tui.widgets.painted_lines import Lines
 
-LONGEST_QUERY_LINES = 2_000
-_NAMED_BY_TARGET = frozenset({"relation", "transactionid", "virtualxid"})
-"""Kinds of locks whose target names the kind itself."""
+_LATE_SECONDS: Final = 5.0
+"""The age from which an answer counts as old."""
 
 
-class DetailScreen(ModalScreen[None]):
-    """The details of one session, as the server gives them."""
+class DetailScreen(LiveScreen, ModalScreen[None]):
+    """The details of one session, as the server gives them. It asks only while nothing is above it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "dismiss", "Close"),
+        Binding("escape", "leave", "Dismiss the notice, or close"),
+        Binding("q,enter", "close", "Close"),
         Binding("r", "ask", "Refresh"),
+        Binding("K", "terminate", "Terminate the session"),
+        Binding("C", "cancel", "Cancel its query"),
+        Binding("c", "copy", "Copy the session and its query"),
+        Binding("v", "page", "View the query in the pager"),
+        Binding("O", "outcomes", "Results of the last action"),
+        Binding("l", "show_in_list", "Show the session in the list"),
+        # Before the text, which would scroll sideways.
+        Binding("left", "step(-1)", "Previous session of the list", priority=True),
+        Binding("right", "step(1)", "Next session of the list", priority=True),
     ]
 
-    def __init__(self, own_connection: OwnConnection, backend: Backend) -> None:
-        super().__init__()
-        self._own_connection = own_connection
+    def __init__(self, acts: SessionActs, backend: Backend, listed: Sequence[Backend] = ()) -> None:
+        """`listed` are the sessions in the order in which they were listed, for the way to the next."""
+        super().__init__(acts, "detail-notice")
         self._backend = backend
+        self._listed = listed or (backend,)
+        self._detail: BackendDetail | None = None
+        self._is_gone = False
         self._text = Lines(id="detail-text")
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
         self._keys = Lines(id="detail-keys")
@@ -42,111 +63,151 @@ class DetailScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="dialog", classes="detail"):
             yield self._scroll
+            yield self.notice_line
             yield self._keys
 
     def on_mount(self) -> None:
         self._scroll.focus()
-        keys = [Cell(" Esc", "key", "screen.dismiss"), Cell(" close  ", "dim", "screen.dismiss")]
-        keys += [Cell("r", "key", "screen.ask"), Cell(" refresh  ", "dim", "screen.ask")]
-        keys += [Cell("↑ ↓", "key"), Cell(" scroll", "dim")]
-        self._keys.show([keys])
-        self._text.fit([[Cell(f" session {self._backend.pid}: loading …", "dim")]])
-        self.action_ask()
 
-    def action_ask(self) -> None:
-        """Ask the server again."""
-        self.run_worker(self._ask(), name="detail", group="detail", exclusive=False)
-
-    async def _ask(self) -> None:
-        try:
-            detail = await undisturbed(backend_detail(self._own_connection, self._backend.id))
-        except PgtopError as error:
-            self._text.fit([[Cell(f" {error}", "red")]])
+    async def ask(self) -> None:
+        """Ask for the session, unless it is gone, and show it."""
+        if self._is_gone:
             return
-        if detail is None:
-            self._text.fit([[Cell(f" session {self._backend.pid} is gone", "strong-amber")]])
+        asked = self._backend
+        try:
+            detail = await undisturbed(backend_detail(self.acts.own_connection, asked.id))
+        except PgtopError as error:
+            self.problem = printable(str(error))
         else:
-            self._text.fit(detail_lines(detail, max(20, self._scroll.size.width - 2)))
+            if asked is not self._backend:
+                return  # a key went on to another session meanwhile
+            self.problem = ""
+            self.answered_at = time.monotonic()
+            self._is_gone = detail is None
+            if detail is not None:
+                self._detail = detail
+        self.show()
 
+    # Display
 
-def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
-    """Return all that is known of a session, in lines of at most `width` cells."""
-    backend, now = detail.backend, detail.now
-    host = f" ({printable(detail.client_hostname)})" if detail.client_hostname else ""
-    idle = backend.idle_seconds(now)
-    facts = [
-        ("application", label(backend.application_name, NO_APPLICATION)),
-        ("user", label(backend.usename, NO_USER) + (" (superuser)" if backend.is_superuser else "")),
-        ("database", label(backend.datname, NO_DATABASE)),
-        ("client", f"{client(backend)}{host}"),
-        ("TLS", printable(detail.tls) or "no"),
-        ("state", _state(backend, now)),
-        ("idle age", duration(idle) if idle is not None else "not idle"),
-        ("session began", _moment(backend.backend_start, now)),
-        ("transaction began", _moment(backend.xact_start, now)),
-        ("query began", _moment(backend.query_start, now)),
-        ("waits for", printable(wait(backend)) or "nothing"),
-        ("transaction id", printable(detail.backend_xid) or "none"),
-        ("xmin", printable(detail.backend_xmin) or "none"),
-        ("blocked by", _pids(detail.blocked_by)),
-        ("blocks", _pids(detail.blocks)),
-    ]
-    lines = [[Cell(f" session {backend.pid}", "title")], []]
-    for name, value in facts:
-        alarming = name in ("blocked by", "blocks") and value != "none"
-        lines.append([Cell(f" {name:<18} ", "dim"), Cell(clip(value, width - 20), "red" if alarming else "")])
-    lines += [[], [Cell(" query" if backend.state == "active" else " last query", "title")]]
-    if detail.query is None:
-        lines.append([Cell(f" {HIDDEN} (hide_queries)", "dim")])
-    else:
-        pieces = wrapped(detail.query, width - 1)
-        lines += [[Cell(f" {piece}")] for piece in pieces] or [[Cell(" none", "dim")]]
-    lines += [[], [Cell(f" locks: {len(detail.locks)}", "title")]]
-    lines += [_lock(lock, width) for lock in detail.locks]
-    return lines
+    @property
+    def _inner_width(self) -> int:
+        return max(20, self._scroll.size.width - 2)
 
+    def show(self) -> None:
+        """Show the session as it was last seen."""
+        if not self.is_attached:
+            return
+        width = self._inner_width
+        lines = [
+            [Cell(clip(f" session {self._backend.pid}{self._place}", width), "title"), *self._standing()]
+        ]
+        if self.problem:
+            lines.append([Cell(clip(f" ✗ {self.problem}", width), "red")])
+        if self._detail is not None:
+            lines += detail_lines(self._detail, width)
+        elif not self.problem and not self._is_gone:
+            lines.append([Cell(" loading …", "dim")])
+        self._text.set_class(self._is_gone or bool(self.problem), "-greyed")
+        self._text.fit(lines)
+        self._show_foot()
 
-def _state(backend: Backend, now: int) -> str:
-    word, since = backend.state or state(backend), backend.state_change
-    if since is None:
-        return word
-    return f"{word} for {duration(seconds_between(since, now))} ({_clock(since, now)})"
+    @property
+    def _place(self) -> str:
+        number = self._index
+        return (
+            f"  {number + 1} of {len(self._listed)}" if number is not None and len(self._listed) > 1 else ""
+        )
 
+    @property
+    def _index(self) -> int | None:
+        identity = self._backend.id
+        return next((n for n, each in enumerate(self._listed) if each.id == identity), None)
 
-def _moment(microseconds: int | None, now: int) -> str:
-    if microseconds is None:
-        return "none"
-    return f"{ago(seconds_between(microseconds, now))} ({_clock(microseconds, now)})"
+    def _standing(self) -> list[Cell]:
+        """Return that the session is gone, or how old an answer is that should be newer."""
+        if self._is_gone:
+            seen = ", as last seen:" if self._detail is not None else ""
+            return [Cell(f"  is gone{seen}", "strong-amber")]
+        if self._detail is None:
+            return []
+        age = self.age_seconds
+        return (
+            [Cell(f"  as of {duration(age)} ago", "amber")]
+            if age > _LATE_SECONDS
+            else [Cell("  live", "dim")]
+        )
 
+    def _show_foot(self) -> None:
+        width = max(20, self._keys.size.width or self._inner_width)
+        self.fit_notice(width)
+        self._keys.show([keys.key_line(self._key_list(), width)])
 
-def _clock(microseconds: int, now: int) -> str:
-    """Return the time of day, with the date if it is not today's."""
-    day, today = (f"{instant(at):%Y-%m-%d}" for at in (microseconds, now))
-    time_of_day = f"{instant(microseconds):%H:%M:%S} UTC"
-    return time_of_day if day == today else f"{day} {time_of_day}"
+    def _key_list(self) -> list[keys.Key]:
+        found = []
+        if not self._is_gone and not self.acts.read_only:
+            found += [
+                keys.Key("K", "terminate", "screen.terminate"),
+                keys.Key("C", "cancel", "screen.cancel"),
+            ]
+        found += [keys.Key("c", "copy", "screen.copy"), keys.Key("v", "pager", "screen.page")]
+        if len(self._listed) > 1:
+            found.append(keys.Key("← →", "next", "screen.step(1)"))
+        found.append(keys.Key("l", "in list", "screen.show_in_list"))
+        return [*found, keys.Key("↑ ↓", "scroll"), keys.Key("Esc", "close", "screen.close")]
 
+    # Keys
 
-def _pids(pids: tuple[int, ...]) -> str:
-    words = ["a prepared transaction" if pid == PREPARED else str(pid) for pid in pids]
-    return ", ".join(words) or "none"
+    def action_step(self, by: int) -> None:
+        """Show the next session of the list, or the one before."""
+        number = self._index
+        if number is None or len(self._listed) < 2:
+            return
+        self._backend = self._listed[(number + by) % len(self._listed)]
+        self._detail, self._is_gone, self.problem = None, False, ""
+        self._scroll.scroll_home(animate=False)
+        self.ask_soon()
+        self.show()
 
+    def _plan(self, act: Act) -> None:
+        if self._is_gone:
+            self.tell(f"session {self._backend.pid} is gone")
+        else:
+            detail = self._detail
+            node = node_of(lock_tree(detail.queue), self._backend.pid) if detail is not None else None
+            shown = detail.backend if detail is not None else self._backend
+            self.plan(act, shown, caution(node) if node is not None else "")
 
-def _lock(lock: Lock, width: int) -> list[Cell]:
-    granted = Cell(" holds  ", "dim") if lock.granted else Cell(" waits  ", "red")
-    target = printable(lock.target)
-    named = target if lock.locktype in _NAMED_BY_TARGET else f"{lock.locktype} {target}"
-    return [granted, Cell(clip(f"{lock.mode} on {named}", width - 8))]
+    def action_terminate(self) -> None:
+        """Ask whether to terminate the session."""
+        self._plan(Act.TERMINATE)
 
+    def action_cancel(self) -> None:
+        """Ask whether to cancel its query."""
+        self._plan(Act.CANCEL)
 
-def wrapped(query: str, width: int) -> list[str]:
-    """Return a query in at most 2,000 printable lines of at most `width` cells, with its indentation."""
-    pieces: list[str] = []
-    for text in printable_lines(query):
-        rest = text
-        while rest and len(pieces) < LONGEST_QUERY_LINES:
-            piece = clip(rest, width, "")
-            pieces.append(piece)
-            rest = rest[len(piece) :]
-        if not text:
-            pieces.append("")
-    return pieces[:LONGEST_QUERY_LINES]
+    def action_copy(self) -> None:
+        """Copy the session, and its whole query."""
+        if self._detail is not None:
+            self.app.copy_to_clipboard(detailed_session(self._detail))
+            self.tell(f"copied session {self._backend.pid} and its query")
+
+    def action_page(self) -> None:
+        """View the whole query in the pager."""
+        if self._detail is None:
+            return
+        if self._detail.query is None:
+            self.tell(f"the query is {HIDDEN} (hide_queries)")
+        elif not self._detail.query:
+            self.tell("no query to view")
+        else:
+            text = "\n".join(printable_lines(self._detail.query)) + "\n"
+            self.run_worker(self._view(text), name="pager", group="pager")
+
+    async def _view(self, text: str) -> None:
+        if problem := await page(self.app, text):
+            self.tell(problem)
+
+    def action_show_in_list(self) -> None:
+        """Close the details, and put the list's cursor on the session."""
+        self.acts.show_in_list(self._backend.id)

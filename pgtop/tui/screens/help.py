@@ -99,6 +99,7 @@ ELSEWHERE: Final[tuple[Section, ...]] = (
         (
             ("K C", "terminate the session, cancel its query"),
             ("← →", "details: previous and next session listed"),
+            ("v", "details: the query in $PAGER"),
             ("c", "copy; r asks the server again"),
         ),
     ),

@@ -442,13 +442,17 @@ class Panels(Widget):
         self.filter.display = False
         self._repaint()
 
-    def jump_to(self, backend: BackendId) -> None:
-        """Put the cursor on a session; drop the filter and the chosen group if they hide it."""
-        if not self.sessions.move_to(backend):
-            self.groups.chosen = None
-            self.drop_filter()
-            self.sessions.move_to(backend)
+    def jump_to(self, backend: BackendId) -> bool:
+        """Put the cursor on a session, and return False if there is none.
+
+        Drop the filter and the chosen group if they hide it.
+        """
         self.sessions.focus()
+        if self.sessions.move_to(backend):
+            return True
+        self.groups.chosen = None
+        self.drop_filter()
+        return self.sessions.move_to(backend)
 
     def find(self, by: int) -> bool:
         """Put the cursor on the next session of the list that matches the last filter, or the one before.

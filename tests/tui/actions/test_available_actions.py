@@ -12,6 +12,7 @@ ON_THE_WALL = {
     "auto",
     "break_glass",
     "clear",
+    "lock_tree",
     "group",
     "pause",
     "slower",

@@ -211,7 +211,7 @@ async def test_the_reaper_gives_way_to_what_is_counted(
         line = as_text(head_lines(Standing(crowded, 0.8, 2.0, None, reapers=(DAEMON,)), width))[2]
         assert cell_width(line) <= width
         assert "in transaction" in line
-        assert ("waiting on locks · b blocker" in line) is (len(backends) > 99)
+        assert ("waiting on locks · b lock tree" in line) is (len(backends) > 99)
         assert "reaper: daemon" in line or len(backends) > 99
 
 

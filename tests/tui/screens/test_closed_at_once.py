@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from textual.app import App
-from textual.screen import ModalScreen
+from textual.screen import Screen
 
 from pgtop.core.plan import Plan
 from pgtop.core.policy import plan_sweep
@@ -16,16 +16,27 @@ from pgtop.reaping.reaper import Report
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog, ReportDialog
+from pgtop.tui.screens.session_acts import SessionActs
 from tests.builders import backend, policy, snapshot
 
 PLAN: Plan = plan_sweep(snapshot(backend(10), backend(11)), policy())
 
 NOWHERE = Target(("nowhere.invalid",), (1,), "ops", "shop")
 
-DIALOGS: dict[str, Callable[[], ModalScreen[Any]]] = {
+ACTS = SessionActs(
+    own_connection=OwnConnection(NOWHERE, "dashboard"),
+    plan=lambda _act, _backend, _said: None,
+    show_in_list=lambda _backend: None,
+    dismiss_notice=lambda: False,
+    show_outcomes=lambda: None,
+)
+
+DIALOGS: dict[str, Callable[[], Screen[Any]]] = {
     "plan": lambda: PlanDialog(PLAN),
-    "detail": lambda: DetailScreen(OwnConnection(NOWHERE, "dashboard"), backend(10)),
+    "detail": lambda: DetailScreen(ACTS, backend(10)),
+    "lock tree": lambda: LockTreeScreen(ACTS),
     "report": lambda: ReportDialog(Report(PLAN, ())),
     "automatic": lambda: AutomaticDialog([("Sweep by itself", "")]),
     "help": HelpScreen,
