@@ -168,7 +168,6 @@ class DashboardScreen(Screen[None]):
 
     def _paint(self) -> None:
         self._unpainted.close()
-        self.call_after_refresh(self.panels.graph.begin)
 
     def _keep(self, history_keeper: HistoryKeeper) -> None:
         self.run_worker(history_keeper.run(self._past_added), name="history", group="history")
@@ -229,6 +228,7 @@ class DashboardScreen(Screen[None]):
             notice=self.notices.current,
             wall=self.wall,
             history=state.shown_history,
+            marks=state.shown_marks,
             groups=lambda by: state.groups(by, shown) if shown is not None else (),
             group_history=state.group_history,
             revision=state.revision,
@@ -409,6 +409,7 @@ class DashboardScreen(Screen[None]):
     def _reaped(self, message: Reaped) -> None:
         self._report = message.report
         self.diagnosis.swept(message.report.terminated)
+        self.state.reaped(message.report)
         self.notices.post(notice.of_report(message.report, by_itself=message.by_itself, seen=message.seen))
         self.panels.untag(each.victim.backend.id for each in message.report.results)
         self.poller.wake()

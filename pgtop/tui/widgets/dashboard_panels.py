@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.connection_limits import limit_uses
+from pgtop.core.event_marks import Mark
 from pgtop.core.filter_sort import SortColumn, parse_filter, sort_backends
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Scope
@@ -70,6 +71,8 @@ class DashboardView(NamedTuple):
     """True while the wall view is shown in place of the tables."""
     history: History
     """The history that the graph shows."""
+    marks: tuple[Mark, ...]
+    """The events that the graph marks, oldest first."""
     groups: Callable[[GroupBy], Sequence[Group]]
     """The groups of the snapshot."""
     group_history: Callable[[GroupBy], GroupHistory[GroupKey]]
@@ -98,7 +101,8 @@ class Panels(Widget):
         self._config = config
         self._view: DashboardView | None = None
         self._painted: tuple[object, ...] = ()
-        self._window_seconds = DEFAULT_WINDOW
+        self._window_seconds: int | None = None
+        """The window chosen for the graph; None to grow with what is known, up to the default."""
         self._wall_window_seconds: int | None = None
         """The window chosen for the wall; None to show as much as is known, up to the longest."""
         self.groups = GroupsTable(id="applications")
@@ -106,7 +110,7 @@ class Panels(Widget):
             idle_after_seconds=config.idle_after_seconds, hides_queries=config.hide_queries, id="backends"
         )
         self._named = {name: Lines(id=name) for name in _LINES}
-        self.graph = ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
+        self.graph = ConnectionGraph(ascii_only=ascii_only, id="graph")
         self.filter = Input(
             placeholder="words, app:web, user:, db:, state:idle, -not", id="filter", compact=True
         )
@@ -186,17 +190,21 @@ class Panels(Widget):
         snapshot = view.snapshot
         if snapshot is None:
             return
-        window = self._window_seconds
+        now = snapshot.taken_at
         if view.wall:
-            known = view.history.span_seconds(snapshot.taken_at)
-            window = self._wall_window_seconds or fitting_window(known)
+            window = self._wall_window_seconds or fitting_window(view.history.span_seconds(now))
+        else:
+            known = view.history.known_seconds(now, DEFAULT_WINDOW)
+            window = self._window_seconds or min(DEFAULT_WINDOW, fitting_window(known))
         self.graph.window_seconds = window
         self.graph.show(
             view.history,
-            now=snapshot.taken_at,
+            now=now,
             slots=snapshot.slots,
             warn_at=self._config.warn_at,
             max_connections=snapshot.server.limits.max_connections,
+            marks=view.marks,
+            forecast=view.standing.forecast if view.standing is not None else None,
         )
 
     def _show_lists(self, view: DashboardView) -> None:
