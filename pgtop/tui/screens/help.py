@@ -43,7 +43,7 @@ KEYS: Final = (
             ("Enter", "session details: whole query, locks, blockers"),
             ("s r", "sort by the next column, reverse"),
             ("g", "group by application, user, database, address"),
-            ("[ ]", "time shown in the graph: 5 minutes to 24 hours"),
+            ("[ ]", "time shown in the graph: 1 minute to 24 hours"),
             ("+ -", "longer or shorter poll interval"),
             ("p", "pause the display"),
             ("w", "wall view, readable from afar; w again: the tables"),
