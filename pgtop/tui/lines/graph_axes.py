@@ -64,7 +64,7 @@ def _put_dots(cells: list[list[Run]], frame: Frame) -> None:
     dot = "*" if frame.ascii_only else "·"
     for number, row in enumerate(frame.dots):
         if row is not None and row < len(cells):
-            cells[row][frame.past + number] = (dot, Ink.FORECAST, None)
+            cells[row][frame.present + 1 + number] = (dot, Ink.FORECAST, None)
 
 
 def _put_marks(line: list[Run], frame: Frame, canvas: Canvas) -> None:
@@ -134,10 +134,10 @@ def _round_up(count: float) -> int:
 def ticks(frame: Frame) -> list[tuple[int, str]]:
     """Return the columns of the time axis's labels, evenly spaced, and the labels: round times of day."""
     columns, _ = frame.area
-    if columns < 1 or not frame.newest:
+    if columns < 1 or not frame.begin:
         return []
     scale = frame.scale
-    begin, end = frame.newest - frame.past + 1, frame.newest - frame.past + 1 + columns
+    begin, end = frame.begin, frame.begin + columns
     last = _round_second(end * scale.width // MICROSECONDS, scale.label_seconds, frame)
     if last is None:
         return []

@@ -58,13 +58,17 @@ class Frame(msgspec.Struct, frozen=True):
     zone: tzinfo | None = None
     """The time zone of the labels; None for that of this machine."""
     has_future: bool = False
-    """True if there is room to the right of the present."""
-    newest: int = 0
-    """The number of the column that holds the present, counted from the epoch; 0 before the first poll."""
+    """True if there is room for a forecast."""
+    grows: bool = False
+    """True to begin at the left with the first sample of the window, until the window is full."""
+    begin: int = 0
+    """The number of the first column, counted from the epoch; 0 before the first poll."""
+    present: int = 0
+    """The column that holds the present."""
     top: float = 0.0
     """The count at the upper end of the area; 0 before the first poll."""
     stacks: tuple[Stack | None, ...] = ()
-    """The layers of each column up to the present; None where nothing is known."""
+    """The layers of each column without a forecast; None where nothing is known."""
     dots: tuple[int | None, ...] = ()
     """The row of the forecast in each column after the present; None for no dot."""
     marks: tuple[tuple[int, Event, str], ...] = ()
@@ -92,7 +96,7 @@ class Frame(msgspec.Struct, frozen=True):
 
     @property
     def past(self) -> int:
-        """The columns up to the present."""
+        """The columns of the window."""
         columns, _ = self.area
         return columns - columns // _FUTURE_PART if self.has_future else columns
 
@@ -165,17 +169,20 @@ def frame_of(
     if past < 1 or latest is None or not blank.slots:
         return blank
     points = history.window(blank.window_seconds, now, past, width=scale.width)
+    skipped = points[0].column if blank.grows and points else 0
+    present = past - 1 - skipped
     peak = max((point.sample.total for point in points), default=0)
     filled = msgspec.structs.replace(
         blank,
-        newest=now // scale.width,
+        begin=now // scale.width - present,
+        present=present,
         top=_top(blank, max(peak, latest.total)),
         values=counts_of(latest),
         forecast=forecast.brief(now) if forecast is not None else "",
     )
     return msgspec.structs.replace(
         filled,
-        stacks=_stacks(points, latest, past, filled.canvas),
+        stacks=_stacks(points, latest, past, filled.canvas)[skipped:],
         dots=_dots(filled, latest, now, forecast) if columns > past and forecast is not None else (),
         marks=_marks(filled, marks, now),
     )
@@ -213,7 +220,7 @@ def _dots(frame: Frame, latest: Sample, now: int, forecast: Forecast) -> tuple[i
     """Return the rows of a line from the present to the time of full, a dot in every other column."""
     canvas, width = frame.canvas, frame.scale.width
     rows: list[int] = []
-    for column in range(frame.newest + 1, frame.newest + 1 + frame.area[0] - frame.past):
+    for column in range(frame.begin + frame.present + 1, frame.begin + frame.area[0]):
         part = ((column + 1) * width - now) / max(1, forecast.full_at - now)
         rows.append(max(0, canvas.row(latest.total + (frame.slots - latest.total) * min(1.0, part))))
         if part >= 1.0:
@@ -223,7 +230,7 @@ def _dots(frame: Frame, latest: Sample, now: int, forecast: Forecast) -> tuple[i
 
 def _marks(frame: Frame, marks: Iterable[Mark], now: int) -> tuple[tuple[int, Event, str], ...]:
     """Return the marks of the window, of those in one column the most important one."""
-    begin, width = frame.newest - frame.past + 1, frame.scale.width
+    begin, width = frame.begin, frame.scale.width
     found: dict[int, Mark] = {}
     for mark in marks:
         column = mark.at // width - begin

@@ -47,6 +47,7 @@ class _Seen(NamedTuple):
     max_connections: int = 0
     marks: Sequence[Mark] = ()
     forecast: Forecast | None = None
+    grows: bool = False
 
 
 class ConnectionGraph(Widget):
@@ -130,13 +131,17 @@ class ConnectionGraph(Widget):
         max_connections: int,
         marks: Sequence[Mark] = (),
         forecast: Forecast | None = None,
+        grows: bool = False,
     ) -> None:
-        """Show the history up to `now` (microseconds, the server's clock); cheap if nothing has changed."""
+        """Show the history up to `now` (microseconds, the server's clock); cheap if nothing has changed.
+
+        A graph that `grows` begins at the left with what is known, and moves only once its window is full.
+        """
         if history is not self._seen.history or now < self._seen.now:
             self._future_until = 0
         if forecast is not None:
             self._future_until = now + int(FUTURE_KEPT_SECONDS * MICROSECONDS)
-        self._seen = _Seen(history, now, max(1, slots), warn_at, max_connections, marks, forecast)
+        self._seen = _Seen(history, now, max(1, slots), warn_at, max_connections, marks, forecast, grows)
         self._update()
 
     def watch_window_seconds(self) -> None:
@@ -203,6 +208,7 @@ class ConnectionGraph(Widget):
             shading=self._shading,
             zone=self._zone,
             has_future=self.has_future,
+            grows=seen.grows,
         )
         frame = frame_of(seen.history, seen.now, blank, marks=seen.marks, forecast=seen.forecast)
         if frame == self._frame:

@@ -191,11 +191,12 @@ class Panels(Widget):
         if snapshot is None:
             return
         now = snapshot.taken_at
+        chosen = self._wall_window_seconds if view.wall else self._window_seconds
         if view.wall:
-            window = self._wall_window_seconds or fitting_window(view.history.span_seconds(now))
+            window = chosen or fitting_window(view.history.span_seconds(now))
         else:
             known = view.history.known_seconds(now, DEFAULT_WINDOW)
-            window = self._window_seconds or min(DEFAULT_WINDOW, fitting_window(known))
+            window = chosen or min(DEFAULT_WINDOW, fitting_window(known))
         self.graph.window_seconds = window
         self.graph.show(
             view.history,
@@ -205,6 +206,7 @@ class Panels(Widget):
             max_connections=snapshot.server.limits.max_connections,
             marks=view.marks,
             forecast=view.standing.forecast if view.standing is not None else None,
+            grows=chosen is None and window <= DEFAULT_WINDOW,
         )
 
     def _show_lists(self, view: DashboardView) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -255,6 +256,22 @@ def test_the_picture_moves_by_whole_columns() -> None:
     ]
 
 
+def test_a_graph_that_grows_begins_at_the_left() -> None:
+    """It moves only once the window is full: until then, a poll adds a column and changes no other."""
+    history = climbing(START, to=60, minutes=1)
+    blank = msgspec.structs.replace(frame(118, 11, 300), grows=True)
+    one = filled(history, blank)
+    assert one.stacks[0] is not None
+    assert one.present == pytest.approx(blank.past / 5, abs=2)
+    assert history.latest is not None
+    history.add(Sample(history.latest.at + 4 * MICROSECONDS, 50, 40, 10, 97), 2)
+    two = filled(history, blank)
+    assert (two.begin, ticks(two)) == (one.begin, ticks(one))
+    assert two.stacks[: one.present] == one.stacks[: one.present]
+    whole = filled(climbing(START, to=60, minutes=15), blank)
+    assert whole.present == whole.past - 1
+
+
 # Marks and the forecast
 
 
@@ -360,7 +377,7 @@ def test_labels_are_evenly_spaced_and_true(width: int, window: int, zone: tzinfo
     labels = ticks(found)
     assert {right[0] - left[0] for left, right in pairwise(labels)} <= {scale.per_label}
     for column, label in labels:
-        begin = (found.newest - found.past + 1 + column) * scale.width // MICROSECONDS
+        begin = (found.begin + column) * scale.width // MICROSECONDS
         times = {
             f"{datetime.fromtimestamp(begin + second, zone).astimezone(zone):%a %H:%M:%S}"
             for second in range(-1, -(-scale.width // MICROSECONDS) + 2)
