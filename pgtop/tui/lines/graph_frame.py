@@ -29,6 +29,9 @@ _TINY: Final = 16
 _FUTURE_PART: Final = 4
 """The part of the columns that the future takes: one in so many."""
 
+_BLOCK_SECONDS: Final = 5.0
+"""The time by which a graph grows at once, until its window is full."""
+
 Counts = tuple[tuple[Ink, int], ...]
 """The sessions of each layer, the lowest first."""
 
@@ -64,7 +67,7 @@ class Frame(msgspec.Struct, frozen=True):
     begin: int = 0
     """The number of the first column, counted from the epoch; 0 before the first poll."""
     present: int = 0
-    """The column that holds the present."""
+    """The column that holds the present; in a graph that grows, the last one of its block."""
     top: float = 0.0
     """The count at the upper end of the area; 0 before the first poll."""
     stacks: tuple[Stack | None, ...] = ()
@@ -171,21 +174,30 @@ def frame_of(
     points = history.window(blank.window_seconds, now, past, width=scale.width)
     skipped = points[0].column if blank.grows and points else 0
     present = past - 1 - skipped
+    begin = now // scale.width - present
+    ahead = min(_ahead(begin + present, scale.width), skipped)
     peak = max((point.sample.total for point in points), default=0)
     filled = msgspec.structs.replace(
         blank,
-        begin=now // scale.width - present,
-        present=present,
+        begin=begin,
+        present=present + ahead,
         top=_top(blank, max(peak, latest.total)),
         values=counts_of(latest),
         forecast=forecast.brief(now) if forecast is not None else "",
     )
+    stacks = _stacks(points, latest, past, filled.canvas)[skipped:]
     return msgspec.structs.replace(
         filled,
-        stacks=_stacks(points, latest, past, filled.canvas)[skipped:],
+        stacks=stacks + stacks[-1:] * ahead,
         dots=_dots(filled, latest, now, forecast) if columns > past and forecast is not None else (),
         marks=_marks(filled, marks, now),
     )
+
+
+def _ahead(present: int, width: int) -> int:
+    """Return the columns that a growing area goes on past the present: it grows by blocks."""
+    block = max(1, round(_BLOCK_SECONDS * MICROSECONDS / width))
+    return block - 1 - present % block
 
 
 def _top(frame: Frame, peak: int) -> float:
