@@ -207,7 +207,6 @@ class DashboardScreen(Screen[None]):
 
     def _paint(self) -> None:
         self._unpainted.close()
-        self.call_after_refresh(self.panels.graph.begin)
 
     def _keep(self, history_keeper: HistoryKeeper) -> None:
         self.run_worker(history_keeper.run(self._past_added), name="history", group="history")
@@ -277,6 +276,7 @@ class DashboardScreen(Screen[None]):
             notice=self.notices.dated,
             wall=self.wall,
             history=state.shown_history,
+            marks=state.shown_marks,
             blocking=blocking_words(self.diagnosis.blocked_by),
             groups=lambda by: state.groups(by, shown) if shown is not None else (),
             group_history=state.group_history,
@@ -469,6 +469,7 @@ class DashboardScreen(Screen[None]):
     def _reaped(self, message: Reaped) -> None:
         self._report = message.report
         self.diagnosis.swept(message.report.terminated)
+        self.state.reaped(message.report)
         self.notices.post(notice.of_report(message.report, by_itself=message.by_itself, seen=message.seen))
         self.panels.untag(each.victim.backend.id for each in message.report.results)
         self.poller.wake()

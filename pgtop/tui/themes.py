@@ -8,6 +8,9 @@ from typing import Final
 
 from textual.theme import BUILTIN_THEMES, Theme
 
+_GRAPH: Final = ("graph-active", "graph-in-transaction", "graph-idle", "graph-other")
+"""The variables with the colours of the graph's layers."""
+
 
 def _theme(
     name: str,
@@ -24,8 +27,13 @@ def _theme(
     panel: str,
     alarm: str,
     cursor: tuple[str, str],
+    graph: tuple[str, str, str, str],
 ) -> Theme:
-    """Return a theme; `alarm` is the background of alarms, `cursor` the cursor's text and background."""
+    """Return a theme; `alarm` is the background of alarms, `cursor` the cursor's text and background.
+
+    `graph` has the colours of active, in transaction, idle and other sessions in the graph. They differ in
+    lightness, the lowest layer most from the background.
+    """
     return Theme(
         name=name,
         primary=calm,
@@ -50,6 +58,7 @@ def _theme(
             "block-cursor-foreground": cursor[0],
             "block-cursor-background": cursor[1],
             "block-cursor-text-style": "none",
+            **dict(zip(_GRAPH, graph, strict=True)),
         },
     )
 
@@ -67,6 +76,7 @@ DARK: Final = _theme(
     panel="#26303a",
     alarm="#4a1c21",
     cursor=("#ffffff", "#2a6aa3"),
+    graph=("#7fd08a", "#9a7fd6", "#35699f", "#4a545f"),
 )
 LIGHT: Final = _theme(
     "light",
@@ -82,6 +92,7 @@ LIGHT: Final = _theme(
     panel="#dde3e9",
     alarm="#fbdcde",
     cursor=("#ffffff", "#0a5aa8"),
+    graph=("#0f5522", "#7d62c4", "#6fa3d6", "#b9c1c9"),
 )
 COLOUR_BLIND: Final = _theme(
     "colour-blind",
@@ -96,6 +107,7 @@ COLOUR_BLIND: Final = _theme(
     panel="#26303a",
     alarm="#331a0b",
     cursor=("#ffffff", "#22608a"),
+    graph=("#9be0cb", "#cc79a7", "#2a6fa3", "#4a545f"),
 )
 """A palette after Okabe and Ito: blue, yellow and vermilion, which also differ in lightness."""
 
@@ -125,6 +137,7 @@ ANSI: Final = Theme(
         "block-cursor-foreground": "ansi_default",
         "block-cursor-background": "ansi_default",
         "block-cursor-text-style": "reverse",
+        **dict(zip(_GRAPH, ("ansi_green", "ansi_magenta", "ansi_blue", "ansi_cyan"), strict=True)),
     },
 )
 """The terminal's own sixteen colours on its own background, light or dark."""

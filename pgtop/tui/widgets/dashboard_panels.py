@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.connection_limits import limit_uses
+from pgtop.core.event_marks import Mark
 from pgtop.core.filter_sort import Filter, SortColumn, parse_filter, sort_backends
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Scope
@@ -91,6 +92,8 @@ class DashboardView(NamedTuple):
     """True while the wall view is shown in place of the tables."""
     history: History
     """The history that the graph shows."""
+    marks: tuple[Mark, ...]
+    """The events that the graph marks, oldest first."""
     blocking: str
     """The sessions that block others, in words; "" if none is known to."""
     groups: Callable[[GroupBy], Sequence[Group]]
@@ -128,7 +131,8 @@ class Panels(Widget):
         self._ascii_only = ascii_only
         self._view: DashboardView | None = None
         self._painted: tuple[object, ...] = ()
-        self._window_seconds = DEFAULT_WINDOW
+        self._window_seconds: int | None = None
+        """The window chosen for the graph; None to grow with what is known, up to the default."""
         self._wall_window_seconds: int | None = None
         """The window chosen for the wall; None to show as much as is known, up to the longest."""
         self.groups = GroupsTable(id="applications")
@@ -138,7 +142,7 @@ class Panels(Widget):
         self._chose_last = False
         """True if the group was chosen after the filter was typed."""
         self._named = {name: Lines(id=name) for name in _LINES}
-        self.graph = ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
+        self.graph = ConnectionGraph(ascii_only=ascii_only, id="graph")
         self.filter = FilterLine(filters or {}, id="filter")
         self._sweepable = 0
         """The number of sessions that a sweep of what is listed terminates."""
@@ -220,17 +224,23 @@ class Panels(Widget):
         snapshot = view.snapshot
         if snapshot is None:
             return
-        window = self._window_seconds
+        now = snapshot.taken_at
+        chosen = self._wall_window_seconds if view.wall else self._window_seconds
         if view.wall:
-            known = view.history.span_seconds(snapshot.taken_at)
-            window = self._wall_window_seconds or fitting_window(known)
+            window = chosen or fitting_window(view.history.span_seconds(now))
+        else:
+            known = view.history.known_seconds(now, DEFAULT_WINDOW)
+            window = chosen or min(DEFAULT_WINDOW, fitting_window(known))
         self.graph.window_seconds = window
         self.graph.show(
             view.history,
-            now=snapshot.taken_at,
+            now=now,
             slots=snapshot.slots,
             warn_at=self._config.warn_at,
             max_connections=snapshot.server.limits.max_connections,
+            marks=view.marks,
+            forecast=view.standing.forecast if view.standing is not None else None,
+            grows=chosen is None and window <= DEFAULT_WINDOW,
         )
 
     def _show_lists(self, view: DashboardView) -> None:
