@@ -108,6 +108,14 @@ def table_width() -> int | None:
     return shutil.get_terminal_size((80, 24)).columns
 
 
+def shows_styles() -> bool:
+    """Return whether standard output is a terminal that shows bold and colours, and colours are wanted."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    terminal = os.environ.get("TERM", "").lower()
+    return terminal not in ("", "dumb", "unknown") and not os.environ.get("NO_COLOR")
+
+
 def need_terminal(face: str, mend: str) -> None:
     """Raise UsageError unless standard input, output and error are terminals. Textual draws on the last."""
     streams = (("input", sys.stdin), ("output", sys.stdout), ("error", sys.stderr))
