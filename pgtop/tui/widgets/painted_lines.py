@@ -87,7 +87,9 @@ class Painted(Widget):
             color: $text-muted; text-style: none;
         }
         /* The terminal's own colours have no lighter and no darker ones. */
-        &:ansi > .cell--alarm, &:ansi > .cell--note { text-style: reverse; }
+        &:ansi > .cell--alarm { color: ansi_default; text-style: bold reverse; }
+        &:ansi > .cell--note { text-style: reverse; }
+        &:ansi > .cell--amber { text-style: bold; }
         &:ansi > .cell--cursor-blurred { text-style: underline; }
         &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi > .cell--title, &:ansi.-greyed, &:nocolor.-greyed,
         &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,
