@@ -56,7 +56,7 @@ class Painted(Widget):
     Painted {
         & > .cell--head { color: $text-muted; }
         & > .cell--sorted { text-style: bold; }
-        & > .cell--title { color: $text-muted; }
+        & > .cell--title { text-style: bold; }
         & > .cell--cursor {
             background: $block-cursor-background;
             color: $block-cursor-foreground;
@@ -91,7 +91,7 @@ class Painted(Widget):
         &:ansi > .cell--note { text-style: reverse; }
         &:ansi > .cell--amber { text-style: bold; }
         &:ansi > .cell--cursor-blurred { text-style: underline; }
-        &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi > .cell--title, &:ansi.-greyed, &:nocolor.-greyed,
+        &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi.-greyed, &:nocolor.-greyed,
         &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,
         &:ansi.-greyed > .cell--good, &:ansi.-greyed > .cell--strong-amber,
         &:ansi.-greyed > .cell--strong-red { text-style: dim; }
