@@ -16,6 +16,7 @@ from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
+from tests.support.ascii_gaps import without_ascii
 from tests.support.dashboards import Driven, count_stale, dashboard, waiting_dashboard
 from tests.support.filling import SEVENTEEN_SLOTS, THREE_SLOTS, full
 from tests.support.targets import target_of
@@ -138,12 +139,16 @@ def check_contrast(driven: Driven, where: str) -> None:
 
 
 def check_ansi(driven: Driven, where: str) -> None:
-    """Nothing has a colour but the terminal's own, and it is legible on light and on dark ones."""
+    """Nothing has a colour but the terminal's own, and it is legible on light and on dark ones.
+
+    And each character has a replacement in ASCII.
+    """
     for text, style, _ in (segment for strip in driven.strips for segment in strip):
         for colour in (style.color, style.bgcolor) if style else ():
             assert colour is None or colour.type in (ColorType.DEFAULT, ColorType.STANDARD), (
                 f"{where}: {text!r} has {colour}"
             )
+        assert not without_ascii(text), f"{where}: {text!r}"
         if any(map(str.isalnum, text)):
             ratio = least_contrast(style)
             assert ratio >= LEAST_ANSI_CONTRAST, f"{where}: {text!r} in {style}: {ratio:.2f}"

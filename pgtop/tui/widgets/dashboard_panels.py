@@ -120,7 +120,10 @@ class Panels(Widget):
         """The window chosen for the wall; None to show as much as is known, up to the longest."""
         self.groups = GroupsTable(id="applications")
         self.sessions = SessionsTable(
-            idle_after_seconds=config.idle_after_seconds, hides_queries=config.hide_queries, id="backends"
+            ascii_only=ascii_only,
+            idle_after_seconds=config.idle_after_seconds,
+            hides_queries=config.hide_queries,
+            id="backends",
         )
         self._named = {name: Lines(id=name) for name in _LINES}
         self.graph = ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
