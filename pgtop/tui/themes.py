@@ -66,7 +66,7 @@ DARK: Final = _theme(
     surface="#1c232b",
     panel="#26303a",
     alarm="#4a1c21",
-    cursor=("#ffffff", "#2a6aa3"),
+    cursor=("#ffffff", "#2048b0"),  # blue, not cyan, where there are sixteen colours
 )
 LIGHT: Final = _theme(
     "light",

@@ -6,8 +6,9 @@ from typing import get_args
 
 import msgspec
 import pytest
-from rich.color import ColorType
+from rich.color import Color, ColorSystem, ColorType
 from rich.segment import Segment
+from rich.style import Style
 from textual.command import CommandPalette
 from textual.theme import Theme
 
@@ -242,3 +243,13 @@ async def test_the_palette_changes_the_theme_to_one_of_ours(server: ThrowawaySer
             driven.app.theme = name
             await driven.pilot.pause()
             await driven.shows("slots")
+
+
+@pytest.mark.parametrize("theme", [THEMES["dark"], COLOUR_BLIND], ids=lambda theme: theme.name)
+def test_the_selected_row_is_legible_in_sixteen_colours(theme: Theme) -> None:
+    """The terminal gets the nearest of its own, whatever these look like."""
+    ink, ground = (
+        Color.parse(theme.variables[f"block-cursor-{part}"]).downgrade(ColorSystem.STANDARD)
+        for part in ("foreground", "background")
+    )
+    assert least_contrast(Style(color=ink, bgcolor=ground)) >= LEAST_ANSI_CONTRAST
