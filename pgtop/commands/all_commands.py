@@ -8,6 +8,7 @@ from typing import Final
 
 from pgtop.commands.audit.command import AUDIT
 from pgtop.commands.break_glass.command import BREAK_GLASS
+from pgtop.commands.completion.command import COMPLETION
 from pgtop.commands.config.command import CONFIG
 from pgtop.commands.demo import DEMO
 from pgtop.commands.diagnose.command import DIAGNOSE
@@ -26,4 +27,5 @@ COMMANDS: Final = {
     "config": CONFIG,
     "demo": DEMO,
     "docs": DOCS,
+    "completion": COMPLETION,
 }

@@ -80,6 +80,7 @@ DASHBOARD: Final = Command(
         ("pgtop config", "the settings in force, and where each comes from"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),
         ("pgtop docs", "the manual, page by page"),
+        ("pgtop completion", "the script for completion in bash, zsh or fish"),
     ),
     examples=(
         ("pgtop -h db1", "the dashboard of db1"),

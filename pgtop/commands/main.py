@@ -14,9 +14,16 @@ from typing import Final, NoReturn
 import click
 
 from pgtop.commands.all_commands import COMMANDS
-from pgtop.commands.command import split_command
+from pgtop.commands.command import refuse_misspelt, split_command
+from pgtop.commands.completion.variables import VARIABLE
 from pgtop.commands.dashboard import DASHBOARD
-from pgtop.commands.standard_streams import ReaderGoneError, hold_standard_descriptors, leave_on_sigterm, warn
+from pgtop.commands.standard_streams import (
+    ReaderGoneError,
+    hold_standard_descriptors,
+    leave_on_sigterm,
+    show,
+    warn,
+)
 from pgtop.errors import PgtopError, UsageError
 from pgtop.exit_codes import ExitCode
 from pgtop.settings.option_types import Option
@@ -33,6 +40,8 @@ def main() -> NoReturn:
     if not os.environ.get(DEBUG_VARIABLE):
         # asyncio logs connections that broke when nothing was waiting for them any more.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    if shell := os.environ.get(VARIABLE):
+        sys.exit(_complete(shell))
     sys.exit(run(sys.argv[1:]))
 
 
@@ -55,7 +64,20 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.UNEXPECTED
 
 
+def _complete(shell: str) -> int:
+    """Print the completions of a line for a shell. An error leaves it without any: nobody would read it."""
+    from pgtop.commands.completion.answers import answer
+
+    try:
+        show(answer(shell, COMMANDS, DASHBOARD))
+    except Exception:  # noqa: BLE001 - a line that is being typed must not be disturbed
+        _trace()
+        return ExitCode.UNEXPECTED
+    return ExitCode.DONE
+
+
 def _run(arguments: Sequence[str]) -> int:
+    refuse_misspelt(arguments, COMMANDS, DASHBOARD)
     command, rest = split_command(arguments, COMMANDS, DASHBOARD)
     path = "pgtop" if command is DASHBOARD else f"pgtop {command.name}"
     try:

@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -208,6 +208,16 @@ def in_force(given: Mapping[str, Given]) -> Config:
         if reason := NOT_SWEEPABLE.get(kind):
             raise UsageError(f'{given["findings"].source} cannot be "{kind}" ({reason})', _KINDS)
     return config
+
+
+def accepted_texts(key: str) -> tuple[str, ...]:
+    """Return the texts that a setting accepts, if they are listed.
+
+    >>> accepted_texts("log_format"), accepted_texts("on_alert")
+    (('text', 'json'), ())
+    """
+    kind = next(iter(get_args(Config.__annotations__[key])), None)
+    return tuple(get_args(kind)) if get_origin(kind) is Literal else ()
 
 
 def _check_patterns(config: Config, given: Mapping[str, Given]) -> None:

@@ -142,6 +142,13 @@ class PgtopApp(App[None]):
             event.text = printable(event.text)
         await super().on_event(event)
 
+    def action_command_palette(self) -> None:
+        """Open the command palette."""
+        from pgtop.tui.screens.palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
+
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Yield the action of every key by its name, for the command palette."""
         if screen is self.dashboard:

@@ -30,6 +30,8 @@ from pgtop.core.snapshot_json import (
     ApplicationReport,
     BackendReport,
     ConnectionLimitReport,
+    OutageReport,
+    OutageWords,
     ServerReport,
     SnapshotReport,
 )
@@ -174,7 +176,7 @@ def examples(text: str) -> list[str]:
     shown = [line for block in blocks(text, "sh") for line in block.splitlines()]
     shown += [code for code in codes(unfenced(text)) if re.match(r"(sudo .*)?pgtop ", code)]
     found = [re.match(r"(?:sudo (?:-u \w+ )?)?(?:\.venv/bin/)?pgtop(?: (.*))?$", line) for line in shown]
-    given = [(each[1] or "").split(" | ")[0] for each in found if each is not None]
+    given = [re.split(r" [|>] ", each[1] or "")[0] for each in found if each is not None]
     return [each for each in given if not re.search(r"…|<|COMMAND|PAGE|NAME|NUMBER|\bx\b", each)]
 
 
@@ -269,7 +271,18 @@ def test_each_variable_that_is_named_exists() -> None:
 @pytest.mark.parametrize(
     ("name", "structs"),
     [
-        ("snapshot", (SnapshotReport, ServerReport, ApplicationReport, ConnectionLimitReport, BackendReport)),
+        (
+            "snapshot",
+            (
+                SnapshotReport,
+                ServerReport,
+                ApplicationReport,
+                ConnectionLimitReport,
+                BackendReport,
+                OutageReport,
+                OutageWords,
+            ),
+        ),
         ("diagnose", (DiagnosisReport, FindingReport, AddressReport, AdviceReport)),
         ("reap", (ReapReport, SessionReport, CanaryStepsReport, CanaryApplicationReport)),
         ("audit", (AuditLine,)),

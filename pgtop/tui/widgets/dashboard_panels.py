@@ -137,7 +137,10 @@ class Panels(Widget):
         """The window chosen for the wall; None to show as much as is known, up to the longest."""
         self.groups = GroupsTable(id="applications")
         self.sessions = SessionsTable(
-            idle_after_seconds=config.idle_after_seconds, hides_queries=config.hide_queries, id="backends"
+            ascii_only=ascii_only,
+            idle_after_seconds=config.idle_after_seconds,
+            hides_queries=config.hide_queries,
+            id="backends",
         )
         self._chose_last = False
         """True if the group was chosen after the filter was typed."""

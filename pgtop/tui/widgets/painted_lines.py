@@ -99,7 +99,9 @@ class Painted(Widget):
         }
         &.-greyed > .cell--badge-full { color: $text-muted; }
         /* The terminal's own colours have no lighter and no darker ones. */
-        &:ansi > .cell--alarm, &:ansi > .cell--note { text-style: reverse; }
+        &:ansi > .cell--alarm { color: ansi_default; text-style: bold reverse; }
+        &:ansi > .cell--note { text-style: reverse; }
+        &:ansi > .cell--amber { text-style: bold; }
         &:ansi > .cell--cursor-blurred { text-style: underline; }
         &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi.-greyed, &:nocolor.-greyed,
         &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,

@@ -68,9 +68,12 @@ class SessionsTable(LineTable[Backend]):
         *,
         idle_after_seconds: float,
         hides_queries: bool = False,
+        ascii_only: bool = False,
         id: str | None = None,  # noqa: A002 - Textual's own name for it
     ) -> None:
+        """`ascii_only` is for a terminal without UTF-8."""
         super().__init__(id=id)
+        self._ascii_only = ascii_only
         self.hides_queries = hides_queries
         self.idle_after_seconds = idle_after_seconds
         self.tagged: set[BackendId] = set()
@@ -129,7 +132,9 @@ class SessionsTable(LineTable[Backend]):
         if SORT_COLUMNS.get(column.key) is not self.sort_column:
             return column.title
         arrow = "▴" if self.sort_reversed else "▾"
-        return f"{arrow}{column.title}" if column.right else f"{column.title}{arrow}"
+        # In ASCII the arrow is a letter, which capitals tell from the title.
+        title = column.title.upper() if self._ascii_only else column.title
+        return f"{arrow}{title}" if column.right else f"{title}{arrow}"
 
     def cell(self, row: Backend, column: str, width: int) -> Cell:
         match column:

@@ -170,7 +170,7 @@ async def test_an_exported_size_does_not_stand_for_the_terminals_own(
     """COLUMNS and LINES of some time: a dialog's first lines would be off the screen, with `y` in force."""
     exported = {"COLUMNS": "120", "LINES": "50"}
     with terminal(server, tmp_path, size=(100, 30), environment=exported) as opened:
-        for columns, lines in ((100, 30), (80, 24)):
+        for columns, lines in ((100, 30), (80, 24), (130, 55)):
             opened.resize(columns, lines)
             screen = opened.until(
                 lambda screen, last=lines - 1: "F1 help" in screen.splitlines()[last], "no whole screen"
