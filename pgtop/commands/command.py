@@ -88,14 +88,11 @@ def split_command(
     >>> command.name, rest
     ('snapshot', ['-h', 'db1', 'shop'])
     """
-    with_value = {
-        flag
-        for command in (*commands.values(), otherwise)
-        for option in command.params
-        if isinstance(option, click.Option) and not option.is_flag
-        for flag in option.opts
-    }
-    position = 0
+    if not any(argument in commands for argument in arguments):
+        return otherwise, list(
+            arguments
+        )  # as at most starts: no command needs to be imported for its options
+    position, with_value = 0, None
     while position < len(arguments):
         argument = arguments[position]
         if argument == "--":
@@ -104,8 +101,20 @@ def split_command(
             return commands[argument], [*arguments[:position], *arguments[position + 1 :]]
         if not argument.startswith("-") or argument == "-":
             break
+        if with_value is None:
+            with_value = _flags_with_value(*commands.values(), otherwise)
         position += 2 if _takes_the_next(argument, with_value) else 1
     return otherwise, list(arguments)
+
+
+def _flags_with_value(*commands: click.Command) -> set[str]:
+    return {
+        flag
+        for command in commands
+        for option in command.params
+        if isinstance(option, click.Option) and not option.is_flag
+        for flag in option.opts
+    }
 
 
 def _takes_the_next(argument: str, with_value: set[str]) -> bool:

@@ -3,7 +3,6 @@
 This is the one place that prints errors.
 """
 
-import logging
 import os
 import signal
 import sys
@@ -16,12 +15,16 @@ import click
 from pgtop.commands.all_commands import COMMANDS
 from pgtop.commands.command import split_command
 from pgtop.commands.dashboard import DASHBOARD
-from pgtop.commands.standard_streams import ReaderGoneError, hold_standard_descriptors, leave_on_sigterm, warn
+from pgtop.commands.standard_streams import (
+    DEBUG_VARIABLE,
+    ReaderGoneError,
+    hold_standard_descriptors,
+    leave_on_sigterm,
+    warn,
+)
 from pgtop.errors import PgtopError, UsageError
 from pgtop.exit_codes import ExitCode
 from pgtop.settings.option_types import Option
-
-DEBUG_VARIABLE: Final = "PGTOP_DEBUG"
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 """The exit status after Ctrl-C, as shells have it. After SIGTERM, which is sent on purpose, it is 0."""
@@ -30,9 +33,6 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 def main() -> NoReturn:
     """Run the command line of this process, and exit."""
     hold_standard_descriptors()
-    if not os.environ.get(DEBUG_VARIABLE):
-        # asyncio logs connections that broke when nothing was waiting for them any more.
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.exit(run(sys.argv[1:]))
 
 
