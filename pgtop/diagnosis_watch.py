@@ -7,7 +7,7 @@ from pgtop.core.activity import MICROSECONDS, Backend, BackendId, ServerIdentity
 from pgtop.core.diagnosis.diagnose import diagnose_scene
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.diagnosis.forecast import Forecast, forecast
-from pgtop.core.diagnosis.scene import Before, scene_of
+from pgtop.core.diagnosis.scene import NOTHING_BLOCKS, Before, scene_of
 from pgtop.core.diagnosis.steady import Shown, steady
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.diagnosis.traffic import TrafficWatch
@@ -37,6 +37,8 @@ class DiagnosisWatch:
         self._taken_at = 0
         self._leaked: dict[BackendId, int] = {}
         self._shown = Shown()
+        self.blocked_by = NOTHING_BLOCKS
+        """The pids that block each waiting session, as far as they were asked for."""
         self.forecast: Forecast | None = None
         """The time at which the server is full if it goes on so; None if no trend holds."""
 
@@ -54,6 +56,7 @@ class DiagnosisWatch:
             self._before = self._traffic.take(snapshot, scene)
             self._taken_at = snapshot.taken_at
         facts = self._facts.of(snapshot, self.warn_at, refusing)
+        self.blocked_by = facts.blocked_by
         found = diagnose_scene(scene.with_history(self._before, facts), warn_at=self.warn_at)
         self._shown = steady(self._shown, found, snapshot.taken_at, snapshot.by_id)
         self._remember_leaks(found, snapshot.taken_at)

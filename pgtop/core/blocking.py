@@ -57,6 +57,18 @@ def root_blockers(blocked_by: Mapping[int, frozenset[int]]) -> list[RootBlocker]
     return sorted(found, key=lambda root: (-root.blocked, root.pid))
 
 
+def blocking_words(blocked_by: Mapping[int, frozenset[int]]) -> str:
+    """Return how many block how many: `1 blocks 12`; "" if none does.
+
+    >>> blocking_words({2: frozenset({1}), 3: frozenset({2}), 5: frozenset({4})})
+    '2 block 3'
+    """
+    roots = root_blockers(blocked_by)
+    if not roots:
+        return ""
+    return f"{len(roots)} {'blocks' if len(roots) == 1 else 'block'} {len(blocked_by)}"
+
+
 def blocked_counts(pids: Iterable[int], blocked_by: Mapping[int, frozenset[int]]) -> dict[int, int]:
     """Return the number of sessions that wait for each of these, directly or behind others.
 

@@ -216,6 +216,15 @@ def duration(seconds: float | None) -> str:
     return f"{days}d {hours % 24:02}h" if days < 100 else f"{days}d"
 
 
+def span(seconds: float) -> str:
+    """Return a length of time as people set it: a duration without a smaller part of 0.
+
+    >>> span(300), span(90), span(3600)
+    ('5m', '1m 30s', '1h')
+    """
+    return re.sub(r" 00[a-z]$", "", duration(seconds))
+
+
 def ago(seconds: float | None) -> str:
     """Return an age as a time in the past; "" for None.
 

@@ -12,6 +12,7 @@ from textual.events import Key, Resize, ScreenResume
 from textual.screen import Screen
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
+from pgtop.core.blocking import blocking_words
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Plan
@@ -45,7 +46,14 @@ from pgtop.tui.state.dashboard_state import DashboardState
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.state.notice_board import NoticeBoard
-from pgtop.tui.widgets.dashboard_panels import SHORT_LINES, DashboardView, Panels
+from pgtop.tui.widgets.dashboard_panels import (
+    GRAPH_LINES,
+    SHORT_LINES,
+    TALL_LINES,
+    TIGHT_LINES,
+    DashboardView,
+    Panels,
+)
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.wiring import Wiring
 
@@ -59,8 +67,10 @@ class DashboardScreen(Screen[None]):
     AUTO_FOCUS = "#backends"
     VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
         (0, "-tiny"),
-        (SHORT_LINES, "-short"),
-        (30, "-tall"),
+        (TIGHT_LINES, "-tight"),
+        (SHORT_LINES, "-squat"),
+        (GRAPH_LINES, "-short"),
+        (TALL_LINES, "-tall"),
         (38, "-roomy"),
     ]
 
@@ -235,6 +245,7 @@ class DashboardScreen(Screen[None]):
             notice=self.notices.current,
             wall=self.wall,
             history=state.shown_history,
+            blocking=blocking_words(self.diagnosis.blocked_by),
             groups=lambda by: state.groups(by, shown) if shown is not None else (),
             group_history=state.group_history,
             revision=state.revision,
@@ -452,6 +463,7 @@ class DashboardScreen(Screen[None]):
     def _act(self, act: Coroutine[Any, Any, None]) -> None:
         if self.plan_actions.is_busy:
             act.close()
+            self.say("the last action is still under way: press the key again when it is done")
             return
         self.plan_actions.is_busy = True
         self.run_worker(act, name="act", group="act")

@@ -65,7 +65,7 @@ async def test_k_ends_a_client_that_is_named_as_pgtop_is(server: ThrowawayServer
             dialog = await driven.dialog()
             assert [victim.backend.pid for victim in dialog.plan.victims] == victims
             await driven.press("y" if victims else "n")
-            await wait_until(lambda: driven.app.screen is driven.dashboard)
+            await wait_until(lambda: not driven.dashboard.plan_actions.is_busy)
         await driven.shows("terminated 1 session")
         assert await is_gone(one)
         assert (await other.fetch("SELECT 1"))[0][0] == 1

@@ -1,7 +1,5 @@
 """A snapshot as a table in plain text, safe in any terminal."""
 
-import re
-
 from pgtop.commands.text_table import TextColumn, server_line, table_lines, text_of
 from pgtop.core.activity import Backend, Counts, Snapshot
 from pgtop.core.connection_limits import limit_uses, reached, refusal_sentence, use_of_group
@@ -19,7 +17,7 @@ from pgtop.core.session_labels import (
     state,
     wait,
 )
-from pgtop.core.text import duration, percent, plural, printable
+from pgtop.core.text import duration, percent, plural, printable, span
 
 
 def render(
@@ -149,7 +147,7 @@ def _backends(
     now = snapshot.taken_at
     backends = sort_backends(snapshot.backends, SortColumn.IDLE_AGE)
     marks = ["*" if stale(backend, now, idle_after_seconds) else "" for backend in backends]
-    legend = f"{marks.count('*')} stale: idle for more than {_round(idle_after_seconds)}, marked *"
+    legend = f"{marks.count('*')} stale: idle for more than {span(idle_after_seconds)}, marked *"
 
     def ages(age: str) -> list[str]:
         return [duration(getattr(backend, age)(now)) for backend in backends]
@@ -171,15 +169,6 @@ def _backends(
         TextColumn(query, [printable(backend.query) for backend in backends], widest=200),
     ]
     return [f"sessions, by idle age · {legend}", *table_lines(columns, width)]
-
-
-def _round(seconds: float) -> str:
-    """Return a duration without its smaller part if that is 0.
-
-    >>> _round(300), _round(90)
-    ('5m', '1m 30s')
-    """
-    return re.sub(r" 00?[a-z]$", "", duration(seconds))
 
 
 def _wait(backend: Backend) -> str:

@@ -9,6 +9,8 @@ from typing import Final
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _FREE: Final = "░"
 _LINE: Final = "┃"
+_THIN: Final = "━"
+_HALF_THIN: Final = "╸"
 _ROUNDING: Final = 1e-7  # 0.29 * 100 is below 29; the share of one connection is always far above this
 
 
@@ -21,6 +23,19 @@ def share_bar(fraction: float, width: int) -> str:
     if width <= 0:
         return ""
     return _blocks(fraction, width).ljust(width)
+
+
+def thin_bar(fraction: float, width: int) -> str:
+    """Return a thin bar of a fraction of `width` cells, to half a cell; only 0 gives an empty bar.
+
+    >>> thin_bar(0.5, 4), thin_bar(0.4, 4), thin_bar(0.001, 4), thin_bar(1.3, 4), thin_bar(0.0, 4)
+    ('━━', '━╸', '╸', '━━━━', '')
+    """
+    halves = _floor(min(max(fraction, 0.0), 1.0) * max(0, width) * 2)
+    if fraction > 0 and width > 0:
+        halves = max(1, halves)
+    whole, half = divmod(halves, 2)
+    return _THIN * whole + (_HALF_THIN if half else "")
 
 
 def usage_bar(usage: float, width: int, warn_at: float) -> str:

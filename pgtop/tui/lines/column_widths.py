@@ -32,16 +32,21 @@ class Cell(NamedTuple):
 
 
 def lay_out(columns: Sequence[Column], width: int, last_width: int) -> list[tuple[Column, int]]:
-    """Return the columns that fit into `width` cells, with their widths; the last takes what is left.
+    """Return the columns that fit into `width` cells, with their widths.
 
-    Columns are dropped until the last has at least `last_width` cells, or until none can be dropped. Up to
-    half of the room beyond that goes to the columns that grow.
+    Columns are dropped until the last has at least `last_width` cells, or until none can be dropped. The room
+    beyond that goes to the columns that grow: up to half of it, and the last takes what is left. A last
+    column that grows itself takes no more than that: all of the room is shared out then, and the rest stays
+    blank.
 
     >>> name, query = Column("name", "name", 5, grow=10, drop=1), Column("query", "query", 0)
     >>> [(column.key, cells) for column, cells in lay_out([name, query], 40, 20)]
     [('name', 12), ('query', 27)]
     >>> [(column.key, cells) for column, cells in lay_out([name, query], 20, 20)]
     [('query', 20)]
+    >>> share = Column("share", "share", 4, grow=10)
+    >>> [(column.key, cells) for column, cells in lay_out([name, share], 40, 4)]
+    [('name', 15), ('share', 14)]
     """
     kept = list(columns)
     droppable = sorted((column for column in columns if column.drop), key=lambda column: column.drop)
@@ -52,13 +57,16 @@ def lay_out(columns: Sequence[Column], width: int, last_width: int) -> list[tupl
     while droppable and left() < last_width:
         kept.remove(droppable.pop(0))
     squeezed = sorted((column for column in kept if column.squeezed), key=lambda column: column.squeezed)
-    while squeezed and left() < (kept[-1].width if kept[-1].right else 0):
+    while squeezed and left() < kept[-1].width:
         kept.remove(squeezed.pop(0))
-    spare = max(0, left() - max(last_width, kept[-1].width)) // 2
-    asked = sum(column.grow for column in kept[:-1])
+    last = kept[-1]
+    spare = max(0, left() - max(last_width, last.width))
+    if not last.grow:
+        spare //= 2
+    asked = sum(column.grow for column in kept)
     widths = [
         column.width + (min(column.grow, spare * column.grow // asked) if asked else 0)
         for column in kept[:-1]
     ]
-    last = max(0, width - sum(widths) - GAP * len(widths))
-    return list(zip(kept, [*widths, last], strict=True))
+    rest = max(0, width - sum(widths) - GAP * len(widths))
+    return list(zip(kept, [*widths, min(rest, last.width + last.grow) if last.grow else rest], strict=True))

@@ -36,17 +36,32 @@ from pgtop.tui.widgets.sessions_table import SORT_COLUMNS, SessionsTable
 _LINES: Final = ("head", "banner", "auto", "connecting", "figures", "waiting", "top", "notice", "keys")
 """The parts that are lines of text, by their ids."""
 
+TIGHT_LINES: Final = 10
+"""The least height with room for what fills the server above the list of sessions."""
 SHORT_LINES: Final = 15
-"""The least height with room for more than the list of sessions."""
+"""The least height with room for the table of groups."""
+GRAPH_LINES: Final = 18
+"""The least height with room for the graph, too."""
 
 
-_HEAD: Final = ((38, 5), (30, 4), (SHORT_LINES, 3))
+TALL_LINES: Final = 30
+"""The least height with room for blank lines between the parts."""
+_LEAST_GROUPS: Final = 2
+
+
+_HEAD: Final = ((38, 5), (TALL_LINES, 4), (TIGHT_LINES, 3))
 """The least height of the terminal for each number of lines of the head."""
 
 
 def head_count(height: int) -> int:
     """Return the number of lines of the head on a terminal of that height, as in the .tcss."""
     return next((count for least, count in _HEAD if height >= least), 2)
+
+
+def groups_lines(wanted: int, height: int) -> int:
+    """Return the lines of the table of groups, of those `wanted`, on a terminal of that height."""
+    most = height * 3 // 10 if height >= TALL_LINES else 5 if height >= 20 else 4
+    return max(_LEAST_GROUPS, min(wanted, most))
 
 
 class DashboardView(NamedTuple):
@@ -70,6 +85,8 @@ class DashboardView(NamedTuple):
     """True while the wall view is shown in place of the tables."""
     history: History
     """The history that the graph shows."""
+    blocking: str
+    """The sessions that block others, in words; "" if none is known to."""
     groups: Callable[[GroupBy], Sequence[Group]]
     """The groups of the snapshot."""
     group_history: Callable[[GroupBy], GroupHistory[GroupKey]]
@@ -209,6 +226,7 @@ class Panels(Widget):
         elif snapshot is not None:
             limits = limit_uses(snapshot)
             self.groups.show_groups(view.groups(by), snapshot.taken_at, view.group_history(by), limits)
+            self.groups.styles.height = groups_lines(self.groups.wanted_lines, self.screen.size.height)
             self._show_sessions(snapshot)
 
     def _show_sessions(self, snapshot: Snapshot) -> None:
@@ -220,8 +238,11 @@ class Panels(Widget):
             column=table.sort_column,
             tagged=frozenset(table.tagged & snapshot.by_id.keys()),
             idle_after_seconds=table.idle_after_seconds,
+            is_over=snapshot.usage >= self._config.warn_at,
+            blocking=self._view.blocking if self._view is not None else "",
         )
-        table.show_snapshot(snapshot, rows, sessions_title(snapshot, rows, listed, self.screen.size.width))
+        title = sessions_title(snapshot, rows, listed, self.screen.size.width)
+        table.show_snapshot(snapshot, rows, title, is_over=listed.is_over)
 
     def _listed(self, snapshot: Snapshot) -> list[Backend]:
         """Return the sessions of the chosen group that match the filter."""

@@ -1,8 +1,10 @@
 """The table of groups: the slots of each application (user, database, address), and their change."""
 
+from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
+from pgtop.core.activity import MICROSECONDS
 from pgtop.core.connection_limits import LimitUse, use_of_group
 from pgtop.core.session_groups import (
     HEADS,
@@ -13,12 +15,15 @@ from pgtop.core.session_groups import (
     GroupKey,
     key_name,
 )
-from pgtop.core.text import clip, duration
-from pgtop.tui.lines.bars import share_bar
+from pgtop.core.text import clip, duration, percent
+from pgtop.tui.lines.bars import thin_bar
 from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
 CHOSEN: Final = "▸"
+_LEAST_BAR: Final = 2
+_KEPT_SECONDS: Final = 60
+"""The seconds for which the table stays as tall as it was."""
 _LEAST_SPAN_SECONDS: Final = 60.0
 """The seconds of watching from which on the change is what was seen; before that, the sessions' ages tell."""
 
@@ -28,17 +33,17 @@ class GroupsTable(LineTable[Group]):
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mark", "", 1),
-        Column("name", "applications", 20, grow=20),
-        Column("user", "user", 10, grow=6, drop=1),
+        Column("name", "applications", 20, grow=40),
+        Column("user", "user", 15, grow=15, drop=1),
         Column("total", "total", 5, right=True),
         Column("idle", "idle", 5, right=True, squeezed=6),
         Column("active", "active", 6, right=True, squeezed=3),
         Column("in_transaction", "in txn", 6, right=True, squeezed=2),
         Column("oldest", "oldest idle", 11, right=True, squeezed=5),
         Column("change", "change", 7, right=True, squeezed=4),
-        Column("share", "share", 0, squeezed=1),
+        Column("share", "share", 4, grow=24, squeezed=1),
     )
-    LAST_WIDTH: ClassVar[int] = 8
+    LAST_WIDTH: ClassVar[int] = 10
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
@@ -47,6 +52,7 @@ class GroupsTable(LineTable[Group]):
         self._history: GroupHistory[GroupKey] = GroupHistory()
         self._now = 0
         self._limits: Sequence[LimitUse] = ()
+        self._lately: deque[tuple[int, int]] = deque()
         self._change_span = ""
         self._is_watched = False
 
@@ -58,6 +64,7 @@ class GroupsTable(LineTable[Group]):
         limits: Sequence[LimitUse] = (),
     ) -> None:
         """Show the groups at `now` (microseconds), their change over the history, and the use of `limits`."""
+        self._remember(now, len(groups))
         self._now = now
         self._limits = limits
         self._history = history
@@ -66,6 +73,21 @@ class GroupsTable(LineTable[Group]):
         self._is_watched = span >= _LEAST_SPAN_SECONDS
         self._change_span = f"in {round((span if self._is_watched else OPENED_SECONDS) / 60)}m"
         self.show(groups)
+
+    def _remember(self, now: int, number: int) -> None:
+        if self._lately and not now - self._now >= 0:
+            self._lately.clear()  # the server's clock was set back
+        self._lately.append((now, number))
+        while self._lately[0][0] < now - _KEPT_SECONDS * MICROSECONDS:
+            self._lately.popleft()
+
+    @property
+    def wanted_lines(self) -> int:
+        """The lines that show all groups of the last minute, the heads included.
+
+        An application that comes and goes does not move the list below each time.
+        """
+        return 1 + max((number for _, number in self._lately), default=0)
 
     def choose(self, row: Group) -> GroupKey | None:
         """Choose a group, or unchoose it if it was chosen already, and return the present choice."""
@@ -115,12 +137,19 @@ class GroupsTable(LineTable[Group]):
                 raise LookupError(f"there is no column {column}")
 
     def _share(self, row: Group, width: int) -> Cell:
-        """Return the share as a bar, with the use of the group's own limit beside it if it has one."""
+        """Return the share in percent and as a bar, with the use of the group's own limit if it has one."""
+        figure = percent(row.share).rjust(4)
+        room = width - len(figure) - 1
         use = use_of_group(row, self._limits)
         if use is None:
-            return Cell(share_bar(row.share, width), "accent")
-        said = next((form for form in (f" {use.figures} limit", use.figures) if len(form) <= width), "")
-        return Cell(share_bar(row.share, width - len(said)) + said, "amber" if use.is_reached else "accent")
+            return Cell(f"{figure} {thin_bar(row.share, room)}", "accent")
+        forms = (f"  {use.figures} limit", f"  {use.figures}")
+        said = next((form for form in forms if len(form) + _LEAST_BAR <= room), "")
+        if not said:
+            return Cell(clip(f"{figure} {use.figures}", width), "amber" if use.is_reached else "accent")
+        # Bars keep their scale from row to row: only a bar that would reach the figures is shortened.
+        bar = thin_bar(row.share, room)[: room - len(said)]
+        return Cell(f"{figure} {bar}{said}", "amber" if use.is_reached else "accent")
 
     def _count(self, row: Group, column: str) -> Cell:
         nobody = Cell("?" if row.counts.hidden else "·", "dim")
@@ -138,5 +167,5 @@ class GroupsTable(LineTable[Group]):
         if change is None:
             return Cell("", "dim")
         if change == 0:
-            return Cell("±0", "dim")
+            return Cell("·", "dim")
         return Cell(f"{change:+d}", "amber" if change > 0 else "good")

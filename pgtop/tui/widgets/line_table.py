@@ -96,6 +96,10 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         """Return a row's cell for a column of that width."""
         raise TypeError(f"{type(self).__name__} has no cells")
 
+    def columns(self, width: int) -> Sequence[Column]:
+        """Return the columns to choose from in a table of that width, in cells."""
+        return self.COLUMNS
+
     def title_cells(self) -> list[Cell]:
         """Return the line above the heads, as cells one after the other."""
         return []
@@ -146,7 +150,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
 
     def format_lines(self, width: int, height: int) -> list[Strip]:
         inner = max(1, width - 1)
-        self._laid_out = lay_out(self.COLUMNS, inner, self.LAST_WIDTH)
+        self._laid_out = lay_out(self.columns(inner), inner, self.LAST_WIDTH)
         lines = [self.strip(self.title_cells(), width)] if self.SHOW_TITLE else []
         lines.append(self._head(width))
         scrolls = len(self.rows) > self._page

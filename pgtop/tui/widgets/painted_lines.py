@@ -56,7 +56,7 @@ class Painted(Widget):
     Painted {
         & > .cell--head { color: $text-muted; }
         & > .cell--sorted { text-style: bold; }
-        & > .cell--title { color: $text-muted; }
+        & > .cell--title { text-style: bold; }
         & > .cell--cursor {
             background: $block-cursor-background;
             color: $block-cursor-foreground;
@@ -89,7 +89,7 @@ class Painted(Widget):
         /* The terminal's own colours have no lighter and no darker ones. */
         &:ansi > .cell--alarm, &:ansi > .cell--note { text-style: reverse; }
         &:ansi > .cell--cursor-blurred { text-style: underline; }
-        &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi > .cell--title, &:ansi.-greyed, &:nocolor.-greyed,
+        &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi.-greyed, &:nocolor.-greyed,
         &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,
         &:ansi.-greyed > .cell--good, &:ansi.-greyed > .cell--strong-amber,
         &:ansi.-greyed > .cell--strong-red { text-style: dim; }

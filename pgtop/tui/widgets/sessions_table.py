@@ -58,6 +58,8 @@ class SessionsTable(LineTable[Backend]):
         Column("query", "query", 0, squeezed=4),
     )
     LAST_WIDTH: ClassVar[int] = 16
+    LEAST_WITH_QUERY: ClassVar[int] = 60
+    """Below this width a query has room for a word or two, which the other columns need more."""
     SHOW_TITLE: ClassVar[bool] = True
 
     def __init__(
@@ -74,11 +76,18 @@ class SessionsTable(LineTable[Backend]):
         self.sort_column = SortColumn.IDLE_AGE
         self.sort_reversed = False
         self.title: list[Cell] = []
+        self._is_over = True
         self._now = 0
         self._own_pid = 0
 
-    def show_snapshot(self, snapshot: Snapshot, rows: Sequence[Backend], title: list[Cell]) -> None:
-        """Show these sessions of a snapshot; sessions that are gone lose their tags."""
+    def show_snapshot(
+        self, snapshot: Snapshot, rows: Sequence[Backend], title: list[Cell], *, is_over: bool = True
+    ) -> None:
+        """Show these sessions of a snapshot; sessions that are gone lose their tags.
+
+        `is_over` tells that usage is at the 80% line or above it: stale sessions stand out only then.
+        """
+        self._is_over = is_over
         self._now = snapshot.taken_at
         self._own_pid = snapshot.own_pid
         self.tagged &= snapshot.by_id.keys()
@@ -92,6 +101,9 @@ class SessionsTable(LineTable[Backend]):
             return
         self.tagged ^= {row.id}
         self.action_move(1)
+
+    def columns(self, width: int) -> Sequence[Column]:
+        return self.COLUMNS if width >= self.LEAST_WITH_QUERY else self.COLUMNS[:-1]
 
     def key_of(self, row: Backend) -> Hashable:
         return row.id
@@ -147,11 +159,14 @@ class SessionsTable(LineTable[Backend]):
                 raise LookupError(f"there is no column {column}")
 
     def _stale_style(self, row: Backend) -> str:
-        return "amber" if stale(row, self._now, self.idle_after_seconds) else ""
+        if not stale(row, self._now, self.idle_after_seconds):
+            return ""
+        return "amber" if self._is_over else "dim"
 
     def _marks(self, row: Backend) -> Cell:
-        mark = STALE if self._stale_style(row) else ""
-        return Cell(TAG + mark, "strong") if row.id in self.tagged else Cell(mark, "amber")
+        style = self._stale_style(row)
+        mark = STALE if style else ""
+        return Cell(TAG + mark, "strong") if row.id in self.tagged else Cell(mark, style)
 
     def _state(self, row: Backend) -> Cell:
         shown = {column.key for column, _ in self._laid_out}
