@@ -100,6 +100,14 @@ class DashboardView(NamedTuple):
         return self.standing.snapshot if self.standing is not None else None
 
 
+class _Rows(NamedTuple):
+    """The rows of the list of sessions, and what they were chosen from and by."""
+
+    snapshot: Snapshot
+    asked: tuple[object, ...]
+    rows: list[Backend]
+
+
 class Panels(Widget):
     """Head, graph, tables, notice and keys.
 
@@ -115,6 +123,7 @@ class Panels(Widget):
         self._config = config
         self._view: DashboardView | None = None
         self._painted: tuple[object, ...] = ()
+        self._rows: _Rows | None = None
         self._window_seconds = DEFAULT_WINDOW
         self._wall_window_seconds: int | None = None
         """The window chosen for the wall; None to show as much as is known, up to the longest."""
@@ -231,7 +240,7 @@ class Panels(Widget):
 
     def _show_sessions(self, snapshot: Snapshot) -> None:
         table = self.sessions
-        rows = sort_backends(self._listed(snapshot), table.sort_column, table.sort_reversed)
+        rows = self._sorted(snapshot)
         listed = Listed(
             chosen=self.groups.chosen_name,
             filter=self.filter.value,
@@ -244,9 +253,23 @@ class Panels(Widget):
         title = sessions_title(snapshot, rows, listed, self.screen.size.width)
         table.show_snapshot(snapshot, rows, title, is_over=listed.is_over)
 
-    def _listed(self, snapshot: Snapshot) -> list[Backend]:
+    def _sorted(self, snapshot: Snapshot) -> list[Backend]:
+        """Return the listed sessions in the table's order.
+
+        They are kept for the next key, since most keys change neither the list nor its order.
+        """
+        table = self.sessions
+        asked = (self.groups.chosen, self.filter.value, table.sort_column, table.sort_reversed)
+        if self._rows is None or self._rows.snapshot is not snapshot or self._rows.asked != asked:
+            rows = sort_backends(self._listed(snapshot), table.sort_column, table.sort_reversed)
+            self._rows = _Rows(snapshot, asked, rows)
+        return self._rows.rows
+
+    def _listed(self, snapshot: Snapshot) -> Sequence[Backend]:
         """Return the sessions of the chosen group that match the filter."""
         chosen, wanted = self.groups.chosen, parse_filter(self.filter.value)
+        if chosen is None and not wanted.terms:
+            return snapshot.backends
         return [
             backend
             for backend in snapshot.backends
