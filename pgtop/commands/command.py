@@ -111,6 +111,8 @@ def split_command(
     >>> command.name, rest
     ('snapshot', ['-h', 'db1', 'shop'])
     """
+    if not any(argument in commands for argument in arguments):
+        return otherwise, list(arguments)  # so that no command is imported for its options
     position = _first_word(arguments, commands, otherwise)
     if position is None or arguments[position] not in commands:
         return otherwise, list(arguments)
@@ -126,6 +128,8 @@ def refuse_misspelt(
 
     >>> refuse_misspelt(["shop"], {"snapshot": click.Command("snapshot")}, click.Command("pgtop"))
     """
+    if not any(nearest(argument, commands) for argument in arguments):
+        return  # so that no command is imported for its options
     position = _first_word(arguments, commands, otherwise)
     word = arguments[position] if position is not None else ""
     if word in commands:
@@ -141,13 +145,7 @@ def _first_word(
     arguments: Sequence[str], commands: Mapping[str, click.Command], otherwise: click.Command
 ) -> int | None:
     """Return the position of the first argument that is neither an option nor an option's value."""
-    with_value = {
-        flag
-        for command in (*commands.values(), otherwise)
-        for option in command.params
-        if isinstance(option, click.Option) and not option.is_flag
-        for flag in option.opts
-    }
+    with_value = _flags_with_value(*commands.values(), otherwise)
     position = 0
     while position < len(arguments):
         argument = arguments[position]
@@ -157,6 +155,16 @@ def _first_word(
             return position
         position += 2 if _takes_the_next(argument, with_value) else 1
     return None
+
+
+def _flags_with_value(*commands: click.Command) -> set[str]:
+    return {
+        flag
+        for command in commands
+        for option in command.params
+        if isinstance(option, click.Option) and not option.is_flag
+        for flag in option.opts
+    }
 
 
 def _takes_the_next(argument: str, with_value: set[str]) -> bool:

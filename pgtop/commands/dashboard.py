@@ -55,7 +55,7 @@ def open_dashboard(
     from pgtop.tui.terminal.textual_variables import drop_unusable
 
     drop_unusable(os.environ)
-    from pgtop.tui.app import run_dashboard
+    from pgtop.tui.opening import run_dashboard
 
     return with_password(
         context, target, lambda known: run_dashboard(known, config, note, thresholds, filters, name)

@@ -3,7 +3,6 @@
 This is the one place that prints errors.
 """
 
-import logging
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from pgtop.commands.command import refuse_misspelt, split_command
 from pgtop.commands.completion.variables import VARIABLE
 from pgtop.commands.dashboard import DASHBOARD
 from pgtop.commands.standard_streams import (
+    DEBUG_VARIABLE,
     ReaderGoneError,
     hold_standard_descriptors,
     leave_on_sigterm,
@@ -28,8 +28,6 @@ from pgtop.errors import PgtopError, UsageError
 from pgtop.exit_codes import ExitCode
 from pgtop.settings.option_types import Option
 
-DEBUG_VARIABLE: Final = "PGTOP_DEBUG"
-
 INTERRUPTED: Final = 128 + signal.SIGINT
 """The exit status after Ctrl-C, as shells have it. After SIGTERM, which is sent on purpose, it is 0."""
 
@@ -37,9 +35,6 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 def main() -> NoReturn:
     """Run the command line of this process, and exit."""
     hold_standard_descriptors()
-    if not os.environ.get(DEBUG_VARIABLE):
-        # asyncio logs connections that broke when nothing was waiting for them any more.
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     if shell := os.environ.get(VARIABLE):
         sys.exit(_complete(shell))
     sys.exit(run(sys.argv[1:]))

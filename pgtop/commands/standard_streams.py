@@ -17,6 +17,8 @@ from pgtop.exit_codes import ExitCode
 
 _Answer = TypeVar("_Answer")
 
+DEBUG_VARIABLE: Final = "PGTOP_DEBUG"
+
 _WRITABLE_SECONDS: Final = 1.0
 _CONTROLLING_TERMINAL: Final = "/dev/tty"
 
@@ -167,7 +169,11 @@ def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
 def run_until_sigterm(work: Coroutine[Any, Any, _Answer]) -> _Answer:
     """Run a coroutine on a loop of its own. SIGTERM cancels it and then ends the program with status 0."""
     import asyncio
+    import logging  # asyncio imports it anyway; the other commands start sooner without
 
+    if not os.environ.get(DEBUG_VARIABLE):
+        # asyncio logs connections that broke when nothing was waiting for them any more.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     told = False
 
     async def until_sigterm() -> _Answer:

@@ -1,9 +1,7 @@
 """The configuration file: finding it, reading it, and checking every key, even those of unused servers."""
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -93,6 +91,8 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
         raise UsageError("there is no such home directory", "name the file in full with --config") from error
     try:
         data, mode = read_trusted(path)
+        import tomllib  # most starts have no configuration file
+
         document = tomllib.loads(data.decode())
     except (FileNotFoundError, NotADirectoryError) as error:
         if asked_for is None:
@@ -227,6 +227,8 @@ def _has_password(conninfo: Given | None) -> bool:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # for an error only
+
     near = get_close_matches(name, list(known), n=1)
     return f" (did you mean {_shown(near[0])}?)" if near else ""
 

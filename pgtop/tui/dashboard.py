@@ -9,7 +9,7 @@ from textual import on
 from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.events import Key, Resize
+from textual.events import Key, Resize, ScreenResume
 from textual.screen import Screen
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
@@ -178,6 +178,7 @@ class DashboardScreen(Screen[None]):
         self._no_match: Notice | None = None
         """The notice that `n` found nothing, until it finds something."""
         self._unpainted = ExitStack()
+        self._first_resume = True
 
     def compose(self) -> ComposeResult:
         yield self.panels
@@ -195,6 +196,11 @@ class DashboardScreen(Screen[None]):
         if self.history_keeper is not None:
             self.call_after_refresh(self._keep, self.history_keeper)
         self.set_interval(1.0, self.tick)
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        if self._first_resume:
+            self._first_resume = False
+            event.refresh_styles = False  # every widget has just got them
 
     def on_resize(self, event: Resize) -> None:
         if event.size != self.app.size:

@@ -15,7 +15,7 @@ from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.snapshot_probe import Probe, is_listen
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui import app
+from pgtop.tui import app, opening
 from pgtop.wiring import Wiring
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, wait_until
@@ -232,7 +232,7 @@ async def test_the_program_takes_a_connection_that_hides(
 
     monkeypatch.setattr(app, "PgtopApp", App)
     with pytest.raises(LookupError):
-        await app.run_dashboard(
+        await opening.run_dashboard(
             target_of(server), Config(audit_log=tmp_path / "a", history=None, hide_queries=True)
         )
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgtop %'"

@@ -24,7 +24,7 @@ from pgtop.errors import ReadOnlyError
 from pgtop.reaping.automatic import AutomaticReaper
 from pgtop.reaping.reaper import Reaper
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui import app
+from pgtop.tui import app, opening
 from pgtop.tui.actions.available_actions import ACTING
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.wiring import Wiring
@@ -302,7 +302,7 @@ async def test_the_program_tells_its_reapers(
 
     monkeypatch.setattr(app, "PgtopApp", App)
     with pytest.raises(LookupError):
-        await app.run_dashboard(
+        await opening.run_dashboard(
             target_of(server), Config(audit_log=tmp_path / "a", history=None, read_only=read_only)
         )
     if sys.platform == "linux":  # break-glass reads Linux's /proc

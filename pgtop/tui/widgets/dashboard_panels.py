@@ -113,6 +113,14 @@ class DashboardView(NamedTuple):
         return self.standing.snapshot if self.standing is not None else None
 
 
+class _Rows(NamedTuple):
+    """The rows of the list of sessions, and what they were chosen from and by."""
+
+    snapshot: Snapshot
+    asked: tuple[object, ...]
+    rows: list[Backend]
+
+
 class Panels(Widget):
     """Head, graph, tables, notice and keys.
 
@@ -131,6 +139,7 @@ class Panels(Widget):
         self._ascii_only = ascii_only
         self._view: DashboardView | None = None
         self._painted: tuple[object, ...] = ()
+        self._rows: _Rows | None = None
         self._window_seconds: int | None = None
         """The window chosen for the graph; None to grow with what is known, up to the default."""
         self._wall_window_seconds: int | None = None
@@ -263,7 +272,7 @@ class Panels(Widget):
 
     def _show_sessions(self, snapshot: Snapshot) -> None:
         table = self.sessions
-        rows = sort_backends(self._listed(snapshot), table.sort_column, table.sort_reversed)
+        rows = self._sorted(snapshot)
         listed = Listed(
             chosen=self.groups.chosen_name,
             filter=self.filter.value,
@@ -286,9 +295,23 @@ class Panels(Widget):
         """The reason that the filter is none, printable; nothing is listed then. "" if it is one."""
         return self._filter.problem
 
-    def _listed(self, snapshot: Snapshot) -> list[Backend]:
+    def _sorted(self, snapshot: Snapshot) -> list[Backend]:
+        """Return the listed sessions in the table's order.
+
+        They are kept for the next key, since most keys change neither the list nor its order.
+        """
+        table = self.sessions
+        asked = (self.groups.chosen, self.filter.value, table.sort_column, table.sort_reversed)
+        if self._rows is None or self._rows.snapshot is not snapshot or self._rows.asked != asked:
+            rows = sort_backends(self._listed(snapshot), table.sort_column, table.sort_reversed)
+            self._rows = _Rows(snapshot, asked, rows)
+        return self._rows.rows
+
+    def _listed(self, snapshot: Snapshot) -> Sequence[Backend]:
         """Return the sessions of the chosen group that match the filter."""
         chosen, wanted = self.groups.chosen, self._filter
+        if chosen is None and not wanted.narrows:
+            return snapshot.backends
         return [
             backend
             for backend in snapshot.backends

@@ -17,7 +17,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import HistoryBusyError
 from pgtop.history.store import HistoryStore, Mode, Series
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui import app
+from pgtop.tui import app, opening
 from pgtop.tui.state import history_keeper
 from pgtop.tui.state.dashboard_state import DashboardState
 from pgtop.tui.state.history_keeper import HistoryKeeper, series_of
@@ -391,7 +391,7 @@ async def test_the_program_keeps_it_where_the_configuration_says(
     monkeypatch.setattr(app, "PgtopApp", App)
     for path in (tmp_path / "h.sqlite3", None):
         with pytest.raises(LookupError):
-            await app.run_dashboard(target_of(server), Config(audit_log=tmp_path / "a", history=path))
+            await opening.run_dashboard(target_of(server), Config(audit_log=tmp_path / "a", history=path))
     assert given[0] is not None
     assert (given[0].path, given[1]) == (tmp_path / "h.sqlite3", None)
 
