@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -130,6 +130,22 @@ def history_of(totals: Sequence[int], every: float = 2.0, begin: float = 0.0) ->
         at = NOW + int((begin + number * every) * MICROSECONDS)
         made.add(Sample(at, total, total // 2, total // 3, 97, total // 5, total % 11 == 0), every)
     return made
+
+
+_WIDTHS_AND_HEIGHTS: Final = "80x7 118x11 198x18 80x6 40x5 30x6 20x4 10x3 3x2 1x1 500x60"
+GRAPH_SIZES: Final = [tuple(map(int, size.split("x"))) for size in _WIDTHS_AND_HEIGHTS.split()]
+"""Widths and heights of a graph, from beyond any terminal down to one cell."""
+
+
+def climbing(start: int, to: int = 90, minutes: float = 15, every: int = 2) -> History:
+    """A history that climbs steadily from `start` to a total, a fifth of it active."""
+    history = History()
+    steps = round(minutes * 60 / every)
+    for number in range(steps):
+        total = 1 + to * number // steps
+        sample = Sample(start + number * every * MICROSECONDS, total, total - total // 5, total // 5, 97)
+        history.add(sample, every)
+    return history
 
 
 def past_of(totals: Sequence[int], every: float = 2.0, begin: float = 0.0) -> Past:

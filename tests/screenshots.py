@@ -25,8 +25,9 @@ from pgtop.demo.run import running_demo
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui.app import FACE, PgtopApp
+from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.opening import FACE
 from pgtop.tui.screens.diagnosis import DiagnosisScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.host_watch import HostWatch

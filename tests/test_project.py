@@ -37,7 +37,7 @@ KEYS_IN_THE_MANUAL = {
     "minus": "-",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
-    "f1": "F1",
+    **{f"f{number}": f"F{number}" for number in range(1, 11)},
     "question_mark": "?",
 }
 """What the manual calls a key whose name in Textual differs."""

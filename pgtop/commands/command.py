@@ -5,8 +5,12 @@ from typing import Any, Final
 
 import click
 
+from pgtop.commands.help_text import HELP_ALL, IN_FULL, HelpText
+from pgtop.commands.standard_streams import shows_styles
+from pgtop.core.near_words import nearest
+from pgtop.core.text import printable
 from pgtop.errors import UsageError
-from pgtop.settings.option_types import Option
+from pgtop.settings.option_types import RULES, Option
 
 VARIABLES_NOTE: Final = (
     "Every option has a variable, such as PGTOP_WARN_AT for --warn-at; the option beats it. "
@@ -15,6 +19,8 @@ VARIABLES_NOTE: Final = (
 DURATIONS_NOTE: Final = "A DURATION is seconds, or has a unit: 250ms, 20s, 5min, 1.5h, 2d."
 USUAL_NOTES: Final = (VARIABLES_NOTE, DURATIONS_NOTE)
 """The notes of most commands: variables and durations. Each adds its own exit status."""
+LONG_SECTIONS: Final = frozenset({RULES})
+"""The sections whose options only --help-all lists: they are many, and few of them are typed by hand."""
 
 
 class Command(click.Command):
@@ -40,11 +46,23 @@ class Command(click.Command):
         self.notes = notes
         """The paragraphs at the end of the help."""
         self.allow_extra_args = True
+        for option in self.params:
+            if isinstance(option, Option) and option.long_flag == HELP_ALL:
+                option.hidden = not any(
+                    isinstance(other, Option) and not other.hidden and other.section in LONG_SECTIONS
+                    for other in self.params
+                )
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help, styled for standard output."""
+        text = HelpText(width=ctx.terminal_width, max_width=ctx.max_content_width, is_styled=shows_styles())
+        self.format_help(ctx, text)
+        return text.getvalue().rstrip("\n")
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments as click does, with a better error for an unexpected argument."""
         rest = super().parse_args(ctx, args)
-        if rest:
+        if rest and not ctx.resilient_parsing:
             # The argument is not repeated: an unquoted CONNINFO may have a password in any of its words.
             if "conninfo" not in ctx.params:
                 raise UsageError("unexpected argument", f"{ctx.command_path} takes none")
@@ -65,8 +83,13 @@ class Command(click.Command):
             if record and isinstance(option, Option):
                 sections.setdefault(option.section, []).append(record)
         for title, records in sections.items():
+            is_short = title in LONG_SECTIONS and not ctx.meta.get(IN_FULL)
             with formatter.section(title):
-                formatter.write_dl(records)
+                if is_short:
+                    pointer = f"{ctx.command_path} {HELP_ALL}"
+                    formatter.write_dl([(pointer, f"lists these {len(records)} options")], col_max=44)
+                else:
+                    formatter.write_dl(records)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the notes."""
@@ -88,24 +111,60 @@ def split_command(
     >>> command.name, rest
     ('snapshot', ['-h', 'db1', 'shop'])
     """
-    with_value = {
-        flag
-        for command in (*commands.values(), otherwise)
-        for option in command.params
-        if isinstance(option, click.Option) and not option.is_flag
-        for flag in option.opts
-    }
+    if not any(argument in commands for argument in arguments):
+        return otherwise, list(arguments)  # so that no command is imported for its options
+    position = _first_word(arguments, commands, otherwise)
+    if position is None or arguments[position] not in commands:
+        return otherwise, list(arguments)
+    return commands[arguments[position]], [*arguments[:position], *arguments[position + 1 :]]
+
+
+def refuse_misspelt(
+    arguments: Sequence[str], commands: Mapping[str, click.Command], otherwise: click.Command
+) -> None:
+    """Raise UsageError if the first word is nearly a command's name, with that name.
+
+    Otherwise it would be taken for a database, and the error would come from a server.
+
+    >>> refuse_misspelt(["shop"], {"snapshot": click.Command("snapshot")}, click.Command("pgtop"))
+    """
+    if not any(nearest(argument, commands) for argument in arguments):
+        return  # so that no command is imported for its options
+    position = _first_word(arguments, commands, otherwise)
+    word = arguments[position] if position is not None else ""
+    if word in commands:
+        return
+    near = nearest(word, commands)
+    if near is not None:
+        shown = printable(word)
+        mend = f"did you mean {near}? A database of that name: -d {shown}"
+        raise UsageError(f"unknown command {shown}", mend)
+
+
+def _first_word(
+    arguments: Sequence[str], commands: Mapping[str, click.Command], otherwise: click.Command
+) -> int | None:
+    """Return the position of the first argument that is neither an option nor an option's value."""
+    with_value = _flags_with_value(*commands.values(), otherwise)
     position = 0
     while position < len(arguments):
         argument = arguments[position]
         if argument == "--":
-            break
-        if argument in commands:
-            return commands[argument], [*arguments[:position], *arguments[position + 1 :]]
-        if not argument.startswith("-") or argument == "-":
-            break
+            return None
+        if argument in commands or not argument.startswith("-") or argument == "-":
+            return position
         position += 2 if _takes_the_next(argument, with_value) else 1
-    return otherwise, list(arguments)
+    return None
+
+
+def _flags_with_value(*commands: click.Command) -> set[str]:
+    return {
+        flag
+        for command in commands
+        for option in command.params
+        if isinstance(option, click.Option) and not option.is_flag
+        for flag in option.opts
+    }
 
 
 def _takes_the_next(argument: str, with_value: set[str]) -> bool:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -19,16 +20,17 @@ from pgtop.commands.standard_streams import (
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.settings.options import SCREENING, setting_options
-from pgtop.settings.resolve import config_and_target
+from pgtop.settings.resolve import server_name, settings_of, target_of
 
 if TYPE_CHECKING:
     from pgtop.postgres.conninfo.target import Target
 
 
 def _dashboard(context: click.Context, /, **_: Any) -> int:
-    config, target = config_and_target(context)
+    settings = settings_of(context)
+    config, target = settings.config, target_of(context, settings)
     need_screen(config, "use pgtop snapshot")
-    return open_dashboard(context, target, config)
+    return open_dashboard(context, target, config, filters=settings.file.filters, name=server_name(context))
 
 
 def need_screen(config: Config, instead: str) -> None:
@@ -46,14 +48,18 @@ def open_dashboard(
     config: Config,
     note: str = "",
     thresholds: Thresholds = STANDARD,
+    filters: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> int:
     gc.disable()  # until the first frame is painted: collecting during the imports would find no garbage
     from pgtop.tui.terminal.textual_variables import drop_unusable
 
     drop_unusable(os.environ)
-    from pgtop.tui.app import run_dashboard
+    from pgtop.tui.opening import run_dashboard
 
-    return with_password(context, target, lambda known: run_dashboard(known, config, note, thresholds))
+    return with_password(
+        context, target, lambda known: run_dashboard(known, config, note, thresholds, filters, name)
+    )
 
 
 DASHBOARD: Final = Command(
@@ -74,6 +80,7 @@ DASHBOARD: Final = Command(
         ("pgtop config", "the settings in force, and where each comes from"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),
         ("pgtop docs", "the manual, page by page"),
+        ("pgtop completion", "the script for completion in bash, zsh or fish"),
     ),
     examples=(
         ("pgtop -h db1", "the dashboard of db1"),
@@ -84,6 +91,10 @@ DASHBOARD: Final = Command(
     ),
     notes=(
         *USUAL_NOTES,
+        (
+            "Filter (key /): words that must all be found, app:web user:ops db:shop addr:10.0 state:idle "
+            'pid:123 query:"order by", idle>5m txn>=30s age<1h; - in front excludes. F1: all keys.'
+        ),
         "Exit status: 0 done, 1 unexpected, 2 usage, or not a terminal, 3 cannot connect.",
     ),
 )

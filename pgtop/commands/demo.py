@@ -85,7 +85,7 @@ DEMO: Final = Command(
     "demo",
     callback=click.pass_context(_demo),
     params=[
-        *demo_options(),
+        *demo_options(SCENARIOS),
         *setting_options(_LISTED, own_defaults={"idle_after_seconds": "20s"}),
         *other_options(show),
     ],

@@ -9,13 +9,12 @@ from typing import Any, Final
 import click
 
 from pgtop.commands.command import Command
-from pgtop.commands.shared_options import other_options
+from pgtop.commands.shared_options import other_options, settings_without_effect
 from pgtop.commands.standard_streams import run_until_sigterm, show
 from pgtop.core.masking import masked_value
 from pgtop.core.text import clip, printable
 from pgtop.errors import PgtopError, UsageError
 from pgtop.exit_codes import ExitCode
-from pgtop.settings.options import setting_options
 
 PAGES: Final = Path(__file__).parents[1] / "docs"
 """The directory of the manual's pages, shipped with the package."""
@@ -73,26 +72,16 @@ def _has_terminal() -> bool:
     )
 
 
-def _settings_without_effect() -> list[click.Parameter]:
-    """Return the options of all settings, hidden and without their variables.
-
-    They may stand before any command's name, as in `alias pgtop='pgtop --interval 5'`. A bad variable must
-    not keep a person from reading the manual.
-    """
-    options = setting_options(frozenset())
-    for option in options:
-        option.envvar = None
-        if isinstance(option, click.Option):
-            option.hidden = True
-    return options
+def _pages(_context: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    return [name for name in page_names() if name.startswith(incomplete)]
 
 
 DOCS: Final = Command(
     "docs",
     callback=click.pass_context(_docs),
     params=[
-        click.Argument(["pages"], nargs=-1, metavar="[PAGE]"),
-        *_settings_without_effect(),
+        click.Argument(["pages"], nargs=-1, metavar="[PAGE]", shell_complete=_pages),
+        *settings_without_effect(),
         *other_options(show),
     ],
     help="""Show the manual, or one page of it: in a viewer on a terminal, as plain

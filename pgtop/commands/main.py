@@ -3,7 +3,6 @@
 This is the one place that prints errors.
 """
 
-import logging
 import os
 import signal
 import sys
@@ -14,14 +13,20 @@ from typing import Final, NoReturn
 import click
 
 from pgtop.commands.all_commands import COMMANDS
-from pgtop.commands.command import split_command
+from pgtop.commands.command import refuse_misspelt, split_command
+from pgtop.commands.completion.variables import VARIABLE
 from pgtop.commands.dashboard import DASHBOARD
-from pgtop.commands.standard_streams import ReaderGoneError, hold_standard_descriptors, leave_on_sigterm, warn
+from pgtop.commands.standard_streams import (
+    DEBUG_VARIABLE,
+    ReaderGoneError,
+    hold_standard_descriptors,
+    leave_on_sigterm,
+    show,
+    warn,
+)
 from pgtop.errors import PgtopError, UsageError
 from pgtop.exit_codes import ExitCode
 from pgtop.settings.option_types import Option
-
-DEBUG_VARIABLE: Final = "PGTOP_DEBUG"
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 """The exit status after Ctrl-C, as shells have it. After SIGTERM, which is sent on purpose, it is 0."""
@@ -30,9 +35,8 @@ INTERRUPTED: Final = 128 + signal.SIGINT
 def main() -> NoReturn:
     """Run the command line of this process, and exit."""
     hold_standard_descriptors()
-    if not os.environ.get(DEBUG_VARIABLE):
-        # asyncio logs connections that broke when nothing was waiting for them any more.
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    if shell := os.environ.get(VARIABLE):
+        sys.exit(_complete(shell))
     sys.exit(run(sys.argv[1:]))
 
 
@@ -55,7 +59,20 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.UNEXPECTED
 
 
+def _complete(shell: str) -> int:
+    """Print the completions of a line for a shell. An error leaves it without any: nobody would read it."""
+    from pgtop.commands.completion.answers import answer
+
+    try:
+        show(answer(shell, COMMANDS, DASHBOARD))
+    except Exception:  # noqa: BLE001 - a line that is being typed must not be disturbed
+        _trace()
+        return ExitCode.UNEXPECTED
+    return ExitCode.DONE
+
+
 def _run(arguments: Sequence[str]) -> int:
+    refuse_misspelt(arguments, COMMANDS, DASHBOARD)
     command, rest = split_command(arguments, COMMANDS, DASHBOARD)
     path = "pgtop" if command is DASHBOARD else f"pgtop {command.name}"
     try:

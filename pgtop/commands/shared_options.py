@@ -1,12 +1,22 @@
 """The options that commands share."""
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from pgtop import __version__
+from pgtop.commands.help_text import HELP_ALL, IN_FULL
+from pgtop.errors import UsageError
 from pgtop.settings.option_types import CONNECTION, OTHER, OUTPUT, SERVER, Duration, Option, Port, Word, Words
+from pgtop.settings.options import setting_options
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+_PLAIN_NAME: Final = re.compile(r"[\w.-]+")
+"""A server's name that needs no quotes in any shell."""
 
 
 def connection_options() -> list[click.Parameter]:
@@ -16,7 +26,7 @@ def connection_options() -> list[click.Parameter]:
         return Option(flags, section=CONNECTION, help=help, **rest)
 
     return [
-        click.Argument(["conninfo"], required=False, metavar="[CONNINFO]"),
+        click.Argument(["conninfo"], required=False, metavar="[CONNINFO]", shell_complete=_first_words),
         option("-h", "--host", metavar="HOST", help="host name, address, or socket directory"),
         option("-p", "--port", metavar="PORT", type=Port(), help="port"),
         option("-U", "--username", metavar="ROLE", help="role to connect as"),
@@ -25,6 +35,45 @@ def connection_options() -> list[click.Parameter]:
         option("-w", "--no-password", is_flag=True, help="never ask for a password"),
         option("-W", "--password", is_flag=True, help="ask for a password first"),
     ]
+
+
+def _first_words(
+    context: click.Context, _param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Return what a CONNINFO may be completed to: the command's own commands, and the file's servers."""
+    from click.shell_completion import CompletionItem
+
+    commands: Iterable[tuple[str, str]] = getattr(context.command, "commands", ())
+    names = [(each.partition(" ")[2], about) for each, about in commands]
+    found = [CompletionItem(name, help=about) for name, about in names if name]
+    if not incomplete or incomplete.startswith("@"):
+        found += [CompletionItem(f"@{name}", help="server") for name in _server_names(context)]
+    return [item for item in found if item.value.startswith(incomplete)]
+
+
+def _server_names(context: click.Context) -> list[str]:
+    """Return the names of the configuration file's servers; none if it cannot be read."""
+    from pgtop.settings.file import read_config_file
+
+    try:
+        servers = read_config_file(context.params.get("config")).servers
+    except UsageError:
+        return []
+    return [name for name in servers if _PLAIN_NAME.fullmatch(name)]
+
+
+def settings_without_effect() -> list[click.Parameter]:
+    """Return the options of all settings, hidden and without their variables.
+
+    They may stand before any command's name, as in `alias pgtop='pgtop --interval 5'`. A bad variable must
+    not stop a command that reads no setting.
+    """
+    options = setting_options(frozenset())
+    for option in options:
+        option.envvar = None
+        if isinstance(option, click.Option):
+            option.hidden = True
+    return options
 
 
 def reap_options() -> list[click.Parameter]:
@@ -69,13 +118,13 @@ def audit_options() -> list[click.Parameter]:
     ]
 
 
-def demo_options() -> list[click.Parameter]:
-    """Return the options for the demo's server and workload."""
+def demo_options(scenarios: Iterable[str]) -> list[click.Parameter]:
+    """Return the options for the demo's server and workload, which plays one of the scenarios."""
     return [
         Option(
             ["--scenario"],
             section=SERVER,
-            type=Word(),
+            type=Word(lambda: scenarios),
             default="leak",
             metavar="NAME",
             help="the cause to play (leak)",
@@ -106,7 +155,7 @@ def demo_options() -> list[click.Parameter]:
 
 
 def other_options(show: Callable[[str], None]) -> list[click.Parameter]:
-    """Return the options --help and --version; `show` prints their text."""
+    """Return the options --help, --help-all and --version; `show` prints their text."""
 
     def tell(text: Callable[[click.Context], str]) -> Callable[[click.Context, click.Parameter, bool], None]:
         def callback(context: click.Context, _: click.Parameter, asked: bool) -> None:
@@ -128,8 +177,13 @@ def other_options(show: Callable[[str], None]) -> list[click.Parameter]:
             callback=callback,
         )
 
+    def whole_help(context: click.Context) -> str:
+        context.meta[IN_FULL] = True
+        return context.get_help()
+
     return [
         option("-?", "--help", help="show this and exit", callback=tell(lambda context: context.get_help())),
+        option(HELP_ALL, help="show this with every option, and exit", callback=tell(whole_help)),
         option(
             "--version", help="show the version and exit", callback=tell(lambda _: f"pgtop {__version__}")
         ),

@@ -1,6 +1,7 @@
 """The process's standard streams and signals, and the questions to a person on the terminal."""
 
 import os
+import select
 import shutil
 import signal
 import sys
@@ -16,6 +17,9 @@ from pgtop.exit_codes import ExitCode
 
 _Answer = TypeVar("_Answer")
 
+DEBUG_VARIABLE: Final = "PGTOP_DEBUG"
+
+_WRITABLE_SECONDS: Final = 1.0
 _CONTROLLING_TERMINAL: Final = "/dev/tty"
 
 
@@ -42,6 +46,35 @@ def show(text: str) -> None:
         if isinstance(error, BrokenPipeError):
             raise ReaderGoneError from error
         raise PgtopError(f"cannot write to standard output ({error.strerror})") from error
+
+
+def write_out(text: str) -> None:
+    """Write text to standard output's descriptor, past Python's buffer, for as long as its reader takes.
+
+    Meant for a thread that is abandoned at the end, which must not hold that buffer's lock. It raises as
+    `show` does.
+    """
+    if sys.stdout is None:
+        raise PgtopError("standard output is closed")
+    rest = memoryview(text.encode(sys.stdout.encoding, "replace"))
+    while rest:
+        try:
+            rest = rest[os.write(sys.stdout.fileno(), rest) :]
+        except BlockingIOError:  # another program may have made it non-blocking
+            select.select([], [sys.stdout], [], _WRITABLE_SECONDS)
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+        except OSError as error:
+            raise PgtopError(f"cannot write to standard output ({error.strerror})") from error
+
+
+def reader_is_gone() -> bool:
+    """Return whether standard output is a pipe, socket or terminal whose other end is closed."""
+    if sys.stdout is None:
+        return False
+    waiting = select.poll()
+    waiting.register(sys.stdout.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in waiting.poll(0))
 
 
 def show_if_read(text: str) -> None:
@@ -108,6 +141,14 @@ def table_width() -> int | None:
     return shutil.get_terminal_size((80, 24)).columns
 
 
+def shows_styles() -> bool:
+    """Return whether standard output is a terminal that shows bold and colours, and colours are wanted."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return False
+    terminal = os.environ.get("TERM", "").lower()
+    return terminal not in ("", "dumb", "unknown") and not os.environ.get("NO_COLOR")
+
+
 def need_terminal(face: str, mend: str) -> None:
     """Raise UsageError unless standard input, output and error are terminals. Textual draws on the last."""
     streams = (("input", sys.stdin), ("output", sys.stdout), ("error", sys.stderr))
@@ -128,7 +169,11 @@ def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
 def run_until_sigterm(work: Coroutine[Any, Any, _Answer]) -> _Answer:
     """Run a coroutine on a loop of its own. SIGTERM cancels it and then ends the program with status 0."""
     import asyncio
+    import logging  # asyncio imports it anyway; the other commands start sooner without
 
+    if not os.environ.get(DEBUG_VARIABLE):
+        # asyncio logs connections that broke when nothing was waiting for them any more.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     told = False
 
     async def until_sigterm() -> _Answer:

@@ -43,9 +43,13 @@ class TextColumn(msgspec.Struct, frozen=True):
 
 def server_line(server: Server, taken_at: int) -> str:
     """Return a line with the server, its version and role, and the time of the snapshot."""
+    return f"{server_words(server)} · {moment(taken_at)} UTC"
+
+
+def server_words(server: Server) -> str:
+    """Return the server, its version and its role."""
     role = "standby" if server.identity.in_recovery else "primary"
-    at = moment(taken_at)
-    return f"{printable(server.address)} · PostgreSQL {server.version} · {role} · {at} UTC"
+    return f"{printable(server.address)} · PostgreSQL {server.version} · {role}"
 
 
 def moment(microseconds: int) -> str:

@@ -119,6 +119,10 @@ class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """Return the seconds from `xact_start` to `now` (microseconds); None outside a transaction."""
         return seconds_between(self.xact_start, now)
 
+    def query_seconds(self, now: int) -> float | None:
+        """Return the seconds from `query_start` to `now` (microseconds); None if no query is running."""
+        return seconds_between(self.query_start, now) if self.state == ACTIVE else None
+
     def session_seconds(self, now: int) -> float | None:
         """Return the seconds from `backend_start` to `now` (microseconds); None if hidden."""
         return seconds_between(self.backend_start, now)

@@ -4,8 +4,10 @@ The list does not depend on the order in which the backends come, so that a row 
 it changed.
 """
 
+import operator
 import re
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
 from ipaddress import ip_address
@@ -17,6 +19,7 @@ import msgspec
 from pgtop.core.activity import IDLE, Backend
 from pgtop.core.name_patterns import LONGEST_NAME_BYTES, application_holds, identifier_holds
 from pgtop.core.session_labels import LOCAL, NO_APPLICATION, STATE_WORDS, address, client, state, wait
+from pgtop.core.text import clip, parse_duration, printable
 
 
 def stale(backend: Backend, now: int, idle_after_seconds: float) -> bool:
@@ -56,13 +59,39 @@ class Term(msgspec.Struct, frozen=True):
         return any(_NAMES[field](self.word, _searched(backend, field)) for field in fields if field in _NAMES)
 
 
+class AgeTerm(msgspec.Struct, frozen=True):
+    """One comparison of an age in a filter, such as `idle>5m`. A session without that age fails it."""
+
+    field: str
+    """The age, one of the keys of `AGES`."""
+    comparison: str
+    """One of the keys of `COMPARISONS`."""
+    seconds: float
+    negated: bool = False
+
+    def matches(self, backend: Backend, now: int) -> bool:
+        """Return whether the session's age at `now` (microseconds) compares so, or does not if negated."""
+        age = AGES[self.field](backend, now)
+        return (age is not None and COMPARISONS[self.comparison](age, self.seconds)) != self.negated
+
+
 class Filter(msgspec.Struct, frozen=True):
     """The filter that `/` sets on the list. A session must match every term; without terms, all match."""
 
     terms: tuple[Term, ...] = ()
+    ages: tuple[AgeTerm, ...] = ()
+    problem: str = ""
+    """The reason that the text is not a filter, printable; no session matches then. "" if it is one."""
 
-    def matches(self, backend: Backend) -> bool:
-        """Return whether the list shows the session."""
+    @property
+    def narrows(self) -> bool:
+        """True if the filter may leave out a session."""
+        return bool(self.terms or self.ages or self.problem)
+
+    def matches(self, backend: Backend, now: int) -> bool:
+        """Return whether the list shows the session at `now` (microseconds by the server's clock)."""
+        if self.problem or not all(age.matches(backend, now) for age in self.ages):
+            return False
         everything = _everything(backend) if any(not term.field for term in self.terms) else ""
         return all(term.matches(backend, everything) for term in self.terms)
 
@@ -82,6 +111,20 @@ FIELDS: Final = {
 }
 """The field names that a filter may have before a colon, with the field each one stands for."""
 
+AGES: Final[dict[str, Callable[[Backend, int], float | None]]] = {
+    "idle": Backend.idle_seconds,
+    "txn": Backend.xact_seconds,
+    "age": Backend.session_seconds,
+}
+"""The ages that a filter may compare: of the idle state, of the transaction, and of the session."""
+
+COMPARISONS: Final[dict[str, Callable[[float, float], bool]]] = {
+    ">": operator.gt,
+    "<": operator.lt,
+    ">=": operator.ge,
+    "<=": operator.le,
+}
+
 _NAMES: Final = {
     "application": application_holds,
     "user": identifier_holds,
@@ -90,29 +133,77 @@ _NAMES: Final = {
 """The fields whose values a server does not show as they were given."""
 _ALL_FIELDS: Final = tuple(dict.fromkeys(FIELDS.values()))
 _WHOLE_STATES: Final = frozenset({*STATE_WORDS, *STATE_WORDS.values()})
-_TERM: Final = re.compile(rf'([-!])?(?:({"|".join(FIELDS)}):)?(?:"([^"]*)(?:"|$)|(\S*))', re.IGNORECASE)
+_TERM: Final = re.compile(
+    r"""(?P<sign>[-!])?
+      (?: (?P<age>(?ai:idle|txn|age))\s*(?P<comparison>[<>]=?|=)\s*(?P<limit>\S*)
+        | (?P<field>(?ai:[a-z_]+))(?P<mark>:(?!:)|[<>]=?)(?:"(?P<quoted>[^"]*)(?:"|$)|(?P<plain>\S*))
+        | "(?P<text>[^"]*)(?:"|$)
+        | (?P<word>\S*))""",
+    re.VERBOSE,
+)
+_LONGEST_SHOWN: Final = 20
 
 
 def parse_filter(text: str) -> Filter:
-    """Return the filter that a person typed. It never raises.
+    """Return the filter that a person typed. It never raises: see `Filter.problem`.
 
     Words are separated by blanks. Each one must be found, in upper or lower case, in application, user,
     database, address, state, pid or query. `app:`, `user:`, `db:`, `addr:`, `state:`, `pid:` or `query:`
     before a word looks in that field alone. Names are compared as the server shows them, which cuts long ones
     and writes an application's é as two bytes. `pid:` compares the whole number; `state:idle` and the other
-    states compare the whole state. `"` quotes blanks, up to the end of the text if it is not closed. `-` or
-    `!` in front negates. A word that is still empty, as while it is being typed, matches everything.
+    states compare the whole state. `idle>5m`, `txn>=30s` and `age<1h` compare an age with a duration. `"`
+    quotes blanks, up to the end of the text if it is not closed. `-` or `!` in front negates. A word that is
+    still empty, as while it is being typed, matches everything.
 
     >>> parse_filter('app:web -state:idle "order by"').terms
     (Term(word='web', field='application', negated=False), Term(word='idle', field='state', negated=True), \
 Term(word='order by', field='', negated=False))
+    >>> parse_filter("idle>5m").ages
+    (AgeTerm(field='idle', comparison='>', seconds=300.0, negated=False),)
+    >>> parse_filter("stat:idle").problem, parse_filter("idle>soon").problem
+    ('unknown field stat: (state?)', '"soon" is not a duration, such as 30s, 5m or 1h')
     """
-    terms = []
-    for sign, field, quoted, plain in _TERM.findall(text):
-        word = quoted or plain
-        if word:
-            terms.append(Term(word, FIELDS[field.casefold()] if field else "", bool(sign)))
-    return Filter(tuple(terms))
+    terms: list[Term] = []
+    ages: list[AgeTerm] = []
+    for found in _TERM.finditer(text):
+        problem = _problem(found)
+        if problem:
+            return Filter(problem=problem)
+        negated, field = found["sign"] is not None, found["field"]
+        if found["age"] is not None:
+            seconds = parse_duration(found["limit"])
+            ages.append(AgeTerm(found["age"].casefold(), found["comparison"], seconds, negated))
+        elif word := found["quoted"] or found["plain"] or found["text"] or found["word"]:
+            terms.append(Term(word, FIELDS[field.casefold()] if field else "", negated))
+    return Filter(tuple(terms), tuple(ages))
+
+
+def _problem(found: re.Match[str]) -> str:
+    """Return why a term is none, printable; "" if it is one."""
+    if (age := found["age"]) is not None:
+        return _age_problem(age.casefold(), found["comparison"], found["limit"])
+    if found["field"] is None:
+        return ""
+    name, mark = found["field"].casefold(), found["mark"]
+    if name in AGES:
+        return f"{name} is compared, as in {name}>5m"
+    if name not in FIELDS:
+        near = get_close_matches(name, [*FIELDS, *AGES], 1)
+        hint = f"{near[0]}?" if near else "in quotes it is text"
+        return f"unknown field {clip(name, _LONGEST_SHOWN)}{mark} ({hint})"
+    return "" if mark == ":" else f"{name} takes a colon, as in {name}:web"
+
+
+def _age_problem(age: str, comparison: str, limit: str) -> str:
+    if comparison not in COMPARISONS:
+        return f"{age} is compared with >, <, >= or <="
+    if not limit:
+        return f"{age}{comparison} needs a duration, such as 5m"
+    try:
+        parse_duration(limit)
+    except ValueError:
+        return f'"{clip(printable(limit), _LONGEST_SHOWN)}" is not a duration, such as 30s, 5m or 1h'
+    return ""
 
 
 def _everything(backend: Backend) -> str:

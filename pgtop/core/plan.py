@@ -209,6 +209,8 @@ class Plan(msgspec.Struct, frozen=True):
     """The login stall in which the plan was made; None if there is none."""
     scope: Scope | None = None
     """The list that the plan is bound to; None if it covers all sessions."""
+    eligible: int = 0
+    """The number of sessions that a sweep by the same rules would terminate in all, in `scope` or not."""
     waiting_on_locks: int = 0
     """The number of sessions in the snapshot that are seen to wait for locks, behind whomever."""
     has_unseen_states: bool = False

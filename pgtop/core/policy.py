@@ -261,11 +261,12 @@ def _sweep(
         )
         return make_plan(snapshot, policy, Act.TERMINATE, trigger, [], refusal)
     context = _asked_for(policy, context)
-    considered = [each for each in snapshot.backends if scope is None or each.id in scope.sessions]
-    longest_idle_first = sorted(considered, key=lambda each: (each.state_change or 0, each.pid))
-    verdicts = [judge(backend, policy, context, older_than_seconds) for backend in longest_idle_first]
-    plan = make_plan(snapshot, policy, Act.TERMINATE, trigger, verdicts)
-    return msgspec.structs.replace(plan, scope=scope)
+    longest_idle_first = sorted(snapshot.backends, key=lambda each: (each.state_change or 0, each.pid))
+    judged = [(each.id, judge(each, policy, context, older_than_seconds)) for each in longest_idle_first]
+    considered = [verdict for id_, verdict in judged if scope is None or id_ in scope.sessions]
+    plan = make_plan(snapshot, policy, Act.TERMINATE, trigger, considered)
+    eligible = sum(isinstance(verdict, Victim) for _, verdict in judged)
+    return msgspec.structs.replace(plan, scope=scope, eligible=eligible)
 
 
 SELECTED: Final = "selected"
@@ -296,7 +297,10 @@ def plan_cancel(
     held: HeldLocks = NO_LOCKS,
     reason: str = SELECTED,
 ) -> Plan:
-    """Plan to cancel the statements of the selected sessions. Those that run none are skipped."""
+    """Plan to cancel the statements of the selected sessions, the longest running first.
+
+    Those that run none are skipped.
+    """
 
     def verdict(backend: Backend) -> Verdict:
         if backend.state != ACTIVE or backend.query_start is None:
@@ -304,7 +308,9 @@ def plan_cancel(
             return Spared(backend, SparedFor.NOT_ACTIVE, f"{state}, not running a query")
         return Victim(backend, reason, Guard.STATEMENT)
 
-    return _selected(snapshot, policy, selected, Act.CANCEL, verdict, context_of(snapshot, held))
+    plan = _selected(snapshot, policy, selected, Act.CANCEL, verdict, context_of(snapshot, held))
+    longest_running_first = sorted(plan.victims, key=lambda each: each.backend.query_start or 0)
+    return msgspec.structs.replace(plan, victims=tuple(longest_running_first))
 
 
 def _selected(

@@ -42,6 +42,11 @@ class Sample(msgspec.Struct, frozen=True, gc=False):
         """Client backends divided by slots. It exceeds 1.0 when privileged roles use reserved connections."""
         return self.total / max(1, self.slots)
 
+    @property
+    def other(self) -> int:
+        """The number of sessions in another state, such as those still starting."""
+        return max(0, self.total - self.idle - self.active - self.in_transaction)
+
 
 class Point(msgspec.Struct, frozen=True, gc=False):
     """The fullest sample of one column of a window."""
@@ -247,20 +252,24 @@ class History:
         kept = (bucket for tier in self._tiers for bucket in reversed(tier))
         return next((bucket.sample for bucket in kept if bucket.at <= moment), None)
 
-    def window(self, seconds: float, now: int, columns: int, *, edge: int | None = None) -> list[Point]:
+    def window(
+        self, seconds: float, now: int, columns: int, *, edge: int | None = None, width: int | None = None
+    ) -> list[Point]:
         """Return the points of the last `seconds` up to `now` (microseconds), oldest first.
 
         Each column has at most one point: its fullest sample, the latest of equal ones. Samples after `now`
         are left out. The columns begin at whole multiples of their width, so that samples which share a
         column go on sharing it while time passes. The last column holds `edge`, a time not before `now`, or
-        `now` itself without `edge`.
+        `now` itself without `edge`. `width` is that of a column in microseconds; without it, the columns are
+        as narrow as they can be to span those seconds.
         """
         if columns < 1 or self.latest is None:
             return []
-        step = column_width(seconds, columns)
+        step = width or column_width(seconds, columns)
+        span = seconds if width is None else width * columns / MICROSECONDS
         newest = max(now, edge or now) // step
         points: list[Point] = []
-        for bucket in self._tier_for(seconds):
+        for bucket in self._tier_for(span):
             at = self._clock.shown(bucket.at)
             column = at // step - newest + columns - 1
             if column < 0 or at > now:
@@ -294,6 +303,12 @@ class History:
         """Return the seconds from the oldest sample to `now` (microseconds); 0 if there is none."""
         oldest = [tier[0].at for tier in self._tiers if tier]
         return max(0, now - self._clock.shown(min(oldest))) / MICROSECONDS if oldest else 0.0
+
+    def known_seconds(self, now: int, within: float) -> float:
+        """Return the seconds from the oldest sample of the last `within` seconds to `now` (microseconds)."""
+        begin = self._clock.moment(now) - int(within * MICROSECONDS)
+        oldest = next((bucket.at for bucket in self._tier_for(within) if bucket.at >= begin), None)
+        return 0.0 if oldest is None else max(0, now - self._clock.shown(oldest)) / MICROSECONDS
 
     def _remember_usage(self, usage: float, moment: int, *, seen_at_once: bool) -> None:
         """Keep, for every level, the last sample below it and the time of the one that followed.

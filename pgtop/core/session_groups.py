@@ -13,8 +13,17 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from pgtop.core.activity import IDLE, MICROSECONDS, Backend, Counts, Snapshot, count, seconds_between
-from pgtop.core.session_labels import HIDDEN, NO_APPLICATION, NO_DATABASE, NO_USER, address, label
-from pgtop.core.text import plural
+from pgtop.core.diagnosis.statements import fingerprint
+from pgtop.core.session_labels import (
+    HIDDEN,
+    NO_APPLICATION,
+    NO_DATABASE,
+    NO_STATEMENT,
+    NO_USER,
+    address,
+    label,
+)
+from pgtop.core.text import clip, plural
 from pgtop.core.timeline import Timeline
 
 
@@ -25,6 +34,7 @@ class GroupBy(StrEnum):
     USER = "user"
     DATABASE = "database"
     ADDRESS = "address"
+    STATEMENT = "statement"
 
 
 class GroupKey(msgspec.Struct, frozen=True):
@@ -40,6 +50,8 @@ class GroupKey(msgspec.Struct, frozen=True):
     datname: str | UnsetType | None = UNSET
     client_addr: str | UnsetType | None = UNSET
     """The shared address in the form that `address()` returns."""
+    statement: str | UnsetType | None = UNSET
+    """The fingerprint of the current or last statement; empty before the first, None if hidden."""
 
     def matches(self, backend: Backend) -> bool:
         """Return whether a session belongs to the group; a key with no field set matches all."""
@@ -48,6 +60,7 @@ class GroupKey(msgspec.Struct, frozen=True):
             and self.usename in (UNSET, backend.usename)
             and self.datname in (UNSET, backend.datname)
             and self.client_addr in (UNSET, address(backend))
+            and (self.statement is UNSET or self.statement == _statement(backend))
         )
 
 
@@ -150,6 +163,12 @@ def _grouped_value(backend: Backend, by: GroupBy) -> str | None:
             return backend.datname
         case GroupBy.ADDRESS:
             return address(backend)
+        case GroupBy.STATEMENT:
+            return _statement(backend)
+
+
+def _statement(backend: Backend) -> str | None:
+    return None if backend.query is None or backend.is_hidden else fingerprint(backend.query)
 
 
 def _key(by: GroupBy, value: str | None) -> GroupKey:
@@ -162,6 +181,8 @@ def _key(by: GroupBy, value: str | None) -> GroupKey:
             return GroupKey(datname=value)
         case GroupBy.ADDRESS:
             return GroupKey(client_addr=value)
+        case GroupBy.STATEMENT:
+            return GroupKey(statement=value)
 
 
 def _groups(members: dict[GroupKey, list[Backend]], now: int, slots: int) -> tuple[Group, ...]:
@@ -187,7 +208,7 @@ def _group(key: GroupKey, backends: tuple[Backend, ...], now: int, slots: int) -
 
 def _rank(one: Group) -> tuple[int, list[tuple[bool, str]]]:
     key = one.key
-    values = (key.application_name, key.usename, key.datname, key.client_addr)
+    values = (key.application_name, key.usename, key.datname, key.client_addr, key.statement)
     return -one.total, [(value is None, "" if value is UNSET else value or "") for value in values]
 
 
@@ -196,6 +217,7 @@ HEADS: Final = {
     GroupBy.USER: "users",
     GroupBy.DATABASE: "databases",
     GroupBy.ADDRESS: "addresses",
+    GroupBy.STATEMENT: "statements",
 }
 
 
@@ -206,9 +228,25 @@ def key_name(key: GroupKey, by: GroupBy) -> str:
         GroupBy.USER: (key.usename, NO_USER),
         GroupBy.DATABASE: (key.datname, NO_DATABASE),
         GroupBy.ADDRESS: (key.client_addr, HIDDEN),
+        GroupBy.STATEMENT: (key.statement, HIDDEN if key.statement is None else NO_STATEMENT),
     }
     value, empty = values[by]
     return label(value if isinstance(value, str) else None, empty)
+
+
+_LONGEST_NAMED: Final = 22
+
+
+def group_words(key: GroupKey, by: GroupBy) -> str:
+    """Return a group as a sentence names it, printable and short.
+
+    >>> group_words(GroupKey(application_name="web"), GroupBy.APPLICATION)
+    'web'
+    >>> group_words(GroupKey(usename="app"), GroupBy.USER)
+    'user app'
+    """
+    name = clip(key_name(key, by), _LONGEST_NAMED)
+    return name if by is GroupBy.APPLICATION else f"{by.value} {name}"
 
 
 GROUP_EVERY_SECONDS: Final = 15

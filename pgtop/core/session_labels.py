@@ -26,6 +26,7 @@ NO_APPLICATION: Final = "(no name)"
 """The word for a missing application_name. A session that is really named so is shown in quotes."""
 NO_USER: Final = "(no user)"
 NO_DATABASE: Final = "(no database)"
+NO_STATEMENT: Final = "(no statement)"
 HIDDEN: Final = "hidden"
 """The word for a value that this role cannot see."""
 
@@ -43,7 +44,7 @@ STATE_WORDS: Final = {
 _OWN_INHERIT_OPTION: Final = 160_000
 """The first version in which each membership has an INHERIT option of its own."""
 _PLAIN_NAME: Final = re.compile(r"[a-z_][a-z0-9_]*")
-_EMPTY: Final = frozenset({NO_APPLICATION, NO_USER, NO_DATABASE, HIDDEN})
+_EMPTY: Final = frozenset({NO_APPLICATION, NO_USER, NO_DATABASE, NO_STATEMENT, HIDDEN})
 
 
 def label(value: str | None, empty: str) -> str:

@@ -104,6 +104,22 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     """The backends: the longest idle first, then those in other states by the age of their state."""
 
 
+class OutageWords(msgspec.Struct, frozen=True):
+    """The reason that there is no data."""
+
+    kind: str
+    message: str
+
+
+class OutageReport(msgspec.Struct, frozen=True):
+    """A line of `pgtop snapshot --watch --json` for a poll that gave no data."""
+
+    schema: int
+    outage: OutageWords
+    at: str
+    """The time by pgtop's own clock, in ISO 8601 and UTC."""
+
+
 def snapshot_report(snapshot: Snapshot, warn_at: float, findings: Iterable[Finding]) -> SnapshotReport:
     """Return the report of a snapshot, with what fills the server."""
     limits = snapshot.server.limits

@@ -9,9 +9,10 @@ from typing import Final
 from pgtop.core.activity import IN_TRANSACTION, Backend
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger, Victim
+from pgtop.core.policy import SELECTED
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, label, rest_age
 from pgtop.core.stalled_logins import NO_HELP, Stall
-from pgtop.core.text import duration, percent, plural, printable
+from pgtop.core.text import cell_width, clip, duration, percent, plural, printable, span
 from pgtop.reaping.reaper import Report
 
 _SPARED_PHRASES: Final = {
@@ -75,7 +76,7 @@ def headline(plan: Plan) -> str:
         return f"No session that may be terminated is {meant}"
     if emergency:
         longest = "longest-idle session" if number == 1 else f"{number} longest-idle sessions"
-        return f"EMERGENCY: terminate the {longest}: {usage}"
+        return f"EMERGENCY: terminate the {longest} (> {span(age)}): {usage}"
     return f"Terminate {plural(number, 'session')} {meant}: {usage}"
 
 
@@ -106,16 +107,47 @@ def why(victim: Victim) -> str:
     return f"{blocks}{printable(victim.reason)}"
 
 
-def usage_change(plan: Plan, after: float) -> str:
+def remark(victim: Victim) -> str:
+    """Return what a victim's age does not say, printable: `blocks 3`, `diagnosis: leak`; "" for nothing."""
+    says_no_more = victim.reason == SELECTED or victim.reason.startswith(f"{victim.backend.state} for ")
+    parts = (
+        printable(victim.warning),
+        f"blocks {victim.blocked_sessions}" if victim.blocked_sessions else "",
+        "" if says_no_more else printable(victim.reason),
+    )
+    return ", ".join(filter(None, parts))
+
+
+def sweep_title(plan: Plan, width: int) -> str:
+    """Return a sweep's title in at most `width` cells: its scope, and how many of all that it could cover.
+
+    `Sweep leaky-worker (filter app:web): 15 of 75`.
+    """
+    name = "Emergency sweep" if plan.trigger is Trigger.EMERGENCY else "Sweep"
+    if plan.refusal:
+        return clip(name, width)
+    number = len(plan.victims)
+    is_part = plan.scope is not None or number != plan.eligible
+    counted = f": {number} of {plan.eligible}" if is_part else f": {number}"
+    covered = plan.scope.words if plan.scope is not None else "all sessions"
+    return clip(f"{name} {covered}", max(0, width - cell_width(counted))) + counted
+
+
+def usage_change(plan: Plan, after: float, now: float | None = None) -> str:
     """Return the usage before a plan and the measured one after it, and say what is still wrong.
 
-    `100% → 82%, still over the 80% line`. `after` is a fraction.
+    `100% → 82%, still over the 80% line`. `after` is a fraction, and so is `now`, the usage at present if
+    that has changed since: `86% → 61%, now 83%, over the 80% line again`.
     """
-    change = f"{percent(plan.usage_before)} → {percent(after)}"
-    if after < plan.warn_at:
+    change, line = f"{percent(plan.usage_before)} → {percent(after)}", plan.warn_at
+    present = after if now is None else now
+    if percent(present) != percent(after):
+        change += f", now {percent(present)}"
+    if present < line:
         return change
-    still = "still " if plan.usage_before >= plan.warn_at else ""
-    return f"{change}, {still}{'full' if after >= 1 else f'over the {percent(plan.warn_at)} line'}"
+    again = " again" if after < line else ""
+    still = "still " if plan.usage_before >= line and not again else ""
+    return f"{change}, {still}{'full' if present >= 1 else f'over the {percent(line)} line'}{again}"
 
 
 def stall_sentence(stall: Stall) -> str:

@@ -9,7 +9,7 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +20,7 @@ from pgtop.core.masking import masked_value
 from pgtop.core.name_patterns import unmatchable
 from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS, ReapPolicy
 from pgtop.core.redacted_repr import Redacted
+from pgtop.core.server_colour import ServerColour
 from pgtop.core.session_labels import LOCAL
 from pgtop.core.session_patterns import Patterns, parse_network
 from pgtop.core.text import clip, printable
@@ -74,6 +75,7 @@ _Networks = Annotated[
 _KINDS: Final = f"give {', '.join(SWEEPABLE[:-1])} or {SWEEPABLE[-1]}"
 _Kinds = Annotated[tuple[Kind, ...], Meta(description=_KINDS)]
 _COMMAND: Final = "give a program and its arguments, such as \"notify --pager 'on call'\"; there is no shell"
+_COLOURS: Final = f"give one of {', '.join(ServerColour)}"
 _YesOrNo = Annotated[bool, Meta(description="give true or false")]
 
 
@@ -127,6 +129,8 @@ class Config(Redacted, frozen=True, kw_only=True, forbid_unknown_fields=True):
         Meta(description="give dark, light, ansi or colour-blind"),
     ] = "dark"
     """The dashboard's colours."""
+    color: Annotated[ServerColour, Meta(description=_COLOURS)] | None = None
+    """The colour of the server's name on the screen; None for none. Only the file sets it."""
     wall: _YesOrNo = False
     """True if the dashboard opens with the wall view."""
     bell: _YesOrNo = True
@@ -204,6 +208,16 @@ def in_force(given: Mapping[str, Given]) -> Config:
         if reason := NOT_SWEEPABLE.get(kind):
             raise UsageError(f'{given["findings"].source} cannot be "{kind}" ({reason})', _KINDS)
     return config
+
+
+def accepted_texts(key: str) -> tuple[str, ...]:
+    """Return the texts that a setting accepts, if they are listed.
+
+    >>> accepted_texts("log_format"), accepted_texts("on_alert")
+    (('text', 'json'), ())
+    """
+    kind = next(iter(get_args(Config.__annotations__[key])), None)
+    return tuple(get_args(kind)) if get_origin(kind) is Literal else ()
 
 
 def _check_patterns(config: Config, given: Mapping[str, Given]) -> None:

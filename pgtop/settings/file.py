@@ -1,29 +1,30 @@
 """The configuration file: finding it, reading it, and checking every key, even those of unused servers."""
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from pgtop.core.filter_sort import parse_filter
 from pgtop.core.masking import masked_value
-from pgtop.core.text import clip, printable
+from pgtop.core.text import cell_width, clip, printable
 from pgtop.errors import UsageError
 from pgtop.postgres.conninfo.parse import parse_conninfo
 from pgtop.safe_files import UnsafeFileError, read_trusted
 from pgtop.settings.defaults_and_bounds import Given, in_force
 from pgtop.settings.option_types import Duration, Fraction, Number, Option, Size, Words
-from pgtop.settings.options import NO_HISTORY, setting_options
+from pgtop.settings.options import FILE_ONLY, NO_HISTORY, setting_options
 from pgtop.settings.own_home import is_closed, own_path
 
 _SERVERS: Final = "servers"
+_FILTERS: Final = "filters"
 _CONNINFO: Final = "conninfo"
 _RESCUE: Final = "rescue"
 _FLAG_MODES: Final = 0o077
+_LONGEST_FILTER_NAME: Final = 40
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -43,6 +44,8 @@ class ConfigFile(msgspec.Struct, frozen=True):
     path: Path
     settings: Mapping[str, Given] = {}
     servers: Mapping[str, Server] = {}
+    filters: Mapping[str, str] = {}
+    """The saved filters of the dashboard by name, in the order of the file."""
 
     def server(self, name: str) -> Server:
         """Return the server of that name. It raises UsageError, with the known names, if there is none."""
@@ -88,6 +91,8 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
         raise UsageError("there is no such home directory", "name the file in full with --config") from error
     try:
         data, mode = read_trusted(path)
+        import tomllib  # most starts have no configuration file
+
         document = tomllib.loads(data.decode())
     except (FileNotFoundError, NotADirectoryError) as error:
         if asked_for is None:
@@ -121,8 +126,8 @@ def read_config_file(asked_for: str | None) -> ConfigFile:
 
 @cache
 def file_keys() -> dict[str, Option]:
-    """Return the keys of the file, each with the option that sets the same value."""
-    options = (option for option in setting_options(frozenset()) if isinstance(option, Option))
+    """Return the keys of the file, each with the option that reads its value."""
+    options = (option for option in (*setting_options(frozenset()), *FILE_ONLY) if isinstance(option, Option))
     return {
         option.long_flag.removeprefix("--").removeprefix("no-").replace("-", "_"): option
         for option in options
@@ -134,7 +139,8 @@ def _checked(path: Path, document: dict[str, Any]) -> ConfigFile:
     sections = document.pop(_SERVERS, {})
     if not isinstance(sections, dict) or not all(isinstance(each, dict) for each in sections.values()):
         raise UsageError(f"{path}: {_SERVERS} is not a table", "write [servers.prod]")
-    settings = _settings(path, "", document, ())
+    filters = _filters(path, document.pop(_FILTERS, {}))
+    settings = _settings(path, "", document, (_FILTERS,))
     servers = {}
     for name, section in sections.items():
         prefix = f"{_SERVERS}.{_shown(name)}."
@@ -144,7 +150,27 @@ def _checked(path: Path, document: dict[str, Any]) -> ConfigFile:
             raise UsageError(f"{source} is not text", 'write it as "host=db1"')
         given = Given(conninfo, conninfo, source) if conninfo else None
         servers[name] = Server(_settings(path, prefix, section, (_CONNINFO,)), given)
-    return ConfigFile(path, settings, servers)
+    return ConfigFile(path, settings, servers, filters)
+
+
+def _filters(path: Path, table: object) -> dict[str, str]:
+    """Return the saved filters. It raises UsageError, which names the one that is not a filter."""
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: {_FILTERS} is not a table", 'write [filters] and stale-web = "app:web"')
+    for name, text in table.items():
+        source = f"{path}: {_FILTERS}.{_shown(name)}"
+        if not name.strip() or name != printable(name) or cell_width(name) > _LONGEST_FILTER_NAME:
+            raise UsageError(
+                f"{source} is not a name for a filter", f"give 1 to {_LONGEST_FILTER_NAME} printable letters"
+            )
+        if not isinstance(text, str):
+            raise UsageError(f"{source} is not text", 'write it as "app:web state:idle"')
+        wanted = parse_filter(text)
+        if wanted.problem:
+            raise UsageError(source, wanted.problem)
+        if text != printable(text) or not wanted.narrows:
+            raise UsageError(f'{source} cannot be "{_shown(text)}"', "give words, as app:web state:idle")
+    return table
 
 
 def _settings(path: Path, prefix: str, table: Mapping[str, Any], others: tuple[str, ...]) -> dict[str, Given]:
@@ -201,6 +227,8 @@ def _has_password(conninfo: Given | None) -> bool:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches  # for an error only
+
     near = get_close_matches(name, list(known), n=1)
     return f" (did you mean {_shown(near[0])}?)" if near else ""
 

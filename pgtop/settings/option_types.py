@@ -1,7 +1,7 @@
 """Options with their help section and their variable `PGTOP_<OPTION>`, and the types of their values."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
@@ -16,6 +16,7 @@ OUTPUT: Final = "Output"
 SERVER: Final = "Server and workload"
 CONNECTION: Final = "Connection"
 SETTINGS: Final = "Settings"
+RULES: Final = "Sessions to terminate"
 OTHER: Final = "Other"
 VARIABLES: Final = "PGTOP_"
 
@@ -39,6 +40,8 @@ class Option(click.Option):
 
 
 if TYPE_CHECKING:  # generic for the type checker only: older versions of click do not support it
+    from click.shell_completion import CompletionItem
+
     _SettingType: TypeAlias = click.ParamType[Given]
     _TextType: TypeAlias = click.ParamType[str]
 else:
@@ -136,6 +139,18 @@ class Word(_Setting):
 
     name = "word"
 
+    def __init__(self, values: Callable[[], Iterable[str]] = tuple) -> None:
+        """`values` gives the accepted texts, if they are few: a shell completes them."""
+        self._values = values
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[Any]]":
+        """Return the accepted texts that begin with what is typed."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(value) for value in self._values() if value.startswith(incomplete)]
+
 
 class Words(Word):
     """One of several texts. In the variable they are separated by commas."""
@@ -151,6 +166,14 @@ class FilePath(_Setting):
     """The path of a file, or `-`."""
 
     name = "path"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> "list[CompletionItem[Any]]":
+        """Leave it to the shell, which knows the files."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
 
 
 class Port(_TextType):

@@ -4,14 +4,15 @@ Every command accepts all of them and lists in its help those that matter to it.
 name (`alias pgtop='pgtop --interval 5'`) are therefore valid for every command.
 """
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import Any, Final
 
 import click
 
-from pgtop.settings.defaults_and_bounds import Given
+from pgtop.settings.defaults_and_bounds import Given, accepted_texts
 from pgtop.settings.option_types import (
     CONNECTION,
+    RULES,
     SETTINGS,
     Duration,
     FilePath,
@@ -23,7 +24,6 @@ from pgtop.settings.option_types import (
     Words,
 )
 
-RULES: Final = "Sessions to terminate"
 DAEMON: Final = "Daemon (--watch)"
 SCREEN: Final = "Dashboard"
 
@@ -62,6 +62,8 @@ NO_HISTORY: Final = "no_history"
 """The option that corresponds to `history = false` in a file."""
 SCREENING: Final = POLLING | SCREEN_KEYS | {"history", NO_HISTORY}
 """The settings that matter to the dashboard."""
+FILE_ONLY: Final = (Option(["--color"], section=SCREEN, type=Word(), has_variable=False),)
+"""The settings that only the file has: `--color` would mean the output's colours in most programs."""
 REAPING: Final = POLLING | DAEMON_KEYS | {"wait_seconds"}
 """The settings that matter to `pgtop reap`."""
 
@@ -85,6 +87,13 @@ def setting_options(
         *_daemon(listed),
         _yes(
             listed,
+            "--read-only",
+            "read_only",
+            "nothing can be terminated or cancelled",
+            section=SETTINGS,
+        ),
+        _yes(
+            listed,
             "--hide-queries",
             "hide_queries",
             "do not show or log other sessions' queries",
@@ -95,6 +104,7 @@ def setting_options(
         Option(
             ["--config"],
             section=SETTINGS,
+            type=click.Path(),
             metavar="PATH",
             help="file of settings and named servers (config.toml in your config directory)",
         ),
@@ -192,7 +202,7 @@ def _screen(listed: Set[str]) -> list[click.Parameter]:
             listed,
             "--theme",
             "theme",
-            Word(),
+            Word(lambda: accepted_texts("theme")),
             SCREEN,
             "colours: dark (the default), light, ansi for the terminal's own, colour-blind",
             metavar="NAME",
@@ -229,6 +239,12 @@ def _filters(listed: Set[str], section: str) -> list[click.Parameter]:
     ]
 
 
+def _sweepable_kinds() -> Iterable[str]:
+    from pgtop.core.diagnosis.sweepable_kinds import SWEEPABLE
+
+    return SWEEPABLE
+
+
 def _kinds(listed: Set[str], section: str) -> click.Parameter:
     def together(_: click.Context, __: click.Parameter, each: tuple[Given, ...]) -> Given | None:
         if not each:
@@ -240,7 +256,7 @@ def _kinds(listed: Set[str], section: str) -> click.Parameter:
     return Option(
         ["--finding", "--only", "findings"],
         section=section,
-        type=Words(),
+        type=Words(_sweepable_kinds),
         metavar="KIND",
         multiple=True,
         callback=together,
@@ -310,7 +326,6 @@ def _asked_for(listed: Set[str]) -> list[click.Parameter]:
             "minimum time between automatic sweeps (60s)",
             metavar="DURATION",
         ),
-        _yes(listed, "--read-only", "read_only", "nothing can be terminated or cancelled"),
     ]
 
 
@@ -325,7 +340,15 @@ def _daemon(listed: Set[str]) -> list[click.Parameter]:
             "serve /metrics (Prometheus) and /healthz here",
             metavar="HOST:PORT",
         ),
-        _option(listed, "--log-format", "log_format", Word(), DAEMON, "text or json", metavar="FORMAT"),
+        _option(
+            listed,
+            "--log-format",
+            "log_format",
+            Word(lambda: accepted_texts("log_format")),
+            DAEMON,
+            "text or json",
+            metavar="FORMAT",
+        ),
         _yes(
             listed, "--log-queries", "log_queries", "log the queries of terminated sessions", section=DAEMON
         ),

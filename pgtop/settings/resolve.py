@@ -64,12 +64,12 @@ def given_of(context: click.Context, file: ConfigFile) -> dict[str, Given]:
     own_defaults: dict[str, Given] = {}
     typed: dict[str, Given] = {}
     for name in Config.__struct_fields__:
-        value: Given | None = context.params[name]
+        value: Given | None = context.params.get(name)  # none for a setting that only the file has
         if value is not None:
             is_default = context.get_parameter_source(name) is ParameterSource.DEFAULT
             (own_defaults if is_default else typed)[name] = value
     typed.update(_without_history(context))
-    from_file = file.settings_for(_server_name(context))
+    from_file = file.settings_for(server_name(context))
     for name in _FILE_WINS:
         setting = from_file.get(name)
         if setting is not None and setting.value is True:
@@ -91,7 +91,7 @@ def _without_history(context: click.Context) -> dict[str, Given]:
     return {} if sources[1] is ParameterSource.COMMANDLINE else {"history": without}
 
 
-def _server_name(context: click.Context) -> str | None:
+def server_name(context: click.Context) -> str | None:
     """Return the name after the `@` if CONNINFO names a server of the file; else None."""
     conninfo = context.params.get("conninfo")
     return conninfo[1:] if conninfo and conninfo.startswith("@") else None
@@ -116,7 +116,7 @@ def target_of(context: click.Context, settings: Settings) -> "Target":
     """
     from pgtop.postgres.conninfo.resolve import resolve
 
-    name = _server_name(context)
+    name = server_name(context)
     conninfo: str | None = context.params["conninfo"] if name is None else settings.file.conninfo_of(name)
     flags: dict[str, str | None] = {}
     environ = dict(os.environ)

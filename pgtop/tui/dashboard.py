@@ -1,22 +1,24 @@
 """DashboardScreen: routes messages between the poll, the panels, the notice and the actions of the keys."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from contextlib import ExitStack
 from typing import Any, ClassVar, Final
 
 from textual import on
+from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.events import Key, Resize
+from textual.events import Key, Resize, ScreenResume
 from textual.screen import Screen
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.blocking import blocking_words
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
-from pgtop.core.plan import Act, Plan
+from pgtop.core.plan import Act, Plan, Scope
 from pgtop.core.stalled_logins import with_unlisted
+from pgtop.core.text import clip, printable
 from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.errors import PgtopError
 from pgtop.history.store import HistoryStore
@@ -26,16 +28,25 @@ from pgtop.reaping.plan_wording import begun_sentence
 from pgtop.reaping.reaper import Reaper, Report
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.actions.automatic_sweeps import AutomaticSweeps
-from pgtop.tui.actions.available_actions import ACTING, is_permitted, leads_to_list
+from pgtop.tui.actions.available_actions import (
+    ACTING,
+    READ_ONLY_SAID,
+    is_permitted,
+    leads_to_list,
+)
 from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
 from pgtop.tui.lines import notice
 from pgtop.tui.lines.copied_session import session_line
 from pgtop.tui.lines.head import Standing
+from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.server_label import ServerLabel, server_label
+from pgtop.tui.lines.terminal_title import terminal_title
 from pgtop.tui.lines.waiting_for_server import Awaited
-from pgtop.tui.messages import AutoChanged, Begun, FactsKnown, Polled, Reaped, Trouble
+from pgtop.tui.messages import AutoChanged, Begun, FactsKnown, Polled, Reaped, TitleChanged, Trouble
+from pgtop.tui.screens.column_menu import ColumnMenu
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.diagnosis import Chosen, DiagnosisScreen
 from pgtop.tui.screens.help import HelpScreen
@@ -76,7 +87,7 @@ class DashboardScreen(Screen[None]):
     ]
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("K", "terminate", "Terminate the tagged or selected sessions"),
+        Binding("K,f9", "terminate", "Terminate the tagged or selected sessions"),
         Binding("C", "cancel", "Cancel the queries of the tagged or selected sessions"),
         Binding("S", "sweep", "Sweep the stale sessions of the list"),
         Binding("B", "break_glass", "Free slots from the server's own host"),
@@ -84,11 +95,14 @@ class DashboardScreen(Screen[None]):
         Binding("space", "tag", "Tag or untag the selected session"),
         Binding("asterisk", "tag_listed", "Tag all sessions of the list"),
         Binding("U", "untag", "Untag all sessions"),
-        Binding("slash", "filter", "Filter the sessions"),
+        Binding("slash,f3", "filter", "Filter the sessions"),
+        Binding("n", "match(1)", "Next match of the last filter"),
+        Binding("N", "match(-1)", "Previous match of the last filter"),
         Binding("escape", "clear", "Close the notice, the filter or the group"),
+        Binding("o,f6", "columns", "Sort menu, and columns to show"),
         Binding("s", "sort", "Sort by the next column"),
         Binding("r", "reverse", "Reverse the order"),
-        Binding("g", "group", "Group by application, user, database, address"),
+        Binding("g", "group", "Group by application, user, database, address, statement"),
         Binding("p", "pause", "Pause or resume"),
         Binding("plus,equals_sign", "slower(1)", "Longer interval"),
         Binding("minus", "slower(-1)", "Shorter interval"),
@@ -97,10 +111,10 @@ class DashboardScreen(Screen[None]):
         Binding("w", "wall", "Switch between wall and tables"),
         Binding("b,f5", "lock_tree", "Lock tree: which sessions block which"),
         Binding("d", "diagnosis", "Diagnosis: what fills the server"),
-        Binding("o", "outcomes", "Results of the last action"),
+        Binding("O", "outcomes", "Results of the last action"),
         Binding("c", "copy", "Copy the selected session"),
         Binding("f1,question_mark", "help", "Help"),
-        Binding("q", "app.quit", "Quit"),
+        Binding("q,f10", "app.quit", "Quit"),
     ]
 
     def __init__(
@@ -113,17 +127,20 @@ class DashboardScreen(Screen[None]):
         ascii_only: bool = False,
         history: HistoryStore | None = None,
         thresholds: Thresholds = STANDARD,
+        filters: Mapping[str, str] | None = None,
+        name: str | None = None,
     ) -> None:
         """Set up the dashboard over a first result.
 
         `host_watch` is for a server that may run on this host, `ascii_only` for a terminal without UTF-8,
-        `history` for the store of the server's past. `thresholds` are those of the diagnosis.
+        `history` for the store of the server's past. `thresholds` are those of the diagnosis, `filters` the
+        saved ones by name. `name` is that of the server in the configuration file.
         """
         super().__init__()
         own_connection, poller, reaper = wiring
         self.poller = poller
         self.state = DashboardState(config.warn_at)
-        self.panels = Panels(config, ascii_only=ascii_only)
+        self.panels = Panels(config, filters=filters, ascii_only=ascii_only)
         self.notices = NoticeBoard()
         self.host_watch = host_watch
         self.logins = LoginWatch(poller, config.login_probe_seconds)
@@ -142,6 +159,8 @@ class DashboardScreen(Screen[None]):
         self.wall = config.wall
         """True while the wall view is shown in place of the tables."""
         self._config = config
+        self._name = name
+        self._title = ""
         self._first = first
         self._daemons = DaemonWatch(self, poller)
         self._alerts = AlertNotifier(config, own_connection.target.label, self.state, self._ring)
@@ -157,7 +176,10 @@ class DashboardScreen(Screen[None]):
         self._report: Report | None = None
         self._pointer: Notice | None = None
         """The notice about a key that led from the wall to the list."""
+        self._no_match: Notice | None = None
+        """The notice that `n` found nothing, until it finds something."""
         self._unpainted = ExitStack()
+        self._first_resume = True
 
     def compose(self) -> ComposeResult:
         yield self.panels
@@ -176,6 +198,11 @@ class DashboardScreen(Screen[None]):
             self.call_after_refresh(self._keep, self.history_keeper)
         self.set_interval(1.0, self.tick)
 
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        if self._first_resume:
+            self._first_resume = False
+            event.refresh_styles = False  # every widget has just got them
+
     def on_resize(self, event: Resize) -> None:
         if event.size != self.app.size:
             # A newer size is on its way. A screen echoes each size that it is laid out for: with two under
@@ -187,7 +214,6 @@ class DashboardScreen(Screen[None]):
 
     def _paint(self) -> None:
         self._unpainted.close()
-        self.call_after_refresh(self.panels.graph.begin)
 
     def _keep(self, history_keeper: HistoryKeeper) -> None:
         self.run_worker(history_keeper.run(self._past_added), name="history", group="history")
@@ -209,7 +235,12 @@ class DashboardScreen(Screen[None]):
 
     def _show(self) -> None:
         """Show everything as it is now."""
-        self.panels.show(self._view())
+        view = self._view()
+        self.panels.show(view)
+        title = terminal_title(view.label, view.standing, self.state.outage)
+        if title != self._title:
+            self._title = title
+            self.post_message(TitleChanged(title))
         shown, top = self.state.shown, self.app.screen_stack[-1:]
         if shown is not None and top and isinstance(top[0], DiagnosisScreen):
             top[0].update(self.state.shown_findings, shown, self.state.shown_forecast)
@@ -240,6 +271,7 @@ class DashboardScreen(Screen[None]):
                 reapers=self._daemons.reapers,
                 findings=state.shown_findings,
                 forecast=state.shown_forecast,
+                label=self._label(),
             )
         return DashboardView(
             standing=standing,
@@ -248,19 +280,31 @@ class DashboardScreen(Screen[None]):
             host=host_watch.view if host_watch is not None else None,
             break_glass=self.may_break_glass,
             automatic=self.automatic.standing(state.paused) if self.automatic.is_on else None,
-            notice=self.notices.current,
+            notice=self.notices.dated,
             wall=self.wall,
             history=state.shown_history,
+            marks=state.shown_marks,
             blocking=blocking_words(self.diagnosis.blocked_by),
             groups=lambda by: state.groups(by, shown) if shown is not None else (),
             group_history=state.group_history,
+            sweepable=self._sweepable,
             revision=state.revision,
+            label=self._label(),
         )
+
+    def _sweepable(self, scope: Scope | None) -> int:
+        shown = self.state.shown
+        return self.plan_actions.sweepable(shown, scope, self.refusing) if shown is not None else 0
+
+    def _label(self) -> ServerLabel:
+        target, shown = self.poller.probe.own_connection.target, self.state.shown
+        address = shown.server.address if shown is not None else target.endpoints[0].label
+        return server_label(self._name, address, target.database, self._config.color)
 
     def _awaited(self, outage: Outage) -> Awaited:
         target = self.poller.probe.own_connection.target
         return Awaited(
-            target=target.label,
+            target=target.label if self._name is None else f"{self._label().name}  {target.label}",
             outage=outage,
             rescue=target.rescue.label if target.rescue is not None else "",
             on_host=self._is_on_host,
@@ -337,8 +381,8 @@ class DashboardScreen(Screen[None]):
             self._begin()
         if said := self.plan_expiry.polled(before, result):
             self._server_changed(said, is_alien=not self.plan_expiry.is_same_cluster)
+        self.notices.add_usage(result)
         if isinstance(result, Snapshot):
-            self.notices.add_usage(result)
             self._diagnose(result)
         self._show()
         self._answer_lookers(result)
@@ -432,6 +476,7 @@ class DashboardScreen(Screen[None]):
     def _reaped(self, message: Reaped) -> None:
         self._report = message.report
         self.diagnosis.swept(message.report.terminated)
+        self.state.reaped(message.report)
         self.notices.post(notice.of_report(message.report, by_itself=message.by_itself, seen=message.seen))
         self.panels.untag(each.victim.backend.id for each in message.report.results)
         self.poller.wake()
@@ -467,31 +512,49 @@ class DashboardScreen(Screen[None]):
             return panels.sessions_of_group()
         return panels.selected()
 
-    def _act(self, act: Coroutine[Any, Any, None]) -> None:
+    def _act(self, act: Coroutine[Any, Any, None], *, plans: bool = True) -> None:
+        """Run an action in the background, one at a time; `plans` tells that it makes a plan first."""
         if self.plan_actions.is_busy:
             act.close()
             self.say("the last action is still under way: press the key again when it is done")
             return
         self.plan_actions.is_busy = True
+        self.plan_actions.keeps_keys = plans
         self.run_worker(act, name="act", group="act")
+
+    def _is_list_meant(self) -> bool:
+        """Return whether keys may act on the list; if the filter has an error, say so.
+
+        Nothing is listed then: an act on all sessions, or on tags out of sight, is not what was typed.
+        """
+        problem = "" if self.wall else self.panels.filter_problem
+        if problem:
+            self.say(f"{problem} · first correct the filter (/) or clear it", "alarm")
+        return not problem
 
     def action_terminate(self) -> None:
         """Ask whether to terminate the tagged sessions, or the selected one."""
+        if not self._is_list_meant():
+            return
         if self.state.shown is not None and (selected := self._selected()):
             self._act(self.plan_actions.terminate(self.state.shown, selected))
 
     def action_cancel(self) -> None:
         """Ask whether to cancel the queries of the tagged sessions, or of the selected one."""
+        if not self._is_list_meant():
+            return
         if self.state.shown is not None and (selected := self._selected()):
             self._act(self.plan_actions.cancel(self.state.shown, selected))
 
     def action_sweep(self) -> None:
         """Ask whether to terminate the stale sessions among those that are listed."""
-        if self.state.shown is not None:
+        if self.state.shown is not None and self._is_list_meant():
             scope = None if self.wall else self.panels.scope(self.state.shown)
             self._act(
                 self.plan_actions.sweep(self.state.shown, scope, self.refusing, self.state.shown_findings)
             )
+        elif not self.plan_actions.is_busy:
+            self.plan_actions.keeps_keys = False
 
     def action_break_glass(self) -> None:
         """Ask whether to terminate idle sessions of a full server from its own host."""
@@ -499,7 +562,7 @@ class DashboardScreen(Screen[None]):
             return
         plan, reaper = self.host_watch.plan(), self.host_watch.reaper
         if plan is not None and reaper is not None:
-            self._act(self._break_glass(self.host_watch, plan, reaper))
+            self._act(self._break_glass(self.host_watch, plan, reaper), plans=False)
 
     async def _break_glass(self, host_watch: HostWatch, plan: Plan, reaper: Reaper) -> None:
         host_watch.is_held = True
@@ -514,7 +577,7 @@ class DashboardScreen(Screen[None]):
             self.automatic.turn_off()
             self.say("automatic sweeps are off")
         else:
-            self._act(self.automatic.ask())
+            self._act(self.automatic.ask(), plans=False)
 
     # Keys that show something
 
@@ -569,7 +632,8 @@ class DashboardScreen(Screen[None]):
 
     def action_tag_listed(self) -> None:
         """Tag all sessions of the list: those of the chosen group that match the filter."""
-        self.panels.tag_listed()
+        if self._is_list_meant():
+            self.panels.tag_listed()
 
     def action_untag(self) -> None:
         """Untag all sessions."""
@@ -579,34 +643,51 @@ class DashboardScreen(Screen[None]):
         """Sort by the next column."""
         self.panels.sort_by_next()
 
+    def action_columns(self) -> None:
+        """Open the menu of the list's columns: the order, and which are shown."""
+        self.app.push_screen(ColumnMenu(self.panels))
+
     def action_reverse(self) -> None:
         """Reverse the order."""
         self.panels.reverse()
 
     def action_group(self) -> None:
-        """Group by the next of application, user, database and address."""
+        """Group by the next of application, user, database, address and statement."""
         self.panels.group_by_next()
 
     def action_filter(self) -> None:
         """Open the filter's line."""
         self.panels.open_filter()
 
+    def action_match(self, by: int) -> None:
+        """Go to the next session that matches the last filter, or to the one before."""
+        text = self.panels.filter.last
+        if not text:
+            self.action_filter()
+        elif self.panels.find(by):
+            if self._no_match is not None and self.notices.current is self._no_match:
+                self.notices.dismiss()
+                self._show()
+        else:
+            self.say(f"no match: {clip(printable(text), 60)}")
+            self._no_match = self.notices.current
+
     def action_window(self, by: int) -> None:
         """Show a longer or shorter time in the graph."""
         self.panels.change_window(by)
 
     def action_clear(self) -> None:
-        """Clear one thing: the filter being typed, the notice, the filter, the chosen group."""
+        """Clear one thing: the filter being typed, the notice, the later of filter and chosen group."""
         panels = self.panels
         if self.wall:
             self.notices.dismiss()  # the filter and the group are not on the wall
-        elif panels.filter.has_focus or (self.notices.current is None and panels.filter.value):
+        elif panels.filter.has_focus:
             panels.drop_filter()
             panels.sessions.focus()
         elif self.notices.current is not None:
             self.notices.dismiss()
-        elif panels.groups.chosen is not None:
-            panels.drop_choice()
+        else:
+            panels.step_back()
         self._show()
 
     def action_pause(self) -> None:
@@ -648,15 +729,30 @@ class DashboardScreen(Screen[None]):
             self.panels.sessions.focus()
 
     def on_key(self, event: Key) -> None:
-        """Switch from the wall to the list for a key that acts on the list, and do nothing else."""
-        if not self.wall or self.state.shown is None:
+        """Keep a key for a dialog under way; if its action is not available, say why or show its list."""
+        if self.plan_actions.keep_key(event.key):
+            event.stop()
             return
-        bindings = [each for each in self.BINDINGS if isinstance(each, Binding)]
-        action = next((each.action for each in bindings if event.key in each.key.split(",")), "")
-        if leads_to_list(action, read_only=self._config.read_only):
+        binding = next((each for each in self.BINDINGS if _has_key(each, event.key)), None)
+        if not isinstance(binding, Binding):
+            return
+        _, action, _ = parse(binding.action)
+        if action == "sweep" and not self.plan_actions.is_busy and self.check_action(action, ()):
+            self.plan_actions.keeps_keys = True  # the next key may be here before the action is run
+        if self.state.shown is None:
+            return
+        read_only = self._config.read_only
+        if read_only and action in ACTING:
+            event.stop()
+            self.say(READ_ONLY_SAID)
+        elif self.wall and leads_to_list(action, read_only=read_only):
             event.stop()  # the key acts only when pressed again
             self.action_wall()
-            name = (event.character or "").strip() or event.key
+            name = key_names(event.key)
             said = "Select a session, then press" if action in ACTING else "Now press"
             self.say(f"{said} {name}")
             self._pointer = self.notices.current
+
+
+def _has_key(binding: BindingType, key: str) -> bool:
+    return isinstance(binding, Binding) and key in binding.key.split(",")

@@ -56,3 +56,12 @@ class Trouble(Message):
 
 class AutoChanged(Message):
     """The state of automatic sweeps, or the daemons that sweep, may have changed."""
+
+
+class TitleChanged(Message):
+    """The terminal's title is another one."""
+
+    def __init__(self, title: str) -> None:
+        """`title` is printable."""
+        super().__init__()
+        self.title = title

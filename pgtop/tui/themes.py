@@ -8,6 +8,9 @@ from typing import Final
 
 from textual.theme import BUILTIN_THEMES, Theme
 
+_GRAPH: Final = ("graph-active", "graph-in-transaction", "graph-idle", "graph-other")
+"""The variables with the colours of the graph's layers."""
+
 
 def _theme(
     name: str,
@@ -24,8 +27,13 @@ def _theme(
     panel: str,
     alarm: str,
     cursor: tuple[str, str],
+    graph: tuple[str, str, str, str],
 ) -> Theme:
-    """Return a theme; `alarm` is the background of alarms, `cursor` the cursor's text and background."""
+    """Return a theme; `alarm` is the background of alarms, `cursor` the cursor's text and background.
+
+    `graph` has the colours of active, in transaction, idle and other sessions in the graph. They differ in
+    lightness, the lowest layer most from the background.
+    """
     return Theme(
         name=name,
         primary=calm,
@@ -50,6 +58,7 @@ def _theme(
             "block-cursor-foreground": cursor[0],
             "block-cursor-background": cursor[1],
             "block-cursor-text-style": "none",
+            **dict(zip(_GRAPH, graph, strict=True)),
         },
     )
 
@@ -66,7 +75,8 @@ DARK: Final = _theme(
     surface="#1c232b",
     panel="#26303a",
     alarm="#4a1c21",
-    cursor=("#ffffff", "#2a6aa3"),
+    cursor=("#ffffff", "#2048b0"),  # blue, not cyan, where there are sixteen colours
+    graph=("#7fd08a", "#9a7fd6", "#35699f", "#4a545f"),
 )
 LIGHT: Final = _theme(
     "light",
@@ -82,6 +92,7 @@ LIGHT: Final = _theme(
     panel="#dde3e9",
     alarm="#fbdcde",
     cursor=("#ffffff", "#0a5aa8"),
+    graph=("#0f5522", "#7d62c4", "#6fa3d6", "#b9c1c9"),
 )
 COLOUR_BLIND: Final = _theme(
     "colour-blind",
@@ -96,18 +107,19 @@ COLOUR_BLIND: Final = _theme(
     panel="#26303a",
     alarm="#331a0b",
     cursor=("#ffffff", "#22608a"),
+    graph=("#9be0cb", "#cc79a7", "#2a6fa3", "#4a545f"),
 )
 """A palette after Okabe and Ito: blue, yellow and vermilion, which also differ in lightness."""
 
 ANSI: Final = Theme(
     name="ansi",
     ansi=True,
-    primary="ansi_blue",
-    secondary="ansi_cyan",
-    accent="ansi_cyan",
-    warning="ansi_yellow",
-    error="ansi_red",
-    success="ansi_green",
+    primary="ansi_default",
+    secondary="ansi_default",
+    accent="ansi_default",
+    warning="ansi_magenta",
+    error="ansi_bright_red",
+    success="ansi_default",
     foreground="ansi_default",
     background="ansi_default",
     surface="ansi_default",
@@ -119,14 +131,33 @@ ANSI: Final = Theme(
         **BUILTIN_THEMES["ansi-dark"].variables,
         "ansi-background": "ansi_default",
         "ansi-foreground": "ansi_default",
-        "text-primary": "ansi_cyan",
+        "text-primary": "ansi_default",
         "error-muted": "ansi_default",
         "border": "ansi_default",
+        "border-blurred": "ansi_default",
         "block-cursor-foreground": "ansi_default",
         "block-cursor-background": "ansi_default",
         "block-cursor-text-style": "reverse",
+        **dict(zip(_GRAPH, ("ansi_green", "ansi_magenta", "ansi_blue", "ansi_cyan"), strict=True)),
+        "input-cursor-background": "ansi_default",
+        "input-cursor-foreground": "ansi_default",
+        "input-cursor-text-style": "reverse",
+        "input-selection-background": "ansi_default",
+        "input-selection-foreground": "ansi_default",
+        "scrollbar": "ansi_bright_blue",
+        "scrollbar-hover": "ansi_bright_blue",
+        "scrollbar-active": "ansi_magenta",
+        "scrollbar-background": "ansi_default",
+        "scrollbar-background-hover": "ansi_default",
+        "scrollbar-background-active": "ansi_default",
+        "screen-selection-background": "ansi_default",
+        "screen-selection-foreground": "ansi_default",
     },
 )
-"""The terminal's own sixteen colours on its own background, light or dark."""
+"""The terminal's own colours on its own background, which may be light or dark.
+
+Of the sixteen, magenta and bright red alone have a contrast of 3 on both in all the usual palettes: yellow,
+green and cyan fade on white, blue on black. The rest is bold, dim, underlined or in reverse.
+"""
 
 THEMES: Final = {theme.name: theme for theme in (DARK, LIGHT, ANSI, COLOUR_BLIND)}

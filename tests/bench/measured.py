@@ -171,14 +171,17 @@ def paused_bytes(server: ThrowawayServer, *, seconds: float) -> int:
 
 
 def key_press_ms(server: ThrowawayServer) -> list[float]:
-    """From each press of a key that moves the cursor until the cursor stands on another line; polls go on."""
+    """From each press of a key that moves the cursor until the cursor stands on another line; polls go on.
+
+    Space does so too, after it has tagged a session and shown the whole list anew.
+    """
     chance = random.Random(1)  # noqa: S311 - moments, not secrets
     presses = []
     with tempfile.TemporaryDirectory() as home, Recorded(PGTOP.on(server.port, 2.0), Path(home)) as run:
         run.run_for(8)
         for number in range(_KEYS):
             presses.append(run.seconds)
-            run.type("jjkk"[number % 4])
+            run.type("j kk"[number % 4])
             run.run_for(chance.uniform(0.25, 0.65))
     return _effects_ms(run, presses)
 

@@ -26,6 +26,7 @@ from pgtop.poller import Poller
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui import app as app_module
+from pgtop.tui import opening
 from pgtop.tui.state import dashboard_state as seen_module
 
 STATES = 200
@@ -176,7 +177,7 @@ async def main(uri: str, polls: int, into: BinaryIO, audit: Path) -> int:
     soak.write()
     watched(soak)
     config = Config(interval_seconds=INTERVAL_SECONDS, audit_log=audit, history=None)
-    status = await app_module.run_dashboard(resolve(uri, {}, {}), config)
+    status = await opening.run_dashboard(resolve(uri, {}, {}), config)
     await asyncio.sleep(SETTLE_SECONDS)  # what was closed goes in the loop's next turns
     soak.write()
     return status

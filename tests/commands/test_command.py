@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.commands.all_commands import COMMANDS
-from pgtop.commands.command import split_command
+from pgtop.commands.command import LONG_SECTIONS, split_command
 from pgtop.commands.dashboard import DASHBOARD
-from tests.support.running import run
+from pgtop.settings.option_types import Option
+from tests.support.running import assert_one_line, read_until, run, start_on_terminal
 
 ALL = (DASHBOARD, *COMMANDS.values())
 
@@ -81,19 +82,28 @@ def test_a_flag_takes_a_value_in_all_commands_or_in_none() -> None:
 
 
 def test_every_option_has_its_variable() -> None:
-    """`PGTOP_` and the long flag, but for --help and --version, and for the settings that docs ignores."""
+    """`PGTOP_` and the long flag, but for help and version, and for the settings that a command ignores."""
     for command in ALL:
         for option in command.params:
             if isinstance(option, click.Option):
                 flag = next(flag for flag in option.opts if flag.startswith("--"))
-                without = flag in ("--help", "--version") or command.name == "docs"
+                without = flag in ("--help", "--help-all", "--version") or command.name in (
+                    "docs",
+                    "completion",
+                )
                 expected = None if without else "PGTOP_" + flag[2:].replace("-", "_").upper()
                 assert option.envvar == expected
 
 
-@pytest.mark.parametrize("arguments", ["--help", "-?", "snapshot --help", "--help snapshot", "demo -?"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["--help", "-?", "snapshot --help", "--help snapshot", "demo -?", "--help-all", "reap --help-all"],
+)
 def test_help_fits_eighty_columns_and_lists_every_option(arguments: str, tmp_path: Path) -> None:
-    """Help goes to standard output, no wider than 80 columns; a hidden option is not in it."""
+    """Help goes to standard output, no wider than 80 columns, and in a pipe without any style.
+
+    A hidden option is not in it, and those of a long section only where all are asked for.
+    """
     done = run(tmp_path, *arguments.split(), variables={"COLUMNS": "200"})
     assert (done.returncode, done.stderr) == (0, "")
     assert max(map(len, done.stdout.splitlines())) <= 80
@@ -101,8 +111,56 @@ def test_help_fits_eighty_columns_and_lists_every_option(arguments: str, tmp_pat
     assert done.stdout.startswith("Usage: pgtop")
     words = re.split(r"[\s,]+", done.stdout)
     for option in command.params:
-        if isinstance(option, click.Option):
-            assert (option.opts[-1] in words) != option.hidden
+        if isinstance(option, Option):
+            is_left_out = option.section in LONG_SECTIONS and "--help-all" not in arguments
+            assert (option.opts[-1] in words) != (option.hidden or is_left_out)
+    assert "\x1b" not in done.stdout
+
+
+def test_the_help_names_where_the_options_of_a_long_section_are(tmp_path: Path) -> None:
+    short, snapshot = (run(tmp_path, *words).stdout for words in (("reap", "--help"), ("snapshot", "--help")))
+    assert re.search(r"Sessions to terminate:\n  pgtop reap --help-all +lists these \d+ options", short)
+    assert "--help-all" not in snapshot
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_styled"),
+    [({"TERM": "xterm"}, True), ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": "1"}, False)],
+)
+def test_the_help_has_styles_where_the_terminal_shows_them(
+    tmp_path: Path, variables: dict[str, str], is_styled: bool
+) -> None:
+    """The same words stand in the same places as in a pipe."""
+    with start_on_terminal(tmp_path, "reap", "--help", variables={"NO_COLOR": "", **variables}) as opened:
+        process, terminal = opened
+        shown = read_until(terminal, "130 Ctrl-C.").replace("\r\n", "\n")
+        assert process.wait(30) == 0
+    assert ("\x1b[" in shown) == is_styled
+    assert click.unstyle(shown).strip() == run(tmp_path, "reap", "--help").stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        ("snapshto", "snapshot"),
+        ("-h db1 snapsht --json", "snapshot"),
+        ("raep", "reap"),
+        ("brek-glass", "break-glass"),
+    ],
+)
+def test_a_mistyped_command_is_named_and_no_server_is_asked(
+    tmp_path: Path, arguments: str, meant: str
+) -> None:
+    done = run(tmp_path, *arguments.split())
+    assert_one_line(done, 2, f": did you mean {meant}? A database of that name: -d ")
+
+
+@pytest.mark.parametrize(
+    "arguments", ["shop", "-d snapshto", "-- snapshto", "snap", "postgres", "dbname=snapsht"]
+)
+def test_a_database_is_not_taken_for_a_mistyped_command(tmp_path: Path, arguments: str) -> None:
+    done = run(tmp_path, *arguments.split())
+    assert_one_line(done, 2, "the dashboard needs a terminal")
 
 
 def test_the_version_is_told(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pgtop.core.filter_sort import (
     sort_backends,
     stale,
 )
-from pgtop.core.session_groups import GroupBy, GroupKey, applications, group
+from pgtop.core.session_groups import GroupBy, GroupKey, applications, group, key_name
 from pgtop.core.session_labels import NO_APPLICATION, NO_USER, address, client, label, state, wait
 from tests.builders import NOW, snapshot
 
@@ -141,6 +141,22 @@ def test_sockets_and_hidden_addresses_are_two_groups() -> None:
     assert [(row.client, row.total) for row in rows] == [("local", 2), ("10.0.4.7", 1), ("hidden", 1)]
 
 
+def test_statements_that_differ_in_literals_are_one_group() -> None:
+    """A session without one is not a hidden one."""
+    backends = [
+        *(like(query=f"SELECT * FROM jobs WHERE id = {number}") for number in range(3)),
+        like(query=""),
+        like(query=None),
+        msgspec.structs.replace(MASKED, query="<insufficient privilege>"),
+    ]
+    rows = group(backends, GroupBy.STATEMENT, NOW, SLOTS)
+    assert [(key_name(row.key, GroupBy.STATEMENT), row.total) for row in rows] == [
+        ("SELECT * FROM jobs WHERE id = ?", 3),
+        ("hidden", 2),
+        ("(no statement)", 1),
+    ]
+
+
 def test_the_json_tells_apart_application_user_and_database() -> None:
     rows = applications(snapshot(IDLER, IDLER, like(usename="web"), like(datname="crm")))
     assert [(row.key.application_name, row.key.usename, row.key.datname, row.total) for row in rows] == [
@@ -161,8 +177,8 @@ def test_an_empty_key_matches_all() -> None:
 @given(st.text(st.one_of(st.sampled_from('"-!: \tapquery'), st.characters(codec=None)), max_size=30))
 def test_a_filter_never_raises(text: str) -> None:
     kept = parse_filter(text)
-    assert isinstance(kept.matches(IDLER), bool)
-    assert isinstance(kept.matches(MASKED), bool)
+    assert isinstance(kept.matches(IDLER, NOW), bool)
+    assert isinstance(kept.matches(MASKED, NOW), bool)
 
 
 KEPT: Final = (
@@ -183,6 +199,7 @@ KEPT: Final = (
     *("db:shop", "addr:10.0", "client:10.0.4.7:511", "address:10.0", "database:sho", "application:work"),
     *("state:idle", "pid:4711", "query:jobs", '"from jobs"', 'query:"from jobs"', "-web", "!web", "-app:web"),
     *('-"from web"', "app:", "-", '"', '"from jo'),
+    *("idle>5m", "idle>=840", "IDLE < 15min app:leaky", "idle<=14m -idle>1h", "age>14m age<1h", "-txn>0"),
 )
 LEFT_OUT: Final = (
     *("nothing", "leaky web", "app:shop", "user:leaky", "db:app", "addr:511x", "state:active", "pid:47"),
@@ -197,30 +214,69 @@ LEFT_OUT: Final = (
         "-state:idle",
     ),
     "leaky -jobs",
+    *("idle>14m", "idle<840", "-idle>5m", "txn>0", "txn<1h", "age<900", "idle>5m web"),
 )
+PROBLEMS: Final = {
+    "stat:idle": "unknown field stat: (state?)",
+    "app:web -stat:idle": "unknown field stat: (state?)",
+    "idel>5m": "unknown field idel> (idle?)",
+    "http://x": "unknown field http: (in quotes it is text)",
+    "idle>soon": '"soon" is not a duration, such as 30s, 5m or 1h',
+    "txn>\x1b[2J": '"·[2J" is not a duration, such as 30s, 5m or 1h',
+    "age>": "age> needs a duration, such as 5m",
+    "age=5m": "age is compared with >, <, >= or <=",
+    "idle:5m": "idle is compared, as in idle>5m",
+    "app>web": "app takes a colon, as in app:web",
+}
 
 
 @pytest.mark.parametrize("text", KEPT)
 def test_these_filters_keep_the_session(text: str) -> None:
-    assert parse_filter(text).matches(IDLER)
+    assert parse_filter(text).matches(IDLER, NOW)
 
 
 @pytest.mark.parametrize("text", LEFT_OUT)
 def test_these_filters_leave_out_the_session(text: str) -> None:
-    assert not parse_filter(text).matches(IDLER)
+    assert not parse_filter(text).matches(IDLER, NOW)
+
+
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_a_filter_with_an_error_says_so_and_lists_nothing(text: str) -> None:
+    """Also where the wrong term is negated; quoted, it is text that is searched for."""
+    wrong = parse_filter(text)
+    assert wrong.problem == PROBLEMS[text]
+    assert wrong.narrows
+    assert not any(wrong.matches(each, NOW) for each in (IDLER, MASKED))
+    assert parse_filter(f'"{text}"').problem == ""
+
+
+def test_text_with_colons_that_name_no_field_is_searched_for() -> None:
+    on_v6 = like(client_addr="fe80::1", query="SELECT 'a'::text, b->'c'")
+    for text in ("fe80::1", "'a'::text", "b->'c'", "[fe80::1]:511", "10.0.4.7:511"):
+        assert parse_filter(text).problem == ""
+    assert parse_filter("fe80::1").matches(on_v6, NOW)
+    assert parse_filter("client:fe80::1").matches(on_v6, NOW)
+
+
+def test_an_age_that_is_hidden_or_absent_passes_no_comparison() -> None:
+    for text in ("idle>0", "idle<1h", "txn<1h", "age>=0"):
+        assert not parse_filter(text).matches(MASKED, NOW)
+    working = like(state="active", xact_start=NOW - 60 * SECOND)
+    assert not parse_filter("idle>0").matches(working, NOW)
+    assert parse_filter("txn>30s txn<=1m").matches(working, NOW)
 
 
 def test_a_whole_state_means_that_state_and_no_other() -> None:
     in_transaction = like(state="idle in transaction")
-    assert not parse_filter("state:idle").matches(in_transaction)
-    assert parse_filter("idle").matches(in_transaction)
-    assert parse_filter("state:txn").matches(in_transaction)
-    assert parse_filter('state:"idle in transaction"').matches(in_transaction)
-    assert parse_filter("state:hidden").matches(MASKED)
+    assert not parse_filter("state:idle").matches(in_transaction, NOW)
+    assert parse_filter("idle").matches(in_transaction, NOW)
+    assert parse_filter("state:txn").matches(in_transaction, NOW)
+    assert parse_filter('state:"idle in transaction"').matches(in_transaction, NOW)
+    assert parse_filter("state:hidden").matches(MASKED, NOW)
 
 
 def test_words_are_not_found_across_two_fields() -> None:
-    assert not parse_filter('"worker app"').matches(IDLER)
+    assert not parse_filter('"worker app"').matches(IDLER, NOW)
 
 
 # Order

@@ -30,6 +30,8 @@ from pgtop.core.snapshot_json import (
     ApplicationReport,
     BackendReport,
     ConnectionLimitReport,
+    OutageReport,
+    OutageWords,
     ServerReport,
     SnapshotReport,
 )
@@ -50,9 +52,11 @@ from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.manual_viewer import ManualApp
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
+from pgtop.tui.screens.column_menu import ColumnMenu
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
+from pgtop.tui.widgets.filter_line import FilterLine
 from pgtop.tui.widgets.line_table import LineTable
 from tests.builders import figures_of
 from tests.servers import REPOSITORY
@@ -88,8 +92,7 @@ KEYS = {
     "minus": "-",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
-    "f1": "F1",
-    "f5": "F5",
+    **{f"f{number}": f"F{number}" for number in range(1, 11)},
     "tab": "Tab",
     "left": "←",
     "right": "→",
@@ -173,7 +176,7 @@ def examples(text: str) -> list[str]:
     shown = [line for block in blocks(text, "sh") for line in block.splitlines()]
     shown += [code for code in codes(unfenced(text)) if re.match(r"(sudo .*)?pgtop ", code)]
     found = [re.match(r"(?:sudo (?:-u \w+ )?)?(?:\.venv/bin/)?pgtop(?: (.*))?$", line) for line in shown]
-    given = [(each[1] or "").split(" | ")[0] for each in found if each is not None]
+    given = [re.split(r" [|>] ", each[1] or "")[0] for each in found if each is not None]
     return [each for each in given if not re.search(r"…|<|COMMAND|PAGE|NAME|NUMBER|\bx\b", each)]
 
 
@@ -185,7 +188,10 @@ def test_there_are_examples_to_look_at() -> None:
 
 
 def test_each_key_of_the_dashboard_is_on_its_page() -> None:
-    owners = (DashboardScreen, PgtopApp, LineTable, PlanDialog, AutomaticDialog, DetailScreen, LockTreeScreen)
+    owners = (
+        *(DashboardScreen, PgtopApp, LineTable, FilterLine),
+        *(PlanDialog, AutomaticDialog, DetailScreen, LockTreeScreen),
+    )
     shown = set(codes(page("dashboard")))
     for key in binding_keys(*owners):
         assert key in shown, key
@@ -200,7 +206,13 @@ def test_each_key_of_the_viewer_is_on_its_page() -> None:
 @pytest.mark.parametrize(
     ("name", "owners"),
     [
-        ("dashboard", (DashboardScreen, PgtopApp, LineTable, PlanDialog, DetailScreen, LockTreeScreen)),
+        (
+            "dashboard",
+            (
+                *(DashboardScreen, PgtopApp, LineTable, ColumnMenu),
+                *(PlanDialog, DetailScreen, LockTreeScreen),
+            ),
+        ),
         ("docs", (ManualApp, LineTable)),
     ],
 )
@@ -239,10 +251,10 @@ def test_each_setting_has_its_row_and_default() -> None:
 
 
 def test_a_key_s_option_is_named_after_it() -> None:
-    """As the page says, with its three exceptions."""
+    """As the page says, with its exceptions."""
     odd = {key for key, option in file_keys().items() if option.long_flag != f"--{key.replace('_', '-')}"}
     assert odd == {"bell", "default_protections"}
-    for word in (*odd, "history"):
+    for word in (*odd, "history", "color"):
         assert f"`{word}`" in page("configuration").partition("### Connection")[0]
 
 
@@ -259,7 +271,18 @@ def test_each_variable_that_is_named_exists() -> None:
 @pytest.mark.parametrize(
     ("name", "structs"),
     [
-        ("snapshot", (SnapshotReport, ServerReport, ApplicationReport, ConnectionLimitReport, BackendReport)),
+        (
+            "snapshot",
+            (
+                SnapshotReport,
+                ServerReport,
+                ApplicationReport,
+                ConnectionLimitReport,
+                BackendReport,
+                OutageReport,
+                OutageWords,
+            ),
+        ),
         ("diagnose", (DiagnosisReport, FindingReport, AddressReport, AdviceReport)),
         ("reap", (ReapReport, SessionReport, CanaryStepsReport, CanaryApplicationReport)),
         ("audit", (AuditLine,)),

@@ -72,7 +72,7 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/core/policy.py",
-        "if scope is None or each.id in scope.sessions",
+        "if scope is None or id_ in scope.sessions",
         "if True",
         ("tests/tui/screens/test_plan_dialog.py",),
     ),

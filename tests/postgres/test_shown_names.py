@@ -69,7 +69,7 @@ async def test_the_dashboards_filter_finds_a_name_as_given(
     """In its field, in any field and in capitals, as `--application` does; and not another name."""
 
     def lists(text: str) -> bool:
-        return parse_filter(text).matches(backend)
+        return parse_filter(text).matches(backend, 0)
 
     async with face_on(every_server, tmp_path / "a") as face:
         for name in NAMES.values():
@@ -98,8 +98,8 @@ async def test_the_filter_finds_a_long_user_and_database(
         ):
             backend = found(await face.snapshot(), one)
             for field in ("user", "db"):
-                assert parse_filter(f"{field}:{name}").matches(backend)
-                assert not parse_filter(f"{field}:y{name}").matches(backend)
+                assert parse_filter(f"{field}:{name}").matches(backend, 0)
+                assert not parse_filter(f"{field}:y{name}").matches(backend, 0)
     finally:
         await execute(every_server, f'DROP DATABASE "{kept}" (FORCE)', f'DROP ROLE "{kept}"')
 

@@ -64,6 +64,13 @@ def test_the_dashboards_own_settings(tmp_path: Path) -> None:
     assert [found[key]["value"] for key in keys] == [True, False, "light", "true 'on call'"]
 
 
+def test_a_servers_colour_is_of_its_section_alone(tmp_path: Path) -> None:
+    write_config(tmp_path, '[servers.prod]\nconninfo = "host=db1"\ncolor = "red"\n')
+    assert settings_in_force(tmp_path, "@prod")["settings"]["color"]["value"] == "red"
+    assert settings_in_force(tmp_path)["settings"]["color"]["value"] is None
+    assert_one_line(run(tmp_path, "config", "--color", "red"), 2, "--color")
+
+
 def test_a_named_server_is_where_it_connects(tmp_path: Path) -> None:
     """Flags win over the section's conninfo."""
     write_config(tmp_path, CONFIG)
@@ -93,11 +100,20 @@ def test_read_only_in_the_file_wins_over_all(tmp_path: Path) -> None:
         ('interval = "soon"', 'config.toml: interval|"soon" is not a duration'),
         ("interval = nan", "config.toml: interval cannot be"),
         ("read_only = 1", "config.toml: read_only|true or false"),
+        ('[servers.prod]\ncolor = "pink"', 'servers.prod.color cannot be "pink"|red, orange, yellow'),
+        ("[servers.prod]\ncolor = 3", "config.toml: servers.prod.color|give a text"),
+        ('[servers.prod]\ncolour = "red"', "servers.prod.colour is not a setting|did you mean color?"),
         ("application = [1]", "config.toml: application|list of texts"),
         ('address = "db1"', 'config.toml: address cannot be "db1"'),
         ("servers = 1", "config.toml: servers is not a table"),
         ("a = 1\nb = ?\n", "config.toml is not TOML|line 2"),
         (f"max_per_sweep = {'1' * 5000}", "config.toml is not TOML|digits"),
+        ("filters = 1", "config.toml: filters is not a table|[filters]"),
+        ("[filters]\nweb = 1", "config.toml: filters.web is not text|app:web"),
+        ("[filters]\nweb = '  '", "config.toml: filters.web cannot be|give words"),
+        ('[filters]\nweb = "a\\nb"', "config.toml: filters.web cannot be|give words"),
+        ('[filters]\n" " = "a"', "is not a name for a filter"),
+        ("filter = 1", "config.toml: filter is not a setting|did you mean filters?"),
         ("max_per_sweep = 1.5", "config.toml: max_per_sweep cannot be"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import asyncio
 import xml.etree.ElementTree as ET
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,11 +138,14 @@ async def dashboard(
     password: str | None = None,
     history: HistoryStore | None = None,
     thresholds: Thresholds = STANDARD,
+    filters: Mapping[str, str] | None = None,
+    name: str | None = None,
     **settings: Any,
 ) -> AsyncIterator[Driven]:
     """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's.
 
-    Its past is kept where `history` is given; `thresholds` are those of its diagnosis.
+    Its past is kept where `history` is given; `thresholds` are those of its diagnosis, `filters` the saved
+    ones. `name` is the server's in the configuration file.
     """
     target = target_of(server, user=user)
     if password is not None:
@@ -154,7 +157,9 @@ async def dashboard(
             audit_log=audit,
             **settings,
         )
-        async with _running(own_connection, config, audit, size, history, thresholds) as driven:
+        async with _running(
+            own_connection, config, audit, size, history, thresholds, filters, name
+        ) as driven:
             yield driven
 
 
@@ -180,6 +185,8 @@ async def _running(
     size: tuple[int, int],
     history: HistoryStore | None = None,
     thresholds: Thresholds = STANDARD,
+    filters: Mapping[str, str] | None = None,
+    name: str | None = None,
 ) -> AsyncIterator[Driven]:
     own_connection.hides_queries = config.hide_queries
     poller = Poller(Probe(own_connection), config.interval_seconds)
@@ -196,6 +203,8 @@ async def _running(
         host_watch=host_watch,
         history=history,
         thresholds=thresholds,
+        filters=filters,
+        name=name,
     )
     async with app.run_test(size=size) as pilot:
         await pilot.pause()

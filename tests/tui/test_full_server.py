@@ -240,7 +240,7 @@ async def test_every_figure_counts_what_the_host_shows(
         with_stalled(server, app, idle=3, stalled=7),
     ):
         head = ("11 of 10 slots · 110%", "7 slots are held by clients still connecting")
-        await driven.shows(*head, "FULL: new connections are refused", "still connecting: 7")
+        await driven.shows(*head, "new connections are refused", "still connecting: 7")
         await wait_until(lambda: count_stale(driven.shown) == 3, 15)
         await driven.press("S")
         await driven.dialog()

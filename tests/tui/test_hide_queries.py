@@ -15,7 +15,7 @@ from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.snapshot_probe import Probe, is_listen
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui import app
+from pgtop.tui import app, opening
 from pgtop.wiring import Wiring
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, wait_until
@@ -83,10 +83,10 @@ async def walked(driven: Driven, some: dict[str, asyncpg.Connection]) -> str:
         await driven.dialog()
         look()
         await driven.press("y")
-        await driven.shows("o details")
+        await driven.shows("O details")
         look()
-        await driven.press("o")
-        await driven.shows("Close")
+        await driven.press("O")
+        await driven.shows("Esc close")
         look()
         await driven.press("escape", "escape")
     await driven.press("A")
@@ -232,7 +232,7 @@ async def test_the_program_takes_a_connection_that_hides(
 
     monkeypatch.setattr(app, "PgtopApp", App)
     with pytest.raises(LookupError):
-        await app.run_dashboard(
+        await opening.run_dashboard(
             target_of(server), Config(audit_log=tmp_path / "a", history=None, hide_queries=True)
         )
     query = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'pgtop %'"

@@ -14,6 +14,7 @@ from textual.widgets import Markdown, OptionList
 from pgtop.commands.docs import PAGES
 from pgtop.tui.manual_viewer import ManualApp, TargetList
 from tests.servers import wait_until
+from tests.support.ascii_gaps import without_ascii
 from tests.support.running import environment, start_on_terminal
 
 ONE = """# One
@@ -26,6 +27,13 @@ and [nothing](three.md).
 Text.
 """
 TWO = "# Two\n\n" + "A line.\n\n" * 100 + "## The end\n\nBack to [one](one.md).\n"
+
+ALL_KINDS = (
+    "".join(f"{'#' * level} Level {level}\n\n" for level in range(1, 7))
+    + "".join(f"{'  ' * depth}- item\n" for depth in range(6))
+    + "\n1. one\n\n> quoted\n\n---\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\n```sh\ncode\n```\n"
+)
+"""A page with everything that a viewer draws a mark, a frame or a bullet for."""
 
 
 @pytest.fixture
@@ -154,3 +162,15 @@ def test_the_command_opens_the_viewer_on_a_terminal(tmp_path: Path) -> None:
                 break
         assert process.wait(10) == 0
     assert b"Pages" in seen
+
+
+async def test_every_character_that_it_draws_has_a_replacement_in_ascii(pages: Path) -> None:
+    (pages / "all.md").write_text(ALL_KINDS, encoding="utf-8")
+    async with viewer(pages, "all") as (app, pilot):
+        for keys in ((), ("t",), ("g",), ("escape", "end"), ("l",)):
+            await pilot.press(*keys)
+            await pilot.pause()
+            strips = app.screen._compositor.render_strips()
+            shown = "".join(segment.text for strip in strips for segment in strip)
+            assert "Quit" in shown or "Level" in shown or "all" in shown
+            assert without_ascii(shown) == set()

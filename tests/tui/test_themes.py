@@ -6,26 +6,31 @@ from typing import get_args
 
 import msgspec
 import pytest
-from rich.color import ColorType
+from rich.color import Color, ColorSystem, ColorType
 from rich.segment import Segment
+from rich.style import Style
 from textual.command import CommandPalette
 from textual.theme import Theme
 
+from pgtop.core.server_colour import ServerColour
 from pgtop.demo.server import ThrowawayServer
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
+from pgtop.tui.widgets.painted_lines import Lines
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
+from tests.support.ascii_gaps import without_ascii
 from tests.support.dashboards import Driven, count_stale, dashboard, waiting_dashboard
 from tests.support.filling import SEVENTEEN_SLOTS, THREE_SLOTS, full
 from tests.support.targets import target_of
+from tests.support.terminal_palettes import Triple, contrast, least_contrast, linear
 
 pytestmark = pytest.mark.usefixtures("_colour_is_wanted")
 
-Triple = tuple[float, float, float]
-
 LEAST_CONTRAST = 4.5
 """WCAG's, for text."""
+LEAST_ANSI_CONTRAST = 3.0
+"""WCAG's for text that is large or bold: more is not to be had on black and on white with sixteen colours."""
 LEAST_DISTANCE = 30.0
 """In CIELAB: well above ten times what an eye can just tell apart."""
 
@@ -55,26 +60,11 @@ def _colour_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
-def linear(colour: Triple) -> Triple:
-    """sRGB, 0 to 255, without its gamma, 0 to 1."""
-    parts = (part / 255 for part in colour)
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
-    )
-    return red, green, blue
-
-
 def hexadecimal(written: str | None) -> Triple:
     """A colour as a theme has it."""
     assert written is not None
     red, green, blue = (float(int(written[at : at + 2], 16)) for at in (1, 3, 5))
     return red, green, blue
-
-
-def contrast(one: Triple, other: Triple) -> float:
-    """WCAG's contrast ratio of two sRGB colours."""
-    lights = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in map(linear, (one, other))]
-    return (max(lights) + 0.05) / (min(lights) + 0.05)
 
 
 def lab(colour: Triple) -> Triple:
@@ -127,6 +117,56 @@ def test_the_configuration_takes_these_themes_and_no_other() -> None:
     assert field.default == "dark"
 
 
+XTERM = (
+    *((0, 0, 0), (205, 0, 0), (0, 205, 0), (205, 205, 0)),
+    *((0, 0, 238), (205, 0, 205), (0, 205, 205), (229, 229, 229)),
+    *((127, 127, 127), (255, 0, 0), (0, 255, 0), (255, 255, 0)),
+    *((92, 92, 255), (255, 0, 255), (0, 255, 255), (255, 255, 255)),
+)
+"""The sixteen colours as xterm has them."""
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_a_servers_colour_is_legible_and_beside_the_name(
+    server: ThrowawayServer, tmp_path: Path, theme: str
+) -> None:
+    """In the head and on the wall; in the terminal's own colours, by those of xterm."""
+    chosen = ServerColour.ORANGE
+    async with dashboard(server, tmp_path / "a", theme=theme, name="prod", color=chosen) as driven:
+        head, wall = (driven.dashboard.query_one(f"#{name}", Lines) for name in ("head", "figures"))
+        grounds = set()
+        for colour in ServerColour:
+            style = head.cell_style(f"server-{colour}")
+            assert style.color is not None
+            assert style.bgcolor is not None
+            ink, ground = (
+                XTERM[each.number] if each.number is not None else tuple(each.get_truecolor())
+                for each in (style.color, style.bgcolor)
+            )
+            assert contrast(ink, ground) >= LEAST_CONTRAST, colour
+            grounds.add(ground)
+        assert len(grounds) == len(ServerColour)
+        name = head.render_line(0)._segments[0]
+        assert (name.text, name.style) == (" prod ", head.rich_style + head.cell_style(f"server-{chosen}"))
+        await driven.press("w")
+        await driven.pilot.pause()
+        large = wall.render_line(2)._segments[0]
+        assert "█" in large.text
+        assert large.style == name.style
+
+
+async def test_without_colours_a_servers_colour_is_a_reversed_name(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with dashboard(server, tmp_path / "a", name="prod", color=ServerColour.RED) as driven:
+        name = driven.strips[0]._segments[0]
+        assert name.text.startswith(" prod ")
+        assert name.style is not None
+        assert name.style.reverse
+        assert (name.style.color, name.style.bgcolor) == (None, None)
+
+
 def drawn(driven: Driven) -> list[Segment]:
     """All words that stand on the screen as it goes to the terminal; of a dialog, not what lies behind it."""
     strips = driven.strips
@@ -152,12 +192,19 @@ def check_contrast(driven: Driven, where: str) -> None:
 
 
 def check_ansi(driven: Driven, where: str) -> None:
-    """Nothing has a colour but the terminal's own."""
+    """Nothing has a colour but the terminal's own, and it is legible on light and on dark ones.
+
+    And each character has a replacement in ASCII.
+    """
     for text, style, _ in (segment for strip in driven.strips for segment in strip):
         for colour in (style.color, style.bgcolor) if style else ():
             assert colour is None or colour.type in (ColorType.DEFAULT, ColorType.STANDARD), (
                 f"{where}: {text!r} has {colour}"
             )
+        assert not without_ascii(text), f"{where}: {text!r}"
+        if any(map(str.isalnum, text)):
+            ratio = least_contrast(style)
+            assert ratio >= LEAST_ANSI_CONTRAST, f"{where}: {text!r} in {style}: {ratio:.2f}"
 
 
 async def look_around(driven: Driven, server: ThrowawayServer, theme: Theme) -> None:
@@ -248,3 +295,13 @@ async def test_the_palette_changes_the_theme_to_one_of_ours(server: ThrowawaySer
             driven.app.theme = name
             await driven.pilot.pause()
             await driven.shows("slots")
+
+
+@pytest.mark.parametrize("theme", [THEMES["dark"], COLOUR_BLIND], ids=lambda theme: theme.name)
+def test_the_selected_row_is_legible_in_sixteen_colours(theme: Theme) -> None:
+    """The terminal gets the nearest of its own, whatever these look like."""
+    ink, ground = (
+        Color.parse(theme.variables[f"block-cursor-{part}"]).downgrade(ColorSystem.STANDARD)
+        for part in ("foreground", "background")
+    )
+    assert least_contrast(Style(color=ink, bgcolor=ground)) >= LEAST_ANSI_CONTRAST

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from pgtop.core.alerts import Alert
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui.lines.big_digits import big, digits
+from pgtop.tui.lines.big_digits import Scale, big
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.notice_board import WALL_NOTE_SECONDS
 from pgtop.tui.widgets.connection_graph import WINDOWS
@@ -35,13 +35,16 @@ def bare(driven: Driven) -> str:
     return "\n".join(strip.text for strip in driven.strips)
 
 
+LARGE = Scale(3, 3)
+"""The size of the letters at 120x40."""
 SIZES = {
-    (80, 24): (digits("14 of 17   82%"), big("OVER", 1)),
-    (120, 40): (big("14/17", 2), big("82%", 2), big("OVER", 2)),
-    (200, 60): (big("14/17", 3), big("82%", 3), big("OVER", 3)),
-    (40, 12): (digits("14 of 17   82%"),),
+    (80, 24): ("PROD", Scale(2, 2)),
+    (120, 40): ("PROD", LARGE),
+    (200, 60): ("PROD", Scale(4, 4)),
+    (60, 20): ("82%", Scale(2, 2)),
+    (40, 12): ("82%", Scale(1, 2)),
 }
-"""What is drawn large on a terminal of that size."""
+"""A word that is drawn large on a terminal of that size, and the size of its letters."""
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -51,15 +54,16 @@ async def test_the_figures_and_the_state_grow_with_the_terminal(
     server = server_factory(SEVENTEEN_SLOTS)
     async with (
         sessions(server, 13, application_name="leaky-worker"),
-        dashboard(server, tmp_path / "a", size=size, wall=True) as driven,
+        dashboard(server, tmp_path / "a", size=size, wall=True, name="prod") as driven,
     ):
         await wait_until(lambda: driven.shown and driven.shown.counts.total == 14)
         await driven.pilot.pause()
-        text = bare(driven)
-        for rows in SIZES[size]:
-            assert has(text, rows), text
-        assert "over the 80% line" in text
-        assert "leaky-wor" in text
+        text, (name, scale) = bare(driven), SIZES[size]
+        for word in (name, "82%", "HIGH"):
+            assert has(text, big(word, scale)), text
+        assert "over the 80%" in text
+        assert ("13  leaky-worker" in text) is (size[1] >= 28)
+        assert size[1] >= 20 or text.startswith(" prod ")
         assert all(len(line) == size[0] for line in text.splitlines())
 
 
@@ -87,28 +91,28 @@ async def test_each_state_has_its_word_and_shape_in_the_same_place(
         places = []
 
         async def shows(word: str, shape: str) -> None:
-            await wait_until(lambda: has(bare(driven), big(word, 2)) and f" {shape} " in bare(driven))
+            await wait_until(lambda: has(bare(driven), big(word, LARGE)) and f" {shape} " in bare(driven))
             await driven.pilot.pause()
             places.append([driven.dashboard.query_one(f"#{name}").region for name in ("graph", "top")])
 
-        await shows("CALM", "●")
+        await shows("OK", "●")
         async with sessions(server, 13, application_name="web"):
-            await shows("OVER", "▲")
+            await shows("HIGH", "▲")
             async with sessions(server, 3, application_name="web"):
                 await shows("FULL", "■")
                 await driven.press("p")
                 await shows("PAUSED", "‖")
                 await driven.press("p")
                 await shows("FULL", "■")
-        await shows("CALM", "●")
+        await shows("OK", "●")
         server.stop()
-        await shows("OUTAGE", "✗")
+        await shows("DOWN", "✗")
         assert "figures " in bare(driven)
         assert driven.dashboard.query_one("#banner").display is False
         server.start()
         await wait_until(lambda: "restarted" in bare(driven))
         await driven.press("escape")
-        await shows("CALM", "●")
+        await shows("OK", "●")
         assert len({str(place) for place in places}) == 1
 
 
@@ -133,7 +137,8 @@ async def test_old_data_is_grey_and_says_how_old(server_factory: ServerFactory, 
 
         def colours(name: str = "figures", y: int = 2) -> set[str]:
             lines = driven.dashboard.query_one(f"#{name}").render_line(y)
-            return {str(each.style.color) for each in lines if each.text.strip() and each.style}
+            drawn = [str(each.style.color) for each in lines if each.text.strip() and each.style]
+            return set(drawn[-1:] if name == "figures" else drawn)  # beside the figures is the name
 
         live, held = colours(), colours("top", 1)
         with stopped(driven.own_connection.own_pid):
@@ -234,7 +239,10 @@ async def test_read_only_shows_no_key_that_acts_and_leads_nowhere_by_one(
             await driven.pilot.pause()
             assert driven.app.screen is driven.dashboard
             assert driven.dashboard.wall
-            assert driven.dashboard.notices.current is None
+            said = driven.dashboard.notices.current
+            assert said is not None
+            assert said.said == "read-only: nothing can be terminated or cancelled"
+            driven.dashboard.notices.dismiss()
 
 
 async def test_while_no_connection_can_be_had_the_wall_says_so(
@@ -248,11 +256,11 @@ async def test_while_no_connection_can_be_had_the_wall_says_so(
         full(server),
         waiting_dashboard(target_of(server, user="app"), tmp_path / "a", wall=True) as driven,
     ):
-        await wait_until(lambda: has(bare(driven), big("FULL", 2)))
+        await wait_until(lambda: has(bare(driven), big("FULL", LARGE)))
         await driven.shows("What helps", "still trying")
         await driven.press("w")
         await driven.pilot.pause()
-        assert not has(bare(driven), big("FULL", 2))
+        assert not has(bare(driven), big("FULL", LARGE))
 
 
 async def test_the_graph_shows_all_that_is_known_until_a_window_is_chosen(
@@ -311,4 +319,4 @@ async def test_a_terminal_that_changes_its_size_keeps_the_wall_right(
             await pilot.resize_terminal(*size)
             await wait_until(lambda size=size: len(bare(driven).splitlines()) == size[1])
             await pilot.pause()
-        await wait_until(lambda: has(bare(driven), big("OVER", 2)))
+        await wait_until(lambda: has(bare(driven), big("HIGH", LARGE)))

@@ -1,8 +1,10 @@
 """The command `pgtop snapshot`: its options and its output."""
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+import msgspec
+from click.core import ParameterSource
 
 from pgtop.commands.command import USUAL_NOTES, Command
 from pgtop.commands.password_prompt import with_password
@@ -17,8 +19,13 @@ from pgtop.commands.standard_streams import (
     warn,
 )
 from pgtop.exit_codes import ExitCode
+from pgtop.settings.defaults_and_bounds import Config
+from pgtop.settings.option_types import OUTPUT, Option
 from pgtop.settings.options import LOOKING, setting_options
 from pgtop.settings.resolve import config_and_target
+
+if TYPE_CHECKING:
+    from pgtop.postgres.conninfo.target import Target
 
 _HIDDEN_STATES: Final = (
     'A role without pg_monitor cannot see states. The total is then an upper bound, shown as "≤ 83" '
@@ -26,8 +33,14 @@ _HIDDEN_STATES: Final = (
 )
 
 
+_WATCHING: Final = frozenset({"interval_seconds", "login_probe_seconds"})
+"""The settings that matter to --watch alone."""
+
+
 def _snapshot(context: click.Context, /, **_: Any) -> int:
     config, target = config_and_target(context)
+    if context.params["watch"]:
+        return _watch(context, target, config)
     from pgtop.commands.snapshot.run import look, report
     from pgtop.commands.snapshot.table import render
     from pgtop.core.json_text import json_line
@@ -61,13 +74,24 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     return ExitCode.DONE
 
 
+def _watch(context: click.Context, target: "Target", config: Config) -> int:
+    from pgtop.commands.snapshot.watch import watch
+    from pgtop.commands.snapshot.watch_lines import JsonLines, TextLines
+
+    if context.get_parameter_source("every_seconds") is ParameterSource.COMMANDLINE:
+        config = msgspec.structs.replace(config, interval_seconds=config.every_seconds)
+    lines = JsonLines(config.warn_at) if context.params["json"] else TextLines(config.warn_at)
+    return with_password(context, target, lambda known: watch(known, config, lines, warn))
+
+
 SNAPSHOT: Final = Command(
     "snapshot",
     callback=click.pass_context(_snapshot),
     params=[
+        Option(["--watch"], section=OUTPUT, is_flag=True, help="a line for each poll, until Ctrl-C"),
         json_option(),
         *connection_options(),
-        *setting_options(LOOKING | {"wait_seconds"}),
+        *setting_options(LOOKING | _WATCHING | {"wait_seconds"}),
         *other_options(show),
     ],
     help="""Print one look at a server: how full it is, which applications hold its
@@ -76,6 +100,7 @@ SNAPSHOT: Final = Command(
     examples=(
         ("pgtop snapshot -h db1", "a table, as wide as the terminal"),
         ("pgtop snapshot -h db1 --json | jq .usage", "for scripts"),
+        ("pgtop snapshot -h db1 --watch --every 5s", "plain lines, for a screen reader"),
     ),
     notes=(
         *USUAL_NOTES,

@@ -34,8 +34,8 @@ def render(
     """
     lines = [
         server_line(snapshot.server, snapshot.taken_at),
-        standing(snapshot, warn_at),
-        _states(snapshot.counts),
+        f"{figures(snapshot)} · {level(snapshot, warn_at)}",
+        " · ".join(state_counts(snapshot.counts).values()),
     ]
     if snapshot.is_rescue:
         role = printable(snapshot.privileges.role)
@@ -50,24 +50,27 @@ def render(
     return text_of(lines, width)
 
 
-def standing(snapshot: Snapshot, warn_at: float) -> str:
-    """Return the state of the server as one sentence; `≤` marks a count that is an upper bound."""
-    counts, slots, usage = snapshot.counts, snapshot.slots, snapshot.usage
-    bound = "" if counts.exact else "≤ "
+def figures(snapshot: Snapshot) -> str:
+    """Return how full the server is; `≤` marks a count that is an upper bound."""
+    bound = "" if snapshot.counts.exact else "≤ "
+    slots = plural(snapshot.slots, "slot")
+    return f"{bound}{snapshot.taken} of {slots} · {bound}{percent(snapshot.usage)}"
+
+
+def level(snapshot: Snapshot, warn_at: float) -> str:
+    """Return the state of the server in words."""
     line = f"the {percent(warn_at)} line"
-    if usage < warn_at:
-        verdict = f"below {line}"
-    elif not counts.exact:
-        verdict = f"perhaps over {line}"
-    elif snapshot.is_full:
-        verdict = "no ordinary slot is left"
-    else:
-        verdict = f"over {line}" if usage > warn_at else f"at {line}"
-    return f"{bound}{snapshot.taken} of {plural(slots, 'slot')} · {bound}{percent(usage)} · {verdict}"
+    if snapshot.usage < warn_at:
+        return f"below {line}"
+    if not snapshot.counts.exact:
+        return f"perhaps over {line}"
+    if snapshot.is_full:
+        return "no ordinary slot is left"
+    return f"over {line}" if snapshot.usage > warn_at else f"at {line}"
 
 
-def _states(counts: Counts) -> str:
-    """Return the number of sessions in each state.
+def state_counts(counts: Counts) -> dict[str, str]:
+    """Return the number of sessions in each state in words, by the state.
 
     Idle and active are always given, but never as 0 if states are hidden.
     """
@@ -81,12 +84,11 @@ def _states(counts: Counts) -> str:
         ("starting", counts.starting),
         ("hidden", counts.hidden),
     )
-    shown = [
-        f"{_at_least(number, counts.hidden)} {name}"
+    return {
+        name: f"{_at_least(number, counts.hidden)} {name}"
         for name, number in named
         if number or name in ("idle", "active")
-    ]
-    return " · ".join(shown)
+    }
 
 
 def _at_least(number: int, hidden: int) -> str:

@@ -58,6 +58,14 @@ class Forecast(msgspec.Struct, frozen=True):
             return "full within the hour"
         return f"full within {math.ceil(latest / 3600)} h" if latest <= _DAY_SECONDS else ""
 
+    def brief(self, now: int) -> str:
+        """Return it in as few words as possible; "" for a day that is too far away.
+
+        >>> Forecast(40 * 60 * MICROSECONDS, 0.2).brief(0)
+        'full within the hour'
+        """
+        return self.words(now).replace("at about", "at")
+
 
 def at_pace(snapshot: Snapshot, per_minute: float | None, uncertainty: float = 0.0) -> Forecast | None:
     """Return the time at which growth by that many slots a minute takes the last; None without growth."""

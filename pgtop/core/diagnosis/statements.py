@@ -28,7 +28,7 @@ _HANDED_BACK: Final = re.compile(
 _KEEPALIVE: Final = re.compile(r"\s*(?:SELECT\s+1\s*)?;?\s*", re.IGNORECASE)
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=4096)
 def fingerprint(query: str) -> str:
     """Return a statement without its literals, comments and spacing, so that statements alike are equal.
 

@@ -15,6 +15,7 @@ from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
 from pgtop.core.lock_tree import changed_since
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
+from pgtop.core.policy import plan_emergency, plan_sweep
 from pgtop.core.stalled_logins import stall_of
 from pgtop.errors import PgtopError
 from pgtop.postgres.session.own_connection import OwnConnection
@@ -22,7 +23,7 @@ from pgtop.reaping.canary import run_canary
 from pgtop.reaping.plan_wording import stall_sentence
 from pgtop.reaping.reaper import Reaper
 from pgtop.tui.messages import Begun, Reaped, Trouble
-from pgtop.tui.screens.plan_dialog import PlanDialog, Replan, SweepChoice
+from pgtop.tui.screens.plan_dialog import CHANGING_KEYS, PlanDialog, Replan, SweepChoice
 
 LONGEST_RUN_SECONDS: Final = 30.0
 """The longest wait of a closed dashboard for the outcomes of a run that has begun."""
@@ -55,6 +56,9 @@ class PlanActions:
         """Seconds between the canary's first step and the look at what came back."""
         self.is_busy = False
         """True from the key to the last outcome: no second plan is made meanwhile."""
+        self.keeps_keys = False
+        """True while a plan is being made: keys that change it are kept for its dialog."""
+        self._typed: list[str] = []
         self.one_run = asyncio.Lock()
         """The lock held while sessions are terminated, by a person's plan or automatically: never two runs
         at once."""
@@ -66,6 +70,13 @@ class PlanActions:
         if self._running is not None:
             await asyncio.wait({self._running}, timeout=LONGEST_RUN_SECONDS)
         await self._reaper.write_owed()
+
+    def keep_key(self, key: str) -> bool:
+        """Keep a key that changes the plan that is being made, and return whether it was one."""
+        if not self.keeps_keys or key not in CHANGING_KEYS:
+            return False
+        self._typed.append(key)
+        return True
 
     async def terminate(self, snapshot: Snapshot, selected: Iterable[BackendId]) -> None:
         """Ask whether to terminate the selected sessions, and do so."""
@@ -100,16 +111,21 @@ class PlanActions:
         """Ask whether to terminate the stale sessions, and do so; on a full server, ask about an emergency's
         plan first.
 
-        `scope` is the list on the screen; None if it shows all sessions. A key in the dialog widens the plan
-        to all of them. `refusing` is the limit that refuses logins, `findings` are those of the snapshot: the
-        dialog says if terminating sessions does not help.
+        `scope` is the list on the screen; None if it shows all sessions. Keys in the dialog widen the plan to
+        all of them, and change the idle age. `refusing` is the limit that refuses logins, `findings` are
+        those of the snapshot: the dialog says if terminating sessions does not help.
         """
 
         asked = self._policy.include_idle_in_transaction_seconds
 
         async def plan_for(choice: SweepChoice) -> Plan:
-            seconds = (asked or self._policy.idle_after_seconds) if choice.in_transaction else None
-            policy = msgspec.structs.replace(self._policy, include_idle_in_transaction_seconds=seconds)
+            seconds = (asked or choice.idle_after_seconds) if choice.in_transaction else None
+            policy = msgspec.structs.replace(
+                self._policy,
+                idle_after_seconds=choice.idle_after_seconds,
+                emergency_idle_after_seconds=choice.emergency_idle_after_seconds,
+                include_idle_in_transaction_seconds=seconds,
+            )
             if choice.emergency:
                 return await self._reaper.plan_emergency(
                     snapshot, policy, refused=refusing, scope=choice.scope
@@ -120,8 +136,23 @@ class PlanActions:
         full = snapshot.is_full and stall is None
         stalled = stall_sentence(stall) if stall is not None else ""
         said = " · ".join(filter(None, (stalled, against_sweeping(findings))))
-        first = SweepChoice(emergency=full, in_transaction=asked is not None, scope=scope)
+        first = SweepChoice(
+            emergency=full,
+            in_transaction=asked is not None,
+            scope=scope,
+            idle_after_seconds=self._policy.idle_after_seconds,
+            emergency_idle_after_seconds=self._policy.emergency_idle_after_seconds,
+        )
         await self._ask_and_run(snapshot, plan_for(first), Replan(first, plan_for), said)
+
+    def sweepable(self, snapshot: Snapshot, scope: Scope | None, refusing: Limit | None = None) -> int:
+        """Return the number of sessions that the plan of a sweep has, before locks are asked for."""
+        is_full = snapshot.is_full and stall_of(snapshot, self._policy.warn_at, refusing) is None
+        with contextlib.suppress(PgtopError):
+            if is_full:
+                return len(plan_emergency(snapshot, self._policy, refused=refusing, scope=scope).victims)
+            return len(plan_sweep(snapshot, self._policy, scope=scope).victims)
+        return 0
 
     async def remedy(self, snapshot: Snapshot, kind: Kind, remedy: Remedy) -> None:
         """Ask whether to do what a finding of that snapshot calls for, and do so.
@@ -148,7 +179,8 @@ class PlanActions:
         except PgtopError as error:
             self._screen.post_message(Trouble(str(error)))
         finally:
-            self.is_busy = False
+            self.is_busy = self.keeps_keys = False
+            self._typed = []
 
     async def _run(self, plan: Plan, reaper: Reaper, canary_from: Snapshot | None) -> Reaped:
         """Carry out a plan; with the snapshot that it was made from, by a canary first."""
@@ -193,10 +225,12 @@ class PlanActions:
         with self._own_connection.steady(), self._telling(), contextlib.closing(planning):
             if snapshot.interruptions != self._own_connection.interruptions:
                 raise PgtopError(_OLD)
-            await self._ask(PlanDialog(await planning, replan=replan, caution=said), self._reaper, snapshot)
+            dialog = PlanDialog(await planning, replan=replan, caution=said, typed=self._typed)
+            await self._ask(dialog, self._reaper, snapshot)
 
     async def _ask(self, dialog: PlanDialog, reaper: Reaper, snapshot: Snapshot | None = None) -> None:
         plan = await self._screen.app.push_screen_wait(dialog)
+        self.keeps_keys = False
         if plan is not None and self._stood_still():
             raise PgtopError("pgtop was suspended after planning: nothing was terminated", "try again")
         if plan is not None:

@@ -109,7 +109,8 @@ class AlertNotifier:
         return str(self._refusing) if self._refusing is not None else ""
 
     def _raise(self, alert: Alert, problem: str) -> None:
-        """Ring, and run the command."""
+        """Mark it in the graph, ring, and run the command."""
+        self._seen.alerted(alert)
         if self._ring is not None:
             self._ring()
         if self._command is None:

@@ -19,8 +19,25 @@ from pgtop.tui.lines.automatic_sweeps import reaper_words
 from pgtop.tui.lines.bars import usage_bar
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.findings import finding_lines
+from pgtop.tui.lines.server_label import ServerLabel, server_label
+from pgtop.tui.lines.server_state import State, live_state, outage_state
+
+BADGE_WIDTH: Final = 7
+"""The cells of the state's badge, with the blank after it: the figures stand still whatever the state."""
 
 _LEVEL_STYLES: Final[dict[Level, str]] = {"calm": "accent", "over": "amber", "full": "red"}
+_BADGE_STYLES: Final = {
+    State.OK: "accent",
+    State.HIGH: "strong-amber",
+    State.LIMIT: "strong-amber",
+    State.FULL: "badge-full",
+    State.DOWN: "badge-down",
+    State.ERROR: "badge-down",
+}
+_WITH_BAR: Final = 100
+"""The least width at which the usage's bar has a place of its own."""
+_BESIDE_BAR: Final = 90
+"""The cells for the words beside it."""
 
 
 class Standing(NamedTuple):
@@ -47,6 +64,15 @@ class Standing(NamedTuple):
     """The causes that fill the server, the first to be named first."""
     forecast: Forecast | None = None
     """The time at which the server is full if it goes on so; None if no trend holds."""
+    label: ServerLabel = ServerLabel()
+    """The name of the server; an empty one stands for its address."""
+
+    @property
+    def state(self) -> State:
+        """The state of the server in one word."""
+        if self.outage is not None:
+            return outage_state(self.outage)
+        return live_state(self.level, is_limit_reached=bool(self.reached))
 
     @property
     def level(self) -> Level:
@@ -64,26 +90,36 @@ class Standing(NamedTuple):
         return reached(limit_uses(self.snapshot))
 
 
-def sentence(standing: Standing, *, brief: bool = False) -> str:
-    """Return the state in words: `over the 80% line since 12:01`."""
-    snapshot = standing.snapshot
-    line = f"the {percent(standing.warn_at)} line"
-    limited = reached_words(standing.reached)
-    full = f" · {standing.full_words}" if standing.full_words and not brief else ""
+def sentence(standing: Standing, *, lasting: bool = False) -> str:
+    """Return the state in words: `over the 80% line since 12:01`; with `lasting` also `, for 14m`."""
+    return _sentences(standing, lasting=lasting)[0]
+
+
+def _sentences(standing: Standing, *, lasting: bool = False) -> tuple[str, ...]:
+    """Return the state in words, from the longest form to the shortest."""
+    share, limited = percent(standing.warn_at), reached_words(standing.reached)
+    now, begun = standing.snapshot.taken_at, standing.over_since
+    since = _since(begun, now, lasting=lasting) if begun is not None else ""
+    full = f" · {standing.full_words}" if standing.full_words else ""
     if standing.level == "calm":
         if limited:
-            return limited if brief else f"{limited}: the next login is refused"
-        return f"below {line}{full}"
-    since = _since(standing.over_since, snapshot.taken_at) if standing.over_since is not None else ""
+            return f"{limited}: the next login is refused", limited
+        return f"below the {share} line{full}", f"below the {share} line", f"below {share}"
     if standing.level == "full":
-        hidden = _hidden(standing)
+        refused, hidden = "new connections are refused", _hidden(standing)
         if hidden:
-            return hidden if brief else f"FULL: new connections are refused · {hidden}"
-        refused = "FULL: new connections are refused"
-        return refused if brief or not since else f"{refused} · over {line}{since}"
-    if not limited:
-        return f"over {line}{since}{full}"
-    return f"over {line} · {limited}" if brief else f"over {line}{since} · {limited}"
+            return f"{refused} · {hidden}", hidden, refused
+        if not since:
+            return (refused,)
+        return f"{refused} · over the {share} line{since}", f"{refused} · over {share}{since}", refused
+    if limited:
+        return tuple(f"{over} · {limited}" for over in (f"over the {share} line{since}", f"over {share}"))
+    return (
+        f"over the {share} line{since}{full}",
+        f"over {share}{since}{full}",
+        f"over the {share} line{since}",
+        f"over {share}",
+    )
 
 
 def _hidden(standing: Standing) -> str:
@@ -94,25 +130,27 @@ def _hidden(standing: Standing) -> str:
     return connecting_words(number) if number else ""
 
 
-def _since(since: Since, now: int) -> str:
-    """Return ` since 12:01` or ` at least since 12:01`.
+def _since(since: Since, now: int, *, lasting: bool) -> str:
+    """Return ` since 12:01` or ` at least since 12:01`, with `lasting` followed by `, for 14m`.
 
     After a day, when a time of day would mislead, it is ` for 2d` or ` for at least 2d`.
     """
     seconds = (now - since.at) / MICROSECONDS
     least = "" if since.is_exact else " at least"
-    if seconds < 86_400:
-        return f"{least} since {clock(since.at, seconds=False)}"
-    return f" for{least} {duration(seconds)}"
+    if seconds >= 86_400:
+        return f" for{least} {duration(seconds)}"
+    lasted = f", for {duration(seconds)}" if lasting else ""
+    return f"{least} since {clock(since.at, seconds=False)}{lasted}"
 
 
-def head_lines(standing: Standing, width: int, most: int = 3) -> list[list[Cell]]:
+def head_lines(standing: Standing, width: int, most: int = 3, *, is_named: bool = True) -> list[list[Cell]]:
     """Return the lines of the head in `width` cells, as many as `most`.
 
     With three lines, what fills the server takes the place of the sessions by state. Their number depends on
-    the terminal's height alone: nothing below them jumps when a finding comes or goes.
+    the terminal's height alone: nothing below them jumps when a finding comes or goes. `is_named` is False
+    where the server's name stands elsewhere already.
     """
-    lines = [_apart(_identity(standing), _liveness(standing), width), _usage(standing, width)]
+    lines = [_first_line(standing, width, is_named=is_named), _usage(standing, width)]
     counts = _apart_where_it_fits(_counts(standing), reaper_words(standing.reapers), width)
     if most <= len(lines) + 1:
         found = finding_lines(standing.findings, width, 1)
@@ -121,17 +159,28 @@ def head_lines(standing: Standing, width: int, most: int = 3) -> list[list[Cell]
     return [*lines, counts, *found]
 
 
-def _apart(left: list[Cell], right: list[Cell], width: int) -> list[Cell]:
-    """Join the ends of a line; if both do not fit, cells of the left are dropped."""
-    taken = sum(cell_width(cell.text) for cell in right)
-    room = width - taken - 1
-    kept: list[Cell] = []
-    for cell in left:
-        if cell_width(cell.text) > room:
+def _first_line(standing: Standing, width: int, *, is_named: bool) -> list[Cell]:
+    """Return the server and the age of the data; what does not fit is left out, the least needed first."""
+    parts = _identity(standing) if is_named else _identity(standing)[1:]
+    needed = sum(cell_width(part.cell.text) for part in parts if part.rank <= _ROLE)
+    right = _liveness(standing)
+    while len(right) > 1 and needed + _width(right) + 1 > width:
+        right.pop(0)
+    room = width - _width(right) - 1
+    for part in sorted(parts, key=lambda part: -part.rank):
+        if sum(cell_width(part.cell.text) for part in parts) <= room or len(parts) == 1:
             break
-        kept.append(cell)
-        room -= cell_width(cell.text)
-    return [*kept, Cell(" " * max(1, room + 1)), *right]
+        parts.remove(part)
+    left = [part.cell for part in parts]
+    if _width(left) > room:
+        left = [Cell(clip(left[0].text, room), left[0].style)] if room >= _LEAST_NAME else []
+    if _width(right) > width:
+        return [Cell(clip(right[-1].text, width), right[-1].style)]
+    return [*left, Cell(" " * (width - _width(left) - _width(right))), *right]
+
+
+def _width(cells: Sequence[Cell]) -> int:
+    return sum(cell_width(cell.text) for cell in cells)
 
 
 def _apart_where_it_fits(left: list[Cell], forms: Sequence[str], width: int) -> list[Cell]:
@@ -141,23 +190,43 @@ def _apart_where_it_fits(left: list[Cell], forms: Sequence[str], width: int) -> 
     return [*left, Cell(" " * (room + 1 - cell_width(form))), Cell(form, "accent")] if form else left
 
 
-def _identity(standing: Standing) -> list[Cell]:
+class _Part(NamedTuple):
+    rank: int
+    """Parts of a higher rank are dropped before those of a lower one."""
+    cell: Cell
+
+
+_LEAST_NAME: Final = 5
+"""Of a name cut to fewer cells, too little is left to tell a server by; the age of the data counts more."""
+_NAME, _ROLE, _RECOVERY, _INTERVAL, _VERSION, _UPTIME, _ADDRESS = range(7)
+"""The parts of the first line, the most needed first."""
+
+
+def _identity(standing: Standing) -> list[_Part]:
     snapshot = standing.snapshot
     server = snapshot.server
     standby = server.identity.in_recovery
     uptime = (snapshot.taken_at - server.identity.postmaster_start) / MICROSECONDS
+    label = standing.label if standing.label.name else server_label(None, server.address, "")
+    # A named server may stand for several hosts: its address tells which of them answers.
+    address = [_Part(_ADDRESS, Cell(f" {clip(printable(server.address), 40)} ", "dim"))]
     return [
-        Cell(" " + clip(printable(server.address), 40), "strong"),
-        Cell(f"  PostgreSQL {server.version}"),
-        Cell("  standby" if standby else "  primary", "amber" if standby else ""),
-        *(
-            [Cell(f"  rescue: {clip(printable(snapshot.privileges.role), 20)}", "amber")]
-            if snapshot.is_rescue
-            else []
-        ),
-        Cell(f"  every {interval(standing.interval_seconds)}", "dim"),
-        Cell(f"  server up {duration(uptime)}", "dim"),
+        _Part(_NAME, Cell(f" {label.name} ", label.style)),
+        _Part(_ROLE, _login(snapshot, label)),
+        *(address if label.is_configured else []),
+        _Part(_VERSION, Cell(f" PostgreSQL {server.version} ")),
+        _Part(_RECOVERY, Cell(" standby " if standby else " primary ", "amber" if standby else "")),
+        _Part(_INTERVAL, Cell(f" every {interval(standing.interval_seconds)} ", "dim")),
+        _Part(_UPTIME, Cell(f" server up {duration(uptime)} ", "dim")),
     ]
+
+
+def _login(snapshot: Snapshot, label: ServerLabel) -> Cell:
+    """Return `role@database`; the rescue role is named as one."""
+    login = clip(printable(snapshot.privileges.role), 30)
+    if label.database:
+        login += f"@{clip(label.database, 30)}"
+    return Cell(f" rescue: {login} ", "amber") if snapshot.is_rescue else Cell(f" {login} ")
 
 
 def interval(seconds: float) -> str:
@@ -185,49 +254,52 @@ def _liveness(standing: Standing) -> list[Cell]:
     return cells
 
 
+def badge(state: State) -> list[Cell]:
+    """Return the state's word as a badge of BADGE_WIDTH cells, and the style of its text."""
+    return [Cell(f" {state} ", _BADGE_STYLES[state]), Cell(" " * (BADGE_WIDTH - len(state) - 2))]
+
+
 def _usage(standing: Standing, width: int) -> list[Cell]:
     snapshot = standing.snapshot
-    counts = snapshot.counts
     style = _LEVEL_STYLES[standing.level]
     if standing.level == "calm" and standing.reached:
         style = "amber"
-    bound = "" if counts.exact else "≤ "
-    facts = f" {bound}{snapshot.taken} of {snapshot.slots} slots · {bound}{percent(snapshot.usage)}"
-    widest = max(
-        cell_width(facts), cell_width(f" {bound}{snapshot.slots} of {snapshot.slots} slots · {bound}100%")
-    )
-    said = f" · {sentence(standing)}"
-    if widest + cell_width(said) > width:
-        said = f" · {sentence(standing, brief=True)}"
     strong = {"accent": "strong", "amber": "strong-amber", "red": "strong-red"}[style]
-    room = width - widest - cell_width(said) - 4
-    if room < 10:
-        return _usage_alone(standing, facts, said, width, (strong, style))
-    bar = usage_bar(snapshot.usage, min(room, 60), standing.warn_at)
-    # The bar begins where the widest figures would end, so that it does not move while they grow.
-    gap = " " * (2 + widest - cell_width(facts))
-    return [Cell(facts, strong), Cell(said, style), Cell(gap), Cell(bar, style)]
-
-
-def _usage_alone(
-    standing: Standing, facts: str, said: str, width: int, styles: tuple[str, str]
-) -> list[Cell]:
-    """Return the usage without a bar, in the fullest form that fits; figures and word always stay."""
-    snapshot = standing.snapshot
-    line = percent(standing.warn_at)
-    below = "a limit is reached" if standing.reached else f"below {line}"
-    word = {"calm": below, "over": f"over {line}", "full": "FULL"}[standing.level]
-    figures = f" {snapshot.taken}/{snapshot.slots}"
-    if not snapshot.counts.exact:
-        figures = f" ≤{figures}"
-    forms = (
-        (facts, said),
-        (facts, f" · {word}"),
-        (f"{figures} {percent(snapshot.usage)}", f" {word}"),
-        (figures, f" {word}"),
+    bound = "" if snapshot.counts.exact else "≤ "
+    facts = f"{bound}{snapshot.taken} of {snapshot.slots} slots · {bound}{percent(snapshot.usage)}"
+    widest = max(
+        cell_width(facts), cell_width(f"{bound}{snapshot.slots} of {snapshot.slots} slots · {bound}100%")
     )
-    left, right = next(((a, b) for a, b in forms if cell_width(a + b) <= width), forms[-1])
-    return [Cell(left, styles[0]), Cell(clip(right, max(0, width - cell_width(left))), styles[1])]
+    bar = min(60, width - _BESIDE_BAR) if width >= _WITH_BAR else 0
+    for beside in (bar + 3, 0) if bar else (0,):
+        room = width - BADGE_WIDTH - widest - beside
+        said = next((f" · {each}" for each in _sentences(standing) if cell_width(each) + 3 <= room), None)
+        if said is None:
+            continue
+        # The bar stands still while the figures grow.
+        left = room - cell_width(said) + widest - cell_width(facts)
+        drawn = bar if beside else room - cell_width(said) - 3
+        gap = left + 2 if beside else 2 + widest - cell_width(facts)
+        cells = [*badge(standing.state), Cell(facts, strong), Cell(said, style)]
+        if drawn < 10:
+            return cells
+        return [*cells, Cell(" " * gap), Cell(usage_bar(snapshot.usage, drawn, standing.warn_at), style)]
+    return _usage_alone(standing, facts, width, strong)
+
+
+def _usage_alone(standing: Standing, facts: str, width: int, style: str) -> list[Cell]:
+    """Return the badge and the figures, in the fullest form that fits."""
+    snapshot = standing.snapshot
+    figures = f"{'' if snapshot.counts.exact else '≤ '}{snapshot.taken}/{snapshot.slots}"
+    room = max(0, width - BADGE_WIDTH)
+    forms = (facts, f"{figures} {percent(snapshot.usage)}", figures)
+    form = next((each for each in forms if cell_width(each) <= room), clip(figures, room))
+    first, blank = badge(standing.state)
+    return [
+        Cell(clip(first.text, width), first.style),
+        Cell(blank.text[: max(0, width - len(first.text))]),
+        Cell(form, style),
+    ]
 
 
 def _counts(standing: Standing) -> list[Cell]:

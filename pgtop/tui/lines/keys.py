@@ -1,6 +1,6 @@
-"""The line of keys at the bottom: the keys that count now, the most needed first.
+"""The line of keys at the bottom: the keys that count now, the most needed first, and none without effect.
 
-Pure functions from the state of the screen to cells.
+Pure functions from the state of the screen to cells. F1 and q stand at the right, always in the same place.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,13 @@ from typing import Final, NamedTuple
 
 from pgtop.core.text import cell_width
 from pgtop.tui.lines.column_widths import Cell
-from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.key_situation import Focus, Incident, Situation
+
+NARROW: Final = 72
+"""The width in cells below which the keys have their brief labels."""
+
+_GAP: Final = 2
+"""The cells between two keys."""
 
 
 class Key(NamedTuple):
@@ -17,102 +23,186 @@ class Key(NamedTuple):
     key: str
     label: str
     action: str = ""
+    brief: str = ""
+    """The label where room is scarce; "" for the same."""
 
+    @property
+    def least(self) -> str:
+        """The shortest label."""
+        return self.brief or self.label
 
-SWEEP: Final = Key("S", "sweep", "screen.sweep")
-
-AUTO: Final = Key("A", "auto", "screen.auto")
 
 BREAK_GLASS: Final = Key("B", "free slots", "screen.break_glass")
+HELP: Final = Key("F1", "help", "screen.help")
+QUIT: Final = Key("q", "quit", "app.quit")
 
-HELP_AND_QUIT: Final = (Key("F1", "help", "screen.help"), Key("q", "quit", "app.quit"))
+_LATE: Final = ("g", "o", "b", "A", "U", "Tab", "[ ]", "p", "w")
+_ORDERS: Final = {
+    Incident.NONE: ("/", "Enter", "Esc", "S", "K", "C", "Space", "d", "n", *_LATE),
+    Incident.SWEEPABLE: ("d", "S", "K", "/", "Enter", "Esc", "C", "Space", "A", "n", *_LATE),
+    Incident.OTHER: ("d", "b", "K", "C", "Enter", "/", "Esc", "Space", "n", "S", *_LATE),
+}
+_ON_GROUPS: Final = {
+    Incident.NONE: ("Enter", "K", "g", "Esc", "/", "S", "C", "Tab", "d", *_LATE),
+    Incident.SWEEPABLE: ("d", "S", "K", "Enter", "g", "Esc", "/", "C", "A", "Tab", *_LATE),
+    Incident.OTHER: ("d", "b", "K", "C", "Enter", "g", "Esc", "/", "Tab", "S", *_LATE),
+}
+_ON_THE_WALL: Final = {
+    Incident.NONE: ("w", "S", "d", "g", "[ ]", "A", "p"),
+    Incident.SWEEPABLE: ("d", "S", "w", "A", "g", "[ ]", "p"),
+    Incident.OTHER: ("d", "b", "w", "S", "g", "[ ]", "A", "p"),
+}
 
 
 def waiting_keys(*, break_glass: bool) -> list[Key]:
     """Return the keys that work while there is nothing to see yet."""
-    return [*([BREAK_GLASS] if break_glass else []), *HELP_AND_QUIT]
+    return [*([BREAK_GLASS] if break_glass else []), HELP, QUIT]
 
 
-def wall_keys(notice: Notice | None, *, read_only: bool, break_glass: bool) -> list[Key]:
+def wall_keys(situation: Situation) -> list[Key]:
     """Return the keys that work on the wall, which can be used without any."""
-    found = [BREAK_GLASS] if break_glass else []
-    if notice is not None:
-        found.append(Key("Esc", "dismiss", "screen.clear"))
-    found += [Key("w", "tables", "screen.wall"), *([] if read_only else [SWEEP, AUTO])]
-    found.append(Key("d", "diagnosis", "screen.diagnosis"))
-    found += [
-        Key("g", "group", "screen.group"),
-        Key("[ ]", "window", "screen.window(1)"),
-        Key("p", "pause", "screen.pause"),
-    ]
-    return [*found, *HELP_AND_QUIT]
+    found = _everywhere(situation) | {"w": Key("w", "tables", "screen.wall")}
+    return _in_order(found, _first(situation), _ON_THE_WALL[situation.incident])
 
 
-def table_keys(
-    focus: str | None,
-    tagged: int,
-    notice: Notice | None,
-    *,
-    read_only: bool = False,
-    break_glass: bool = False,
-) -> list[Key]:
-    """Return the keys that work now, the most needed first; the last two are always shown.
-
-    `focus` is the id of the focused widget: in the filter, letters are text. `read_only` leaves out the keys
-    that terminate or cancel; `break_glass` adds `B`, for a full server on this host.
-    """
-    if focus == "filter":
-        return [
-            Key("Enter", "apply"),
-            Key("Esc", "clear", "screen.clear"),
-            Key("F1", "help", "screen.help"),
-        ]
-    found = [BREAK_GLASS] if break_glass else []
-    if notice is not None:
-        found.append(Key("Esc", "dismiss", "screen.clear"))
-    if focus == "applications":
-        found += [
-            Key("Enter", "show its sessions"),
-            Key("g", "group", "screen.group"),
-            Key("Tab", "sessions"),
-        ]
-        if not read_only:
-            meant = f"{tagged} tagged" if tagged else "the group"
-            found += [Key("K", f"terminate {meant}", "screen.terminate"), SWEEP, AUTO]
-        found.append(Key("[ ]", "window", "screen.window(1)"))
+def table_keys(situation: Situation) -> list[Key]:
+    """Return the keys that have an effect now, the most needed first; the last two are always shown."""
+    if situation.focus is Focus.FILTER:
+        return _filter_keys(situation)
+    found = _everywhere(situation) | _of_the_list(situation)
+    if situation.focus is Focus.GROUPS:
+        found |= _of_the_groups(situation)
+        order = _ON_GROUPS[situation.incident]
     else:
-        meant = f" {tagged} tagged" if tagged else ""
-        if not read_only:
-            found += [
-                Key("K", f"terminate{meant}", "screen.terminate"),
-                Key("C", f"cancel{meant}", "screen.cancel"),
-                SWEEP,
-                AUTO,
-            ]
+        order = _ORDERS[situation.incident]
+    return _in_order(found, _first(situation), order)
+
+
+def _first(situation: Situation) -> tuple[str, ...]:
+    """Return the keys that are needed before all others: those of the state that the person brought about."""
+    first = ["B"]
+    if situation.paused:
+        first.append("p")
+    if situation.tagged:
+        first += ["K", "C", "U"]
+    elif not situation.listed:
+        first.append("Esc")
+    return tuple(first)
+
+
+def _in_order(found: dict[str, Key], *orders: Sequence[str]) -> list[Key]:
+    names = dict.fromkeys(name for order in orders for name in order)
+    return [*(found[name] for name in names if name in found), HELP, QUIT]
+
+
+def _filter_keys(situation: Situation) -> list[Key]:
+    name = situation.saved_filter
+    found = [
+        Key("Enter", f"apply {name}" if name else "apply", brief="ok"),
+        Key("Esc", "clear", "screen.clear"),
+    ]
+    if situation.has_filters:
+        found.append(Key("↑ ↓", "saved and earlier filters", brief="saved"))
+    return [*found, HELP, Key("F10", "quit", "app.quit")]
+
+
+def _everywhere(situation: Situation) -> dict[str, Key]:
+    """Return the keys that do not need the list."""
+    found = [
+        Key("d", "diagnosis", "screen.diagnosis", brief="why"),
+        Key("g", "group by", "screen.group"),
+        Key("[ ]", "graph time", "screen.window(1)"),
+        Key("p", "resume" if situation.paused else "pause", "screen.pause"),
+        Key("w", "wall", "screen.wall"),
+    ]
+    if situation.waits_on_locks and not situation.outage:
+        found.append(Key("b", "lock tree", "screen.lock_tree", brief="locks"))
+    if situation.break_glass:
+        found.append(BREAK_GLASS)
+    if not situation.read_only:
+        if situation.automatic:
+            found.append(Key("A", "stop auto sweeps", "screen.auto", brief="stop auto"))
+        elif not situation.outage:
+            found.append(Key("A", "auto sweeps", "screen.auto", brief="auto"))
+        if situation.sweepable and not situation.outage:
+            count = str(situation.sweepable).ljust(situation.sweep_digits)
+            found.append(Key("S", f"sweep {count}", "screen.sweep", brief="sweep"))
+    return {key.key: key for key in found}
+
+
+def _of_the_list(situation: Situation) -> dict[str, Key]:
+    found = [Key("/", "filter", "screen.filter")]
+    if situation.groups:
+        found.append(Key("Tab", "groups", "app.focus_next"))
+    if situation.filtered and not situation.has_notice:
+        found.append(Key("Esc", "clear filter", "screen.clear", brief="clear"))
+    elif situation.grouped and not situation.has_notice:
+        found.append(Key("Esc", "all sessions", "screen.clear", brief="all"))
+    if situation.listed:
         found += [
+            Key("o", "sort, columns", "screen.columns", brief="sort"),
             Key("Space", "tag", "screen.tag"),
-            Key("Enter", "details"),
-            Key("d", "diagnosis", "screen.diagnosis"),
-            Key("/", "filter", "screen.filter"),
-            Key("s", "sort", "screen.sort"),
-            Key("g", "group", "screen.group"),
-            Key("[ ]", "window", "screen.window(1)"),
-            Key("p", "pause", "screen.pause"),
-            Key("w", "wall", "screen.wall"),
         ]
-    return [*found, *HELP_AND_QUIT]
+        if not situation.outage:
+            found.append(Key("Enter", "details", brief="open"))
+        if situation.searches and not situation.filtered:
+            found.append(Key("n", "next match", "screen.match(1)", brief="next"))
+    if situation.tagged:
+        found.append(Key("U", "untag", "screen.untag"))
+    if not situation.read_only and not situation.outage:
+        meant = f" {situation.tagged} tagged" if situation.tagged else ""
+        brief = f" {situation.tagged}" if situation.tagged else ""
+        if situation.can_terminate:
+            found.append(Key("K", f"terminate{meant}", "screen.terminate", brief=f"term{brief}"))
+        if situation.can_cancel:
+            found.append(Key("C", f"cancel{meant}", "screen.cancel", brief=f"cancel{brief}"))
+    return {key.key: key for key in found}
+
+
+def _of_the_groups(situation: Situation) -> dict[str, Key]:
+    """Return the keys that mean a group while the table of groups has the focus."""
+    found = [Key("Tab", "sessions", "app.focus_next")]
+    if situation.groups:
+        found.append(Key("Enter", "its sessions", brief="list"))
+    if not (situation.tagged or situation.read_only or situation.outage):
+        if situation.can_terminate:
+            found.append(Key("K", "terminate group", "screen.terminate", brief="term group"))
+        if situation.can_cancel:
+            found.append(Key("C", "cancel group", "screen.cancel"))
+    return {key.key: key for key in found}
 
 
 def key_line(keys: Sequence[Key], width: int) -> list[Cell]:
-    """Return the line of keys; those that do not fit are dropped from the end, but never the last two."""
-    shown = list(keys)
+    """Return the line of keys. The last two stand at its right end; of the others, those that fit.
 
-    def taken() -> int:
-        return 1 + sum(cell_width(f"{key.key} {key.label}") + 2 for key in shown)
+    On a narrow terminal, brief labels make room for more keys; what is left goes to the full labels.
 
-    while len(shown) > 2 and taken() > width:
-        shown.pop(-3)
-    cells = [Cell(" ")]
-    for key in shown:
-        cells += [Cell(key.key, "key", key.action), Cell(f" {key.label}  ", "dim", key.action)]
-    return cells
+    >>> "".join(cell.text for cell in key_line([Key("/", "filter"), HELP, QUIT], 30))
+    ' / filter      F1 help  q quit'
+    """
+    right = [cell for key in keys[-2:] for cell in _entry(key, key.label)]
+    right.append(Cell(right.pop().text.rstrip(), "dim", keys[-1].action))
+    room = width - 1 - sum(cell_width(cell.text) for cell in right)
+    shown: list[tuple[Key, str]] = []
+    for key in keys[:-2]:
+        labels = [key.least] if width < NARROW else [key.label, key.least]
+        label = next((each for each in labels if _entry_width(key, each) <= room), None)
+        if label is None:
+            break
+        shown.append((key, label))
+        room -= _entry_width(key, label)
+    for nth, (key, label) in enumerate(shown):
+        more = cell_width(key.label) - cell_width(label)
+        if 0 < more <= room:
+            shown[nth] = key, key.label
+            room -= more
+    left = [cell for key, label in shown for cell in _entry(key, label)]
+    return [Cell(" "), *left, Cell(" " * max(0, room)), *right]
+
+
+def _entry(key: Key, label: str) -> list[Cell]:
+    return [Cell(key.key, "key", key.action), Cell(f" {label}{' ' * _GAP}", "dim", key.action)]
+
+
+def _entry_width(key: Key, label: str) -> int:
+    return cell_width(f"{key.key} {label}") + _GAP

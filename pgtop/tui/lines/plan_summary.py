@@ -46,7 +46,7 @@ def plan_lines(
     if plan.refusal:
         lines = told("Cannot sweep", width, "strong-amber") + told(plan.refusal, width)
     for said, said_style in (
-        _coverage(plan, is_widened=is_widened),
+        ("All sessions, also those that are not listed" if is_widened else "", "amber"),
         (_CANARY if is_canary else "", "accent"),
         (queue_sentence(plan), "accent"),
         (_no_help(plan), "amber"),
@@ -66,13 +66,6 @@ def plan_lines(
         lines += told("Sessions that LISTEN are skipped only if pgtop saw the statement", width, "dim")
     lines.append([])
     return lines
-
-
-def _coverage(plan: Plan, *, is_widened: bool) -> tuple[str, str]:
-    """Return which sessions the plan covers, and the style of that; "" for all that are listed."""
-    if plan.scope is not None:
-        return f"Only what is listed: {plan.scope.words}", "accent"
-    return "All sessions, also those that are not listed" if is_widened else "", "amber"
 
 
 def _counted(plan: Plan, width: int, *, from_host: bool) -> list[list[Cell]]:

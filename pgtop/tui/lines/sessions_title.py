@@ -25,6 +25,8 @@ class Listed(NamedTuple):
     """True if usage is at the 80% line or above it."""
     blocking: str = ""
     """The sessions that block others, in words; "" if none is known to."""
+    problem: str = ""
+    """The reason that the filter is none, printable; "" if it is one."""
 
 
 def sessions_title(snapshot: Snapshot, rows: Sequence[Backend], listed: Listed, width: int) -> list[Cell]:
@@ -34,10 +36,9 @@ def sessions_title(snapshot: Snapshot, rows: Sequence[Backend], listed: Listed, 
     """
     of = f" of {listed.chosen}" if listed.chosen else ""
     said = f" sessions: {len(rows)}{of}, by {listed.column.value}"
-    tags = ""
-    if listed.tagged:
-        hidden = len(listed.tagged) - sum(row.id in listed.tagged for row in rows)
-        tags = f"   {len(listed.tagged)} tagged" + (f", {hidden} not listed" if hidden else "")
+    if not rows and (listed.filter or listed.chosen):
+        return _empty_title(listed, said, width)
+    tags = _tags(listed, rows)
     room = width - cell_width(tags)
     cells = [Cell(clip(said, room), "title")]
     left = room - cell_width(said)
@@ -68,3 +69,22 @@ def _is_long_in_transaction(backend: Backend, now: int) -> bool:
     seconds = backend.state_seconds(now)
     is_idle = backend.state in IN_TRANSACTION
     return is_idle and seconds is not None and seconds >= LONG_IN_TRANSACTION_SECONDS
+
+
+def _tags(listed: Listed, rows: Sequence[Backend]) -> str:
+    if not listed.tagged:
+        return ""
+    hidden = len(listed.tagged) - sum(row.id in listed.tagged for row in rows)
+    return f"   {len(listed.tagged)} tagged" + (f", {hidden} not listed" if hidden else "")
+
+
+def _empty_title(listed: Listed, said: str, width: int) -> list[Cell]:
+    """Return the line above an empty list, which says why it is empty."""
+    tags = _tags(listed, ())
+    room = width - cell_width(tags)
+    why = f"  {listed.problem or 'no match'}"
+    short = " sessions: 0"
+    forms = [(said, f"{why} · Esc clears"), (short, f"{why} · Esc clears"), (short, why), ("", why[1:])]
+    said, why = next((form for form in forms if cell_width("".join(form)) <= room), forms[-1])
+    style = "strong-red" if listed.problem else "amber"
+    return [Cell(said, "title"), Cell(clip(why, room), style), Cell(tags, "strong")]

@@ -1,8 +1,8 @@
-"""The wall view around its graph: the figures, the state in words, the largest groups.
+"""The wall view around its graph: the server's name, the figures and the state, and the largest groups.
 
-It is read from five metres, so the figures grow with the terminal, and a state is told by a word, a shape and
-a colour. The number of lines of each part depends on the terminal's size alone: nothing jumps when a state
-changes. Pure functions from values to lines of cells.
+It is read from five metres, so letters and figures grow with the terminal, and a state is told by a word, a
+shape and a colour. The number of lines of each part depends on the terminal's size alone: nothing jumps when
+a state changes. Pure functions from values to lines of cells.
 """
 
 from collections.abc import Sequence
@@ -10,31 +10,40 @@ from typing import Final, NamedTuple
 
 from pgtop.core.outage import Outage
 from pgtop.core.session_groups import HEADS, Group, GroupBy, key_name
-from pgtop.core.text import cell_width, clip, duration, fit, percent, plural
+from pgtop.core.text import cell_width, clip, clock, duration, fit, folded, percent, plural
 from pgtop.tui.lines.bars import share_bar
-from pgtop.tui.lines.big_digits import SMALL, big, digits, width
+from pgtop.tui.lines.big_digits import SMALL, Scale, big, digits, is_drawable, width
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.head import Standing, sentence
 from pgtop.tui.lines.outage import outage_sentence
 from pgtop.tui.lines.plan_summary import few_lines
+from pgtop.tui.lines.server_label import ServerLabel
+from pgtop.tui.lines.server_state import State, outage_state
 
 LOW: Final = 8
 """Below this height the figures are plain text, and only the state is sure to get a line."""
-TALL: Final = 34
-"""From this height on, figures and state are drawn in blocks, each in lines of its own."""
-_SCALES: Final = ((66, 4), (50, 3), (TALL, 2))
-"""The least height for each scale."""
-_TOP: Final = ((66, 10), (50, 8), (TALL, 6), (20, 4), (12, 3))
+_NARROW: Final = 12
+"""From this height on, figures and state are drawn in narrow blocks."""
+TALL: Final = 20
+"""From this height on, name, figures and state are drawn in large blocks."""
+_ROOMY: Final = 24
+"""From this height on, there is a free line above them."""
+_GRAPH: Final = 15
+"""From this height on, there is a graph below them, as in the .tcss."""
+_SIZES: Final = ((56, 4), (38, 3), (TALL, 2))
+"""The least height for each size of the blocks."""
+_TOP: Final = ((66, 10), (50, 8), (38, 6), (28, 4))
 """The least height for each number of applications named."""
 _SIDE: Final = 1
 """The cells left free at each side."""
+_TEXT: Final = 24
+"""The least width of the sentences beside the state's word."""
 
 
-class State(NamedTuple):
-    """The state as the wall names it."""
+class WallState(NamedTuple):
+    """The state as the wall tells it."""
 
-    word: str
-    shape: str
+    state: State
     colour: str
     """`calm`, `over` or `full`: the same three as a level's, whatever the word."""
     said: str
@@ -43,45 +52,63 @@ class State(NamedTuple):
     """True if the figures are out of date."""
 
 
-def state_of(standing: Standing | None, outage: Outage | None) -> State:
-    """Return the most important state: one that makes the figures old comes before what they say."""
+def state_of(standing: Standing | None, outage: Outage | None) -> WallState | None:
+    """Return the most important state: one that makes the figures old comes before what they say.
+
+    It is None while nothing is known at all.
+    """
     if outage is not None:
-        said = outage_sentence(outage)
+        said = outage_sentence(outage).removeprefix("FULL: ")
         if standing is not None:
-            said = f"figures {duration(standing.age_seconds)} old · {said.removeprefix('FULL: ')}"
-        limit = outage.limit
-        if limit is None:
-            return State("OUTAGE", "✗", "full", said, is_old=True)
-        word = "FULL" if limit.is_the_servers else "NO SLOT"
-        return State(word, "■", "full", said.removeprefix("FULL: "), is_old=True)
+            said = f"{_since(standing)}figures {duration(standing.age_seconds)} old · {said}"
+        return WallState(outage_state(outage), "full", said, is_old=True)
     if standing is None:
-        return State("", "", "calm", "", is_old=True)
-    old = duration(standing.age_seconds)
+        return None
+    old = f"figures {duration(standing.age_seconds)} old"
     if standing.paused:
-        return State("PAUSED", "‖", "over", f"figures {old} old · p resumes", is_old=True)
+        return WallState(State.PAUSED, "over", f"{old} · p resumes", is_old=True)
     if standing.late:
-        return State("LATE", "◌", "over", f"figures {old} old · no answer yet", is_old=True)
-    said = sentence(standing)
-    if standing.level == "full":
-        return State("FULL", "■", "full", said.removeprefix("FULL: "))
-    if standing.level == "over":
-        return State("OVER", "▲", "over", said)
-    return State("LIMIT", "▲", "over", said) if standing.reached else State("CALM", "●", "calm", said)
+        return WallState(State.LATE, "over", f"{old} · no answer yet", is_old=True)
+    if standing.findings and standing.findings[0].full_at is not None:
+        standing = standing._replace(forecast=None)  # the finding says when it is full
+    colour = {State.OK: "calm", State.FULL: "full"}.get(standing.state, "over")
+    return WallState(standing.state, colour, sentence(standing, lasting=True))
+
+
+def _since(standing: Standing) -> str:
+    """Return the time of the last figures; "" after a day, when a time of day would mislead."""
+    age = standing.age_seconds
+    return f"since {clock(standing.snapshot.taken_at)} · " if age < 86_400 else ""
 
 
 def figure_lines(
-    standing: Standing | None, outage: Outage | None, across: int, down: int
+    standing: Standing | None,
+    outage: Outage | None,
+    label: ServerLabel,
+    across: int,
+    down: int,
+    *,
+    ascii_only: bool = False,
 ) -> list[list[Cell]]:
-    """Return the figures and the state, on a terminal `across` cells wide and `down` high."""
+    """Return name, figures and state, on a terminal `across` cells wide and `down` high."""
     state = state_of(standing, outage)
-    if not state.word:
+    if state is None:
         return []
-    scale = next((scale for least, scale in _SCALES if down >= least), 0)
-    while scale and max(_used_width(standing, scale), width(state.word, scale)) > across - 2 * _SIDE - 2:
-        scale -= 1
     if down < LOW or (standing is not None and across < _small_width(standing)):
-        return _plain(standing, state, across, down)
-    return _blocks(standing, state, across, scale) if scale > 1 else _small(standing, state, across)
+        return _plain(standing, state, label, across, down)
+    if down < _NARROW:
+        return _small(standing, state, across, min(4, down - SMALL - 2))
+    if down < TALL:
+        return _narrow(standing, state, across, 4 if down < _GRAPH else 2)
+    size = next(size for least, size in _SIZES if down >= least)
+    # In ASCII half a cell cannot be drawn: there, letters are of whole cells.
+    scale = Scale(size, size + size % 2 if ascii_only else size)
+    figures, is_used_drawn = _name_and_figures(standing, state, label, across, scale)
+    counts = [] if standing is None or state.is_old else _counts(standing, is_used_drawn=is_used_drawn)
+    # A coloured name reaches into the free lines around it.
+    free = [Cell(" " * cell_width(figures[0][0].text), label.style)]
+    above = [free] if down >= _ROOMY else []
+    return [*above, *figures, free, *_band(standing, state, across, scale, counts)]
 
 
 # The figures
@@ -102,25 +129,10 @@ def _figures(standing: Standing) -> _Figures:
     return _Figures(used, slots, f"{bound}{percent(snapshot.usage)}".rjust(4 + len(bound)))
 
 
-def _figure_style(state: State) -> str:
+def _figure_style(state: WallState) -> str:
     if state.is_old:
         return "dim"
     return {"calm": "strong-accent", "over": "strong-amber", "full": "strong-red"}[state.colour]
-
-
-def _used_text(figures: _Figures) -> str:
-    return f"{figures.used}/{figures.slots}"
-
-
-def _used_width(standing: Standing | None, scale: int) -> int:
-    """Return the width of the widest figures as blocks, with a gap between them."""
-    if standing is None:
-        return 0
-    figures = _figures(standing)
-    # Privileged roles may take more than the slots, but never more than there can be connections.
-    used = str(standing.snapshot.server.limits.max_connections)
-    bound = "" if standing.snapshot.counts.exact else "≤"
-    return width(f"{bound}{used}/{figures.slots} {figures.percent}", scale)
 
 
 def _small_text(standing: Standing) -> str:
@@ -132,91 +144,187 @@ def _small_width(standing: Standing) -> int:
     return cell_width(digits(_small_text(standing))[0]) + 2 * _SIDE
 
 
-# The three sizes
+# Below 20 lines
 
 
-def _plain(standing: Standing | None, state: State, across: int, down: int) -> list[list[Cell]]:
+def _plain(
+    standing: Standing | None, state: WallState, label: ServerLabel, across: int, down: int
+) -> list[list[Cell]]:
     """Return figures and word as text, and the sentence in what is left of the lines."""
     lines = []
     if standing is not None:
         figures = _figures(standing)
         facts = f" {figures.used.strip()} of {figures.slots}  {figures.percent.strip()}"
         lines.append([Cell(clip(facts, across), _figure_style(state))])
-    lines.append([Cell(fit(f" {state.shape} {state.word}", across), f"bar-{state.colour}")])
+    word = f" {state.state.shape} {state.state}"
+    room = across - cell_width(word) - 2 * _SIDE
+    if cell_width(label.name) <= room:
+        word += label.name.rjust(room + 1)
+    lines.append([Cell(fit(word, across), f"bar-{state.colour}")])
     room = min(3, down - len(lines))
     if room > 0:
-        said = " · ".join(filter(None, (state.said, _why(standing))))
+        said = " · ".join(filter(None, (state.said, _why(standing, state))))
         lines += [[Cell(f" {line}")] for line in few_lines(said, across - 2, room)]
     return lines
 
 
-def _small(standing: Standing | None, state: State, across: int) -> list[list[Cell]]:
-    """Return Textual's digits with the word beside them, and the sentence below on the state's colour."""
-    word = big(state.word, 1)
+def _small(standing: Standing | None, state: WallState, across: int, most: int) -> list[list[Cell]]:
+    """Return Textual's digits, and the word with its sentence below on the state's colour."""
     figures = digits(_small_text(standing)) if standing is not None else ("",) * SMALL
-    room = across - 2 * _SIDE - cell_width(figures[0]) - cell_width(word[0])
-    said, gap = f"{state.shape} {state.said}", " " * max(0, room)
-    if room < 2:
-        said, word = f"{state.shape} {state.word}: {state.said}", ("",) * SMALL
+    lines = [[Cell(f" {figure}", _figure_style(state))] for figure in figures]
+    return lines + _below(standing, state, across, most, is_worded=True)
+
+
+def _narrow(standing: Standing | None, state: WallState, across: int, most: int) -> list[list[Cell]]:
+    """Return the percentage and the word in narrow blocks, and the sentence below on the state's colour."""
+    scale = Scale(1, 2)
+    share, taken = ("",) * scale.height, 0
+    if standing is not None:
+        share = big(_figures(standing).percent.strip(), scale)
+        taken = width("100%" if standing.snapshot.counts.exact else "≤100%", scale)
+    word = big(state.state, scale)
+    room = across - 2 * _SIDE
+    is_drawn = taken + 2 + len(word[0]) <= room
     lines = [
-        [Cell(f" {figure}{gap}", _figure_style(state)), Cell(line, f"word-{state.colour}")]
-        for figure, line in zip(figures, word, strict=True)
+        [
+            Cell(f" {left}{' ' * max(0, room - len(left) - len(right))}", _figure_style(state)),
+            Cell(right, f"word-{state.colour}"),
+        ]
+        for left, right in zip(share, word if is_drawn else [""] * scale.height, strict=True)
     ]
-    below = few_lines(said, across - 2 * _SIDE, 2)
-    if len(below) < 2:
-        beside = _why(standing) or ("" if state.is_old else _counts(standing))
-        below.append(clip(beside, across - 2 * _SIDE))
-    return lines + [[Cell(fit(f" {line}", across), f"bar-{state.colour}")] for line in below]
+    return [*lines, [], *_below(standing, state, across, most, is_worded=not is_drawn)]
 
 
-def _blocks(standing: Standing | None, state: State, across: int, scale: int) -> list[list[Cell]]:
-    """Return the figures in lines of their own, then the word and its sentence on the state's colour."""
-    lines: list[list[Cell]] = [[]]
+def _below(
+    standing: Standing | None, state: WallState, across: int, most: int, *, is_worded: bool
+) -> list[list[Cell]]:
+    """Return `most` lines of sentences; `is_worded` puts the state's word before them."""
+    word = f" {state.state}:" if is_worded else ""
+    room = across - 2 * _SIDE
+    why = _why(standing, state)
+    said = few_lines(f"{state.state.shape}{word} {state.said}", room, max(2, most - 2) if why else most)
+    for beside in (why, *(_counts(standing)[:1] if standing is not None and not state.is_old else ())):
+        if beside and len(said) < most:
+            said += few_lines(beside, room, most - len(said))
+    said += [""] * (most - len(said))
+    return [[Cell(fit(f" {line}", across), f"bar-{state.colour}")] for line in said]
+
+
+# From 20 lines on
+
+
+def _name_and_figures(
+    standing: Standing | None, state: WallState, label: ServerLabel, across: int, scale: Scale
+) -> tuple[list[list[Cell]], bool]:
+    """Return the name, the slots in use and the percentage side by side, and whether the slots fit."""
+    used = share = ("",) * scale.height
+    share_width = used_width = 0
     if standing is not None:
         figures = _figures(standing)
-        used, share = big(_used_text(figures), scale), big(figures.percent.strip(), scale)
-        room = across - 2 * _SIDE - len(used[0])
-        lines += [
-            [Cell(f" {left}{right.rjust(room)}", _figure_style(state))]
-            for left, right in zip(used, share, strict=True)
-        ]
-        lines.append([])
-    word = ["", *big(state.word, scale), ""]
-    taken = 2 + width(state.word, scale) + 3
+        bound = "" if standing.snapshot.counts.exact else "≤"
+        of_share = next(each for each in _narrowed(scale) if _fits_beside(f"{bound}100%", each, across))
+        share_width = width(f"{bound}100%", of_share)
+        # Privileged roles may take more than the slots, but never more than there can be connections.
+        most = standing.snapshot.server.limits.max_connections
+        used_width = width(f"{bound}{most}/{figures.slots}", scale)
+        share = big(figures.percent.strip(), of_share)
+        used = big(f"{figures.used.strip()}/{figures.slots}", scale)
+    room = across - share_width - 2 * _NAME_SIDE - 2 * _SIDE
+    name = _name_rows(label.name, room, scale)
+    left = room - len(name[0]) - used_width
+    if left < 2 * _GAP:
+        used, used_width = ("",) * scale.height, 0
+    style = _figure_style(state)
+    lines, side = [], " " * _NAME_SIDE
+    for named, middle, right in zip(name, used, share, strict=True):
+        between = across - cell_width(named) - 2 * _NAME_SIDE - _SIDE - len(right)
+        begin = (room - cell_width(named) - used_width) // 2 + used_width - len(middle)
+        figure = f"{' ' * begin}{middle}".ljust(between) if middle else " " * between
+        lines.append([Cell(f"{side}{named}{side}", label.style), Cell(f"{figure}{right}", style)])
+    return lines, used_width > 0
+
+
+def _narrowed(scale: Scale) -> list[Scale]:
+    """Return the scales of the same height, the widest first."""
+    return [Scale(across, scale.down) for across in range(scale.across, 0, -1)]
+
+
+def _fits_beside(text: str, scale: Scale, across: int) -> bool:
+    """Return whether a text leaves a third of the width to the name; the narrowest letters always fit."""
+    return scale.across == 1 or width(text, scale) * 3 <= across * 2
+
+
+_NAME_SIDE: Final = 2
+"""The cells at each side of the name, in its colour."""
+_GAP: Final = 3
+"""The least cells between two large texts."""
+
+
+def _name_rows(name: str, room: int, scale: Scale) -> list[str]:
+    """Return a name in the widest blocks that fit, or else as plain text, in lines of the same width."""
+    upper = name.upper()
+    if is_drawable(upper):
+        for each in _narrowed(scale):
+            if 0 < width(upper, each) <= room:
+                return list(big(upper, each))
+    text = clip(name, max(0, room))
+    above = (scale.height - 1) // 2
+    return [text if row == above else " " * cell_width(text) for row in range(scale.height)]
+
+
+def _band(
+    standing: Standing | None, state: WallState, across: int, scale: Scale, counts: Sequence[str]
+) -> list[list[Cell]]:
+    """Return the word and beside it the sentences, on the state's colour."""
+    beside = across - 2 - _GAP - _SIDE
+    fitting = (each for each in _narrowed(scale) if beside - width(state.state, each) >= _TEXT)
+    size = next(fitting, Scale(1, scale.down))
+    taken = 2 + width(state.state, size) + _GAP
     room = across - taken - _SIDE
-    beside = len(word) - 1
-    said = few_lines(f"{state.shape} {state.said}", room, beside) if room >= 20 else []
-    why, left = _why(standing), beside - len(said) - 1
-    if said and why and left > 0:
-        said += ["", *few_lines(why, room, left)]
-    counts = "" if state.is_old else _counts(standing)
-    if said and counts and len(said) < beside - 1:
-        said += ["", clip(counts, room)]
+    word = ["", *big(state.state, size), ""]
+    said = _beside(state, _why(standing, state), counts, room, len(word)) if room >= _TEXT // 2 else []
     above = (len(word) - len(said)) // 2
     texts = [""] * above + said + [""] * (len(word) - len(said) - above)
-    return lines + [
+    return [
         [Cell(fit(f"  {row}".ljust(taken) + text, across), f"bar-{state.colour}")]
         for row, text in zip(word, texts, strict=True)
     ]
 
 
-def _why(standing: Standing | None) -> str:
-    """Return what fills the server; "" if there is nothing to say."""
-    if standing is None or not standing.findings:
+def _beside(state: WallState, why: str, counts: Sequence[str], room: int, most: int) -> list[str]:
+    """Return the state's sentence, what fills the server, and the counts, in at most `most` lines.
+
+    `counts` are their forms, the longest first: one that does not fit is not cut, but left out.
+    """
+    gap = [""]
+    lines = few_lines(f"{state.state.shape} {state.said}", room, most - 2 if why else most)
+    left = most - len(lines) - len(gap)
+    if why and left > 0:
+        lines += [*gap, *few_lines(why, room, left)]
+    left = most - len(lines) - len(gap)
+    fitting = (folded(form, max(1, room)) for form in counts)
+    return [*lines, *next(([*gap, *form] for form in fitting if len(form) <= left), [])]
+
+
+def _why(standing: Standing | None, state: WallState) -> str:
+    """Return what fills the server; "" if there is nothing to say, or if nothing of it is known any more."""
+    if standing is None or not standing.findings or state.state in (State.DOWN, State.ERROR):
         return ""
     first = standing.findings[0]
     return f"{first.mark} {first.sentence}"
 
 
-def _counts(standing: Standing | None) -> str:
-    if standing is None:
-        return ""
-    counts = standing.snapshot.counts
+def _counts(standing: Standing, *, is_used_drawn: bool = True) -> list[str]:
+    """Return the sessions by state, in forms of which each is shorter than the one before."""
+    snapshot = standing.snapshot
+    counts = snapshot.counts
+    bound = "" if counts.exact else "≤ "
+    used = "" if is_used_drawn else f"{bound}{snapshot.taken} of {snapshot.slots} slots · "
     if counts.hidden:
-        return f"{plural(counts.hidden, 'state')} hidden: GRANT pg_monitor"
-    waiting = standing.snapshot.waiting_on_locks
-    locks = f" · {waiting} on locks" if waiting else ""
-    return f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}{locks}"
+        return [f"{used}{plural(counts.hidden, 'state')} hidden: GRANT pg_monitor"]
+    locks = f" · {snapshot.waiting_on_locks} on locks" if snapshot.waiting_on_locks else ""
+    states = f"idle {counts.idle} · active {counts.active} · in transaction {counts.in_transaction}"
+    return [f"{used}{states}{locks}", used.removesuffix(" · ") or states]
 
 
 # The largest groups

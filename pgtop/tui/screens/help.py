@@ -1,5 +1,6 @@
-"""HelpScreen: every key, and the meaning of the words on the screen."""
+"""HelpScreen: every key by what one wants to do, and the meaning of the words on the screen."""
 
+from collections.abc import Iterable
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -7,56 +8,108 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
+from pgtop.core.text import cell_width
 from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.plan_summary import few_lines
 from pgtop.tui.widgets.painted_lines import Lines
 
-KEYS: Final = (
+Section = tuple[str, tuple[tuple[str, str], ...]]
+
+DIAGNOSE: Final[Section] = (
+    "Diagnose: what fills the server?",
     (
-        "Act",
-        (
-            ("K", "terminate the tagged sessions, or the selected one"),
-            ("", "on a group of the upper table: all its sessions"),
-            ("C", "cancel their queries; the sessions stay connected"),
-            ("S", "sweep: terminate the stale sessions of the list"),
-            ("y  n Esc", "in a dialog: y confirms, n and Esc change nothing"),
-            ("A", "toggle automatic sweeps"),
-            ("B", "server full: free slots from this host"),
-            ("o", "results of the last action"),
-        ),
-    ),
-    (
-        "Choose",
-        (
-            ("↑ ↓ j k", "move; also PgUp PgDn Home End"),
-            ("Tab", "other table; Enter on a group lists only its sessions"),
-            ("Space U", "tag, untag all; tags survive sort and filter"),
-            ("*", "tag all sessions of the list"),
-            ("/", "filter: words, app:web db:shop state:idle -not pid:123"),
-            ("Esc", "close the notice, the filter, the group"),
-        ),
-    ),
-    (
-        "Look",
-        (
-            ("d", "diagnosis: what fills the server, why, what to do"),
-            ("b F5", "lock tree: which sessions block which, live"),
-            ("Enter", "session details, live; v opens the query in $PAGER,"),
-            ("", "← → go to the session before or after"),
-            ("s r", "sort by the next column, reverse"),
-            ("g", "group by application, user, database, address"),
-            ("[ ]", "time shown in the graph: 5 minutes to 24 hours"),
-            ("+ -", "longer or shorter poll interval"),
-            ("p", "pause the display"),
-            ("w", "wall view, readable from afar; w again: the tables"),
-            ("c", "copy the selected session"),
-            ("Ctrl+P", "command palette"),
-            ("Ctrl+Z", "suspend to the shell; fg resumes"),
-            ("F1 ?  q", "this help, quit"),
-        ),
+        ("d", "the causes, what to do, and K there does it"),
+        ("b F5", "lock tree: which session blocks which"),
+        ("Enter", "one session: whole query, locks; ← → others"),
     ),
 )
 
-READ_ONLY: Final = ("", "read-only: nothing can be terminated or cancelled")
+ACT: Final[Section] = (
+    "Act: a dialog asks first; y does it, n and Esc do not",
+    (
+        ("S", "sweep: terminate the listed stale sessions"),
+        ("K F9", "terminate the tagged or selected; or a group"),
+        ("C", "cancel their queries; sessions stay connected"),
+        ("A", "automatic sweeps on or off"),
+        ("B", "server full: free slots from this host"),
+        ("O", "results of the last action"),
+    ),
+)
+
+_LOOK_ONLY: Final[Section] = (DIAGNOSE[0], (("d", "the causes, and what to do"), *DIAGNOSE[1][1:]))
+
+READ_ONLY: Final[Section] = (
+    "read-only: nothing can be terminated or cancelled",
+    (("O", "results of the last action"),),
+)
+
+FIND: Final[Section] = (
+    "Find",
+    (
+        ("/ F3", "filter: app:web state:idle -word; ↑ ↓ saved"),
+        ("", "ages: idle>5m txn>=30s age<1h (s, m, h, d)"),
+        ("n N", "next, previous match of the last filter"),
+        ("Space", "tag; * tags all listed, U untags all"),
+        ("Tab", "other table; Enter on a group: its sessions"),
+        ("↑ ↓ j k", "move; also PgUp PgDn Home End"),
+        ("Esc", "close the notice, the filter, the group"),
+    ),
+)
+
+SEE: Final[Section] = (
+    "See",
+    (
+        ("o F6", "sort menu, columns to hide; s next column"),
+        ("r", "reverse the order"),
+        ("g", "group by application, user, statement …"),
+        ("[ ]", "time in the graph: 1 minute to 24 hours"),
+        ("+ -", "longer or shorter poll interval"),
+        ("p", "pause the display"),
+        ("w", "wall view, readable from afar; or the tables"),
+        ("c", "copy the selected session"),
+        ("Ctrl+P", "every command by its name"),
+        ("Ctrl+Z", "suspend to the shell; fg resumes"),
+        ("q F10", "quit"),
+        ("F1 ?", "this help"),
+    ),
+)
+
+ELSEWHERE: Final[tuple[Section, ...]] = (
+    (
+        "In a dialog",
+        (
+            ("y", "confirm what is shown"),
+            ("n Esc", "keep everything as it is"),
+            ("e", "sweep: only as many as needed, or all"),
+            ("i", "sweep: with sessions idle in transaction, or without"),
+            ("a", "sweep: all sessions, or only those of the list"),
+            ("+ -", "sweep: another idle age"),
+            ("c", "one of each application first, then look"),
+        ),
+    ),
+    (
+        "In the diagnosis",
+        (
+            ("K", "do what the cause calls for"),
+            ("Tab", "next cause; c copies its SQL"),
+        ),
+    ),
+    (
+        "In the details and the lock tree",
+        (
+            ("K C", "terminate the session, cancel its query"),
+            ("← →", "details: previous and next session listed"),
+            ("v", "details: the query in $PAGER"),
+            ("c", "copy; r asks the server again"),
+        ),
+    ),
+)
+"""The keys of what opens over the dashboard."""
+
+_SKIPPED: Final = (
+    "pgtop's own, superusers', protected applications, advisory lock holders, and sessions that LISTEN "
+    "(if a poll saw LISTEN as their last query)"
+)
 
 WORDS: Final = (
     ("slots", "max_connections minus reserved connections: 100%"),
@@ -66,41 +119,99 @@ WORDS: Final = (
     ("in 15m", "change of a group's session count in that time"),
     ("≤+3", "at most that change: sessions that began in that time"),
     ("?", "state hidden from this role: GRANT pg_monitor"),
-    ("skipped", "pgtop's own, superusers', protected applications,"),
-    ("", "advisory lock holders, and sessions that LISTEN"),
-    ("", "(if a poll saw LISTEN as their last query)"),
+    ("skipped", _SKIPPED),
 )
+
+WIDEST: Final = 69
+"""The cells of the widest line."""
+
+WIDEST_DIALOG: Final = 150
+"""The cells of the widest dialog, with its frame, as in the .tcss."""
+
+TWO_COLUMNS: Final = 110
+"""The least cells for two columns of lines."""
+
+_MOST_LINES: Final = 9
+"""The most lines of one sentence."""
+
+_KEYS: Final = 10
+"""The cells for a key and its margin."""
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys and the words."""
+    """The keys and the words. Its frame has the title, the key that closes it, and the way to the rest."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,f1,question_mark,enter", "dismiss", "Close"),
+        Binding("j", "scroll(1)", show=False),
+        Binding("k", "scroll(-1)", show=False),
     ]
 
     def __init__(self, *, read_only: bool = False) -> None:
         super().__init__()
         self._read_only = read_only
         self._text = Lines(id="help-text")
-        self._scroll = VerticalScroll(self._text, id="help-scroll")
+        self._scroll = VerticalScroll(self._text, id="help-scroll", can_focus=True)
+        self._dialog = Vertical(self._scroll, id="dialog", classes="help")
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog", classes="detail"):
-            yield self._scroll
+        yield self._dialog
 
     def on_mount(self) -> None:
-        self._text.fit(help_lines(read_only=self._read_only))
+        self._dialog.border_title = "pgtop: keys"
+        self.watch(self._scroll, "scroll_y", self._show_rest, init=False)
+        self.watch(self._scroll, "max_scroll_y", self._show_rest, init=False)
         self._scroll.focus()
 
+    def on_resize(self) -> None:
+        # The frame, its padding and the bar of the scroll are not for text.
+        room = min(self.app.size.width, WIDEST_DIALOG) - 6
+        self._scroll.styles.max_height = max(1, self.app.size.height - 2)
+        self._text.fit(help_lines(room, read_only=self._read_only))
+        self.call_after_refresh(self._show_rest)
 
-def help_lines(*, read_only: bool = False) -> list[list[Cell]]:
-    """Return the whole help; if `read_only`, a sentence on that replaces the keys that act."""
+    def _show_rest(self) -> None:
+        """Say in the frame how to close it, and in which direction there is more."""
+        scroll = self._scroll
+        rest = [
+            *(["↑ more"] if scroll.scroll_y > 0 else []),
+            *([f"↓ {int(left)} more lines"] if (left := scroll.max_scroll_y - scroll.scroll_y) > 0 else []),
+        ]
+        self._dialog.border_subtitle = " · ".join([*rest, "Esc close"])
+
+    def action_scroll(self, by: int) -> None:
+        """Scroll by lines."""
+        self._scroll.scroll_relative(y=by, animate=False)
+
+
+def help_lines(width: int = WIDEST, *, read_only: bool = False) -> list[list[Cell]]:
+    """Return the whole help in lines of at most `width` cells, in two columns where there is room.
+
+    If `read_only`, a sentence on that replaces the keys that act.
+    """
+    first = (_LOOK_ONLY, READ_ONLY) if read_only else (DIAGNOSE, ACT)
+    sections = (*first, FIND, SEE)
+    others = (*(() if read_only else ELSEWHERE), ("Words", WORDS))
+    if width < TWO_COLUMNS:
+        return _lines((*sections, *others), width)
+    half = (width - 2) // 2
+    left, right = _lines(sections, half), _lines(others, half)
+    lines = []
+    for nth in range(max(len(left), len(right))):
+        line = left[nth] if nth < len(left) else []
+        gap = half + 2 - sum(cell_width(cell.text) for cell in line)
+        lines.append([*line, Cell(" " * gap), *(right[nth] if nth < len(right) else [])])
+    return lines
+
+
+def _lines(sections: Iterable[Section], width: int) -> list[list[Cell]]:
     lines: list[list[Cell]] = []
-    for title, keys in ((KEYS[0][0], (READ_ONLY,)), *KEYS[1:]) if read_only else KEYS:
-        lines.append([Cell(f" {title}", "title")])
-        lines += [[Cell(f"   {key:<10}", "key"), Cell(said)] for key, said in keys]
-        lines.append([])
-    lines.append([Cell(" Words", "title")])
-    lines += [[Cell(f"   {word:<10}", "strong"), Cell(said, "dim")] for word, said in WORDS]
+    for title, keys in sections:
+        if lines:
+            lines.append([])
+        lines += [[Cell(line, "strong")] for line in few_lines(title, width, 3)]
+        for key, said in keys:
+            folded = few_lines(said, max(10, width - _KEYS), _MOST_LINES)
+            for nth, line in enumerate(folded):
+                lines.append([Cell(f" {key if nth == 0 else '':<{_KEYS - 1}}", "key"), Cell(line)])
     return lines

@@ -6,8 +6,8 @@ from typing import ClassVar, Final
 from pgtop.core.activity import Backend
 from pgtop.core.plan import Act, Outcome, Result, Spared, Victim
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
-from pgtop.core.text import clip
-from pgtop.reaping.plan_wording import why
+from pgtop.core.text import clip, duration, printable
+from pgtop.reaping.plan_wording import remark, why
 from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
@@ -15,18 +15,19 @@ Judged = Victim | Spared
 
 
 class SessionList(LineTable[Judged | Result]):
-    """The sessions of a plan or of a report, each with its reason or its outcome."""
+    """The sessions of a plan or of a report: what each does, and why it is skipped or what became of it."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("mark", "", 9),
+        Column("mark", "", 4),
         Column("pid", "PID", 7, right=True),
         Column("application", "application", 14, grow=12, squeezed=3),
-        Column("user", "user", 8, grow=8, drop=3),
-        Column("database", "database", 8, grow=8, drop=2),
-        Column("client", "client", 15, grow=8, drop=1),
-        Column("state", "state", 11, drop=4),
+        Column("user", "user", 8, grow=8, drop=2),
+        Column("database", "database", 8, grow=8, drop=1),
+        Column("client", "client", 15, grow=8, drop=4),
+        Column("state", "state", 11, drop=3),
         Column("age", "idle age", 8, right=True, squeezed=2),
-        Column("why", "why", 0, squeezed=1),
+        Column("xact", "in txn", 7, right=True, drop=5),
+        Column("query", "query", 0, squeezed=1),
     )
     LAST_WIDTH: ClassVar[int] = 24
 
@@ -37,6 +38,15 @@ class SessionList(LineTable[Judged | Result]):
 
     def key_of(self, row: Judged | Result) -> Hashable:
         return _backend(row).id
+
+    def head_title(self, column: Column) -> str:
+        if column.key == "age" and self._act is Act.CANCEL:
+            return "running"
+        if column.key == "query":
+            is_hidden = bool(self.rows) and all(_backend(row).query is None for row in self.rows)
+            skips = any(isinstance(row, Spared) for row in self.rows)
+            return ("query: hidden" if is_hidden else "query") + (" · why skipped" if skips else "")
+        return column.title
 
     def cell(self, row: Judged | Result, column: str, width: int) -> Cell:
         backend = _backend(row)
@@ -57,16 +67,37 @@ class SessionList(LineTable[Judged | Result]):
             case "state":
                 return Cell(state(backend))
             case "age":
-                return Cell(idle_age(backend, self._now))
+                return self._age(backend)
+            case "xact":
+                return Cell(duration(backend.xact_seconds(self._now)))
+            case "query":
+                return self._query(row, width)
             case _:
                 return self._why(row, width)
+
+    def _age(self, backend: Backend) -> Cell:
+        """Return the idle age, or for a cancellation the statement's; where no column has it, the state."""
+        if self._act is Act.CANCEL:
+            return Cell(duration(backend.query_seconds(self._now)))
+        age = idle_age(backend, self._now)
+        is_state_shown = any(column.key == "state" for column, _ in self._laid_out)
+        return Cell(age if age or is_state_shown else state(backend).removeprefix("idle "))
 
     def _mark(self, row: Judged | Result) -> Cell:
         if isinstance(row, Result):
             return Cell(row.outcome.value, OUTCOME_STYLES[row.outcome])
+        return Cell("skip", "dim") if isinstance(row, Spared) else Cell("✗", "red")
+
+    def _query(self, row: Judged | Result, width: int) -> Cell:
+        """Return the statement, behind what else is to be known; of a skipped session, the reason."""
         if isinstance(row, Spared):
-            return Cell("skip", "dim")
-        return Cell("cancel" if self._act is Act.CANCEL else "terminate", "red")
+            return Cell(clip(row.reason, width), "dim")
+        if isinstance(row, Result):
+            said, style = row.detail, ""
+        else:
+            said, style = remark(row), "amber" if row.warning else ""
+        query = printable(_backend(row).query)
+        return Cell(clip(" · ".join(filter(None, (said, query))), width), style)
 
     def _why(self, row: Judged | Result, width: int) -> Cell:
         if isinstance(row, Result):
@@ -85,12 +116,15 @@ class OutcomeList(SessionList):
 
 
 _ON_HOST: Final = (
-    *SessionList.COLUMNS[1:2],
+    Column("pid", "PID", 7, right=True),
     Column("user", "user", 10, grow=12, squeezed=3),
     Column("database", "database", 10, grow=12, drop=2),
-    *SessionList.COLUMNS[5:],
+    Column("client", "client", 15, grow=8, drop=1),
+    Column("state", "state", 11, drop=4),
+    Column("age", "idle age", 8, right=True, squeezed=2),
+    Column("why", "why", 0, squeezed=1),
 )
-"""Without the application, which is not visible from the host."""
+"""Without the application and the query, which are not visible from the host."""
 
 
 class HostSessionList(SessionList):

@@ -3,15 +3,25 @@
 from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
-from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.alerts import Alert
+from pgtop.core.diagnosis.findings import Finding, Grade
 from pgtop.core.diagnosis.forecast import Forecast
+from pgtop.core.event_marks import Event, EventMarks, Mark
 from pgtop.core.outage import Outage
+from pgtop.core.plan import Act, Trigger
 from pgtop.core.sample_history import History, Since, held_since, sample_of
+from pgtop.core.server_change import ServerChange, server_change
 from pgtop.core.session_groups import GROUP_EVERY_SECONDS, Group, GroupBy, GroupHistory, GroupKey, group
+from pgtop.reaping.reaper import Report
 from pgtop.tui.state.suspend_clock import elapsed
 
 LATE_SECONDS: Final = 2.0
 """The time after a poll was due from which it counts as late, and the screen as no longer live."""
+
+_KEPT_UNSHOWN: Final = tuple(by for by in GroupBy if by is not GroupBy.STATEMENT)
+"""The groupings whose history is kept while another is shown. Thousands of statements take too long."""
+_ALERTS: Final = {Alert.OVER: Event.OVER, Alert.FULL: Event.FULL, Alert.LIMIT: Event.LIMIT}
+"""The alerts that the graph marks: it shows the others by itself."""
 
 
 class DashboardState:
@@ -49,6 +59,7 @@ class DashboardState:
 
     def _forget(self) -> None:
         self.history = History()
+        self._marks = EventMarks()
         self._group_history: dict[GroupBy, GroupHistory[GroupKey]] = {by: GroupHistory() for by in GroupBy}
         self._groups: dict[GroupBy, tuple[Group, ...]] = {}
         self._all_groups_at = 0
@@ -56,8 +67,34 @@ class DashboardState:
     def diagnosed(self, findings: tuple[Finding, ...], forecast: Forecast | None) -> None:
         """Take in the findings of the last snapshot; they are shown with it."""
         self.findings, self.forecast = findings, forecast
+        if self.snapshot is not None:
+            names = [each.kind.replace("_", " ") for each in findings if each.grade is not Grade.MIXED]
+            self._marks.add_findings(names, self.snapshot.taken_at, self.history.clock_shift)
         if self.shown is self.snapshot:
             self.shown_findings, self.shown_forecast = findings, forecast
+
+    def alerted(self, alert: Alert) -> None:
+        """Mark an alert in the graph, if it is one of the usage."""
+        if alert in _ALERTS:
+            self._mark(_ALERTS[alert])
+
+    def reaped(self, report: Report) -> None:
+        """Mark a sweep or termination in the graph, unless no session is gone."""
+        gone, plan = len(report.terminated), report.plan
+        if gone and plan.act is Act.TERMINATE:
+            is_sweep = plan.trigger not in (Trigger.SELECTED, Trigger.BREAK_GLASS)
+            self._mark(Event.SWEEP if is_sweep else Event.TERMINATION, gone)
+
+    def _mark(self, event: Event, count: int = 0) -> None:
+        """Mark an event of this moment, by the server's clock."""
+        if self.snapshot is not None:
+            at = self.snapshot.taken_at + int(self.age_seconds * MICROSECONDS)
+            self._marks.add(Mark(at, event, count), self.history.clock_shift)
+
+    @property
+    def shown_marks(self) -> tuple[Mark, ...]:
+        """The marks of the graph, by the clock of the history shown."""
+        return self._marks.shown(self.shown_history.clock_shift)
 
     def take(self, result: Snapshot | Outage, interval_seconds: float) -> None:
         """Take in a poll's result, and show it unless the display is paused."""
@@ -78,14 +115,17 @@ class DashboardState:
             if self.cluster not in (None, heard):
                 self._forget()
             self.cluster = heard
+        change = server_change(self.snapshot, result) if self.snapshot is not None else None
         self.snapshot = result
         self._received = elapsed()
         self._groups.clear()
         self.history.add(sample_of(result), interval_seconds)
+        if change is not None:
+            self._mark(Event.RESTART if change is ServerChange.RESTARTED else Event.FAILOVER)
         # All groupings keep a history, so that `g` shows the change at once; hidden ones less often.
         if abs(result.taken_at - self._all_groups_at) >= GROUP_EVERY_SECONDS * MICROSECONDS:
             self._all_groups_at = result.taken_at
-            for by in GroupBy:
+            for by in _KEPT_UNSHOWN:
                 self.groups(by, result)
 
     @property

@@ -14,6 +14,10 @@ _SINGLES: Final = {
     "…": "~",
     "·": ".",
     "•": "*",
+    "◦": "o",
+    "▪": "-",
+    "‣": ">",
+    "⭑": "*",
     "→": ">",
     "←": "<",
     "↑": "^",
@@ -21,9 +25,9 @@ _SINGLES: Final = {
     "▸": ">",
     "▶": ">",
     "◀": "<",
-    "▴": "+",
+    "▴": "^",
     "▲": "^",
-    "▾": "-",
+    "▾": "v",
     "▼": "v",
     "✓": "*",
     "✗": "!",
@@ -31,6 +35,7 @@ _SINGLES: Final = {
     "○": "o",
     "◌": "?",
     "‖": "=",
+    "�": "?",
     "≥": ">",
     "≤": "<",
     "±": "+",
@@ -44,7 +49,6 @@ _SINGLES: Final = {
     "■": "#",
     "□": "o",
     "▕": "[",
-    "🔎": "/ ",
 }
 
 _DRAWN: Final = {
@@ -72,6 +76,8 @@ _TABLE: Final = _Table(
         **{ord(one): other for one, other in _SINGLES.items()},
         **{ord(one): other for other, ones in _DRAWN.items() for one in ones},
         **dict.fromkeys((ord(one) for one in "▎▏▍"), "-"),
+        # The viewer's table of contents numbers the levels of headings in Roman.
+        **{ord(one): str(level) for level, one in enumerate("ⅠⅡⅢⅣⅤⅥ", start=1)},
         0x2800: " ",
         **dict.fromkeys(range(0x2801, 0x2900), "*"),
     }
@@ -79,6 +85,11 @@ _TABLE: Final = _Table(
 
 _BAR: Final = re.compile(r"▕([█▉▊▋▌▍▎▏░┃]*)▏")
 _BETWEEN: Final = re.compile(r"(?<=[^ ] )·")
+
+
+def has_replacement(character: str) -> bool:
+    """Return whether a character has a replacement of its own, and is not just unknown."""
+    return character.isascii() or ord(character) in _TABLE
 
 
 def to_ascii(text: str) -> str:

@@ -13,6 +13,8 @@ import msgspec
 _UTF8: Final = re.compile(r"utf-?8", re.IGNORECASE)
 _COERCED: Final = frozenset({"C.UTF-8", "C.utf8", "UTF-8"})
 _DUMB: Final = frozenset({"dumb", "unknown"})
+_WITHOUT_TITLE: Final = ("linux", "ansi", "vt", "cons25")
+"""The beginnings of the names of terminals that have no title, and may print the text of one."""
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -22,6 +24,8 @@ class Capabilities(msgspec.Struct, frozen=True):
     """False if every byte must be ASCII."""
     colour: bool = True
     """False if colour is unwanted, or not known to be available."""
+    title: bool = True
+    """False if the terminal is not known to have a window with a title."""
 
 
 def capabilities(environ: Mapping[str, str], *, was_c: bool = False, codeset: str = "") -> Capabilities:
@@ -31,19 +35,21 @@ def capabilities(environ: Mapping[str, str], *, was_c: bool = False, codeset: st
     encoding of the locale in use, and counts only if the locale's name does not name one.
 
     >>> capabilities({"LANG": "de_DE.UTF-8", "TERM": "xterm", "NO_COLOR": "1"})
-    Capabilities(unicode=True, colour=False)
+    Capabilities(unicode=True, colour=False, title=True)
     >>> capabilities({"LC_ALL": "C", "LANG": "de_DE.UTF-8", "TERM": "linux"})
-    Capabilities(unicode=False, colour=True)
+    Capabilities(unicode=False, colour=True, title=False)
     >>> capabilities({"LANG": "de_DE"}, codeset="ISO-8859-1").unicode, capabilities({}).unicode
     (False, False)
     >>> by_hand = {"LC_CTYPE": "C.UTF-8"}
     >>> capabilities(by_hand).unicode, capabilities(by_hand, was_c=True).unicode
     (True, False)
     """
-    dumb = environ.get("TERM", "").lower() in _DUMB
+    name = environ.get("TERM", "").lower()
+    dumb = name in _DUMB
     return Capabilities(
         unicode=not dumb and _speaks_utf8(environ, was_c, codeset),
         colour=not dumb and not environ.get("NO_COLOR"),
+        title=bool(name) and not dumb and not name.startswith(_WITHOUT_TITLE),
     )
 
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 
+from pgtop.core.text import clip, printable
 from pgtop.tui.terminal.ascii import to_ascii
 from pgtop.tui.terminal.capabilities import Capabilities
 from pgtop.tui.terminal.output_thread import Output
@@ -26,6 +27,9 @@ from pgtop.tui.terminal.output_thread import Output
 _CLOSE_SECONDS: Final = 0.3
 """The longest wait at the end for a terminal that does not read."""
 _STANDARD_ERROR: Final = 2
+_KEEP_TITLE: Final = "\x1b[22;0t"
+_RESTORE_TITLE: Final = "\x1b[23;0t"
+_LONGEST_TITLE: Final = 80
 _TICK_SECONDS: Final = 0.1
 _USUAL_COLUMNS: Final = 80
 _USUAL_LINES: Final = 24
@@ -43,6 +47,7 @@ class TerminalDriver(LinuxDriver):
         super().__init__(*arguments, **options)
         self._output: Output | None = None
         self._wake: tuple[int, int] | None = None
+        self._title: str | None = None
         self._hear()
 
     def _get_terminal_size(self) -> tuple[int, int]:
@@ -63,17 +68,37 @@ class TerminalDriver(LinuxDriver):
     def _encoded(self, data: str) -> bytes:
         return data.encode("utf-8", "replace")
 
+    def set_title(self, title: str) -> None:
+        """Set the title of the terminal's window, until the terminal is restored to its former state."""
+        if title == self._title:
+            return
+        if self._title is None:
+            self.write(_KEEP_TITLE)
+        self._title = title
+        self._write_title(title)
+
+    def _write_title(self, title: str) -> None:
+        # A character that ends the sequence would make commands of what follows it.
+        self.write(f"\x1b]2;{clip(printable(title), _LONGEST_TITLE)}\x07")
+
     def start_application_mode(self) -> None:
         """Take over the terminal."""
         self._wake = os.pipe()
         self._output = Output(_STANDARD_ERROR, self._caught_up, self._end)
         self._output.start()
+        if self._title is not None:
+            self.write(_KEEP_TITLE)
+            self._write_title(self._title)
         super().start_application_mode()  # type: ignore[no-untyped-call]
 
     def stop_application_mode(self) -> None:
         """Restore the terminal to its former state."""
         if self._output is not None:
             self._output.finish()
+        if self._title is not None:
+            # An empty one first, for a terminal that cannot bring back the former title.
+            self._write_title("")
+            self.write(_RESTORE_TITLE)
         super().stop_application_mode()
 
     def close(self) -> None:

@@ -1,9 +1,9 @@
 """The widget of the connection graph: it redraws only what would look different."""
 
+from collections.abc import Sequence
 from datetime import tzinfo
-from typing import Final
+from typing import Final, NamedTuple
 
-from msgspec.structs import replace
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Region
@@ -11,47 +11,78 @@ from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
+from pgtop.core.activity import MICROSECONDS
+from pgtop.core.diagnosis.forecast import Forecast
+from pgtop.core.event_marks import Mark
 from pgtop.core.sample_history import History
-from pgtop.tui.lines.graph_axes import Frame, Row, frame_of, picture
-from pgtop.tui.lines.graph_curves import Ink
+from pgtop.tui.lines.graph_area import LAYERS, Ink, Run, Shading
+from pgtop.tui.lines.graph_axes import Row, picture
+from pgtop.tui.lines.graph_frame import Frame, frame_of
 from pgtop.tui.widgets.component_styles import ink as looked_up
 
-WINDOWS: Final = (300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
-"""The windows to choose from, in seconds: 5 minutes to 24 hours."""
+WINDOWS: Final = (60, 120, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
+"""The windows to choose from, in seconds: 1 minute to 24 hours."""
 DEFAULT_WINDOW: Final = 300
+"""The window to which the graph grows by itself."""
+FUTURE_KEPT_SECONDS: Final = 60.0
+"""The time for which the room for a forecast is kept without one: forecasts come and go."""
 
 
 def fitting_window(seconds: float) -> int:
     """Return the shortest window that holds this many seconds, or the longest there is.
 
     >>> fitting_window(0), fitting_window(301), fitting_window(1e6)
-    (300, 900, 86400)
+    (60, 900, 86400)
     """
     return next((window for window in WINDOWS if window >= seconds), WINDOWS[-1])
 
 
+class _Seen(NamedTuple):
+    """Everything that was to be shown last."""
+
+    history: History
+    now: int
+    slots: int = 0
+    warn_at: float = 0.8
+    max_connections: int = 0
+    marks: Sequence[Mark] = ()
+    forecast: Forecast | None = None
+    grows: bool = False
+
+
 class ConnectionGraph(Widget):
-    """Total, idle and active over time, with the 80% line and the line at which the server is full."""
+    """The sessions over time as a stacked area, with the 80% line and the full line."""
 
     DEFAULT_CSS = """
     ConnectionGraph {
         height: 9;
-        .connection-graph--total { color: $text-primary; }
-        .connection-graph--over { color: $text-warning; }
-        .connection-graph--full { color: $text-error; }
-        .connection-graph--idle { color: $text-muted; }
-        .connection-graph--active { color: $text-success; }
-        .connection-graph--warn-line { color: $warning 60%; }
+        .connection-graph--active { color: $graph-active; }
+        .connection-graph--in-transaction { color: $graph-in-transaction; }
+        .connection-graph--idle { color: $graph-idle; }
+        .connection-graph--other { color: $graph-other; }
+        .connection-graph--sessions { color: $graph-idle; }
+        .connection-graph--text-idle, .connection-graph--text-sessions { color: $text-primary; }
+        .connection-graph--text-other { color: $text-muted; }
+        .connection-graph--warn-line { color: $text-warning; }
         .connection-graph--warn-label { color: $text-warning; }
-        .connection-graph--refused-line { color: $error 70%; }
-        .connection-graph--refused-label { color: $text-error; }
+        .connection-graph--full-line { color: $text-error; }
+        .connection-graph--full-label { color: $text-error; }
+        .connection-graph--full-ground { color: $error 20%; }
+        .connection-graph--forecast { color: $text-warning; }
+        .connection-graph--mark { color: $foreground; text-style: bold; }
         .connection-graph--title { color: $foreground; text-style: bold; }
+        .connection-graph--legend { color: $foreground; }
         .connection-graph--axis { color: $text-muted; }
         .connection-graph--rule { color: $foreground 25%; }
         .connection-graph--greyed { color: $text-muted; }
+        .connection-graph--greyed-active { color: $foreground 60%; }
+        .connection-graph--greyed-in-transaction { color: $foreground 40%; }
+        .connection-graph--greyed-idle, .connection-graph--greyed-sessions { color: $foreground 22%; }
+        .connection-graph--greyed-other { color: $foreground 12%; }
+        .connection-graph--greyed-full-ground { color: $background; }
         &:ansi {
-            .connection-graph--idle, .connection-graph--axis, .connection-graph--rule,
-            .connection-graph--greyed { text-style: dim; }
+            .connection-graph--full-ground { color: $background; }
+            .connection-graph--axis, .connection-graph--rule, .connection-graph--greyed { text-style: dim; }
         }
     }
     """
@@ -66,27 +97,29 @@ class ConnectionGraph(Widget):
         *,
         zone: tzinfo | None = None,
         ascii_only: bool = False,
-        draws_at_once: bool = True,
         id: str | None = None,  # noqa: A002  # Textual's own name for it
         classes: str | None = None,
     ) -> None:
         """`zone` is the viewer's time zone, None for this machine's.
 
-        `ascii_only` is for a terminal without UTF-8; without `draws_at_once`, `begin` starts the curves.
+        `ascii_only` is for a terminal without UTF-8.
         """
         super().__init__(id=id, classes=classes)
         self.builds = 0
-        """The number of times the curves were drawn."""
+        """The number of times the picture was made."""
         self._zone = zone
         self._ascii_only = ascii_only
-        self.history = History()
-        self._now = 0
-        self._limits = (0, 0.8, 0)
+        self._seen = _Seen(History(), 0)
+        self._future_until = 0
         self._frame: Frame | None = None
-        self._draws_curves = draws_at_once
         self._rows: tuple[Row, ...] = ()
         self._strips: dict[int, Strip] = {}
-        self._styles_by_ink: dict[Ink, Style] = {}
+        self._styles: dict[tuple[Ink, Ink | None], Style] = {}
+
+    @property
+    def history(self) -> History:
+        """The history that is shown."""
+        return self._seen.history
 
     def show(
         self,
@@ -96,10 +129,19 @@ class ConnectionGraph(Widget):
         slots: int,
         warn_at: float,
         max_connections: int,
+        marks: Sequence[Mark] = (),
+        forecast: Forecast | None = None,
+        grows: bool = False,
     ) -> None:
-        """Show the history up to `now` (microseconds, the server's clock); cheap if nothing has changed."""
-        self.history, self._now = history, now
-        self._limits = (max(1, slots), warn_at, max_connections)
+        """Show the history up to `now` (microseconds, the server's clock); cheap if nothing has changed.
+
+        A graph that `grows` begins at the left with what is known, and moves only once its window is full.
+        """
+        if history is not self._seen.history or now < self._seen.now:
+            self._future_until = 0
+        if forecast is not None:
+            self._future_until = now + int(FUTURE_KEPT_SECONDS * MICROSECONDS)
+        self._seen = _Seen(history, now, max(1, slots), warn_at, max_connections, marks, forecast, grows)
         self._update()
 
     def watch_window_seconds(self) -> None:
@@ -118,40 +160,57 @@ class ConnectionGraph(Widget):
 
     def render_line(self, y: int) -> Strip:
         """Return one row of the picture, from the cache if possible."""
-        if self._frame is None or (self._frame.width, self._frame.height) != self.size:
+        frame = self._frame
+        if frame is None or (frame.width, frame.height, frame.shading) != (*self.size, self._shading):
             self._draw()
         if not 0 <= y < len(self._rows):
-            return Strip.blank(self.size.width, self._style(Ink.AXIS))
+            return Strip.blank(self.size.width, self._style(Ink.AXIS, None))
         strip = self._strips.get(y)
         if strip is None:
-            segments = [Segment(text, self._style(ink)) for text, ink in self._rows[y]]
+            segments = [Segment(text, self._style(ink, ground)) for text, ink, ground in self._rows[y]]
             strip = Strip(segments, self.size.width)
             self._strips[y] = strip
         return strip
 
+    @property
+    def has_future(self) -> bool:
+        """True while there is room to the right of the present."""
+        return self._seen.now < self._future_until
+
+    @property
+    def _shading(self) -> Shading:
+        if self._ascii_only:
+            return Shading.ASCII
+        if self.app.no_color:
+            return Shading.PLAIN
+        return Shading.COLOUR
+
     def _update(self) -> None:
-        """Draw the history, and repaint the rows that look different."""
+        """Draw the history, and repaint the parts of rows that look different."""
         if self.is_attached and self.size.area:
+            before = self._rows
             changed = self._draw()
-            if changed:
-                self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+            if changed and len(before) == len(self._rows):
+                self.refresh(*(_difference(y, before[y], self._rows[y]) for y in changed))
+            elif changed:
+                self.refresh()
 
     def _draw(self) -> list[int]:
         """Draw the frame if it differs from the last one, and return the rows that look different."""
-        slots, warn_at, max_connections = self._limits
+        seen = self._seen
         blank = Frame(
             width=self.size.width,
             height=self.size.height,
             window_seconds=self.window_seconds,
-            slots=slots,
-            warn_at=warn_at,
-            max_connections=max_connections,
-            ascii_only=self._ascii_only,
+            slots=seen.slots,
+            warn_at=seen.warn_at,
+            max_connections=seen.max_connections,
+            shading=self._shading,
             zone=self._zone,
+            has_future=self.has_future,
+            grows=seen.grows,
         )
-        frame = frame_of(self.history, self._now, blank)
-        if not self._draws_curves:
-            frame = replace(frame, edge=0, curve=())
+        frame = frame_of(seen.history, seen.now, blank, marks=seen.marks, forecast=seen.forecast)
         if frame == self._frame:
             return []
         before, self._frame, self._rows = self._rows, frame, picture(frame)
@@ -161,19 +220,37 @@ class ConnectionGraph(Widget):
             self._strips.pop(y, None)
         return changed
 
-    def begin(self) -> None:
-        """Draw the curves from now on; importing plotext takes as long as drawing the rest of a screen."""
-        self._draws_curves = True
-        self._update()
-
     def _forget_styles(self) -> None:
-        self._styles_by_ink.clear()
+        self._styles.clear()
         self._strips.clear()
 
-    def _style(self, ink: Ink) -> Style:
-        style = self._styles_by_ink.get(ink)
+    def _style(self, ink: Ink, ground: Ink | None) -> Style:
+        style = self._styles.get((ink, ground))
         if style is None:
-            name = "greyed" if self.greyed else ink
-            style = self.rich_style + looked_up(self, f"connection-graph--{name}")
-            self._styles_by_ink[ink] = style
+            style = self.rich_style + self._look(ink)
+            if ground is not None:
+                style += Style(bgcolor=self._look(ground).color)
+            self._styles[ink, ground] = style
         return style
+
+    def _look(self, ink: Ink) -> Style:
+        """Return the look of an ink. Layers stay apart where all is grey."""
+        name: str = ink
+        if self.greyed:
+            name = f"greyed-{ink}" if ink in (*LAYERS, Ink.FULL_GROUND) else "greyed"
+        elif self._ascii_only and ink in (Ink.IDLE, Ink.SESSIONS, Ink.OTHER):
+            name = f"text-{ink}"  # a character needs more contrast than an area
+        return looked_up(self, f"connection-graph--{name}")
+
+
+def _difference(y: int, before: Row, after: Row) -> Region:
+    """Return the part of a row from the first cell that differs to the last one."""
+    old, new = _cells(before), _cells(after)
+    if len(old) != len(new):
+        return Region(0, y, len(new), 1)
+    differing = [x for x, (one, other) in enumerate(zip(old, new, strict=True)) if one != other]
+    return Region(differing[0], y, differing[-1] - differing[0] + 1, 1) if differing else Region(0, y, 1, 1)
+
+
+def _cells(row: Row) -> list[Run]:
+    return [(character, ink, ground) for text, ink, ground in row for character in text]

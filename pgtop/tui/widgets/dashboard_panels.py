@@ -1,6 +1,6 @@
 """The dashboard's panels: one widget that gets its data by `show`, and keeps only the lists' own state."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from textual import on
@@ -10,24 +10,28 @@ from textual.widgets import Input
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.connection_limits import limit_uses
-from pgtop.core.filter_sort import SortColumn, parse_filter, sort_backends
+from pgtop.core.event_marks import Mark
+from pgtop.core.filter_sort import Filter, SortColumn, parse_filter, sort_backends
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Scope
 from pgtop.core.sample_history import History
-from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey
-from pgtop.core.text import printable
+from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey, group_words
+from pgtop.core.text import clip, printable
 from pgtop.postgres.host.watcher import HostView
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.lines import keys, notice
 from pgtop.tui.lines.automatic_sweeps import AutomaticState, auto_lines
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.head import Standing, head_lines
+from pgtop.tui.lines.key_situation import Focus, Situation, incident_of, run_queries
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.outage import outage_lines
+from pgtop.tui.lines.server_label import ServerLabel
 from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.lines.waiting_for_server import Awaited, connecting_lines, waiting_lines
-from pgtop.tui.lines.wall_view import LOW, figure_lines, top_count, top_lines
+from pgtop.tui.lines.wall_view import LOW, TALL, figure_lines, top_count, top_lines
 from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, WINDOWS, ConnectionGraph, fitting_window
+from pgtop.tui.widgets.filter_line import FilterLine
 from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.tui.widgets.painted_lines import Lines
@@ -35,6 +39,9 @@ from pgtop.tui.widgets.sessions_table import SORT_COLUMNS, SessionsTable
 
 _LINES: Final = ("head", "banner", "auto", "connecting", "figures", "waiting", "top", "notice", "keys")
 """The parts that are lines of text, by their ids."""
+
+_FILTER_NAMED: Final = 20
+"""The most cells of the filter that a sentence names."""
 
 TIGHT_LINES: Final = 10
 """The least height with room for what fills the server above the list of sessions."""
@@ -85,19 +92,33 @@ class DashboardView(NamedTuple):
     """True while the wall view is shown in place of the tables."""
     history: History
     """The history that the graph shows."""
+    marks: tuple[Mark, ...]
+    """The events that the graph marks, oldest first."""
     blocking: str
     """The sessions that block others, in words; "" if none is known to."""
     groups: Callable[[GroupBy], Sequence[Group]]
     """The groups of the snapshot."""
     group_history: Callable[[GroupBy], GroupHistory[GroupKey]]
     """The history of a grouping, for the change of each group."""
+    sweepable: Callable[[Scope | None], int]
+    """The number of sessions that a sweep of a list terminates."""
     revision: int
     """A number that changes with the snapshot and the history: views of one revision look alike."""
+    label: ServerLabel
+    """The name of the server."""
 
     @property
     def snapshot(self) -> Snapshot | None:
         """The snapshot on the screen: what keys act on."""
         return self.standing.snapshot if self.standing is not None else None
+
+
+class _Rows(NamedTuple):
+    """The rows of the list of sessions, and what they were chosen from and by."""
+
+    snapshot: Snapshot
+    asked: tuple[object, ...]
+    rows: list[Backend]
 
 
 class Panels(Widget):
@@ -109,24 +130,34 @@ class Panels(Widget):
 
     DEFAULT_CSS = "Panels { layout: vertical; width: 100%; height: 100%; overflow: hidden; }"
 
-    def __init__(self, config: Config, *, ascii_only: bool = False) -> None:
-        """`ascii_only` is for a terminal without UTF-8."""
+    def __init__(
+        self, config: Config, *, filters: Mapping[str, str] | None = None, ascii_only: bool = False
+    ) -> None:
+        """`filters` are the saved ones by name; `ascii_only` is for a terminal without UTF-8."""
         super().__init__()
         self._config = config
+        self._ascii_only = ascii_only
         self._view: DashboardView | None = None
         self._painted: tuple[object, ...] = ()
-        self._window_seconds = DEFAULT_WINDOW
+        self._rows: _Rows | None = None
+        self._window_seconds: int | None = None
+        """The window chosen for the graph; None to grow with what is known, up to the default."""
         self._wall_window_seconds: int | None = None
         """The window chosen for the wall; None to show as much as is known, up to the longest."""
         self.groups = GroupsTable(id="applications")
         self.sessions = SessionsTable(
-            idle_after_seconds=config.idle_after_seconds, hides_queries=config.hide_queries, id="backends"
+            ascii_only=ascii_only,
+            idle_after_seconds=config.idle_after_seconds,
+            hides_queries=config.hide_queries,
+            id="backends",
         )
+        self._chose_last = False
+        """True if the group was chosen after the filter was typed."""
         self._named = {name: Lines(id=name) for name in _LINES}
-        self.graph = ConnectionGraph(ascii_only=ascii_only, draws_at_once=False, id="graph")
-        self.filter = Input(
-            placeholder="words, app:web, user:, db:, state:idle, -not", id="filter", compact=True
-        )
+        self.graph = ConnectionGraph(ascii_only=ascii_only, id="graph")
+        self.filter = FilterLine(filters or {}, id="filter")
+        self._sweepable = 0
+        """The number of sessions that a sweep of what is listed terminates."""
 
     def compose(self) -> ComposeResult:
         yield self._lines("head")
@@ -179,7 +210,8 @@ class Panels(Widget):
             waiting = self._lines("waiting")
             waiting.show(waiting_lines(view.awaited, width, max(0, waiting.size.height)))
         if standing is not None:
-            self._lines("head").show(head_lines(standing, width, head_count(height)))
+            is_named = not view.wall or height < TALL  # else the name is in large letters below
+            self._lines("head").show(head_lines(standing, width, head_count(height), is_named=is_named))
         said = []
         if outage is not None and standing is not None and not view.wall:
             said = outage_lines(outage, standing.age_seconds, width, self._most())
@@ -191,7 +223,8 @@ class Panels(Widget):
         if view.wall:
             # The wall has its own word for a late poll, which is not an outage there.
             failed = standing.outage if standing is not None else outage
-            self._lines("figures").fit(figure_lines(standing, failed, width, height))
+            figures = figure_lines(standing, failed, view.label, width, height, ascii_only=self._ascii_only)
+            self._lines("figures").fit(figures)
 
     def _show_or_hide(self, name: str, lines: list[list[Cell]]) -> None:
         line = self._lines(name)
@@ -203,17 +236,23 @@ class Panels(Widget):
         snapshot = view.snapshot
         if snapshot is None:
             return
-        window = self._window_seconds
+        now = snapshot.taken_at
+        chosen = self._wall_window_seconds if view.wall else self._window_seconds
         if view.wall:
-            known = view.history.span_seconds(snapshot.taken_at)
-            window = self._wall_window_seconds or fitting_window(known)
+            window = chosen or fitting_window(view.history.span_seconds(now))
+        else:
+            known = view.history.known_seconds(now, DEFAULT_WINDOW)
+            window = chosen or min(DEFAULT_WINDOW, fitting_window(known))
         self.graph.window_seconds = window
         self.graph.show(
             view.history,
-            now=snapshot.taken_at,
+            now=now,
             slots=snapshot.slots,
             warn_at=self._config.warn_at,
             max_connections=snapshot.server.limits.max_connections,
+            marks=view.marks,
+            forecast=view.standing.forecast if view.standing is not None else None,
+            grows=chosen is None and window <= DEFAULT_WINDOW,
         )
 
     def _show_lists(self, view: DashboardView) -> None:
@@ -223,18 +262,21 @@ class Panels(Widget):
             width, height = self.screen.size
             groups = view.groups(by) if snapshot is not None else ()
             self._lines("top").fit(top_lines(groups, by, width, top_count(height)))
+            self._sweepable = view.sweepable(None) if snapshot is not None else 0
         elif snapshot is not None:
             limits = limit_uses(snapshot)
             self.groups.show_groups(view.groups(by), snapshot.taken_at, view.group_history(by), limits)
             self.groups.styles.height = groups_lines(self.groups.wanted_lines, self.screen.size.height)
             self._show_sessions(snapshot)
+            self._sweepable = view.sweepable(self.scope(snapshot))
 
     def _show_sessions(self, snapshot: Snapshot) -> None:
         table = self.sessions
-        rows = sort_backends(self._listed(snapshot), table.sort_column, table.sort_reversed)
+        rows = self._sorted(snapshot)
         listed = Listed(
             chosen=self.groups.chosen_name,
             filter=self.filter.value,
+            problem=self.filter_problem,
             column=table.sort_column,
             tagged=frozenset(table.tagged & snapshot.by_id.keys()),
             idle_after_seconds=table.idle_after_seconds,
@@ -244,25 +286,48 @@ class Panels(Widget):
         title = sessions_title(snapshot, rows, listed, self.screen.size.width)
         table.show_snapshot(snapshot, rows, title, is_over=listed.is_over)
 
-    def _listed(self, snapshot: Snapshot) -> list[Backend]:
+    @property
+    def _filter(self) -> Filter:
+        return parse_filter(self.filter.value)
+
+    @property
+    def filter_problem(self) -> str:
+        """The reason that the filter is none, printable; nothing is listed then. "" if it is one."""
+        return self._filter.problem
+
+    def _sorted(self, snapshot: Snapshot) -> list[Backend]:
+        """Return the listed sessions in the table's order.
+
+        They are kept for the next key, since most keys change neither the list nor its order.
+        """
+        table = self.sessions
+        asked = (self.groups.chosen, self.filter.value, table.sort_column, table.sort_reversed)
+        if self._rows is None or self._rows.snapshot is not snapshot or self._rows.asked != asked:
+            rows = sort_backends(self._listed(snapshot), table.sort_column, table.sort_reversed)
+            self._rows = _Rows(snapshot, asked, rows)
+        return self._rows.rows
+
+    def _listed(self, snapshot: Snapshot) -> Sequence[Backend]:
         """Return the sessions of the chosen group that match the filter."""
-        chosen, wanted = self.groups.chosen, parse_filter(self.filter.value)
+        chosen, wanted = self.groups.chosen, self._filter
+        if chosen is None and not wanted.narrows:
+            return snapshot.backends
         return [
             backend
             for backend in snapshot.backends
-            if (chosen is None or chosen.matches(backend)) and wanted.matches(backend)
+            if (chosen is None or chosen.matches(backend)) and wanted.matches(backend, snapshot.taken_at)
         ]
 
     def scope(self, snapshot: Snapshot) -> Scope | None:
         """Return the listed sessions of a snapshot; None if neither a group nor a filter narrows the list."""
-        words = []
-        if self.groups.chosen is not None:
-            words.append(f"{self.groups.by.value} {self.groups.chosen_name}")
-        if parse_filter(self.filter.value).terms:
-            words.append(f"filter {printable(self.filter.value)}")
-        if not words:
+        chosen, narrows = self.groups.chosen, self._filter.narrows
+        if chosen is None and not narrows:
             return None
-        return Scope(frozenset(each.id for each in self._listed(snapshot)), ", ".join(words))
+        words = group_words(chosen, self.groups.by) if chosen is not None else ""
+        if narrows:
+            typed = f"filter {clip(printable(self.filter.value), _FILTER_NAMED)}"
+            words = f"{words} ({typed})" if words else typed
+        return Scope(frozenset(each.id for each in self._listed(snapshot)), words)
 
     def _show_foot(self, view: DashboardView) -> None:
         width = self.screen.size.width
@@ -271,19 +336,53 @@ class Panels(Widget):
         self._lines("keys").show([keys.key_line(self._keys(view), width)])
 
     def _keys(self, view: DashboardView) -> list[keys.Key]:
-        read_only = self._config.read_only
         if view.standing is None:
             return keys.waiting_keys(break_glass=view.break_glass)
-        if view.wall:
-            return keys.wall_keys(view.notice, read_only=read_only, break_glass=view.break_glass)
-        focused = self.screen.focused
-        return keys.table_keys(
-            focused.id if focused is not None else None,
-            len(self.sessions.tagged),
-            view.notice,
-            read_only=read_only,
+        situation = self._situation(view, view.standing)
+        return keys.wall_keys(situation) if view.wall else keys.table_keys(situation)
+
+    def _situation(self, view: DashboardView, standing: Standing) -> Situation:
+        snapshot, focus = standing.snapshot, self._focus()
+        meant = self._meant(snapshot, focus)
+        return Situation(
+            focus=focus,
+            incident=incident_of(standing.findings, is_full=standing.level == "full"),
+            read_only=self._config.read_only,
             break_glass=view.break_glass,
+            has_notice=view.notice is not None,
+            outage=standing.outage is not None,
+            listed=len(self.sessions.rows),
+            groups=len(self.groups.rows) if self.groups.display else 0,
+            tagged=len(self.sessions.tagged),
+            can_terminate=any(each.pid != snapshot.own_pid for each in meant),
+            can_cancel=run_queries(meant, snapshot),
+            sweepable=self._sweepable,
+            sweep_digits=len(str(snapshot.slots)),
+            waits_on_locks=bool(snapshot.waiting_on_locks),
+            filtered=bool(self.filter.value),
+            grouped=self.groups.chosen is not None,
+            paused=standing.paused,
+            automatic=view.automatic is not None,
+            saved_filter=printable(self.filter.saved_name),
+            has_filters=self.filter.has_others,
+            searches=bool(self.filter.last),
         )
+
+    def _focus(self) -> Focus:
+        if self.filter.has_focus:
+            return Focus.FILTER
+        return Focus.GROUPS if self.groups.has_focus else Focus.LIST
+
+    def _meant(self, snapshot: Snapshot, focus: Focus) -> list[Backend]:
+        """Return the sessions that `K` and `C` mean now: the tagged, those of the group, or the selected."""
+        tagged = self.sessions.tagged
+        if tagged:
+            return [each for each in snapshot.backends if each.id in tagged]
+        if focus is Focus.GROUPS:
+            group = self.groups.cursor_row
+            return [each for each in snapshot.backends if group is not None and group.key.matches(each)]
+        row = self.sessions.cursor_row
+        return [row] if row is not None else []
 
     def _repaint(self) -> None:
         """Repaint what depends on the lists' own state."""
@@ -349,7 +448,7 @@ class Panels(Widget):
         self._repaint()
 
     def group_by_next(self) -> None:
-        """Group by the next of application, user, database and address."""
+        """Group by the next of application, user, database, address and statement."""
         groupings = list(GroupBy)
         self.groups.by = groupings[(groupings.index(self.groups.by) + 1) % len(groupings)]
         self.drop_choice()
@@ -359,13 +458,22 @@ class Panels(Widget):
         self.groups.chosen = None
         self._repaint()
 
+    def step_back(self) -> None:
+        """Take back the later of filter and chosen group; with the group, the focus goes to the groups."""
+        if self.groups.chosen is not None and (self._chose_last or not self.filter.value):
+            self.drop_choice()
+            self.groups.focus()
+        elif self.filter.value:
+            self.drop_filter()
+
     def open_filter(self) -> None:
         """Show the filter's line and type into it."""
         self.filter.display = self.filter.can_focus = True
         self.filter.focus()
 
     def drop_filter(self) -> None:
-        """Empty the filter and hide its line."""
+        """Empty the filter and hide its line; `n` still finds what it matched."""
+        self.filter.remember()
         self.filter.value = ""
         self.filter.display = False
         self._repaint()
@@ -381,6 +489,39 @@ class Panels(Widget):
         self.groups.chosen = None
         self.drop_filter()
         return self.sessions.move_to(backend)
+
+    def find(self, by: int) -> bool:
+        """Put the cursor on the next session of the list that matches the last filter, or the one before.
+
+        After the last one comes the first. Return False if none matches.
+        """
+        snapshot = self._view.snapshot if self._view is not None else None
+        if snapshot is None:
+            return False
+        wanted, table = parse_filter(self.filter.last), self.sessions
+        rows = list(table.rows)
+        at = next((index for index, row in enumerate(rows) if row.id == table.cursor_key), 0)
+        steps = range(by, by * (len(rows) + 1), by)
+        found = next(
+            (
+                row
+                for row in (rows[(at + step) % len(rows)] for step in steps)
+                if wanted.matches(row, snapshot.taken_at)
+            ),
+            None,
+        )
+        if found is None:
+            return False
+        table.move_to(found.id)
+        table.focus()
+        return True
+
+    def toggle_column(self, key: str) -> None:
+        """Hide a column of the list that is shown, or show one that is not."""
+        table = self.sessions
+        shown = key in table.shown_columns
+        table.choice = table.choice.hide(key) if shown else table.choice.want(key)
+        table.redraw()
 
     def change_window(self, by: int) -> None:
         """Show a longer or shorter time in the graph; the wall has a window of its own."""
@@ -398,7 +539,14 @@ class Panels(Widget):
     def _group_chosen(self, message: LineTable.Chosen) -> None:
         if isinstance(message.row, Group):
             self.groups.choose(message.row)
+            self._chose_last = True
             self._repaint()
+            self.sessions.focus()
+
+    @on(LineTable.Moved)
+    def _cursor_moved(self) -> None:
+        if self._view is not None:
+            self._show_foot(self._view)
 
     @on(LineTable.HeadClicked, "#backends")
     def _head_clicked(self, message: LineTable.HeadClicked) -> None:
@@ -410,10 +558,12 @@ class Panels(Widget):
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self) -> None:
+        self._chose_last = False
         self._repaint()
 
     @on(Input.Submitted, "#filter")
     def _filter_submitted(self) -> None:
+        self.filter.remember()
         self.sessions.focus()
 
     def on_descendant_focus(self) -> None:

@@ -15,12 +15,15 @@ from pgtop.core.session_groups import (
     GroupKey,
     key_name,
 )
+from pgtop.core.session_labels import HIDDEN
 from pgtop.core.text import clip, duration, percent
 from pgtop.tui.lines.bars import thin_bar
 from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
 CHOSEN: Final = "▸"
+_BESIDE_APPLICATION: Final = frozenset({GroupBy.USER, GroupBy.ADDRESS, GroupBy.STATEMENT})
+"""The groupings that show the application beside the name; the others show the user."""
 _LEAST_BAR: Final = 2
 _KEPT_SECONDS: Final = 60
 """The seconds for which the table stays as tall as it was."""
@@ -89,11 +92,10 @@ class GroupsTable(LineTable[Group]):
         """
         return 1 + max((number for _, number in self._lately), default=0)
 
-    def choose(self, row: Group) -> GroupKey | None:
-        """Choose a group, or unchoose it if it was chosen already, and return the present choice."""
-        self.chosen = None if self.chosen == row.key else row.key
+    def choose(self, row: Group) -> None:
+        """Choose a group."""
+        self.chosen = row.key
         self.redraw()
-        return self.chosen
 
     @property
     def chosen_name(self) -> str:
@@ -105,8 +107,9 @@ class GroupsTable(LineTable[Group]):
 
     def head_title(self, column: Column) -> str:
         if column.key == "name":
-            return HEADS[self.by]
-        if column.key == "user" and self.by is GroupBy.USER:
+            is_hidden = bool(self.rows) and all(row.key.statement is None for row in self.rows)
+            return f"{HEADS[self.by]}: {HIDDEN}" if is_hidden else HEADS[self.by]
+        if column.key == "user" and self.by in _BESIDE_APPLICATION:
             return "application"
         return self._change_span if column.key == "change" else column.title
 
@@ -122,7 +125,7 @@ class GroupsTable(LineTable[Group]):
                     clip(key_name(row.key, self.by), width), "strong" if row.key == self.chosen else ""
                 )
             case "user":
-                return Cell(clip(row.application if self.by is GroupBy.USER else row.user, width), "dim")
+                return self._beside(row, width)
             case "total":
                 return Cell(str(row.total), "strong")
             case "oldest":
@@ -135,6 +138,10 @@ class GroupsTable(LineTable[Group]):
                 return self._count(row, column)
             case _:
                 raise LookupError(f"there is no column {column}")
+
+    def _beside(self, row: Group, width: int) -> Cell:
+        beside = row.application if self.by in _BESIDE_APPLICATION else row.user
+        return Cell(clip(beside, width), "dim")
 
     def _share(self, row: Group, width: int) -> Cell:
         """Return the share in percent and as a bar, with the use of the group's own limit if it has one."""

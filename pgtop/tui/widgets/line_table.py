@@ -60,6 +60,18 @@ class LineTable(Painted, Generic[Row], can_focus=True):
             """The table."""
             return self.table
 
+    class Moved(Message):
+        """The cursor was put on another row, by a key or the mouse."""
+
+        def __init__(self, table: Widget) -> None:
+            super().__init__()
+            self.table = table
+
+        @property
+        def control(self) -> Widget:
+            """The table."""
+            return self.table
+
     class HeadClicked(Message):
         """A click on a column's head."""
 
@@ -206,6 +218,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         self._cursor = index
         self._settle()
         self.redraw()
+        self.post_message(self.Moved(self))
 
     def action_move(self, by: int) -> None:
         """Move the cursor by lines."""

@@ -81,21 +81,48 @@ class Painted(Widget):
         & > .cell--word-calm { color: $text-accent; text-style: bold; }
         & > .cell--word-over { color: $text-warning; text-style: bold; }
         & > .cell--word-full { color: $text-error; text-style: bold; }
+        & > .cell--badge-full, & > .cell--badge-down { color: $text-error; text-style: bold reverse; }
+        /* A server's own colour, the same in every theme: the ground brings its letters with it. */
+        & > .cell--server-red { background: #c62828; color: #ffffff; text-style: bold; }
+        & > .cell--server-orange { background: #ff9e40; color: #1a1a1a; text-style: bold; }
+        & > .cell--server-yellow { background: #ffe14d; color: #1a1a1a; text-style: bold; }
+        & > .cell--server-green { background: #2e7d32; color: #ffffff; text-style: bold; }
+        & > .cell--server-cyan { background: #4dd0e1; color: #1a1a1a; text-style: bold; }
+        & > .cell--server-blue { background: #1565c0; color: #ffffff; text-style: bold; }
+        & > .cell--server-magenta { background: #d81b82; color: #ffffff; text-style: bold; }
+        & > .cell--server-purple { background: #7e3ab8; color: #ffffff; text-style: bold; }
+        & > .cell--server-grey { background: #616a75; color: #ffffff; text-style: bold; }
         &.-greyed { color: $text-muted; }
         &.-greyed > .cell--accent, &.-greyed > .cell--amber, &.-greyed > .cell--red,
         &.-greyed > .cell--good, &.-greyed > .cell--strong-amber, &.-greyed > .cell--strong-red {
             color: $text-muted; text-style: none;
         }
+        &.-greyed > .cell--badge-full { color: $text-muted; }
         /* The terminal's own colours have no lighter and no darker ones. */
-        &:ansi > .cell--alarm, &:ansi > .cell--note { text-style: reverse; }
+        &:ansi > .cell--alarm { color: ansi_default; text-style: bold reverse; }
+        &:ansi > .cell--note { text-style: reverse; }
+        &:ansi > .cell--amber { text-style: bold; }
         &:ansi > .cell--cursor-blurred { text-style: underline; }
         &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi.-greyed, &:nocolor.-greyed,
         &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,
         &:ansi.-greyed > .cell--good, &:ansi.-greyed > .cell--strong-amber,
         &:ansi.-greyed > .cell--strong-red { text-style: dim; }
+        &:ansi > .cell--server-red { background: ansi_red; color: ansi_bright_white; }
+        &:ansi > .cell--server-orange { background: ansi_bright_red; color: ansi_black; }
+        &:ansi > .cell--server-yellow { background: ansi_bright_yellow; color: ansi_black; }
+        &:ansi > .cell--server-green { background: ansi_green; color: ansi_black; }
+        &:ansi > .cell--server-cyan { background: ansi_cyan; color: ansi_black; }
+        &:ansi > .cell--server-blue { background: ansi_blue; color: ansi_bright_white; }
+        &:ansi > .cell--server-magenta { background: ansi_bright_magenta; color: ansi_black; }
+        &:ansi > .cell--server-purple { background: ansi_magenta; color: ansi_bright_white; }
+        &:ansi > .cell--server-grey { background: ansi_white; color: ansi_black; }
         &:nocolor > .cell--cursor { text-style: reverse; }
         &:nocolor > .cell--cursor-blurred { text-style: underline; }
         &:nocolor > .cell--alarm { text-style: bold reverse; }
+        &:nocolor > .cell--server-red, &:nocolor > .cell--server-orange, &:nocolor >
+        .cell--server-yellow, &:nocolor > .cell--server-green, &:nocolor > .cell--server-cyan,
+        &:nocolor > .cell--server-blue, &:nocolor > .cell--server-magenta, &:nocolor >
+        .cell--server-purple, &:nocolor > .cell--server-grey { text-style: bold reverse; }
     }
     """
 

@@ -16,6 +16,7 @@ from pgtop.core.session_labels import (
     wait,
 )
 from pgtop.core.text import clip, duration, printable
+from pgtop.tui.lines.column_choice import ColumnChoice
 from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
@@ -67,14 +68,19 @@ class SessionsTable(LineTable[Backend]):
         *,
         idle_after_seconds: float,
         hides_queries: bool = False,
+        ascii_only: bool = False,
         id: str | None = None,  # noqa: A002 - Textual's own name for it
     ) -> None:
+        """`ascii_only` is for a terminal without UTF-8."""
         super().__init__(id=id)
+        self._ascii_only = ascii_only
         self.hides_queries = hides_queries
         self.idle_after_seconds = idle_after_seconds
         self.tagged: set[BackendId] = set()
         self.sort_column = SortColumn.IDLE_AGE
         self.sort_reversed = False
+        self.choice = ColumnChoice()
+        """The columns that a person has hidden, and those that a person wants to see."""
         self.title: list[Cell] = []
         self._is_over = True
         self._now = 0
@@ -103,7 +109,13 @@ class SessionsTable(LineTable[Backend]):
         self.action_move(1)
 
     def columns(self, width: int) -> Sequence[Column]:
-        return self.COLUMNS if width >= self.LEAST_WITH_QUERY else self.COLUMNS[:-1]
+        has_query = width >= self.LEAST_WITH_QUERY or "query" in self.choice.wanted
+        return self.choice.of(self.COLUMNS if has_query else self.COLUMNS[:-1])
+
+    @property
+    def shown_columns(self) -> frozenset[str]:
+        """The keys of the columns that have room now."""
+        return frozenset(column.key for column, width in self._laid_out if width)
 
     def key_of(self, row: Backend) -> Hashable:
         return row.id
@@ -120,7 +132,9 @@ class SessionsTable(LineTable[Backend]):
         if SORT_COLUMNS.get(column.key) is not self.sort_column:
             return column.title
         arrow = "▴" if self.sort_reversed else "▾"
-        return f"{arrow}{column.title}" if column.right else f"{column.title}{arrow}"
+        # In ASCII the arrow is a letter, which capitals tell from the title.
+        title = column.title.upper() if self._ascii_only else column.title
+        return f"{arrow}{title}" if column.right else f"{title}{arrow}"
 
     def cell(self, row: Backend, column: str, width: int) -> Cell:
         match column:

@@ -12,7 +12,7 @@ from pgtop.demo.server import ThrowawayServer
 from pgtop.reaping import reaper
 from pgtop.reaping.plan_wording import spared_sentence
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui import app
+from pgtop.tui import opening
 from tests.servers import session, sessions, wait_until
 from tests.support.dashboards import count_stale, dashboard
 from tests.support.targets import target_of
@@ -82,5 +82,5 @@ async def test_the_dashboards_audit_log_is_rotated_as_configured(
     monkeypatch.setattr(reaper, "AuditLog", Log)
     config = Config(audit_log=tmp_path / "a", audit_max_size_bytes=70_000, audit_keep=3)
     with pytest.raises(LookupError):
-        await app.run_dashboard(target_of(server), config)
+        await opening.run_dashboard(target_of(server), config)
     assert given == {"max_bytes": 70_000, "keep": 3}

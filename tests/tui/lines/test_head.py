@@ -2,24 +2,26 @@
 
 import os
 import signal
+from itertools import product
 from pathlib import Path
 
 import asyncpg
 import msgspec
 import pytest
 
-from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf
+from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf, Snapshot
 from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.filter_sort import SortColumn
 from pgtop.core.leadership import Key
-from pgtop.core.outage import Outage, OutageKind
+from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.sample_history import Since
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
 from pgtop.tui.lines.automatic_sweeps import daemons
-from pgtop.tui.lines.head import Standing, head_lines
+from pgtop.tui.lines.head import BADGE_WIDTH, Standing, head_lines
 from pgtop.tui.lines.outage import outage_lines
+from pgtop.tui.lines.server_label import ServerLabel, server_label
 from tests.builders import holding
 from tests.servers import create_role, session, wait_until
 from tests.support.dashboards import as_text, dashboard
@@ -51,7 +53,7 @@ async def test_a_full_server_is_said_in_whole_words_at_80_columns(
     standing = Standing(full, 0.8, 2.0, Since(full.taken_at, is_exact=True))
     for width in (80, 120):
         line = as_text(head_lines(standing, width))[1]
-        assert "FULL: new connections are refused" in line
+        assert line.startswith(" FULL  97 of 97 slots · 100% · new connections are refused")
         assert "…" not in line
         assert cell_width(line) <= width
 
@@ -228,7 +230,7 @@ async def test_a_daemons_own_login_is_not_taken_for_another_daemon(
 
 @pytest.mark.parametrize(
     ("total", "slots", "line"),
-    [(83, 97, " 83/97 85% over 80%"), (97, 97, " 97/97 100% FULL"), (4100, 4997, " 4100/4997 over 80%")],
+    [(83, 97, " HIGH  83/97 85%"), (97, 97, " FULL  97/97 100%"), (4100, 4997, " HIGH  4100/4997 82%")],
 )
 async def test_20_cells_hold_the_figures_and_the_word(
     server: ThrowawayServer, tmp_path: Path, total: int, slots: int, line: str
@@ -246,3 +248,72 @@ async def test_the_head_tells_when_the_server_is_full(server: ThrowawayServer, t
         over = Since(held.taken_at, is_exact=True) if total > 77 else None
         line = as_text(head_lines(Standing(held, 0.8, 2.0, over, forecast=soon), 120))[1]
         assert ("full at about" in line) is said
+
+
+async def test_badge_and_figures_stand_still_whatever_the_state(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """In every width and state, with a configured name or none; no line is wider than the screen."""
+    seen = await real_snapshot(server, tmp_path / "a")
+    labels = (
+        ServerLabel(),
+        server_label("prod", "db1:5432", "shop"),
+        server_label("long-" * 20, "h:1", "d" * 60),
+    )
+    for standing, word in every_state(seen):
+        for width, label in product(range(20, 201), labels):
+            first, usage, _ = as_text(head_lines(standing._replace(label=label), width))
+            assert usage.startswith(f" {word} "), width
+            assert usage[BADGE_WIDTH:].lstrip("≤ ")[0].isdigit(), (usage, width)
+            assert label.name[:3] in first or "no answer" in first, width
+            assert max(map(cell_width, (first, usage))) <= width, (first, usage)
+
+
+def every_state(seen: Snapshot) -> list[tuple[Standing, str]]:
+    """A standing for each word of the badge, and the words that stand for something else in its place."""
+    since = Since(seen.taken_at - 14 * 60 * MICROSECONDS, is_exact=False)
+    down = Outage(OutageKind.UNREACHABLE, "no server listens")
+    limit = (ConnectionLimit(LimitOf.ROLE, "postgres", 1),)
+    hidden = [msgspec.structs.replace(each, backend_start=None) for each in seen.backends]
+
+    def at(total: int, **known: object) -> Standing:
+        held = holding(seen, total, 97)
+        over = since if total > 77 else None
+        soon = Forecast(held.taken_at + 600 * MICROSECONDS)
+        return Standing(held, 0.8, 2.0, over, forecast=soon)._replace(**known)  # type: ignore[arg-type]
+
+    limited = msgspec.structs.replace(holding(seen, 20, 97), connection_limits=limit)
+    unseen = msgspec.structs.replace(seen, backends=tuple(hidden))
+    return [
+        (at(20), "OK"),
+        (at(83), "HIGH"),
+        (at(83, paused=True, read_only=True), "HIGH"),
+        (at(83, late=True, age_seconds=90_000.0), "HIGH"),
+        (at(97), "FULL"),
+        (at(60, refusing=Limit.CLIENTS), "FULL"),
+        (at(20, snapshot=limited), "LIMIT"),
+        (at(20, snapshot=unseen), "OK"),
+        (at(83, outage=down, age_seconds=72.0), "DOWN"),
+        (at(83, outage=Outage(OutageKind.REFUSED, "wrong password")), "ERROR"),
+        (at(97, outage=Outage(OutageKind.FULL, "full", limit=Limit.EVERY)), "FULL"),
+        (at(20, outage=Outage(OutageKind.LIMIT, "limit", limit=Limit.ROLE)), "LIMIT"),
+    ]
+
+
+async def test_the_first_line_drops_the_least_needed_first(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Name and login stay until the end; a rescue role's login is never shown as an ordinary one."""
+    seen = await real_snapshot(server, tmp_path / "a")
+    named = Standing(seen, 0.8, 2.0, None, label=server_label("prod", "db1:5432", "shop"))
+    host = seen.server.address
+    needed = ["prod", "postgres@shop", "primary", "every 2s", "PostgreSQL ", "server up ", host]
+    for width in range(140, 19, -1):
+        line = as_text(head_lines(named, width))[0]
+        shown = [part in line for part in needed]
+        assert shown == sorted(shown, reverse=True), line
+    assert as_text(head_lines(named, 30))[0].startswith(" prod  postgres@shop ")
+    rescued = named._replace(snapshot=msgspec.structs.replace(seen, is_rescue=True))
+    assert " rescue: postgres@shop " in as_text(head_lines(rescued, 80))[0]
+    assert as_text(head_lines(named, 140, is_named=False))[0].startswith(" postgres@shop ")
+    unnamed = named._replace(label=server_label(None, host, "shop"))
+    assert as_text(head_lines(unnamed, 140))[0].startswith(f" {host}  postgres@shop ")
+    assert as_text(head_lines(unnamed, 140))[0].count(host) == 1

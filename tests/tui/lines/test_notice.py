@@ -12,7 +12,7 @@ from pgtop.core.filter_sort import SortColumn
 from pgtop.core.plan import Outcome, Result
 from pgtop.core.policy import plan_terminate
 from pgtop.core.session_groups import GroupBy
-from pgtop.core.text import cell_width, clock
+from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.reaping.reaper import Report
 from pgtop.tui.lines import notice
@@ -34,7 +34,7 @@ async def test_a_notice_is_folded_and_not_cut() -> None:
     assert lines[-1].rstrip().endswith("try again")
 
 
-def test_the_usage_after_an_action_is_measured_and_dated() -> None:
+def test_the_usage_after_an_action_is_measured_and_kept_up_to_date() -> None:
     """Sessions that waited for a victim end a moment later, too; what is still wrong is said."""
     crowd = [backend(10 + n) for n in range(10)]
     before = snapshot(*crowd, server=server_of(Limits(10, 0)))
@@ -42,16 +42,23 @@ def test_the_usage_after_an_action_is_measured_and_dated() -> None:
     shown = notice.of_report(Report(plan, (Result(plan.victims[0], Outcome.TERMINATED),)))
     assert "→" not in text(shown)
     for seconds, total, words in (
-        (1, 10, "100% → 100%, still full"),
-        (3, 9, "100% → 90%, still over the 80% line"),
-        (5, 2, "100% → 20%"),
-        (11 + notice.SETTLE_SECONDS, 9, "100% → 20%"),
+        (1, 10, "100% → 100%, still full  "),
+        (3, 9, "100% → 90%, still over the 80% line  "),
+        (5, 2, "100% → 20%  "),
+        (11 + notice.SETTLE_SECONDS, 9, "100% → 20%, now 90%, over the 80% line again  "),
+        (12 + notice.SETTLE_SECONDS, 3, "100% → 20%, now 30%  "),
     ):
         at = before.taken_at + seconds * MICROSECONDS
         after = msgspec.structs.replace(before, backends=tuple(crowd[:total]), taken_at=at)
         shown = notice.with_usage(shown, after)
-        measured = at if seconds < 10 else before.taken_at + 5 * MICROSECONDS
-        assert f"{words} at {clock(measured)}" in text(shown)
+        assert f" · {words}" in text(shown)
+    assert "100% → 20%  " in text(notice.with_usage(shown, None)), "the usage in an outage is not known"
+
+
+def test_a_notice_tells_its_age_after_a_minute() -> None:
+    said = notice.Notice("copied session 4711")
+    assert " copied session 4711  " in text(said._replace(age_seconds=59))
+    assert " copied session 4711 · 2m ago  " in text(said._replace(age_seconds=179))
 
 
 def text(shown: notice.Notice) -> str:
@@ -76,13 +83,29 @@ async def test_the_title_keeps_the_tags_whole(server: ThrowawayServer, tmp_path:
         assert f"{len(snapshot.backends)} tagged, {len(snapshot.backends) - 1} not listed" in title
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_the_title_of_an_empty_list_says_why(width: int) -> None:
+    seen = snapshot(backend())
+    problem = "unknown field stat: (state?)"
+    for listed, why in (
+        (Listed("leaky-worker", "", SortColumn.IDLE_AGE, frozenset(), 300.0), "no match · Esc clears"),
+        (Listed("", "stat:x", SortColumn.IDLE_AGE, frozenset(), 300.0, problem=problem), problem),
+    ):
+        title = "".join(cell.text for cell in sessions_title(seen, [], listed, width))
+        assert why in title
+        assert cell_width(title) <= width
+
+
 async def test_while_a_filter_is_typed_the_keys_are_its_own(server: ThrowawayServer, tmp_path: Path) -> None:
-    async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
-        await driven.press("slash", *"app")
-        await driven.shows("Enter apply", "Esc clear")
+    async with (
+        session(server, application_name="app"),
+        dashboard(server, tmp_path / "a", size=(80, 24)) as driven,
+    ):
+        await driven.press("slash", *"app:app")
+        await driven.shows("Enter apply", "Esc clear", "F10 quit")
         assert "K terminate" not in driven.text
         await driven.press("enter")
-        await driven.shows("K terminate")
+        await driven.shows("Enter details", "Esc clear filter", "q quit")
 
 
 async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -105,11 +128,11 @@ async def test_tab_changes_the_table_also_beside_a_filter(server: ThrowawayServe
 async def test_between_the_yes_and_the_outcome_it_says_what_goes_on(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
-    """A session that takes no signal; and `o` tells of it also after another notice took the line."""
+    """A session that takes no signal; and `O` tells of it also after another notice took the line."""
     async with session(server) as one:
         pid = one.get_server_pid()
         async with dashboard(server, tmp_path / "a") as driven:
-            await driven.press("o")
+            await driven.press("O")
             assert driven.app.screen is driven.dashboard
             await driven.select(pid)
             os.kill(pid, signal.SIGSTOP)
@@ -121,7 +144,7 @@ async def test_between_the_yes_and_the_outcome_it_says_what_goes_on(
                 await driven.shows("terminated 0 of 1 session: 1 survived")
             finally:
                 os.kill(pid, signal.SIGCONT)
-            await driven.press("c", "o")
+            await driven.press("c", "O")
             await driven.shows("survived", str(pid))
 
 

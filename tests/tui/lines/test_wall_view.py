@@ -1,5 +1,6 @@
 """The wall's lines: right for every state there is, at every size, and as many of them in each."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -7,15 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgtop.core.activity import Snapshot
+from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf, Snapshot
+from pgtop.core.diagnosis.findings import Finding, Grade, Kind
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.sample_history import Since
 from pgtop.core.session_groups import GroupBy, group
-from pgtop.core.text import cell_width
+from pgtop.core.text import cell_width, clock
 from pgtop.demo.server import ThrowawayServer
-from pgtop.tui.lines.big_digits import big, width
+from pgtop.tui.lines.big_digits import Scale, big, is_drawable, width
 from pgtop.tui.lines.head import Standing
-from pgtop.tui.lines.wall_view import LOW, figure_lines, state_of, top_count, top_lines
+from pgtop.tui.lines.server_label import server_label
+from pgtop.tui.lines.server_state import State
+from pgtop.tui.lines.wall_view import LOW, TALL, figure_lines, state_of, top_count, top_lines
+from pgtop.tui.terminal.ascii import to_ascii
 from tests.builders import holding
 from tests.servers import create_role
 from tests.support.dashboards import as_text
@@ -25,6 +31,8 @@ OUTAGES = [
     Outage(OutageKind.UNREACHABLE, "no server listens at db1:5432 (connection refused): check that it runs"),
     *(Outage(OutageKind.LIMIT, "refused", limit=limit, tries=7, seconds=3.0) for limit in Limit),
 ]
+scales = st.builds(Scale, st.integers(1, 5), st.integers(1, 5))
+LABEL = server_label("prod", "db1:5432", "shop")
 sizes = st.tuples(st.integers(1, 260), st.integers(1, 120))
 
 
@@ -43,8 +51,11 @@ def standings(snapshot: Snapshot, slots: int) -> list[tuple[Standing | None, Out
         return Standing(held, 0.8, 2.0, since)._replace(**known)  # type: ignore[arg-type]
 
     over = -(-slots * 8 // 10)
+    limit = (ConnectionLimit(LimitOf.ROLE, "postgres", 1),)
+    limited = msgspec.structs.replace(holding(snapshot, 2, slots), connection_limits=limit)
     live = [
         standing(0),
+        standing(0, snapshot=limited),
         standing(over),
         standing(slots),
         standing(slots + 3),
@@ -65,7 +76,7 @@ async def test_every_state_is_drawn_at_every_size_and_never_moves_the_rest(snaps
         across, down = size
         heights = set()
         for standing, outage in by_slots[slots]:
-            lines = as_text(figure_lines(standing, outage, across, down))
+            lines = as_text(figure_lines(standing, outage, LABEL, across, down))
             assert lines
             assert len(lines) <= max(2, down)
             heights.add(len(lines))
@@ -81,7 +92,7 @@ async def test_the_wait_for_a_connection_is_drawn_at_every_size() -> None:
     @given(sizes, st.sampled_from(OUTAGES))
     def draws(size: tuple[int, int], outage: Outage) -> None:
         assert all(
-            cell_width(line) <= max(size[0], 12) for line in as_text(figure_lines(None, outage, *size))
+            cell_width(line) <= max(size[0], 12) for line in as_text(figure_lines(None, outage, LABEL, *size))
         )
 
     draws()
@@ -91,28 +102,29 @@ async def test_every_word_can_be_drawn_and_has_a_shape_of_its_own(snapshot: Snap
     shapes: dict[str, set[str]] = {}
     for standing, outage in standings(snapshot, 97):
         state = state_of(standing, outage)
-        shapes.setdefault(state.word, set()).add(state.shape)
-        for letter in state.word.replace(" ", ""):
-            assert "█" in "".join(big(letter, 2)), letter
+        assert state is not None
+        shapes.setdefault(state.state, set()).add(state.state.shape)
     assert shapes == {
-        "CALM": {"●"},
-        "OVER": {"▲"},
+        "OK": {"●"},
+        "HIGH": {"▲"},
+        "LIMIT": {"▲"},
         "FULL": {"■"},
         "PAUSED": {"‖"},
         "LATE": {"◌"},
-        "OUTAGE": {"✗"},
-        "NO SLOT": {"■"},
+        "DOWN": {"✗"},
     }
+    assert all(map(is_drawable, State))
 
 
 async def test_figures_that_are_not_those_of_now_say_how_old_they_are(snapshot: Snapshot) -> None:
     for standing, outage in standings(snapshot, 97):
         assert standing is not None
         state = state_of(standing, outage)
+        assert state is not None
         is_old = outage is not None or standing.paused or standing.late
         assert state.is_old == is_old
         for size in ((20, 5), (40, 12), (80, 24), (120, 40), (200, 60)):
-            text = " ".join(" ".join(as_text(figure_lines(standing, outage, *size))).split())
+            text = " ".join(" ".join(as_text(figure_lines(standing, outage, LABEL, *size))).split())
             assert ("figures " in text and " old" in text) == is_old, (state, size)
 
 
@@ -122,9 +134,9 @@ async def test_an_upper_bound_is_said_to_be_one(server: ThrowawayServer, tmp_pat
     assert not hidden.counts.exact
     total, slots = hidden.counts.total, hidden.slots
     standing = Standing(hidden, 0.8, 2.0, None)
-    assert as_text(figure_lines(standing, None, 20, 5))[0].startswith(f" ≤{total} of {slots}  ≤")
+    assert as_text(figure_lines(standing, None, LABEL, 20, 5))[0].startswith(f" ≤{total} of {slots}  ≤")
     for size in ((80, 24), (120, 40)):
-        text = " ".join(as_text(figure_lines(standing, None, *size)))
+        text = " ".join(as_text(figure_lines(standing, None, LABEL, *size)))
         assert "GRANT pg_monitor" in text
         assert "idle" not in text
 
@@ -142,11 +154,74 @@ async def test_the_largest_groups_are_named_and_the_others_counted(snapshot: Sna
     assert lines[0].strip() == "applications, 3 in 3 more"
     assert [line.split()[0] for line in lines[1:]] == ["4", "3", "2"]
     assert len(top_lines(groups[:1], GroupBy.APPLICATION, 80, 3)) == 4
-    assert top_lines(groups, GroupBy.APPLICATION, 80, top_count(5)) == []
+    assert top_lines(groups, GroupBy.APPLICATION, 80, top_count(24)) == []
 
 
-@given(st.text("0123456789/%≤ ACDEFGLMNOPRSTUV", min_size=1, max_size=9), st.integers(1, 5))
-def test_a_text_is_as_wide_as_it_is_said_to_be(text: str, scale: int) -> None:
+@given(st.text("0123456789/%≤-_.: ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=1, max_size=9), scales)
+def test_a_text_is_as_wide_as_it_is_said_to_be(text: str, scale: Scale) -> None:
     rows = big(text, scale)
+    assert is_drawable(text)
     assert {len(row) for row in rows} == {width(text, scale)}
-    assert len(rows) == -(-5 * scale // 2)
+    assert len(rows) == scale.height
+
+
+async def test_name_figures_and_word_are_drawn_large_from_20_lines_on(snapshot: Snapshot) -> None:
+    """Each in the widest letters that fit; a name that does not fit at all is text."""
+    high = Standing(holding(snapshot, 83, 97), 0.8, 2.0, Since(snapshot.taken_at, is_exact=True))
+    two, narrow = Scale(2, 2), Scale(1, 2)
+    for size, name, drawn in (
+        ((80, 24), "prod", big("PROD", two)),
+        ((60, TALL), "prod", big("PROD", narrow)),
+        ((80, 24), "db-1.eu_2", big("DB-1.EU_2", narrow)),
+        ((120, 40), "prod", big("PROD", Scale(3, 3))),
+        ((200, 60), "prod", big("PROD", Scale(4, 4))),
+        ((80, 24), "a-name-that-is-far-too-long", ("a-name-that-is-far-too-long",)),
+        ((80, 24), "büro", ("büro",)),
+    ):
+        lines = as_text(figure_lines(high, None, server_label(name, "", ""), *size))
+        scale = Scale(*[next(n for least, n in ((56, 4), (38, 3), (20, 2)) if size[1] >= least)] * 2)
+        for rows in (drawn, big("85%", scale), big("HIGH", scale)):
+            assert stands_in(rows, lines), (name, size, lines)
+        assert ("83 of 97" in " ".join(lines)) is not stands_in(big("83/97", scale), lines)
+
+
+def stands_in(rows: Sequence[str], lines: Sequence[str]) -> bool:
+    """True if the rows stand one below the other, at the same place, in the lines."""
+    for first in range(len(lines) - len(rows) + 1):
+        below = lines[first : first + len(rows)]
+        for at in range(len(below[0])):
+            if all(
+                line[at : at + len(row)].ljust(len(row)) == row for line, row in zip(below, rows, strict=True)
+            ):
+                return True
+    return False
+
+
+async def test_in_ascii_large_letters_are_made_of_whole_cells(snapshot: Snapshot) -> None:
+    for standing, outage in standings(snapshot, 97):
+        for across, down in ((60, 12), (80, 24), (120, 40), (200, 60)):
+            lines = as_text(figure_lines(standing, outage, LABEL, across, down, ascii_only=True))
+            assert not set("▀▄") & set("".join(lines))
+            assert sum("##" in to_ascii(line) for line in lines) >= (5 if down > 12 else 1)
+
+
+async def test_the_wall_says_how_long_and_no_sentence_twice(snapshot: Snapshot) -> None:
+    now = snapshot.taken_at
+    leak = Finding(Kind.LEAK, Grade.LOOKS_LIKE, 44, "leak in web: full at about 12:20", full_at=now)
+    since, soon = Since(now - 14 * 60 * MICROSECONDS, is_exact=True), Forecast(now + 600 * MICROSECONDS)
+    high = Standing(holding(snapshot, 83, 97), 0.8, 2.0, since, forecast=soon)
+
+    def text(standing: Standing, outage: Outage | None = None) -> str:
+        words = " ".join(as_text(figure_lines(standing, outage, LABEL, 120, 40)))
+        return " ".join(words.replace("█", " ").split())
+
+    assert ", for 14m · full at about " in text(high)
+    told = text(high._replace(findings=(leak,)))
+    assert "▲ over the 80% line since " in told
+    assert told.count("full at about") == 1, "the finding says it"
+    assert ", for 14m" in text(high._replace(snapshot=holding(snapshot, 97, 97)))
+    down = high._replace(outage=OUTAGES[0], age_seconds=182.0, findings=(leak,))
+    told = text(down, OUTAGES[0])
+    assert f"✗ since {clock(now)} · figures 3m 02s old · no server listens" in told
+    assert "leak" not in told, "of what happens meanwhile nothing is known"
+    assert "leak in web" in text(down, OUTAGES[-1]), "a full server is full for a reason"

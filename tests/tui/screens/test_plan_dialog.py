@@ -42,10 +42,10 @@ async def test_a_dialog_fits_the_screen_after_it_changed_its_size(
         await driven.shows("n  Keep", "y  Terminate")
         await driven.press("y")
         await driven.shows("terminated 30")
-        await driven.press("o")
-        await driven.shows("Close", "terminated")
+        await driven.press("O")
+        await driven.shows("Esc close", "terminated")
         await driven.pilot.resize_terminal(80, 12)
-        await driven.shows("Close", "terminated")
+        await driven.shows("Esc close", "terminated")
 
 
 async def test_a_sweep_covers_what_is_listed_and_one_key_widens_it(
@@ -64,7 +64,7 @@ async def test_a_sweep_covers_what_is_listed_and_one_key_widens_it(
         await driven.press("S")
         dialog = await driven.dialog()
         assert planned(dialog) == listed
-        await driven.shows("Only what is listed: filter app:alpha", "a all sessions", "Terminate 4 sessions")
+        await driven.shows("Sweep filter app:alpha: 4 of ", "a all sessions", "Terminate 4 sessions")
         await anew(driven, dialog, "e")
         assert planned(dialog) <= listed
         await anew(driven, dialog, "e")
@@ -84,10 +84,11 @@ async def test_a_sweep_covers_what_is_listed_and_one_key_widens_it(
         await choose(driven, "beta")
         await driven.press("S")
         assert planned(await driven.dialog()) == others
-        await driven.shows("Only what is listed: application beta")
+        await driven.shows("Sweep beta: 3 of ")
         await driven.press("n")
         await driven.press("w", "S")
         assert planned(await driven.dialog()) >= others
+        await driven.shows("Sweep all sessions: ")
         assert "listed" not in driven.text
 
 
@@ -228,7 +229,7 @@ async def test_dialogs_tell_who_waits_behind_a_victim(server: ThrowawayServer, t
             await driven.select(pid)
             await driven.press("K")
             await driven.dialog()
-            await driven.shows(said, "y  Terminate 1", "blocks 2, selected")
+            await driven.shows(said, "y  Terminate 1", "blocks 2 · ")
             await driven.press("n", "S")
             dialog = await driven.dialog()
             await driven.shows("2 sessions are waiting on locks. A sweep won't help them")

@@ -113,8 +113,8 @@ async def test_a_session_that_turns_active_under_the_dialog_lives(
         assert [await each.fetchval("SELECT 1") for each in awake] == [1, 1]
         await driven.press("y")
         await driven.shows("2 changed")
-        await driven.press("o")
-        await driven.shows("changed", "Close")
+        await driven.press("O")
+        await driven.shows("changed", "Esc close")
         assert [await each.fetchval("SELECT 1") for each in awake] == [1, 1]
 
 

@@ -1,11 +1,20 @@
 """The screen in ASCII: nothing else is left, and every cell stays where it was."""
 
+import ast
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtop.core.text import cell_width, printable
 from pgtop.tui.lines.bars import usage_bar
 from pgtop.tui.terminal.ascii import to_ascii
+from tests.servers import REPOSITORY
+from tests.support.ascii_gaps import without_ascii
+from tests.support.sources import parsed
+
+SOURCES = set((REPOSITORY / "pgtop").rglob("*.py")) - {REPOSITORY / "pgtop/core/server_encodings.py"}
+"""But for the tables of what other encodings hold: they are never printed."""
 
 
 @given(st.text())
@@ -32,3 +41,17 @@ def test_a_bar_that_is_not_full_does_not_look_full() -> None:
 def test_a_parts_right_neighbour_changes_nothing_in_it(text: str, cut: int) -> None:
     """A line is sent up to where it differs: what is sent must fit to what stays."""
     assert to_ascii(text[:cut]) == to_ascii(text)[: len(text[:cut])]
+
+
+def characters_of(path: Path) -> set[str]:
+    """Return the characters of a module's strings; those of docstrings, which nobody prints, are left out."""
+    tree = parsed(path.read_text(encoding="utf-8"))
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in said]
+    return set("".join(node.value for node in texts if isinstance(node.value, str)))
+
+
+def test_every_character_of_the_program_has_a_replacement() -> None:
+    """So that a new glyph is not a `?` in ASCII mode."""
+    gaps = {path.name: found for path in SOURCES if (found := without_ascii("".join(characters_of(path))))}
+    assert gaps == {}

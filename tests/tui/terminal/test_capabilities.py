@@ -45,6 +45,9 @@ async def test_it_draws_and_takes_keys_whatever_the_terminal_is_called(
         opened.press(b"q")
         assert opened.ends() == 0
     assert b"Traceback" not in opened.raw
+    has_title = term in ("xterm-256color", "screen", "tmux", "no-such")
+    for sequence in (b"\x1b]2;", b"\x1b[22;0t", b"\x1b[23;0t"):
+        assert (sequence in opened.raw) is has_title
 
 
 @pytest.mark.parametrize("environment", NO_UTF8, ids=str)
