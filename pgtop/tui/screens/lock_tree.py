@@ -164,7 +164,7 @@ class LockTreeScreen(LiveScreen):
         if backend is not None:
             self.acts.show_in_list(backend.id)
 
-    @on(LockTable.Moved)
+    @on(LineTable.Moved)
     def _moved(self) -> None:
         self.show()
 

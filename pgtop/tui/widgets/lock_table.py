@@ -3,8 +3,6 @@
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
-from textual.message import Message
-
 from pgtop.core.lock_tree import LockNode
 from pgtop.core.session_labels import HIDDEN
 from pgtop.core.text import cell_width, clip, duration, printable
@@ -29,9 +27,6 @@ class LockTable(LineTable[LockNode]):
     )
     LAST_WIDTH: ClassVar[int] = 16
 
-    class Moved(Message):
-        """The cursor was put on another line."""
-
     def __init__(self, *, hides_queries: bool = False, id: str | None = None) -> None:  # noqa: A002 - Textual's
         super().__init__(id=id)
         self._hides_queries = hides_queries
@@ -41,10 +36,6 @@ class LockTable(LineTable[LockNode]):
         """Show these nodes as they were at `now`, microseconds by the server's clock."""
         self._now = now
         self.show(nodes)
-
-    def _put(self, index: int) -> None:
-        super()._put(index)
-        self.post_message(self.Moved())
 
     def key_of(self, row: LockNode) -> Hashable:
         return row.key
