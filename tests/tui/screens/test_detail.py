@@ -177,6 +177,7 @@ async def test_the_query_is_read_in_the_pager_while_polls_go_on(
             await wait_until(polled)
             opened.press(b"\x03")
             opened.shows("pager interrupted")
+            opened.wipe()  # what was there before the pager must not pass for what comes after
             opened.press(b"\r")
             opened.shows("session began")
             opened.press(b"qq")
