@@ -251,7 +251,10 @@ async def test_it_is_asked_for_only_while_it_is_on_the_screen(
 
         await driven.app.push_screen(HelpScreen())
         await none_is_asked()
-        await driven.press("escape", "tab")
+        asked_before = times()
+        await driven.press("escape")
+        await wait_until(lambda: times() > asked_before)
+        await driven.press("tab")
         await wait_until(lambda: driven.app.screen is driven.dashboard)
         await none_is_asked()
 
