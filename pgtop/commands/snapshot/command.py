@@ -100,7 +100,7 @@ SNAPSHOT: Final = Command(
     examples=(
         ("pgtop snapshot -h db1", "a table, as wide as the terminal"),
         ("pgtop snapshot -h db1 --json | jq .usage", "for scripts"),
-        ("pgtop snapshot -h db1 --watch --every 5s", "plain lines, for a screen reader"),
+        ("pgtop snapshot -h db1 --watch --interval 5s", "plain lines, for a screen reader"),
     ),
     notes=(
         *USUAL_NOTES,

@@ -46,7 +46,7 @@ def test_a_share_is_a_percent_and_a_bar_with_the_groups_own_limit() -> None:
     assert table.cell(groups[0], "share", 15).text == " 50% ━━━━━"
     bill = LimitUse(ConnectionLimit(LimitOf.ROLE, groups[0].user, 60), 50)
     table.show_groups(groups, NOW, GroupHistory[GroupKey](), [bill])
-    assert table.cell(groups[0], "share", 28).text == " 50% ━━━━━━━━━━━  50/60 limit"
+    assert table.cell(groups[0], "share", 28).text == " 50% ━━━━━━━━━━  50/60 limit"
     assert table.cell(groups[0], "share", 10).text == " 50% 50/60"
 
 
