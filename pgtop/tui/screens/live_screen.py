@@ -67,7 +67,7 @@ class LiveScreen(Screen[None]):
         while True:
             self._wake.clear()
             took = 0.0
-            if self.is_current:
+            if self.is_active:
                 begun = time.monotonic()
                 await self.ask()
                 took = time.monotonic() - begun
