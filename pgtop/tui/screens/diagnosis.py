@@ -1,7 +1,7 @@
 """DiagnosisScreen: what fills the server, each finding with its evidence, what to do, and the act itself."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,10 +14,14 @@ from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.diagnosis.steady import cause_of
 from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
 from pgtop.core.plan import Act
-from pgtop.core.text import plural
+from pgtop.core.text import cell_width, plural
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.findings import diagnosis_lines, statements
 from pgtop.tui.widgets.painted_lines import Lines
+
+_AROUND_LINES: Final = 4
+"""The lines of the dialog besides its text: the border, the keys and the line above them."""
+_SAID_SECONDS: Final = 4.0
 
 
 class Chosen(NamedTuple):
@@ -88,14 +92,16 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         lines, self._starts = diagnosis_lines(
             self._findings, self._snapshot, self._warn_at, self._chosen, width, self._forecast
         )
+        self._scroll.styles.max_height = max(1, self.app.size.height - _AROUND_LINES)
         self._text.fit(lines)
-        self._keys.show([self._key_line()])
+        self._keys.show([self._key_line(self._scroll.size.width)])
 
     @property
     def _finding(self) -> Finding | None:
         return self._findings[self._chosen] if self._findings else None
 
-    def _key_line(self) -> list[Cell]:
+    def _key_line(self, width: int) -> list[Cell]:
+        """Return the keys; those that do not fit into `width` cells are dropped from the end."""
         if self._said:
             return [Cell(f" {self._said}", "amber")]
         keys = [("Esc", "close", "screen.close")]
@@ -110,8 +116,10 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         if finding is not None and statements(finding):
             keys.append(("c", "copy SQL", "screen.copy"))
         if len(self._findings) > 1:
-            keys.append(("Tab", "next finding", "screen.choose(1)"))
+            keys.append(("Tab", "next", "screen.choose(1)"))
         keys.append(("↑ ↓", "scroll", ""))
+        while len(keys) > 1 and sum(cell_width(f" {key} {said} ") for key, said, _ in keys) > width:
+            keys.pop()
         cells = []
         for key, said, action in keys:
             cells += [Cell(f" {key}", "key", action), Cell(f" {said} ", "dim", action)]
@@ -160,7 +168,7 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def _tell(self, said: str) -> None:
         self._said = said
         self._show()
-        self.set_timer(2.0, self._be_quiet)
+        self.set_timer(_SAID_SECONDS, self._be_quiet)
 
     def _be_quiet(self) -> None:
         self._said = ""
