@@ -592,6 +592,7 @@ class DashboardScreen(Screen[None]):
                 self._config.warn_at,
                 self.state.shown_forecast,
                 read_only=read_only,
+                totals_of=self.state.totals_of,
             )
             self.app.push_screen(screen, self._remedy_chosen)
 
