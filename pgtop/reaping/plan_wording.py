@@ -141,7 +141,8 @@ def sweep_title(plan: Plan, width: int) -> str:
     is_part = plan.scope is not None or number != plan.eligible
     counted = f": {number} of {plan.eligible}" if is_part else f": {number}"
     covered = plan.scope.words if plan.scope is not None else "all sessions"
-    return clip(f"{name} {covered}", max(0, width - cell_width(counted))) + counted
+    of = " of" if plan.trigger is Trigger.EMERGENCY else ""
+    return clip(f"{name}{of} {covered}", max(0, width - cell_width(counted))) + counted
 
 
 def usage_change(plan: Plan, after: float, now: float | None = None) -> str:

@@ -16,7 +16,7 @@ from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.blocking import blocking_words
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
-from pgtop.core.plan import Act, Plan, Scope
+from pgtop.core.plan import Act, Plan
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import clip, printable
 from pgtop.diagnosis_watch import DiagnosisWatch
@@ -287,14 +287,9 @@ class DashboardScreen(Screen[None]):
             blocking=blocking_words(self.diagnosis.blocked_by),
             groups=lambda by: state.groups(by, shown) if shown is not None else (),
             group_history=state.group_history,
-            sweepable=self._sweepable,
             revision=state.revision,
             label=self._label(),
         )
-
-    def _sweepable(self, scope: Scope | None) -> int:
-        shown = self.state.shown
-        return self.plan_actions.sweepable(shown, scope, self.refusing) if shown is not None else 0
 
     def _label(self) -> ServerLabel:
         target, shown = self.poller.probe.own_connection.target, self.state.shown
@@ -592,6 +587,7 @@ class DashboardScreen(Screen[None]):
                 self._config.warn_at,
                 self.state.shown_forecast,
                 read_only=read_only,
+                totals_of=self.state.totals_of,
             )
             self.app.push_screen(screen, self._remedy_chosen)
 

@@ -15,7 +15,7 @@ from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
 from pgtop.core.lock_tree import changed_since
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
-from pgtop.core.policy import DIAGNOSED, plan_emergency, plan_sweep
+from pgtop.core.policy import DIAGNOSED
 from pgtop.core.stalled_logins import stall_of
 from pgtop.errors import PgtopError
 from pgtop.postgres.session.own_connection import OwnConnection
@@ -144,15 +144,6 @@ class PlanActions:
             emergency_idle_after_seconds=self._policy.emergency_idle_after_seconds,
         )
         await self._ask_and_run(snapshot, plan_for(first), Replan(first, plan_for), said)
-
-    def sweepable(self, snapshot: Snapshot, scope: Scope | None, refusing: Limit | None = None) -> int:
-        """Return the number of sessions that the plan of a sweep has, before locks are asked for."""
-        is_full = snapshot.is_full and stall_of(snapshot, self._policy.warn_at, refusing) is None
-        with contextlib.suppress(PgtopError):
-            if is_full:
-                return len(plan_emergency(snapshot, self._policy, refused=refusing, scope=scope).victims)
-            return len(plan_sweep(snapshot, self._policy, scope=scope).victims)
-        return 0
 
     async def remedy(self, snapshot: Snapshot, kind: Kind, remedy: Remedy) -> None:
         """Ask whether to do what a finding of that snapshot calls for, and do so.

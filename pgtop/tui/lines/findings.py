@@ -61,10 +61,12 @@ def diagnosis_lines(
     chosen: int,
     width: int,
     forecast: Forecast | None = None,
+    *,
+    chart: Sequence[list[Cell]] = (),
 ) -> tuple[list[list[Cell]], list[int]]:
     """Return all findings in lines of at most `width` cells, and the number of each one's first line.
 
-    `chosen` is the index of the finding that keys act on.
+    `chosen` is the index of the finding that keys act on; `chart` is shown below its numbers.
     """
     taken = f" {snapshot.taken} of {plural(snapshot.slots, 'slot')} · {percent(snapshot.usage)}"
     lines = [[Cell(" diagnosis", "title"), Cell(clip(f"  {taken}", max(0, width - 10)), "dim")]]
@@ -77,6 +79,8 @@ def diagnosis_lines(
         lines.append([])
         starts.append(len(lines))
         lines += _finding(finding, width, is_chosen=number == chosen and len(findings) > 1)
+        if number == chosen:
+            lines += chart
     return lines, starts
 
 

@@ -53,9 +53,9 @@ class Situation(NamedTuple):
     can_cancel: bool = False
     """True if one of the sessions that `C` means runs a query."""
     sweepable: int = 0
-    """The number of sessions that `S` would terminate."""
+    """The number of listed sessions that are idle for long enough for `S`."""
     sweep_digits: int = 1
-    """The cells for that number, so that it grows without moving the keys behind it."""
+    """The cells for that number, so that it grows without moving the keys behind it; 0 to leave it out."""
     waits_on_locks: bool = False
     filtered: bool = False
     grouped: bool = False

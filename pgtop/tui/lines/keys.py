@@ -126,7 +126,8 @@ def _everywhere(situation: Situation) -> dict[str, Key]:
             found.append(Key("A", "auto sweeps", "screen.auto", brief="auto"))
         if situation.sweepable and not situation.outage:
             count = str(situation.sweepable).ljust(situation.sweep_digits)
-            found.append(Key("S", f"sweep {count}", "screen.sweep", brief="sweep"))
+            label = f"sweep {count}" if situation.sweep_digits else "sweep"
+            found.append(Key("S", label, "screen.sweep", brief="sweep"))
     return {key.key: key for key in found}
 
 

@@ -10,7 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
 
 from pgtop.concurrency import undisturbed
-from pgtop.core.activity import Backend
+from pgtop.core.activity import ACTIVE, Backend
 from pgtop.core.lock_tree import lock_tree
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import HIDDEN
@@ -146,10 +146,10 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
     def _key_list(self) -> list[keys.Key]:
         found = []
         if not self._is_gone and not self.acts.read_only:
-            found += [
-                keys.Key("K", "terminate", "screen.terminate"),
-                keys.Key("C", "cancel", "screen.cancel"),
-            ]
+            found.append(keys.Key("K", "terminate", "screen.terminate"))
+            shown = self._detail.backend if self._detail is not None else self._backend
+            if shown.state == ACTIVE:
+                found.append(keys.Key("C", "cancel", "screen.cancel"))
         found += [keys.Key("c", "copy", "screen.copy"), keys.Key("v", "pager", "screen.page")]
         if len(self._listed) > 1:
             found.append(keys.Key("← →", "next", "screen.step(1)"))

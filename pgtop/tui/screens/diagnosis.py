@@ -1,6 +1,6 @@
 """DiagnosisScreen: what fills the server, each finding with its evidence, what to do, and the act itself."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, NamedTuple
 
 from textual.app import ComposeResult
@@ -17,8 +17,11 @@ from pgtop.core.plan import Act
 from pgtop.core.text import cell_width, plural
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.findings import diagnosis_lines, statements
+from pgtop.tui.lines.growth_chart import chart_lines
 from pgtop.tui.widgets.painted_lines import Lines
 
+CHARTS_FROM_LINES: Final = 30
+"""The least height of a terminal for a chart beside the words."""
 _AROUND_LINES: Final = 4
 """The lines of the dialog besides its text: the border, the keys and the line above them."""
 _SAID_SECONDS: Final = 4.0
@@ -51,9 +54,14 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         forecast: Forecast | None = None,
         *,
         read_only: bool,
+        totals_of: Callable[[str], Sequence[int]] = lambda _: (),
     ) -> None:
-        """`warn_at` is a fraction of the slots; `read_only` leaves out the key that acts."""
+        """`warn_at` is a fraction of the slots; `read_only` leaves out the key that acts.
+
+        `totals_of` returns an application's numbers of sessions over the last minutes, the oldest first.
+        """
         super().__init__()
+        self._totals_of = totals_of
         self._forecast = forecast
         self._findings = tuple(findings)
         self._snapshot = snapshot
@@ -90,11 +98,24 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def _show(self) -> None:
         width = max(20, self._scroll.size.width - 2)
         lines, self._starts = diagnosis_lines(
-            self._findings, self._snapshot, self._warn_at, self._chosen, width, self._forecast
+            self._findings,
+            self._snapshot,
+            self._warn_at,
+            self._chosen,
+            width,
+            self._forecast,
+            chart=self._chart(width),
         )
         self._scroll.styles.max_height = max(1, self.app.size.height - _AROUND_LINES)
         self._text.fit(lines)
         self._keys.show([self._key_line(self._scroll.size.width)])
+
+    def _chart(self, width: int) -> list[list[Cell]]:
+        """Return the growth of the chosen finding's application, on a terminal with room for it."""
+        finding = self._finding
+        if finding is None or finding.application_name is None or self.app.size.height < CHARTS_FROM_LINES:
+            return []
+        return chart_lines(finding.application_name, self._totals_of(finding.application_name), width)
 
     @property
     def _finding(self) -> Finding | None:

@@ -174,6 +174,11 @@ class DashboardState:
             self._group_history[by].add(snapshot.taken_at, {row.key: row.total for row in groups})
         return self._groups[by]
 
+    def totals_of(self, application_name: str) -> list[int]:
+        """Return an application's numbers of sessions over the last minutes, the oldest first."""
+        key = GroupKey(application_name=application_name)
+        return self.group_history(GroupBy.APPLICATION).series(key)
+
     def group_history(self, by: GroupBy) -> GroupHistory[GroupKey]:
         """Return the history of that grouping."""
         return self._group_history[by]

@@ -11,7 +11,7 @@ from textual.widgets import Input
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.connection_limits import limit_uses
 from pgtop.core.event_marks import Mark
-from pgtop.core.filter_sort import Filter, SortColumn, parse_filter, sort_backends
+from pgtop.core.filter_sort import Filter, SortColumn, parse_filter, sort_backends, stale
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Scope
 from pgtop.core.sample_history import History
@@ -100,8 +100,6 @@ class DashboardView(NamedTuple):
     """The groups of the snapshot."""
     group_history: Callable[[GroupBy], GroupHistory[GroupKey]]
     """The history of a grouping, for the change of each group."""
-    sweepable: Callable[[Scope | None], int]
-    """The number of sessions that a sweep of a list terminates."""
     revision: int
     """A number that changes with the snapshot and the history: views of one revision look alike."""
     label: ServerLabel
@@ -119,6 +117,14 @@ class _Rows(NamedTuple):
     snapshot: Snapshot
     asked: tuple[object, ...]
     rows: list[Backend]
+
+
+class _Titled(NamedTuple):
+    """The title of the list of sessions, and what it was made from."""
+
+    rows: Sequence[Backend]
+    asked: tuple[Listed, int]
+    title: list[Cell]
 
 
 class Panels(Widget):
@@ -156,8 +162,9 @@ class Panels(Widget):
         self._named = {name: Lines(id=name) for name in _LINES}
         self.graph = ConnectionGraph(ascii_only=ascii_only, id="graph")
         self.filter = FilterLine(filters or {}, id="filter")
+        self._titled: _Titled | None = None
         self._sweepable = 0
-        """The number of sessions that a sweep of what is listed terminates."""
+        """The number of listed sessions that are idle for long enough for a sweep."""
 
     def compose(self) -> ComposeResult:
         yield self._lines("head")
@@ -262,13 +269,12 @@ class Panels(Widget):
             width, height = self.screen.size
             groups = view.groups(by) if snapshot is not None else ()
             self._lines("top").fit(top_lines(groups, by, width, top_count(height)))
-            self._sweepable = view.sweepable(None) if snapshot is not None else 0
+            self._sweepable = self._stale_among(snapshot.backends, snapshot) if snapshot is not None else 0
         elif snapshot is not None:
             limits = limit_uses(snapshot)
             self.groups.show_groups(view.groups(by), snapshot.taken_at, view.group_history(by), limits)
             self.groups.styles.height = groups_lines(self.groups.wanted_lines, self.screen.size.height)
             self._show_sessions(snapshot)
-            self._sweepable = view.sweepable(self.scope(snapshot))
 
     def _show_sessions(self, snapshot: Snapshot) -> None:
         table = self.sessions
@@ -283,8 +289,19 @@ class Panels(Widget):
             is_over=snapshot.usage >= self._config.warn_at,
             blocking=self._view.blocking if self._view is not None else "",
         )
-        title = sessions_title(snapshot, rows, listed, self.screen.size.width)
-        table.show_snapshot(snapshot, rows, title, is_over=listed.is_over)
+        width = self.screen.size.width
+        if self._titled is None or self._titled.rows is not rows or self._titled.asked != (listed, width):
+            # The counts look at every row, and most keys change nothing of them.
+            title = sessions_title(snapshot, rows, listed, width)
+            self._titled = _Titled(rows, (listed, width), title)
+            self._sweepable = self._stale_among(rows, snapshot)
+        table.show_snapshot(snapshot, rows, self._titled.title, is_over=listed.is_over)
+
+    def _stale_among(self, rows: Sequence[Backend], snapshot: Snapshot) -> int:
+        """Return how many are idle for long enough for a sweep, or for an emergency's on a full server."""
+        policy = self._config.policy
+        seconds = policy.emergency_idle_after_seconds if snapshot.is_full else policy.idle_after_seconds
+        return sum(stale(each, snapshot.taken_at, seconds) for each in rows)
 
     @property
     def _filter(self) -> Filter:
@@ -357,7 +374,8 @@ class Panels(Widget):
             can_terminate=any(each.pid != snapshot.own_pid for each in meant),
             can_cancel=run_queries(meant, snapshot),
             sweepable=self._sweepable,
-            sweep_digits=len(str(snapshot.slots)),
+            # On a full server, a sweep opens with only as many as are needed.
+            sweep_digits=0 if snapshot.is_full else len(str(snapshot.slots)),
             waits_on_locks=bool(snapshot.waiting_on_locks),
             filtered=bool(self.filter.value),
             grouped=self.groups.chosen is not None,

@@ -248,7 +248,7 @@ def test_many_of_one_slow_statement() -> None:
         for n in range(44)
     ]
     found = the_one(diagnose(server_with(*slow, *pools("web", 2, 16))), Kind.SLOW_STATEMENTS)
-    assert "44 of app run the same statement for 4m" in found.sentence
+    assert "44 of web run the same statement for 4m" in found.sentence
     assert "most wait for IO/DataFileRead" in found.sentence
     events = ["DataFileRead", "DataFileWrite", "WALSync"]
     split = [

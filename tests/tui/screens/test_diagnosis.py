@@ -175,12 +175,13 @@ async def test_no_line_moves_when_a_finding_comes(
 ) -> None:
     server = server_factory(SMALL)
     async with dashboard(server, tmp_path / "audit", size=size) as driven:
-        await wait_until(lambda: driven.backends.region.height > 0, 15)
-        before = driven.backends.region
+        head = driven.dashboard.query_one("#head")
+        await wait_until(lambda: head.region.height > 0, 15)
+        before = head.region
         async with lock_queue(server):
             await wait_until(lambda: driven.dashboard.state.shown_findings, 15)
             await driven.pilot.pause()
-            assert driven.backends.region == before
+            assert head.region == before
 
 
 async def test_a_paused_display_keeps_its_findings(server_factory: ServerFactory, tmp_path: Path) -> None:
