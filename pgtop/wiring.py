@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import pgtop.core.password_search  # noqa: F401 - an error may come when no file can be opened any more
 from pgtop.audit.log import Sink
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target

@@ -1,6 +1,6 @@
 """`python -m tests.screenshots`: makes `screenshots/` anew from the real program on a real server.
 
-It takes about two and a half minutes, since the demo fills up at its own pace; `--leak-every 0.5` is
+It takes about three minutes, since the demo fills up at its own pace; `--leak-every 0.5` is
 quicker, with less of a curve. The `dev` extra brings what it needs.
 """
 
@@ -22,6 +22,7 @@ from pgtop.core.diagnosis.findings import Kind
 from pgtop.core.diagnosis.thresholds import Thresholds
 from pgtop.core.filter_sort import stale
 from pgtop.demo.run import running_demo
+from pgtop.demo.scenarios.catalogue import SCENARIOS
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.settings.defaults_and_bounds import Config
@@ -29,6 +30,8 @@ from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.opening import FACE
 from pgtop.tui.screens.diagnosis import DiagnosisScreen
+from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.wiring import wire
@@ -51,6 +54,9 @@ TRIES_WANTED, ENDED_WANTED = 37, 5
 POLLS_AFTER = 6
 """So many polls after the sweep, the curve shows the fall."""
 LIMIT_SECONDS = 600.0
+SERVER_NAME = "prod"
+WAITING_WANTED = 12
+"""So many sessions wait in the picture of the lock tree."""
 TIME_FACTOR = 5.0
 """The diagnosis divides its times by this: a leak would be one only after two minutes."""
 
@@ -153,6 +159,24 @@ async def tell(photographer: Photographer, pilot: Pilot[None]) -> None:
     photographer.take("after-the-sweep")
 
 
+async def tell_of_locks(photographer: Photographer, pilot: Pilot[None]) -> None:
+    """A lock queue: the line below the head, the tree, and the details of its root."""
+    await photographer.until(lambda: photographer.cause is Kind.LOCK_QUEUE, "the lock queue")
+    await photographer.until(
+        lambda: photographer.snapshot.waiting_on_locks >= WAITING_WANTED, f"{WAITING_WANTED} that wait"
+    )
+    await pilot.press("b")
+    await photographer.until(lambda: isinstance(pilot.app.screen, LockTreeScreen), "the lock tree")
+    await photographer.polls(3)
+    photographer.take("lock-tree")
+    await pilot.press("escape")
+    await pilot.press("f1")
+    await photographer.until(lambda: isinstance(pilot.app.screen, HelpScreen), "the help")
+    await photographer.polls(1)
+    photographer.take("help")
+    await pilot.press("escape")
+
+
 async def tell_of_no_slot(photographer: Photographer, pilot: Pilot[None]) -> None:
     """The other story: no slot is left, and this is the server's own host."""
     dashboard = pilot.app.screen
@@ -209,6 +233,7 @@ async def run(uri: str, config: Config, place: Path, size: tuple[int, int], stor
             config=config,
             first=first,
             host_watch=host_watch,
+            name=SERVER_NAME,
             thresholds=Thresholds(compression=TIME_FACTOR),
         )
         async with app.run_test(size=size) as pilot:
@@ -257,6 +282,9 @@ def main() -> None:
         asyncio.run(run_without_slot(audit_log, chosen.into))
         config = Config(audit_log=audit_log, idle_after_seconds=IDLE_AFTER_SECONDS)
         asyncio.run(run(demo.uri, config, chosen.into, LARGE, tell))
+    with tempfile.TemporaryDirectory() as temporary, running_demo(scenario=SCENARIOS["locks"]) as demo:
+        config = Config(audit_log=Path(temporary, "audit.jsonl"))
+        asyncio.run(run(demo.uri, config, chosen.into, LARGE, tell_of_locks))
     with (
         tempfile.TemporaryDirectory() as temporary,
         running_demo(leak_every_seconds=FILM_LEAK_EVERY_SECONDS) as demo,

@@ -46,7 +46,7 @@ class _Token(NamedTuple):
     def least_bytes(self) -> int:
         if self.is_wildcard:
             return 0 if self.is_star else 1
-        return len(self.text.encode("utf-8", "surrogateescape"))
+        return len(self.text.encode("utf-8", "replace"))
 
 
 _Forms = Callable[[_Token], Iterable[str]]

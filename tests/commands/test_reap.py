@@ -97,7 +97,7 @@ async def test_a_plan_tells_who_waits_behind_its_victims(
             done = await reap(tmp_path, every_server, *sweep)
             assert "2 sessions wait for locks, and this does not help there" in done.stdout
     finally:
-        await execute(every_server, "DROP TABLE queued")
+        await execute(every_server, "DROP TABLE waited_for")
 
 
 async def test_a_dry_run_ends_nobody_and_means_the_same_sessions(

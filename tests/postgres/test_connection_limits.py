@@ -65,7 +65,7 @@ async def test_a_reached_limit_is_seen_by_whoever_looks(server: ThrowawayServer,
     async with sessions(server, 2, **as_bill), dashboard(server, tmp_path / "a") as driven:
         await driven.shows("2/3 limit", "below the 80% line")
         async with session(server, **as_bill):
-            await driven.shows("3/3 limit", f"role {role.name} at its limit of 3: the next login is refused")
+            await driven.shows("3/3 limit", "LIMIT", f"role {role.name} at its limit of 3")
             await driven.press("w")
             await driven.shows(f"▲ role {role.name} at its limit of 3")
             done = run(tmp_path, "snapshot", server.uri())

@@ -121,10 +121,10 @@ async def queued(
 
     Those that are left let go of their locks at the end.
     """
-    await holder.execute("BEGIN; CREATE TABLE queued (); COMMIT; BEGIN; LOCK TABLE queued")
+    await holder.execute("BEGIN; CREATE TABLE waited_for (); COMMIT; BEGIN; LOCK TABLE waited_for")
     asking = []
     for each in waiting:
-        asking.append(asyncio.ensure_future(each.execute("BEGIN; LOCK TABLE queued")))
+        asking.append(asyncio.ensure_future(each.execute("BEGIN; LOCK TABLE waited_for")))
 
         async def waits(one: asyncpg.Connection = each) -> bool:
             return found(await face.snapshot(), one).waits_on_lock

@@ -240,7 +240,7 @@ async def test_every_figure_counts_what_the_host_shows(
         with_stalled(server, app, idle=3, stalled=7),
     ):
         head = ("11 of 10 slots · 110%", "7 slots are held by clients still connecting")
-        await driven.shows(*head, "new connections are refused", "still connecting: 7")
+        await driven.shows("FULL", *head, "still connecting: 7")
         await wait_until(lambda: count_stale(driven.shown) == 3, 15)
         await driven.press("S")
         await driven.dialog()
@@ -252,7 +252,7 @@ async def test_every_figure_counts_what_the_host_shows(
         await driven.dialog()
         await driven.shows("Terminate 1 selected session: 110% → 100%")
         await driven.press("y")
-        await driven.shows("terminated 1 session · 110% → 100%, still full at", "10 of 10 slots · 100%")
+        await driven.shows("terminated 1 session · 110% → 100%, still full", "10 of 10 slots · 100%")
         outcome = next(line for line in driven.audited() if line["event"] == "outcome")
         assert (outcome["usage_before"], outcome["usage_after"]) == (1.1, 1.0)
 

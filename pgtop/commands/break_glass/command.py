@@ -15,6 +15,7 @@ import msgspec
 from click.core import ParameterSource
 from msgspec.structs import replace
 
+import pgtop.core.password_search  # noqa: F401 - an error may come when no file can be opened any more
 from pgtop.commands.command import DURATIONS_NOTE, Command
 from pgtop.commands.shared_options import json_option, other_options
 from pgtop.commands.standard_streams import (

@@ -61,7 +61,7 @@ SEE: Final[Section] = (
     (
         ("o F6", "sort menu, columns to hide; s next column"),
         ("r", "reverse the order"),
-        ("g", "group by application, user, statement and more"),
+        ("g", "group by user, address, statement and others"),
         ("[ ]", "time in the graph: 1 minute to 24 hours"),
         ("+ -", "longer or shorter poll interval"),
         ("p", "pause the display"),

@@ -80,8 +80,11 @@ class GroupsTable(LineTable[Group]):
     def _remember(self, now: int, number: int) -> None:
         if self._lately and not now - self._now >= 0:
             self._lately.clear()  # the server's clock was set back
-        self._lately.append((now, number))
-        while self._lately[0][0] < now - _KEPT_SECONDS * MICROSECONDS:
+        second = now // MICROSECONDS
+        if self._lately and self._lately[-1][0] == second:
+            number = max(number, self._lately.pop()[1])
+        self._lately.append((second, number))
+        while self._lately[0][0] < second - _KEPT_SECONDS:
             self._lately.popleft()
 
     @property

@@ -238,14 +238,14 @@ async def test_the_ansi_theme_sends_no_colour_but_the_terminals_own(
             server, tmp_path, "--theme", "ansi", *(["--wall"] if wall else []), environment=environment
         ) as opened:
             opened.shows("over the 80% line")
-            for key, word in ((b"S", "Keep"), (b"\x10", "Search for commands")):
+            for key, word in ((b"S", "Esc close"), (b"\x10", "Search for commands")):
                 os.write(opened.master, key)
                 opened.shows(word)
                 os.write(opened.master, b"\x1b")
                 await until(opened, lambda word=word: word not in opened.read(), f"{word} stays")
             leave(opened, "q")
     found = colours(opened)
-    assert found & {b"33", b"93"}, "the test sees no colours at all"
+    assert found & {b"35", b"95"}, "the test sees no colours at all"
     assert not found & {b"38", b"48"}
     with terminal(server, tmp_path, "--theme", "dark", environment=environment) as opened:
         opened.shows("below the 80% line")

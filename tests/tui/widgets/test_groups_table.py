@@ -1,7 +1,7 @@
 """The change of a group: a bound from the sessions' ages at first, then what was seen."""
 
-from pgtop.core.activity import MICROSECONDS
-from pgtop.core.connection_limits import ConnectionLimit, LimitOf, LimitUse
+from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf
+from pgtop.core.connection_limits import LimitUse
 from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey, group
 from pgtop.tui.widgets.groups_table import GroupsTable
 from tests.builders import NOW, backend
