@@ -45,8 +45,10 @@ class LockTreeScreen(LiveScreen):
         Binding("b,f5,q,tab", "close", "Close"),
     ]
 
-    def __init__(self, acts: SessionActs) -> None:
+    def __init__(self, acts: SessionActs, server: str = "") -> None:
+        """`server` is the server's configured name, printable; "" if it has none."""
         super().__init__(acts, "lock-notice")
+        self._server = server or acts.own_connection.target.label
         self._locks: LockQueue | None = None
         self._tree: tuple[LockNode, ...] = ()
         self._head = Lines(id="lock-head")
@@ -84,8 +86,7 @@ class LockTreeScreen(LiveScreen):
         if not self.is_attached:
             return
         width, height = self.size
-        label = self.acts.own_connection.target.label
-        head = [title_cells(self._locks, self._tree, label, width)]
+        head = [title_cells(self._locks, self._tree, self._server, width)]
         if self.problem:
             old = f"as of {duration(self.age_seconds)} ago: " if self._locks is not None else ""
             head.append([Cell(clip(f" ✗ {old}{self.problem}", width), "alarm")])
