@@ -19,7 +19,7 @@ from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import locked_line
 from pgtop.tui.lines.lock_tree import NO_WAITS, caution, story_lines, title_cells
 from pgtop.tui.screens.detail import DetailScreen
-from pgtop.tui.screens.live_screen import LiveScreen
+from pgtop.tui.screens.live_screen import LATE_SECONDS, LiveScreen
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.tui.widgets.lock_table import LockTable
@@ -90,6 +90,8 @@ class LockTreeScreen(LiveScreen):
         if self.problem:
             old = f"as of {duration(self.age_seconds)} ago: " if self._locks is not None else ""
             head.append([Cell(clip(f" ✗ {old}{self.problem}", width), "alarm")])
+        elif self._locks is not None and self.age_seconds > LATE_SECONDS:
+            head.append([Cell(clip(f" as of {duration(self.age_seconds)} ago", width), "amber")])
         elif self._locks is not None and not self._tree:
             head.append([Cell(clip(" This stays live: lock waits are shown as they come", width), "dim")])
         self._head.fit(head)
