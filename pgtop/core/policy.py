@@ -269,6 +269,8 @@ def _sweep(
     return msgspec.structs.replace(plan, scope=scope, eligible=eligible)
 
 
+DIAGNOSED: Final = "diagnosis: "
+"""The beginning of the reason of a plan that was made from a finding: the same for all its sessions."""
 SELECTED: Final = "selected"
 """The reason for what a person selected one by one."""
 

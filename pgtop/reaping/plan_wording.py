@@ -9,7 +9,7 @@ from typing import Final
 from pgtop.core.activity import IN_TRANSACTION, Backend
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger, Victim
-from pgtop.core.policy import SELECTED
+from pgtop.core.policy import DIAGNOSED, SELECTED
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, label, rest_age
 from pgtop.core.stalled_logins import NO_HELP, Stall
 from pgtop.core.text import cell_width, clip, duration, percent, plural, printable, span
@@ -53,10 +53,12 @@ def headline(plan: Plan) -> str:
     if plan.trigger is Trigger.SELECTED and not number:
         return "Nothing to cancel" if plan.act is Act.CANCEL else "Nothing to terminate"
     if plan.act is Act.CANCEL:
-        return f"Cancel {plural(number, 'query', 'queries')}; the sessions stay connected"
+        stay = "its session stays" if number == 1 else "the sessions stay"
+        return f"Cancel {plural(number, 'query', 'queries')}{_one_reason(plan)}; {stay} connected"
     usage = f"{percent(plan.usage_before)} → {percent(plan.usage_after)}"
     if plan.trigger is Trigger.SELECTED:
-        return f"Terminate {plural(number, 'selected session')}: {usage}"
+        reason = _one_reason(plan)
+        return f"Terminate {plural(number, 'session' if reason else 'selected session')}{reason}: {usage}"
     if plan.trigger is Trigger.BREAK_GLASS:
         return _broken_glass(plan, usage)
     policy = plan.policy
@@ -96,6 +98,14 @@ def queue_sentence(plan: Plan) -> str:
     return f"{plural(plan.blocked_sessions, 'session')} {verb} for locks behind {named}"
 
 
+def _one_reason(plan: Plan) -> str:
+    """Return the finding that a plan was made from: ` (diagnosis: leak)`; "" for none."""
+    reasons = {victim.reason for victim in plan.victims}
+    if len(reasons) != 1 or not (reason := reasons.pop()).startswith(DIAGNOSED):
+        return ""
+    return f" ({printable(reason)})"
+
+
 def left_waiting(plan: Plan) -> int:
     """Return how many sessions wait for locks that no victim is known to hold."""
     return max(0, plan.waiting_on_locks - (plan.blocked_sessions or 0))
@@ -108,8 +118,9 @@ def why(victim: Victim) -> str:
 
 
 def remark(victim: Victim) -> str:
-    """Return what a victim's age does not say, printable: `blocks 3`, `diagnosis: leak`; "" for nothing."""
-    says_no_more = victim.reason == SELECTED or victim.reason.startswith(f"{victim.backend.state} for ")
+    """Return what neither a victim's age nor the headline says, printable: `blocks 3`; "" for nothing."""
+    said_already = (DIAGNOSED, f"{victim.backend.state} for ")
+    says_no_more = victim.reason == SELECTED or victim.reason.startswith(said_already)
     parts = (
         printable(victim.warning),
         f"blocks {victim.blocked_sessions}" if victim.blocked_sessions else "",

@@ -94,7 +94,7 @@ def leak() -> Snapshot:
     """Return a worker that opens a session every 30 seconds, uses it once and forgets it.
 
     >>> print(sentence(leak()))  # doctest: +ELLIPSIS
-    leak in worker since ...: 43 parked, one each 30s: a scraper or cron, full at about ...
+    leak in worker since ...: 43 left idle, one each 30s: a scraper or cron, full at about ...
     """
     lost = [
         session(10 + n, 30.0 * (45 - n), 30.0 * (45 - n) - 0.2, application_name="worker", query=_JOB)
@@ -165,8 +165,8 @@ _POLICY: Final = "SELECT * FROM policies"
 def slow_statements() -> Snapshot:
     """Return an application all of whose sessions run one slow statement.
 
-    >>> print(sentence(slow_statements()))
-    44 run the same statement for 4m 00s: `SELECT * FROM ops WHERE at > ?`; most wait for IO/DataFileRead
+    >>> print(sentence(slow_statements()))  # doctest: +ELLIPSIS
+    44 of web run the same statement for 4m 00s: `SELECT * FROM ops WHERE at > ?`; most wait for ...
     """
     read = {"wait_event_type": "IO", "wait_event": "DataFileRead"}
     running = [session(10 + n, _HOUR, 240, "active", query=f"{_OPS} {n}", **read) for n in range(44)]
@@ -221,7 +221,7 @@ def pool_arithmetic() -> Snapshot:
     """Return twelve hosts, each with a pool in order, that do not fit together.
 
     >>> print(sentence(pool_arithmetic()))
-    pools too large together: web: 12 addresses × 8, 96 in all (it has 96, 84 idle); 7 each fits
+    pools of web too large together: 12 addresses × 8, 96 in all; 7 each fits (it has 96, 84 idle)
     """
     return server(*pools("web", hosts=12, size=8))
 

@@ -15,6 +15,7 @@ from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
 from pgtop.core.lock_tree import changed_since
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
+from pgtop.core.policy import DIAGNOSED
 from pgtop.core.stalled_logins import stall_of
 from pgtop.errors import PgtopError
 from pgtop.postgres.session.own_connection import OwnConnection
@@ -237,4 +238,4 @@ def reason_words(kind: Kind) -> str:
     >>> reason_words(Kind.LOCK_QUEUE)
     'diagnosis: lock queue'
     """
-    return f"diagnosis: {kind.replace('_', ' ')}"
+    return f"{DIAGNOSED}{kind.replace('_', ' ')}"

@@ -66,7 +66,7 @@ def diagnosis_lines(
 ) -> tuple[list[list[Cell]], list[int]]:
     """Return all findings in lines of at most `width` cells, and the number of each one's first line.
 
-    `chosen` is the index of the finding that keys act on; `chart` is shown below its advice.
+    `chosen` is the index of the finding that keys act on; `chart` is shown below its numbers.
     """
     taken = f" {snapshot.taken} of {plural(snapshot.slots, 'slot')} · {percent(snapshot.usage)}"
     lines = [[Cell(" diagnosis", "title"), Cell(clip(f"  {taken}", max(0, width - 10)), "dim")]]
@@ -95,6 +95,9 @@ def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell
     first, *rest = folded(f"{finding.mark} {finding.sentence}", max(4, width - 5))
     mark = Cell(" ▸ ", "key") if is_chosen else Cell("   ")
     lines = [[mark, Cell(first, style)], *([Cell(f"     {line}", style)] for line in rest)]
+    # First what to do: the numbers below may be behind the lower edge of a small screen.
+    for advice in finding.advice:
+        lines += _advice(advice, width)
     rows = [
         ("certainty", _GRADES[finding.grade]),
         ("holds", plural(finding.slots, "slot")),
@@ -108,13 +111,13 @@ def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell
             left = named[nth] if nth < len(named) else ""
             right = pieces[nth] if nth < len(pieces) else ""
             lines.append([Cell(f"     {fit(left, names)}  ", "dim"), Cell(right)])
-    for advice in finding.advice:
-        lines += _advice(advice, width)
     return lines
 
 
 def _advice(advice: Advice, width: int) -> list[list[Cell]]:
-    first, *rest = folded(advice.text, max(10, width - 8))
+    # The act's own key, `d K`, is in the line of keys, and only where it may be pressed.
+    elsewhere = "" if not advice.key or advice.key.startswith("d ") else f" (Esc, then {advice.key})"
+    first, *rest = folded(f"{advice.text}{elsewhere}", max(10, width - 8))
     lines = [[Cell("   → ", "accent"), Cell(first)], *([Cell(f"     {line}")] for line in rest)]
     for line in (*advice.command.splitlines(), *advice.sql.splitlines()):
         # Statements are copied with `c`, whole: on the screen they may go on in the next line.

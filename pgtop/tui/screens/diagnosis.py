@@ -14,7 +14,7 @@ from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.diagnosis.steady import cause_of
 from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
 from pgtop.core.plan import Act
-from pgtop.core.text import plural
+from pgtop.core.text import cell_width, plural
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.findings import diagnosis_lines, statements
 from pgtop.tui.lines.growth_chart import chart_lines
@@ -22,6 +22,9 @@ from pgtop.tui.widgets.painted_lines import Lines
 
 CHARTS_FROM_LINES: Final = 30
 """The least height of a terminal for a chart beside the words."""
+_AROUND_LINES: Final = 4
+"""The lines of the dialog besides its text: the border, the keys and the line above them."""
+_SAID_SECONDS: Final = 4.0
 
 
 class Chosen(NamedTuple):
@@ -103,8 +106,9 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
             self._forecast,
             chart=self._chart(width),
         )
+        self._scroll.styles.max_height = max(1, self.app.size.height - _AROUND_LINES)
         self._text.fit(lines)
-        self._keys.show([self._key_line()])
+        self._keys.show([self._key_line(self._scroll.size.width)])
 
     def _chart(self, width: int) -> list[list[Cell]]:
         """Return the growth of the chosen finding's application, on a terminal with room for it."""
@@ -117,7 +121,8 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def _finding(self) -> Finding | None:
         return self._findings[self._chosen] if self._findings else None
 
-    def _key_line(self) -> list[Cell]:
+    def _key_line(self, width: int) -> list[Cell]:
+        """Return the keys; those that do not fit into `width` cells are dropped from the end."""
         if self._said:
             return [Cell(f" {self._said}", "amber")]
         keys = [("Esc", "close", "screen.close")]
@@ -132,8 +137,10 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         if finding is not None and statements(finding):
             keys.append(("c", "copy SQL", "screen.copy"))
         if len(self._findings) > 1:
-            keys.append(("Tab", "next finding", "screen.choose(1)"))
+            keys.append(("Tab", "next", "screen.choose(1)"))
         keys.append(("↑ ↓", "scroll", ""))
+        while len(keys) > 1 and sum(cell_width(f" {key} {said} ") for key, said, _ in keys) > width:
+            keys.pop()
         cells = []
         for key, said, action in keys:
             cells += [Cell(f" {key}", "key", action), Cell(f" {said} ", "dim", action)]
@@ -182,7 +189,7 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def _tell(self, said: str) -> None:
         self._said = said
         self._show()
-        self.set_timer(2.0, self._be_quiet)
+        self.set_timer(_SAID_SECONDS, self._be_quiet)
 
     def _be_quiet(self) -> None:
         self._said = ""

@@ -84,7 +84,7 @@ ELSEWHERE: Final[tuple[Section, ...]] = (
             ("i", "sweep: with sessions idle in transaction, or without"),
             ("a", "sweep: all sessions, or only those of the list"),
             ("+ -", "sweep: another idle age"),
-            ("c", "one of each application first, then look"),
+            ("c", "try one of each application first, then look"),
         ),
     ),
     (
@@ -118,6 +118,7 @@ WORDS: Final = (
     ("! stale", "idle for longer than --idle-after"),
     ("in 15m", "change of a group's session count in that time"),
     ("≤+3", "at most that change: sessions that began in that time"),
+    ("▼", "graph: a termination, an alert, a restart, a new finding"),
     ("?", "state hidden from this role: GRANT pg_monitor"),
     ("skipped", _SKIPPED),
 )

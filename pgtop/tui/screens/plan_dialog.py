@@ -298,7 +298,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
             return []
         keys = self._other_plans(is_short=width < _ROOM_FOR_LONG_KEYS)
         if self.may_canary:
-            keys.append(("c", "all at once" if self.is_canary else "canary", "screen.canary"))
+            keys.append(("c", "all at once" if self.is_canary else "try one first", "screen.canary"))
         while keys and sum(cell_width(f" {key} {label} ") for key, label, _ in keys) > width:
             keys.pop()
         return [

@@ -14,7 +14,7 @@ LEAK = Finding(
     Kind.LEAK,
     Grade.LOOKS_LIKE,
     44,
-    "leak in leaky-worker since 11:43: 44 parked, +2.3 a minute (one each 26s), full at about 12:10; "
+    "leak in leaky-worker since 11:43: 44 left idle, +2.3 a minute (one each 26s), full at about 12:10; "
     "44 last ran `SELECT * FROM jobs`; from 10.0.4.7 (31), 10.0.4.9 (13)",
     tuple(BackendId(pid, 1) for pid in range(44)),
     evidence=(("idle, newer ones opened since", "44"), ("addresses", "10.0.4.7 (31), 日本語 (13)")),
@@ -59,6 +59,9 @@ def test_a_diagnosis_shows_every_word(width: int) -> None:
     joined = "".join(whole).replace(" ", "")
     for said in (LEAK.sentence, TOOLS.sentence, *(each.text for each in LEAK.advice), SQL.replace("\n", "")):
         assert said.replace(" ", "") in joined
+    first_advice, first_number = LEAK.advice[0].text[:7], "certainty"[: max(4, width // 3 + 2)]
+    where = [next(n for n, line in enumerate(whole) if said in line) for said in (first_advice, first_number)]
+    assert where == sorted(where), "what to do stands before the numbers: a small screen shows it"
     assert whole[starts[1]].startswith(" ▸ ▲ 20"), "the chosen one is marked"
 
 

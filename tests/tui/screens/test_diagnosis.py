@@ -72,6 +72,7 @@ async def test_a_lock_queue_is_ended_by_its_head_alone(server_factory: ServerFac
         dialog = await driven.dialog()
         assert dialog.plan.act is Act.CANCEL
         assert [each.backend.pid for each in dialog.plan.victims] == [head]
+        await driven.shows("Cancel 1 query (diagnosis: lock queue); its session stays connected")
         await driven.shows("The 6 behind it go on", f"pid {root}")
         await driven.press("y")
         results = await asyncio.gather(*queued, return_exceptions=True)
@@ -130,7 +131,7 @@ async def test_sessions_of_a_surge_are_not_terminated_here(
         await driven.shows("Put a pooler in between")
         assert "K terminate 30 sessions" not in driven.text
         await driven.press("K")
-        await driven.shows("A sweep won't hold: these sessions are in use")
+        await driven.shows("Terminating sessions won't hold: these are in use")
         assert driven.app.screen is screen
 
 
@@ -216,10 +217,10 @@ async def test_a_sweep_says_that_pools_refill(server_factory: ServerFactory, tmp
         sessions(server, 17, application_name="web", from_address="127.0.0.3"),
         dashboard(server, tmp_path / "audit", idle_after_seconds=0.1) as driven,
     ):
-        await driven.shows("pools too large together: web")
+        await driven.shows("pools of web too large together")
         await wait_until(lambda: count_stale(driven.shown) == 34)
         await driven.press("S")
         dialog = await driven.dialog()
         assert len(dialog.plan.victims) == 34
-        await driven.shows("A sweep won't hold: 2 pools refill at once")
+        await driven.shows("Terminating sessions won't hold: 2 pools refill at once")
         await driven.press("n")

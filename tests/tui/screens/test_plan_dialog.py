@@ -307,7 +307,7 @@ async def test_a_canary_spares_what_comes_back(small: ThrowawayServer, tmp_path:
         await wait_until(lambda: count_stale_of(driven, "pool", "leak") == 6)
         await driven.press("S")
         dialog = await driven.dialog()
-        await driven.shows("c canary", "y  Terminate 6 ")
+        await driven.shows("c try one first", "y  Terminate 6 ")
         await driven.press("c")
         await driven.shows(
             "Canary: one session of each application first", "y  Terminate 2 of 6", "c all at once"

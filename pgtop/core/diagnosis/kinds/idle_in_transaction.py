@@ -50,7 +50,7 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
             *([("most frequent last statement", f"{statement} ({number})")] if statement else []),
         ),
         statements=(statement,) if statement else (),
-        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
+        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there), "Their transactions are rolled back"),
         advice=(
             Advice("Terminate them: their transactions are rolled back", key="d K"),
             Advice(

@@ -332,7 +332,7 @@ def _sentence(
     text, number = statement
     last = f"; {number} last ran `{text}`" if text and number > len(lost) / 2 else ""
     return (
-        f"{who}{since_words(growth.since)}: {len(lost)} parked, {pace}{full}{last}; "
+        f"{who}{since_words(growth.since)}: {len(lost)} left idle, {pace}{full}{last}; "
         f"from {origins(addresses_of(lost))}"
     )
 

@@ -69,7 +69,7 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
                 ("free slots of the server", str(scene.free)),
             ),
             advice=tuple(advice),
-            remedy=_remedy(leaks, idle),
+            remedy=_remedy(leaks, [each for each in idle if not scene.is_in_use(each)]),
         )
     ]
 
@@ -82,10 +82,13 @@ def _leaking(leak_found: Finding) -> str:
 
 
 def _remedy(leaks: list[Finding], idle: list[Backend]) -> Remedy | None:
-    """Return the leaked sessions to terminate, or else the idle ones; None without either."""
+    """Return the leaked sessions to terminate, or else those that have been idle; None without either.
+
+    A session that was just in use is left alone: it has changed before it can be terminated.
+    """
     if leaks:
         return leaks[0].remedy
-    said = "These are all its idle sessions: a pool in order would open them again"
+    said = "These are its idle sessions: a pool in order would open them again"
     return Remedy(Act.TERMINATE, tuple(each.id for each in idle), said) if idle else None
 
 

@@ -57,8 +57,8 @@ def _of(
     if not in_deploy:
         size = "1 each fits, without a deploy" if fits else "not even 1 each fits"
     sentence = (
-        f"pools too large together: {application.name}: {hosts} addresses × {largest}{over} "
-        f"(it has {len(members)}, {idle} idle{at_once}); {size}"
+        f"pools of {application.name} too large together: {hosts} addresses × {largest}{over}; {size} "
+        f"(it has {len(members)}, {idle} idle{at_once})"
     )
     return Finding(
         kind=Kind.POOL_ARITHMETIC,
@@ -102,7 +102,7 @@ def _deploy(scene: Scene, hosts: int, largest: int, fitting: int) -> str:
 
 
 def _refill(hosts: int) -> str:
-    return f"A sweep won't hold: {plural(hosts, 'pool')} refill at once"
+    return f"Terminating sessions won't hold: {plural(hosts, 'pool')} refill at once"
 
 
 def _most_in_use(scene: Scene, application: Application) -> tuple[int, int]:

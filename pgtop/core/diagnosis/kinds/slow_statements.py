@@ -9,7 +9,7 @@ from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.statements import fingerprint, shown_statement
 from pgtop.core.diagnosis.wording import age, by_application, earliest, median_seconds, named, set_for_role
 from pgtop.core.plan import Act
-from pgtop.core.session_labels import wait
+from pgtop.core.session_labels import NO_APPLICATION, label, wait
 from pgtop.core.text import duration, printable
 
 _NO_WAIT: Final = "nothing: they are at work"
@@ -44,7 +44,10 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         kind=Kind.SLOW_STATEMENTS,
         grade=Grade.LOOKS_LIKE,
         slots=len(there),
-        sentence=f"{len(there)} run the same statement for {middle}: `{statement}`{_most(waits, len(there))}",
+        sentence=(
+            f"{len(there)}{_of_one(there)} run the same statement for {middle}: `{statement}`"
+            f"{_most(waits, len(there))}"
+        ),
         backends=tuple(each.id for each in there),
         application_name=one_value(each.application_name for each in there),
         usename=role,
@@ -68,6 +71,12 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
             ),
         ),
     )
+
+
+def _of_one(there: list[Backend]) -> str:
+    """Return ` of web`, the application that all of them are of; "" if there is not one."""
+    name = one_value(each.application_name for each in there)
+    return f" of {label(name, NO_APPLICATION)}" if name else ""
 
 
 def _most(waits: list[tuple[str, int]], number: int) -> str:

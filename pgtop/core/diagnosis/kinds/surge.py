@@ -12,7 +12,7 @@ from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_APPLICATION, address, label
 from pgtop.core.text import clock, duration, plural
 
-_THEY_COME_BACK: Final = "A sweep won't hold: these sessions are in use, and come back at once"
+_THEY_COME_BACK: Final = "Terminating sessions won't hold: these are in use, and come back at once"
 _SHORT_LIVES: Final = 30.0
 _LOGINS_A_SESSION: Final = 2.0
 """So many logins a minute for each session mean that hardly any session is used twice."""
