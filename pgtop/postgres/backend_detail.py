@@ -19,7 +19,6 @@ from pgtop.core.lock_tree import LockQueue
 from pgtop.core.locked_object import LockedObject
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.blockers import LIMIT_SECONDS
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.lock_queue import lock_queue, text_of
 from pgtop.postgres.queries import backend_detail as queries
@@ -106,10 +105,10 @@ async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> 
     asked = queries.BACKEND_DETAIL_HIDDEN if hides else queries.BACKEND_DETAIL
     started = instant(identity.backend_start)
     try:
-        row = await own_connection.fetchrow(asked, identity.pid, started, limit_seconds=LIMIT_SECONDS)
+        row = await own_connection.fetchrow(asked, identity.pid, started)
         if row is None:
             return None
-        locks = await own_connection.fetch(queries.BACKEND_LOCKS, identity.pid, limit_seconds=LIMIT_SECONDS)
+        locks = await own_connection.fetch(queries.BACKEND_LOCKS, identity.pid)
         queue = await lock_queue(own_connection)
     except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError("the server could not be asked", printable(str(error))) from error

@@ -1,6 +1,6 @@
 """The sessions that wait for locks, each with the pids that block it."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
@@ -9,8 +9,6 @@ from pgtop.core.activity import MOST_CONNECTIONS, Pid
 from pgtop.postgres.queries.backend_detail import BLOCKERS
 from pgtop.postgres.row_decoding import MARGIN, typed
 from pgtop.postgres.session.own_connection import OwnConnection
-
-LIMIT_SECONDS: Final = 5.0
 
 PidsText = Annotated[str, Meta(pattern=r"^\{([0-9]{1,10}(,[0-9]{1,10})*)?\}\Z")]
 """An array of process ids in its text form: `{11,12}`."""
@@ -26,7 +24,7 @@ async def blocking_pids(own_connection: OwnConnection) -> dict[int, frozenset[in
 
     Raises as `OwnConnection.fetch` does.
     """
-    rows = await own_connection.fetch(BLOCKERS, limit_seconds=LIMIT_SECONDS)
+    rows = await own_connection.fetch(BLOCKERS)
     return {row.pid: pids_of(row.blocked_by) for row in typed(rows, _Waiting, MOST_CONNECTIONS + MARGIN)}
 
 

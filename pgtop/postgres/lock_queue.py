@@ -11,7 +11,7 @@ from pgtop.core.lock_tree import LockQueue, Queued
 from pgtop.core.locked_object import LockedObject
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.blockers import LIMIT_SECONDS, PidsText, pids_of
+from pgtop.postgres.blockers import PidsText, pids_of
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.queries.backend_detail import PREPARED_BLOCKERS
 from pgtop.postgres.queries.lock_queue import (
@@ -81,12 +81,12 @@ async def lock_queue(own_connection: OwnConnection) -> LockQueue:
     """
     asked = LOCK_QUEUE_HIDDEN if own_connection.hides_queries else LOCK_QUEUE
     try:
-        found = await own_connection.fetch(asked, limit_seconds=LIMIT_SECONDS)
+        found = await own_connection.fetch(asked)
         rows = typed(found, _Row, MOST_SESSIONS)
         sessions = tuple(_queued(row, hides_queries=own_connection.hides_queries) for row in rows)
         prepared: list[_Prepared] = []
         if any(PREPARED in each.blocked_by for each in sessions):
-            found = await own_connection.fetch(PREPARED_BLOCKERS, limit_seconds=LIMIT_SECONDS)
+            found = await own_connection.fetch(PREPARED_BLOCKERS)
             prepared = typed(found, _Prepared, _MOST_PREPARED)
     except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError(

@@ -602,7 +602,8 @@ class DashboardScreen(Screen[None]):
 
     def action_lock_tree(self) -> None:
         """Show the sessions that wait for locks, below those that block them."""
-        self.app.push_screen(LockTreeScreen(self._session_acts))
+        label = self._label()
+        self.app.push_screen(LockTreeScreen(self._session_acts, label.name if label.is_configured else ""))
 
     def _plan_shown(self, act: Act, shown: Backend, said: str) -> None:
         self._act(self.plan_actions.act_on_shown(act, shown, said))

@@ -7,12 +7,18 @@ import os
 import signal
 import subprocess
 import termios
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from pgtop.commands.snapshot.watch_lines import TextLines
+from pgtop.core.activity import MICROSECONDS
+from pgtop.core.outage import Outage, OutageKind
+from pgtop.core.text import clock
 from pgtop.demo.server import ThrowawayServer
+from tests.builders import snapshot
 from tests.servers import create_role, sessions, wait_until
 from tests.support.running import LIMIT_SECONDS, assert_one_line, run, start
 from tests.support.terminals import no_slot_left
@@ -147,3 +153,13 @@ async def test_a_full_server_is_waited_for_and_a_wrong_role_is_not(
             assert watched.end(signal.SIGTERM) == 0
     done = run(tmp_path, "snapshot", small.uri(user="nobody_here"), "--watch")
     assert_one_line(done, 3, "nobody_here")
+
+
+def test_an_outage_is_timed_whatever_this_hosts_clock_says() -> None:
+    """The server's clock is an hour ahead: the outage begins by that clock, and does not last an hour."""
+    seen = snapshot(taken_at=(time.time_ns() // 1000) + 3_600 * MICROSECONDS)
+    lines = TextLines(0.8)
+    lines.polled(seen, ())
+    lost = lines.outage(Outage(OutageKind.LOST, "gone"))
+    assert lost[:8] in {clock(seen.taken_at), clock(seen.taken_at + MICROSECONDS)}
+    assert "connected again after 0s" in lines.polled(seen, ())

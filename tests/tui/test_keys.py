@@ -44,7 +44,7 @@ async def test_k_and_y_end_the_selected_and_nobody_else(server: ThrowawayServer,
             await driven.press("O")
             await wait_until(lambda: isinstance(driven.app.screen, ReportDialog))
             await driven.shows("terminated", str(one.get_server_pid()))
-            await driven.press("escape", "escape")
+            await driven.press("O", "escape")
             assert driven.dashboard.notices.current is None
             told = [(line["event"], line["decided_by"]) for line in driven.audited()]
             assert told == [("attempt", "person"), ("outcome", "person")]

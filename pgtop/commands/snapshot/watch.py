@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
@@ -45,7 +44,7 @@ async def watch(target: Target, config: Config, lines: WatchLines, tell: Callabl
         while True:
             polled = await _unless_done(poller.next(), beside)
             if isinstance(polled, Outage):
-                text = lines.outage(polled, time.time_ns() // 1000)
+                text = lines.outage(polled)
             else:
                 await logins.settle(polled)
                 text = await _told(polled, lines, logins, diagnosis, pooled=own_connection.pooled)

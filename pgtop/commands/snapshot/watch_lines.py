@@ -1,12 +1,13 @@
 """The lines of `pgtop snapshot --watch`: one a poll, for people and screen readers, or as JSON."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Final
 
 from pgtop.commands.snapshot.table import figures, level, state_counts
 from pgtop.commands.text_table import server_words
-from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.activity import Snapshot
 from pgtop.core.connection_limits import limit_uses, reached, refusal_sentence
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.forecast import Forecast
@@ -28,6 +29,8 @@ class WatchLines(ABC):
         """`warn_at` is a fraction of the slots."""
         self.warn_at = warn_at
         self._outage: OutageKind | None = None
+        self._ahead = 0
+        """The microseconds that the server's clock was ahead of this host's at the last poll."""
 
     @abstractmethod
     def polled(
@@ -39,15 +42,19 @@ class WatchLines(ABC):
     ) -> str:
         """Return the line of a poll; `refusing` is the limit that refuses logins."""
 
-    def outage(self, outage: Outage, now: int) -> str:
-        """Return the line of a failed poll; "" if it is told already. `now` is in microseconds."""
+    def outage(self, outage: Outage) -> str:
+        """Return the line of a failed poll; "" if it is told already. Its time is by the server's clock."""
         if outage.kind is self._outage:
             return ""
         self._outage = outage.kind
-        return self._outage_line(outage, now)
+        return self._outage_line(outage, _now() + self._ahead)
 
     @abstractmethod
     def _outage_line(self, outage: Outage, now: int) -> str: ...
+
+    def _heard(self, snapshot: Snapshot) -> None:
+        """Take note that the server answers, and of its clock."""
+        self._outage, self._ahead = None, snapshot.taken_at - _now()
 
 
 class JsonLines(WatchLines):
@@ -61,7 +68,7 @@ class JsonLines(WatchLines):
         refusing: Limit | None = None,
     ) -> str:
         """Return the line of a poll."""
-        self._outage = None
+        self._heard(snapshot)
         return json_line(snapshot_report(snapshot, self.warn_at, findings))
 
     def _outage_line(self, outage: Outage, now: int) -> str:
@@ -78,7 +85,8 @@ class TextLines(WatchLines):
         super().__init__(warn_at)
         self._last: Snapshot | None = None
         self._told: dict[str, object] = {}
-        self._lost_at: int | None = None
+        self._lost_at: float | None = None
+        """The time of the outage's first line, by the monotonic clock."""
         self._counted: Collection[str] = ()
 
     def polled(
@@ -93,8 +101,9 @@ class TextLines(WatchLines):
         lines = self._server_lines(snapshot)
         parts = [figures(snapshot)]
         if self._lost_at is not None:
-            parts.insert(0, f"connected again after {duration(max(0, at - self._lost_at) / MICROSECONDS)}")
-        self._outage = self._lost_at = None
+            parts.insert(0, f"connected again after {duration(time.monotonic() - self._lost_at)}")
+        self._heard(snapshot)
+        self._lost_at = None
         cause = cause_of(findings[0]) if findings else None
         verdict = findings[0].sentence if findings else _NO_CAUSE if self._told.get("cause") else ""
         full = forecast.words(at) if forecast is not None else ""
@@ -142,9 +151,14 @@ class TextLines(WatchLines):
 
     def _outage_line(self, outage: Outage, now: int) -> str:
         if self._lost_at is None:
-            self._lost_at = now
+            self._lost_at = time.monotonic()
         self._told.clear()
         return f"{clock(now)}  no data: {outage.message}; trying again\n"
+
+
+def _now() -> int:
+    """Return the time by this host's clock, in microseconds since the Unix epoch."""
+    return time.time_ns() // 1000
 
 
 def _rescue(snapshot: Snapshot) -> str:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -22,13 +22,10 @@ from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import detailed_session
 from pgtop.tui.lines.lock_tree import caution, node_of
 from pgtop.tui.lines.session_detail import detail_lines
-from pgtop.tui.screens.live_screen import LiveScreen
+from pgtop.tui.screens.live_screen import LATE_SECONDS, LiveScreen
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.terminal.pager import page
 from pgtop.tui.widgets.painted_lines import Lines
-
-_LATE_SECONDS: Final = 5.0
-"""The age from which an answer counts as old."""
 
 
 class DetailScreen(LiveScreen, ModalScreen[None]):
@@ -133,9 +130,7 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
             return []
         age = self.age_seconds
         return (
-            [Cell(f"  as of {duration(age)} ago", "amber")]
-            if age > _LATE_SECONDS
-            else [Cell("  live", "dim")]
+            [Cell(f"  as of {duration(age)} ago", "amber")] if age > LATE_SECONDS else [Cell("  live", "dim")]
         )
 
     def _show_foot(self) -> None:

@@ -20,6 +20,8 @@ EVERY_SECONDS: Final = 2.0
 """Seconds from one question to the next."""
 REST: Final = 10
 """The pause after an answer is at least this many times as long as the answer took: polls come first."""
+LATE_SECONDS: Final = 5.0
+"""The age from which an answer counts as old."""
 _TOLD_SECONDS: Final = 3.0
 READ_ONLY: Final = "read-only: nothing can be terminated or cancelled"
 

@@ -19,7 +19,7 @@ from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import locked_line
 from pgtop.tui.lines.lock_tree import NO_WAITS, caution, story_lines, title_cells
 from pgtop.tui.screens.detail import DetailScreen
-from pgtop.tui.screens.live_screen import LiveScreen
+from pgtop.tui.screens.live_screen import LATE_SECONDS, LiveScreen
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.tui.widgets.lock_table import LockTable
@@ -45,8 +45,10 @@ class LockTreeScreen(LiveScreen):
         Binding("b,f5,q,tab", "close", "Close"),
     ]
 
-    def __init__(self, acts: SessionActs) -> None:
+    def __init__(self, acts: SessionActs, server: str = "") -> None:
+        """`server` is the server's configured name, printable; "" if it has none."""
         super().__init__(acts, "lock-notice")
+        self._server = server or acts.own_connection.target.label
         self._locks: LockQueue | None = None
         self._tree: tuple[LockNode, ...] = ()
         self._head = Lines(id="lock-head")
@@ -84,11 +86,12 @@ class LockTreeScreen(LiveScreen):
         if not self.is_attached:
             return
         width, height = self.size
-        label = self.acts.own_connection.target.label
-        head = [title_cells(self._locks, self._tree, label, width)]
+        head = [title_cells(self._locks, self._tree, self._server, width)]
         if self.problem:
             old = f"as of {duration(self.age_seconds)} ago: " if self._locks is not None else ""
             head.append([Cell(clip(f" ✗ {old}{self.problem}", width), "alarm")])
+        elif self._locks is not None and self.age_seconds > LATE_SECONDS:
+            head.append([Cell(clip(f" as of {duration(self.age_seconds)} ago", width), "amber")])
         elif self._locks is not None and not self._tree:
             head.append([Cell(clip(" This stays live: lock waits are shown as they come", width), "dim")])
         self._head.fit(head)

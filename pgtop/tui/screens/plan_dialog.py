@@ -148,6 +148,10 @@ class ArmedDialog(ModalScreen[Answer]):
         if content == self._content:  # else the content was replaced before this was painted
             self._armed_at = time.monotonic() + ARM_SECONDS
 
+    def on_screen_resume(self) -> None:
+        if self.is_mounted:  # another screen was above it, and may have hidden what changed meanwhile
+            self.arm()
+
     @property
     def is_armed(self) -> bool:
         """True after the dialog has been on the screen for ARM_SECONDS."""

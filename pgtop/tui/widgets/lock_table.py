@@ -17,7 +17,7 @@ class LockTable(LineTable[LockNode]):
     """The nodes of all lock trees, the branches drawn before their names."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("session", "session", 21, grow=19),
+        Column("session", " session", 21, grow=19),
         Column("state", "state", 11, squeezed=3),
         Column("age", "for", 7, right=True, squeezed=2),
         Column("behind", "behind", 6, right=True, squeezed=4),
@@ -46,7 +46,7 @@ class LockTable(LineTable[LockNode]):
     def cell(self, row: LockNode, column: str, width: int) -> Cell:
         match column:
             case "session":
-                branch = words.branch(row)
+                branch = f" {words.branch(row)}"
                 name = clip(words.name(row), max(0, width - cell_width(branch)))
                 return Cell(branch + name, "" if row.trunk else "strong")
             case "state":

@@ -346,3 +346,22 @@ def count_stale_of(driven: Driven, *names: str) -> int:
         each.application_name in names and (each.idle_seconds(shown.taken_at if shown else 0) or 0) > 1
         for each in rows
     )
+
+
+async def test_a_dialog_that_was_out_of_sight_has_to_be_seen_first(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """The command palette stood above it, or a pager in place of pgtop: `y` waits again."""
+    async with session(server), dashboard(server, tmp_path / "a") as driven:
+        await driven.press("K")
+        dialog = await driven.dialog()
+        driven.app.action_command_palette()
+        await wait_until(lambda: driven.app.screen is not dialog)
+        await driven.press("escape", "y")
+        assert driven.app.screen is dialog
+        await driven.dialog()
+        driven.app.app_resume_signal.publish(driven.app)
+        await wait_until(lambda: not dialog.is_armed)
+        await driven.press("y")
+        assert driven.app.screen is dialog
+        assert not driven.audited()

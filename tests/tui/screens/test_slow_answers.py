@@ -1,14 +1,18 @@
 """Queries on demand: while the server is silent, they neither cost the connection nor block the screen."""
 
+import importlib
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pgtop.demo.server import ThrowawayServer
+from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS
 from pgtop.tui.screens.detail import DetailScreen
-from tests.servers import session, wait_until
+from pgtop.tui.screens.lock_tree import LockTreeScreen
+from tests.servers import REPOSITORY, session, wait_until
 from tests.support.dashboards import Driven, dashboard
 
 SELDOM = 3_600.0
@@ -46,6 +50,30 @@ async def test_closing_a_detail_before_its_answer_keeps_the_connection(
             await driven.press("escape")
             await wait_until(lambda: driven.app.screen is driven.dashboard)
         await assert_connection_is_kept(driven, own_pid)
+
+
+async def test_a_lock_tree_without_answers_shows_its_age(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with dashboard(server, tmp_path / "a", interval_seconds=SELDOM) as driven:
+        await driven.press("b")
+        await driven.shows("No lock waits")
+        assert "as of" not in driven.text
+        with silent_connection(driven):
+            screen = driven.app.screen
+            assert isinstance(screen, LockTreeScreen)
+            screen.ask_soon()
+            await wait_until(lambda: driven.own_connection.is_busy)
+            screen.answered_at -= 60
+            await driven.shows("No lock waits", "as of 1m 0")
+            assert "✗" not in driven.text, "the question is still under way"
+
+
+def test_no_statement_is_given_up_before_the_server_ends_it() -> None:
+    """Otherwise a server that halts for some seconds would cost pgtop its one connection."""
+    for path in sorted((REPOSITORY / "pgtop").rglob("*.py")):
+        for limit in re.findall(r"[(,]\s*limit_seconds=([^,)\s]+)", path.read_text(encoding="utf-8")):
+            module = importlib.import_module(".".join(path.relative_to(REPOSITORY).with_suffix("").parts))
+            if limit != "limit_seconds":
+                assert getattr(module, limit) > STATEMENT_TIMEOUT_SECONDS, path
 
 
 async def test_a_dialog_can_be_left_while_another_plan_is_asked_for(
