@@ -74,15 +74,15 @@ async def test_a_queue_is_asked_about_again_once_it_has_doubled(server: Throwawa
             await facts.ask(snapshot)
             return len(facts.of(snapshot, 0.8, None).blocked_by)
 
-        await execute(server, "CREATE TABLE IF NOT EXISTS queued (id int)")
+        await execute(server, "CREATE TABLE IF NOT EXISTS crowded (id int)")
         async with AsyncExitStack() as stack:
             root = await stack.enter_async_context(session(server))
-            await root.execute("BEGIN; LOCK TABLE queued")
+            await root.execute("BEGIN; LOCK TABLE crowded")
             crowd = await stack.enter_async_context(sessions(server, 20))
             queued: list[asyncio.Future[str]] = []
 
             def join(connections: list[asyncpg.Connection]) -> None:
-                queued.extend(asyncio.ensure_future(each.execute("TABLE queued")) for each in connections)
+                queued.extend(asyncio.ensure_future(each.execute("TABLE crowded")) for each in connections)
 
             join(crowd[:9])
             assert await known_once(9) == 9
