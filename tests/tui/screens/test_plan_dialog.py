@@ -238,7 +238,7 @@ async def test_dialogs_tell_who_waits_behind_a_victim(server: ThrowawayServer, t
             assert "won't help" not in driven.text
             await driven.press("n")
     finally:
-        await execute(server, "DROP TABLE queued")
+        await execute(server, "DROP TABLE waited_for")
 
 
 async def test_no_lock_is_asked_for_while_none_waits(
