@@ -85,7 +85,7 @@ async def test_sessions_that_waited_are_counted(every_server: ThrowawayServer, t
                 report = await face.run(await face.plan_for(holder, first, other, second))
                 assert outcomes(report) == [Outcome.TERMINATED] * 4
         finally:
-            await execute(every_server, "DROP TABLE queued")
+            await execute(every_server, "DROP TABLE waited_for")
     assert told(face, "blocked_sessions") == [2, 1, 0, 0] * 2
 
 
