@@ -111,7 +111,7 @@ def test_ascii_fills_a_cell_from_half_on() -> None:
     ],
 )
 def test_the_line_keeps_its_height_beside_and_over_the_area(total: int, row: int, line: Run) -> None:
-    """It is the upper edge of a row; where the area ends within that row, it is the lower edge of the next."""
+    """It is the upper edge of a row; where the area ends within it, the lower edge of the row above."""
     drawn = cells(area(0, 0, total, canvas=LINED), LINED)
     assert [(n, cell) for n, cell in enumerate(drawn) if cell[1] is Ink.WARN_LINE] == [(row, line)]
 
