@@ -148,8 +148,8 @@ def sweep_title(plan: Plan, width: int) -> str:
 def usage_change(plan: Plan, after: float, now: float | None = None) -> str:
     """Return the usage before a plan and the measured one after it, and say what is still wrong.
 
-    `100% → 82%, still over the 80% line`. `after` is a fraction, and so is `now`, the usage at present if
-    that has changed since: `86% → 61%, now 83%, over the 80% line again`.
+    `100% → 82%, still over 80%`. `after` is a fraction, and so is `now`, the usage at present if
+    that has changed since: `86% → 61%, now 83%, over 80% again`.
     """
     change, line = f"{percent(plan.usage_before)} → {percent(after)}", plan.warn_at
     present = after if now is None else now
@@ -159,7 +159,7 @@ def usage_change(plan: Plan, after: float, now: float | None = None) -> str:
         return change
     again = " again" if after < line else ""
     still = "still " if plan.usage_before >= line and not again else ""
-    return f"{change}, {still}{'full' if present >= 1 else f'over the {percent(line)} line'}{again}"
+    return f"{change}, {still}{'full' if present >= 1 else f'over {percent(line)}'}{again}"
 
 
 def stall_sentence(stall: Stall) -> str:

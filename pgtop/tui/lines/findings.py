@@ -14,7 +14,7 @@ from pgtop.core.text import cell_width, clip, fit, folded, percent, plural
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import few_lines, told
 
-_HINT: Final = " (d)"
+_HINT: Final = " (d) "
 _DIAGNOSIS: Final = "screen.diagnosis"
 _GRADES: Final = {
     Grade.IS: "certain: the server says so",
@@ -103,7 +103,7 @@ def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell
         ("holds", plural(finding.slots, "slot")),
         *finding.evidence,
     ]
-    names = min(max(cell_width(name) for name, _ in rows), max(4, width // 3 + 2))
+    names = min(max(cell_width(name) for name, _ in rows), max(4, width * 3 // 7))
     for name, value in rows:
         pieces = folded(value, max(4, width - names - 8))
         named = folded(name, names)

@@ -145,14 +145,15 @@ def column_cells(layers: Stack | None, canvas: Canvas, shading: Shading, has_das
     full_row, warn_row = canvas.full_row, canvas.warn_row
     has_warn = canvas.warn_count > 0 and 0 < warn_row < canvas.rows
     is_over = has_warn and bool(all_parts[warn_row - 1])
+    is_clear = has_warn and (is_over or cells[warn_row] == BLANK)
     if canvas.slots and 0 <= full_row < canvas.rows:
-        has_room = not (has_warn and has_dash and warn_row - 1 == full_row) or is_over
+        has_room = is_clear or not (has_warn and has_dash and warn_row - 1 == full_row)
         if has_room:
             cells[full_row] = _with_full_line(cells[full_row], all_parts[full_row], canvas, shading)
-    if has_warn and has_dash and is_over:  # the area fills the row below the line
-        dash, ground = ("-" if shading is Shading.ASCII else "▔"), _ground(all_parts[warn_row], shading)
-        cells[warn_row] = dash, Ink.WARN_LINE, ground
-    elif has_warn and has_dash and cells[warn_row - 1] == BLANK:
+    if has_dash and is_clear:  # at the upper edge of the row below it, where the area's dashes are, too
+        dash, ground = ("-" if shading is Shading.ASCII else "▔"), all_parts[warn_row]
+        cells[warn_row] = dash, Ink.WARN_LINE, _ground(ground, shading) if is_over else None
+    elif has_warn and has_dash and cells[warn_row - 1] == BLANK:  # the area ends in the row below it
         cells[warn_row - 1] = ("_" if shading is Shading.ASCII else "▁"), Ink.WARN_LINE, None
     return tuple(cells)
 

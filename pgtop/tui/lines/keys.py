@@ -182,7 +182,8 @@ def key_line(keys: Sequence[Key], width: int) -> list[Cell]:
     ' / filter      F1 help  q quit'
     """
     right = [cell for key in keys[-2:] for cell in _entry(key, key.label)]
-    right.append(Cell(right.pop().text.rstrip(), "dim", keys[-1].action))
+    margin = "" if width < NARROW else " "
+    right.append(Cell(right.pop().text.rstrip() + margin, "dim", keys[-1].action))
     room = width - 1 - sum(cell_width(cell.text) for cell in right)
     shown: list[tuple[Key, str]] = []
     for key in keys[:-2]:

@@ -19,6 +19,11 @@ from pgtop.tui.lines.column_widths import Cell
 APPLICATIONS_NAMED: Final = 4
 """The number of applications that a dialog names; it counts the rest."""
 
+_LABEL: Final = 11
+"""The cells of a label beside a sentence."""
+_LEAST_BESIDE_LABEL: Final = 60
+"""The least width for labels beside sentences."""
+
 _CANARY: Final = (
     f"Canary: one session of each application first; {CANARY_SECONDS:.0f} s later the others, "
     "except where it came back"
@@ -99,6 +104,21 @@ def _no_help(plan: Plan) -> str:
 def told(said: str, width: int, style: str = "") -> list[list[Cell]]:
     """Fold a sentence into lines of at most `width` cells: nothing that a person agrees to is cut off."""
     return [[Cell(f" {line}", style)] for line in folded(said, max(1, width - 1))]
+
+
+def told_with_label(said: str, width: int, style: str = "") -> list[list[Cell]]:
+    """Fold `Label: a sentence` into lines that stand beside the label, if the width allows it."""
+    label, colon, rest = said.partition(": ")
+    if width < _LEAST_BESIDE_LABEL:
+        return told(said, width, style)
+    if not colon or len(label) > _LABEL:
+        label, rest = "", said
+    lines = folded(rest, width - _LABEL - 3)
+    labels = [label, *[""] * (len(lines) - 1)]
+    return [
+        [Cell(f" {beside.ljust(_LABEL)}  ", "dim"), Cell(line, style)]
+        for beside, line in zip(labels, lines, strict=True)
+    ]
 
 
 def few_lines(said: str, width: int, most: int) -> list[str]:

@@ -7,7 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
-from pgtop.tui.lines.plan_summary import told
+from pgtop.tui.lines.plan_summary import told, told_with_label
 from pgtop.tui.screens.plan_dialog import FRAME_LINES, ArmedDialog, inner_width
 
 
@@ -44,7 +44,9 @@ class AutomaticDialog(ArmedDialog[bool]):
 
     def _fit(self) -> None:
         width = inner_width(self) - 1
-        lines = [line for said, style in self._rules for line in told(said, width, style)]
+        (title, title_style), *rules = self._rules
+        lines = told(title, width, title_style)
+        lines += [line for said, style in rules for line in told_with_label(said, width, style)]
         self.text.fit(lines)
         room = max(1, self.app.size.height - FRAME_LINES)
         self._scroll.styles.height = min(len(lines), room)

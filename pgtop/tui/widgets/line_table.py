@@ -195,13 +195,19 @@ class LineTable(Painted, Generic[Row], can_focus=True):
             cell = self.cell(row, column.key, width)
             text = fit(cell.text, width, "right" if column.right else "left")
             cells += [Cell(text, cell.style), Cell(" " * GAP)]
-        over = None
-        if index == self._cursor:
-            blurred = self.cell_style("cursor-blurred")
-            marked = Style(bgcolor=blurred.bgcolor, underline=blurred.underline or None)
-            over = self.cell_style("cursor") if self.has_focus else marked
-        strip = self.strip(cells, inner, over)
+        strip = self._with_cursor(cells, inner) if index == self._cursor else self.strip(cells, inner)
         return Strip([*strip, Segment(scroll_mark, self._look("dim"))])
+
+    def _with_cursor(self, cells: Sequence[Cell], width: int) -> Strip:
+        """Return the cursor's line; without focus and a ground of its own, its first column is reversed."""
+        if self.has_focus:
+            return self.strip(cells, width, self.cell_style("cursor"))
+        blurred = self.cell_style("cursor-blurred")
+        if not blurred.reverse:
+            return self.strip(cells, width, Style(bgcolor=blurred.bgcolor))
+        first = self._laid_out[0][1]
+        mark = self.strip(cells[:1], first, Style(reverse=True))
+        return Strip.join([mark, self.strip(cells[1:], width - first)])
 
     # The cursor
 

@@ -102,7 +102,7 @@ class Painted(Widget):
         &:ansi > .cell--alarm { color: ansi_default; text-style: bold reverse; }
         &:ansi > .cell--note { text-style: reverse; }
         &:ansi > .cell--amber { text-style: bold; }
-        &:ansi > .cell--cursor-blurred { text-style: underline; }
+        &:ansi > .cell--cursor-blurred { text-style: reverse; }
         &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi.-greyed, &:nocolor.-greyed,
         &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,
         &:ansi.-greyed > .cell--good, &:ansi.-greyed > .cell--strong-amber,
@@ -117,7 +117,7 @@ class Painted(Widget):
         &:ansi > .cell--server-purple { background: ansi_magenta; color: ansi_bright_white; }
         &:ansi > .cell--server-grey { background: ansi_white; color: ansi_black; }
         &:nocolor > .cell--cursor { text-style: reverse; }
-        &:nocolor > .cell--cursor-blurred { text-style: underline; }
+        &:nocolor > .cell--cursor-blurred { text-style: reverse; }
         &:nocolor > .cell--alarm { text-style: bold reverse; }
         &:nocolor > .cell--server-red, &:nocolor > .cell--server-orange, &:nocolor >
         .cell--server-yellow, &:nocolor > .cell--server-green, &:nocolor > .cell--server-cyan,

@@ -36,7 +36,7 @@ def test_lines_fit_and_name_the_key(width: int, most: int, findings: tuple[Findi
     lines = texts(finding_lines(findings, width, most))
     assert 1 <= len(lines) <= most
     assert all(cell_width(line) <= width for line in lines)
-    assert lines[0].endswith(" (d)")
+    assert lines[0].endswith(" (d) ")
     assert lines[0].startswith(" · " if findings[0] is MIXED else " ▲ ")
 
 

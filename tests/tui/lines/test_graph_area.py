@@ -101,14 +101,19 @@ def test_ascii_fills_a_cell_from_half_on() -> None:
     assert cells(area(1), shading=Shading.ASCII)[0][0] == "#"
 
 
-@pytest.mark.parametrize(("total", "is_over"), [(60, False), (79, False), (80, False), (84, True)])
-def test_the_line_shows_above_and_over_the_area(total: int, is_over: bool) -> None:
-    """It lies between two rows: in the upper one while that is blank, in the lower one over the area."""
+@pytest.mark.parametrize(
+    ("total", "row", "line"),
+    [
+        (60, 3, ("▔", Ink.WARN_LINE, None)),
+        (79, 4, ("▁", Ink.WARN_LINE, None)),
+        (80, 4, ("▁", Ink.WARN_LINE, None)),
+        (84, 3, ("▔", Ink.WARN_LINE, Ink.IDLE)),
+    ],
+)
+def test_the_line_keeps_its_height_beside_and_over_the_area(total: int, row: int, line: Run) -> None:
+    """It is the upper edge of a row; where the area ends within it, the lower edge of the row above."""
     drawn = cells(area(0, 0, total, canvas=LINED), LINED)
-    where = [n for n, (_, ink, _) in enumerate(drawn) if ink is Ink.WARN_LINE]
-    assert where == [3 if is_over else 4]
-    lines = [cell for cell in drawn if cell[1] is Ink.WARN_LINE]
-    assert lines == ([("▔", Ink.WARN_LINE, Ink.IDLE)] if is_over else [("▁", Ink.WARN_LINE, None)])
+    assert [(n, cell) for n, cell in enumerate(drawn) if cell[1] is Ink.WARN_LINE] == [(row, line)]
 
 
 def test_the_full_line_shows_over_a_full_area() -> None:
@@ -119,10 +124,17 @@ def test_the_full_line_shows_over_a_full_area() -> None:
 
 
 @pytest.mark.parametrize("shading", Shading)
-def test_both_lines_show_where_they_share_a_row(shading: Shading) -> None:
-    """Their dashes take turns."""
-    dash = cells((), LINED, shading)[4]
-    space = cells((), LINED, shading, has_dash=False)[4]
-    assert dash[1:] == (Ink.WARN_LINE, None)
-    assert space[1:] == (Ink.FULL_LINE, None)
-    assert dash[0] != space[0]
+def test_the_lines_share_no_row(shading: Shading) -> None:
+    """Of two rows next to each other, each has one of them: the full line is whole."""
+    dash, space = cells((), LINED, shading), cells((), LINED, shading, has_dash=False)
+    assert dash[4] == space[4]
+    assert dash[4][1:] == (Ink.FULL_LINE, None)
+    assert dash[3][1:] == (Ink.WARN_LINE, None)
+
+
+@pytest.mark.parametrize("shading", [Shading.COLOUR, Shading.PLAIN])
+def test_their_dashes_take_turns_where_the_area_ends_below_them(shading: Shading) -> None:
+    """The row of the 80% line is taken there."""
+    layers = area(0, 0, 79, canvas=LINED)
+    assert cells(layers, LINED, shading)[4][1:] == (Ink.WARN_LINE, None)
+    assert cells(layers, LINED, shading, has_dash=False)[4][1:] == (Ink.FULL_LINE, None)

@@ -43,9 +43,9 @@ def test_the_usage_after_an_action_is_measured_and_kept_up_to_date() -> None:
     assert "→" not in text(shown)
     for seconds, total, words in (
         (1, 10, "100% → 100%, still full  "),
-        (3, 9, "100% → 90%, still over the 80% line  "),
+        (3, 9, "100% → 90%, still over 80%  "),
         (5, 2, "100% → 20%  "),
-        (11 + notice.SETTLE_SECONDS, 9, "100% → 20%, now 90%, over the 80% line again  "),
+        (11 + notice.SETTLE_SECONDS, 9, "100% → 20%, now 90%, over 80% again  "),
         (12 + notice.SETTLE_SECONDS, 3, "100% → 20%, now 30%  "),
     ):
         at = before.taken_at + seconds * MICROSECONDS
