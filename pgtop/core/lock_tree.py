@@ -22,6 +22,8 @@ class Queued(msgspec.Struct, frozen=True):
     """The mode of the lock that it waits for, or of the strongest that it holds and others wait for."""
     target: str = ""
     """The locked object, in words."""
+    is_advisory: bool = False
+    """True if that is an advisory lock, which a session may keep when its query is cancelled."""
     blocked_by: frozenset[int] = frozenset()
     """The pids that block it; PREPARED for a prepared transaction."""
     unnamed_blockers: int = 0
@@ -61,6 +63,14 @@ class LockNode(NamedTuple):
     def depth(self) -> int:
         """The number of levels above it; 0 for a root."""
         return len(self.trunk)
+
+    @property
+    def is_freed_by_cancel(self) -> bool:
+        """True if cancelling its query is enough for those that wait for nothing but it."""
+        queued = self.queued
+        if queued is None:
+            return False
+        return queued.waits or (queued.backend.state == ACTIVE and not queued.is_advisory)
 
     @property
     def key(self) -> BackendId | str:

@@ -157,6 +157,7 @@ def _queued(row: _Row, *, hides_queries: bool) -> Queued:
         wait_start=row.wait_start if waits else None,
         mode=row.mode or "",
         target=printable(locked.words),
+        is_advisory=row.locktype == "advisory",
         blocked_by=blocked_by,
         unnamed_blockers=max(0, row.blockers - MOST_BLOCKERS),
     )

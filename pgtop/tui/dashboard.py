@@ -483,7 +483,7 @@ class DashboardScreen(Screen[None]):
 
     @on(LineTable.Chosen, "#backends")
     def _session_chosen(self, message: LineTable.Chosen) -> None:
-        if isinstance(message.row, Backend):
+        if isinstance(message.row, Backend) and self.is_active:  # else the details are open already
             listed = [row for row in self.panels.sessions.rows if isinstance(row, Backend)]
             self.app.push_screen(DetailScreen(self._session_acts, message.row, listed))
 

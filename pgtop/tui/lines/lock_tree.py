@@ -5,6 +5,7 @@ from typing import Final
 
 from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, seconds_between
 from pgtop.core.lock_tree import LockNode, LockQueue
+from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_APPLICATION, label, state
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
 from pgtop.tui.lines.column_widths import Cell
@@ -89,7 +90,7 @@ def freed_words(node: LockNode, *, is_long: bool = False) -> str:
     """
     if not node.frees or node.queued is None or not node.queued.is_client:
         return ""
-    cancels = node.queued.waits or node.queued.backend.state == ACTIVE
+    cancels = node.is_freed_by_cancel
     word = ("cancelling" if cancels else "terminating") if is_long else ("C" if cancels else "K")
     return f"{word} frees {node.frees}"
 
@@ -181,15 +182,19 @@ def _way_out(node: LockNode, read_only: bool) -> str:
         return ", and for others too"
     if read_only or not node.queued.is_client:
         return f", {node.frees} of them for nothing else"
-    cancels = node.queued.waits or node.queued.backend.state == ACTIVE
-    word = "cancelling its query (C)" if cancels else "terminating it (K)"
+    word = "cancelling its query (C)" if node.is_freed_by_cancel else "terminating it (K)"
     return f"; {word} frees {node.frees}"
 
 
-def caution(node: LockNode) -> str:
+def caution(node: LockNode, act: Act) -> str:
     """Return what a dialog says of ending a node's query or session: what it frees, and the rollback."""
     said = []
-    if node.frees:
+    if act is Act.CANCEL and not node.is_freed_by_cancel:
+        if node.queued is None or node.queued.backend.state != ACTIVE:
+            return ""  # there is no query to cancel
+        if node.behind:
+            said.append("May free none: a session can keep its advisory lock")
+    elif node.frees:
         said.append(f"Frees {plural(node.frees, 'waiting session')}")
     elif node.behind:
         said.append(f"Frees none of the {plural(node.behind, 'session')} behind it: they wait for others too")

@@ -140,7 +140,7 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
 
     def _key_list(self) -> list[keys.Key]:
         found = []
-        if not self._is_gone and not self.acts.read_only:
+        if not self._is_gone and not self.acts.read_only and not self.problem:
             found.append(keys.Key("K", "terminate", "screen.terminate"))
             shown = self._detail.backend if self._detail is not None else self._backend
             if shown.state == ACTIVE:
@@ -171,7 +171,7 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
             detail = self._detail
             node = node_of(lock_tree(detail.queue), self._backend.pid) if detail is not None else None
             shown = detail.backend if detail is not None else self._backend
-            self.plan(act, shown, caution(node) if node is not None else "")
+            self.plan(act, shown, caution(node, act) if node is not None else "")
 
     def action_terminate(self) -> None:
         """Ask whether to terminate the session."""

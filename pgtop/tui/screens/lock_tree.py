@@ -112,7 +112,7 @@ class LockTreeScreen(LiveScreen):
     def _key_list(self) -> list[keys.Key]:
         found = []
         if self._tree:
-            if not self.acts.read_only:
+            if not self.acts.read_only and not self.problem:
                 found += [
                     keys.Key("K", "terminate", "screen.terminate"),
                     keys.Key("C", "cancel", "screen.cancel"),
@@ -144,7 +144,7 @@ class LockTreeScreen(LiveScreen):
     def _plan(self, act: Act) -> None:
         backend, node = self._session(), self._table.cursor_row
         if backend is not None and node is not None:
-            self.plan(act, backend, caution(node))
+            self.plan(act, backend, caution(node, act))
 
     def action_terminate(self) -> None:
         """Ask whether to terminate the session under the cursor."""
@@ -175,6 +175,6 @@ class LockTreeScreen(LiveScreen):
     def _chosen(self, message: LineTable.Chosen) -> None:
         message.stop()
         backend = self._session()
-        if backend is not None:
+        if backend is not None and self.is_active:  # else the details are open already
             listed = [each.queued.backend for each in self._tree if each.queued and each.queued.is_client]
             self.app.push_screen(DetailScreen(self.acts, backend, listed))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from textual import events
 
 from pgtop.core.plan import Act
 from pgtop.core.text import cell_width
@@ -182,3 +183,13 @@ async def test_the_query_is_read_in_the_pager_while_polls_go_on(
             opened.shows("session began")
             opened.press(b"qq")
             assert opened.ends() == 0
+
+
+async def test_enter_pressed_twice_at_once_opens_one_detail(server: ThrowawayServer, tmp_path: Path) -> None:
+    async with session(server), dashboard(server, tmp_path / "a") as driven:
+        await driven.press("down")
+        for _ in range(2):
+            driven.app.post_message(events.Key("enter", "\r"))
+        await driven.shows("session began")
+        await driven.pilot.pause()
+        assert driven.app.screen_stack[:-1] == [driven.dashboard]

@@ -269,3 +269,33 @@ async def test_read_only_says_why_a_key_does_nothing(server: ThrowawayServer, tm
             await driven.shows("read-only: nothing can be terminated or cancelled")
             assert isinstance(driven.app.screen, LockTreeScreen)
         assert not driven.audit.exists()
+
+
+async def test_no_cancel_is_said_to_free_an_advisory_lock(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Its session keeps it, whatever it runs: only the session's end frees the waiting one."""
+    async with (
+        session(server) as root,
+        session(server) as late,
+        dashboard(server, tmp_path / "a") as driven,
+    ):
+        await root.execute("SELECT pg_advisory_lock(6)")
+        stuck = asyncio.ensure_future(late.execute("SELECT pg_advisory_lock(6)"))
+        await driven.press("b")
+        await driven.shows("K frees 1", "terminating it (K) frees 1")
+        await driven.press("C")
+        await driven.shows("Nothing to cancel")
+        assert "Frees" not in driven.text
+        await driven.press("escape")
+        ran = asyncio.ensure_future(root.execute("SELECT pg_sleep(600)"))
+        await driven.shows("runs its query", "K frees 1", "terminating it (K) frees 1")
+        await driven.press("C")
+        await driven.dialog()
+        await driven.shows("May free none: a session can keep its advisory lock")
+        await driven.press("y")
+        await asyncio.gather(ran, return_exceptions=True)
+        await driven.shows("cancelled 1 query", "1 session waits for locks")
+        await driven.press("K")
+        await driven.dialog()
+        await driven.shows("Frees 1 waiting session")
+        await driven.press("y")
+        await stuck
