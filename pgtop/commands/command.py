@@ -128,7 +128,7 @@ def refuse_misspelt(
 
     >>> refuse_misspelt(["shop"], {"snapshot": click.Command("snapshot")}, click.Command("pgtop"))
     """
-    if not any(nearest(argument, commands) for argument in arguments):
+    if not any(argument not in commands and nearest(argument, commands) for argument in arguments):
         return  # so that no command is imported for its options
     position = _first_word(arguments, commands, otherwise)
     word = arguments[position] if position is not None else ""
@@ -145,7 +145,7 @@ def _first_word(
     arguments: Sequence[str], commands: Mapping[str, click.Command], otherwise: click.Command
 ) -> int | None:
     """Return the position of the first argument that is neither an option nor an option's value."""
-    with_value = _flags_with_value(*commands.values(), otherwise)
+    with_value: set[str] | None = None
     position = 0
     while position < len(arguments):
         argument = arguments[position]
@@ -153,6 +153,8 @@ def _first_word(
             return None
         if argument in commands or not argument.startswith("-") or argument == "-":
             return position
+        if with_value is None:  # it needs the options of all commands, which are imported for that
+            with_value = _flags_with_value(*commands.values(), otherwise)
         position += 2 if _takes_the_next(argument, with_value) else 1
     return None
 

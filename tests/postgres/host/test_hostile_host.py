@@ -95,7 +95,7 @@ def false_postmaster(
 
 _TOLD_TO_A_PERSON = """
 import os, sys
-import pgtop.safe_files
+import pgtop.safe_files, pgtop.core.password_search
 from pgtop.errors import NotPermittedError
 from pgtop.postgres.host.servers import Wanted, find_server
 os.setgroups([])

@@ -244,6 +244,7 @@ async def test_stopping_restores_the_terminal_and_continuing_draws_anew(
 ) -> None:
     """The connection is kept meanwhile. (By SIGSTOP nobody can give anything back.)"""
     with shell(server, tmp_path) as (opened, child):
+        opened.shows("slots")  # the server is reached before the screen is there
         own_connection = await fetch_value(server, OWN_SESSION)
         before = len(opened.raw)
         if how == "Ctrl+Z":
