@@ -282,6 +282,7 @@ async def test_continued_it_does_not_show_old_figures_as_live(
 ) -> None:
     """Though the server is silent just then, and gives no news."""
     with shell(server, tmp_path) as (opened, child):
+        opened.shows("slots")
         own_connection = await fetch_value(server, OWN_SESSION)
         assert isinstance(own_connection, int)
         opened.press(b"\x1a")
