@@ -129,6 +129,7 @@ async def test_no_second_connection_is_left_behind_by_many_outages(
 
 async def breaks(way: Relay, server: ThrowawayServer, driven: Driven) -> None:
     """Break the connection, and wait until that was noticed: the next one may be there in milliseconds."""
+    await wait_until(lambda: driven.own_connection.is_held, 15, "no connection to break")
     before = driven.own_connection.interruptions
     way.switch(server)
     await wait_until(lambda: driven.own_connection.interruptions > before)
