@@ -1,9 +1,8 @@
 """All of one backend, asked for on demand and never in a poll: its statement, its locks, the lock queue."""
 
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from msgspec import Meta
 
 from pgtop.core.activity import (
     Backend,
@@ -12,15 +11,13 @@ from pgtop.core.activity import (
     Name,
     Pid,
     Port,
-    Whole,
     instant,
 )
 from pgtop.core.lock_tree import LockQueue
-from pgtop.core.locked_object import LockedObject
 from pgtop.core.text import printable
 from pgtop.errors import PgtopError
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
-from pgtop.postgres.lock_queue import lock_queue, text_of
+from pgtop.postgres.lock_queue import LockColumns, NameBytes, lock_queue, optional_text
 from pgtop.postgres.queries import backend_detail as queries
 from pgtop.postgres.row_decoding import the_one, typed
 from pgtop.postgres.session.own_connection import OwnConnection
@@ -56,10 +53,6 @@ MOST_LOCKS: Final = 200
 """As many as `queries.BACKEND_LOCKS` asks for."""
 
 
-_NameBytes = Annotated[bytes, Meta(max_length=1024)]
-"""A name: given in a database of another encoding, it may hold bytes that are not valid text in this one."""
-
-
 class _Detail(msgspec.Struct, frozen=True):
     now: Moment
     pid: Pid
@@ -69,10 +62,10 @@ class _Detail(msgspec.Struct, frozen=True):
     query_start: Moment | None
     state: Name | None
     application_name: Name | None
-    usename: _NameBytes | None
-    datname: _NameBytes | None
+    usename: NameBytes | None
+    datname: NameBytes | None
     client_addr: Name | None
-    client_hostname: _NameBytes | None
+    client_hostname: NameBytes | None
     client_port: Port | None
     wait_event_type: Name | None
     wait_event: Name | None
@@ -84,19 +77,10 @@ class _Detail(msgspec.Struct, frozen=True):
     query: bytes
 
 
-class _Lock(msgspec.Struct, frozen=True):
-    is_here: bool | None
+class _Lock(LockColumns, frozen=True):
     locktype: Name
     mode: Name
     granted: bool
-    datname: _NameBytes | None
-    relation: _NameBytes | None
-    page: Whole | None
-    tuple: Whole | None
-    virtualxid: Name | None
-    transactionid: Name | None
-    classid: Name | None
-    objid: Name | None
 
 
 async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> BackendDetail | None:
@@ -122,8 +106,8 @@ async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> 
         detail.query_start,
         detail.state,
         detail.application_name,
-        None if detail.usename is None else text_of(detail.usename),
-        None if detail.datname is None else text_of(detail.datname),
+        optional_text(detail.usename),
+        optional_text(detail.datname),
         detail.client_addr,
         detail.client_port,
         detail.wait_event_type,
@@ -134,28 +118,13 @@ async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> 
     return BackendDetail(
         now=detail.now,
         backend=backend,
-        client_hostname=None if detail.client_hostname is None else text_of(detail.client_hostname),
+        client_hostname=optional_text(detail.client_hostname),
         backend_xid=detail.backend_xid,
         backend_xmin=detail.backend_xmin,
         tls=detail.sslversion if detail.ssl else None,
         query=query,
         locks=tuple(
-            Lock(each.mode, each.granted, _object(each).words) for each in typed(locks, _Lock, MOST_LOCKS)
+            Lock(each.mode, each.granted, each.locked.words) for each in typed(locks, _Lock, MOST_LOCKS)
         ),
         queue=queue,
-    )
-
-
-def _object(row: _Lock) -> LockedObject:
-    return LockedObject(
-        row.locktype,
-        None if row.relation is None else text_of(row.relation),
-        None if row.datname is None else text_of(row.datname),
-        row.is_here is not False,
-        row.page,
-        row.tuple,
-        row.virtualxid,
-        row.transactionid,
-        row.classid,
-        row.objid,
     )

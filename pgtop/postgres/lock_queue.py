@@ -26,11 +26,42 @@ from pgtop.postgres.session.own_connection import OwnConnection
 _MOST_PREPARED: Final = 1_000
 _CLIENT: Final = "client backend"
 
-_Bytes = Annotated[bytes, Meta(max_length=1024)]
+NameBytes = Annotated[bytes, Meta(max_length=1024)]
 """A name: given in a database of another encoding, it may hold bytes that are not valid text in this one."""
 
 
-class _Row(msgspec.Struct, frozen=True):
+class LockColumns(msgspec.Struct, frozen=True):
+    """The columns of pg_locks that tell the object of a lock. All are NULL for a session without one."""
+
+    locktype: Name | None
+    lock_database: NameBytes | None
+    is_here: bool | None
+    relation: NameBytes | None
+    page: Whole | None
+    tuple: Whole | None
+    virtualxid: Name | None
+    transactionid: Name | None
+    classid: Name | None
+    objid: Name | None
+
+    @property
+    def locked(self) -> LockedObject:
+        """The object of the lock; its texts are not printable yet."""
+        return LockedObject(
+            self.locktype or "",
+            optional_text(self.relation),
+            optional_text(self.lock_database),
+            self.is_here is not False,
+            self.page,
+            self.tuple,
+            self.virtualxid,
+            self.transactionid,
+            self.classid,
+            self.objid,
+        )
+
+
+class _Row(LockColumns, frozen=True):
     now: Moment
     waiting: Whole
     pid: Pid
@@ -39,9 +70,9 @@ class _Row(msgspec.Struct, frozen=True):
     xact_start: Moment | None
     query_start: Moment | None
     state: Name | None
-    application_name: _Bytes | None
-    usename: _Bytes | None
-    datname: _Bytes | None
+    application_name: NameBytes | None
+    usename: NameBytes | None
+    datname: NameBytes | None
     client_addr: Name | None
     client_port: Port | None
     wait_event_type: Name | None
@@ -54,22 +85,12 @@ class _Row(msgspec.Struct, frozen=True):
     granted: bool | None
     wait_start: Moment | None
     mode: Name | None
-    locktype: Name | None
-    lock_database: _Bytes | None
-    is_here: bool | None
-    relation: _Bytes | None
-    page: Whole | None
-    tuple: Whole | None
-    virtualxid: Name | None
-    transactionid: Name | None
-    classid: Name | None
-    objid: Name | None
 
 
 class _Prepared(msgspec.Struct, frozen=True):
-    gid: _Bytes
-    owner: _Bytes
-    database: _Bytes
+    gid: NameBytes
+    owner: NameBytes
+    database: NameBytes
     prepared: Moment
     waiting_pids: PidsText
 
@@ -114,25 +135,14 @@ def text_of(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 
-def _optional(name: bytes | None) -> str | None:
+def optional_text(name: bytes | None) -> str | None:
+    """Return a name as text; None for none."""
     return None if name is None else text_of(name)
 
 
 def _queued(row: _Row, *, hides_queries: bool) -> Queued:
     blocked_by = pids_of(row.blocked_by) if row.blocked_by is not None else frozenset()
     waits = row.granted is False
-    locked = LockedObject(
-        row.locktype or "",
-        None if row.relation is None else printable(text_of(row.relation)),
-        None if row.lock_database is None else printable(text_of(row.lock_database)),
-        row.is_here is not False,
-        row.page,
-        row.tuple,
-        row.virtualxid,
-        row.transactionid,
-        row.classid,
-        row.objid,
-    )
     return Queued(
         backend=Backend(
             row.pid,
@@ -141,9 +151,9 @@ def _queued(row: _Row, *, hides_queries: bool) -> Queued:
             row.xact_start,
             row.query_start,
             row.state,
-            _optional(row.application_name),
-            _optional(row.usename),
-            _optional(row.datname),
+            optional_text(row.application_name),
+            optional_text(row.usename),
+            optional_text(row.datname),
             row.client_addr,
             row.client_port,
             row.wait_event_type,
@@ -156,7 +166,7 @@ def _queued(row: _Row, *, hides_queries: bool) -> Queued:
         waits=waits,
         wait_start=row.wait_start if waits else None,
         mode=row.mode or "",
-        target=printable(locked.words),
+        target=printable(row.locked.words),
         is_advisory=row.locktype == "advisory",
         blocked_by=blocked_by,
         unnamed_blockers=max(0, row.blockers - MOST_BLOCKERS),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pgtop.postgres.queries.fragments import as_bytes, microseconds
+from pgtop.postgres.queries.fragments import as_bytes, locked_object, microseconds
 
 
 def _backend_detail(statement: str) -> str:
@@ -33,17 +33,7 @@ BACKEND_DETAIL_HIDDEN: Final = _backend_detail("''")
 """The same without its statement."""
 
 BACKEND_LOCKS: Final = f"""
-SELECT l.locktype, l.mode, l.granted, {as_bytes("d.datname")} AS datname,
-       l.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-         OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AS is_here,
-       pg_catalog.textsend(
-         CASE WHEN l.relation IS NULL THEN NULL
-              WHEN l.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-                OR d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-                THEN l.relation::pg_catalog.regclass::pg_catalog.text
-              ELSE l.relation::pg_catalog.text END) AS relation,
-       l.page, l.tuple, l.virtualxid, l.transactionid::pg_catalog.text AS transactionid,
-       l.classid::pg_catalog.text AS classid, l.objid::pg_catalog.text AS objid
+SELECT l.mode, l.granted, {locked_object("l", "d")}
 FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_database d ON d.oid OPERATOR(pg_catalog.=) l.database
 WHERE l.pid OPERATOR(pg_catalog.=) $1::int
 ORDER BY l.granted, l.locktype, l.relation, l.mode

@@ -42,3 +42,22 @@ def database_name(oid: str) -> str:
         f"pg_catalog.pg_identify_object_as_address('pg_catalog.pg_database'::pg_catalog.regclass, {oid}, 0)"
     )
     return f"(SELECT (i.object_names)[1] FROM {address} i)"
+
+
+def locked_object(lock: str, database: str) -> str:
+    """Return SQL for the columns that tell the object of a lock: those of `postgres.lock_queue.LockColumns`.
+
+    `lock` is an alias of pg_locks, `database` that of the row of pg_database for its database. A relation of
+    another database has its number, since only pgtop's own has names to ask for.
+    """
+    return f"""{lock}.locktype, {as_bytes(f"{database}.datname")} AS lock_database,
+       {lock}.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+         OR {database}.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AS is_here,
+       pg_catalog.textsend(
+         CASE WHEN {lock}.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+                OR {database}.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+              THEN {lock}.relation::pg_catalog.regclass::pg_catalog.text
+              ELSE {lock}.relation::pg_catalog.text END) AS relation,
+       {lock}.page, {lock}.tuple, {lock}.virtualxid,
+       {lock}.transactionid::pg_catalog.text AS transactionid,
+       {lock}.classid::pg_catalog.text AS classid, {lock}.objid::pg_catalog.text AS objid"""

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from pgtop.postgres.queries.fragments import as_bytes, microseconds
+from pgtop.postgres.queries.fragments import as_bytes, locked_object, microseconds
 
 MOST_ASKED: Final = 500
 """The most waiting sessions that the server is asked about, the longest waiting first."""
@@ -64,17 +64,8 @@ SELECT {microseconds("pg_catalog.clock_timestamp()")} AS now,
        pg_catalog.substring(pg_catalog.textsend({statement}), 1, 1000) AS query,
        s.pids[1:{MOST_BLOCKERS}]::pg_catalog.text AS blocked_by,
        coalesce(pg_catalog.cardinality(s.pids), 0) AS blockers,
-       l.granted, {microseconds("l.waitstart")} AS wait_start, l.mode, l.locktype,
-       {as_bytes("k.datname")} AS lock_database,
-       l.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-         OR k.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AS is_here,
-       pg_catalog.textsend(
-         CASE WHEN l.database OPERATOR(pg_catalog.=) 0::pg_catalog.oid
-                OR k.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
-              THEN l.relation::pg_catalog.regclass::pg_catalog.text
-              ELSE l.relation::pg_catalog.text END) AS relation,
-       l.page, l.tuple, l.virtualxid, l.transactionid::pg_catalog.text AS transactionid,
-       l.classid::pg_catalog.text AS classid, l.objid::pg_catalog.text AS objid
+       l.granted, {microseconds("l.waitstart")} AS wait_start, l.mode,
+       {locked_object("l", "k")}
 FROM meant m
 LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a ON a.pid OPERATOR(pg_catalog.=) m.pid
 LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.usesysid
