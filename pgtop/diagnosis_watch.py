@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Backend, BackendId, ServerIdentity, Snapshot
+from pgtop.core.blocking import blocking_words
 from pgtop.core.diagnosis.diagnose import diagnose_scene
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.diagnosis.forecast import Forecast, forecast
@@ -37,8 +38,9 @@ class DiagnosisWatch:
         self._taken_at = 0
         self._leaked: dict[BackendId, int] = {}
         self._shown = Shown()
-        self.blocked_by = NOTHING_BLOCKS
-        """The pids that block each waiting session, as far as they were asked for."""
+        self.blocking = ""
+        """The sessions that block others, in words, as far as they were asked for; "" if none does."""
+        self._blocked_by = NOTHING_BLOCKS
         self.forecast: Forecast | None = None
         """The time at which the server is full if it goes on so; None if no trend holds."""
 
@@ -56,7 +58,8 @@ class DiagnosisWatch:
             self._before = self._traffic.take(snapshot, scene)
             self._taken_at = snapshot.taken_at
         facts = self._facts.of(snapshot, self.warn_at, refusing)
-        self.blocked_by = facts.blocked_by
+        if facts.blocked_by is not self._blocked_by:
+            self._blocked_by, self.blocking = facts.blocked_by, blocking_words(facts.blocked_by)
         found = diagnose_scene(scene.with_history(self._before, facts), warn_at=self.warn_at)
         self._shown = steady(self._shown, found, snapshot.taken_at, snapshot.by_id)
         self._remember_leaks(found, snapshot.taken_at)

@@ -13,7 +13,6 @@ from textual.events import Key, Resize, ScreenResume
 from textual.screen import Screen
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
-from pgtop.core.blocking import blocking_words
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Act, Plan
@@ -30,7 +29,6 @@ from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.actions.automatic_sweeps import AutomaticSweeps
 from pgtop.tui.actions.available_actions import (
     ACTING,
-    READ_ONLY_SAID,
     is_permitted,
     leads_to_list,
 )
@@ -41,6 +39,7 @@ from pgtop.tui.lines import notice
 from pgtop.tui.lines.copied_session import session_line
 from pgtop.tui.lines.head import Standing
 from pgtop.tui.lines.key_names import key_names
+from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.server_label import ServerLabel, server_label
 from pgtop.tui.lines.terminal_title import terminal_title
@@ -284,7 +283,7 @@ class DashboardScreen(Screen[None]):
             wall=self.wall,
             history=state.shown_history,
             marks=state.shown_marks,
-            blocking=blocking_words(self.diagnosis.blocked_by),
+            blocking=self.diagnosis.blocking,
             groups=lambda by: state.groups(by, shown) if shown is not None else (),
             group_history=state.group_history,
             revision=state.revision,
@@ -501,11 +500,8 @@ class DashboardScreen(Screen[None]):
         return super().check_action(action, parameters)
 
     def _selected(self) -> list[BackendId]:
-        """Return the tagged sessions, or those of the group or the one session under the cursor."""
-        panels = self.panels
-        if panels.groups.has_focus and not panels.sessions.tagged:
-            return panels.sessions_of_group()
-        return panels.selected()
+        """Return what `K` and `C` mean, by identity."""
+        return [backend.id for backend in self.panels.meant()]
 
     def _act(self, act: Coroutine[Any, Any, None], *, plans: bool = True) -> None:
         """Run an action in the background, one at a time; `plans` tells that it makes a plan first."""

@@ -8,9 +8,6 @@ ACTING: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_glass"
 WITHOUT_DATA: Final = frozenset({"break_glass", "clear", "help", "outcomes", "wall"})
 """The actions that are available before the first snapshot."""
 
-READ_ONLY_SAID: Final = "read-only: nothing can be terminated or cancelled"
-"""The answer to a key that acts if `read_only`."""
-
 ON_THE_LIST: Final = frozenset(
     {
         *("terminate", "cancel", "tag", "tag_listed", "untag", "filter", "match"),

@@ -16,6 +16,9 @@ NARROW: Final = 72
 _GAP: Final = 2
 """The cells between two keys."""
 
+READ_ONLY_SAID: Final = "read-only: nothing can be terminated or cancelled"
+"""The answer to a key that acts if `read_only`."""
+
 
 class Key(NamedTuple):
     """One key of the footer."""

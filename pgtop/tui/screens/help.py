@@ -10,6 +10,7 @@ from textual.screen import ModalScreen
 
 from pgtop.core.text import cell_width
 from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.lines.plan_summary import few_lines
 from pgtop.tui.widgets.painted_lines import Lines
 
@@ -39,7 +40,7 @@ ACT: Final[Section] = (
 _LOOK_ONLY: Final[Section] = (DIAGNOSE[0], (("d", "the causes, and what to do"), *DIAGNOSE[1][1:]))
 
 READ_ONLY: Final[Section] = (
-    "read-only: nothing can be terminated or cancelled",
+    READ_ONLY_SAID,
     (("O", "results of the last action"),),
 )
 

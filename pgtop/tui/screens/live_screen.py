@@ -12,6 +12,7 @@ from pgtop.core.plan import Act
 from pgtop.core.text import clip
 from pgtop.tui.lines import notice
 from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.widgets.painted_lines import Lines
@@ -23,7 +24,6 @@ REST: Final = 10
 LATE_SECONDS: Final = 5.0
 """The age from which an answer counts as old."""
 _TOLD_SECONDS: Final = 3.0
-READ_ONLY: Final = "read-only: nothing can be terminated or cancelled"
 
 
 class LiveScreen(Screen[None]):
@@ -49,11 +49,11 @@ class LiveScreen(Screen[None]):
 
     async def ask(self) -> None:
         """Ask the server, and show the answer."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} asks for nothing")
 
     def show(self) -> None:
         """Show what is known now."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} shows nothing")
 
     def on_mount(self) -> None:
         self.show()
@@ -119,7 +119,7 @@ class LiveScreen(Screen[None]):
     def plan(self, act: Act, backend: Backend, said: str) -> None:
         """Ask whether to terminate a session or to cancel its query; if read-only, say so."""
         if self.acts.read_only:
-            self.tell(READ_ONLY)
+            self.tell(READ_ONLY_SAID)
         else:
             self.acts.plan(act, backend, said)
 

@@ -360,7 +360,7 @@ class Panels(Widget):
 
     def _situation(self, view: DashboardView, standing: Standing) -> Situation:
         snapshot, focus = standing.snapshot, self._focus()
-        meant = self._meant(snapshot, focus)
+        meant = self.meant()
         return Situation(
             focus=focus,
             incident=incident_of(standing.findings, is_full=standing.level == "full"),
@@ -391,17 +391,6 @@ class Panels(Widget):
             return Focus.FILTER
         return Focus.GROUPS if self.groups.has_focus else Focus.LIST
 
-    def _meant(self, snapshot: Snapshot, focus: Focus) -> list[Backend]:
-        """Return the sessions that `K` and `C` mean now: the tagged, those of the group, or the selected."""
-        tagged = self.sessions.tagged
-        if tagged:
-            return [each for each in snapshot.backends if each.id in tagged]
-        if focus is Focus.GROUPS:
-            group = self.groups.cursor_row
-            return [each for each in snapshot.backends if group is not None and group.key.matches(each)]
-        row = self.sessions.cursor_row
-        return [row] if row is not None else []
-
     def _repaint(self) -> None:
         """Repaint what depends on the lists' own state."""
         if self._view is not None:
@@ -410,29 +399,27 @@ class Panels(Widget):
 
     # The lists' own state
 
-    def selected(self) -> list[BackendId]:
-        """Return the tagged sessions that are there, or else the one under the cursor."""
+    def meant(self) -> list[Backend]:
+        """Return the sessions that `K` and `C` mean: the tagged, all of the group, or the selected one.
+
+        A group has all its sessions, whatever the filter hides of them.
+        """
         snapshot = self._view.snapshot if self._view is not None else None
         if snapshot is None:
             return []
         tagged = self.sessions.tagged
         if tagged:
-            return [backend.id for backend in snapshot.backends if backend.id in tagged]
+            return [each for each in snapshot.backends if each.id in tagged]
+        if self._focus() is Focus.GROUPS:
+            group = self.groups.cursor_row
+            return [each for each in snapshot.backends if group is not None and group.key.matches(each)]
         row = self.sessions.cursor_row
-        return [row.id] if row is not None else []
+        return [row] if row is not None else []
 
     def toggle_tag(self) -> None:
         """Tag the session under the cursor, or untag it."""
         self.sessions.toggle_tag()
         self._repaint()
-
-    def sessions_of_group(self) -> list[BackendId]:
-        """Return all sessions of the group under the cursor, whatever the filter hides of them."""
-        snapshot = self._view.snapshot if self._view is not None else None
-        row = self.groups.cursor_row
-        if snapshot is None or row is None:
-            return []
-        return [backend.id for backend in snapshot.backends if row.key.matches(backend)]
 
     def tag_listed(self) -> None:
         """Tag all sessions of the list."""

@@ -21,6 +21,19 @@ from pgtop.tui.widgets.painted_lines import Painted
 Row = TypeVar("Row")
 
 
+class _OfTable(Message):
+    """A message of a table, by which a handler selects it."""
+
+    def __init__(self, table: Widget) -> None:
+        super().__init__()
+        self.table = table
+
+    @property
+    def control(self) -> Widget:
+        """The table."""
+        return self.table
+
+
 class LineTable(Painted, Generic[Row], can_focus=True):
     """A list of rows with a cursor. Subclasses define the key and the cells of a row."""
 
@@ -47,43 +60,22 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         Binding("enter", "choose", "Choose", show=False),
     ]
 
-    class Chosen(Message):
+    class Chosen(_OfTable):
         """Enter or a double click on a row."""
 
         def __init__(self, table: Widget, row: object) -> None:
-            super().__init__()
-            self.table = table
+            super().__init__(table)
             self.row = row
 
-        @property
-        def control(self) -> Widget:
-            """The table."""
-            return self.table
-
-    class Moved(Message):
+    class Moved(_OfTable):
         """The cursor was put on another row, by a key or the mouse."""
 
-        def __init__(self, table: Widget) -> None:
-            super().__init__()
-            self.table = table
-
-        @property
-        def control(self) -> Widget:
-            """The table."""
-            return self.table
-
-    class HeadClicked(Message):
+    class HeadClicked(_OfTable):
         """A click on a column's head."""
 
         def __init__(self, table: Widget, column: str) -> None:
-            super().__init__()
-            self.table = table
+            super().__init__(table)
             self.column = column
-
-        @property
-        def control(self) -> Widget:
-            """The table."""
-            return self.table
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
