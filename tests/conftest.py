@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -36,6 +37,16 @@ class ServerFactory(Protocol):
         version: int | None = None,
         auth: Auth = "trust",
     ) -> ThrowawayServer: ...
+
+
+def pytest_configure() -> None:
+    """Take signals as a program in a terminal does, also below `nohup` or in the background of a shell.
+
+    Both have some ignored, and every program that the tests start would go on ignoring them.
+    """
+    for ignored, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(ignored) is signal.SIG_IGN:
+            signal.signal(ignored, usual)
 
 
 def pytest_report_header() -> str:

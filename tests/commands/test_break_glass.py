@@ -402,7 +402,7 @@ def test_a_failure_is_told_in_one_line(
 _AS_ANOTHER_USER = """
 import asyncio, os, resource, select, subprocess, sys, termios
 import pgtop.commands.main, pgtop.commands.break_glass.table, pgtop.settings.file, platformdirs.unix
-import pgtop.commands.break_glass.run, pgtop.core.password_search
+import pgtop.commands.break_glass.command, pgtop.commands.break_glass.run, pgtop.core.password_search
 os.setgroups([]); os.setgid(64321); os.setuid(64321)
 sys.argv = ["pgtop", *sys.argv[1:]]
 sys.exit(pgtop.commands.main.run(sys.argv[1:]))
