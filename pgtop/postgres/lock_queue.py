@@ -85,6 +85,7 @@ class _Row(LockColumns, frozen=True):
     granted: bool | None
     wait_start: Moment | None
     mode: Name | None
+    keeps_advisory: bool
 
 
 class _Prepared(msgspec.Struct, frozen=True):
@@ -168,6 +169,7 @@ def _queued(row: _Row, *, hides_queries: bool) -> Queued:
         mode=row.mode or "",
         target=printable(row.locked.words),
         is_advisory=row.locktype == "advisory",
+        keeps_advisory=row.keeps_advisory,
         blocked_by=blocked_by,
         unnamed_blockers=max(0, row.blockers - MOST_BLOCKERS),
     )

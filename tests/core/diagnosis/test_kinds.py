@@ -194,6 +194,19 @@ def test_a_lock_queue_has_a_head_and_a_root() -> None:
     assert unknown.sentence == "lock queue: 31 sessions wait for a lock"
 
 
+def test_no_head_is_named_for_those_that_wait_for_its_advisory_lock() -> None:
+    """To cancel its query leaves them waiting: the session keeps that lock."""
+    (dump, alter, *others), blocked = queue(30)
+    keys = [msgspec.structs.replace(each, wait_event="advisory") for each in others]
+    kept = the_one(
+        diagnose(server_with(dump, alter, *keys), facts=Facts(blocked_by=blocked)), Kind.LOCK_QUEUE
+    )
+    assert not any("Cancel" in each.text for each in kept.advice)
+    assert kept.remedy is None
+    few = diagnose(server_with(dump, alter, *others[4:], *keys[:4]), facts=Facts(blocked_by=blocked))
+    assert "Cancel pid 11: the 26 behind it go on" in the_one(few, Kind.LOCK_QUEUE).advice[0].text
+
+
 def test_waiting_for_an_advisory_lock_may_be_in_order() -> None:
     """Schedulers wait for years to take the leader's place."""
     waits = {"wait_event_type": "Lock", "wait_event": "advisory", "query": "SELECT pg_advisory_lock(42)"}

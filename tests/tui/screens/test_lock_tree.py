@@ -299,3 +299,35 @@ async def test_no_cancel_is_said_to_free_an_advisory_lock(server: ThrowawayServe
         await driven.shows("Frees 1 waiting session")
         await driven.press("y")
         await stuck
+
+
+async def test_a_waiting_session_keeps_its_advisory_lock_when_cancelled(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """What waits for that lock is not promised to go on, and does not; the reader behind the head does."""
+    async with (
+        queue_of_three(server) as queue,
+        session(server) as holder,
+        session(server) as late,
+        dashboard(server, tmp_path / "a") as driven,
+    ):
+        await holder.execute("SELECT pg_advisory_lock(7)")
+        stuck = asyncio.ensure_future(holder.execute("DROP TABLE queued"))
+        waits = asyncio.ensure_future(late.execute("SELECT pg_advisory_lock(7)"))
+        await driven.press("b")
+        await driven.shows("6 sessions wait for locks")
+        pid = holder.get_server_pid()
+        row = next(each for each in nodes(driven) if each.queued and each.queued.backend.pid == pid)
+        assert table(driven).move_to(row.key)
+        await driven.shows("terminating it (K) frees 1")
+        await driven.press("C")
+        await driven.dialog()
+        await driven.shows("May free none: a session can keep its advisory lock")
+        await driven.press("y")
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await stuck
+        await driven.shows("cancelled 1 query", "5 sessions wait for locks")
+        assert not waits.done()
+        await holder.execute("SELECT pg_advisory_unlock(7)")
+        await waits
+        await queue.over()
