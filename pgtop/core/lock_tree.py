@@ -263,3 +263,11 @@ def changed_since(shown: Backend, now: Backend | None, *, cancels: bool) -> str:
     if not cancels and shown.state == IDLE and shown.state_change != now.state_change:
         return f"session {shown.pid} has run a query since it was shown"
     return ""
+
+
+def is_other_session(shown: Backend, now: Backend) -> bool:
+    """Return whether a pid, whose session's start is hidden, is now certain to be another session's.
+
+    Neither the user nor the database of a session changes. If both are the same, nothing tells.
+    """
+    return shown.is_hidden and (shown.usename, shown.datname) != (now.usename, now.datname)

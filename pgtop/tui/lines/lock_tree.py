@@ -88,11 +88,16 @@ def freed_words(node: LockNode, *, is_long: bool = False) -> str:
 
     `C frees 26` names the key; `is_long` gives `cancelling frees 26`.
     """
-    if not node.frees or node.queued is None or not node.queued.is_client:
+    if not node.frees or not is_within_reach(node):
         return ""
     cancels = node.is_freed_by_cancel
     word = ("cancelling" if cancels else "terminating") if is_long else ("C" if cancels else "K")
     return f"{word} frees {node.frees}"
+
+
+def is_within_reach(node: LockNode) -> bool:
+    """Return whether pgtop acts on a node: on a client's session whose identity is not hidden."""
+    return node.queued is not None and node.queued.is_client and not node.queued.backend.is_hidden
 
 
 def node_of(nodes: Sequence[LockNode], pid: int) -> LockNode | None:
@@ -180,7 +185,7 @@ def _way_out(node: LockNode, read_only: bool) -> str:
         return ": only COMMIT PREPARED or ROLLBACK PREPARED ends it"
     if not node.frees:
         return ", and for others too"
-    if read_only or not node.queued.is_client:
+    if read_only or not is_within_reach(node):
         return f", {node.frees} of them for nothing else"
     word = "cancelling its query (C)" if node.is_freed_by_cancel else "terminating it (K)"
     return f"; {word} frees {node.frees}"

@@ -14,6 +14,7 @@ from pgtop.tui.lines import notice
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.session_detail import UNSURE_SESSION
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.widgets.painted_lines import Lines
 
@@ -117,9 +118,11 @@ class LiveScreen(Screen[None]):
         self.show()
 
     def plan(self, act: Act, backend: Backend, said: str) -> None:
-        """Ask whether to terminate a session or to cancel its query; if read-only, say so."""
+        """Ask whether to terminate a session or to cancel its query; if that is not possible, say why."""
         if self.acts.read_only:
             self.tell(READ_ONLY_SAID)
+        elif backend.is_hidden:
+            self.tell(f"nothing can be done to session {backend.pid}: {UNSURE_SESSION}")
         else:
             self.acts.plan(act, backend, said)
 
