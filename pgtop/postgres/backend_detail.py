@@ -89,10 +89,10 @@ async def backend_detail(own_connection: OwnConnection, identity: BackendId) -> 
     asked = queries.BACKEND_DETAIL_HIDDEN if hides else queries.BACKEND_DETAIL
     started = instant(identity.backend_start)
     try:
-        row = await own_connection.fetchrow(asked, identity.pid, started, on_demand=True)
+        row = await own_connection.fetchrow(asked, identity.pid, started)
         if row is None:
             return None
-        locks = await own_connection.fetch(queries.BACKEND_LOCKS, identity.pid, on_demand=True)
+        locks = await own_connection.fetch(queries.BACKEND_LOCKS, identity.pid)
         queue = await lock_queue(own_connection)
     except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError("the server could not be asked", printable(str(error))) from error

@@ -167,6 +167,7 @@ class DashboardScreen(Screen[None]):
             own_connection=own_connection,
             plan=self._plan_shown,
             show_in_list=self._show_in_list,
+            show_lock_tree=self._show_lock_tree,
             current_notice=lambda: self.notices.current,
             dismiss_notice=self._dismiss_notice,
             show_outcomes=self.action_outcomes,
@@ -618,6 +619,12 @@ class DashboardScreen(Screen[None]):
             self.action_wall()
         if not self.panels.jump_to(backend):
             self.say(f"session {backend.pid} is not in the list")
+
+    def _show_lock_tree(self) -> None:
+        while isinstance(self.app.screen, DetailScreen):
+            self.app.pop_screen()
+        if not isinstance(self.app.screen, LockTreeScreen):
+            self.action_lock_tree()
 
     def action_tag(self) -> None:
         """Tag the selected session, or untag it."""

@@ -389,16 +389,12 @@ class OwnConnection:
         *args: object,
         limit_seconds: float = LIMIT_SECONDS,
         limit_bytes: int = ANSWER_BYTES,
-        on_demand: bool = False,
     ) -> asyncpg.Record | None:
         """Return the first row of one statement, or None. Raises as `fetch` does."""
         return await self._readable(
             query,
             lambda text: self._ask(
-                lambda connection: connection.fetchrow(text, *args),
-                limit_seconds,
-                limit_bytes,
-                on_demand=on_demand,
+                lambda connection: connection.fetchrow(text, *args), limit_seconds, limit_bytes
             ),
         )
 

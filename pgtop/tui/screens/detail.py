@@ -33,14 +33,15 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Dismiss the notice, or close"),
-        Binding("q,enter", "close", "Close"),
+        Binding("q,f10", "close", "Close"),
         Binding("r", "ask", "Refresh"),
-        Binding("K", "terminate", "Terminate the session"),
+        Binding("K,f9", "terminate", "Terminate the session"),
         Binding("C", "cancel", "Cancel its query"),
         Binding("c", "copy", "Copy the session and its query"),
         Binding("v", "page", "View the query in the pager"),
         Binding("O", "outcomes", "Results of the last action"),
         Binding("l", "show_in_list", "Show the session in the list"),
+        Binding("b,f5", "lock_tree", "Lock tree: which sessions block which"),
         # Before the text, which would scroll sideways.
         Binding("left", "step(-1)", "Previous session of the list", priority=True),
         Binding("right", "step(1)", "Next session of the list", priority=True),
@@ -210,6 +211,10 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
     async def _view(self, text: str) -> None:
         if problem := await page(self.app, text):
             self.tell(problem)
+
+    def action_lock_tree(self) -> None:
+        """Close the details, and show the lock tree."""
+        self.acts.show_lock_tree()
 
     def action_show_in_list(self) -> None:
         """Close the details, and put the list's cursor on the session."""

@@ -35,14 +35,15 @@ class LockTreeScreen(LiveScreen):
     """The lock tree. It asks the server only while nothing is above it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("K", "terminate", "Terminate the session"),
+        Binding("K,f9", "terminate", "Terminate the session"),
         Binding("C", "cancel", "Cancel its query"),
         Binding("c", "copy", "Copy the session"),
         Binding("l", "show_in_list", "Show the session in the list"),
         Binding("O", "outcomes", "Results of the last action"),
-        Binding("r", "ask", "Refresh"),
+        # Not to close: `b K` typed once more would mean whatever is selected in the list.
+        Binding("r,b,f5", "ask", "Refresh"),
         Binding("escape", "leave", "Dismiss the notice, or close"),
-        Binding("b,f5,q,tab", "close", "Close"),
+        Binding("q,f10,tab", "close", "Close"),
     ]
 
     def __init__(self, acts: SessionActs, server: str = "") -> None:

@@ -410,7 +410,7 @@ class ReportDialog(ModalScreen[None]):
     """The outcome of each session of a plan."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,n,O", "leave", "Close", show=False),
+        Binding("escape,q,f10,n,O", "leave", "Close", show=False),
     ]
 
     def __init__(self, report: Report) -> None:

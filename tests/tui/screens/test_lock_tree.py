@@ -111,6 +111,8 @@ async def test_the_head_is_marked_cancelled_and_frees_those_behind(
         await driven.press("escape")
         await wait_until(lambda: driven.dashboard.notices.current is None)
         await driven.press("b")
+        assert isinstance(driven.app.screen, LockTreeScreen), "`b K` never means the list"
+        await driven.press("f10")
         await wait_until(lambda: driven.app.screen is driven.dashboard)
 
 
