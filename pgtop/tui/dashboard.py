@@ -149,7 +149,13 @@ class DashboardScreen(Screen[None]):
         )
         self.plan_expiry = PlanExpiry(self, own_connection)
         self.plan_actions = PlanActions(
-            self, own_connection, reaper, config.policy, self.plan_expiry.beat, self._next_snapshot
+            self,
+            own_connection,
+            reaper,
+            config.policy,
+            self.plan_expiry.beat,
+            self._next_snapshot,
+            lambda: self.state.shown_findings,
         )
         self._looking: list[asyncio.Future[Snapshot]] = []
         self.automatic = AutomaticSweeps(self, wiring.automatic(config), poller, self.plan_actions)
@@ -542,9 +548,7 @@ class DashboardScreen(Screen[None]):
         """Ask whether to terminate the stale sessions among those that are listed."""
         if self.state.shown is not None and self._is_list_meant():
             scope = None if self.wall else self.panels.scope(self.state.shown)
-            self._act(
-                self.plan_actions.sweep(self.state.shown, scope, self.refusing, self.state.shown_findings)
-            )
+            self._act(self.plan_actions.sweep(self.state.shown, scope, self.refusing))
         elif not self.plan_actions.is_busy:
             self.plan_actions.keeps_keys = False
 

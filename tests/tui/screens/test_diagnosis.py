@@ -240,4 +240,9 @@ async def test_a_sweep_says_that_pools_refill(server_factory: ServerFactory, tmp
         dialog = await driven.dialog()
         assert len(dialog.plan.victims) == 34
         await driven.shows("Terminating sessions won't hold: 2 pools refill at once")
+        await driven.shows("87% → 2%", "All of these come back at once: expect 87%, not 2%")
+        await driven.press("n")
+        await driven.press("space", "K")
+        dialog = await driven.dialog()
+        await driven.shows("1 selected session", "It comes back at once: expect 87%, not 85%")
         await driven.press("n")
