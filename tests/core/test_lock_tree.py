@@ -71,7 +71,7 @@ def test_a_ring_ends_and_what_waits_behind_it_is_below() -> None:
     assert nodes[0].behind == 3
 
 
-def test_a_session_that_blocks_itself_alone_is_no_endless_tree() -> None:
+def test_a_session_that_blocks_itself_alone_is_one_node() -> None:
     assert drawn(tree(queued(1, 1))) == [(0, 1)]
 
 

@@ -167,7 +167,7 @@ def test_the_table_tells_value_and_source(tmp_path: Path) -> None:
 
 
 def test_the_demo_takes_no_file_that_nobody_asked_for(tmp_path: Path) -> None:
-    """What is wrong in it is no matter of the demo's; one that is named counts."""
+    """The demo does not mind what is wrong in it; one that is named counts."""
     path = write_config(tmp_path, "nonsense = 1\n")
     arguments = ("demo", "--no-dashboard", "--max-connections", "3")
     assert_one_line(run(tmp_path, *arguments), 2, "--max-connections")

@@ -419,14 +419,14 @@ def test_names_that_differ_in_a_number_are_one_program() -> None:
     assert "etl-job-… 45" in told[0].evidence[1][1]
 
 
-def test_untracked_states_are_no_cause() -> None:
+def test_untracked_states_are_not_a_cause() -> None:
     untracked = [one(100 + n, 7200, 5, "disabled") for n in range(85)]
     told = the_one(diagnose(server_with(*untracked)), Kind.MIXED)
     assert "states of 85 of 85 sessions are not tracked (track_activities = off)" in told.sentence
     assert told.advice[0].sql.startswith("ALTER SYSTEM SET track_activities = on;")
 
 
-def test_sessions_that_were_never_used_are_no_surge() -> None:
+def test_sessions_that_were_never_used_are_not_a_surge() -> None:
     """A sweep helps against them: they are not at work."""
     idle = [one(100 + n, 13, 7, query_start=None, client_addr=f"10.0.0.{n}") for n in range(85)]
     assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*idle))}

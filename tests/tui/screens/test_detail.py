@@ -25,7 +25,7 @@ POLLED = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name L
 
 
 async def test_ages_are_whole_at_80_columns_and_live(server: ThrowawayServer, tmp_path: Path) -> None:
-    """Also how long it has been idle in its transaction, which is no idle age that a sweep goes by."""
+    """Also how long it has been idle in its transaction, which is not the idle age that a sweep goes by."""
     async with session(server) as one:
         await one.execute("BEGIN; SELECT FROM pg_class LIMIT 1")
         async with dashboard(server, tmp_path / "a", size=(80, 40)) as driven:
