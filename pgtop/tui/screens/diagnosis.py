@@ -18,6 +18,7 @@ from pgtop.core.text import cell_width, plural
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.findings import diagnosis_lines, statements
 from pgtop.tui.lines.growth_chart import chart_lines
+from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.widgets.painted_lines import Lines
 
@@ -179,7 +180,10 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def action_act(self) -> None:
         """Close the diagnosis and ask whether to do what the chosen finding calls for."""
         finding = self._finding
-        if finding is None or self._read_only:
+        if self._read_only:
+            self._tell(READ_ONLY_SAID)
+            return
+        if finding is None:
             return
         if refused := _refused(finding):
             self._tell(refused)

@@ -54,9 +54,9 @@ class SessionList(LineTable[Judged | Result]):
 
     def columns(self, width: int) -> Sequence[Column]:
         # The client is evidence: where there is room for it at all, other columns make way. The transaction's
-        # age has a column only if it tells more than another.
+        # age has a column only if it tells more than another, of a session that is acted on.
         found = super().columns(width)
-        if not any(_has_transaction(_backend(row)) for row in self.rows):
+        if not any(_has_transaction(_backend(row)) for row in self.rows if not isinstance(row, Spared)):
             found = [column for column in found if column.key != "xact"]
         if width < self.ROOM_FOR_CLIENT:
             return found

@@ -333,3 +333,29 @@ async def test_a_waiting_session_keeps_its_advisory_lock_when_cancelled(
         await holder.execute("SELECT pg_advisory_unlock(7)")
         await waits
         await queue.over()
+
+
+async def test_a_restart_with_the_tree_open_leaves_nothing_of_the_old_server(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """It is greyed and offers no act during the outage, keys then say so, and it is live again after it."""
+    server = server_factory()
+    async with AsyncExitStack() as stack:
+        root, late = await stack.enter_async_context(sessions(server, 2))
+        await root.execute("SELECT pg_advisory_lock(9)")
+        stuck = asyncio.ensure_future(late.execute("SELECT pg_advisory_lock(9)"))
+        driven = await stack.enter_async_context(dashboard(server, tmp_path / "a"))
+        await driven.press("b")
+        await driven.shows("1 session waits for locks", "K terminate")
+        server.stop("immediate")
+        await asyncio.gather(stuck, return_exceptions=True)
+        await driven.press("r")
+        await driven.shows("✗ as of", "1 session waits for locks")
+        assert "K terminate" not in driven.text
+        await driven.press("K")
+        await wait_until(lambda: driven.dashboard.notices.current is not None)
+        assert isinstance(driven.app.screen, LockTreeScreen), "no plan is made of it"
+        server.start()
+        await driven.shows("No lock waits", "was restarted at")
+        assert "✗" not in driven.text
+        assert not driven.audit.exists()
