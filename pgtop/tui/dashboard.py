@@ -17,7 +17,7 @@ from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Act, Plan
 from pgtop.core.stalled_logins import with_unlisted
-from pgtop.core.text import clip, printable
+from pgtop.core.text import clip, duration, printable
 from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.errors import PgtopError
 from pgtop.history.store import HistoryStore
@@ -53,7 +53,7 @@ from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.plan_dialog import ReportDialog
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.state.daemon_watch import DaemonWatch
-from pgtop.tui.state.dashboard_state import DashboardState
+from pgtop.tui.state.dashboard_state import LATE_SECONDS, DashboardState
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.state.notice_board import NoticeBoard
@@ -156,6 +156,7 @@ class DashboardScreen(Screen[None]):
             self.plan_expiry.beat,
             self._next_snapshot,
             lambda: self.state.shown_findings,
+            self._age_words,
         )
         self._looking: list[asyncio.Future[Snapshot]] = []
         self.automatic = AutomaticSweeps(self, wiring.automatic(config), poller, self.plan_actions)
@@ -296,6 +297,13 @@ class DashboardScreen(Screen[None]):
             revision=state.revision,
             label=self._label(),
         )
+
+    def _age_words(self, snapshot: Snapshot) -> str:
+        """Say how old a snapshot is if the display is paused; "" for a fresh one."""
+        age = self.state.age_of(snapshot)
+        if not self.state.paused or age <= LATE_SECONDS + self.poller.interval_seconds:
+            return ""
+        return f"The display is paused: this is as of {duration(age)} ago"
 
     def _label(self) -> ServerLabel:
         target, shown = self.poller.probe.own_connection.target, self.state.shown

@@ -44,10 +44,12 @@ class PlanActions:
         stood_still: Callable[[], bool],
         look: Callable[[], Awaitable[Snapshot]],
         findings: Callable[[], Iterable[Finding]],
+        age_words: Callable[[Snapshot], str],
     ) -> None:
         """`stood_still` returns whether this program was suspended just now, `look` the next snapshot.
 
-        `findings` returns those on the screen: the dialogs say what speaks against a plan.
+        `findings` returns those on the screen: the dialogs say what speaks against a plan. `age_words` says
+        of a snapshot that it is old; "" if it is not.
         """
         self._screen = screen
         self._own_connection = own_connection
@@ -56,6 +58,7 @@ class PlanActions:
         self._stood_still = stood_still
         self._look = look
         self._findings = findings
+        self._age_words = age_words
         self._closed = asyncio.Event()
         self.canary_seconds = CANARY_SECONDS
         """Seconds between the canary's first step and the look at what came back."""
@@ -223,7 +226,7 @@ class PlanActions:
             dialog = PlanDialog(
                 await planning,
                 replan=replan,
-                caution=said,
+                caution=" · ".join(filter(None, (self._age_words(snapshot), said))),
                 refilling=refilling(self._findings()),
                 typed=self._typed,
             )
