@@ -99,7 +99,7 @@ def test_no_text_of_the_program_is_a_riddle(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS])
-def test_what_is_not_one_is_said_with_not(path: str) -> None:
+def test_not_is_said_with_not(path: str) -> None:
     """Neither in a text of the program or of its tests, nor in a name."""
     source = Path(REPOSITORY, path).read_text(encoding="utf-8")
     texts = (" ".join(text.split()) for text in said(source))

@@ -27,7 +27,7 @@ def plan_for(*pids: int) -> Plan:
         (range(10, 20), (), ""),
     ],
 )
-def test_what_comes_back_at_once_is_counted_again(pids: range, back: range, said: str) -> None:
+def test_sessions_that_come_back_at_once_are_counted_again(pids: range, back: range, said: str) -> None:
     plan = plan_for(*pids)
     assert len(plan.victims) == len(pids)
     again = frozenset(each.id for each in SHOWN.backends if each.pid in back)

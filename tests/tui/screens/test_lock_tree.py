@@ -335,7 +335,7 @@ async def test_a_waiting_session_keeps_its_advisory_lock_when_cancelled(
         await queue.over()
 
 
-async def test_a_restart_with_the_tree_open_leaves_nothing_of_the_old_server(
+async def test_a_restart_under_the_tree_leaves_nothing_of_the_old(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """It is greyed and offers no act during the outage, keys then say so, and it is live again after it."""
