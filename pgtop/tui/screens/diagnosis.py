@@ -7,6 +7,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
+from textual.timer import Timer
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
@@ -74,6 +75,7 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         self._read_only = read_only
         self._chosen = 0
         self._said = ""
+        self._quieting: Timer | None = None
         self._copied = 0
         self._starts: list[int] = []
         self._text = Lines(id="detail-text")
@@ -209,7 +211,9 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def _tell(self, said: str) -> None:
         self._said = said
         self._show()
-        self.set_timer(_SAID_SECONDS, self._be_quiet)
+        if self._quieting is not None:
+            self._quieting.stop()  # it belongs to an older answer
+        self._quieting = self.set_timer(_SAID_SECONDS, self._be_quiet)
 
     def _be_quiet(self) -> None:
         self._said = ""

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.timer import Timer
 
 from pgtop.core.activity import Backend
 from pgtop.core.plan import Act
@@ -52,6 +53,7 @@ class LiveScreen(Screen[None]):
         self._older_said = older.said if older is not None else None
         """A notice from before this was opened; it is not shown again here, where `Esc` would mean it."""
         self._said = ""
+        self._quieting: Timer | None = None
         self._wake = asyncio.Event()
 
     async def ask(self) -> None:
@@ -117,7 +119,9 @@ class LiveScreen(Screen[None]):
         """Show an answer to a key for a moment."""
         self._said = said
         self.show()
-        self.set_timer(_TOLD_SECONDS, self._be_quiet)
+        if self._quieting is not None:
+            self._quieting.stop()  # it belongs to an older answer
+        self._quieting = self.set_timer(_TOLD_SECONDS, self._be_quiet)
 
     def _be_quiet(self) -> None:
         self._said = ""
