@@ -99,7 +99,9 @@ class Driven:
 
     async def shows(self, *words: str) -> None:
         """Wait until all words are on the screen."""
-        await wait_until(lambda: all(word in self.text for word in words), 15, f"no {words} on the screen")
+        await wait_until(
+            lambda: all(word in self.text for word in words), complaint=f"no {words} on the screen"
+        )
 
     async def press(self, *keys: str) -> None:
         """Presses keys, one after the other."""
@@ -107,7 +109,7 @@ class Driven:
 
     async def select(self, pid: int) -> None:
         """Wait until a session is listed, and put the cursor on it."""
-        await wait_until(lambda: pid in self.listed, 15, f"{pid} is not listed")
+        await wait_until(lambda: pid in self.listed, complaint=f"{pid} is not listed")
         row = next(row for row in self.backends.rows if row.pid == pid)
         assert self.backends.move_to(row.id)
 
@@ -118,7 +120,7 @@ class Driven:
             screen = self.app.screen
             return screen if isinstance(screen, PlanDialog) and screen.is_armed else None
 
-        found: PlanDialog = await wait_until(armed, 15, "no dialog that is armed")
+        found: PlanDialog = await wait_until(armed, complaint="no dialog that is armed")
         return found
 
     def audited(self) -> list[dict[str, Any]]:
