@@ -292,19 +292,34 @@ def test_marks_stand_at_their_time_with_their_words() -> None:
     columns = frame().area[0]
     for place, minutes in zip(places, (3, 7, 11), strict=True):
         assert abs(place - columns * minutes / 15) <= 3
-    assert "▼ lock queue " in line
-    assert "▼ sweep 17 " in line
-    assert "▼ restart " in line
-    assert "v sweep 17 " in marked(Mark(START + 7 * minute, Event.SWEEP, 17), shading=Shading.ASCII)
+    assert "▼lock queue " in line
+    assert "▼sweep 17 " in line
+    assert "▼restart " in line
+    assert "|sweep 17 " in marked(Mark(START + 7 * minute, Event.SWEEP, 17), shading=Shading.ASCII)
+
+
+def test_words_between_two_marks_touch_their_own() -> None:
+    """They stand right of their mark, and left of it only at the right edge, a blank away from the next."""
+    minute = 60 * MICROSECONDS
+    first, later = START + 7 * minute, START + 9 * minute
+    line = marked(Mark(first, Event.FINDING, name="leak"), Mark(later, Event.FULL))
+    assert "▼leak " in line
+    assert "▼full " in line
+    at_the_edge = marked(
+        Mark(START + 14 * minute, Event.FINDING, name="leak"), Mark(START + 15 * minute, Event.FULL)
+    )
+    assert "▼leak full▼" not in at_the_edge
+    assert at_the_edge.count("▼") == 2
+    assert " sweep 17▼" in marked(Mark(START + 15 * minute, Event.SWEEP, 17))
 
 
 def test_marks_of_one_moment_share_a_column() -> None:
     """The most important one shows; two sweeps add up."""
     at = START + 420 * MICROSECONDS
-    assert "▼ full " in marked(
+    assert "▼full " in marked(
         Mark(at, Event.OVER), Mark(at, Event.FULL), Mark(at, Event.FINDING, name="leak")
     )
-    assert "▼ sweep 20 " in marked(Mark(at, Event.SWEEP, 17), Mark(at + 1, Event.SWEEP, 3))
+    assert "▼sweep 20 " in marked(Mark(at, Event.SWEEP, 17), Mark(at + 1, Event.SWEEP, 3))
 
 
 def test_marks_outside_the_window_are_left_out() -> None:
