@@ -39,7 +39,7 @@ class ColumnList(LineTable[Column]):
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mark", "", 1),
-        Column("letter", "key", 3),
+        Column("letter", "key", 4),
         Column("name", "sort by", 11),
         Column("shown", "column", 7),
     )

@@ -20,7 +20,7 @@ class LockTable(LineTable[LockNode]):
         Column("session", " session", 21, grow=19),
         Column("state", "state", 11, squeezed=3),
         Column("age", "for", 7, right=True, squeezed=2),
-        Column("behind", "behind", 6, right=True, squeezed=4),
+        Column("behind", "behind", 7, right=True, squeezed=4),
         Column("frees", "way out", 10, grow=12),
         Column("lock", "lock", 18, grow=14, squeezed=1),
         Column("query", "query", 0, squeezed=5),

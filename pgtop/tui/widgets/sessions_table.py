@@ -53,13 +53,13 @@ class SessionsTable(LineTable[Backend]):
         Column("state", "state", 11, squeezed=3),
         Column("application", "application", 14, grow=14, squeezed=5),
         Column("user", "user", 8, grow=8, squeezed=2),
-        Column("database", "database", 8, grow=8, drop=2),
+        Column("database", "database", 9, grow=8, drop=2),
         Column("client", "client", 15, grow=8, drop=3),
         Column("wait", "wait", 12, grow=12, drop=1),
         Column("query", "query", 0, squeezed=4),
     )
     LAST_WIDTH: ClassVar[int] = 16
-    LEAST_WITH_QUERY: ClassVar[int] = 60
+    LEAST_WITH_QUERY: ClassVar[int] = 75
     """Below this width a query has room for a word or two, which the other columns need more."""
     SHOW_TITLE: ClassVar[bool] = True
 
