@@ -118,7 +118,7 @@ WORDS: Final = (
     ("session", "session age; a keepalive query resets only idle age"),
     ("! stale", "idle for longer than --idle-after"),
     ("in 15m", "change of a group's session count in that time"),
-    ("≤+3", "at most that change: sessions that began in that time"),
+    ("new 5m", "until a change was watched: sessions begun in that time"),
     ("▼", "graph: a termination, an alert, a restart, a new finding"),
     ("?", "state hidden from this role: GRANT pg_monitor"),
     ("skipped", _SKIPPED),

@@ -572,6 +572,8 @@ class Panels(Widget):
         self.sessions.focus()
 
     def on_descendant_focus(self) -> None:
+        if not self.groups.has_focus and self.groups.chosen is None:
+            self.groups.let_go()
         if not self.filter.has_focus:
             self.filter.can_focus = False  # Tab goes from table to table
             self.filter.display = bool(self.filter.value)
