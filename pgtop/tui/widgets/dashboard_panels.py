@@ -188,7 +188,8 @@ class Panels(Widget):
         self._view = view
         if not self.is_attached:
             return  # the screen is being closed, and whoever looked has not heard of it yet
-        painted = (view.revision, view.wall, self.screen.size)
+        forecast = view.standing.forecast if view.standing is not None else None
+        painted = (view.revision, view.wall, self.screen.size, forecast)
         with self.app.batch_update():
             self._show_head(view)
             if painted != self._painted:
