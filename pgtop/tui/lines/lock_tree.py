@@ -115,7 +115,7 @@ def title_cells(queue: LockQueue | None, nodes: Sequence[LockNode], server: str,
         if listed < queue.waiting:
             said += f", the {listed} longest are shown"
     title = Cell(" lock tree  ", "title")
-    style = "strong-red" if nodes else "strong"
+    style = "strong-amber" if nodes else "strong"
     room = width - cell_width(title.text)
     said = clip(said, room)
     right = clip(f"{printable(server)} ", max(0, room - cell_width(said) - 2))

@@ -52,7 +52,8 @@ class LockTable(LineTable[LockNode]):
             case "state":
                 waits = row.queued is not None and row.queued.waits
                 return Cell(
-                    "deadlock" if row.is_in_ring else words.state_words(row), "red" if waits else "amber"
+                    "deadlock" if row.is_in_ring else words.state_words(row),
+                    "strong-amber" if waits else "amber",
                 )
             case "age":
                 return Cell(duration(words.age(row, self._now)))

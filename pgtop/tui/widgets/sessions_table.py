@@ -166,7 +166,7 @@ class SessionsTable(LineTable[Backend]):
                 in_transaction = row.state in IN_TRANSACTION
                 return Cell(duration(row.xact_seconds(self._now)), "amber" if in_transaction else "")
             case "wait":
-                return Cell(clip(printable(wait(row)), width), "red" if row.waits_on_lock else "dim")
+                return Cell(clip(printable(wait(row)), width), "strong-amber" if row.waits_on_lock else "dim")
             case "query":
                 return Cell(clip(printable(row.query), width), "" if row.state == ACTIVE else "dim")
             case _:
@@ -185,6 +185,6 @@ class SessionsTable(LineTable[Backend]):
     def _state(self, row: Backend) -> Cell:
         shown = {column.key for column, _ in self._laid_out}
         if row.waits_on_lock:
-            return Cell("active" if "wait" in shown else "active/Lock", "red")
+            return Cell("active" if "wait" in shown else "active/Lock", "strong-amber")
         style = "amber" if row.state in IN_TRANSACTION else _STATE_STYLES.get(row.state or "", "dim")
         return Cell(state(row), style)
