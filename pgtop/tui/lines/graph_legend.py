@@ -86,15 +86,20 @@ def _legend(frame: Frame, form: int, gap: str, *, rare: bool = True) -> list[Run
 
 
 def _shown(frame: Frame) -> list[tuple[Ink, str]]:
-    """Return the layers of the legend, the lowest first: the three, and others that are in the picture."""
+    """Return the layers of the legend, the lowest first: the three, and others that are in the picture.
+
+    A layer stays while the picture shows it, so that its colour is explained and the legend does not jump
+    with each session that starts. It is named without a figure while it has no session.
+    """
     if frame.values is None:
         return [(ink, "-") for ink in _ALWAYS]
     values = dict(frame.values)
     drawn = {ink for layers in frame.stacks if layers is not None for ink, _ in layers}
+    always = {*_ALWAYS, Ink.SESSIONS}
     return [
-        (ink, str(values[ink]))
+        (ink, str(values[ink]) if values[ink] or ink in always else "")
         for ink in LAYERS
-        if ink in values and (ink in _ALWAYS or ink is Ink.SESSIONS or values[ink] or ink in drawn)
+        if ink in values and (ink in always or ink in drawn)
     ]
 
 

@@ -191,6 +191,18 @@ def test_the_states_that_have_no_layer_are_other() -> None:
     assert "other" not in drawn(flat(1), frame())[0]
 
 
+def test_a_layer_without_sessions_is_named_only_while_the_picture_shows_it() -> None:
+    """And then without a figure: `other 0` says nothing, but the colour needs its name."""
+    history = History()
+    for second in range(0, 60, 2):
+        total = 60 if second == 30 else 35
+        history.add(Sample(START + second * MICROSECONDS, total, 20, 10, 97, in_transaction=5), 2)
+    assert "█ other     █ idle 20" in drawn(history, frame(118, 11, 60))[0]
+    for second in range(60, 180, 2):
+        history.add(Sample(START + second * MICROSECONDS, 35, 20, 10, 97, in_transaction=5), 2)
+    assert "other" not in drawn(history, frame(118, 11, 60))[0]
+
+
 @pytest.mark.parametrize("shading", Shading)
 def test_hidden_states_are_one_layer(shading: Shading) -> None:
     """A role without pg_monitor sees the total alone."""
