@@ -30,7 +30,7 @@ from pgtop.tui.lines.server_label import ServerLabel
 from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.lines.waiting_for_server import Awaited, connecting_lines, waiting_lines
 from pgtop.tui.lines.wall_view import LOW, TALL, figure_lines, top_count, top_lines
-from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, WINDOWS, ConnectionGraph, fitting_window
+from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, ConnectionGraph, fitting_window, next_window
 from pgtop.tui.widgets.filter_line import FilterLine
 from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.line_table import LineTable
@@ -531,8 +531,7 @@ class Panels(Widget):
 
     def change_window(self, by: int) -> None:
         """Show a longer or shorter time in the graph; the wall has a window of its own."""
-        index = WINDOWS.index(self.graph.window_seconds) + by
-        seconds = WINDOWS[min(max(0, index), len(WINDOWS) - 1)]
+        seconds = next_window(self.graph.window_seconds, by)
         if self._view is None:
             return
         if self._view.wall:
