@@ -231,9 +231,10 @@ def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return an age in at most seven cells, rounded down; "" for None.
+    """Return a time that runs on, such as an age, in at most seven cells, rounded down; "" for None.
 
-    Seconds are shown below ten minutes, minutes below a day, hours below a hundred days.
+    Its parts stay as it grows, so that it keeps its place: `4m 59s`, `5m 00s`. For a length of time that is
+    set, see `span`. Seconds are shown below ten minutes, minutes below a day, hours below a hundred days.
 
     >>> [duration(s) for s in (3.9, 542, 599, 600, 14 * 60 + 59, 7500, 273600)]
     ['3s', '9m 02s', '9m 59s', '10m', '14m', '2h 05m', '3d 04h']
@@ -254,7 +255,9 @@ def duration(seconds: float | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time as people set it: a duration without a smaller part of 0.
+    """Return a length of time that is set or chosen and stands still: a duration without a smaller part of 0.
+
+    Limits, settings, intervals and windows are such lengths; an age or a countdown is a `duration`.
 
     >>> span(300), span(90), span(3600)
     ('5m', '1m 30s', '1h')

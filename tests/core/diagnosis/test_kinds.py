@@ -463,6 +463,6 @@ def test_a_quiet_quarter_does_not_deny_a_slow_leak() -> None:
     worker = Application("worker", "work", "shop")
     quiet = Before(900.0, {worker: Traffic(0, 0, 0)})
     told = first(diagnose(server_with(*sessions, slots=50), quiet), Kind.LEAK)
-    assert ("in the last 15 min", "0 opened, 0 closed") in told.evidence
+    assert ("in the last 15m", "0 opened, 0 closed") in told.evidence
     closing = Before(900.0, {worker: Traffic(2, 6, 0)})
     assert Kind.LEAK not in {each.kind for each in diagnose(server_with(*sessions, slots=50), closing)}

@@ -30,7 +30,7 @@ from pgtop.core.diagnosis.wording import (
 )
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import address
-from pgtop.core.text import duration
+from pgtop.core.text import span
 
 _MONITORING: Final = re.compile(
     r"exporter|datadog|zabbix|pgwatch|temboard|telegraf|prometheus|newrelic|nagios|munin|checkmk",
@@ -351,7 +351,7 @@ def _seen(scene: Scene, applications: tuple[Application, ...]) -> list[tuple[str
             if client.application in applications and traffic.opened
         }
     )
-    said = [(f"in the last {minutes} min", f"{opened} opened, {closed} closed")]
+    said = [(f"in the last {span(minutes * 60)}", f"{opened} opened, {closed} closed")]
     return [*said, ("opened from", origins(clients.most_common(), 6))] if clients else said
 
 
@@ -361,7 +361,7 @@ def _gap(seconds: float) -> str:
     >>> _gap(26.4), _gap(0.25)
     ('26s', '0.2s')
     """
-    return duration(seconds) if seconds >= 1 else f"{seconds:.1g}s"
+    return span(seconds) if seconds >= 1 else f"{seconds:.1g}s"
 
 
 def _advice(applications: tuple[Application, ...], lost: list[Backend]) -> tuple[Advice, ...]:
