@@ -90,7 +90,7 @@ class ColumnMenu(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         dialog = Vertical(self._list, self._keys, id="dialog", classes="menu")
-        dialog.border_title, dialog.border_subtitle = "sort and columns", "Esc close"
+        dialog.border_title, dialog.border_subtitle = "Sort and columns", "Esc close"
         yield dialog
 
     def on_mount(self) -> None:

@@ -160,7 +160,7 @@ class HelpScreen(ModalScreen[None]):
         yield self._dialog
 
     def on_mount(self) -> None:
-        self._dialog.border_title = "pgtop: keys"
+        self._dialog.border_title = "Keys and words"
         self.watch(self._scroll, "scroll_y", self._show_rest, init=False)
         self.watch(self._scroll, "max_scroll_y", self._show_rest, init=False)
         self._scroll.focus()
