@@ -38,7 +38,7 @@ class GroupsTable(LineTable[Group]):
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mark", "", 1),
-        Column("name", "applications", 17, grow=40),
+        Column("name", "applications", 16, grow=40),
         Column("user", "user", 15, grow=15, drop=1),
         Column("total", "total", 5, right=True),
         Column("idle", "idle", 5, right=True, squeezed=6),
@@ -46,7 +46,7 @@ class GroupsTable(LineTable[Group]):
         Column("in_transaction", "in txn", 7, right=True, squeezed=2),
         Column("oldest", "oldest idle", 12, right=True, squeezed=5),
         Column("change", "change", 7, right=True, squeezed=4),
-        Column("share", " share", 4, grow=24, squeezed=1),
+        Column("share", "share", 4, grow=24, squeezed=1),
     )
     LAST_WIDTH: ClassVar[int] = 10
 

@@ -21,7 +21,7 @@ class LockTable(LineTable[LockNode]):
         Column("state", "state", 11, squeezed=3),
         Column("age", "for", 7, right=True, squeezed=2),
         Column("behind", "behind", 7, right=True, squeezed=4),
-        Column("frees", "way out", 10, grow=12),
+        Column("frees", "way out", 11, grow=12),
         Column("lock", "lock", 18, grow=14, squeezed=1),
         Column("query", "query", 0, squeezed=5),
     )

@@ -72,7 +72,7 @@ async def test_the_widget_draws_the_labelled_lines_and_the_window_asked_for() ->
         app.graph.window_seconds = 10_800
         await pilot.pause()
         other = app.lines()
-        assert "last 3 h" in other[0]
+        assert "last 3h" in other[0]
         assert other[-1] != lines[-1]
         assert not app.graph.can_focus
 
