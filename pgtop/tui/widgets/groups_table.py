@@ -49,6 +49,7 @@ class GroupsTable(LineTable[Group]):
         Column("share", "share", 4, grow=24, squeezed=1),
     )
     LAST_WIDTH: ClassVar[int] = 10
+    RESTS_AT_TOP: ClassVar[bool] = True
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)

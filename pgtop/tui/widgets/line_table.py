@@ -40,6 +40,8 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     LAST_WIDTH: ClassVar[int] = 20
     """The least width of the last column while there are columns that can be dropped."""
+    RESTS_AT_TOP: ClassVar[bool] = False
+    """True if the cursor marks the first row, whichever that is, until the table has had the focus."""
     SHOW_TITLE: ClassVar[bool] = False
     """True if the table has a title line above the column heads."""
 
@@ -214,7 +216,8 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         if not self._follows:
             # Nobody has chosen this row: the list stays at its top, also if it was less tall for a while.
             self._top = 0
-            self._cursor = self._cursor if self._cursor < page else 0
+            rests = self.RESTS_AT_TOP and not self.has_focus
+            self._cursor = self._cursor if self._cursor < page and not rests else 0
         self._cursor = min(max(0, self._cursor), max(0, len(self.rows) - 1))
         row = self.cursor_row
         self.cursor_key = self.key_of(row) if row is not None else None

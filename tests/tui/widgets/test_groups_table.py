@@ -114,6 +114,9 @@ async def test_the_heaviest_group_is_in_sight_unless_somebody_moved() -> None:
         await tall(3)
         await tall(4)
         assert app.names_in_sight()[0] == "leak"
+        row = table.cursor_row
+        assert row is not None
+        assert row.key.application_name == "leak", "the cursor rests on the heaviest until somebody moves it"
 
         table.focus()
         await pilot.press("end")
