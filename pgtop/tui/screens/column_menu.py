@@ -40,7 +40,7 @@ class ColumnList(LineTable[Column]):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mark", "", 1),
         Column("letter", "key", 4),
-        Column("name", "sort by", 11),
+        Column("name", "sort by", 12),
         Column("shown", "column", 7),
     )
     LAST_WIDTH: ClassVar[int] = 7
