@@ -154,7 +154,7 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/core/session_patterns.py",
-        "not self.addresses or _network_of(backend, self.addresses) is not None",
+        "not self.addresses or _network_of(address(backend), self.addresses) is not None",
         "True",
         POLICY,
     ),
