@@ -308,7 +308,7 @@ def test_the_selected_row_is_legible_in_sixteen_colours(theme: Theme) -> None:
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=lambda theme: theme.name)
-def test_no_layer_of_the_graph_has_the_colour_of_a_warning_or_an_error(theme: Theme) -> None:
+def test_no_layer_has_the_colour_of_a_warning_or_an_error(theme: Theme) -> None:
     """The forecast and the lines are drawn in those over the layers."""
     layers = {colour for name, colour in theme.variables.items() if name.startswith("graph-")}
     assert len(layers) == 4

@@ -174,7 +174,7 @@ class GroupsTable(LineTable[Group]):
 
     def _change(self, row: Group) -> Cell:
         if not self._is_watched:
-            # Nobody has seen how many left: that is no change, and has another head and no sign.
+            # Nobody has seen how many left: this number says less than a change, under a head of its own.
             return Cell(str(row.opened) if row.opened else "·", "dim")
         change = self._history.change(row.key, row.total, self._now)
         if change is None:

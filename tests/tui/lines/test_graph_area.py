@@ -124,7 +124,7 @@ def test_the_full_line_shows_over_a_full_area() -> None:
 
 
 @pytest.mark.parametrize("shading", [Shading.PLAIN, Shading.ASCII])
-def test_the_full_line_goes_on_over_a_cell_too_little_filled_to_be_drawn(shading: Shading) -> None:
+def test_the_full_line_goes_on_over_a_cell_that_shades_leave_blank(shading: Shading) -> None:
     """The row of the full line is blank there otherwise."""
     assert cells(area(0, 0, 82, canvas=LINED), LINED, shading)[4][1:] == (Ink.FULL_LINE, None)
     assert cells(area(0, 0, 95, canvas=LINED), LINED, shading)[4][1] is Ink.IDLE

@@ -190,7 +190,7 @@ def test_the_states_that_have_no_layer_are_other() -> None:
     assert "other" not in drawn(flat(1), frame())[0]
 
 
-def test_a_layer_without_sessions_is_named_only_while_the_picture_shows_it() -> None:
+def test_a_layer_without_sessions_is_named_while_it_is_drawn() -> None:
     """And then without a figure: `other 0` says nothing, but the colour needs its name."""
     history = History()
     for second in range(0, 60, 2):
