@@ -17,7 +17,7 @@ class LockTable(LineTable[LockNode]):
     """The nodes of all lock trees, the branches drawn before their names."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("session", " session", 21, grow=19),
+        Column("session", " session", 18, grow=22),
         Column("state", "state", 11, squeezed=3),
         Column("age", "for", 7, right=True, squeezed=2),
         Column("behind", "behind", 7, right=True, squeezed=4),
