@@ -242,7 +242,8 @@ class DashboardScreen(Screen[None]):
             self.post_message(TitleChanged(title))
         shown, top = self.state.shown, self.app.screen_stack[-1:]
         if shown is not None and top and isinstance(top[0], DiagnosisScreen):
-            top[0].update(self.state.shown_findings, shown, self.state.shown_forecast)
+            findings, forecast = self.state.diagnosis_to_show()
+            top[0].update(findings, shown, forecast)
         for screen in self.app.screen_stack[1:]:
             if isinstance(screen, DetailScreen | LockTreeScreen):
                 screen.show_notice(self.notices.current)
@@ -255,6 +256,7 @@ class DashboardScreen(Screen[None]):
         if outage is None and is_late:
             outage = Outage(OutageKind.SILENT, f"{self.poller.probe.own_connection.label} does not answer")
         standing = None
+        findings, forecast = state.diagnosis_to_show()
         if shown is not None:
             standing = Standing(
                 snapshot=shown,
@@ -268,8 +270,8 @@ class DashboardScreen(Screen[None]):
                 late=is_late,
                 refusing=self.refusing,
                 reapers=self._daemons.reapers,
-                findings=state.shown_findings,
-                forecast=state.shown_forecast,
+                findings=findings,
+                forecast=forecast,
                 label=self._label(),
             )
         return DashboardView(
@@ -577,11 +579,12 @@ class DashboardScreen(Screen[None]):
         shown = self.state.shown
         if shown is not None:
             read_only = self._config.read_only
+            findings, forecast = self.state.diagnosis_to_show()
             screen = DiagnosisScreen(
-                self.state.shown_findings,
+                findings,
                 shown,
                 self._config.warn_at,
-                self.state.shown_forecast,
+                forecast,
                 read_only=read_only,
                 totals_of=self.state.totals_of,
             )

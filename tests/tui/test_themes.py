@@ -305,3 +305,11 @@ def test_the_selected_row_is_legible_in_sixteen_colours(theme: Theme) -> None:
         for part in ("foreground", "background")
     )
     assert least_contrast(Style(color=ink, bgcolor=ground)) >= LEAST_ANSI_CONTRAST
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=lambda theme: theme.name)
+def test_no_layer_has_the_colour_of_a_warning_or_an_error(theme: Theme) -> None:
+    """The forecast and the lines are drawn in those over the layers."""
+    layers = {colour for name, colour in theme.variables.items() if name.startswith("graph-")}
+    assert len(layers) == 4
+    assert not layers & {theme.warning, theme.error}

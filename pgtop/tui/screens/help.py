@@ -118,7 +118,7 @@ WORDS: Final = (
     ("session", "session age; a keepalive query resets only idle age"),
     ("! stale", "idle for longer than --idle-after"),
     ("in 15m", "change of a group's session count in that time"),
-    ("≤+3", "at most that change: sessions that began in that time"),
+    ("new 5m", "until a change was watched: sessions begun in that time"),
     ("▼", "graph: a termination, an alert, a restart, a new finding"),
     ("?", "state hidden from this role: GRANT pg_monitor"),
     ("skipped", _SKIPPED),
@@ -160,7 +160,7 @@ class HelpScreen(ModalScreen[None]):
         yield self._dialog
 
     def on_mount(self) -> None:
-        self._dialog.border_title = "pgtop: keys"
+        self._dialog.border_title = "Keys and words"
         self.watch(self._scroll, "scroll_y", self._show_rest, init=False)
         self.watch(self._scroll, "max_scroll_y", self._show_rest, init=False)
         self._scroll.focus()

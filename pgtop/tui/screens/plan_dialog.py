@@ -276,8 +276,8 @@ class PlanDialog(ArmedDialog[Plan | None]):
         plan = self.plan
         width = inner_width(self)
         is_widened = self._replan is not None and self._replan.first.scope is not None and plan.scope is None
-        if self._replan is not None:
-            self._box.border_title = Content(sweep_title(plan, width - _TITLE_ENDS))
+        said = sweep_title(plan, width - _TITLE_ENDS) if self._replan is not None else _title(plan)
+        self._box.border_title = Content(said)
         lines = plan_lines(
             plan,
             width,
@@ -406,6 +406,13 @@ _ACTIONS: Final = {
 }
 
 
+def _title(plan: Plan) -> str:
+    """Return the title of a plan that is not a sweep."""
+    if plan.trigger is Trigger.BREAK_GLASS:
+        return "Break glass: terminate from this host"
+    return "Cancel queries" if plan.act is Act.CANCEL else "Terminate"
+
+
 class ReportDialog(ModalScreen[None]):
     """The outcome of each session of a plan."""
 
@@ -422,7 +429,8 @@ class ReportDialog(ModalScreen[None]):
         self._leave_button = Button(CLOSE, id="leave", compact=True)
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog"):
+        with Vertical(id="dialog") as box:
+            box.border_title = "Results of the last action"
             yield self._text
             yield self._list
             with Horizontal(id="dialog-buttons"):

@@ -22,7 +22,7 @@ class SessionList(LineTable[Judged | Result]):
         Column("pid", "PID", 7, right=True),
         Column("application", "application", 14, grow=12, squeezed=3),
         Column("user", "user", 8, grow=8, drop=2),
-        Column("database", "database", 8, grow=8, drop=1),
+        Column("database", "database", 9, grow=8, drop=1),
         Column("client", "client", 15, grow=8, drop=4),
         Column("state", "state", 11, drop=3),
         Column("age", "idle age", 8, right=True, squeezed=2),
