@@ -50,7 +50,7 @@ def never(backend: Backend, policy: ReapPolicy, context: Context) -> Spared | No
     if protection is not None:
         kind = SparedFor.NAMED if protection.is_by_name else SparedFor.PROTECTED
         return Spared(backend, kind, protection.reason)
-    if policy.protected.name_anybody and backend.is_no_text:
+    if policy.protected.name_anybody and backend.is_not_text:
         return Spared(backend, SparedFor.UNSURE, _NO_TEXT.format("whether it is protected"))
     return None
 
@@ -88,7 +88,7 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
     if age is None or age <= limit or not policy.only.admit(backend):
         return None
     spared = never(backend, policy, context)
-    if spared is None and policy.only.name_anybody and backend.is_no_text:
+    if spared is None and policy.only.name_anybody and backend.is_not_text:
         spared = Spared(backend, SparedFor.UNSURE, _NO_TEXT.format("whether the filters include it"))
     if spared is None and backend.state in IN_TRANSACTION and asked is None:
         spared = Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state} for {duration(age)}")

@@ -276,7 +276,7 @@ class DaemonLog:
         self.tell("hands_off", f"{usage}, and {reason}", warning=True, reason=reason)
 
     def rests(self, patience: Patience) -> None:
-        """Sweeping for usage rests, since it was no use."""
+        """Sweeping for usage rests, since it did not help."""
         name = label(patience.application, NO_APPLICATION)
         self.tell(
             "rest",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from pgtop.core.activity import IN_TRANSACTION, Backend
+from pgtop.core.activity import IN_TRANSACTION, Backend, BackendId
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger, Victim
 from pgtop.core.policy import DIAGNOSED, SELECTED
@@ -96,6 +96,25 @@ def queue_sentence(plan: Plan) -> str:
     else:
         named = " and ".join(filter(None, [", ".join(blockers[:-1]), blockers[-1]]))
     return f"{plural(plan.blocked_sessions, 'session')} {verb} for locks behind {named}"
+
+
+def refill_sentence(plan: Plan, refilling: frozenset[BackendId]) -> str:
+    """Say how much of a plan's room is soon taken again; "" if nothing is known to come back.
+
+    `refilling` are the sessions known to come back: `All of these come back at once: expect 86%, not 61%`.
+    """
+    number, again = len(plan.victims), sum(each.backend.id in refilling for each in plan.victims)
+    if not again or plan.act is Act.CANCEL:
+        return ""
+    if number == 1:
+        said = "It comes back at once"
+    else:
+        those = "All" if again == number else str(again)
+        said = f"{those} of these {'comes' if again == 1 else 'come'} back at once"
+    usage = plan.usage_after + (plan.usage_before - plan.usage_after) * again / number
+    if percent(usage) == percent(plan.usage_after):
+        return said
+    return f"{said}: expect {percent(usage)}, not {percent(plan.usage_after)}"
 
 
 def _one_reason(plan: Plan) -> str:

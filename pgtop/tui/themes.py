@@ -82,8 +82,8 @@ DARK: Final = _theme(
 LIGHT: Final = _theme(
     "light",
     dark=False,
-    calm="#0a5aa8",
-    over="#8a4b00",
+    calm="#0c54a6",  # the nearest of sixteen colours are blue and red, which white does not wash out
+    over="#882a00",
     full="#b3141f",
     good="#17692b",
     text="#1d242c",
@@ -92,8 +92,8 @@ LIGHT: Final = _theme(
     surface="#e8ecf0",
     panel="#dde3e9",
     alarm="#fbdcde",
-    cursor=("#ffffff", "#0a5aa8"),
-    graph=("#0f5522", "#7d62c4", "#6fa3d6", "#b9c1c9"),
+    cursor=("#ffffff", "#0c54a6"),
+    graph=("#0f5522", "#8742b6", "#6795e0", "#b9c1c9"),
 )
 COLOUR_BLIND: Final = _theme(
     "colour-blind",

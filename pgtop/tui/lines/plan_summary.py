@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from pgtop.core.activity import BackendId
 from pgtop.core.break_glass_plan import UNSEEN
 from pgtop.core.canary import CANARY_SECONDS
 from pgtop.core.plan import Act, Plan, Trigger
@@ -12,6 +13,7 @@ from pgtop.reaping.plan_wording import (
     headline,
     left_waiting,
     queue_sentence,
+    refill_sentence,
     spared_sentence,
 )
 from pgtop.tui.lines.column_widths import Cell
@@ -38,11 +40,13 @@ def plan_lines(
     *,
     is_widened: bool = False,
     is_canary: bool = False,
+    refilling: frozenset[BackendId] = frozenset(),
 ) -> list[list[Cell]]:
     """Return the summary above a plan dialog's list, in lines of at most `width` cells.
 
     `is_widened` tells that the plan covers all sessions, while the list behind the dialog shows fewer;
-    `is_canary` that one session of each application goes first.
+    `is_canary` that one session of each application goes first. `refilling` are the sessions known to come
+    back at once.
     """
     style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
     lines = told(headline(plan), width, style)
@@ -56,6 +60,7 @@ def plan_lines(
         (queue_sentence(plan), "accent"),
         (_no_help(plan), "amber"),
         (caution, "amber"),
+        (refill_sentence(plan, refilling), "amber"),
     ):
         lines += told(said, width, said_style) if said else []
     from_host = plan.trigger is Trigger.BREAK_GLASS

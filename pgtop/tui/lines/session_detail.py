@@ -19,6 +19,8 @@ from pgtop.postgres.backend_detail import BackendDetail, Lock
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.lock_tree import age, branch, lock_words, name, node_of, state_words
 
+UNSURE_SESSION: Final = "its start is hidden, so it may be another by now"
+"""The caution about a session that this role knows by its pid alone: a busy server reuses pids soon."""
 LONGEST_QUERY_LINES: Final = 2_000
 _MOST_BEHIND: Final = 5
 """The most sessions behind it that are listed."""

@@ -75,7 +75,7 @@ class ColumnMenu(ModalScreen[None]):
     """A menu over the list, which follows each key at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,o,f6", "close", "Close"),
+        Binding("escape,q,f10,o,f6", "close", "Close"),
         Binding("space", "switch", "Show or hide the column"),
         Binding("r", "reverse", "Reverse the order"),
         *(Binding(letter, f"sort('{key}')", show=False) for key, letter in LETTERS.items()),

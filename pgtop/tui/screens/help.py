@@ -98,7 +98,7 @@ ELSEWHERE: Final[tuple[Section, ...]] = (
     (
         "In the details and the lock tree",
         (
-            ("K C", "terminate the session, cancel its query"),
+            ("K C", "terminate the session (F9), cancel its query"),
             ("← →", "details: previous and next session listed"),
             ("v", "details: the query in $PAGER"),
             ("c", "copy; r asks the server again"),
@@ -144,7 +144,7 @@ class HelpScreen(ModalScreen[None]):
     """The keys and the words. Its frame has the title, the key that closes it, and the way to the rest."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,f1,question_mark,enter", "dismiss", "Close"),
+        Binding("escape,q,f10,f1,question_mark,enter", "dismiss", "Close"),
         Binding("j", "scroll(1)", show=False),
         Binding("k", "scroll(-1)", show=False),
     ]

@@ -122,11 +122,16 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     # Content
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Show these rows; the cursor follows its row, or keeps its line if that row is gone."""
-        self.rows = rows
-        keys = [self.key_of(row) for row in rows]
-        if self.cursor_key in keys:
-            self._cursor = keys.index(self.cursor_key)
+        """Show these rows; the cursor follows its row, or goes to the next one left if that row is gone."""
+        before, self.rows = self.rows, rows
+        places = {self.key_of(row): place for place, row in enumerate(rows)}
+        if self.cursor_key not in places:
+            # By the order before: other rows above it may have come or gone at the same time.
+            behind = (self.key_of(row) for row in before[self._cursor + 1 :])
+            ahead = (self.key_of(row) for row in reversed(before[: self._cursor]))
+            left = (key for keys in (behind, ahead) for key in keys if key in places)
+            self.cursor_key = next(left, None)
+        self._cursor = places.get(self.cursor_key, self._cursor)
         self._settle()
         self.redraw()
 

@@ -586,7 +586,7 @@ def test_names_are_written_so_that_they_can_be_pasted(identifier: Identifier, wr
     assert found.mend.isprintable()
 
 
-def test_a_name_that_is_no_text_is_never_guessed() -> None:
+def test_a_name_that_is_not_text_is_never_guessed() -> None:
     odd = Identifier("a\ufffd", '"a\ufffd"')
     facts: dict[str, Any] = {"login": odd, "acting": odd, "database": odd, "signal": NO, "sight": NO}
     facts |= {"reserved": NO, "missing": (Right("SELECT", "v", True),), "login_limit": 0, "database_limit": 0}
