@@ -43,12 +43,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     SHOW_TITLE: ClassVar[bool] = False
     """True if the table has a title line above the column heads."""
 
-    DEFAULT_CSS = """
-    LineTable {
-        height: 1fr;
-        &:focus > .cell--title { color: $text-accent; text-style: bold; }
-    }
-    """
+    DEFAULT_CSS = "LineTable { height: 1fr; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
