@@ -10,6 +10,7 @@ from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Key, Resize, ScreenResume
+from textual.geometry import Size
 from textual.screen import Screen
 
 from pgtop.core.activity import Backend, BackendId, Snapshot
@@ -71,19 +72,22 @@ from pgtop.wiring import Wiring
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 """The intervals between two polls that `+` and `-` choose from, in seconds."""
 
+_CLASSES: Final = [
+    (0, "-tiny"),
+    (TIGHT_LINES, "-tight"),
+    (SHORT_LINES, "-squat"),
+    (GRAPH_LINES, "-short"),
+    (TALL_LINES, "-tall"),
+    (38, "-roomy"),
+]
+"""The least height of the terminal for each class of the screen, in the .tcss."""
+
 
 class DashboardScreen(Screen[None]):
     """The dashboard: the tables or the wall view, updated with every poll."""
 
     AUTO_FOCUS = "#backends"
-    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
-        (0, "-tiny"),
-        (TIGHT_LINES, "-tight"),
-        (SHORT_LINES, "-squat"),
-        (GRAPH_LINES, "-short"),
-        (TALL_LINES, "-tall"),
-        (38, "-roomy"),
-    ]
+    VERTICAL_BREAKPOINTS = _CLASSES
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("K,f9", "terminate", "Terminate the tagged or selected sessions"),
@@ -179,6 +183,12 @@ class DashboardScreen(Screen[None]):
         """The notice that `n` found nothing, until it finds something."""
         self._unpainted = ExitStack()
         self._first_resume = True
+
+    def expect(self, size: Size) -> None:
+        """Have the class of a terminal of that size from the start: its first size would style all again."""
+        self.add_class(
+            next(name for least, name in reversed(self.VERTICAL_BREAKPOINTS) if size.height >= least)
+        )
 
     def compose(self) -> ComposeResult:
         yield self.panels
