@@ -23,7 +23,7 @@ from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.messages import TitleChanged
-from pgtop.tui.screens.plan_dialog import ArmedDialog
+from pgtop.tui.screens.over_dashboard import Armed
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.terminal.capabilities import Capabilities
 from pgtop.tui.terminal.driver import TerminalDriver, driver_for
@@ -123,7 +123,7 @@ class PgtopApp(App[None]):
         self.dashboard.come_back()
         for screen in self.screen_stack:
             screen.refresh()
-            if isinstance(screen, ArmedDialog):
+            if isinstance(screen, Armed):
                 screen.arm()  # it was off the screen, behind a pager perhaps: nobody may have seen it
 
     def get_line_filters(self) -> Sequence[LineFilter]:

@@ -1,9 +1,10 @@
 """DashboardScreen: routes messages between the poll, the panels, the notice and the actions of the keys."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Mapping
 from contextlib import ExitStack
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import on
 from textual.actions import parse
@@ -13,6 +14,7 @@ from textual.events import Key, Resize, ScreenResume
 from textual.geometry import Size
 from textual.screen import Screen
 
+from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
@@ -37,7 +39,6 @@ from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
 from pgtop.tui.lines import notice
-from pgtop.tui.lines.copied_session import session_line
 from pgtop.tui.lines.head import Standing
 from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.lines.keys import READ_ONLY_SAID
@@ -46,12 +47,7 @@ from pgtop.tui.lines.server_label import ServerLabel, server_label
 from pgtop.tui.lines.terminal_title import terminal_title
 from pgtop.tui.lines.waiting_for_server import Awaited
 from pgtop.tui.messages import AutoChanged, Begun, FactsKnown, Polled, Reaped, TitleChanged, Trouble
-from pgtop.tui.screens.column_menu import ColumnMenu
-from pgtop.tui.screens.detail import DetailScreen
-from pgtop.tui.screens.diagnosis import Chosen, DiagnosisScreen
-from pgtop.tui.screens.help import HelpScreen
-from pgtop.tui.screens.lock_tree import LockTreeScreen
-from pgtop.tui.screens.plan_dialog import ReportDialog
+from pgtop.tui.screens.over_dashboard import AboutFindings, AboutSessions, load_screens
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.state.daemon_watch import DaemonWatch
 from pgtop.tui.state.dashboard_state import DashboardState
@@ -68,6 +64,9 @@ from pgtop.tui.widgets.dashboard_panels import (
 )
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.wiring import Wiring
+
+if TYPE_CHECKING:
+    from pgtop.tui.screens.diagnosis import Chosen
 
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 """The intervals between two polls that `+` and `-` choose from, in seconds."""
@@ -183,6 +182,7 @@ class DashboardScreen(Screen[None]):
         """The notice that `n` found nothing, until it finds something."""
         self._unpainted = ExitStack()
         self._first_resume = True
+        self._loading = False
 
     def expect(self, size: Size) -> None:
         """Have the class of a terminal of that size from the start: its first size would style all again."""
@@ -219,10 +219,21 @@ class DashboardScreen(Screen[None]):
             event.prevent_default()
             return
         self.call_later(self._paint)
+        if not self._loading:
+            self._loading = True
+            self.call_after_refresh(self._load_screens)
         self.call_after_refresh(self._show)
 
     def _paint(self) -> None:
         self._unpainted.close()
+
+    def _load_screens(self) -> None:
+        self.run_worker(self._load(), name="load", group="load")
+
+    async def _load(self) -> None:
+        """Load what keys open, once the first frame is painted."""
+        with contextlib.suppress(Exception):  # the key that needs it says why
+            await unawaited_at_exit(load_screens)
 
     def _keep(self, history_keeper: HistoryKeeper) -> None:
         self.run_worker(history_keeper.run(self._past_added), name="history", group="history")
@@ -251,10 +262,10 @@ class DashboardScreen(Screen[None]):
             self._title = title
             self.post_message(TitleChanged(title))
         shown, top = self.state.shown, self.app.screen_stack[-1:]
-        if shown is not None and top and isinstance(top[0], DiagnosisScreen):
+        if shown is not None and top and isinstance(top[0], AboutFindings):
             top[0].update(self.state.shown_findings, shown, self.state.shown_forecast)
         for screen in self.app.screen_stack[1:]:
-            if isinstance(screen, DetailScreen | LockTreeScreen):
+            if isinstance(screen, AboutSessions):
                 screen.show_notice(self.notices.current)
 
     def _view(self) -> DashboardView:
@@ -492,6 +503,8 @@ class DashboardScreen(Screen[None]):
 
     @on(LineTable.Chosen, "#backends")
     def _session_chosen(self, message: LineTable.Chosen) -> None:
+        from pgtop.tui.screens.detail import DetailScreen
+
         if isinstance(message.row, Backend) and self.is_active:  # else the details are open already
             listed = [row for row in self.panels.sessions.rows if isinstance(row, Backend)]
             self.app.push_screen(DetailScreen(self._session_acts, message.row, listed))
@@ -584,6 +597,8 @@ class DashboardScreen(Screen[None]):
 
     def action_diagnosis(self) -> None:
         """Show what fills the server, each finding with its evidence and what to do."""
+        from pgtop.tui.screens.diagnosis import DiagnosisScreen
+
         shown = self.state.shown
         if shown is not None:
             read_only = self._config.read_only
@@ -597,17 +612,21 @@ class DashboardScreen(Screen[None]):
             )
             self.app.push_screen(screen, self._remedy_chosen)
 
-    def _remedy_chosen(self, chosen: Chosen | None) -> None:
+    def _remedy_chosen(self, chosen: "Chosen | None") -> None:
         if chosen is not None:
             self._act(self.plan_actions.remedy(chosen.snapshot, chosen.kind, chosen.remedy))
 
     def action_outcomes(self) -> None:
         """Show the result of the last action for each session."""
+        from pgtop.tui.screens.plan_dialog import ReportDialog
+
         if self._report is not None:
             self.app.push_screen(ReportDialog(self._report))
 
     def action_lock_tree(self) -> None:
         """Show the sessions that wait for locks, below those that block them."""
+        from pgtop.tui.screens.lock_tree import LockTreeScreen
+
         label = self._label()
         self.app.push_screen(LockTreeScreen(self._session_acts, label.name if label.is_configured else ""))
 
@@ -622,7 +641,7 @@ class DashboardScreen(Screen[None]):
 
     def _show_in_list(self, backend: BackendId) -> None:
         """Close what is above the tables, and put the list's cursor on a session."""
-        while self.app.screen is not self and isinstance(self.app.screen, DetailScreen | LockTreeScreen):
+        while self.app.screen is not self and isinstance(self.app.screen, AboutSessions):
             self.app.pop_screen()
         if self.wall:
             self.action_wall()
@@ -648,6 +667,8 @@ class DashboardScreen(Screen[None]):
 
     def action_columns(self) -> None:
         """Open the menu of the list's columns: the order, and which are shown."""
+        from pgtop.tui.screens.column_menu import ColumnMenu
+
         self.app.push_screen(ColumnMenu(self.panels))
 
     def action_reverse(self) -> None:
@@ -711,6 +732,8 @@ class DashboardScreen(Screen[None]):
 
     def action_copy(self) -> None:
         """Copy the selected session's line to the clipboard."""
+        from pgtop.tui.lines.copied_session import session_line
+
         row = self.panels.sessions.cursor_row
         if row is not None and self.state.shown is not None:
             self.app.copy_to_clipboard(session_line(row, self.state.shown))
@@ -718,6 +741,8 @@ class DashboardScreen(Screen[None]):
 
     def action_help(self) -> None:
         """Show the keys."""
+        from pgtop.tui.screens.help import HelpScreen
+
         self.app.push_screen(HelpScreen(read_only=self._config.read_only))
 
     def action_wall(self) -> None:

@@ -23,12 +23,13 @@ from pgtop.tui.lines.copied_session import detailed_session
 from pgtop.tui.lines.lock_tree import caution, node_of
 from pgtop.tui.lines.session_detail import detail_lines
 from pgtop.tui.screens.live_screen import LATE_SECONDS, LiveScreen
+from pgtop.tui.screens.over_dashboard import AboutServer
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.terminal.pager import page
 from pgtop.tui.widgets.painted_lines import Lines
 
 
-class DetailScreen(LiveScreen, ModalScreen[None]):
+class DetailScreen(LiveScreen, ModalScreen[None], AboutServer):
     """The details of one session, as the server gives them. It asks only while nothing is above it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -90,6 +91,9 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
     @property
     def _inner_width(self) -> int:
         return max(20, self._scroll.size.width - 2)
+
+    def server_changed(self) -> None:
+        self.dismiss()
 
     def show(self) -> None:
         """Show the session as it was last seen."""

@@ -18,6 +18,7 @@ from pgtop.core.text import cell_width, plural
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.findings import diagnosis_lines, statements
 from pgtop.tui.lines.growth_chart import chart_lines
+from pgtop.tui.screens.over_dashboard import AboutFindings
 from pgtop.tui.widgets.painted_lines import Lines
 
 CHARTS_FROM_LINES: Final = 30
@@ -35,7 +36,7 @@ class Chosen(NamedTuple):
     snapshot: Snapshot
 
 
-class DiagnosisScreen(ModalScreen[Chosen | None]):
+class DiagnosisScreen(ModalScreen[Chosen | None], AboutFindings):
     """The findings of the snapshot on the screen; the dashboard gives it each newer one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
