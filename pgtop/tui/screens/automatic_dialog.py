@@ -15,6 +15,12 @@ from pgtop.tui.screens.plan_dialog import FRAME_LINES, ArmedDialog, inner_width
 class AutomaticDialog(ArmedDialog[bool], AboutServer):
     """A dialog with the rules. Returns True to turn automatic sweeps on."""
 
+    DEFAULT_CSS = """
+    AutomaticDialog {
+        #auto-scroll { height: auto; max-height: 100vh; }
+    }
+    """
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "confirm", "Yes", show=False),
         Binding("n,escape", "leave", "No", show=False),

@@ -8,14 +8,13 @@ confirms a plan unseen. Keys that only ask for another plan work at once.
 import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button
 
 from pgtop.concurrency import undisturbed
@@ -27,6 +26,7 @@ from pgtop.reaping.plan_wording import outcome_sentence, sweep_title
 from pgtop.reaping.reaper import Report
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import plan_lines, told
+from pgtop.tui.screens.dialog import Answer, Dialog
 from pgtop.tui.screens.over_dashboard import AboutPlan, Armed
 from pgtop.tui.screens.session_list import (
     OUTCOME_STYLES,
@@ -53,12 +53,10 @@ _WIDEST: Final = 140
 _WIDTH_PERCENT: Final = 94
 _ROOM_FOR_LONG_KEYS: Final = 86
 _SIDES: Final = 4
-"""The width of a dialog's border and padding, as in the .tcss."""
-
-Answer = TypeVar("Answer")
+"""The width of a dialog's border and padding, as in `Dialog`."""
 
 
-def inner_width(screen: ModalScreen[Any]) -> int:
+def inner_width(screen: Dialog[Any]) -> int:
     """Return the width in cells of a dialog's text at the screen's present size."""
     return max(1, min(_WIDEST, screen.app.size.width * _WIDTH_PERCENT // 100) - _SIDES)
 
@@ -80,7 +78,7 @@ def lay_out(
     table.show(rows)
 
 
-class ArmedDialog(ModalScreen[Answer], Armed):
+class ArmedDialog(Dialog[Answer], Armed):
     """A dialog that can be confirmed only after it has been on the screen for ARM_SECONDS.
 
     It holds its widgets instead of looking them up: a dialog that is closed at once has none mounted.
@@ -370,7 +368,7 @@ _ACTIONS: Final = {
 }
 
 
-class ReportDialog(ModalScreen[None]):
+class ReportDialog(Dialog[None]):
     """The outcome of each session of a plan."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
