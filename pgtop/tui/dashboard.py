@@ -186,9 +186,8 @@ class DashboardScreen(Screen[None]):
 
     def expect(self, size: Size) -> None:
         """Have the class of a terminal of that size from the start: its first size would style all again."""
-        self.add_class(
-            next(name for least, name in reversed(self.VERTICAL_BREAKPOINTS) if size.height >= least)
-        )
+        name = next(name for least, name in reversed(_CLASSES) if size.height >= least)
+        self.add_class(name, update=False)
 
     def compose(self) -> ComposeResult:
         yield self.panels

@@ -158,7 +158,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
             if index < len(self.rows):
                 lines.append(self._row(index, inner, self._scroll_mark(y) if scrolls else " "))
             else:
-                lines.append(Strip.blank(width, self.rich_style))
+                lines.append(Strip.blank(width, self._look("")))
         return lines[:height]
 
     def _scroll_mark(self, y: int) -> str:

@@ -124,6 +124,9 @@ CELLS: Final = Looks(
 """The looks of cells, by the names that `Cell.style` has."""
 
 
+_PLAIN: Final = ("", None, "")
+
+
 class Painted(Widget):
     """A widget that draws the lines of its `format_lines`, from cells with the styles of `CELLS`."""
 
@@ -170,7 +173,7 @@ class Painted(Widget):
         """Return the line at `y`, as last formatted."""
         if not self._lines:
             self._format()
-        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self._look(""))
 
     def cell_style(self, name: str) -> Style:
         """Return the style of a cell's name; none for ""."""
@@ -188,7 +191,8 @@ class Painted(Widget):
         key = (name, over, action)
         look = self._looks.get(key)
         if look is None:
-            look = self.rich_style + self.cell_style(name) + over
+            own = self.rich_style if key == _PLAIN else self._look("")  # it is put together node by node
+            look = own + self.cell_style(name) + over
             if action:
                 look += Style.from_meta({"@click": action})
             self._looks[key] = look
