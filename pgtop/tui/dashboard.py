@@ -81,6 +81,9 @@ _CLASSES: Final = [
 ]
 """The least height of the terminal for each class of the screen, in the .tcss."""
 
+_LOADS_AFTER_SECONDS: Final = 0.2
+"""The seconds after which the first frame is on the terminal."""
+
 
 class DashboardScreen(Screen[None]):
     """The dashboard: the tables or the wall view, updated with every poll."""
@@ -220,7 +223,7 @@ class DashboardScreen(Screen[None]):
         self.call_later(self._paint)
         if not self._loading:
             self._loading = True
-            self.call_after_refresh(self._load_screens)
+            self.set_timer(_LOADS_AFTER_SECONDS, self._load_screens)
         self.call_after_refresh(self._show)
 
     def _paint(self) -> None:
