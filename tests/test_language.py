@@ -15,6 +15,7 @@ from tests.support.sources import parsed
 REPOSITORY: Final = Path(__file__).parent.parent
 
 SOURCES: Final = sorted(str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "pgtop").rglob("*.py"))
+TESTS: Final = sorted(str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "tests").rglob("*.py"))
 PAGES: Final = sorted(
     str(path.relative_to(REPOSITORY))
     for path in (*REPOSITORY.glob("*.md"), *(REPOSITORY / "pgtop/docs").glob("*.md"))
@@ -34,10 +35,15 @@ THIRD_PERSON: Final = re.compile(
 )
 """The docstring of a function is an order, "Return" and not "Returns"; that of a class names the thing."""
 
+IS_NO: Final = (
+    r"(?<![Tt]here )\b(is|are|was|were|be|been) no (?!longer\b|more\b|less\b|fewer\b|later\b)(?=[A-Za-z`])"
+)
+
+NAMED_IS_NO: Final = re.compile(r"(?<!there)_(is|are|was|were)_no_(?!longer|more|less|fewer|later)")
+"""The same in a name, of a test as of a function."""
+
 RIDDLES: Final = {
-    r"(?<![Tt]here )\b(is|are|was|were) no (?!longer\b|more\b|less\b|fewer\b|use\b)(?=[a-z])": (
-        '"is not a", never "is no"'
-    ),
+    IS_NO: '"is not a", never "is no"',
     r'(?<!")\bspared\b(?!")': '"skipped"; in quotes it is a key of the JSON',
     r"\bpassed over\b": '"skipped"',
     r"\bbreak the glass\b": '"break-glass" is the command; say what it does',
@@ -77,19 +83,33 @@ def riddles(text: str) -> list[tuple[str, str]]:
     return [(found[0], better) for riddle, better in RIDDLES.items() for found in re.finditer(riddle, plain)]
 
 
-@pytest.mark.parametrize("path", SOURCES)
-def test_docstrings_open_plainly(path: str) -> None:
+def test_docstrings_open_plainly() -> None:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    for node, text in docstrings(parsed(Path(REPOSITORY, path).read_text())):
-        assert not OPENING.match(text), text
-        assert not (isinstance(node, functions) and CLAUSE.match(text)), text
-        assert not (isinstance(node, (*functions, ast.ClassDef)) and THIRD_PERSON.match(text)), text
+    for path in SOURCES:
+        for node, text in docstrings(parsed(Path(REPOSITORY, path).read_text())):
+            assert not OPENING.match(text), (path, text)
+            assert not (isinstance(node, functions) and CLAUSE.match(text)), (path, text)
+            assert not (isinstance(node, (*functions, ast.ClassDef)) and THIRD_PERSON.match(text)), (
+                path,
+                text,
+            )
 
 
-@pytest.mark.parametrize("path", SOURCES)
-def test_no_text_of_the_program_is_a_riddle(path: str) -> None:
-    texts = said(Path(REPOSITORY, path).read_text())
-    assert not [(text, found) for text in texts for found in riddles(text)]
+def test_no_text_of_the_program_is_a_riddle() -> None:
+    for path in SOURCES:
+        texts = said(Path(REPOSITORY, path).read_text())
+        assert not [(text, found) for text in texts for found in riddles(text)], path
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS])
+def test_not_is_said_with_not(path: str) -> None:
+    """Neither in a text of the program or of its tests, nor in a name."""
+    source = Path(REPOSITORY, path).read_text(encoding="utf-8")
+    texts = (" ".join(text.split()) for text in said(source))
+    assert not [text for text in texts if re.search(IS_NO, text)]
+    nodes = ast.walk(parsed(source))
+    names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not list(filter(NAMED_IS_NO.search, names))
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -132,10 +152,10 @@ def is_stale(reference: str) -> bool:
     return len(parts) > 1 and is_of_pgtop and ".".join(parts) not in DEFINED
 
 
-@pytest.mark.parametrize("path", SOURCES)
-def test_a_reference_in_backticks_leads_somewhere(path: str) -> None:
-    texts = said((REPOSITORY / path).read_text(encoding="utf-8"))
-    assert not [each[1] for text in texts for each in REFERENCE.finditer(text) if is_stale(each[1])]
+def test_a_reference_in_backticks_leads_somewhere() -> None:
+    for path in SOURCES:
+        texts = said((REPOSITORY / path).read_text(encoding="utf-8"))
+        assert not [each[1] for text in texts for each in REFERENCE.finditer(text) if is_stale(each[1])], path
 
 
 def test_a_reference_to_a_module_that_has_moved_is_noticed() -> None:

@@ -15,13 +15,15 @@ BOX: Final = """
     border: round $border;
     background: $background;
     padding: 0 1;
+    border-title-color: $text-accent;
+    border-title-style: bold;
+    border-subtitle-color: $text-accent;
 }
 #dialog-text { height: 4; }
 #dialog-buttons { height: 1; margin-top: 1; }
 #dialog-buttons.-below-keys { margin-top: 0; }
 #dialog-buttons Button { width: auto; min-width: 9; margin-right: 1; }
 #dialog-keys { height: 1; }
-#dialog.help, #dialog.menu { border-title-color: $text-accent; border-subtitle-color: $text-accent; }
 /* As narrow as the scroll mark of the tables, on no ground of its own. */
 VerticalScroll {
     scrollbar-size-vertical: 1;

@@ -16,6 +16,7 @@ from pgtop.reaping.plan_wording import headline
 from pgtop.reaping.reaper import Report
 from pgtop.tui.lines.notice import of_report
 from pgtop.tui.lines.plan_summary import plan_lines
+from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from tests.builders import backend, snapshot
@@ -349,7 +350,7 @@ def count_stale_of(driven: Driven, *names: str) -> int:
 
 
 async def test_a_dialog_that_was_out_of_sight_has_to_be_seen_first(
-    server: ThrowawayServer, tmp_path: Path
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command palette stood above it, or a pager in place of pgtop: `y` waits again."""
     async with session(server), dashboard(server, tmp_path / "a") as driven:
@@ -357,11 +358,16 @@ async def test_a_dialog_that_was_out_of_sight_has_to_be_seen_first(
         dialog = await driven.dialog()
         driven.app.action_command_palette()
         await wait_until(lambda: driven.app.screen is not dialog)
-        await driven.press("escape", "y")
-        assert driven.app.screen is dialog
-        await driven.dialog()
+        with monkeypatch.context() as slow:
+            slow.setattr(plan_dialog, "ARM_SECONDS", 3600.0)
+            await driven.press("escape", "y")
+            assert driven.app.screen is dialog
         driven.app.app_resume_signal.publish(driven.app)
-        await wait_until(lambda: not dialog.is_armed)
-        await driven.press("y")
-        assert driven.app.screen is dialog
+        await driven.dialog()
+        with monkeypatch.context() as slow:
+            slow.setattr(plan_dialog, "ARM_SECONDS", 3600.0)
+            driven.app.app_resume_signal.publish(driven.app)
+            await wait_until(lambda: not dialog.is_armed)
+            await driven.press("y")
+            assert driven.app.screen is dialog
         assert not driven.audited()
