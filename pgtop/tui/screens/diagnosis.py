@@ -6,7 +6,6 @@ from typing import ClassVar, Final, NamedTuple
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
@@ -19,7 +18,9 @@ from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.findings import diagnosis_lines, diagnosis_title, statements
 from pgtop.tui.lines.growth_chart import chart_lines
 from pgtop.tui.lines.keys import READ_ONLY_SAID
+from pgtop.tui.screens.dialog import Dialog
 from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.over_dashboard import AboutFindings
 from pgtop.tui.widgets.painted_lines import Lines
 
 CHARTS_FROM_LINES: Final = 30
@@ -37,7 +38,7 @@ class Chosen(NamedTuple):
     snapshot: Snapshot
 
 
-class DiagnosisScreen(ModalScreen[Chosen | None]):
+class DiagnosisScreen(Dialog[Chosen | None], AboutFindings):
     """The findings of the snapshot on the screen; the dashboard gives it each newer one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
