@@ -17,10 +17,11 @@ from pgtop.demo.server import Auth, ThrowawayServer
 from tests.servers import ServerPool, available, default_binaries, wait_until_sync
 from tests.support.clusters import ClusterTemplates, CopiedServer
 from tests.support.filling import TWENTY_SLOTS
+from tests.support.forking import FORKS
 
 # pytest-xdist says how large its terminal is, and a program that a test starts on one of its own would
-# believe that.
-for _variable in ("COLUMNS", "LINES"):
+# believe that; an unbuffered standard output is not that of a user.
+for _variable in ("COLUMNS", "LINES", "PYTHONUNBUFFERED"):
     os.environ.pop(_variable, None)
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 (a random name is made in it)
@@ -73,6 +74,7 @@ def _nothing_is_left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     place.chmod(0o755 if os.geteuid() == 0 else 0o700)
     os.environ["TMPDIR"] = tempfile.tempdir = str(place)
     yield
+    FORKS.close()
     tempfile.tempdir = cached
     os.environ.pop("TMPDIR")
     if before is not None:
@@ -102,6 +104,21 @@ def _left(place: Path) -> list[str]:
         if any(str(place) in text for text in known):
             found.append(str(process))
     return found
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _modules_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the bytecode of what the tests start where the workers share it, if the tree is to have none.
+
+    Each of hundreds of programs would compile pgtop's modules, which takes longer than most of them run.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+            patch.delenv("PYTHONDONTWRITEBYTECODE")
+            place = tmp_path_factory.getbasetemp()
+            shared = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+            patch.setenv("PYTHONPYCACHEPREFIX", str(shared / "bytecode"))
+        yield
 
 
 @pytest.fixture(scope="session")

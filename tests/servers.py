@@ -11,12 +11,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import asyncpg
 
-from pgtop.demo.binaries import OLDEST_VERSION, all_binaries, find_binaries, major_version
+from pgtop.demo.binaries import OLDEST_VERSION, VARIABLE, all_binaries, find_binaries, major_version
 from pgtop.demo.clients import LoopOfHost
 from pgtop.demo.server import SUPERUSER, ThrowawayServer
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
@@ -33,6 +34,9 @@ SERVER_VARIABLE = "PGTOP_TEST_PG"
 
 NEWEST_VERSION = 18
 
+WAIT_SECONDS = 30.0
+"""The usual limit of a wait: a machine that is busy with four workers takes its time."""
+
 _BETWEEN_LOOKS_SECONDS = 0.02
 _CONNECT_SECONDS = 20.0
 _CLOSE_SECONDS = 5.0
@@ -42,6 +46,12 @@ Result = TypeVar("Result")
 
 def available() -> dict[int, Path]:
     """A bin directory for each major version at hand, oldest first. Starts no server."""
+    return dict(_available(*(os.environ.get(name, "") for name in (SERVERS_VARIABLE, VARIABLE, "PATH"))))
+
+
+@cache
+def _available(*_: str) -> dict[int, Path]:
+    """Look for them once for each value of the variables that say where; modules ask by the hundred."""
     named = [Path(one) for one in os.environ.get(SERVERS_VARIABLE, "").split(os.pathsep) if one]
     fetched = sorted(FETCHED.glob("*/bin"))
     found = [(major_version(path), path) for path in (*named, *fetched)] + [*all_binaries()]
@@ -150,7 +160,7 @@ async def execute(server: ThrowawayServer, *statements: str, database: str = "po
             await connection.execute(statement)
 
 
-async def wait_until(predicate: Callable[[], Any], limit: float = 10.0, complaint: str = "") -> Any:
+async def wait_until(predicate: Callable[[], Any], limit: float = WAIT_SECONDS, complaint: str = "") -> Any:
     """Looks, by a plain or an async predicate, until it gives something true, and returns that."""
     deadline = time.monotonic() + limit
     while True:
@@ -164,7 +174,9 @@ async def wait_until(predicate: Callable[[], Any], limit: float = 10.0, complain
         await asyncio.sleep(_BETWEEN_LOOKS_SECONDS)
 
 
-def wait_until_sync(predicate: Callable[[], Result], limit: float = 10.0, complaint: str = "") -> Result:
+def wait_until_sync(
+    predicate: Callable[[], Result], limit: float = WAIT_SECONDS, complaint: str = ""
+) -> Result:
     """The same where no event loop runs."""
     deadline = time.monotonic() + limit
     while not (value := predicate()):

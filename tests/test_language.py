@@ -83,19 +83,22 @@ def riddles(text: str) -> list[tuple[str, str]]:
     return [(found[0], better) for riddle, better in RIDDLES.items() for found in re.finditer(riddle, plain)]
 
 
-@pytest.mark.parametrize("path", SOURCES)
-def test_docstrings_open_plainly(path: str) -> None:
+def test_docstrings_open_plainly() -> None:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
-    for node, text in docstrings(parsed(Path(REPOSITORY, path).read_text())):
-        assert not OPENING.match(text), text
-        assert not (isinstance(node, functions) and CLAUSE.match(text)), text
-        assert not (isinstance(node, (*functions, ast.ClassDef)) and THIRD_PERSON.match(text)), text
+    for path in SOURCES:
+        for node, text in docstrings(parsed(Path(REPOSITORY, path).read_text())):
+            assert not OPENING.match(text), (path, text)
+            assert not (isinstance(node, functions) and CLAUSE.match(text)), (path, text)
+            assert not (isinstance(node, (*functions, ast.ClassDef)) and THIRD_PERSON.match(text)), (
+                path,
+                text,
+            )
 
 
-@pytest.mark.parametrize("path", SOURCES)
-def test_no_text_of_the_program_is_a_riddle(path: str) -> None:
-    texts = said(Path(REPOSITORY, path).read_text())
-    assert not [(text, found) for text in texts for found in riddles(text)]
+def test_no_text_of_the_program_is_a_riddle() -> None:
+    for path in SOURCES:
+        texts = said(Path(REPOSITORY, path).read_text())
+        assert not [(text, found) for text in texts for found in riddles(text)], path
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *TESTS])
@@ -149,10 +152,10 @@ def is_stale(reference: str) -> bool:
     return len(parts) > 1 and is_of_pgtop and ".".join(parts) not in DEFINED
 
 
-@pytest.mark.parametrize("path", SOURCES)
-def test_a_reference_in_backticks_leads_somewhere(path: str) -> None:
-    texts = said((REPOSITORY / path).read_text(encoding="utf-8"))
-    assert not [each[1] for text in texts for each in REFERENCE.finditer(text) if is_stale(each[1])]
+def test_a_reference_in_backticks_leads_somewhere() -> None:
+    for path in SOURCES:
+        texts = said((REPOSITORY / path).read_text(encoding="utf-8"))
+        assert not [each[1] for text in texts for each in REFERENCE.finditer(text) if is_stale(each[1])], path
 
 
 def test_a_reference_to_a_module_that_has_moved_is_noticed() -> None:

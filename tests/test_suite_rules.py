@@ -88,21 +88,21 @@ def test_the_folders_mirror_those_of_pgtop() -> None:
             assert (REPOSITORY / "pgtop" / folder).is_dir(), path
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_no_file_imports_from_a_test(path: str) -> None:
+def test_no_file_imports_from_a_test() -> None:
     """What two tests need stands in builders.py, in support/ or in a conftest."""
-    text = (REPOSITORY / path).read_text(encoding="utf-8")
-    scripts = [node.value for node in ast.walk(tree_of(path)) if _is_text(node)]  # type: ignore[attr-defined]
-    for each in (text, *scripts):
-        for line in each.splitlines():
-            words = line.split()
-            if words[:1] in (["from"], ["import"]) and len(words) > 1 and words[1].startswith("tests."):
-                assert ".test_" not in words[1], line
+    for path in FILES:
+        text = (REPOSITORY / path).read_text(encoding="utf-8")
+        scripts = [node.value for node in ast.walk(tree_of(path)) if _is_text(node)]  # type: ignore[attr-defined]
+        for each in (text, *scripts):
+            for line in each.splitlines():
+                words = line.split()
+                if words[:1] in (["from"], ["import"]) and len(words) > 1 and words[1].startswith("tests."):
+                    assert ".test_" not in words[1], (path, line)
 
 
-@pytest.mark.parametrize("path", FILES)
-def test_no_private_name_of_pgtop_is_touched(path: str, private_names: frozenset[str]) -> None:
-    assert not {name for name in touched(tree_of(path)) if is_private(name)} & private_names
+def test_no_private_name_of_pgtop_is_touched(private_names: frozenset[str]) -> None:
+    for path in FILES:
+        assert not {name for name in touched(tree_of(path)) if is_private(name)} & private_names, path
 
 
 def test_a_private_name_is_noticed_wherever_it_is_touched(private_names: frozenset[str]) -> None:
@@ -124,9 +124,9 @@ def test_every_mutant_fits_the_code() -> None:
         assert all((REPOSITORY / each.partition("::")[0]).exists() for each in mutant.tests), mutant
 
 
-@pytest.mark.parametrize("path", MODULES)
-def test_a_tests_name_is_a_short_statement(path: str) -> None:
-    for name in defined(tree_of(path)):
-        if name.startswith("test_"):
-            assert len(name.removeprefix("test_")) <= LONGEST_STATEMENT, name
-            assert not CLAUSE.match(name), name
+def test_a_tests_name_is_a_short_statement() -> None:
+    for path in MODULES:
+        for name in defined(tree_of(path)):
+            if name.startswith("test_"):
+                assert len(name.removeprefix("test_")) <= LONGEST_STATEMENT, (path, name)
+                assert not CLAUSE.match(name), (path, name)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from types import FrameType
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TextIO, TypeVar
 
 from pgtop.core.masking import masked
 from pgtop.core.text import printable
@@ -40,12 +40,19 @@ def show(text: str) -> None:
         stream.buffer.write(text.encode(stream.encoding, "replace"))
         stream.buffer.flush()
     except OSError as error:
-        # Python writes the rest of the buffer again at its end, and that would fail again.
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        _give_up(stream)
         if isinstance(error, BrokenPipeError):
             raise ReaderGoneError from error
         raise PgtopError(f"cannot write to standard output ({error.strerror})") from error
+
+
+def _give_up(stream: TextIO) -> None:
+    """Send what is left in a stream's buffer to /dev/null.
+
+    Python writes it again at its end. That would fail again, and make the exit status 120.
+    """
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def write_out(text: str) -> None:
@@ -131,7 +138,7 @@ def warn(line: str) -> None:
         stream.write(f"pgtop: {printable(masked(line))}\n")
         stream.flush()
     except (OSError, ValueError):  # the message is lost, the exit status is not
-        return
+        _give_up(stream)
 
 
 def table_width() -> int | None:

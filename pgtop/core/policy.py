@@ -28,7 +28,7 @@ from pgtop.core.plan import (
 )
 from pgtop.core.signal_rights import forbidden, permission_sentence, reaping_grants
 from pgtop.core.stalled_logins import Stall, session_count, stall_of
-from pgtop.core.text import duration, printable
+from pgtop.core.text import duration, printable, span
 
 _NO_TEXT: Final = "cannot tell {}: the name of its user or database is not valid text"
 
@@ -95,9 +95,7 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
     if spared is None and backend.id in context.stuck:
         spared = Spared(backend, SparedFor.STUCK, "survived an earlier attempt")
     spared = spared or caution(backend, context) or forbidden(backend, Act.TERMINATE, context.privileges)
-    return spared or Victim(
-        backend, f"{backend.state} for {duration(age)} (> {duration(limit)})", Guard.STATE
-    )
+    return spared or Victim(backend, f"{backend.state} for {duration(age)} (> {span(limit)})", Guard.STATE)
 
 
 _REFUSAL: Final = (

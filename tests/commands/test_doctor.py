@@ -320,7 +320,7 @@ async def test_settings_are_those_of_ordinary_sessions(cramped: ThrowawayServer,
     own = finding(await told(tmp_path, cramped, uri=cramped.uri(user="own")), "idle_session_timeout")
     assert (own["status"], own["said"]) == (
         "warn",
-        "3m 00s for this role: the value for other roles is hidden",
+        "3m for this role: the value for other roles is hidden",
     )
     settings = finding(await told(tmp_path, cramped), "own_settings")["said"]
     assert "role own: idle_session_timeout=3min" in settings

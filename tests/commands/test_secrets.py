@@ -92,7 +92,7 @@ def forms(secret: str) -> dict[str, str]:
     return {"raw": secret, "encoded": quote(secret, safe=""), "quoted": quoted}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(secret=PASSWORDS)
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place[-1])
 def test_no_bad_command_line_repeats_a_password(tmp_path: Path, place: tuple[str, ...], secret: str) -> None:
@@ -105,7 +105,7 @@ def test_no_bad_command_line_repeats_a_password(tmp_path: Path, place: tuple[str
         assert not any(each in said for each in made.values()), said
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(secret=PASSWORDS)
 @pytest.mark.parametrize("variable", VARIABLES)
 def test_no_variable_comes_back_with_a_password(tmp_path: Path, variable: str, secret: str) -> None:

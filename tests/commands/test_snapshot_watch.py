@@ -9,7 +9,7 @@ import subprocess
 import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from pgtop.demo.server import ThrowawayServer
 from tests.builders import snapshot
 from tests.servers import create_role, sessions, wait_until
 from tests.support.running import LIMIT_SECONDS, assert_one_line, run, start
+from tests.support.targets import stopped
 from tests.support.terminals import no_slot_left
 
 FAST = ("--interval", "200ms")
@@ -69,7 +70,9 @@ async def test_each_poll_is_a_line_that_says_what_is_new(small: ThrowawayServer,
     with watching(tmp_path, small) as watched:
         await watched.says(" of 20 slots · ", times=4)
         assert [watched.count(word) for word in ("below the 80% line", "PostgreSQL", "idle")] == [1, 1, 1]
-        async with sessions(small, 17, application_name="web"):
+        async with AsyncExitStack() as stack:
+            with stopped(watched.process.pid):  # or it might see the line crossed before all are there
+                await stack.enter_async_context(sessions(small, 17, application_name="web"))
             await watched.says("over the 80% line", "17 idle")
             seen = len(watched.lines)
             await watched.says(" of 20 slots · ", times=seen + 3)

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +112,12 @@ async def test_a_full_server_gets_room_at_once(small: ThrowawayServer, tmp_path:
     role = await create_role(small)
     with watching(tmp_path, small.uri(), *FAST, *EMERGENCY) as daemon:
         await daemon.says("active")
-        async with sessions(small, 19, user=role.name, password=role.password):
-            with pytest.raises(asyncpg.TooManyConnectionsError):
-                await asyncpg.connect(role.uri(), ssl=False)
+        credentials = {"user": role.name, "password": role.password}
+        async with stale(small, 14, **credentials), AsyncExitStack() as stack:
+            with stopped(daemon.process.pid):  # or it might make room before the refusal is seen
+                await stack.enter_async_context(sessions(small, 5, **credentials))
+                with pytest.raises(asyncpg.TooManyConnectionsError):
+                    await asyncpg.connect(role.uri(), ssl=False)
             await daemon.says("emergency: terminated 5 of 5 sessions, usage 100% → 75%")
             async with session(small, user=role.name, password=role.password) as one:
                 assert await one.fetchval("SELECT 1") == 1

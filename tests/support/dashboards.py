@@ -1,7 +1,6 @@
 """The dashboard on a real server, driven through Textual's pilot."""
 
 import asyncio
-import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from rich.segment import Segment
 from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.strip import Strip
@@ -83,14 +83,12 @@ class Driven:
 
     @property
     def text(self) -> str:
-        """Return the text on the screen, line by line."""
-        svg = self.app.export_screenshot()
-        lines: dict[float, list[tuple[float, str]]] = {}
-        for element in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text"):  # noqa: S314 - our own
-            place = lines.setdefault(float(element.get("y", "0")), [])
-            place.append((float(element.get("x", "0")), element.text or ""))
-        joined = ("".join(text for _, text in sorted(lines[y])) for y in sorted(lines))
-        return "\n".join(joined).replace("\xa0", " ")
+        """Return the text on the screen, line by line, without what is blank between two styles."""
+        lines = []
+        for strip in self.strips:
+            said = (each.text for each in Segment.simplify(strip) if not each.text.isspace())
+            lines.append("".join(said).replace("\xa0", " "))
+        return "\n".join(line for line in lines if line)
 
     @property
     def strips(self) -> list[Strip]:
@@ -99,7 +97,12 @@ class Driven:
 
     async def shows(self, *words: str) -> None:
         """Wait until all words are on the screen."""
-        await wait_until(lambda: all(word in self.text for word in words), 15, f"no {words} on the screen")
+
+        def shown() -> bool:
+            text = self.text
+            return all(word in text for word in words)
+
+        await wait_until(shown, complaint=f"no {words} on the screen")
 
     async def press(self, *keys: str) -> None:
         """Presses keys, one after the other."""
@@ -107,7 +110,7 @@ class Driven:
 
     async def select(self, pid: int) -> None:
         """Wait until a session is listed, and put the cursor on it."""
-        await wait_until(lambda: pid in self.listed, 15, f"{pid} is not listed")
+        await wait_until(lambda: pid in self.listed, complaint=f"{pid} is not listed")
         row = next(row for row in self.backends.rows if row.pid == pid)
         assert self.backends.move_to(row.id)
 
@@ -118,7 +121,7 @@ class Driven:
             screen = self.app.screen
             return screen if isinstance(screen, PlanDialog) and screen.is_armed else None
 
-        found: PlanDialog = await wait_until(armed, 15, "no dialog that is armed")
+        found: PlanDialog = await wait_until(armed, complaint="no dialog that is armed")
         return found
 
     def audited(self) -> list[dict[str, Any]]:

@@ -58,6 +58,9 @@ def rewriting(holds: bytes, change: Callable[[bytes], bytes]) -> Rewrite:
     return rewrite
 
 
+_PIECE_BYTES = 1024 * 1024
+
+
 def honest(kind: int, body: bytes) -> bytes:
     """The message as it is."""
     return message(chr(kind), body)
@@ -91,8 +94,10 @@ class HostileRelay:
         while True:
             head = await reader.readexactly(5)
             body = await reader.readexactly(int.from_bytes(head[1:], "big") - 4)
-            writer.write(self.rewrite(head[0], body))
-            await writer.drain()
+            answer = memoryview(self.rewrite(head[0], body))
+            for start in range(0, len(answer), _PIECE_BYTES):  # no more than is read
+                writer.write(answer[start : start + _PIECE_BYTES])
+                await writer.drain()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -221,6 +226,8 @@ POLLS: dict[str, Callable[[bytes], bytes]] = {
     "a million short rows": lambda raw: raw.replace(
         b'"backends" : [', b'"backends" : [' + b"[1]," * 1_000_000
     ),
-    "a million rows": lambda raw: raw.replace(b'"backends" : [', b'"backends" : [' + LONG_ROW * 1_000_000),
+    "80 megabytes of rows": lambda raw: raw.replace(
+        b'"backends" : [', b'"backends" : [' + LONG_ROW * 300_000
+    ),
 }
 """What no server answers to a poll, by name."""

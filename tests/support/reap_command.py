@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import psutil
 
 from pgtop.demo.server import ThrowawayServer
 from tests.servers import session, sessions, wait_until
@@ -20,7 +21,7 @@ STALE = ("--idle-after", "1s", "--emergency-idle-after", "1s")
 async def stale(
     server: ThrowawayServer, count: int, **options: Any
 ) -> AsyncIterator[list[asyncpg.Connection]]:
-    """`count` sessions, idle for longer than a second."""
+    """`count` sessions, each idle for longer than a second by the server's clock; no other slot is taken."""
     async with sessions(server, count, **options) as opened, session(server) as clock:
         pids = [each.get_server_pid() for each in opened]
         enough = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1) AND now() - state_change > '1.1s'"
@@ -29,7 +30,9 @@ async def stale(
             return bool(await clock.fetchval(enough, pids) == len(pids))
 
         await wait_until(is_enough)
+        pid = clock.get_server_pid()
         await clock.close()
+        await wait_until(lambda: not psutil.pid_exists(pid))
         yield opened
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pgtop
+from tests.support.forking import FORKS
 
 LIMIT_SECONDS = 60
 
@@ -40,8 +41,14 @@ def command(*arguments: str) -> list[str]:
 def run(
     home: Path, *arguments: str, variables: Mapping[str, str] | None = None, **rest: Any
 ) -> subprocess.CompletedProcess[str]:
-    """Run pgtop to its end, without any terminal."""
-    return run_words(home, command(*arguments), variables=variables, **rest)
+    """Run pgtop to its end, without any terminal.
+
+    Where nothing but its arguments and variables are asked for, it is forked instead of started.
+    """
+    if rest or not FORKS.suits(variables or {}):
+        return run_words(home, command(*arguments), variables=variables, **rest)
+    found = FORKS.run(arguments, environment(home, **(variables or {})), home, LIMIT_SECONDS)
+    return subprocess.CompletedProcess(command(*arguments), *found)
 
 
 def run_words(

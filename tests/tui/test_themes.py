@@ -324,3 +324,11 @@ def test_every_ink_is_legible_in_sixteen_colours(theme: Theme) -> None:
 def test_the_graphs_layers_stand_out_in_sixteen_colours_on_white() -> None:
     for layer in ("graph-active", "graph-in-transaction", "graph-idle"):
         assert in_sixteen(LIGHT.variables[layer], LIGHT.background) >= LEAST_OF_SIXTEEN, layer
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=lambda theme: theme.name)
+def test_no_layer_has_the_colour_of_a_warning_or_an_error(theme: Theme) -> None:
+    """The forecast and the lines are drawn in those over the layers."""
+    layers = {colour for name, colour in theme.variables.items() if name.startswith("graph-")}
+    assert len(layers) == 4
+    assert not layers & {theme.warning, theme.error}

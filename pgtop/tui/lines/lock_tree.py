@@ -9,6 +9,7 @@ from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_APPLICATION, label, state
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
 from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.plan_summary import few_lines
 
 NO_WAITS: Final = "No lock waits"
 DEEPEST: Final = 5
@@ -120,7 +121,7 @@ def title_cells(queue: LockQueue | None, nodes: Sequence[LockNode], server: str,
         if listed < queue.waiting:
             said += f", the {listed} longest are shown"
     title = Cell(" lock tree  ", "title")
-    style = "strong-red" if nodes else "strong"
+    style = "strong-amber" if nodes else "strong"
     room = width - cell_width(title.text)
     said = clip(said, room)
     right = clip(f"{printable(server)} ", max(0, room - cell_width(said) - 2))
@@ -222,8 +223,5 @@ def story_lines(
         query = printable(node.queued.backend.query) if node.queued is not None else ""
         room = height - len(lines)
         if query and room > 0:
-            pieces = folded(query, max(1, width - 2))
-            if len(pieces) > room:
-                pieces = [*pieces[: room - 1], clip(" ".join(pieces[room - 1 :]), max(1, width - 2))]
-            lines += [[Cell(f" {piece}", "dim")] for piece in pieces]
+            lines += [[Cell(f" {piece}", "dim")] for piece in few_lines(query, max(1, width - 2), room)]
     return [*lines, *[[] for _ in range(height)]][:height]

@@ -6,7 +6,7 @@ from pgtop.core.activity import BackendId
 from pgtop.core.break_glass_plan import UNSEEN
 from pgtop.core.canary import CANARY_SECONDS
 from pgtop.core.plan import Act, Plan, Trigger
-from pgtop.core.text import clip, folded, plural
+from pgtop.core.text import clip, filled, folded, plural
 from pgtop.reaping.plan_wording import (
     by_application,
     by_user_and_database,
@@ -129,4 +129,7 @@ def told_with_label(said: str, width: int, style: str = "") -> list[list[Cell]]:
 def few_lines(said: str, width: int, most: int) -> list[str]:
     """Fold a printable text into at most `most` lines, and clip the last of them."""
     lines = folded(said, max(1, width))
-    return [*lines[: most - 1], clip(" ".join(lines[most - 1 :]), width)] if len(lines) > most else lines
+    if len(lines) <= most:
+        return lines
+    lines = filled(said, max(1, width))  # what is clipped leaves no line half empty
+    return [*lines[: most - 1], clip(" ".join(lines[most - 1 :]), width)]

@@ -64,7 +64,7 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
 def _fact_style(fact: str, backend: Backend) -> str:
     if fact == "state" and backend.state in IN_TRANSACTION:
         return "amber"
-    return "red" if fact == "wait event" and backend.waits_on_lock else ""
+    return "strong-amber" if fact == "wait event" and backend.waits_on_lock else ""
 
 
 def _state(backend: Backend, now: int) -> str:
@@ -128,12 +128,12 @@ def _tree_line(node: LockNode, now: int, width: int, *, is_own: bool) -> list[Ce
     lead = f" {'▸' if is_own else ' '}{branch(node)}"
     told = [name(node), f"{state_words(node)} {duration(age(node, now))}".strip(), lock_words(node)]
     waits = node.queued is not None and node.queued.waits
-    style = "red" if waits else "amber"
-    return [Cell(clip(lead + "  ".join(filter(None, told)), width), f"strong-{style}" if is_own else style)]
+    style = "strong-amber" if is_own or waits else "amber"
+    return [Cell(clip(lead + "  ".join(filter(None, told)), width), style)]
 
 
 def _lock(lock: Lock, width: int) -> list[Cell]:
-    granted = Cell(" holds  ", "dim") if lock.granted else Cell(" waits  ", "red")
+    granted = Cell(" holds  ", "dim") if lock.granted else Cell(" waits  ", "strong-amber")
     return [granted, Cell(clip(f"{printable(lock.mode)} on {printable(lock.target)}", width - 8))]
 
 

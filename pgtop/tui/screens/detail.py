@@ -22,14 +22,24 @@ from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import detailed_session
 from pgtop.tui.lines.lock_tree import caution, node_of
 from pgtop.tui.lines.session_detail import UNSURE_SESSION, detail_lines
+from pgtop.tui.screens.dialog import BOX
 from pgtop.tui.screens.live_screen import LATE_SECONDS, LiveScreen
+from pgtop.tui.screens.over_dashboard import AboutServer
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.terminal.pager import page
 from pgtop.tui.widgets.painted_lines import Lines
 
 
-class DetailScreen(LiveScreen, ModalScreen[None]):
+class DetailScreen(LiveScreen, ModalScreen[None], AboutServer):
     """The details of one session, as the server gives them. It asks only while nothing is above it."""
+
+    # Not a Dialog: Textual takes the styles of the first base alone.
+    DEFAULT_CSS = f"""
+    {BOX}
+    DetailScreen #dialog {{ height: 100%; max-height: 50; }}
+    DetailScreen #detail-scroll {{ height: 1fr; max-height: 100%; }}
+    #detail-notice {{ height: 1; display: none; }}
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Dismiss the notice, or close"),
@@ -57,12 +67,10 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
         self._text = Lines(id="detail-text")
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
         self._keys = Lines(id="detail-keys")
+        self._box = Vertical(self._scroll, self.notice_line, self._keys, id="dialog", classes="detail")
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog", classes="detail"):
-            yield self._scroll
-            yield self.notice_line
-            yield self._keys
+        yield self._box
 
     def on_mount(self) -> None:
         self._scroll.focus()
@@ -94,14 +102,17 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
     def _inner_width(self) -> int:
         return max(20, self._scroll.size.width - 2)
 
+    def server_changed(self) -> None:
+        self.dismiss()
+
     def show(self) -> None:
         """Show the session as it was last seen."""
         if not self.is_attached:
             return
         width = self._inner_width
-        lines = [
-            [Cell(clip(f" session {self._backend.pid}{self._place}", width), "title"), *self._standing()]
-        ]
+        late = self._lateness()
+        self._box.border_title = f"Session {self._backend.pid}{self._place}{self._liveness(late)}"
+        lines = [[Cell(clip(f" {late}", width), "strong-amber")]] if late else []
         if self.problem:
             lines.append([Cell(clip(f" ✗ {self.problem}", width), "red")])
         elif self._shown.is_hidden and not self._is_gone:
@@ -123,7 +134,7 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
     def _place(self) -> str:
         number = self._index
         return (
-            f"  {number + 1} of {len(self._listed)}" if number is not None and len(self._listed) > 1 else ""
+            f" · {number + 1} of {len(self._listed)}" if number is not None and len(self._listed) > 1 else ""
         )
 
     @property
@@ -131,17 +142,16 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
         identity = self._backend.id
         return next((n for n, each in enumerate(self._listed) if each.id == identity), None)
 
-    def _standing(self) -> list[Cell]:
-        """Return that the session is gone, or how old an answer is that should be newer."""
+    def _lateness(self) -> str:
+        """Return that the session is gone, or how old an answer is that should be newer; "" for neither."""
         if self._is_gone:
             seen = ", as last seen:" if self._detail is not None else ""
-            return [Cell(f"  is gone{seen}", "strong-amber")]
-        if self._detail is None:
-            return []
+            return f"is gone{seen}"
         age = self.age_seconds
-        return (
-            [Cell(f"  as of {duration(age)} ago", "amber")] if age > LATE_SECONDS else [Cell("  live", "dim")]
-        )
+        return f"as of {duration(age)} ago" if self._detail is not None and age > LATE_SECONDS else ""
+
+    def _liveness(self, late: str) -> str:
+        return " · live" if self._detail is not None and not late else ""
 
     def _show_foot(self) -> None:
         width = max(20, self._keys.size.width or self._inner_width)

@@ -6,7 +6,6 @@ from typing import ClassVar, Final, NamedTuple
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.timer import Timer
 
 from pgtop.core.activity import Snapshot
@@ -17,10 +16,12 @@ from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
 from pgtop.core.plan import Act
 from pgtop.core.text import cell_width, plural
 from pgtop.tui.lines.column_widths import Cell
-from pgtop.tui.lines.findings import diagnosis_lines, statements
+from pgtop.tui.lines.findings import diagnosis_lines, diagnosis_title, statements
 from pgtop.tui.lines.growth_chart import chart_lines
 from pgtop.tui.lines.keys import READ_ONLY_SAID
+from pgtop.tui.screens.dialog import Dialog
 from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.over_dashboard import AboutFindings
 from pgtop.tui.widgets.painted_lines import Lines
 
 CHARTS_FROM_LINES: Final = 30
@@ -38,7 +39,7 @@ class Chosen(NamedTuple):
     snapshot: Snapshot
 
 
-class DiagnosisScreen(ModalScreen[Chosen | None]):
+class DiagnosisScreen(Dialog[Chosen | None], AboutFindings):
     """The findings of the snapshot on the screen; the dashboard gives it each newer one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -81,11 +82,10 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         self._text = Lines(id="detail-text")
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
         self._keys = Lines(id="detail-keys")
+        self._box = Vertical(self._scroll, self._keys, id="dialog", classes="detail")
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog", classes="detail"):
-            yield self._scroll
-            yield self._keys
+        yield self._box
 
     def on_mount(self) -> None:
         self._scroll.focus()
@@ -113,6 +113,7 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
             self._forecast,
             chart=self._chart(width),
         )
+        self._box.border_title = diagnosis_title(self._snapshot)
         self._scroll.styles.max_height = max(1, self.app.size.height - _AROUND_LINES)
         self._text.fit(lines)
         self._keys.show([self._key_line(self._scroll.size.width)])

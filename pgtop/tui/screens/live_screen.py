@@ -18,6 +18,7 @@ from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.session_detail import UNSURE_SESSION
 from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.over_dashboard import AboutSessions
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.widgets.painted_lines import Lines
 
@@ -30,7 +31,7 @@ LATE_SECONDS: Final = 5.0
 _TOLD_SECONDS: Final = 3.0
 
 
-class LiveScreen(Screen[None]):
+class LiveScreen(Screen[None], AboutSessions):
     """The part that such screens have in common: the pace, the dashboard's notice, and the acts.
 
     A subclass says what it asks for (`ask`), and shows what it has (`show`).

@@ -16,6 +16,9 @@ TOO_LARGE = frozenset({Kind.POOL_ARITHMETIC})
 """Pools that are at rest are too large, whatever else they look like."""
 
 
+_POOL_SIZE = 8
+
+
 class Decoy(NamedTuple):
     """A scene, and what it looks like."""
 
@@ -197,16 +200,21 @@ async def _work(stage: Stage, connection: asyncpg.Connection) -> None:
 async def renews_its_sessions(stage: Stage) -> None:
     """Pools that close each session at an age and open another one."""
     for host in hosts(4):
-        for _ in range(8):
-            stage.spawn(_renew(stage, host))
+        for nth in range(_POOL_SIZE):
+            stage.spawn(_renew(stage, host, 200 + 200 * (nth + 0.5) / _POOL_SIZE))
     await stage.rest(520)
 
 
-async def _renew(stage: Stage, host: str) -> None:
+async def _renew(stage: Stage, host: str, age: float) -> None:
+    """Renew a session at this age.
+
+    The ages of a pool's sessions are spread evenly: drawn at random, they sometimes lie as close together as
+    those of a host that was added.
+    """
     while True:
         connection = await stage.open("forum", "web", host)
         work = stage.spawn(_work(stage, connection))
-        await stage.rest(200, 400)
+        await stage.rest(age)
         work.cancel()
         await asyncio.wait([work])
         connection.terminate()

@@ -343,6 +343,9 @@ def test_sessions_without_a_pool_are_not_a_restarts() -> None:
 def test_pools_that_are_too_large_together() -> None:
     found = the_one(diagnose(server_with(*pools("web", 9, 10), slots=97)), Kind.POOL_ARITHMETIC)
     assert "9 addresses × 10, 90 in all; 9 each fits (it has 90, 81 idle)" in found.sentence
+    evidence = dict(found.evidence)
+    assert evidence["each may have at most"] == "9 sessions"
+    assert evidence["while a deploy runs, at most"].startswith("7 sessions; ")
     behind_one = [one(100 + n, 7200, 20) for n in range(80)]
     (described,) = diagnose(server_with(*behind_one))
     assert (described.kind, described.grade) == (Kind.MIXED, Grade.MIXED), "one address tells of no pools"
@@ -476,6 +479,6 @@ def test_a_quiet_quarter_does_not_deny_a_slow_leak() -> None:
     worker = Application("worker", "work", "shop")
     quiet = Before(900.0, {worker: Traffic(0, 0, 0)})
     told = first(diagnose(server_with(*sessions, slots=50), quiet), Kind.LEAK)
-    assert ("in the last 15 min", "0 opened, 0 closed") in told.evidence
+    assert ("in the last 15m", "0 opened, 0 closed") in told.evidence
     closing = Before(900.0, {worker: Traffic(2, 6, 0)})
     assert Kind.LEAK not in {each.kind for each in diagnose(server_with(*sessions, slots=50), closing)}

@@ -93,13 +93,13 @@ async def test_arrows_go_through_the_list_as_it_was(server: ThrowawayServer, tmp
         await wait_until(lambda: len(driven.listed) == 3)
         listed = driven.listed
         await driven.press("home", "enter")
-        await driven.shows(f"session {listed[0]}", "1 of 3")
+        await driven.shows(f"Session {listed[0]}", "1 of 3")
         await opened[0].fetchval("SELECT 1")
         async with session(server, application_name="needle"):
             for number, key in enumerate(["right", "right", "right", "left"]):
                 await driven.press(key)
                 place = [1, 2, 0, 2][number]
-                await driven.shows(f"session {listed[place]} ", f"{place + 1} of 3", "session began")
+                await driven.shows(f"Session {listed[place]} ", f"{place + 1} of 3", "session began")
 
 
 async def test_copy_has_the_whole_query_printable(server: ThrowawayServer, tmp_path: Path) -> None:

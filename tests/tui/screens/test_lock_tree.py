@@ -158,10 +158,10 @@ async def test_enter_opens_its_detail_l_the_list_and_c_copies(
         assert "AccessExclusiveLock on public.queued" in driven.app.clipboard
         assert driven.app.clipboard.isprintable()
         await driven.press("enter")
-        await driven.shows(f"session {head}", "lock tree: blocks 3 sessions", "▸└ ", "2 of 5")
+        await driven.shows(f"Session {head}", "lock tree: blocks 3 sessions", "▸└ ", "2 of 5")
         await driven.press("left")
         await driven.shows(
-            f"session {queue.root.get_server_pid()}", "in a transaction", "lock tree: blocks 4 sessions"
+            f"Session {queue.root.get_server_pid()}", "in a transaction", "lock tree: blocks 4 sessions"
         )
         await driven.press("escape")
         assert isinstance(driven.app.screen, LockTreeScreen)

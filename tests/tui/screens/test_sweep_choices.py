@@ -33,7 +33,7 @@ async def test_the_sweeps_age_is_changed_and_told_as_it_was_used(
         await anew(driven, dialog, "plus")
         await driven.shows("for more than 2s", "+ - idle > 2s", "y  Terminate 3 ")
         await anew(driven, dialog, "plus")
-        await driven.shows("No session that may be terminated is idle for more than 1h 00m", "Esc close")
+        await driven.shows("No session that may be terminated is idle for more than 1h", "Esc close")
         assert not dialog.query_one("#confirm").display
         await driven.press("y")
         assert driven.app.screen is dialog
