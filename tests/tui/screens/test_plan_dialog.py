@@ -16,6 +16,7 @@ from pgtop.reaping.plan_wording import headline
 from pgtop.reaping.reaper import Report
 from pgtop.tui.lines.notice import of_report
 from pgtop.tui.lines.plan_summary import plan_lines
+from pgtop.tui.screens import plan_dialog
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.plan_dialog import PlanDialog
 from tests.builders import backend, snapshot
@@ -349,9 +350,10 @@ def count_stale_of(driven: Driven, *names: str) -> int:
 
 
 async def test_a_dialog_that_was_out_of_sight_has_to_be_seen_first(
-    server: ThrowawayServer, tmp_path: Path
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command palette stood above it, or a pager in place of pgtop: `y` waits again."""
+    monkeypatch.setattr(plan_dialog, "ARM_SECONDS", 2.0)  # more than a busy machine takes from key to key
     async with session(server), dashboard(server, tmp_path / "a") as driven:
         await driven.press("K")
         dialog = await driven.dialog()
