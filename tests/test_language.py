@@ -16,6 +16,7 @@ from tests.support.sources import parsed
 REPOSITORY: Final = Path(__file__).parent.parent
 
 SOURCES: Final = sorted(str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "pgtop").rglob("*.py"))
+TESTS: Final = sorted(str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "tests").rglob("*.py"))
 PAGES: Final = sorted(
     str(path.relative_to(REPOSITORY))
     for path in (*REPOSITORY.glob("*.md"), *(REPOSITORY / "pgtop/docs").glob("*.md"))
@@ -35,10 +36,15 @@ THIRD_PERSON: Final = re.compile(
 )
 """The docstring of a function is an order, "Return" and not "Returns"; that of a class names the thing."""
 
+IS_NO: Final = (
+    r"(?<![Tt]here )\b(is|are|was|were|be|been) no (?!longer\b|more\b|less\b|fewer\b|later\b)(?=[A-Za-z`])"
+)
+
+NAMED_IS_NO: Final = re.compile(r"(?<!there)_(is|are|was|were)_no_(?!longer|more|less|fewer|later)")
+"""The same in a name, of a test as of a function."""
+
 RIDDLES: Final = {
-    r"(?<![Tt]here )\b(is|are|was|were) no (?!longer\b|more\b|less\b|fewer\b|use\b)(?=[a-z])": (
-        '"is not a", never "is no"'
-    ),
+    IS_NO: '"is not a", never "is no"',
     r'(?<!")\bspared\b(?!")': '"skipped"; in quotes it is a key of the JSON',
     r"\bpassed over\b": '"skipped"',
     r"\bbreak the glass\b": '"break-glass" is the command; say what it does',
@@ -94,6 +100,17 @@ def test_no_text_of_the_program_is_a_riddle() -> None:
     for path in SOURCES:
         texts = said(Path(REPOSITORY, path).read_text())
         assert not [(text, found) for text in texts for found in riddles(text)], path
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS])
+def test_not_is_said_with_not(path: str) -> None:
+    """Neither in a text of the program or of its tests, nor in a name."""
+    source = Path(REPOSITORY, path).read_text(encoding="utf-8")
+    texts = (" ".join(text.split()) for text in said(source))
+    assert not [text for text in texts if re.search(IS_NO, text)]
+    nodes = ast.walk(parsed(source))
+    names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not list(filter(NAMED_IS_NO.search, names))
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -85,7 +85,7 @@ async def test_a_login_refused_by_the_database_limit_had_a_slot(tiny: ThrowawayS
 
 
 async def test_a_login_that_the_roles_own_limit_refuses_tells_nothing(tiny: ThrowawayServer) -> None:
-    """It is no refusal to act on, and an older one is believed in for a while only."""
+    """It is not a refusal to act on, and an older one is believed in for a while only."""
     async with refused(tiny, "role") as watched:
         await watched.comes_to(LoginProbe(None, is_known=False))
         await watched.settled()  # takes what came before

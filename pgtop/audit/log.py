@@ -116,7 +116,7 @@ def operator(environ: Mapping[str, str]) -> Operator:
 
 
 def _text(name: str) -> str:
-    """A name of this host's; bytes of it that are no UTF-8 become U+FFFD."""
+    """A name of this host's; bytes of it that are not UTF-8 become U+FFFD."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 

@@ -97,7 +97,7 @@ class Backend(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.backend_start is None
 
     @property
-    def is_no_text(self) -> bool:
+    def is_not_text(self) -> bool:
         """True if the name of its user or database holds bytes that pgtop could not decode as text."""
         return "\ufffd" in f"{self.usename}{self.datname}"
 

@@ -26,7 +26,7 @@ from pgtop.core.plan import (
 )
 from pgtop.core.policy import Verdict, at_most, just_enough, make_plan, never
 from pgtop.core.session_labels import LOCAL, client
-from pgtop.core.text import duration, plural
+from pgtop.core.text import duration, plural, span
 
 UNSEEN: Final = "not visible from the host: applications, advisory locks, LISTEN, pgtop on other hosts"
 """The facts that no plan of this kind can take into account."""
@@ -187,8 +187,8 @@ def _judge(backend: Backend, policy: ReapPolicy, ask: Ask, context: Context) -> 
     if age is None:
         return Spared(backend, SparedFor.AGE_UNKNOWN, "its idle age is unknown: its socket was not found")
     if backend.idle_at_least:
-        return Victim(backend, f"did not run for {duration(age)} (> {duration(least)})", Guard.STATE)
-    return Victim(backend, f"{backend.state} for {duration(age)} (> {duration(least)})", Guard.STATE)
+        return Victim(backend, f"did not run for {duration(age)} (> {span(least)})", Guard.STATE)
+    return Victim(backend, f"{backend.state} for {duration(age)} (> {span(least)})", Guard.STATE)
 
 
 def _judge_login(backend: Backend, policy: ReapPolicy, limit: float, context: Context) -> Verdict:

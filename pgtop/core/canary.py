@@ -11,7 +11,7 @@ import msgspec
 
 from pgtop.core.plan import Outcome, Plan, Spared, SparedFor, Victim
 from pgtop.core.session_labels import NO_APPLICATION, label
-from pgtop.core.text import duration
+from pgtop.core.text import span
 
 CANARY_SECONDS: Final = 10.0
 """Seconds in which a pool has opened again what was terminated."""
@@ -116,6 +116,6 @@ def intention(canary: Canary, seconds: float) -> str:
     if not number:
         return f"{name}: 1 session"
     return (
-        f"{name}: 1 of {canary.before} sessions first; after {duration(seconds)} the other "
+        f"{name}: 1 of {canary.before} sessions first; after {span(seconds)} the other "
         f"{number} unless it comes back"
     )

@@ -12,7 +12,7 @@ import msgspec
 
 from pgtop.core.activity import MICROSECONDS, PGTOP_PREFIX, seconds_between
 from pgtop.core.session_labels import NO_APPLICATION, NO_USER, label
-from pgtop.core.text import duration
+from pgtop.core.text import duration, span
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -96,7 +96,7 @@ def _fault(key: Key, now: int) -> PassedOver | None:
         return PassedOver(key, "its role may not terminate the sessions of others")
     silent = seconds_between(key.state_change, now)
     if silent is None or silent > key.promise_seconds:
-        detail = "" if silent is None else f", for {duration(silent)} (> {duration(key.promise_seconds)})"
+        detail = "" if silent is None else f", for {duration(silent)} (> {span(key.promise_seconds)})"
         return PassedOver(key, "has not been heard from", detail)
     return None
 

@@ -23,7 +23,9 @@ class Queued(msgspec.Struct, frozen=True):
     target: str = ""
     """The locked object, in words."""
     is_advisory: bool = False
-    """True if that is an advisory lock, which a session may keep when its query is cancelled."""
+    """True if that is an advisory lock."""
+    keeps_advisory: bool = False
+    """True if it holds an advisory lock that others wait for; it can outlast its query."""
     blocked_by: frozenset[int] = frozenset()
     """The pids that block it; PREPARED for a prepared transaction."""
     unnamed_blockers: int = 0
@@ -53,7 +55,9 @@ class LockNode(NamedTuple):
     behind: int
     """The number of sessions that wait behind it, directly or behind others."""
     frees: int
-    """The number of those that go on once it is gone: they wait for nothing else."""
+    """The number of those that go on once it is terminated: they wait for nothing else."""
+    frees_by_cancel: int
+    """The number of those that go on once its query is cancelled; 0 if it runs none."""
     other_blockers: int
     """The number of blockers besides the one that it is listed under."""
     is_in_ring: bool
@@ -67,10 +71,12 @@ class LockNode(NamedTuple):
     @property
     def is_freed_by_cancel(self) -> bool:
         """True if cancelling its query is enough for those that wait for nothing but it."""
-        queued = self.queued
-        if queued is None:
-            return False
-        return queued.waits or (queued.backend.state == ACTIVE and not queued.is_advisory)
+        return 0 < self.frees == self.frees_by_cancel
+
+    @property
+    def runs_query(self) -> bool:
+        """True if it has a query that can be cancelled."""
+        return self.queued is not None and (self.queued.waits or self.queued.backend.state == ACTIVE)
 
     @property
     def key(self) -> BackendId | str:
@@ -167,23 +173,36 @@ class _Forest:
         queued = self._by_pid.get(pid)
         blockers = self._blockers.get(pid, frozenset())
         unnamed = queued.unnamed_blockers if queued is not None else 0
-        return LockNode(
+        node = LockNode(
             queued=queued if queued is not None or pid < 0 else _unknown(pid),
             prepared=self._queue.prepared[-pid - 1] if -len(self._queue.prepared) <= pid < 0 else None,
             trunk=trunk,
             behind=self._behind[pid].number,
-            frees=self._freed_by(pid),
+            frees=self._freed_by(pid, is_cancelled=False),
+            frees_by_cancel=0,
             other_blockers=max(0, len(blockers) + unnamed - (1 if trunk else 0)),
             is_in_ring=self._behind[pid].is_in_ring,
         )
+        if not node.runs_query:
+            return node
+        return node._replace(frees_by_cancel=self._freed_by(pid, is_cancelled=True))
 
-    def _freed_by(self, gone: int) -> int:
-        """Return how many sessions wait for nothing but this one, directly or behind others."""
+    def _freed_by(self, gone: int, *, is_cancelled: bool) -> int:
+        """Return how many sessions wait for nothing but this one, directly or behind others.
+
+        A session that stays may keep its advisory locks: the one that `is_cancelled`, and each that goes on.
+        """
         left: dict[int, int] = {}
         todo = [gone]
         while todo:
-            for pid in self._blocks.get(todo.pop(), ()):
+            blocker = todo.pop()
+            holder = self._by_pid.get(blocker)
+            stays = is_cancelled or blocker != gone
+            keeps = stays and holder is not None and holder.keeps_advisory
+            for pid in self._blocks.get(blocker, ()):
                 queued = self._by_pid[pid]
+                if keeps and queued.is_advisory:
+                    continue
                 number = left.get(pid, len(self._blockers[pid]) + queued.unnamed_blockers) - 1
                 left[pid] = number
                 if number == 0 and pid != gone:
@@ -244,3 +263,11 @@ def changed_since(shown: Backend, now: Backend | None, *, cancels: bool) -> str:
     if not cancels and shown.state == IDLE and shown.state_change != now.state_change:
         return f"session {shown.pid} has run a query since it was shown"
     return ""
+
+
+def is_other_session(shown: Backend, now: Backend) -> bool:
+    """Return whether a pid, whose session's start is hidden, is now certain to be another session's.
+
+    Neither the user nor the database of a session changes. If both are the same, nothing tells.
+    """
+    return shown.is_hidden and (shown.usename, shown.datname) != (now.usename, now.datname)

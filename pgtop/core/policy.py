@@ -28,7 +28,7 @@ from pgtop.core.plan import (
 )
 from pgtop.core.signal_rights import forbidden, permission_sentence, reaping_grants
 from pgtop.core.stalled_logins import Stall, session_count, stall_of
-from pgtop.core.text import duration, printable
+from pgtop.core.text import duration, printable, span
 
 _NO_TEXT: Final = "cannot tell {}: the name of its user or database is not valid text"
 
@@ -50,7 +50,7 @@ def never(backend: Backend, policy: ReapPolicy, context: Context) -> Spared | No
     if protection is not None:
         kind = SparedFor.NAMED if protection.is_by_name else SparedFor.PROTECTED
         return Spared(backend, kind, protection.reason)
-    if policy.protected.name_anybody and backend.is_no_text:
+    if policy.protected.name_anybody and backend.is_not_text:
         return Spared(backend, SparedFor.UNSURE, _NO_TEXT.format("whether it is protected"))
     return None
 
@@ -88,16 +88,14 @@ def judge(backend: Backend, policy: ReapPolicy, context: Context, older_than_sec
     if age is None or age <= limit or not policy.only.admit(backend):
         return None
     spared = never(backend, policy, context)
-    if spared is None and policy.only.name_anybody and backend.is_no_text:
+    if spared is None and policy.only.name_anybody and backend.is_not_text:
         spared = Spared(backend, SparedFor.UNSURE, _NO_TEXT.format("whether the filters include it"))
     if spared is None and backend.state in IN_TRANSACTION and asked is None:
         spared = Spared(backend, SparedFor.IN_TRANSACTION, f"{backend.state} for {duration(age)}")
     if spared is None and backend.id in context.stuck:
         spared = Spared(backend, SparedFor.STUCK, "survived an earlier attempt")
     spared = spared or caution(backend, context) or forbidden(backend, Act.TERMINATE, context.privileges)
-    return spared or Victim(
-        backend, f"{backend.state} for {duration(age)} (> {duration(limit)})", Guard.STATE
-    )
+    return spared or Victim(backend, f"{backend.state} for {duration(age)} (> {span(limit)})", Guard.STATE)
 
 
 _REFUSAL: Final = (

@@ -13,6 +13,9 @@ from pgtop.core.session_labels import LOCAL, address
 
 _GLOB: Final = frozenset("*?[")
 
+_Readings = tuple[tuple[str | None, str | None], ...]
+"""Each pair of user and database that a backend may have."""
+
 
 class Patterns(msgspec.Struct, frozen=True):
     """Patterns by kind; those for names are globs, as `core.name_patterns` reads them."""
@@ -57,7 +60,7 @@ class Patterns(msgspec.Struct, frozen=True):
         return (
             not self.applications
             or any(is_application(glob, backend.application_name or "") for glob in self.applications)
-        ) and (not self.addresses or _network_of(backend, self.addresses) is not None)
+        ) and (not self.addresses or _network_of(address(backend), self.addresses) is not None)
 
     def _admits_names(self, user: str | None, database: str | None) -> bool:
         return all(
@@ -78,18 +81,7 @@ class Patterns(msgspec.Struct, frozen=True):
         Applications come last, because a client chooses their names itself. Names are compared without regard
         to case, and in every form that a server may give them, so that no protection fails unnoticed.
         """
-        users, databases = zip(*_readings(backend), strict=True)
-        for kind, globs, names in (("user", self.users, users), ("database", self.databases, databases)):
-            named = [name or "" for name in names]
-            glob = next((each for each in globs if _is_one_of(each, named)), None)
-            if glob is not None:
-                return Protection(f"{kind} {glob}" if glob else f"no {kind} name")
-        network = _network_of(backend, self.addresses)
-        if network is not None:
-            return Protection(f"address {network}")
-        called = backend.application_name or ""
-        glob = next((each for each in self.applications if is_application(each, called, protects=True)), None)
-        return None if glob is None else Protection(glob or "no application name", is_by_name=True)
+        return _protection(self, _readings(backend), address(backend), backend.application_name or "")
 
 
 class Protection(msgspec.Struct, frozen=True):
@@ -110,18 +102,33 @@ class Protection(msgspec.Struct, frozen=True):
         return f"protected{' by its name' if self.is_by_name else ''}: {self.pattern}"
 
 
-def _readings(backend: Backend) -> tuple[tuple[str | None, str | None], ...]:
+def _readings(backend: Backend) -> _Readings:
     """Return each pair of user and database that the backend may have."""
     return backend.readings or ((backend.usename, backend.datname),)
+
+
+# A plan asks for each of thousands of sessions, which have a few names and addresses between them.
+@lru_cache(maxsize=1024)
+def _protection(patterns: Patterns, readings: _Readings, where: str | None, called: str) -> Protection | None:
+    users, databases = zip(*readings, strict=True)
+    for kind, globs, names in (("user", patterns.users, users), ("database", patterns.databases, databases)):
+        named = [name or "" for name in names]
+        glob = next((each for each in globs if _is_one_of(each, named)), None)
+        if glob is not None:
+            return Protection(f"{kind} {glob}" if glob else f"no {kind} name")
+    network = _network_of(where, patterns.addresses)
+    if network is not None:
+        return Protection(f"address {network}")
+    glob = next((each for each in patterns.applications if is_application(each, called, protects=True)), None)
+    return None if glob is None else Protection(glob or "no application name", is_by_name=True)
 
 
 def _is_one_of(glob: str, names: Iterable[str]) -> bool:
     return any(is_identifier(glob, name, protects=True) for name in names)
 
 
-def _network_of(backend: Backend, networks: tuple[str, ...]) -> str | None:
-    """Return the first network that contains the backend's address; None if there is none."""
-    where = address(backend)
+def _network_of(where: str | None, networks: tuple[str, ...]) -> str | None:
+    """Return the first network that contains an address; None if there is none."""
     if where is None:
         return None
     return next((network for network in networks if _contains(network, where)), None)

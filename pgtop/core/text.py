@@ -10,6 +10,7 @@ in the same line.
 import math
 import re
 import unicodedata
+from collections.abc import Iterator
 from datetime import datetime, tzinfo
 from functools import lru_cache
 from typing import Final, Literal
@@ -161,11 +162,47 @@ def clip(text: str, width: int, ellipsis: str = ELLIPSIS) -> str:
     return text + ellipsis
 
 
+_SHORTEST_LAST_LINE: Final = 1 / 3
+"""The part of the width that a folded text's last line fills: less looks like a remnant."""
+
+
 def folded(text: str, width: int) -> list[str]:
     """Break a printable text at blanks into lines of at most `width` cells. Longer words are cut into pieces.
 
+    A last line that would be short gets words of the lines above it, if that takes no further line; no line
+    ends with a letter alone where that can be avoided.
+
     >>> folded("a sweep frees none", 8)
     ['a sweep', 'frees', 'none']
+    >>> folded("Every termination is logged. A turns it off.", 40)
+    ['Every termination is logged.', 'A turns it off.']
+    """
+    lines = filled(text, width)
+    if len(lines) < 2 or cell_width(lines[-1]) >= width * _SHORTEST_LAST_LINE:
+        return lines
+    balanced = [
+        each for each in _narrower(text, lines) if cell_width(each[-1]) >= width * _SHORTEST_LAST_LINE
+    ]
+    whole = (each for each in balanced if not any(re.search(r" .$", line) for line in each[:-1]))
+    return next(whole, balanced[0] if balanced else lines)
+
+
+def _narrower(text: str, lines: list[str]) -> Iterator[list[str]]:
+    """Yield the text in as many lines that are ever narrower; no word is cut that was not."""
+    least = max(cell_width(word) for word in text.split(" "))
+    number, width = len(lines), max(map(cell_width, lines)) - 1
+    while width >= least and len(lines) == number:
+        lines = filled(text, width)
+        width = max(map(cell_width, lines)) - 1
+        if len(lines) == number:
+            yield lines
+
+
+def filled(text: str, width: int) -> list[str]:
+    """Break a printable text at blanks into lines that each hold as many words as fit into `width` cells.
+
+    >>> filled("Every termination is logged. A turns it off.", 40)
+    ['Every termination is logged. A turns it', 'off.']
     """
     lines = [""]
     for word in text.split(" "):
@@ -194,9 +231,10 @@ def fit(text: str, width: int, align: Literal["left", "right"] = "left") -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Return an age in at most seven cells, rounded down; "" for None.
+    """Return a time that runs on, such as an age, in at most seven cells, rounded down; "" for None.
 
-    Seconds are shown below ten minutes, minutes below a day, hours below a hundred days.
+    Its parts stay as it grows, so that it keeps its place: `4m 59s`, `5m 00s`. For a length of time that is
+    set, see `span`. Seconds are shown below ten minutes, minutes below a day, hours below a hundred days.
 
     >>> [duration(s) for s in (3.9, 542, 599, 600, 14 * 60 + 59, 7500, 273600)]
     ['3s', '9m 02s', '9m 59s', '10m', '14m', '2h 05m', '3d 04h']
@@ -217,7 +255,9 @@ def duration(seconds: float | None) -> str:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time as people set it: a duration without a smaller part of 0.
+    """Return a length of time that is set or chosen and stands still: a duration without a smaller part of 0.
+
+    Limits, settings, intervals and windows are such lengths; an age or a countdown is a `duration`.
 
     >>> span(300), span(90), span(3600)
     ('5m', '1m 30s', '1h')

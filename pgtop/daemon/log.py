@@ -21,7 +21,7 @@ from pgtop.core.plan import Outcome, Plan, ReapPolicy, Result, SparedFor, Trigge
 from pgtop.core.retaken_slots import Patience, Rebound
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, label
 from pgtop.core.stalled_logins import STALL_HELP, Stall
-from pgtop.core.text import duration, percent, plural, printable
+from pgtop.core.text import duration, percent, plural, printable, span
 from pgtop.daemon.line_writer import LineWriter
 from pgtop.reaping.plan_wording import queue_sentence, stall_sentence, usage_change, wont_hold_sentence
 from pgtop.reaping.reaper import Report
@@ -276,11 +276,11 @@ class DaemonLog:
         self.tell("hands_off", f"{usage}, and {reason}", warning=True, reason=reason)
 
     def rests(self, patience: Patience) -> None:
-        """Sweeping for usage rests, since it was no use."""
+        """Sweeping for usage rests, since it did not help."""
         name = label(patience.application, NO_APPLICATION)
         self.tell(
             "rest",
-            f"SWEEPING PAUSED for {duration(patience.rest_seconds)}: {patience.futile} sweeps in a "
+            f"SWEEPING PAUSED for {span(patience.rest_seconds)}: {patience.futile} sweeps in a "
             f"row did not help, since {name} took its slots back at once. Make its pool smaller, or let it "
             "close idle sessions; emergency sweeps continue",
             warning=True,
@@ -307,7 +307,7 @@ class DaemonLog:
         emergency = plan.trigger is Trigger.EMERGENCY
         age = policy.emergency_idle_after_seconds if emergency else policy.idle_after_seconds
         spared = Counter(each.spared_for.value for each in plan.spared)
-        why = plan.refusal or f"no session that may be terminated is idle for more than {duration(age)}"
+        why = plan.refusal or f"no session that may be terminated is idle for more than {span(age)}"
         also = f"; skipped: {_named(spared.items())}" if spared else ""
         also += f"; {plan.permission}" if plan.permission else ""
         how = "no slot is left" if emergency else f"usage is {percent(plan.usage_before)}"
@@ -333,12 +333,12 @@ def summary(policy: ReapPolicy, every_seconds: float, only: Sequence[Kind] = ())
     """The rules in one sentence. `only` has the kinds of findings that sweeps are bound to.
 
     >>> summary(ReapPolicy(), 60.0)
-    'above 80%, sessions idle for more than 5m 00s are terminated, at most every 1m 00s'
+    'above 80%, sessions idle for more than 5m are terminated, at most every 1m'
     """
-    age, listed = duration(policy.idle_after_seconds), ", ".join(only)
+    age, listed = span(policy.idle_after_seconds), ", ".join(only)
     return (
         f"above {percent(policy.warn_at)}, sessions idle for more than {age} are terminated, "
-        f"at most every {duration(every_seconds)}{f', only of findings: {listed}' if listed else ''}"
+        f"at most every {span(every_seconds)}{f', only of findings: {listed}' if listed else ''}"
     )
 
 

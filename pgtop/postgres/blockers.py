@@ -24,7 +24,7 @@ async def blocking_pids(own_connection: OwnConnection) -> dict[int, frozenset[in
 
     Raises as `OwnConnection.fetch` does.
     """
-    rows = await own_connection.fetch(BLOCKERS)
+    rows = await own_connection.fetch(BLOCKERS, on_demand=True)
     return {row.pid: pids_of(row.blocked_by) for row in typed(rows, _Waiting, MOST_CONNECTIONS + MARGIN)}
 
 

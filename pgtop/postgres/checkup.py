@@ -46,7 +46,7 @@ async def check_up(own_connection: OwnConnection) -> Checkup:
         snapshot = await probe.snapshot()
     # Bytes that are not valid text name no role, and cannot be sent to a server of every encoding.
     backends = snapshot.backends if snapshot else ()
-    asked = [each for each in backends if not each.is_no_text]
+    asked = [each for each in backends if not each.is_not_text]
     roles = sorted({each.usename for each in asked if each.usename})
     databases = sorted({each.datname for each in asked if each.datname})
     missing = await missing_rights(own_connection)

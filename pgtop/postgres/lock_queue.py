@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final
 
+import asyncpg
 import msgspec
 from msgspec import Meta
 
@@ -22,6 +23,7 @@ from pgtop.postgres.queries.lock_queue import (
 )
 from pgtop.postgres.row_decoding import typed
 from pgtop.postgres.session.own_connection import OwnConnection
+from pgtop.postgres.session.session_settings import ON_DEMAND_SECONDS
 
 _MOST_PREPARED: Final = 1_000
 _CLIENT: Final = "client backend"
@@ -85,6 +87,7 @@ class _Row(LockColumns, frozen=True):
     granted: bool | None
     wait_start: Moment | None
     mode: Name | None
+    keeps_advisory: bool
 
 
 class _Prepared(msgspec.Struct, frozen=True):
@@ -102,13 +105,18 @@ async def lock_queue(own_connection: OwnConnection) -> LockQueue:
     """
     asked = LOCK_QUEUE_HIDDEN if own_connection.hides_queries else LOCK_QUEUE
     try:
-        found = await own_connection.fetch(asked)
+        found = await own_connection.fetch(asked, on_demand=True)
         rows = typed(found, _Row, MOST_SESSIONS)
         sessions = tuple(_queued(row, hides_queries=own_connection.hides_queries) for row in rows)
         prepared: list[_Prepared] = []
         if any(PREPARED in each.blocked_by for each in sessions):
-            found = await own_connection.fetch(PREPARED_BLOCKERS)
+            found = await own_connection.fetch(PREPARED_BLOCKERS, on_demand=True)
             prepared = typed(found, _Prepared, _MOST_PREPARED)
+    except asyncpg.QueryCanceledError as error:
+        raise PgtopError(
+            f"the server took more than {ON_DEMAND_SECONDS} s to say which sessions wait for locks",
+            "pgtop asks again later",
+        ) from error
     except (PgtopError, *DRIVER_ERRORS) as error:
         raise PgtopError(
             "the server could not be asked which sessions wait for locks", printable(str(error))
@@ -168,6 +176,7 @@ def _queued(row: _Row, *, hides_queries: bool) -> Queued:
         mode=row.mode or "",
         target=printable(row.locked.words),
         is_advisory=row.locktype == "advisory",
+        keeps_advisory=row.keeps_advisory,
         blocked_by=blocked_by,
         unnamed_blockers=max(0, row.blockers - MOST_BLOCKERS),
     )

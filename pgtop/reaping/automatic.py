@@ -125,7 +125,7 @@ class AutomaticReaper:
     """Reap by itself, one poll after the other, over one connection.
 
     Emergencies are acted on in the poll that shows them; sweeps for usage at most every `every_seconds`,
-    and not at all while the last ones were no use. Then emergencies, too, wait for that long, as they do
+    and not at all while the last ones did not help. Then emergencies, too, wait for that long, as they do
     after one that could terminate no session.
 
     In a login stall (`core.stalled_logins`) terminating sessions does not help. One is terminated as a try,

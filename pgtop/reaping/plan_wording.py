@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from pgtop.core.activity import IN_TRANSACTION, Backend
+from pgtop.core.activity import IN_TRANSACTION, Backend, BackendId
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.plan import Act, Outcome, Plan, SparedFor, Trigger, Victim
 from pgtop.core.policy import DIAGNOSED, SELECTED
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, label, rest_age
 from pgtop.core.stalled_logins import NO_HELP, Stall
-from pgtop.core.text import cell_width, clip, duration, percent, plural, printable, span
+from pgtop.core.text import cell_width, clip, percent, plural, printable, span
 from pgtop.reaping.reaper import Report
 
 _SPARED_PHRASES: Final = {
@@ -47,7 +47,7 @@ _NOT_AGE: Final = frozenset({SparedFor.ENOUGH, SparedFor.FORBIDDEN, SparedFor.SU
 def headline(plan: Plan) -> str:
     """Return a sentence on what a plan will do and the room it makes.
 
-    `Terminate 24 sessions idle for more than 5m 00s: 86% → 61%`.
+    `Terminate 24 sessions idle for more than 5m: 86% → 61%`.
     """
     number = len(plan.victims)
     if plan.trigger is Trigger.SELECTED and not number:
@@ -96,6 +96,25 @@ def queue_sentence(plan: Plan) -> str:
     else:
         named = " and ".join(filter(None, [", ".join(blockers[:-1]), blockers[-1]]))
     return f"{plural(plan.blocked_sessions, 'session')} {verb} for locks behind {named}"
+
+
+def refill_sentence(plan: Plan, refilling: frozenset[BackendId]) -> str:
+    """Say how much of a plan's room is soon taken again; "" if nothing is known to come back.
+
+    `refilling` are the sessions known to come back: `All of these come back at once: expect 86%, not 61%`.
+    """
+    number, again = len(plan.victims), sum(each.backend.id in refilling for each in plan.victims)
+    if not again or plan.act is Act.CANCEL:
+        return ""
+    if number == 1:
+        said = "It comes back at once"
+    else:
+        those = "All" if again == number else str(again)
+        said = f"{those} of these {'comes' if again == 1 else 'come'} back at once"
+    usage = plan.usage_after + (plan.usage_before - plan.usage_after) * again / number
+    if percent(usage) == percent(plan.usage_after):
+        return said
+    return f"{said}: expect {percent(usage)}, not {percent(plan.usage_after)}"
 
 
 def _one_reason(plan: Plan) -> str:
@@ -195,7 +214,7 @@ def _broken_glass(plan: Plan, usage: str) -> str:
     number = len(plan.victims)
     room = f": {usage}" if plan.server.limits.are_known else ""
     if plan.stalled_logins_seconds is not None:
-        meant = f"logging in for more than {duration(plan.stalled_logins_seconds)}"
+        meant = f"logging in for more than {span(plan.stalled_logins_seconds)}"
         return (
             f"Terminate {plural(number, 'client')} {meant}{room}" if number else f"No client has been {meant}"
         )
@@ -207,26 +226,26 @@ def _broken_glass(plan: Plan, usage: str) -> str:
         meant = _meant(plan.least_idle_seconds or 0.0, plan.policy.include_idle_in_transaction_seconds)
         return f"No session that may be terminated is {meant}{held}"
     ages = [rest_age(victim.backend, plan.taken_at) for victim in plan.victims]
-    span = ages[0] if ages[0] == ages[-1] else f"{ages[0]} to {ages[-1]}"
+    idle_ages = ages[0] if ages[0] == ages[-1] else f"{ages[0]} to {ages[-1]}"
     in_transaction = any(victim.backend.state in IN_TRANSACTION for victim in plan.victims)
     states = "idle, or idle in transaction," if in_transaction else "idle"
-    return f"Terminate {plural(number, 'session')}, {states} for {span}{room}"
+    return f"Terminate {plural(number, 'session')}, {states} for {idle_ages}{room}"
 
 
 def _meant(age: float, in_transaction_age: float | None) -> str:
     """Return a phrase for the sessions that a sweep terminates.
 
     >>> _meant(300.0, None), _meant(300.0, 300.0)
-    ('idle for more than 5m 00s', 'idle, or idle in transaction, for more than 5m 00s')
+    ('idle for more than 5m', 'idle, or idle in transaction, for more than 5m')
     >>> _meant(300.0, 600.0)
-    'idle for more than 5m 00s, or idle in transaction for more than 10m'
+    'idle for more than 5m, or idle in transaction for more than 10m'
     """
     if in_transaction_age == age:
-        return f"idle, or idle in transaction, for more than {duration(age)}"
-    idle = f"idle for more than {duration(age)}"
+        return f"idle, or idle in transaction, for more than {span(age)}"
+    idle = f"idle for more than {span(age)}"
     if in_transaction_age is None:
         return idle
-    return f"{idle}, or idle in transaction for more than {duration(in_transaction_age)}"
+    return f"{idle}, or idle in transaction for more than {span(in_transaction_age)}"
 
 
 def ranked(names: Iterable[str]) -> list[tuple[str, int]]:

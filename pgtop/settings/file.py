@@ -20,7 +20,8 @@ from pgtop.settings.options import FILE_ONLY, NO_HISTORY, setting_options
 from pgtop.settings.own_home import is_closed, own_path
 
 _SERVERS: Final = "servers"
-_FILTERS: Final = "filters"
+FILTERS: Final = "filters"
+"""The section of the saved filters."""
 _CONNINFO: Final = "conninfo"
 _RESCUE: Final = "rescue"
 _FLAG_MODES: Final = 0o077
@@ -139,8 +140,8 @@ def _checked(path: Path, document: dict[str, Any]) -> ConfigFile:
     sections = document.pop(_SERVERS, {})
     if not isinstance(sections, dict) or not all(isinstance(each, dict) for each in sections.values()):
         raise UsageError(f"{path}: {_SERVERS} is not a table", "write [servers.prod]")
-    filters = _filters(path, document.pop(_FILTERS, {}))
-    settings = _settings(path, "", document, (_FILTERS,))
+    filters = _filters(path, document.pop(FILTERS, {}))
+    settings = _settings(path, "", document, (FILTERS,))
     servers = {}
     for name, section in sections.items():
         prefix = f"{_SERVERS}.{_shown(name)}."
@@ -156,9 +157,9 @@ def _checked(path: Path, document: dict[str, Any]) -> ConfigFile:
 def _filters(path: Path, table: object) -> dict[str, str]:
     """Return the saved filters. It raises UsageError, which names the one that is not a filter."""
     if not isinstance(table, dict):
-        raise UsageError(f"{path}: {_FILTERS} is not a table", 'write [filters] and stale-web = "app:web"')
+        raise UsageError(f"{path}: {FILTERS} is not a table", 'write [filters] and stale-web = "app:web"')
     for name, text in table.items():
-        source = f"{path}: {_FILTERS}.{_shown(name)}"
+        source = f"{path}: {FILTERS}.{_shown(name)}"
         if not name.strip() or name != printable(name) or cell_width(name) > _LONGEST_FILTER_NAME:
             raise UsageError(
                 f"{source} is not a name for a filter", f"give 1 to {_LONGEST_FILTER_NAME} printable letters"

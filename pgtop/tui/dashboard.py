@@ -17,7 +17,7 @@ from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
 from pgtop.core.plan import Act, Plan
 from pgtop.core.stalled_logins import with_unlisted
-from pgtop.core.text import clip, printable
+from pgtop.core.text import clip, duration, printable
 from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.errors import PgtopError
 from pgtop.history.store import HistoryStore
@@ -53,7 +53,7 @@ from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.plan_dialog import ReportDialog
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.state.daemon_watch import DaemonWatch
-from pgtop.tui.state.dashboard_state import DashboardState
+from pgtop.tui.state.dashboard_state import LATE_SECONDS, DashboardState
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.state.notice_board import NoticeBoard
@@ -149,7 +149,14 @@ class DashboardScreen(Screen[None]):
         )
         self.plan_expiry = PlanExpiry(self, own_connection)
         self.plan_actions = PlanActions(
-            self, own_connection, reaper, config.policy, self.plan_expiry.beat, self._next_snapshot
+            self,
+            own_connection,
+            reaper,
+            config.policy,
+            self.plan_expiry.beat,
+            self._next_snapshot,
+            lambda: self.state.shown_findings,
+            self._age_words,
         )
         self._looking: list[asyncio.Future[Snapshot]] = []
         self.automatic = AutomaticSweeps(self, wiring.automatic(config), poller, self.plan_actions)
@@ -167,6 +174,7 @@ class DashboardScreen(Screen[None]):
             own_connection=own_connection,
             plan=self._plan_shown,
             show_in_list=self._show_in_list,
+            show_lock_tree=self._show_lock_tree,
             current_notice=lambda: self.notices.current,
             dismiss_notice=self._dismiss_notice,
             show_outcomes=self.action_outcomes,
@@ -242,7 +250,8 @@ class DashboardScreen(Screen[None]):
             self.post_message(TitleChanged(title))
         shown, top = self.state.shown, self.app.screen_stack[-1:]
         if shown is not None and top and isinstance(top[0], DiagnosisScreen):
-            top[0].update(self.state.shown_findings, shown, self.state.shown_forecast)
+            findings, forecast = self.state.diagnosis_to_show()
+            top[0].update(findings, shown, forecast)
         for screen in self.app.screen_stack[1:]:
             if isinstance(screen, DetailScreen | LockTreeScreen):
                 screen.show_notice(self.notices.current)
@@ -255,6 +264,7 @@ class DashboardScreen(Screen[None]):
         if outage is None and is_late:
             outage = Outage(OutageKind.SILENT, f"{self.poller.probe.own_connection.label} does not answer")
         standing = None
+        findings, forecast = state.diagnosis_to_show()
         if shown is not None:
             standing = Standing(
                 snapshot=shown,
@@ -268,8 +278,8 @@ class DashboardScreen(Screen[None]):
                 late=is_late,
                 refusing=self.refusing,
                 reapers=self._daemons.reapers,
-                findings=state.shown_findings,
-                forecast=state.shown_forecast,
+                findings=findings,
+                forecast=forecast,
                 label=self._label(),
             )
         return DashboardView(
@@ -289,6 +299,13 @@ class DashboardScreen(Screen[None]):
             revision=state.revision,
             label=self._label(),
         )
+
+    def _age_words(self, snapshot: Snapshot) -> str:
+        """Say how old a snapshot is if the display is paused; "" for a fresh one."""
+        age = self.state.age_of(snapshot)
+        if not self.state.paused or age <= LATE_SECONDS + self.poller.interval_seconds:
+            return ""
+        return f"The display is paused: this is as of {duration(age)} ago"
 
     def _label(self) -> ServerLabel:
         target, shown = self.poller.probe.own_connection.target, self.state.shown
@@ -541,9 +558,7 @@ class DashboardScreen(Screen[None]):
         """Ask whether to terminate the stale sessions among those that are listed."""
         if self.state.shown is not None and self._is_list_meant():
             scope = None if self.wall else self.panels.scope(self.state.shown)
-            self._act(
-                self.plan_actions.sweep(self.state.shown, scope, self.refusing, self.state.shown_findings)
-            )
+            self._act(self.plan_actions.sweep(self.state.shown, scope, self.refusing))
         elif not self.plan_actions.is_busy:
             self.plan_actions.keeps_keys = False
 
@@ -577,11 +592,12 @@ class DashboardScreen(Screen[None]):
         shown = self.state.shown
         if shown is not None:
             read_only = self._config.read_only
+            findings, forecast = self.state.diagnosis_to_show()
             screen = DiagnosisScreen(
-                self.state.shown_findings,
+                findings,
                 shown,
                 self._config.warn_at,
-                self.state.shown_forecast,
+                forecast,
                 read_only=read_only,
                 totals_of=self.state.totals_of,
             )
@@ -618,6 +634,12 @@ class DashboardScreen(Screen[None]):
             self.action_wall()
         if not self.panels.jump_to(backend):
             self.say(f"session {backend.pid} is not in the list")
+
+    def _show_lock_tree(self) -> None:
+        while isinstance(self.app.screen, DetailScreen):
+            self.app.pop_screen()
+        if not isinstance(self.app.screen, LockTreeScreen):
+            self.action_lock_tree()
 
     def action_tag(self) -> None:
         """Tag the selected session, or untag it."""

@@ -1,6 +1,7 @@
 """The four colour themes, with the same names in each, so that no other code depends on the chosen one.
 
 Usage below the 80% line has the accent's colour, above it amber, and red once new connections are refused.
+Red is also what terminates and what failed; whatever else deserves attention, lock waits too, is amber.
 Text has a contrast of at least 4.5 to its background. No state is shown by colour alone.
 """
 
@@ -81,8 +82,8 @@ DARK: Final = _theme(
 LIGHT: Final = _theme(
     "light",
     dark=False,
-    calm="#0a5aa8",
-    over="#8a4b00",
+    calm="#0c54a6",  # the nearest of sixteen colours are blue and red, which white does not wash out
+    over="#882a00",
     full="#b3141f",
     good="#17692b",
     text="#1d242c",
@@ -91,8 +92,8 @@ LIGHT: Final = _theme(
     surface="#e8ecf0",
     panel="#dde3e9",
     alarm="#fbdcde",
-    cursor=("#ffffff", "#0a5aa8"),
-    graph=("#0f5522", "#7d62c4", "#6fa3d6", "#b9c1c9"),
+    cursor=("#ffffff", "#0c54a6"),
+    graph=("#0f5522", "#8742b6", "#6795e0", "#b9c1c9"),
 )
 COLOUR_BLIND: Final = _theme(
     "colour-blind",
@@ -138,7 +139,7 @@ ANSI: Final = Theme(
         "block-cursor-foreground": "ansi_default",
         "block-cursor-background": "ansi_default",
         "block-cursor-text-style": "reverse",
-        **dict(zip(_GRAPH, ("ansi_green", "ansi_magenta", "ansi_blue", "ansi_cyan"), strict=True)),
+        **dict(zip(_GRAPH, ("ansi_green", "ansi_cyan", "ansi_blue", "ansi_bright_black"), strict=True)),
         "input-cursor-background": "ansi_default",
         "input-cursor-foreground": "ansi_default",
         "input-cursor-text-style": "reverse",
@@ -157,7 +158,8 @@ ANSI: Final = Theme(
 """The terminal's own colours on its own background, which may be light or dark.
 
 Of the sixteen, magenta and bright red alone have a contrast of 3 on both in all the usual palettes: yellow,
-green and cyan fade on white, blue on black. The rest is bold, dim, underlined or in reverse.
+green and cyan fade on white, blue on black. The rest is bold, dim, underlined or in reverse. Magenta is the
+warnings', and of no layer of the graph.
 """
 
 THEMES: Final = {theme.name: theme for theme in (DARK, LIGHT, ANSI, COLOUR_BLIND)}

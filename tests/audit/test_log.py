@@ -288,7 +288,7 @@ def test_a_pipe_is_written_whole_and_never_hangs(tmp_path: Path) -> None:
         os.close(reader)
 
 
-def test_a_log_whose_name_is_no_text_is_named_all_the_same(tmp_path: Path) -> None:
+def test_a_log_whose_name_is_not_text_is_named_all_the_same(tmp_path: Path) -> None:
     """A path comes as bytes from the command line, and a lone surrogate ends a program that prints it."""
     (tmp_path / "file").touch()
     with pytest.raises(AuditError) as refused:
@@ -311,8 +311,8 @@ def test_the_operator_is_the_user_of_the_process(
     assert operator({}).user == "4000000000"
 
 
-def test_an_operator_whose_name_is_no_text_can_be_written_down(tmp_path: Path) -> None:
-    """As a name arrives in the environment in bytes that are no UTF-8."""
+def test_an_operator_whose_name_is_not_text_can_be_written_down(tmp_path: Path) -> None:
+    """As a name arrives in the environment in bytes that are not UTF-8."""
     who = operator({"SUDO_USER": b"jos\xe9".decode("utf-8", "surrogateescape")})
     AuditLog(tmp_path / "a").append([msgspec.structs.replace(audit_line(), operator=who)])
     assert audit_lines(tmp_path / "a")[0].operator.sudo_user == "jos\ufffd"

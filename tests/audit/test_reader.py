@@ -127,7 +127,7 @@ def test_a_log_in_its_users_own_directory_is_that_users(tmp_path: Path, mode: in
     assert told(entries(path)) == ([] if mode == 0o1777 else [(1, None)])
 
 
-def test_no_log_and_no_directory_is_no_entry(tmp_path: Path) -> None:
+def test_without_a_log_or_its_directory_nothing_is_listed(tmp_path: Path) -> None:
     assert entries(tmp_path / "no" / "audit.jsonl") == []
     assert not rotating_files.exists(tmp_path / "no" / "audit.jsonl")
 

@@ -51,7 +51,7 @@ ALL = (DASHBOARD, *COMMANDS.values())
     ],
 )
 def test_a_commands_name_is_found_wherever_it_stands(arguments: str, name: str, rest: str) -> None:
-    """The name is the first argument that is no option and no option's value; after `--` there is none."""
+    """The name is the first argument that is neither an option nor its value; after `--` there is none."""
     command, left = split_command(arguments.split(), COMMANDS, DASHBOARD)
     assert (command.name, left) == (name, rest.split())
 

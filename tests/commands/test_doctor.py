@@ -34,7 +34,7 @@ TOPICS = [
     "authentication_timeout", "own_settings", "application_name",
 ]  # fmt: skip
 RESERVING = 16
-"""The first version that reserves slots for a role that is no superuser."""
+"""The first version that reserves slots for a role that is not a superuser."""
 
 
 @pytest.fixture(params=list(available()) or [0], ids=lambda version: f"pg{version}")
@@ -320,7 +320,7 @@ async def test_settings_are_those_of_ordinary_sessions(cramped: ThrowawayServer,
     own = finding(await told(tmp_path, cramped, uri=cramped.uri(user="own")), "idle_session_timeout")
     assert (own["status"], own["said"]) == (
         "warn",
-        "3m 00s for this role: the value for other roles is hidden",
+        "3m for this role: the value for other roles is hidden",
     )
     settings = finding(await told(tmp_path, cramped), "own_settings")["said"]
     assert "role own: idle_session_timeout=3min" in settings
@@ -362,7 +362,7 @@ async def test_a_role_that_may_not_even_ask_gets_the_grants(cramped: ThrowawaySe
     assert (finding(answer, "rights")["status"], answer["may_reap"]) == ("ok", True)
 
 
-async def test_a_name_that_is_no_text_costs_nothing_but_its_mend(
+async def test_a_name_that_is_not_text_costs_nothing_but_its_mend(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """A role named in bytes of another encoding, with a setting of its own."""

@@ -214,7 +214,9 @@ def test_a_signal_ends_it_quietly(tmp_path: Path, number: signal.Signals, status
 
 
 @pytest.mark.parametrize("arguments", ["--help", "--version", "snapshot", "snapshot --json"])
-def test_a_reader_that_has_left_is_no_error(tmp_path: Path, server: ThrowawayServer, arguments: str) -> None:
+def test_a_reader_that_has_left_is_not_an_error(
+    tmp_path: Path, server: ThrowawayServer, arguments: str
+) -> None:
     """`pgtop snapshot | head -1` ends without a word."""
     ours, theirs = os.pipe()
     os.close(ours)

@@ -89,7 +89,7 @@ def test_nothing_but_idle_is_ended(state: str | None) -> None:
     assert not plan.victims
 
 
-def test_a_session_that_may_have_logged_in_is_no_stalled_login() -> None:
+def test_a_session_that_may_have_logged_in_is_not_stalled() -> None:
     """Its title stands still at `startup`, or is cut off."""
     state = Title("app shop", "10.0.4.7", 40_000, "startup").state
     seen = host_snapshot(host_backend(1, None, state=state), host_backend(2, None, state="starting"))
@@ -170,7 +170,7 @@ def test_the_headline_tells_the_idle_time_and_the_room_made() -> None:
     assert headline(nobody).startswith("No session that may be terminated is idle for more than 30s")
 
 
-def test_a_name_that_is_no_text_is_spared_where_names_are_protected() -> None:
+def test_a_name_that_is_not_text_is_skipped_if_names_are_protected() -> None:
     """Its bytes cannot be compared with what was written."""
     there = host_snapshot(
         host_backend(1, usename="m\ufffdller"),

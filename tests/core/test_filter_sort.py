@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pgtop.core.activity import Backend
 from pgtop.core.filter_sort import (
+    FIELDS,
     SortColumn,
     parse_filter,
     sort_backends,
@@ -371,3 +372,20 @@ def test_a_label_is_printable_and_never_empty() -> None:
     assert label("\x1b[2J", NO_APPLICATION) == "·[2J"
     assert label("  ", NO_APPLICATION) == '" "'
     assert label(None, NO_USER) == "(no user)"
+
+
+@pytest.mark.parametrize("field", sorted(set(FIELDS.values())))
+def test_a_word_without_a_field_is_looked_for_in_each_field(field: str) -> None:
+    values: dict[str, Any] = {
+        "application": {"application_name": "needle"},
+        "user": {"usename": "needle"},
+        "database": {"datname": "needle"},
+        "address": {"client_addr": "10.99.98.97"},
+        "state": {"state": "needle"},
+        "pid": {"pid": 987654},
+        "query": {"query": "SELECT needle"},
+    }
+    word = {"address": "10.99.98.97", "pid": "987654"}.get(field, "needle")
+    asked = parse_filter(word)
+    assert asked.matches(msgspec.structs.replace(IDLER, **values[field]), NOW)
+    assert not asked.matches(IDLER, NOW)

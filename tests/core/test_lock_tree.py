@@ -1,5 +1,7 @@
 """The lock tree: each session once, largest tree first, no ring without end."""
 
+from msgspec.structs import replace
+
 from pgtop.core.activity import IDLE_IN_TRANSACTION
 from pgtop.core.blocking import PREPARED, PreparedTransaction
 from pgtop.core.lock_tree import LockNode, LockQueue, Queued, changed_since, lock_tree
@@ -39,6 +41,22 @@ def test_the_head_of_a_queue_frees_those_that_wait_for_it_alone() -> None:
     assert [pid for pid, each in by_pid.items() if each.other_blockers] == [5]
 
 
+def test_a_cancel_leaves_the_advisory_locks_of_its_session() -> None:
+    """Nor does one go on for certain that waits for such a lock of a session that is freed and stays."""
+    head = replace(queued(2, 1), keeps_advisory=True)
+    advisory = replace(queued(3, 2), is_advisory=True)
+    nodes = tree(queued(1), head, advisory, queued(4, 2), queued(5, 3))
+    told = {each.queued.backend.pid: (each.frees, each.frees_by_cancel) for each in nodes if each.queued}
+    assert told == {1: (2, 0), 2: (3, 1), 3: (1, 1), 4: (0, 0), 5: (0, 0)}
+    assert [each.is_freed_by_cancel for each in nodes] == [False, False, True, False, False]
+
+
+def test_those_in_one_advisory_queue_go_on_one_after_the_other() -> None:
+    holder = replace(queued(1), keeps_advisory=True, is_advisory=True)
+    queue = [replace(queued(pid, *range(1, pid)), is_advisory=True) for pid in (2, 3, 4)]
+    assert [each.frees for each in tree(holder, *queue)] == [3, 0, 0, 0]
+
+
 def test_a_session_that_waits_for_two_roots_stands_below_the_larger() -> None:
     nodes = tree(queued(1), queued(9), queued(5, 1, 9), queued(6, 9))
     assert drawn(nodes) == [(0, 9), (1, 5), (1, 6), (0, 1)]
@@ -53,7 +71,7 @@ def test_a_ring_ends_and_what_waits_behind_it_is_below() -> None:
     assert nodes[0].behind == 3
 
 
-def test_a_session_that_blocks_itself_alone_is_no_endless_tree() -> None:
+def test_a_session_that_blocks_itself_alone_is_one_node() -> None:
     assert drawn(tree(queued(1, 1))) == [(0, 1)]
 
 

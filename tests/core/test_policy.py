@@ -90,7 +90,7 @@ PATTERNS = [
     ("others protected", {"protected": {"users": ("x",), "addresses": ("::1",)}}, TCP, "end"),
     ("meant and protected", {"only": {"users": ("app",)}, "protected": {"users": ("app",)}}, backend(),
      SparedFor.PROTECTED),
-    ("a user that is no text", {"protected": {"users": ("x",)}}, ODD_USER, SparedFor.UNSURE),
+    ("a user that is not text", {"protected": {"users": ("x",)}}, ODD_USER, SparedFor.UNSURE),
     ("a database that is none", {"protected": {"databases": ("x",)}}, ODD_DATABASE, SparedFor.UNSURE),
     ("a user that is none, protected", {"protected": {"users": ("m?ller",)}}, ODD_USER, SparedFor.PROTECTED),
     ("a user that is none, meant", {"only": {"users": ("m*",)}}, ODD_USER, SparedFor.UNSURE),

@@ -112,7 +112,7 @@ def test_a_mixture_ends_what_the_sessions_alone_have_over_the_line() -> None:
 
 
 def test_clients_still_connecting_bring_no_sweep_for_usage() -> None:
-    """17 of 20 are over the line, 9 of them are no sessions; nobody is refused yet."""
+    """17 of 20 are over the line, 9 of them are not sessions; nobody is refused yet."""
     assert plan_reap(seen(8, 9), POLICY).trigger is Trigger.NONE
     assert plan_reap(seen(17), POLICY).trigger is Trigger.USAGE
 

@@ -16,7 +16,9 @@ from pgtop.core.text import (
     clip,
     clock,
     duration,
+    filled,
     fit,
+    folded,
     parse_duration,
     percent,
     plural,
@@ -116,6 +118,28 @@ def test_clipped_text_never_exceeds_its_width(text: str, width: int, ellipsis: s
     clipped = clip(text, width, ellipsis)
     assert cell_width(clipped) <= max(0, width)
     assert clipped == text or cell_width(text) > width
+
+
+words = st.lists(st.text(alphabet="ab.", min_size=1, max_size=12), min_size=1, max_size=30).map(" ".join)
+
+
+@given(words, st.integers(1, 60))
+def test_folding_takes_no_line_more_than_filling(text: str, width: int) -> None:
+    """It moves words down so that none stands alone in the last line, and loses, cuts and adds nothing."""
+    lines, greedy = folded(text, width), filled(text, width)
+    assert len(lines) == len(greedy)
+    assert all(cell_len(line) <= width for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert cell_len(lines[-1]) >= cell_len(greedy[-1])
+    if all(len(word) <= width for word in text.split()):
+        assert " ".join(lines) == text
+
+
+@pytest.mark.parametrize("width", range(20, 100))
+def test_no_word_stands_alone_in_the_last_of_several_lines(width: int) -> None:
+    """Wherever a word of the lines above it can come down to it."""
+    lines = folded("Never: active sessions, pgtop's own, superusers' (unless pgtop is one), LISTEN", width)
+    assert len(lines) == 1 or " " in lines[-1]
 
 
 @given(texts.map(printable), st.integers(0, 30), st.sampled_from(["left", "right"]))

@@ -124,7 +124,7 @@ async def test_a_full_server_gets_room_at_once(small: ThrowawayServer, tmp_path:
 
 
 async def test_an_emergency_says_how_many_hide_behind_a_name(small: ThrowawayServer, tmp_path: Path) -> None:
-    """Any client can call itself Patroni; one that is protected by its user is no such case."""
+    """Any client can call itself Patroni; not so for one that is protected by its user."""
     role = await create_role(small, "plain")
     arguments = (*FAST, *EMERGENCY, "--protect-user", role.name)
     with watching(tmp_path, small.uri(), *arguments) as daemon:

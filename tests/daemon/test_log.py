@@ -32,7 +32,7 @@ def test_no_name_or_statement_reaches_the_terminal_as_it_is(as_json: bool) -> No
         assert {victim[key] for key in ("application_name", "usename", "datname", "query")} == {HOSTILE}
 
 
-def test_a_log_that_nobody_reads_is_no_error() -> None:
+def test_a_log_that_nobody_reads_is_not_an_error() -> None:
     closed = io.StringIO()
     closed.close()
     for stream in (closed, None):

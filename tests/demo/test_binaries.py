@@ -63,7 +63,7 @@ def test_the_newest_of_the_system_is_taken_whatever_stands_first(
     assert find_binaries({"PATH": str(first)}) == newest
 
 
-def test_programs_that_do_not_run_or_lack_initdb_are_no_server(tmp_path: Path) -> None:
+def test_programs_that_do_not_run_or_lack_initdb_do_not_count(tmp_path: Path) -> None:
     broken = fake(tmp_path / "broken", "no such library")
     halved = fake(tmp_path / "halved", "postgres (PostgreSQL) 16.1")
     (halved / "initdb").unlink()

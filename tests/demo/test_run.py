@@ -190,7 +190,9 @@ async def _pids(connection: asyncpg.Connection, application: str) -> list[int]:
     return [row["pid"] for row in rows]
 
 
-async def test_its_role_sees_and_ends_but_is_no_superuser(demo: Demo, operator: asyncpg.Connection) -> None:
+async def test_its_role_sees_and_ends_but_is_not_a_superuser(
+    demo: Demo, operator: asyncpg.Connection
+) -> None:
     [row] = await operator.fetch(
         """SELECT current_user::text AS name, rolsuper, pg_has_role('pg_monitor', 'MEMBER') AS monitors,
            pg_has_role('pg_signal_backend', 'MEMBER') AS signals FROM pg_roles WHERE rolname = current_user"""

@@ -407,7 +407,7 @@ def of_a_newer_pgtop(path: Path) -> None:
 def test_a_foreign_file_is_left_alone(
     store: HistoryStore, path: Path, made: Callable[[Path], None], words: str
 ) -> None:
-    """An error that is no damage says so; nothing is renamed, removed or written."""
+    """An error that is not damage says so; nothing is renamed, removed or written."""
     made(path)
     before = {each: each.stat().st_mtime_ns for each in path.parent.parent.rglob("*")}
     for call in (lambda: store.load(SERIES), lambda: store.save(SERIES, past_of([5]), "begin")):

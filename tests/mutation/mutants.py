@@ -154,7 +154,7 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/core/session_patterns.py",
-        "not self.addresses or _network_of(backend, self.addresses) is not None",
+        "not self.addresses or _network_of(address(backend), self.addresses) is not None",
         "True",
         POLICY,
     ),
@@ -549,8 +549,8 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/tui/screens/diagnosis.py",
-        "if finding is None or self._read_only:\n            return",
-        "if finding is None:\n            return",
+        "if self._read_only:\n            self._tell(READ_ONLY_SAID)",
+        "if False:\n            self._tell(READ_ONLY_SAID)",
         DIAGNOSIS_SCREEN,
     ),
     Mutant("pgtop/core/canary.py", "and not self.came_back", "", CANARY),

@@ -1,4 +1,4 @@
-"""Names that hold bytes which are no text where pgtop looks: nobody is kept from looking, or from reaping."""
+"""Names that hold bytes which are not text where pgtop looks: nobody is kept from looking or reaping."""
 
 import asyncio
 import json
@@ -139,7 +139,7 @@ def in_database(server: ThrowawayServer, name: str) -> Target:
 
 
 async def test_no_statement_takes_a_protection_off_that_is_by_name(every_server: ThrowawayServer) -> None:
-    """In a database of another encoding, one that is no text there keeps the server from converting names."""
+    """In a database of another encoding, one that is not text keeps the server from converting names."""
     async with (
         japanese_database(every_server) as converts,
         named_there(every_server, converts, "経理") as precious,

@@ -184,7 +184,7 @@ async def test_a_name_created_in_another_encoding_is_protected(
                     (Patterns(users=(role,)), {"usename": seen[1]}),
                 ):
                     backend = msgspec.structs.replace(row, **changed)
-                    assert patterns.protecting(backend) is not None or backend.is_no_text, seen
+                    assert patterns.protecting(backend) is not None or backend.is_not_text, seen
         finally:
             await execute(server, f'DROP DATABASE "{database}"', f'DROP ROLE "{role}"', database=maker)
 

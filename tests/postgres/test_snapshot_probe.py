@@ -86,7 +86,7 @@ async def test_hostile_text_arrives_as_it_is(every_server: ThrowawayServer) -> N
         assert detail.query.startswith(f"SELECT $q${text}"[:900])
 
 
-async def test_bytes_that_are_no_text_blind_neither_the_poll_nor_the_reaper(
+async def test_bytes_that_are_not_text_blind_neither_poll_nor_reaper(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """Statements of a database without an encoding, seen from databases in every kind of encoding."""
@@ -117,7 +117,7 @@ async def test_bytes_that_are_no_text_blind_neither_the_poll_nor_the_reaper(
             assert row[0] == "UTF8"
 
 
-def test_an_answer_that_is_no_text_is_read_all_the_same() -> None:
+def test_an_answer_that_is_not_text_is_read_all_the_same() -> None:
     poll = decode(
         b'{"now":1,"in_recovery":false,"postmaster_start":1,"own_pid":1,"privileges":{"role":"r",'
         b'"is_superuser":false,"may_signal":true},"backends":[[1,2,3,null,4,"idle","a\xe9",'

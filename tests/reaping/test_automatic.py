@@ -144,7 +144,7 @@ async def test_the_hands_are_off_what_was_not_asked_for(
 
 
 async def test_it_knows_before_a_sweep_that_it_will_not_hold(small: ThrowawayServer, tmp_path: Path) -> None:
-    """It sweeps all the same; a leak, or a server below the line, is no such case."""
+    """It sweeps all the same; not so in a leak, or below the line."""
     async with auto_on(small, tmp_path / "a") as auto:
         assert (await auto.turn(web=Kind.SURGE)).wont_hold is None
         for kind, is_told in ((Kind.SURGE, True), (Kind.POOL_ARITHMETIC, True), (Kind.LEAK, False)):
@@ -618,9 +618,7 @@ async def test_a_steady_leak_is_swept_for_ever(small: ThrowawayServer, tmp_path:
                 assert not any(each.is_futile for each in turn.measured)
 
 
-async def test_the_next_sweep_is_no_part_of_what_became_of_the_last(
-    small: ThrowawayServer, tmp_path: Path
-) -> None:
+async def test_the_next_sweep_does_not_count_for_the_last(small: ThrowawayServer, tmp_path: Path) -> None:
     """Three come back, three others are ended: all three slots of the first sweep are taken again."""
     async with auto_on(small, tmp_path / "a") as auto, sessions(small, 15, application_name="x"):
         auto.reaper.policy = msgspec.structs.replace(POLICY, max_per_sweep=3)
@@ -670,7 +668,7 @@ async def test_a_role_that_may_end_nobody_does_not_try_at_each_poll(
             assert not face.audit.exists()
 
 
-async def test_a_leak_on_a_server_that_is_full_from_the_start_is_no_pool(
+async def test_a_leak_on_a_server_full_from_the_start_is_not_a_pool(
     small: ThrowawayServer, tmp_path: Path
 ) -> None:
     """Where growth cannot be known, who fills the room one after the other does not bring a rest."""

@@ -122,3 +122,10 @@ def test_a_bad_fraction_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a fraction") as caught:
         Fraction().read(text)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("value", [5, True, b"a", ["a"], "", "a\0b", "~nobody-of-that-name/a"])
+def test_a_value_that_is_not_a_path_is_refused_by_its_source(value: object) -> None:
+    """Also where its source let another type pass: no setting ends pgtop without a word of which it was."""
+    with pytest.raises(UsageError, match="--audit-log cannot be"):
+        in_force({"audit_log": Given(value, str(value), "--audit-log")})

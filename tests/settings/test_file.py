@@ -64,6 +64,19 @@ def test_the_dashboards_own_settings(tmp_path: Path) -> None:
     assert [found[key]["value"] for key in keys] == [True, False, "light", "true 'on call'"]
 
 
+def test_saved_filters_are_listed(tmp_path: Path) -> None:
+    path = write_config(tmp_path, '[filters]\nstale-web = "app:web idle>5m"\nsecrets = "password=hunter2"\n')
+    found = settings_in_force(tmp_path)["filters"]
+    assert list(found) == ["stale-web", "secrets"]
+    assert found["stale-web"] == {"value": "app:web idle>5m", "source": f"{path}: filters.stale-web"}
+    shown = run(tmp_path, "config").stdout
+    assert "filters.stale-web" in shown
+    assert "app:web idle>5m" in shown
+    assert "hunter2" not in shown
+    write_config(tmp_path, "")
+    assert settings_in_force(tmp_path)["filters"] == {}
+
+
 def test_a_servers_colour_is_of_its_section_alone(tmp_path: Path) -> None:
     write_config(tmp_path, '[servers.prod]\nconninfo = "host=db1"\ncolor = "red"\n')
     assert settings_in_force(tmp_path, "@prod")["settings"]["color"]["value"] == "red"
@@ -154,7 +167,7 @@ def test_the_table_tells_value_and_source(tmp_path: Path) -> None:
 
 
 def test_the_demo_takes_no_file_that_nobody_asked_for(tmp_path: Path) -> None:
-    """What is wrong in it is no matter of the demo's; one that is named counts."""
+    """The demo does not mind what is wrong in it; one that is named counts."""
     path = write_config(tmp_path, "nonsense = 1\n")
     arguments = ("demo", "--no-dashboard", "--max-connections", "3")
     assert_one_line(run(tmp_path, *arguments), 2, "--max-connections")

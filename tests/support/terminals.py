@@ -42,7 +42,7 @@ class Screen(pyte.Screen):
         """Nobody answers."""
 
     def select_graphic_rendition(self, *attributes: int, private: bool = False) -> None:
-        """A private sequence that ends in m is no colour."""
+        """A private sequence that ends in m is not a colour."""
         if not private:
             super().select_graphic_rendition(*attributes)
 

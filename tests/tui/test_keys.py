@@ -515,3 +515,33 @@ async def test_a_star_tags_all_that_are_listed(server: ThrowawayServer, tmp_path
         assert {each.backend.pid for each in dialog.plan.victims} == pids
         await driven.press("n", "U")
         assert not driven.backends.tagged
+
+
+async def test_a_plan_from_a_paused_display_says_how_old_it_is(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """And what has changed since is left alone, as ever."""
+    async with sessions(server, 2) as (one, other), dashboard(server, tmp_path / "a") as driven:
+        await driven.select(one.get_server_pid())
+        await driven.press("p", "K")
+        await driven.dialog()
+        assert "The display is paused" not in driven.text, "it is still of now"
+        await driven.press("n")
+        shown = driven.dashboard.state.shown
+        assert shown is not None
+        await other.execute("SELECT pg_sleep(3)")
+        await wait_until(lambda: driven.dashboard.state.age_of(shown) > 3)
+        await one.execute("SELECT 1")
+        await driven.press("K")
+        await driven.dialog()
+        await driven.shows("The display is paused: this is as of ", "s ago")
+        await driven.press("y")
+        await driven.shows("1 changed")
+        assert not await is_gone(one)
+        await driven.press("S")
+        await driven.dialog()
+        await driven.shows("The display is paused: this is as of ")
+        await driven.press("n", "p")
+        await driven.press("S")
+        await driven.dialog()
+        assert "The display is paused" not in driven.text

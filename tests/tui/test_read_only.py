@@ -26,6 +26,7 @@ from pgtop.reaping.reaper import Reaper
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui import app, opening
 from pgtop.tui.actions.available_actions import ACTING
+from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.wiring import Wiring
 from tests.conftest import ServerFactory
@@ -159,6 +160,44 @@ async def test_no_click_asks_anybody_to_end_anything(
         assert asked == []
         await some.are_untouched()
     assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("opener", ["d", "b", "enter"])
+async def test_no_click_on_what_opens_above_leads_to_an_act(
+    server: ThrowawayServer, tmp_path: Path, opener: str, asked: list[str]
+) -> None:
+    """Along its line of keys; and `K` says why it does nothing."""
+    async with (
+        waiting_for_a_lock(server) as root,
+        dashboard(server, tmp_path / "a", size=(80, 24), read_only=True) as driven,
+    ):
+        await driven.select(root.get_server_pid())
+        for x in range(1, 79, 3):
+            if driven.app.screen is driven.dashboard:
+                await driven.press(opener)
+            keys = driven.app.screen.query_one("#lock-keys" if opener == "b" else "#detail-keys")
+            with suppress(OutOfBounds):
+                await driven.pilot.click(offset=(x, keys.region.y))
+        await back_to_the_list(driven)
+        await driven.press(opener, "K")
+        await driven.shows(READ_ONLY_SAID)
+        assert asked == []
+    assert not (tmp_path / "a").exists()
+
+
+@asynccontextmanager
+async def waiting_for_a_lock(server: ThrowawayServer) -> AsyncIterator[asyncpg.Connection]:
+    """The session that holds a lock which another one waits for."""
+    async with sessions(server, 2) as (root, late):
+        await root.execute("SELECT pg_advisory_lock(31)")
+        stuck = asyncio.ensure_future(late.execute("SELECT pg_advisory_lock(31)"))
+        query = "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND pid = $1"
+        await wait_until(lambda: fetch_value(server, query, late.get_server_pid()))
+        try:
+            yield root
+        finally:
+            await root.execute("SELECT pg_advisory_unlock(31)")
+            await stuck
 
 
 async def test_no_command_of_the_palette_asks_anybody_to_end_anything(

@@ -15,7 +15,7 @@ from textual.theme import Theme
 from pgtop.core.server_colour import ServerColour
 from pgtop.demo.server import ThrowawayServer
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui.themes import ANSI, COLOUR_BLIND, THEMES
+from pgtop.tui.themes import ANSI, COLOUR_BLIND, LIGHT, THEMES
 from pgtop.tui.widgets.painted_lines import Lines
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.usefixtures("_colour_is_wanted")
 LEAST_CONTRAST = 4.5
 """WCAG's, for text."""
 LEAST_ANSI_CONTRAST = 3.0
+LEAST_OF_SIXTEEN = 2.7
 """WCAG's for text that is large or bold: more is not to be had on black and on white with sixteen colours."""
 LEAST_DISTANCE = 30.0
 """In CIELAB: well above ten times what an eye can just tell apart."""
@@ -297,11 +298,37 @@ async def test_the_palette_changes_the_theme_to_one_of_ours(server: ThrowawaySer
             await driven.shows("slots")
 
 
-@pytest.mark.parametrize("theme", [THEMES["dark"], COLOUR_BLIND], ids=lambda theme: theme.name)
+COLOURED = [theme for theme in THEMES.values() if theme is not ANSI]
+
+
+def in_sixteen(ink: str | None, ground: str | None) -> float:
+    """The least contrast in a terminal that gets the nearest of its own colours, whatever these look like."""
+    colour, behind = (Color.parse(each or "").downgrade(ColorSystem.STANDARD) for each in (ink, ground))
+    return least_contrast(Style(color=colour, bgcolor=behind))
+
+
+@pytest.mark.parametrize("theme", COLOURED, ids=lambda theme: theme.name)
 def test_the_selected_row_is_legible_in_sixteen_colours(theme: Theme) -> None:
-    """The terminal gets the nearest of its own, whatever these look like."""
-    ink, ground = (
-        Color.parse(theme.variables[f"block-cursor-{part}"]).downgrade(ColorSystem.STANDARD)
-        for part in ("foreground", "background")
-    )
-    assert least_contrast(Style(color=ink, bgcolor=ground)) >= LEAST_ANSI_CONTRAST
+    ink, ground = (theme.variables[f"block-cursor-{part}"] for part in ("foreground", "background"))
+    assert in_sixteen(ink, ground) >= LEAST_ANSI_CONTRAST
+
+
+@pytest.mark.parametrize("theme", COLOURED, ids=lambda theme: theme.name)
+def test_every_ink_is_legible_in_sixteen_colours(theme: Theme) -> None:
+    inks = (theme.foreground, theme.secondary, theme.accent, theme.warning, theme.error, theme.success)
+    for ink in inks:
+        for ground in (theme.background, theme.surface, theme.variables["error-muted"]):
+            assert in_sixteen(ink, ground) >= LEAST_OF_SIXTEEN, (ink, ground)
+
+
+def test_the_graphs_layers_stand_out_in_sixteen_colours_on_white() -> None:
+    for layer in ("graph-active", "graph-in-transaction", "graph-idle"):
+        assert in_sixteen(LIGHT.variables[layer], LIGHT.background) >= LEAST_OF_SIXTEEN, layer
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=lambda theme: theme.name)
+def test_no_layer_has_the_colour_of_a_warning_or_an_error(theme: Theme) -> None:
+    """The forecast and the lines are drawn in those over the layers."""
+    layers = {colour for name, colour in theme.variables.items() if name.startswith("graph-")}
+    assert len(layers) == 4
+    assert not layers & {theme.warning, theme.error}

@@ -272,7 +272,7 @@ async def test_the_graph_shows_all_that_is_known_until_a_window_is_chosen(
         await driven.press("w")
         assert graph.window_seconds == WINDOWS[0]
         driven.dashboard.state.shown_history.span_seconds = lambda _: 7_000.0  # type: ignore[method-assign]
-        await wait_until(lambda: graph.window_seconds == 10_800)
+        await wait_until(lambda: graph.window_seconds == 7_200)
         await driven.press("left_square_bracket")
         assert graph.window_seconds == 3_600
         await driven.press("w")

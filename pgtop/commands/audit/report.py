@@ -18,7 +18,7 @@ from pgtop.commands.text_table import paragraph, text_of
 from pgtop.core.json_text import json_line
 from pgtop.core.masking import masked
 from pgtop.core.name_patterns import is_application
-from pgtop.core.text import duration, plural, printable
+from pgtop.core.text import plural, printable, span
 from pgtop.errors import AuditError, UsageError
 from pgtop.safe_files import UnsafeFileError, user_name
 
@@ -76,7 +76,7 @@ def _nothing(question: Question) -> str:
         said.append(f"on {printable(' or '.join(question.servers))}")
     said.append("was terminated or cancelled")
     if question.since_seconds is not None:
-        said.append(f"in the last {duration(question.since_seconds)}")
+        said.append(f"in the last {span(question.since_seconds)}")
     return " ".join(said)
 
 

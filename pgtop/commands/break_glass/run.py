@@ -14,7 +14,7 @@ import msgspec
 from pgtop.core.activity import IDLE
 from pgtop.core.break_glass_plan import Ask, is_enough, plan_break_glass, plan_stalled_logins
 from pgtop.core.plan import DecidedBy, Plan, ReapPolicy
-from pgtop.core.text import duration, plural
+from pgtop.core.text import plural, span
 from pgtop.errors import UsageError
 from pgtop.postgres.host.server_settings import ask_settings
 from pgtop.postgres.host.servers import HostServer, Wanted, find_server
@@ -75,7 +75,7 @@ def prepare(server: HostServer, policy: ReapPolicy, ask: Ask, tell: Callable[[st
     untimed = sum(each.pid in view.untimed and each.state == IDLE for each in view.snapshot.backends)
     if untimed and not is_enough(plan, ask):
         seconds = ask.least_seconds(policy)
-        tell(f"watching {plural(untimed, 'session')} on Unix sockets for {duration(seconds)}")
+        tell(f"watching {plural(untimed, 'session')} on Unix sockets for {span(seconds)}")
         time.sleep(seconds + _WATCHED_A_LITTLE_LONGER)
         view = watcher.look()
         plan = plan_break_glass(view.snapshot, policy, ask)

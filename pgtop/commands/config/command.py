@@ -19,17 +19,17 @@ from pgtop.settings.resolve import settings_of, target_of
 
 
 def _config(context: click.Context, /, **_: Any) -> int:
-    from pgtop.commands.config.table import lines, render, report
+    from pgtop.commands.config.table import filter_lines, lines, render, report
     from pgtop.core.json_text import json_line
 
     found = settings_of(context)
     target = target_of(context, found)
     settings = lines(found.config, found.given, target.rescue.label if target.rescue else None)
-    server = target.label
+    filters, server = filter_lines(found.file), target.label
     if context.params["json"]:
-        show(json_line(report(server, found.file.path, settings)))
+        show(json_line(report(server, found.file.path, settings, filters)))
     else:
-        show(render(server, found.file.path, settings))
+        show(render(server, found.file.path, settings, filters))
     return ExitCode.DONE
 
 

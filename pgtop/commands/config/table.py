@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
 from pgtop.core.masking import masked
 from pgtop.core.text import printable
 from pgtop.settings.defaults_and_bounds import Config, Given
-from pgtop.settings.file import file_keys
+from pgtop.settings.file import FILTERS, ConfigFile, file_keys
 
 DEFAULT = "default"
 
@@ -43,6 +44,11 @@ def lines(config: Config, given: Mapping[str, Given], rescue: str | None) -> dic
     return found
 
 
+def filter_lines(file: ConfigFile) -> dict[str, Line]:
+    """Return the saved filters by name, in the order of the file."""
+    return {name: Line(masked(text), f"{file.path}: {FILTERS}.{name}") for name, text in file.filters.items()}
+
+
 class Report(msgspec.Struct, frozen=True):
     """The JSON output. Its fields and the order of these are a contract."""
 
@@ -51,16 +57,21 @@ class Report(msgspec.Struct, frozen=True):
     """The server and the role that pgtop would use."""
     file: str
     settings: dict[str, Line]
+    filters: dict[str, Line]
+    """The saved filters of the dashboard by name."""
 
 
-def report(server: str, path: Path, settings: dict[str, Line]) -> Report:
-    """Return the settings as the report that becomes JSON."""
-    return Report(1, server, str(path), settings)
+def report(server: str, path: Path, settings: dict[str, Line], filters: dict[str, Line]) -> Report:
+    """Return the settings and the saved filters as the report that becomes JSON."""
+    return Report(1, server, str(path), settings, filters)
 
 
-def render(server: str, path: Path, settings: Mapping[str, Line]) -> str:
-    """Return the table."""
+def render(
+    server: str, path: Path, settings: Mapping[str, Line], filters: Mapping[str, Line] = MappingProxyType({})
+) -> str:
+    """Return the table: the settings, and the saved filters below them."""
     rows = [(key, _shown(key, line.value), line.source) for key, line in settings.items()]
+    rows += [(f"{FILTERS}.{name}", printable(str(line.value)), line.source) for name, line in filters.items()]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     table = [f"{key:<{widths[0]}}  {value:<{widths[1]}}  {printable(source)}" for key, value, source in rows]
     there = "" if path.exists() else " (not there)"

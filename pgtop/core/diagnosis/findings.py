@@ -91,6 +91,8 @@ class Finding(msgspec.Struct, frozen=True):
     """The sessions by which it grows each minute."""
     full_at: int | None = None
     """The time at which the server is full if it goes on growing so."""
+    forecast_words: str = ""
+    """The part of the sentence that tells that time; "" for none."""
     evidence: tuple[tuple[str, str], ...] = ()
     """The numbers that led to it: what was measured, and the value in words."""
     statements: tuple[str, ...] = ()
@@ -103,6 +105,11 @@ class Finding(msgspec.Struct, frozen=True):
     def mark(self) -> str:
         """The character before its sentence: one that blames somebody differs from a description."""
         return "·" if self.grade is Grade.MIXED else "▲"
+
+    def without_forecast(self) -> "Finding":
+        """Return the finding without the time at which the server is full."""
+        said = self.sentence.replace(self.forecast_words, "", 1) if self.forecast_words else self.sentence
+        return msgspec.structs.replace(self, sentence=said, full_at=None, forecast_words="")
 
     @property
     def sentence_without_statements(self) -> str:

@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from pgtop.core.activity import BackendId
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.plan import ReapPolicy, Scope
 
@@ -101,6 +102,11 @@ def that_wont_hold(findings: Iterable[Finding]) -> Finding | None:
     """Return the first finding if what a sweep frees is taken again at once; None for other causes."""
     first = next(iter(findings), None)
     return first if first is not None and first.kind in _WONT_HOLD else None
+
+
+def refilling(findings: Iterable[Finding]) -> frozenset[BackendId]:
+    """Return the sessions that come back at once when they are terminated, as far as findings tell."""
+    return frozenset(identity for each in findings if each.kind in _WONT_HOLD for identity in each.backends)
 
 
 def against_sweeping(findings: Iterable[Finding]) -> str:

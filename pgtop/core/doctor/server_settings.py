@@ -12,7 +12,7 @@ from pgtop.core.doctor.remedies import comment, lines, literal
 from pgtop.core.plan import DEFAULT_PROTECTED_APPLICATIONS
 from pgtop.core.session_labels import NO_DATABASE, NO_USER, label
 from pgtop.core.session_patterns import Patterns
-from pgtop.core.text import clip, duration, plural, printable
+from pgtop.core.text import clip, plural, printable, span
 
 _LONGEST_AUTHENTICATION_SECONDS: Final = 60
 _LONGEST_DEAD_SECONDS: Final = 15 * 60
@@ -161,7 +161,7 @@ def _age(seconds: float) -> str:
     """Return a setting's duration; `0` if it is off."""
     if seconds <= 0:
         return "0"
-    return duration(seconds) if seconds >= 1 else f"{round(seconds * 1000)}ms"
+    return span(seconds) if seconds >= 1 else f"{round(seconds * 1000)}ms"
 
 
 def keepalives_finding(checkup: Checkup) -> Finding:
@@ -181,7 +181,7 @@ def keepalives_finding(checkup: Checkup) -> Finding:
         seconds = idle.value + interval.value * count.value
     else:
         seconds = idle.effective + interval.effective * count.effective
-    said = f"a client whose machine is lost holds its slot for {duration(seconds)}"
+    said = f"a client whose machine is lost holds its slot for {span(seconds)}"
     return (
         Finding(topic, "ok", said) if seconds <= _LONGEST_DEAD_SECONDS else Finding(topic, "warn", said, mend)
     )

@@ -29,7 +29,7 @@ class Scenario(msgspec.Struct, frozen=True):
         """The sentence on the compressed time; "" if there is nothing to say."""
         if self.compression == 1:
             return ""
-        return f"time runs {self.compression:g} times faster in this demo"
+        return f"time runs {self.compression:g} times faster"
 
 
 _ALL: Final = (

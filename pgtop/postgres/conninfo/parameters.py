@@ -106,7 +106,7 @@ def shown(text: str) -> str:
 
 
 def is_utf8(text: str) -> bool:
-    """False for what came from the command line, the environment or a file as bytes that are no UTF-8."""
+    """False for what came from the command line, the environment or a file as bytes that are not UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:

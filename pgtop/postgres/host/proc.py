@@ -52,7 +52,7 @@ class Process(msgspec.Struct, frozen=True):
 
     @property
     def title(self) -> str:
-        """The command line as a title; bytes that are no UTF-8 become U+FFFD."""
+        """The command line as a title; bytes that are not UTF-8 become U+FFFD."""
         return self.command_line.rstrip(b"\0").decode("utf-8", "replace")
 
     @property

@@ -41,11 +41,12 @@ WITH locks AS MATERIALIZED (
   UNION
   SELECT b.pid FROM asked s, pg_catalog.unnest(s.pids[1:{MOST_BLOCKERS}]) b(pid)
   WHERE b.pid OPERATOR(pg_catalog.<>) 0
-), held AS MATERIALIZED (
-  SELECT DISTINCT ON (h.pid) {_COLUMNS.format("h")} FROM locks h
+), wanted AS MATERIALIZED (
+  SELECT {_COLUMNS.format("h")} FROM locks h
   WHERE h.granted AND h.pid OPERATOR(pg_catalog.=) ANY (SELECT m.pid FROM meant m)
     AND {_OBJECT.format("h")} OPERATOR(pg_catalog.=) ANY (SELECT w.object FROM waiting w)
-  ORDER BY h.pid, {_STRONGEST_FIRST}
+), held AS MATERIALIZED (
+  SELECT DISTINCT ON (h.pid) h.* FROM wanted h ORDER BY h.pid, {_STRONGEST_FIRST}
 ), shown AS MATERIALIZED (
   SELECT {_COLUMNS.format("w")} FROM waiting w
   UNION ALL
@@ -65,6 +66,8 @@ SELECT {microseconds("pg_catalog.clock_timestamp()")} AS now,
        s.pids[1:{MOST_BLOCKERS}]::pg_catalog.text AS blocked_by,
        coalesce(pg_catalog.cardinality(s.pids), 0) AS blockers,
        l.granted, {microseconds("l.waitstart")} AS wait_start, l.mode,
+       m.pid OPERATOR(pg_catalog.=) ANY (
+         SELECT h.pid FROM wanted h WHERE h.locktype OPERATOR(pg_catalog.=) 'advisory') AS keeps_advisory,
        {locked_object("l", "k")}
 FROM meant m
 LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a ON a.pid OPERATOR(pg_catalog.=) m.pid
@@ -80,7 +83,8 @@ LIMIT {MOST_SESSIONS}
 
 LOCK_QUEUE: Final = _lock_queue("coalesce(a.query, '')")
 """A row for each session that waits for a lock or blocks one that does, with the lock that it waits for, or
-the strongest one that it holds and others wait for. `waiting` is the number of all that wait.
+the strongest one that it holds and others wait for. `waiting` is the number of all that wait, and
+`keeps_advisory` tells that a session holds an advisory lock that others wait for.
 
 The lock manager is read once for all; `pg_blocking_pids`, which takes it exclusively, is asked for waiting
 sessions only, and for at most 500. The blockers are the array's text: the driver makes room for as many

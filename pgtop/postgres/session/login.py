@@ -38,6 +38,7 @@ from pgtop.postgres.session.session_settings import (
     SETTINGS,
     TRANSACTION_TIMEOUT,
     TRANSACTION_TIMEOUT_VERSION,
+    begin_pooled,
     set_statement,
 )
 
@@ -293,7 +294,9 @@ class _Attempt:
         """The backend that a pooler gave to one transaction. Raises LoginError where it gives none to any."""
         try:
             pid: int = await in_transaction(
-                connection, lambda each: each.fetchval("SELECT pg_catalog.pg_backend_pid()")
+                connection,
+                begin_pooled(connection.get_server_version().major),
+                lambda each: each.fetchval("SELECT pg_catalog.pg_backend_pid()"),
             )
         except (asyncpg.ProtocolViolationError, asyncpg.ConnectionDoesNotExistError) as error:
             raise LoginError(

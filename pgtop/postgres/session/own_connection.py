@@ -41,7 +41,12 @@ from pgtop.postgres.session.pooler import in_transaction
 from pgtop.postgres.session.prepared_statements import Prepared, bounded
 from pgtop.postgres.session.received_bytes_limit import ANSWER_BYTES
 from pgtop.postgres.session.retry_pauses import LoginRetry
-from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS
+from pgtop.postgres.session.session_settings import (
+    ON_DEMAND_SECONDS,
+    STATEMENT_TIMEOUT_SECONDS,
+    begin_limited,
+    begin_pooled,
+)
 
 LIMIT_SECONDS: Final = STATEMENT_TIMEOUT_SECONDS + 1.0
 """Seconds to wait for a statement, unless told otherwise: a little longer than the server lets it run, so
@@ -74,6 +79,18 @@ def _is_end(peer: Peer | None, address: str | None, port: int | None) -> bool:
         return address is None and peer[0].startswith(SOCKET_MARKS)
     ends = [ipaddress.ip_address(each.partition("%")[0]) for each in (peer[0], address)]
     return ends[0] == ends[1] and peer[1] == port
+
+
+def _as_asked(
+    session: Session, work: Callable[[Connection], Coroutine[Any, Any, T]], on_demand: bool
+) -> Callable[[Connection], Coroutine[Any, Any, T]]:
+    """Return the work as it is to be done: through a pooler or `on_demand`, in a transaction of its own."""
+    if not session.pooled and not on_demand:
+        return work
+    seconds = ON_DEMAND_SECONDS if on_demand else None
+    version = session.connection.get_server_version().major
+    begin = begin_pooled(version, seconds) if session.pooled else begin_limited(ON_DEMAND_SECONDS)
+    return lambda connection: in_transaction(connection, begin, work)
 
 
 class OwnConnection:
@@ -346,9 +363,12 @@ class OwnConnection:
         *args: object,
         limit_seconds: float = LIMIT_SECONDS,
         limit_bytes: int = ANSWER_BYTES,
+        on_demand: bool = False,
     ) -> list[asyncpg.Record]:
         """Return all rows of one statement, run in a transaction of its own.
 
+        A question asked `on_demand` is ended by the server after ON_DEMAND_SECONDS, so that no poll waits for
+        it for longer.
         Raises ConnectionLostError if the connection is gone or no answer came within the limit,
         UnreadableError if the answer is longer than `limit_bytes` or not one that a server gives, and
         asyncpg.PostgresError if the server refuses the statement and the connection is still held.
@@ -356,7 +376,10 @@ class OwnConnection:
         return await self._readable(
             query,
             lambda text: self._ask(
-                lambda connection: connection.fetch(text, *args), limit_seconds, limit_bytes
+                lambda connection: connection.fetch(text, *args),
+                limit_seconds,
+                limit_bytes,
+                on_demand=on_demand,
             ),
         )
 
@@ -454,7 +477,12 @@ class OwnConnection:
         return (self._last.endpoint if self._last else self.target.endpoints[0]).label
 
     async def _ask(
-        self, work: Callable[[Connection], Coroutine[Any, Any, T]], limit: float, limit_bytes: int
+        self,
+        work: Callable[[Connection], Coroutine[Any, Any, T]],
+        limit: float,
+        limit_bytes: int,
+        *,
+        on_demand: bool = False,
     ) -> T:
         """Run one statement when its turn comes; a caller cancelled meanwhile doesn't cost the connection."""
         await self._lock.acquire()
@@ -465,7 +493,9 @@ class OwnConnection:
             raise
         # A task of its own, so that a caller's cancellation never reaches the driver, which would send a
         # cancel request.
-        asked = asyncio.ensure_future(self._bounded(session, work, limit, limit_bytes))
+        asked = asyncio.ensure_future(
+            self._bounded(session, _as_asked(session, work, on_demand), limit, limit_bytes)
+        )
         asked.add_done_callback(lambda _: self._lock.release())
         asked.add_done_callback(forget)
         return await asyncio.shield(asked)
@@ -477,10 +507,8 @@ class OwnConnection:
         limit: float,
         limit_bytes: int,
     ) -> T:
-        connection = session.connection
-        asking = in_transaction(connection, work) if session.pooled else work(connection)
         try:
-            return await bounded(session, asking, limit, limit_bytes, self.label)
+            return await bounded(session, work(session.connection), limit, limit_bytes, self.label)
         except (ConnectionLostError, asyncio.CancelledError):
             self.drop()
             raise

@@ -10,10 +10,6 @@ Source: PgBouncer documentation, pool_mode; asyncpg, coreproto.pyx (a Sync after
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import asyncpg
-
-from pgtop.postgres.session.session_settings import begin_pooled
-
 if TYPE_CHECKING:
     from pgtop.postgres.session.login import Connection
 
@@ -34,16 +30,16 @@ async def is_pooled(connection: "Connection") -> bool:
 
 
 async def in_transaction(
-    connection: "Connection", ask: "Callable[[Connection], Coroutine[Any, Any, T]]"
+    connection: "Connection", begin: str, ask: "Callable[[Connection], Coroutine[Any, Any, T]]"
 ) -> T:
-    """Return what `ask` returns, asked in a transaction that is rolled back at the end.
+    """Return what `ask` returns, asked in a transaction that `begin` begins; it is rolled back at the end.
 
-    Raises what the driver raises, also where the pooler lets no transaction begin.
+    Raises what the driver raises, also where a pooler lets no transaction begin.
     """
-    await connection.execute(begin_pooled(connection.get_server_version().major))
+    await connection.execute(begin)
     try:
         answer = await ask(connection)
-    except asyncpg.PostgresError:
+    except Exception:
         if not connection.is_closed():
             await connection.execute("ROLLBACK")
         raise

@@ -354,7 +354,7 @@ class _Gate(asyncio.Protocol):
         try:
             if self._traffic.passed:
                 self._inner.data_received(self._traffic.passed)
-        except Exception as error:  # noqa: BLE001 - whatever the driver makes of bytes that are no PostgreSQL
+        except Exception as error:  # noqa: BLE001 - whatever the driver makes of bytes that no PostgreSQL sends
             self._traffic.broken(error)
             self.transport.abort()
 

@@ -9,6 +9,10 @@ from typing import Final
 STATEMENT_TIMEOUT_SECONDS: Final = 9
 """The server's own limit for a statement of pgtop's."""
 
+ON_DEMAND_SECONDS: Final = 2
+"""The same for a question beside the polls, which wait for it: the one connection runs one statement at a
+time."""
+
 _EACH_STATEMENT: Final = {
     "search_path": "pg_catalog, pg_temp",  # pg_temp would come first if it were not named
     "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
@@ -99,11 +103,20 @@ def _set_local(name: str, value: str) -> str:
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE"
 
 
-def begin_pooled(version: int) -> str:
+def begin_limited(seconds: float) -> str:
+    """Begin a transaction in a session of pgtop's own, each of whose statements may run for that long.
+
+    >>> begin_limited(2)[-38:]
+    "; SET LOCAL statement_timeout = '2000'"
+    """
+    return f"{_BEGIN}; {_set_local('statement_timeout', str(round(seconds * 1000)))}"
+
+
+def begin_pooled(version: int, seconds: float | None = None) -> str:
     """Begin a transaction in which each statement is as safe as in a session of pgtop's own.
 
     One message of the simple protocol, for a server of that major version; nothing in it is looked up by a
-    name that another user can take.
+    name that another user can take. Each of its statements may run for `seconds`, if given.
     """
     has_timeout = version >= TRANSACTION_TIMEOUT_VERSION
     return "; ".join(
@@ -113,6 +126,7 @@ def begin_pooled(version: int) -> str:
             _set_local("statement_timeout", "0"),
             *((_set_local(TRANSACTION_TIMEOUT, "0"),) if has_timeout else ()),
             *(_set_local(name, value) for name, value in _EACH_STATEMENT.items()),
+            *(() if seconds is None else (_set_local("statement_timeout", str(round(seconds * 1000))),)),
             _no_role_of_the_database("true").strip(),
         )
     )

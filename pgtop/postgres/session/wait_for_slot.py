@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from pgtop.core.text import duration, plural
+from pgtop.core.text import plural, span
 from pgtop.postgres.errors.kinds import FullError, LimitReachedError
 from pgtop.postgres.session.own_connection import OwnConnection
 
@@ -31,7 +31,7 @@ async def enter(
                 raise
             if not told:
                 told = True
-                tell(f"{error.problem}: retrying for {duration(wait_seconds)}")
+                tell(f"{error.problem}: retrying for {span(wait_seconds)}")
             await asyncio.sleep(min(own_connection.pause_seconds, remaining))
         else:
             return

@@ -11,7 +11,7 @@ from textual.screen import Screen
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.canary import CANARY_SECONDS, canary_sentence
 from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
-from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
+from pgtop.core.diagnosis.sweepable_kinds import against_sweeping, refilling
 from pgtop.core.lock_tree import changed_since
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
@@ -43,14 +43,22 @@ class PlanActions:
         policy: ReapPolicy,
         stood_still: Callable[[], bool],
         look: Callable[[], Awaitable[Snapshot]],
+        findings: Callable[[], Iterable[Finding]],
+        age_words: Callable[[Snapshot], str],
     ) -> None:
-        """`stood_still` returns whether this program was suspended just now, `look` the next snapshot."""
+        """`stood_still` returns whether this program was suspended just now, `look` the next snapshot.
+
+        `findings` returns those on the screen: the dialogs say what speaks against a plan. `age_words` says
+        of a snapshot that it is old; "" if it is not.
+        """
         self._screen = screen
         self._own_connection = own_connection
         self._reaper = reaper
         self._policy = policy
         self._stood_still = stood_still
         self._look = look
+        self._findings = findings
+        self._age_words = age_words
         self._closed = asyncio.Event()
         self.canary_seconds = CANARY_SECONDS
         """Seconds between the canary's first step and the look at what came back."""
@@ -106,14 +114,13 @@ class PlanActions:
         snapshot: Snapshot,
         scope: Scope | None,
         refusing: Limit | None = None,
-        findings: Iterable[Finding] = (),
     ) -> None:
         """Ask whether to terminate the stale sessions, and do so; on a full server, ask about an emergency's
         plan first.
 
         `scope` is the list on the screen; None if it shows all sessions. Keys in the dialog widen the plan to
-        all of them, and change the idle age. `refusing` is the limit that refuses logins, `findings` are
-        those of the snapshot: the dialog says if terminating sessions does not help.
+        all of them, and change the idle age. `refusing` is the limit that refuses logins. The dialog says if
+        terminating sessions does not help.
         """
 
         asked = self._policy.include_idle_in_transaction_seconds
@@ -135,7 +142,7 @@ class PlanActions:
         stall = stall_of(snapshot, self._policy.warn_at, refusing)
         full = snapshot.is_full and stall is None
         stalled = stall_sentence(stall) if stall is not None else ""
-        said = " · ".join(filter(None, (stalled, against_sweeping(findings))))
+        said = " · ".join(filter(None, (stalled, against_sweeping(self._findings()))))
         first = SweepChoice(
             emergency=full,
             in_transaction=asked is not None,
@@ -216,7 +223,13 @@ class PlanActions:
         with self._own_connection.steady(), self._telling(), contextlib.closing(planning):
             if snapshot.interruptions != self._own_connection.interruptions:
                 raise PgtopError(_OLD)
-            dialog = PlanDialog(await planning, replan=replan, caution=said, typed=self._typed)
+            dialog = PlanDialog(
+                await planning,
+                replan=replan,
+                caution=" · ".join(filter(None, (self._age_words(snapshot), said))),
+                refilling=refilling(self._findings()),
+                typed=self._typed,
+            )
             await self._ask(dialog, self._reaper, snapshot)
 
     async def _ask(self, dialog: PlanDialog, reaper: Reaper, snapshot: Snapshot | None = None) -> None:

@@ -11,7 +11,7 @@ from pgtop.core.policy import is_emergency, is_over_line
 from pgtop.core.retaken_slots import FIRST_REST_SECONDS, FUTILE_SWEEPS
 from pgtop.core.session_labels import NO_APPLICATION, label
 from pgtop.core.session_patterns import Patterns
-from pgtop.core.text import clip, duration, fit, percent, plural, printable
+from pgtop.core.text import clip, duration, fit, percent, plural, printable, span
 from pgtop.reaping.automatic import Turn
 from pgtop.reaping.plan_wording import stall_sentence, wont_hold_sentence
 from pgtop.tui.lines.column_widths import Cell
@@ -54,8 +54,8 @@ def rules(
     `kinds` are those of the findings that sweeps are bound to. `powerless` says what keeps the role from
     terminating any session.
     """
-    line, age, every = percent(policy.warn_at), duration(policy.idle_after_seconds), duration(every_seconds)
-    urgent, rest = duration(policy.emergency_idle_after_seconds), duration(FIRST_REST_SECONDS)
+    line, age, every = percent(policy.warn_at), span(policy.idle_after_seconds), span(every_seconds)
+    urgent, rest = span(policy.emergency_idle_after_seconds), span(FIRST_REST_SECONDS)
     sweeps = f"Above {line}: terminate sessions idle for more than {age}, at most every {every}."
     emergencies = f"When full: at once, the longest-idle first (more than {urgent}), until below {line}."
     rests = f"After {FUTILE_SWEEPS} sweeps refilled at once, it pauses for {rest} or more."
@@ -80,7 +80,7 @@ def rules(
 
 def _asked_for(policy: ReapPolicy) -> str:
     seconds = policy.include_idle_in_transaction_seconds
-    asked = [] if seconds is None else [f"idle in transaction for more than {duration(seconds)}"]
+    asked = [] if seconds is None else [f"idle in transaction for more than {span(seconds)}"]
     asked += ["holding advisory locks"] if policy.include_advisory_locks else []
     asked += ["listening"] if policy.include_listeners else []
     return ", ".join(asked)
@@ -164,7 +164,7 @@ def _at_work(standing: AutomaticState, turn: Turn, snapshot: Snapshot) -> str:
         rest = duration(standing.seconds_to_rest)
         return f"paused for {rest}: {name} takes its slots back at once"
     if full:
-        age = duration(policy.emergency_idle_after_seconds)
+        age = span(policy.emergency_idle_after_seconds)
         return f"full{_nobody(turn, age)}"
     soonest = duration(standing.seconds_to_sweep) if standing.seconds_to_sweep > 0 else ""
     if snapshot.usage <= policy.warn_at:
@@ -174,7 +174,7 @@ def _at_work(standing: AutomaticState, turn: Turn, snapshot: Snapshot) -> str:
         return f"the sessions alone are not over {line}"
     if soonest:
         return f"over {line}, next sweep in {soonest}"
-    return f"over {line}{_nobody(turn, duration(policy.idle_after_seconds))}"
+    return f"over {line}{_nobody(turn, span(policy.idle_after_seconds))}"
 
 
 def _nobody(turn: Turn, age: str) -> str:

@@ -1,10 +1,12 @@
 """Columns and cells: the width of each column depends on the table's width, never on its rows."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
-GAP: Final = 1
-"""The number of cells between two columns."""
+_GAP: Final = 1
+_GAP_AFTER_RIGHT: Final = 2
+"""The cells between figures at the right edge of their column and text at the left edge of the next one."""
 
 
 class Column(NamedTuple):
@@ -31,6 +33,15 @@ class Cell(NamedTuple):
     """The action of a click on it; one of pgtop's own, never made from a server's text."""
 
 
+def gaps(columns: Sequence[Column]) -> list[int]:
+    """Return the cells after each column but the last.
+
+    >>> gaps([Column("age", "age", 7, right=True), Column("state", "state", 11), Column("user", "user", 8)])
+    [2, 1]
+    """
+    return [_GAP_AFTER_RIGHT if one.right and not after.right else _GAP for one, after in pairwise(columns)]
+
+
 def lay_out(columns: Sequence[Column], width: int, last_width: int) -> list[tuple[Column, int]]:
     """Return the columns that fit into `width` cells, with their widths.
 
@@ -52,7 +63,7 @@ def lay_out(columns: Sequence[Column], width: int, last_width: int) -> list[tupl
     droppable = sorted((column for column in columns if column.drop), key=lambda column: column.drop)
 
     def left() -> int:
-        return width - sum(column.width + GAP for column in kept[:-1])
+        return width - sum(column.width for column in kept[:-1]) - sum(gaps(kept))
 
     while droppable and left() < last_width:
         kept.remove(droppable.pop(0))
@@ -68,5 +79,5 @@ def lay_out(columns: Sequence[Column], width: int, last_width: int) -> list[tupl
         column.width + (min(column.grow, spare * column.grow // asked) if asked else 0)
         for column in kept[:-1]
     ]
-    rest = max(0, width - sum(widths) - GAP * len(widths))
+    rest = max(0, width - sum(widths) - sum(gaps(kept)))
     return list(zip(kept, [*widths, min(rest, last.width + last.grow) if last.grow else rest], strict=True))

@@ -66,22 +66,28 @@ def diagnosis_lines(
 ) -> tuple[list[list[Cell]], list[int]]:
     """Return all findings in lines of at most `width` cells, and the number of each one's first line.
 
-    `chosen` is the index of the finding that keys act on; `chart` is shown below its numbers.
+    `diagnosis_title` is their title. `chosen` is the index of the finding that keys act on; `chart` is shown
+    below its numbers.
     """
-    taken = f" {snapshot.taken} of {plural(snapshot.slots, 'slot')} · {percent(snapshot.usage)}"
-    lines = [[Cell(" diagnosis", "title"), Cell(clip(f"  {taken}", max(0, width - 10)), "dim")]]
+    lines: list[list[Cell]] = []
     if forecast is not None and (said := forecast.grounds(snapshot.taken_at)):
         lines += [[Cell(f"   {line}")] for line in folded(said, max(4, width - 4))]
     if not findings:
-        lines += [[], *told(_nothing(snapshot, warn_at), width)]
+        lines += told(_nothing(snapshot, warn_at), width)
     starts = []
     for number, finding in enumerate(findings):
-        lines.append([])
+        if lines:
+            lines.append([])
         starts.append(len(lines))
         lines += _finding(finding, width, is_chosen=number == chosen and len(findings) > 1)
         if number == chosen:
             lines += chart
     return lines, starts
+
+
+def diagnosis_title(snapshot: Snapshot) -> str:
+    """Return the title of the whole diagnosis, with the usage that it explains."""
+    return f"Diagnosis: {snapshot.taken} of {plural(snapshot.slots, 'slot')} · {percent(snapshot.usage)}"
 
 
 def _nothing(snapshot: Snapshot, warn_at: float) -> str:

@@ -161,8 +161,12 @@ def column_cells(layers: Stack | None, canvas: Canvas, shading: Shading, has_das
 def _with_full_line(cell: Run, parts: Parts, canvas: Canvas, shading: Shading) -> Run:
     """Return a cell of the full line's row with the line, or with a ground that tells of it."""
     height = sum(part for _, part in parts)
-    if height in (0, EIGHTHS):
-        return _full_line(canvas, shading), Ink.FULL_LINE, _ground(parts, shading) if parts else None
+    if height in (0, EIGHTHS) or cell == BLANK:  # in shades, too little of a cell is none of it
+        return (
+            _full_line(canvas, shading),
+            Ink.FULL_LINE,
+            _ground(parts, shading) if height == EIGHTHS else None,
+        )
     text, ink, _ = cell
     return (text, ink, Ink.FULL_GROUND) if shading is Shading.COLOUR else cell
 

@@ -20,6 +20,8 @@ _NARROW: Final = 34
 """Below this width only the two lines are labelled."""
 _DAY_FROM_SECONDS: Final = 300
 """The time between two labels from which on the one at midnight names the day."""
+_FREE: Final = frozenset("─▔▁=_ ")
+"""The characters that the words of a mark may take the place of."""
 _MARK_INKS: Final = {
     Event.OVER: Ink.WARN_LABEL,
     Event.FULL: Ink.FULL_LABEL,
@@ -68,23 +70,26 @@ def _put_dots(cells: list[list[Run]], frame: Frame) -> None:
 
 
 def _put_marks(line: list[Run], frame: Frame, canvas: Canvas) -> None:
-    """Put the marks into the uppermost row, and their words beside them where nothing is hidden by them."""
-    sign = "v" if frame.ascii_only else "▼"
+    """Put the marks into the uppermost row, and their words beside them where nothing is hidden by them.
+
+    The words touch their own mark and no other: they stand right of it, left only of one at the right edge.
+    """
+    sign = "|" if frame.ascii_only else "▼"
     has_ground = frame.shading is Shading.COLOUR
     for column, event, _ in frame.marks:
         text, ink, ground = line[column]
         if has_ground and text == "█":
             ground = ink
         line[column] = (sign, _MARK_INKS.get(event, Ink.MARK), ground)
-    free = {"─", "▔", "▁", "=", "_", " "}
     for column, event, words in sorted(frame.marks, key=lambda mark: (IMPORTANCE[mark[1]], -mark[0])):
         ink = _MARK_INKS.get(event, Ink.MARK)
-        for begin, text in ((column + 1, f" {words} "), (column - len(words) - 2, f" {words} ")):
-            place = line[max(0, begin) : begin + len(text)]
-            fits = begin >= 0 and begin + len(text) <= canvas.columns
-            if fits and all(cell[0] in free and cell[2] is None for cell in place):
-                _write(line, begin, canvas.columns, text, ink)
-                break
+        begin, text = column + 1, f"{words} "
+        if begin + len(text) > canvas.columns:
+            text = f" {words}"
+            begin = column - len(text)
+        place = line[max(0, begin) : begin + len(text)]
+        if begin >= 0 and all(cell[0] in _FREE and cell[2] is None for cell in place):
+            _write(line, begin, canvas.columns, text, ink)
 
 
 def _write(line: list[Run], begin: int, columns: int, text: str, ink: Ink) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
+from pgtop.core.text import span
 from pgtop.tui.lines.graph_area import LAYERS, Ink, Run, glyph
 from pgtop.tui.lines.graph_frame import Frame
 
@@ -15,15 +16,6 @@ _NAMES: Final = {
 }
 """The names of the layers, in full and short."""
 _ALWAYS: Final = (Ink.ACTIVE, Ink.IN_TRANSACTION, Ink.IDLE)
-
-
-def span_words(seconds: int) -> str:
-    """Return a window as people say it.
-
-    >>> span_words(900), span_words(10_800)
-    ('15 min', '3 h')
-    """
-    return f"{seconds // 60} min" if seconds < 3_600 else f"{seconds // 3_600} h"
 
 
 def header(frame: Frame) -> list[Run]:
@@ -43,8 +35,8 @@ def header(frame: Frame) -> list[Run]:
 
 def _forms(frame: Frame) -> Iterator[tuple[str, list[Run]]]:
     """Yield title and legend, the fullest form first."""
-    span = f"last {span_words(frame.window_seconds)}"
-    full, brief = f" sessions, {span} ", f" {span} "
+    window = f"last {span(frame.window_seconds)}"
+    full, brief = f" sessions, {window} ", f" {window} "
     forecast = _forecast(frame)
     if forecast:
         yield full, _legend(frame, 0, "  ") + forecast
@@ -86,15 +78,20 @@ def _legend(frame: Frame, form: int, gap: str, *, rare: bool = True) -> list[Run
 
 
 def _shown(frame: Frame) -> list[tuple[Ink, str]]:
-    """Return the layers of the legend, the lowest first: the three, and others that are in the picture."""
+    """Return the layers of the legend, the lowest first: the three, and others that are in the picture.
+
+    A layer stays while the picture shows it, so that its colour is explained and the legend does not jump
+    with each session that starts. It is named without a figure while it has no session.
+    """
     if frame.values is None:
         return [(ink, "-") for ink in _ALWAYS]
     values = dict(frame.values)
     drawn = {ink for layers in frame.stacks if layers is not None for ink, _ in layers}
+    always = {*_ALWAYS, Ink.SESSIONS}
     return [
-        (ink, str(values[ink]))
+        (ink, str(values[ink]) if values[ink] or ink in always else "")
         for ink in LAYERS
-        if ink in values and (ink in _ALWAYS or ink is Ink.SESSIONS or values[ink] or ink in drawn)
+        if ink in values and (ink in always or ink in drawn)
     ]
 
 

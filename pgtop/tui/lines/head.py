@@ -325,7 +325,7 @@ def _counts(standing: Standing) -> list[Cell]:
     if snapshot.waiting_on_locks:
         waiting = snapshot.waiting_on_locks
         said = f"{waiting} waiting on locks · b lock tree"
-        cells.append(Cell(said, "red", "screen.lock_tree"))
+        cells.append(Cell(said, "strong-amber", "screen.lock_tree"))
     elif counts.hidden:
         cells.append(Cell("GRANT pg_monitor", "amber"))
     return cells

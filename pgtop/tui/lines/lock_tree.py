@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, seconds_between
+from pgtop.core.activity import IDLE, IN_TRANSACTION, seconds_between
 from pgtop.core.lock_tree import LockNode, LockQueue
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_APPLICATION, label, state
 from pgtop.core.text import cell_width, clip, duration, folded, plural, printable
 from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.plan_summary import few_lines
 
 NO_WAITS: Final = "No lock waits"
 DEEPEST: Final = 5
@@ -19,7 +20,7 @@ _PREPARED: Final = "prepared transaction"
 def branch(node: LockNode) -> str:
     """Return the lines that lead to a node from the nodes above it.
 
-    >>> branch(LockNode(None, None, (True, False), 0, 0, 0, False))
+    >>> branch(LockNode(None, None, (True, False), 0, 0, 0, 0, False))
     '│ └ '
     """
     if not node.trunk:
@@ -88,11 +89,16 @@ def freed_words(node: LockNode, *, is_long: bool = False) -> str:
 
     `C frees 26` names the key; `is_long` gives `cancelling frees 26`.
     """
-    if not node.frees or node.queued is None or not node.queued.is_client:
+    if not node.frees or not is_within_reach(node):
         return ""
     cancels = node.is_freed_by_cancel
     word = ("cancelling" if cancels else "terminating") if is_long else ("C" if cancels else "K")
     return f"{word} frees {node.frees}"
+
+
+def is_within_reach(node: LockNode) -> bool:
+    """Return whether pgtop acts on a node: on a client's session whose identity is not hidden."""
+    return node.queued is not None and node.queued.is_client and not node.queued.backend.is_hidden
 
 
 def node_of(nodes: Sequence[LockNode], pid: int) -> LockNode | None:
@@ -115,7 +121,7 @@ def title_cells(queue: LockQueue | None, nodes: Sequence[LockNode], server: str,
         if listed < queue.waiting:
             said += f", the {listed} longest are shown"
     title = Cell(" lock tree  ", "title")
-    style = "strong-red" if nodes else "strong"
+    style = "strong-amber" if nodes else "strong"
     room = width - cell_width(title.text)
     said = clip(said, room)
     right = clip(f"{printable(server)} ", max(0, room - cell_width(said) - 2))
@@ -180,7 +186,7 @@ def _way_out(node: LockNode, read_only: bool) -> str:
         return ": only COMMIT PREPARED or ROLLBACK PREPARED ends it"
     if not node.frees:
         return ", and for others too"
-    if read_only or not node.queued.is_client:
+    if read_only or not is_within_reach(node):
         return f", {node.frees} of them for nothing else"
     word = "cancelling its query (C)" if node.is_freed_by_cancel else "terminating it (K)"
     return f"; {word} frees {node.frees}"
@@ -188,15 +194,17 @@ def _way_out(node: LockNode, read_only: bool) -> str:
 
 def caution(node: LockNode, act: Act) -> str:
     """Return what a dialog says of ending a node's query or session: what it frees, and the rollback."""
+    if act is Act.CANCEL and not node.runs_query:
+        return ""
     said = []
-    if act is Act.CANCEL and not node.is_freed_by_cancel:
-        if node.queued is None or node.queued.backend.state != ACTIVE:
-            return ""  # there is no query to cancel
-        if node.behind:
-            said.append("May free none: a session can keep its advisory lock")
-    elif node.frees:
-        said.append(f"Frees {plural(node.frees, 'waiting session')}")
-    elif node.behind:
+    frees = node.frees_by_cancel if act is Act.CANCEL else node.frees
+    kept = node.frees - frees
+    if frees:
+        said.append(f"Frees {plural(frees, 'waiting session')}")
+    if kept:
+        may = f"{kept} more may wait on" if frees else "May free none"
+        said.append(f"{may}: a session can keep its advisory lock")
+    elif node.behind and not frees:
         said.append(f"Frees none of the {plural(node.behind, 'session')} behind it: they wait for others too")
     backend = node.queued.backend if node.queued is not None else None
     if backend is not None and (backend.xact_start is not None or backend.is_hidden):
@@ -215,8 +223,5 @@ def story_lines(
         query = printable(node.queued.backend.query) if node.queued is not None else ""
         room = height - len(lines)
         if query and room > 0:
-            pieces = folded(query, max(1, width - 2))
-            if len(pieces) > room:
-                pieces = [*pieces[: room - 1], clip(" ".join(pieces[room - 1 :]), max(1, width - 2))]
-            lines += [[Cell(f" {piece}", "dim")] for piece in pieces]
+            lines += [[Cell(f" {piece}", "dim")] for piece in few_lines(query, max(1, width - 2), room)]
     return [*lines, *[[] for _ in range(height)]][:height]

@@ -2,16 +2,18 @@
 
 from typing import Final
 
+from pgtop.core.activity import BackendId
 from pgtop.core.break_glass_plan import UNSEEN
 from pgtop.core.canary import CANARY_SECONDS
 from pgtop.core.plan import Act, Plan, Trigger
-from pgtop.core.text import clip, folded, plural
+from pgtop.core.text import clip, filled, folded, plural
 from pgtop.reaping.plan_wording import (
     by_application,
     by_user_and_database,
     headline,
     left_waiting,
     queue_sentence,
+    refill_sentence,
     spared_sentence,
 )
 from pgtop.tui.lines.column_widths import Cell
@@ -38,11 +40,13 @@ def plan_lines(
     *,
     is_widened: bool = False,
     is_canary: bool = False,
+    refilling: frozenset[BackendId] = frozenset(),
 ) -> list[list[Cell]]:
     """Return the summary above a plan dialog's list, in lines of at most `width` cells.
 
     `is_widened` tells that the plan covers all sessions, while the list behind the dialog shows fewer;
-    `is_canary` that one session of each application goes first.
+    `is_canary` that one session of each application goes first. `refilling` are the sessions known to come
+    back at once.
     """
     style = "strong-red" if plan.victims and plan.act is Act.TERMINATE else "strong"
     lines = told(headline(plan), width, style)
@@ -56,6 +60,7 @@ def plan_lines(
         (queue_sentence(plan), "accent"),
         (_no_help(plan), "amber"),
         (caution, "amber"),
+        (refill_sentence(plan, refilling), "amber"),
     ):
         lines += told(said, width, said_style) if said else []
     from_host = plan.trigger is Trigger.BREAK_GLASS
@@ -124,4 +129,7 @@ def told_with_label(said: str, width: int, style: str = "") -> list[list[Cell]]:
 def few_lines(said: str, width: int, most: int) -> list[str]:
     """Fold a printable text into at most `most` lines, and clip the last of them."""
     lines = folded(said, max(1, width))
-    return [*lines[: most - 1], clip(" ".join(lines[most - 1 :]), width)] if len(lines) > most else lines
+    if len(lines) <= most:
+        return lines
+    lines = filled(said, max(1, width))  # what is clipped leaves no line half empty
+    return [*lines[: most - 1], clip(" ".join(lines[most - 1 :]), width)]

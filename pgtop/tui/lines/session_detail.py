@@ -19,6 +19,8 @@ from pgtop.postgres.backend_detail import BackendDetail, Lock
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.lock_tree import age, branch, lock_words, name, node_of, state_words
 
+UNSURE_SESSION: Final = "its start is hidden, so it may be another by now"
+"""The caution about a session that this role knows by its pid alone: a busy server reuses pids soon."""
 LONGEST_QUERY_LINES: Final = 2_000
 _MOST_BEHIND: Final = 5
 """The most sessions behind it that are listed."""
@@ -62,7 +64,7 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
 def _fact_style(fact: str, backend: Backend) -> str:
     if fact == "state" and backend.state in IN_TRANSACTION:
         return "amber"
-    return "red" if fact == "wait event" and backend.waits_on_lock else ""
+    return "strong-amber" if fact == "wait event" and backend.waits_on_lock else ""
 
 
 def _state(backend: Backend, now: int) -> str:
@@ -126,12 +128,12 @@ def _tree_line(node: LockNode, now: int, width: int, *, is_own: bool) -> list[Ce
     lead = f" {'▸' if is_own else ' '}{branch(node)}"
     told = [name(node), f"{state_words(node)} {duration(age(node, now))}".strip(), lock_words(node)]
     waits = node.queued is not None and node.queued.waits
-    style = "red" if waits else "amber"
-    return [Cell(clip(lead + "  ".join(filter(None, told)), width), f"strong-{style}" if is_own else style)]
+    style = "strong-amber" if is_own or waits else "amber"
+    return [Cell(clip(lead + "  ".join(filter(None, told)), width), style)]
 
 
 def _lock(lock: Lock, width: int) -> list[Cell]:
-    granted = Cell(" holds  ", "dim") if lock.granted else Cell(" waits  ", "red")
+    granted = Cell(" holds  ", "dim") if lock.granted else Cell(" waits  ", "strong-amber")
     return [granted, Cell(clip(f"{printable(lock.mode)} on {printable(lock.target)}", width - 8))]
 
 

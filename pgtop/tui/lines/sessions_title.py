@@ -55,7 +55,7 @@ def _counts(snapshot: Snapshot, rows: Sequence[Backend], listed: Listed) -> Iter
     """Yield what is counted of the list, the most telling first: a short form, a long one and a style."""
     now = snapshot.taken_at
     if listed.blocking:
-        yield f"   {listed.blocking}", f"   {listed.blocking} · b", "red"
+        yield f"   {listed.blocking}", f"   {listed.blocking} · b", "strong-amber"
     if stale_count := sum(stale(row, now, listed.idle_after_seconds) for row in rows):
         few = f"   {stale_count} stale"
         style = "amber" if listed.is_over else "dim"

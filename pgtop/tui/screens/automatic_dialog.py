@@ -28,7 +28,8 @@ class AutomaticDialog(ArmedDialog[bool]):
         self._scroll = VerticalScroll(self.text, id="auto-scroll", can_focus=False)
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog"):
+        with Vertical(id="dialog") as box:
+            box.border_title = "Automatic sweeps"
             yield self._scroll
             with Horizontal(id="dialog-buttons"):
                 yield self.leave_button

@@ -39,8 +39,8 @@ class ColumnList(LineTable[Column]):
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mark", "", 1),
-        Column("letter", "key", 3),
-        Column("name", "sort by", 11),
+        Column("letter", "key", 4),
+        Column("name", "sort by", 12),
         Column("shown", "column", 7),
     )
     LAST_WIDTH: ClassVar[int] = 7
@@ -75,7 +75,7 @@ class ColumnMenu(ModalScreen[None]):
     """A menu over the list, which follows each key at once."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,o,f6", "close", "Close"),
+        Binding("escape,q,f10,o,f6", "close", "Close"),
         Binding("space", "switch", "Show or hide the column"),
         Binding("r", "reverse", "Reverse the order"),
         *(Binding(letter, f"sort('{key}')", show=False) for key, letter in LETTERS.items()),
@@ -90,7 +90,7 @@ class ColumnMenu(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         dialog = Vertical(self._list, self._keys, id="dialog", classes="menu")
-        dialog.border_title, dialog.border_subtitle = "sort and columns", "Esc close"
+        dialog.border_title, dialog.border_subtitle = "Sort and columns", "Esc close"
         yield dialog
 
     def on_mount(self) -> None:

@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 
 from pgtop.concurrency import undisturbed
 from pgtop.core.activity import ACTIVE, Backend
-from pgtop.core.lock_tree import lock_tree
+from pgtop.core.lock_tree import is_other_session, lock_tree
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import HIDDEN
 from pgtop.core.text import clip, duration, printable, printable_lines
@@ -21,7 +21,7 @@ from pgtop.tui.lines import keys
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import detailed_session
 from pgtop.tui.lines.lock_tree import caution, node_of
-from pgtop.tui.lines.session_detail import detail_lines
+from pgtop.tui.lines.session_detail import UNSURE_SESSION, detail_lines
 from pgtop.tui.screens.live_screen import LATE_SECONDS, LiveScreen
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.terminal.pager import page
@@ -33,14 +33,15 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Dismiss the notice, or close"),
-        Binding("q,enter", "close", "Close"),
+        Binding("q,f10", "close", "Close"),
         Binding("r", "ask", "Refresh"),
-        Binding("K", "terminate", "Terminate the session"),
+        Binding("K,f9", "terminate", "Terminate the session"),
         Binding("C", "cancel", "Cancel its query"),
         Binding("c", "copy", "Copy the session and its query"),
         Binding("v", "page", "View the query in the pager"),
         Binding("O", "outcomes", "Results of the last action"),
         Binding("l", "show_in_list", "Show the session in the list"),
+        Binding("b,f5", "lock_tree", "Lock tree: which sessions block which"),
         # Before the text, which would scroll sideways.
         Binding("left", "step(-1)", "Previous session of the list", priority=True),
         Binding("right", "step(1)", "Next session of the list", priority=True),
@@ -56,12 +57,10 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
         self._text = Lines(id="detail-text")
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
         self._keys = Lines(id="detail-keys")
+        self._box = Vertical(self._scroll, self.notice_line, self._keys, id="dialog", classes="detail")
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog", classes="detail"):
-            yield self._scroll
-            yield self.notice_line
-            yield self._keys
+        yield self._box
 
     def on_mount(self) -> None:
         self._scroll.focus()
@@ -80,6 +79,8 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
                 return  # a key went on to another session meanwhile
             self.problem = ""
             self.answered_at = time.monotonic()
+            if detail is not None and is_other_session(asked, detail.backend):
+                detail = None
             self._is_gone = detail is None
             if detail is not None:
                 self._detail = detail
@@ -96,11 +97,13 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
         if not self.is_attached:
             return
         width = self._inner_width
-        lines = [
-            [Cell(clip(f" session {self._backend.pid}{self._place}", width), "title"), *self._standing()]
-        ]
+        late = self._lateness()
+        self._box.border_title = f"Session {self._backend.pid}{self._place}{self._liveness(late)}"
+        lines = [[Cell(clip(f" {late}", width), "strong-amber")]] if late else []
         if self.problem:
             lines.append([Cell(clip(f" ✗ {self.problem}", width), "red")])
+        elif self._shown.is_hidden and not self._is_gone:
+            lines.append([Cell(clip(f" known by its pid alone: {UNSURE_SESSION}", width), "amber")])
         if self._detail is not None:
             lines += detail_lines(self._detail, width)
         elif not self.problem and not self._is_gone:
@@ -110,10 +113,15 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
         self._show_foot()
 
     @property
+    def _shown(self) -> Backend:
+        """The session as it was last seen."""
+        return self._detail.backend if self._detail is not None else self._backend
+
+    @property
     def _place(self) -> str:
         number = self._index
         return (
-            f"  {number + 1} of {len(self._listed)}" if number is not None and len(self._listed) > 1 else ""
+            f" · {number + 1} of {len(self._listed)}" if number is not None and len(self._listed) > 1 else ""
         )
 
     @property
@@ -121,17 +129,16 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
         identity = self._backend.id
         return next((n for n, each in enumerate(self._listed) if each.id == identity), None)
 
-    def _standing(self) -> list[Cell]:
-        """Return that the session is gone, or how old an answer is that should be newer."""
+    def _lateness(self) -> str:
+        """Return that the session is gone, or how old an answer is that should be newer; "" for neither."""
         if self._is_gone:
             seen = ", as last seen:" if self._detail is not None else ""
-            return [Cell(f"  is gone{seen}", "strong-amber")]
-        if self._detail is None:
-            return []
+            return f"is gone{seen}"
         age = self.age_seconds
-        return (
-            [Cell(f"  as of {duration(age)} ago", "amber")] if age > LATE_SECONDS else [Cell("  live", "dim")]
-        )
+        return f"as of {duration(age)} ago" if self._detail is not None and age > LATE_SECONDS else ""
+
+    def _liveness(self, late: str) -> str:
+        return " · live" if self._detail is not None and not late else ""
 
     def _show_foot(self) -> None:
         width = max(20, self._keys.size.width or self._inner_width)
@@ -140,10 +147,10 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
 
     def _key_list(self) -> list[keys.Key]:
         found = []
-        if not self._is_gone and not self.acts.read_only and not self.problem:
+        may_act = not (self._is_gone or self.acts.read_only or self.problem or self._shown.is_hidden)
+        if may_act:
             found.append(keys.Key("K", "terminate", "screen.terminate"))
-            shown = self._detail.backend if self._detail is not None else self._backend
-            if shown.state == ACTIVE:
+            if self._shown.state == ACTIVE:
                 found.append(keys.Key("C", "cancel", "screen.cancel"))
         found += [keys.Key("c", "copy", "screen.copy"), keys.Key("v", "pager", "screen.page")]
         if len(self._listed) > 1:
@@ -170,8 +177,7 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
         else:
             detail = self._detail
             node = node_of(lock_tree(detail.queue), self._backend.pid) if detail is not None else None
-            shown = detail.backend if detail is not None else self._backend
-            self.plan(act, shown, caution(node, act) if node is not None else "")
+            self.plan(act, self._shown, caution(node, act) if node is not None else "")
 
     def action_terminate(self) -> None:
         """Ask whether to terminate the session."""
@@ -202,6 +208,10 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
     async def _view(self, text: str) -> None:
         if problem := await page(self.app, text):
             self.tell(problem)
+
+    def action_lock_tree(self) -> None:
+        """Close the details, and show the lock tree."""
+        self.acts.show_lock_tree()
 
     def action_show_in_list(self) -> None:
         """Close the details, and put the list's cursor on the session."""

@@ -16,8 +16,10 @@ from pgtop.core.diagnosis.sweepable_kinds import against_sweeping
 from pgtop.core.plan import Act
 from pgtop.core.text import cell_width, plural
 from pgtop.tui.lines.column_widths import Cell
-from pgtop.tui.lines.findings import diagnosis_lines, statements
+from pgtop.tui.lines.findings import diagnosis_lines, diagnosis_title, statements
 from pgtop.tui.lines.growth_chart import chart_lines
+from pgtop.tui.lines.keys import READ_ONLY_SAID
+from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.widgets.painted_lines import Lines
 
 CHARTS_FROM_LINES: Final = 30
@@ -39,8 +41,11 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     """The findings of the snapshot on the screen; the dashboard gives it each newer one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,d,enter", "close", "Close"),
-        Binding("K", "act", "Terminate or cancel the finding's sessions"),
+        Binding("escape,q,f10,enter", "close", "Close"),
+        Binding("K,f9", "act", "Terminate or cancel the finding's sessions"),
+        # Not to close: `d K` typed once more would mean whatever is selected in the list.
+        Binding("d", "choose_first", "First finding", show=False),
+        Binding("f1,question_mark", "help", "Help", show=False),
         Binding("tab,n", "choose(1)", "Next finding"),
         Binding("shift+tab,N", "choose(-1)", "Previous finding"),
         Binding("c", "copy", "Copy the finding's SQL; again: its next"),
@@ -74,11 +79,10 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         self._text = Lines(id="detail-text")
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
         self._keys = Lines(id="detail-keys")
+        self._box = Vertical(self._scroll, self._keys, id="dialog", classes="detail")
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog", classes="detail"):
-            yield self._scroll
-            yield self._keys
+        yield self._box
 
     def on_mount(self) -> None:
         self._scroll.focus()
@@ -106,6 +110,7 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
             self._forecast,
             chart=self._chart(width),
         )
+        self._box.border_title = diagnosis_title(self._snapshot)
         self._scroll.styles.max_height = max(1, self.app.size.height - _AROUND_LINES)
         self._text.fit(lines)
         self._keys.show([self._key_line(self._scroll.size.width)])
@@ -154,16 +159,31 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         """Choose the next finding, or the one before, and scroll to it."""
         if not self._findings:
             return
+        self._choose((self._chosen + by) % len(self._findings))
+
+    def action_choose_first(self) -> None:
+        """Choose the first finding, which the dashboard names."""
+        if self._findings:
+            self._choose(0)
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.app.push_screen(HelpScreen(read_only=self._read_only))
+
+    def _choose(self, number: int) -> None:
         self._said = ""
         self._copied = 0
-        self._chosen = (self._chosen + by) % len(self._findings)
+        self._chosen = number
         self._show()
         self._scroll.scroll_to(y=max(0, self._starts[self._chosen] - 1), animate=False)
 
     def action_act(self) -> None:
         """Close the diagnosis and ask whether to do what the chosen finding calls for."""
         finding = self._finding
-        if finding is None or self._read_only:
+        if self._read_only:
+            self._tell(READ_ONLY_SAID)
+            return
+        if finding is None:
             return
         if refused := _refused(finding):
             self._tell(refused)

@@ -98,7 +98,7 @@ ELSEWHERE: Final[tuple[Section, ...]] = (
     (
         "In the details and the lock tree",
         (
-            ("K C", "terminate the session, cancel its query"),
+            ("K C", "terminate the session (F9), cancel its query"),
             ("← →", "details: previous and next session listed"),
             ("v", "details: the query in $PAGER"),
             ("c", "copy; r asks the server again"),
@@ -118,7 +118,7 @@ WORDS: Final = (
     ("session", "session age; a keepalive query resets only idle age"),
     ("! stale", "idle for longer than --idle-after"),
     ("in 15m", "change of a group's session count in that time"),
-    ("≤+3", "at most that change: sessions that began in that time"),
+    ("new 5m", "until a change was watched: sessions begun in that time"),
     ("▼", "graph: a termination, an alert, a restart, a new finding"),
     ("?", "state hidden from this role: GRANT pg_monitor"),
     ("skipped", _SKIPPED),
@@ -144,7 +144,7 @@ class HelpScreen(ModalScreen[None]):
     """The keys and the words. Its frame has the title, the key that closes it, and the way to the rest."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,f1,question_mark,enter", "dismiss", "Close"),
+        Binding("escape,q,f10,f1,question_mark,enter", "dismiss", "Close"),
         Binding("j", "scroll(1)", show=False),
         Binding("k", "scroll(-1)", show=False),
     ]
@@ -160,7 +160,7 @@ class HelpScreen(ModalScreen[None]):
         yield self._dialog
 
     def on_mount(self) -> None:
-        self._dialog.border_title = "pgtop: keys"
+        self._dialog.border_title = "Keys and words"
         self.watch(self._scroll, "scroll_y", self._show_rest, init=False)
         self.watch(self._scroll, "max_scroll_y", self._show_rest, init=False)
         self._scroll.focus()

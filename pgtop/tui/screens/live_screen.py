@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import time
-from typing import Final
+from typing import ClassVar, Final
 
+from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from pgtop.core.activity import Backend
@@ -14,6 +15,8 @@ from pgtop.tui.lines import notice
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.session_detail import UNSURE_SESSION
+from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.widgets.painted_lines import Lines
 
@@ -31,6 +34,10 @@ class LiveScreen(Screen[None]):
 
     A subclass says what it asks for (`ask`), and shows what it has (`show`).
     """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f1,question_mark", "help", "Help", show=False),
+    ]
 
     def __init__(self, acts: SessionActs, notice_id: str) -> None:
         super().__init__()
@@ -117,15 +124,21 @@ class LiveScreen(Screen[None]):
         self.show()
 
     def plan(self, act: Act, backend: Backend, said: str) -> None:
-        """Ask whether to terminate a session or to cancel its query; if read-only, say so."""
+        """Ask whether to terminate a session or to cancel its query; if that is not possible, say why."""
         if self.acts.read_only:
             self.tell(READ_ONLY_SAID)
+        elif backend.is_hidden:
+            self.tell(f"nothing can be done to session {backend.pid}: {UNSURE_SESSION}")
         else:
             self.acts.plan(act, backend, said)
 
     def action_ask(self) -> None:
         """Ask the server again."""
         self.ask_soon()
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.app.push_screen(HelpScreen(read_only=self.acts.read_only))
 
     def action_outcomes(self) -> None:
         """Show the results of the last action."""

@@ -17,7 +17,7 @@ from pgtop.postgres.lock_queue import lock_queue
 from pgtop.tui.lines import keys
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import locked_line
-from pgtop.tui.lines.lock_tree import NO_WAITS, caution, story_lines, title_cells
+from pgtop.tui.lines.lock_tree import NO_WAITS, caution, is_within_reach, story_lines, title_cells
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.live_screen import LATE_SECONDS, LiveScreen
 from pgtop.tui.screens.session_acts import SessionActs
@@ -35,14 +35,15 @@ class LockTreeScreen(LiveScreen):
     """The lock tree. It asks the server only while nothing is above it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("K", "terminate", "Terminate the session"),
+        Binding("K,f9", "terminate", "Terminate the session"),
         Binding("C", "cancel", "Cancel its query"),
         Binding("c", "copy", "Copy the session"),
         Binding("l", "show_in_list", "Show the session in the list"),
         Binding("O", "outcomes", "Results of the last action"),
-        Binding("r", "ask", "Refresh"),
+        # Not to close: `b K` typed once more would mean whatever is selected in the list.
+        Binding("r,b,f5", "ask", "Refresh"),
         Binding("escape", "leave", "Dismiss the notice, or close"),
-        Binding("b,f5,q,tab", "close", "Close"),
+        Binding("q,f10,tab", "close", "Close"),
     ]
 
     def __init__(self, acts: SessionActs, server: str = "") -> None:
@@ -112,7 +113,9 @@ class LockTreeScreen(LiveScreen):
     def _key_list(self) -> list[keys.Key]:
         found = []
         if self._tree:
-            if not self.acts.read_only and not self.problem:
+            node = self._table.cursor_row
+            may_act = node is not None and is_within_reach(node)
+            if may_act and not self.acts.read_only and not self.problem:
                 found += [
                     keys.Key("K", "terminate", "screen.terminate"),
                     keys.Key("C", "cancel", "screen.cancel"),

@@ -19,6 +19,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button
 
 from pgtop.concurrency import undisturbed
+from pgtop.core.activity import BackendId
 from pgtop.core.age_steps import next_age
 from pgtop.core.plan import Act, Plan, Result, Scope, Trigger
 from pgtop.core.text import cell_width, span
@@ -200,9 +201,18 @@ class PlanDialog(ArmedDialog[Plan | None]):
     ]
 
     def __init__(
-        self, plan: Plan, *, replan: Replan | None = None, caution: str = "", typed: Sequence[str] = ()
+        self,
+        plan: Plan,
+        *,
+        replan: Replan | None = None,
+        caution: str = "",
+        refilling: frozenset[BackendId] = frozenset(),
+        typed: Sequence[str] = (),
     ) -> None:
-        """`replan` makes other plans; `typed` are CHANGING_KEYS that were typed before it was shown."""
+        """`replan` makes other plans; `typed` are CHANGING_KEYS that were typed before it was shown.
+
+        `refilling` are the sessions known to come back at once.
+        """
         super().__init__("", "")
         kind = HostSessionList if plan.trigger is Trigger.BREAK_GLASS else SessionList
         self._list = kind(now=plan.taken_at, act=plan.act, id="dialog-list")
@@ -216,6 +226,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
         self._is_planning = False
         self._typed = typed
         self._caution = caution
+        self._refilling = refilling
         self._problem = ""
         self._is_void = False
         self._is_canary = False
@@ -276,8 +287,8 @@ class PlanDialog(ArmedDialog[Plan | None]):
         plan = self.plan
         width = inner_width(self)
         is_widened = self._replan is not None and self._replan.first.scope is not None and plan.scope is None
-        if self._replan is not None:
-            self._box.border_title = Content(sweep_title(plan, width - _TITLE_ENDS))
+        said = sweep_title(plan, width - _TITLE_ENDS) if self._replan is not None else _title(plan)
+        self._box.border_title = Content(said)
         lines = plan_lines(
             plan,
             width,
@@ -285,6 +296,7 @@ class PlanDialog(ArmedDialog[Plan | None]):
             self._problem,
             is_widened=is_widened,
             is_canary=self.is_canary,
+            refilling=self._refilling,
         )
         lay_out(self.app.size.height, self.text, self._list, lines, [*plan.victims, *plan.spared])
         self._keys_line.show([self._keys(width)])
@@ -406,11 +418,18 @@ _ACTIONS: Final = {
 }
 
 
+def _title(plan: Plan) -> str:
+    """Return the title of a plan that is not a sweep."""
+    if plan.trigger is Trigger.BREAK_GLASS:
+        return "Break glass: terminate from this host"
+    return "Cancel queries" if plan.act is Act.CANCEL else "Terminate"
+
+
 class ReportDialog(ModalScreen[None]):
     """The outcome of each session of a plan."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,n,O", "leave", "Close", show=False),
+        Binding("escape,q,f10,n,O", "leave", "Close", show=False),
     ]
 
     def __init__(self, report: Report) -> None:
@@ -422,7 +441,8 @@ class ReportDialog(ModalScreen[None]):
         self._leave_button = Button(CLOSE, id="leave", compact=True)
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="dialog"):
+        with Vertical(id="dialog") as box:
+            box.border_title = "Results of the last action"
             yield self._text
             yield self._list
             with Horizontal(id="dialog-buttons"):

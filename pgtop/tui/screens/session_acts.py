@@ -18,6 +18,8 @@ class SessionActs(NamedTuple):
     """Ask whether to terminate a session, or to cancel its query; the text is shown with the plan."""
     show_in_list: Callable[[BackendId], None]
     """Close what is above the list, and put its cursor on a session."""
+    show_lock_tree: Callable[[], None]
+    """Close the details, and show the lock tree."""
     current_notice: Callable[[], Notice | None]
     """Return the notice on the dashboard."""
     dismiss_notice: Callable[[], bool]

@@ -1,28 +1,39 @@
 """The list in a dialog: the sessions of a plan or of a report, each with its reason or its outcome."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
-from pgtop.core.activity import Backend
+from pgtop.core.activity import IN_TRANSACTION, Backend
 from pgtop.core.plan import Act, Outcome, Result, Spared, Victim
-from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, client, idle_age, label, state
-from pgtop.core.text import clip, duration, printable
+from pgtop.core.session_labels import (
+    NO_APPLICATION,
+    NO_DATABASE,
+    NO_USER,
+    address,
+    client,
+    idle_age,
+    label,
+    state,
+)
+from pgtop.core.text import cell_width, clip, duration, printable
 from pgtop.reaping.plan_wording import remark, why
 from pgtop.tui.lines.column_widths import Cell, Column
 from pgtop.tui.widgets.line_table import LineTable
 
 Judged = Victim | Spared
 
+_EVIDENCE: Final = frozenset({"client", "xact"})
+
 
 class SessionList(LineTable[Judged | Result]):
     """The sessions of a plan or of a report: what each does, and why it is skipped or what became of it."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("mark", "", 4),
+        Column("mark", "", 1),
         Column("pid", "PID", 7, right=True),
-        Column("application", "application", 14, grow=12, squeezed=3),
+        Column("application", "application", 10, grow=16, squeezed=3),
         Column("user", "user", 8, grow=8, drop=2),
-        Column("database", "database", 8, grow=8, drop=1),
+        Column("database", "database", 9, grow=8, drop=1),
         Column("client", "client", 15, grow=8, drop=4),
         Column("state", "state", 11, drop=3),
         Column("age", "idle age", 8, right=True, squeezed=2),
@@ -30,6 +41,8 @@ class SessionList(LineTable[Judged | Result]):
         Column("query", "query", 0, squeezed=1),
     )
     LAST_WIDTH: ClassVar[int] = 24
+    ROOM_FOR_CLIENT: ClassVar[int] = 68
+    """The least width in which the evidence stands whatever is left for the query."""
 
     def __init__(self, *, now: int, act: Act, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         super().__init__(id=id)
@@ -38,6 +51,16 @@ class SessionList(LineTable[Judged | Result]):
 
     def key_of(self, row: Judged | Result) -> Hashable:
         return _backend(row).id
+
+    def columns(self, width: int) -> Sequence[Column]:
+        # The client is evidence: where there is room for it at all, other columns make way. The transaction's
+        # age has a column only if it tells more than another, of a session that is acted on.
+        found = super().columns(width)
+        if not any(_has_transaction(_backend(row)) for row in self.rows if not isinstance(row, Spared)):
+            found = [column for column in found if column.key != "xact"]
+        if width < self.ROOM_FOR_CLIENT:
+            return found
+        return [column._replace(drop=0) if column.key in _EVIDENCE else column for column in found]
 
     def head_title(self, column: Column) -> str:
         if column.key == "age" and self._act is Act.CANCEL:
@@ -63,7 +86,9 @@ class SessionList(LineTable[Judged | Result]):
                 # If the two cannot be told apart, the user's column has both.
                 return Cell("?" if backend.readings else label(backend.datname, NO_DATABASE))
             case "client":
-                return Cell(client(backend))
+                shown = client(backend)
+                # A port that is cut off reads as another one.
+                return Cell(shown if cell_width(shown) <= width else printable(address(backend)))
             case "state":
                 return Cell(state(backend))
             case "age":
@@ -86,7 +111,7 @@ class SessionList(LineTable[Judged | Result]):
     def _mark(self, row: Judged | Result) -> Cell:
         if isinstance(row, Result):
             return Cell(row.outcome.value, OUTCOME_STYLES[row.outcome])
-        return Cell("skip", "dim") if isinstance(row, Spared) else Cell("✗", "red")
+        return Cell("–", "dim") if isinstance(row, Spared) else Cell("✗", "red")
 
     def _query(self, row: Judged | Result, width: int) -> Cell:
         """Return the statement, behind what else is to be known; of a skipped session, the reason."""
@@ -113,6 +138,7 @@ class OutcomeList(SessionList):
     """The sessions of a report; an outcome needs a wider column than a plan's mark."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (Column("mark", "", 10), *SessionList.COLUMNS[1:])
+    ROOM_FOR_CLIENT: ClassVar[int] = 78
 
 
 _ON_HOST: Final = (
@@ -152,3 +178,10 @@ OUTCOME_STYLES: Final = {
 
 def _backend(row: Judged | Result) -> Backend:
     return row.victim.backend if isinstance(row, Result) else row.backend
+
+
+def _has_transaction(backend: Backend) -> bool:
+    """Return whether a session is in a transaction that is older than its query."""
+    return backend.xact_start is not None and (
+        backend.state in IN_TRANSACTION or backend.xact_start != backend.query_start
+    )

@@ -150,6 +150,23 @@ class DashboardState:
         self.over_since = self.history.over_line_since(self.warn_at, held)
         self.revision += 1
 
+    def diagnosis_to_show(self) -> tuple[tuple[Finding, ...], Forecast | None]:
+        """Return the findings on the screen and the forecast.
+
+        In an outage nobody knows how the server goes on, and a time that has passed is none to wait for:
+        neither the forecast nor the findings tell it then.
+        """
+        findings, forecast = self.shown_findings, self.shown_forecast
+        if self.shown is None:
+            return findings, forecast
+        now = self.shown.taken_at + int(self.age_of(self.shown) * MICROSECONDS)
+
+        def holds(full_at: int | None) -> bool:
+            return self.outage is None and (full_at is None or full_at > now)
+
+        said = tuple(each if holds(each.full_at) else each.without_forecast() for each in findings)
+        return said, forecast if forecast is not None and holds(forecast.full_at) else None
+
     def past_added(self) -> None:
         """Show the history again after an earlier one was added to it, unless the display is paused."""
         if not self.paused:

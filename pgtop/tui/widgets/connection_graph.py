@@ -28,13 +28,33 @@ FUTURE_KEPT_SECONDS: Final = 60.0
 """The time for which the room for a forecast is kept without one: forecasts come and go."""
 
 
+_GROWING: Final = tuple(
+    60 * minutes
+    for minutes in (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 360, 480, 720, 1080, 1440)
+)
+"""The windows that a graph grows through by itself: from three minutes on, each new one is filled to two
+thirds at once.
+"""
+
+
 def fitting_window(seconds: float) -> int:
     """Return the shortest window that holds this many seconds, or the longest there is.
 
     >>> fitting_window(0), fitting_window(301), fitting_window(1e6)
-    (60, 900, 86400)
+    (60, 420, 86400)
     """
-    return next((window for window in WINDOWS if window >= seconds), WINDOWS[-1])
+    return next((window for window in _GROWING if window >= seconds), WINDOWS[-1])
+
+
+def next_window(seconds: int, by: int) -> int:
+    """Return the next longer of `WINDOWS` (`by` above 0) or the next shorter one; the last if there is none.
+
+    >>> next_window(300, 1), next_window(240, 1), next_window(240, -1), next_window(60, -1)
+    (900, 300, 120, 60)
+    """
+    if by > 0:
+        return next((window for window in WINDOWS if window > seconds), WINDOWS[-1])
+    return next((window for window in reversed(WINDOWS) if window < seconds), WINDOWS[0])
 
 
 class _Seen(NamedTuple):
@@ -88,7 +108,7 @@ class ConnectionGraph(Widget):
     """
 
     window_seconds: reactive[int] = reactive(DEFAULT_WINDOW, repaint=False)
-    """The time that the graph reaches back, one of `WINDOWS`."""
+    """The time that the graph reaches back: one of `WINDOWS`, or one that it has grown to."""
     greyed: reactive[bool] = reactive(False, repaint=False)
     """True in an outage, while the graph is out of date."""
 

@@ -30,7 +30,7 @@ from pgtop.tui.lines.server_label import ServerLabel
 from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.lines.waiting_for_server import Awaited, connecting_lines, waiting_lines
 from pgtop.tui.lines.wall_view import LOW, TALL, figure_lines, top_count, top_lines
-from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, WINDOWS, ConnectionGraph, fitting_window
+from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, ConnectionGraph, fitting_window, next_window
 from pgtop.tui.widgets.filter_line import FilterLine
 from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.line_table import LineTable
@@ -188,7 +188,8 @@ class Panels(Widget):
         self._view = view
         if not self.is_attached:
             return  # the screen is being closed, and whoever looked has not heard of it yet
-        painted = (view.revision, view.wall, self.screen.size)
+        forecast = view.standing.forecast if view.standing is not None else None
+        painted = (view.revision, view.wall, self.screen.size, forecast)
         with self.app.batch_update():
             self._show_head(view)
             if painted != self._painted:
@@ -530,8 +531,7 @@ class Panels(Widget):
 
     def change_window(self, by: int) -> None:
         """Show a longer or shorter time in the graph; the wall has a window of its own."""
-        index = WINDOWS.index(self.graph.window_seconds) + by
-        seconds = WINDOWS[min(max(0, index), len(WINDOWS) - 1)]
+        seconds = next_window(self.graph.window_seconds, by)
         if self._view is None:
             return
         if self._view.wall:
@@ -572,6 +572,8 @@ class Panels(Widget):
         self.sessions.focus()
 
     def on_descendant_focus(self) -> None:
+        if not self.groups.has_focus and self.groups.chosen is None:
+            self.groups.let_go()
         if not self.filter.has_focus:
             self.filter.can_focus = False  # Tab goes from table to table
             self.filter.display = bool(self.filter.value)

@@ -27,6 +27,8 @@ _BESIDE_APPLICATION: Final = frozenset({GroupBy.USER, GroupBy.ADDRESS, GroupBy.S
 _LEAST_BAR: Final = 2
 _KEPT_SECONDS: Final = 60
 """The seconds for which the table stays as tall as it was."""
+_NEW: Final = f"new {round(OPENED_SECONDS / 60)}m"
+"""The head of the column before the change was watched: the sessions that began in that time."""
 _LEAST_SPAN_SECONDS: Final = 60.0
 """The seconds of watching from which on the change is what was seen; before that, the sessions' ages tell."""
 
@@ -36,17 +38,18 @@ class GroupsTable(LineTable[Group]):
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mark", "", 1),
-        Column("name", "applications", 18, grow=40),
+        Column("name", "applications", 16, grow=40),
         Column("user", "user", 15, grow=15, drop=1),
         Column("total", "total", 5, right=True),
         Column("idle", "idle", 5, right=True, squeezed=6),
         Column("active", "active", 7, right=True, squeezed=3),
         Column("in_transaction", "in txn", 7, right=True, squeezed=2),
         Column("oldest", "oldest idle", 12, right=True, squeezed=5),
-        Column("change", "change", 6, right=True, squeezed=4),
+        Column("change", "change", 7, right=True, squeezed=4),
         Column("share", "share", 4, grow=24, squeezed=1),
     )
     LAST_WIDTH: ClassVar[int] = 10
+    RESTS_AT_TOP: ClassVar[bool] = True
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
@@ -56,7 +59,7 @@ class GroupsTable(LineTable[Group]):
         self._now = 0
         self._limits: Sequence[LimitUse] = ()
         self._lately: deque[tuple[int, int]] = deque()
-        self._change_span = ""
+        self._change_title = ""
         self._is_watched = False
 
     def show_groups(
@@ -74,7 +77,7 @@ class GroupsTable(LineTable[Group]):
         since = history.compared_with(self._now)
         span = 0.0 if since is None else (self._now - since) / 1_000_000
         self._is_watched = span >= _LEAST_SPAN_SECONDS
-        self._change_span = f"in {round((span if self._is_watched else OPENED_SECONDS) / 60)}m"
+        self._change_title = f"in {round(span / 60)}m" if self._is_watched else _NEW
         self.show(groups)
 
     def _remember(self, now: int, number: int) -> None:
@@ -114,7 +117,7 @@ class GroupsTable(LineTable[Group]):
             return f"{HEADS[self.by]}: {HIDDEN}" if is_hidden else HEADS[self.by]
         if column.key == "user" and self.by in _BESIDE_APPLICATION:
             return "application"
-        return self._change_span if column.key == "change" else column.title
+        return self._change_title if column.key == "change" else column.title
 
     def head_style(self, column: Column) -> str:
         return "title" if column.key == "name" else "head"
@@ -171,8 +174,8 @@ class GroupsTable(LineTable[Group]):
 
     def _change(self, row: Group) -> Cell:
         if not self._is_watched:
-            # Nobody has seen how many left: the group has gained at most those that are there.
-            return Cell(f"≤+{row.opened}" if row.opened else "", "dim")
+            # Nobody has seen how many left: this number says less than a change, under a head of its own.
+            return Cell(str(row.opened) if row.opened else "·", "dim")
         change = self._history.change(row.key, row.total, self._now)
         if change is None:
             return Cell("", "dim")

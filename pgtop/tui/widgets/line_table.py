@@ -15,7 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from pgtop.core.text import fit
-from pgtop.tui.lines.column_widths import GAP, Cell, Column, lay_out
+from pgtop.tui.lines.column_widths import Cell, Column, gaps, lay_out
 from pgtop.tui.widgets.painted_lines import Painted
 
 Row = TypeVar("Row")
@@ -40,6 +40,8 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     COLUMNS: ClassVar[tuple[Column, ...]] = ()
     LAST_WIDTH: ClassVar[int] = 20
     """The least width of the last column while there are columns that can be dropped."""
+    RESTS_AT_TOP: ClassVar[bool] = False
+    """True if the cursor marks the first row, whichever that is, until the table has had the focus."""
     SHOW_TITLE: ClassVar[bool] = False
     """True if the table has a title line above the column heads."""
 
@@ -85,6 +87,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
         self._top = 0
         self._follows = False
         self._laid_out: list[tuple[Column, int]] = []
+        self._gaps: list[int] = []
 
     def allow_focus(self) -> bool:
         """Return False while the table is hidden: keys must not act on an invisible row."""
@@ -119,13 +122,22 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     # Content
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Show these rows; the cursor follows its row, or keeps its line if that row is gone."""
-        self.rows = rows
-        keys = [self.key_of(row) for row in rows]
-        if self.cursor_key in keys:
-            self._cursor = keys.index(self.cursor_key)
-        if not self._follows and self._cursor >= self._page:
-            self._cursor = 0  # nobody has chosen this row: the list stays at its top
+        """Show these rows; the cursor follows its row, or goes to the next one left if that row is gone."""
+        before, self.rows = self.rows, rows
+        places = {self.key_of(row): place for place, row in enumerate(rows)}
+        if self.cursor_key not in places:
+            # By the order before: other rows above it may have come or gone at the same time.
+            behind = (self.key_of(row) for row in before[self._cursor + 1 :])
+            ahead = (self.key_of(row) for row in reversed(before[: self._cursor]))
+            left = (key for keys in (behind, ahead) for key in keys if key in places)
+            self.cursor_key = next(left, None)
+        self._cursor = places.get(self.cursor_key, self._cursor)
+        self._settle()
+        self.redraw()
+
+    def let_go(self) -> None:
+        """Stay at the top again, as long as nobody moves the cursor."""
+        self._follows = False
         self._settle()
         self.redraw()
 
@@ -155,6 +167,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     def format_lines(self, width: int, height: int) -> list[Strip]:
         inner = max(1, width - 1)
         self._laid_out = lay_out(self.columns(inner), inner, self.LAST_WIDTH)
+        self._gaps = [*gaps([column for column, _ in self._laid_out]), 1]
         lines = [self.strip(self.title_cells(), width)] if self.SHOW_TITLE else []
         lines.append(self._head(width))
         scrolls = len(self.rows) > self._page
@@ -174,19 +187,19 @@ class LineTable(Painted, Generic[Row], can_focus=True):
 
     def _head(self, width: int) -> Strip:
         cells = []
-        for column, cells_wide in self._laid_out:
+        for (column, cells_wide), gap in zip(self._laid_out, self._gaps, strict=True):
             text = fit(self.head_title(column), cells_wide, "right" if column.right else "left")
             cells.append(Cell(text, self.head_style(column)))
-            cells.append(Cell(" " * GAP))
+            cells.append(Cell(" " * gap))
         return self.strip(cells, width)
 
     def _row(self, index: int, inner: int, scroll_mark: str) -> Strip:
         row = self.rows[index]
         cells = []
-        for column, width in self._laid_out:
+        for (column, width), gap in zip(self._laid_out, self._gaps, strict=True):
             cell = self.cell(row, column.key, width)
             text = fit(cell.text, width, "right" if column.right else "left")
-            cells += [Cell(text, cell.style), Cell(" " * GAP)]
+            cells += [Cell(text, cell.style), Cell(" " * gap)]
         strip = self._with_cursor(cells, inner) if index == self._cursor else self.strip(cells, inner)
         return Strip([*strip, Segment(scroll_mark, self._look("dim"))])
 
@@ -204,10 +217,15 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     # The cursor
 
     def _settle(self) -> None:
+        page = self._page
+        if not self._follows:
+            # Nobody has chosen this row: the list stays at its top, also if it was less tall for a while.
+            self._top = 0
+            rests = self.RESTS_AT_TOP and not self.has_focus
+            self._cursor = self._cursor if self._cursor < page and not rests else 0
         self._cursor = min(max(0, self._cursor), max(0, len(self.rows) - 1))
         row = self.cursor_row
         self.cursor_key = self.key_of(row) if row is not None else None
-        page = self._page
         self._top = min(max(self._top, self._cursor - page + 1), self._cursor)
         self._top = min(self._top, max(0, len(self.rows) - page))
 
@@ -259,8 +277,8 @@ class LineTable(Painted, Generic[Row], can_focus=True):
 
     def _column_at(self, x: int) -> str | None:
         right = 0
-        for column, width in self._laid_out:
-            right += width + GAP
+        for (column, width), gap in zip(self._laid_out, self._gaps, strict=True):
+            right += width + gap
             if x < right:
                 return column.key
         return None

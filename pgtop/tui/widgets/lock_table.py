@@ -17,11 +17,11 @@ class LockTable(LineTable[LockNode]):
     """The nodes of all lock trees, the branches drawn before their names."""
 
     COLUMNS: ClassVar[tuple[Column, ...]] = (
-        Column("session", " session", 21, grow=19),
+        Column("session", " session", 18, grow=22),
         Column("state", "state", 11, squeezed=3),
         Column("age", "for", 7, right=True, squeezed=2),
-        Column("behind", "behind", 6, right=True, squeezed=4),
-        Column("frees", "way out", 10, grow=12),
+        Column("behind", "behind", 7, right=True, squeezed=4),
+        Column("frees", "way out", 11, grow=12),
         Column("lock", "lock", 18, grow=14, squeezed=1),
         Column("query", "query", 0, squeezed=5),
     )
@@ -52,7 +52,8 @@ class LockTable(LineTable[LockNode]):
             case "state":
                 waits = row.queued is not None and row.queued.waits
                 return Cell(
-                    "deadlock" if row.is_in_ring else words.state_words(row), "red" if waits else "amber"
+                    "deadlock" if row.is_in_ring else words.state_words(row),
+                    "strong-amber" if waits else "amber",
                 )
             case "age":
                 return Cell(duration(words.age(row, self._now)))

@@ -53,13 +53,13 @@ class SessionsTable(LineTable[Backend]):
         Column("state", "state", 11, squeezed=3),
         Column("application", "application", 14, grow=14, squeezed=5),
         Column("user", "user", 8, grow=8, squeezed=2),
-        Column("database", "database", 8, grow=8, drop=2),
+        Column("database", "database", 9, grow=8, drop=2),
         Column("client", "client", 15, grow=8, drop=3),
         Column("wait", "wait", 12, grow=12, drop=1),
         Column("query", "query", 0, squeezed=4),
     )
     LAST_WIDTH: ClassVar[int] = 16
-    LEAST_WITH_QUERY: ClassVar[int] = 60
+    LEAST_WITH_QUERY: ClassVar[int] = 75
     """Below this width a query has room for a word or two, which the other columns need more."""
     SHOW_TITLE: ClassVar[bool] = True
 
@@ -166,7 +166,7 @@ class SessionsTable(LineTable[Backend]):
                 in_transaction = row.state in IN_TRANSACTION
                 return Cell(duration(row.xact_seconds(self._now)), "amber" if in_transaction else "")
             case "wait":
-                return Cell(clip(printable(wait(row)), width), "red" if row.waits_on_lock else "dim")
+                return Cell(clip(printable(wait(row)), width), "strong-amber" if row.waits_on_lock else "dim")
             case "query":
                 return Cell(clip(printable(row.query), width), "" if row.state == ACTIVE else "dim")
             case _:
@@ -185,6 +185,6 @@ class SessionsTable(LineTable[Backend]):
     def _state(self, row: Backend) -> Cell:
         shown = {column.key for column, _ in self._laid_out}
         if row.waits_on_lock:
-            return Cell("active" if "wait" in shown else "active/Lock", "red")
+            return Cell("active" if "wait" in shown else "active/Lock", "strong-amber")
         style = "amber" if row.state in IN_TRANSACTION else _STATE_STYLES.get(row.state or "", "dim")
         return Cell(state(row), style)

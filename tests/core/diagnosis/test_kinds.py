@@ -194,6 +194,19 @@ def test_a_lock_queue_has_a_head_and_a_root() -> None:
     assert unknown.sentence == "lock queue: 31 sessions wait for a lock"
 
 
+def test_no_head_is_named_for_those_that_wait_for_its_advisory_lock() -> None:
+    """To cancel its query leaves them waiting: the session keeps that lock."""
+    (dump, alter, *others), blocked = queue(30)
+    keys = [msgspec.structs.replace(each, wait_event="advisory") for each in others]
+    kept = the_one(
+        diagnose(server_with(dump, alter, *keys), facts=Facts(blocked_by=blocked)), Kind.LOCK_QUEUE
+    )
+    assert not any("Cancel" in each.text for each in kept.advice)
+    assert kept.remedy is None
+    few = diagnose(server_with(dump, alter, *others[4:], *keys[:4]), facts=Facts(blocked_by=blocked))
+    assert "Cancel pid 11: the 26 behind it go on" in the_one(few, Kind.LOCK_QUEUE).advice[0].text
+
+
 def test_waiting_for_an_advisory_lock_may_be_in_order() -> None:
     """Schedulers wait for years to take the leader's place."""
     waits = {"wait_event_type": "Lock", "wait_event": "advisory", "query": "SELECT pg_advisory_lock(42)"}
@@ -330,6 +343,9 @@ def test_sessions_without_a_pool_are_not_a_restarts() -> None:
 def test_pools_that_are_too_large_together() -> None:
     found = the_one(diagnose(server_with(*pools("web", 9, 10), slots=97)), Kind.POOL_ARITHMETIC)
     assert "9 addresses × 10, 90 in all; 9 each fits (it has 90, 81 idle)" in found.sentence
+    evidence = dict(found.evidence)
+    assert evidence["each may have at most"] == "9 sessions"
+    assert evidence["while a deploy runs, at most"].startswith("7 sessions; ")
     behind_one = [one(100 + n, 7200, 20) for n in range(80)]
     (described,) = diagnose(server_with(*behind_one))
     assert (described.kind, described.grade) == (Kind.MIXED, Grade.MIXED), "one address tells of no pools"
@@ -406,14 +422,14 @@ def test_names_that_differ_in_a_number_are_one_program() -> None:
     assert "etl-job-… 45" in told[0].evidence[1][1]
 
 
-def test_untracked_states_are_no_cause() -> None:
+def test_untracked_states_are_not_a_cause() -> None:
     untracked = [one(100 + n, 7200, 5, "disabled") for n in range(85)]
     told = the_one(diagnose(server_with(*untracked)), Kind.MIXED)
     assert "states of 85 of 85 sessions are not tracked (track_activities = off)" in told.sentence
     assert told.advice[0].sql.startswith("ALTER SYSTEM SET track_activities = on;")
 
 
-def test_sessions_that_were_never_used_are_no_surge() -> None:
+def test_sessions_that_were_never_used_are_not_a_surge() -> None:
     """A sweep helps against them: they are not at work."""
     idle = [one(100 + n, 13, 7, query_start=None, client_addr=f"10.0.0.{n}") for n in range(85)]
     assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*idle))}
@@ -463,6 +479,6 @@ def test_a_quiet_quarter_does_not_deny_a_slow_leak() -> None:
     worker = Application("worker", "work", "shop")
     quiet = Before(900.0, {worker: Traffic(0, 0, 0)})
     told = first(diagnose(server_with(*sessions, slots=50), quiet), Kind.LEAK)
-    assert ("in the last 15 min", "0 opened, 0 closed") in told.evidence
+    assert ("in the last 15m", "0 opened, 0 closed") in told.evidence
     closing = Before(900.0, {worker: Traffic(2, 6, 0)})
     assert Kind.LEAK not in {each.kind for each in diagnose(server_with(*sessions, slots=50), closing)}

@@ -1,4 +1,4 @@
-"""Traps that only a real server can set: what is no client, what hides its age, what never logs in."""
+"""Traps that only a real server can set: what is not a client, what hides its age, what never logs in."""
 
 import asyncio
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ async def diagnosed(server: ThrowawayServer, watch_seconds: float = 0.0, faster:
 
 
 async def test_autovacuum_is_told_as_the_root_of_a_queue(server_factory: ServerFactory) -> None:
-    """One that prevents a wraparound does not give way, as others do. It is no client, and is not blamed."""
+    """One that prevents a wraparound does not give way, as others do. It is not a client: not blamed."""
     server = server_factory(EAGER_VACUUM)
     stage = Stage(server)
     await set_up(parameters_of(server))
@@ -164,7 +164,7 @@ async def test_logins_that_hang_are_told_before_it_is_full(server_factory: Serve
             await wait_until(is_told)
 
 
-async def test_clients_that_say_nothing_are_no_stall(server_factory: ServerFactory) -> None:
+async def test_clients_that_say_nothing_are_not_a_stall(server_factory: ServerFactory) -> None:
     """Those that have not said who they are hold no slot yet, or too few to refuse anybody."""
     server = server_factory(TWENTY)
     async with sessions(server, 4, application_name="web"):
@@ -172,7 +172,7 @@ async def test_clients_that_say_nothing_are_no_stall(server_factory: ServerFacto
             assert not blames((await diagnosed(server)).findings)
 
 
-async def test_a_full_server_is_no_stall(server_factory: ServerFactory) -> None:
+async def test_a_full_server_is_not_a_stall(server_factory: ServerFactory) -> None:
     """Its sessions hold the slots, and one login that stalls beside them changes nothing."""
     server = server_factory(TWENTY)
     role = await create_role(server)

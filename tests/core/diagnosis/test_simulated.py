@@ -228,7 +228,7 @@ def test_load_is_described_and_nobody_is_told_to_sweep() -> None:
 
 
 def test_a_watch_makes_the_verdicts_no_worse() -> None:
-    """Who came and went in the ten minutes before is no reason to blame somebody else."""
+    """Sessions that came and went in the ten minutes before do not put the blame on others."""
     scores = [
         score(kind, make, [incident(kind, make, seed)], before=incident(kind, make, seed).before)
         for kind, make in INCIDENTS

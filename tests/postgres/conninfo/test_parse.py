@@ -132,7 +132,7 @@ MIXED = st.lists(st.sampled_from(COMMON + SIGNS), max_size=12).map("".join)
 @RELAXED
 @given(rest=MIXED, uri=st.booleans())
 def test_a_conninfo_is_read_as_libpq_reads_it(libpq: ctypes.CDLL, rest: str, uri: bool) -> None:
-    """Never laxer; stricter only with bytes that are no text, with a URI where an @ leaves in doubt what the
+    """Never laxer; stricter only with bytes that are not text, with a URI where an @ leaves in doubt what the
     password is, and with what libpq lets stand in brackets."""
     conninfo = f"postgresql://{rest}" if uri else f"user=u {rest}"
     theirs = as_libpq_reads_it(libpq, conninfo)

@@ -313,7 +313,7 @@ def test_a_false_postmasters_file_neither_hangs_nor_breaks_the_search(
         assert str(server.pid) in found
 
 
-def test_a_pipe_in_place_of_a_lock_file_is_no_lock_file(server: ThrowawayServer, tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_lock_file_is_not_one(server: ThrowawayServer, tmp_path: Path) -> None:
     found = host_server(server)
     laid = tmp_path / f".s.PGSQL.{found.port}.lock"
     os.mkfifo(laid)
@@ -594,7 +594,7 @@ async def test_a_silent_client_from_another_network_is_listed(
         assert [each.outcome for each in report.results] == [Outcome.TERMINATED]
 
 
-async def test_a_process_that_has_just_begun_is_no_client(
+async def test_a_process_that_has_just_begun_is_not_a_client(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has the postmaster's command line still, and the sockets that the postmaster listens on."""

@@ -54,8 +54,8 @@ def connected(listening: socket.socket) -> tuple[socket.socket, socket.socket]:
     return client, listening.accept()[0]
 
 
-def test_names_that_are_no_text_are_names_like_others(tmp_path: Path) -> None:
-    """Anybody may give a socket any name: that of another one is no reason to see none."""
+def test_names_that_are_not_text_are_names_like_others(tmp_path: Path) -> None:
+    """Anybody may give a socket any name: that of another one does not hide it."""
     with ExitStack() as stack:
         ends = {}
         for name in (b"\0\xff\xfepgtop", os.fsencode(tmp_path) + b"/\xff.s.PGSQL.1"):

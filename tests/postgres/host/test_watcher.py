@@ -368,7 +368,7 @@ async def test_a_guess_is_refused(server_factory: ServerFactory, tmp_path: Path)
             await asyncio.to_thread(watcher.look)
 
 
-async def test_walsenders_are_no_clients_and_names_of_hosts_are_read(
+async def test_walsenders_are_not_clients_and_host_names_are_read(
     server_factory: ServerFactory, tmp_path: Path
 ) -> None:
     """A logical one is `idle` like a client, in its title too."""

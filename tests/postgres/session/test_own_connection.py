@@ -16,7 +16,7 @@ from pgtop.errors import ConnectError
 from pgtop.postgres.errors.kinds import ConnectionLostError
 from pgtop.postgres.session.application_name import own_session_name
 from pgtop.postgres.session.own_connection import OwnConnection
-from pgtop.postgres.session.session_settings import SETTINGS
+from pgtop.postgres.session.session_settings import ON_DEMAND_SECONDS, SETTINGS
 from tests.servers import fetch_value, wait_until
 from tests.support.targets import connection_on, refusal, silent_port, stopped, target_of
 
@@ -311,3 +311,24 @@ def established(port: int) -> bool:
     """Whether this process has a connection to a port."""
     found = psutil.Process().net_connections("tcp")
     return any(one.raddr and one.raddr.port == port and one.status == "ESTABLISHED" for one in found)
+
+
+async def test_a_question_on_demand_is_ended_by_the_server_soon(every_server: ThrowawayServer) -> None:
+    """Polls wait for it: the limit holds for this question alone, and costs no connection."""
+    async with connection_on(target_of(every_server)) as own_connection:
+        pid, shown = own_connection.own_pid, "SELECT current_setting('statement_timeout') AS setting"
+        asked = asyncio.ensure_future(own_connection.fetch("SELECT pg_sleep(600)", on_demand=True))
+        await wait_until(lambda: own_connection.is_busy)
+        after = await own_connection.fetchrow(shown)
+        assert after is not None
+        assert after["setting"] == "9s"
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await asked
+        for _ in range(2):
+            rows = await own_connection.fetch(shown, on_demand=True)
+            assert [row["setting"] for row in rows] == [f"{ON_DEMAND_SECONDS}s"]
+        with pytest.raises(asyncpg.UndefinedTableError):
+            await own_connection.fetch("SELECT * FROM never", on_demand=True)
+        state = "SELECT state FROM pg_stat_activity WHERE pid = $1"
+        assert await fetch_value(every_server, state, pid) == "idle"
+        assert own_connection.own_pid == pid

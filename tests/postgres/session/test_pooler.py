@@ -26,6 +26,9 @@ async def test_a_pooler_is_noticed_and_left_as_it_was(server: ThrowawayServer, m
             assert row is not None
             assert row[0] == own_connection.own_pid  # the only one of the pool
             assert await shown(own_connection) == ("pg_catalog, pg_temp", "9s", "on")
+            short = "SELECT current_setting('statement_timeout')"
+            assert [tuple(each) for each in await own_connection.fetch(short, on_demand=True)] == [("2s",)]
+            assert await shown(own_connection) == ("pg_catalog, pg_temp", "9s", "on")
         async with session(server) as direct:
             usual = await shown(direct)
         next_client = await asyncpg.connect(

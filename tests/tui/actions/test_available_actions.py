@@ -1,11 +1,20 @@
 """Every key of the dashboard says when it counts, and stands in the help."""
 
+from typing import Any
+
+import pytest
 from textual.actions import parse
 from textual.binding import Binding
+from textual.screen import Screen
 
 from pgtop.tui.actions.available_actions import ACTING, ON_THE_LIST, WITHOUT_DATA, is_permitted, leads_to_list
 from pgtop.tui.dashboard import DashboardScreen
-from pgtop.tui.screens.help import help_lines
+from pgtop.tui.screens.column_menu import ColumnMenu
+from pgtop.tui.screens.detail import DetailScreen
+from pgtop.tui.screens.diagnosis import DiagnosisScreen
+from pgtop.tui.screens.help import HelpScreen, help_lines
+from pgtop.tui.screens.lock_tree import LockTreeScreen
+from pgtop.tui.screens.plan_dialog import ReportDialog
 
 ON_THE_WALL = {
     "sweep",
@@ -52,3 +61,29 @@ def test_an_unavailable_key_leads_nowhere() -> None:
     assert leads_to_list("terminate", read_only=False)
     assert not leads_to_list("terminate", read_only=True)
     assert leads_to_list("sort", read_only=True)
+
+
+PAIRS = {"K": "f9", "q": "f10", "b": "f5", "o": "f6", "slash": "f3", "question_mark": "f1"}
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [DashboardScreen, DetailScreen, LockTreeScreen, DiagnosisScreen, HelpScreen, ColumnMenu, ReportDialog],
+)
+def test_a_function_key_means_what_its_letter_does(screen: type[Screen[Any]]) -> None:
+    """On every screen: htop's keys are at hand wherever pgtop's are."""
+    bindings = [each for owner in screen.__mro__ for each in vars(owner).get("BINDINGS", ())]
+    actions = {each.key: each.action for each in Binding.make_bindings(bindings)}
+    for letter, function_key in PAIRS.items():
+        assert actions.get(letter) == actions.get(function_key), letter
+
+
+@pytest.mark.parametrize(
+    ("screen", "opener"), [(DetailScreen, "enter"), (LockTreeScreen, "b"), (DiagnosisScreen, "d")]
+)
+def test_the_key_that_opens_a_screen_with_acts_does_not_close_it(
+    screen: type[Screen[Any]], opener: str
+) -> None:
+    """The next key is `K`: it must not mean the list behind."""
+    actions = {each.key: each.action for each in Binding.make_bindings(screen.BINDINGS)}
+    assert actions.get(opener) not in ("close", "leave", "dismiss")

@@ -38,7 +38,7 @@ _SGR = re.compile(rb"\x1b\[([\d;:]*)m")
 
 
 def bells(opened: Terminal) -> int:
-    """How often the terminal was rung; what ends the setting of a title is no bell."""
+    """How often the terminal was rung; what ends the setting of a title is not a bell."""
     return _OSC.sub(b"", opened.raw).count(b"\x07")
 
 

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtop.core.text import cell_width
+from pgtop.core.text import cell_width, fit
 from pgtop.tui.lines.bars import share_bar, usage_bar
-from pgtop.tui.lines.column_widths import GAP, lay_out
+from pgtop.tui.lines.column_widths import gaps, lay_out
+from pgtop.tui.screens.column_menu import ColumnList
 from pgtop.tui.screens.session_list import HostOutcomeList, HostSessionList, OutcomeList, SessionList
 from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.line_table import LineTable
+from pgtop.tui.widgets.lock_table import LockTable
 from pgtop.tui.widgets.sessions_table import SessionsTable
 
 WIDTHS = st.integers(-2, 80)
@@ -57,7 +59,10 @@ def test_eighths_are_drawn() -> None:
     assert share_bar(11 / 32, 4) == "█▍  "
 
 
-TABLES = [SessionsTable, GroupsTable, SessionList, OutcomeList, HostSessionList, HostOutcomeList]
+TABLES = [
+    *(SessionsTable, GroupsTable, LockTable, ColumnList),
+    *(SessionList, OutcomeList, HostSessionList, HostOutcomeList),
+]
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -65,9 +70,23 @@ def test_no_column_is_cut_off_where_a_terminal_is_narrow(table: type[LineTable[A
     """An age without its unit would be another age, and a number without its last digit another number."""
     for width in range(29, 240):
         laid_out = lay_out(table.COLUMNS, width, table.LAST_WIDTH)
-        assert sum(cells for _, cells in laid_out) + GAP * (len(laid_out) - 1) <= width
+        assert sum(cells for _, cells in laid_out) + sum(gaps([column for column, _ in laid_out])) <= width
         assert all(cells >= column.width for column, cells in laid_out if column.right), width
         assert all(cells >= column.width for column, cells in laid_out[:-1]), width
+
+
+@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("width", [79, 99, 119, 199])
+def test_two_blanks_part_the_heads_of_a_table(table: type[LineTable[Any]], width: int) -> None:
+    """`in txn state` reads as one head."""
+    laid_out = lay_out(table.COLUMNS, width, table.LAST_WIDTH)
+    gap_after = [*gaps([column for column, _ in laid_out]), 0]
+    line = "".join(
+        fit(column.title, cells, "right" if column.right else "left") + " " * gap
+        for (column, cells), gap in zip(laid_out, gap_after, strict=True)
+    )
+    heads = [column.title.strip() for column, cells in laid_out if column.title and cells]
+    assert [each.strip() for each in line.split("  ") if each.strip()] == heads
 
 
 def test_a_narrow_list_keeps_what_is_most_needed() -> None:

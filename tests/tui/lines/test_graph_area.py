@@ -123,6 +123,13 @@ def test_the_full_line_shows_over_a_full_area() -> None:
     assert cells(area(0, 0, 90, canvas=LINED), LINED)[4] == ("▄", Ink.IDLE, Ink.FULL_GROUND)
 
 
+@pytest.mark.parametrize("shading", [Shading.PLAIN, Shading.ASCII])
+def test_the_full_line_goes_on_over_a_cell_that_shades_leave_blank(shading: Shading) -> None:
+    """The row of the full line is blank there otherwise."""
+    assert cells(area(0, 0, 82, canvas=LINED), LINED, shading)[4][1:] == (Ink.FULL_LINE, None)
+    assert cells(area(0, 0, 95, canvas=LINED), LINED, shading)[4][1] is Ink.IDLE
+
+
 @pytest.mark.parametrize("shading", Shading)
 def test_the_lines_share_no_row(shading: Shading) -> None:
     """Of two rows next to each other, each has one of them: the full line is whole."""

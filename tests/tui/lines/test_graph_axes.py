@@ -1,6 +1,6 @@
 """The picture of the graph is true to the history, and legible at every size."""
 
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -17,7 +17,6 @@ from pgtop.core.sample_history import History, Sample
 from pgtop.tui.lines.graph_area import LAYERS, Ink, Shading
 from pgtop.tui.lines.graph_axes import Row, picture, ticks
 from pgtop.tui.lines.graph_frame import Frame, frame_of, scale_of
-from pgtop.tui.lines.graph_legend import span_words
 from pgtop.tui.widgets.connection_graph import WINDOWS
 from tests.builders import GRAPH_SIZES, climbing
 
@@ -191,6 +190,18 @@ def test_the_states_that_have_no_layer_are_other() -> None:
     assert "other" not in drawn(flat(1), frame())[0]
 
 
+def test_a_layer_without_sessions_is_named_while_it_is_drawn() -> None:
+    """And then without a figure: `other 0` says nothing, but the colour needs its name."""
+    history = History()
+    for second in range(0, 60, 2):
+        total = 60 if second == 30 else 35
+        history.add(Sample(START + second * MICROSECONDS, total, 20, 10, 97, in_transaction=5), 2)
+    assert "█ other     █ idle 20" in drawn(history, frame(118, 11, 60))[0]
+    for second in range(60, 180, 2):
+        history.add(Sample(START + second * MICROSECONDS, 35, 20, 10, 97, in_transaction=5), 2)
+    assert "other" not in drawn(history, frame(118, 11, 60))[0]
+
+
 @pytest.mark.parametrize("shading", Shading)
 def test_hidden_states_are_one_layer(shading: Shading) -> None:
     """A role without pg_monitor sees the total alone."""
@@ -292,19 +303,34 @@ def test_marks_stand_at_their_time_with_their_words() -> None:
     columns = frame().area[0]
     for place, minutes in zip(places, (3, 7, 11), strict=True):
         assert abs(place - columns * minutes / 15) <= 3
-    assert "▼ lock queue " in line
-    assert "▼ sweep 17 " in line
-    assert "▼ restart " in line
-    assert "v sweep 17 " in marked(Mark(START + 7 * minute, Event.SWEEP, 17), shading=Shading.ASCII)
+    assert "▼lock queue " in line
+    assert "▼sweep 17 " in line
+    assert "▼restart " in line
+    assert "|sweep 17 " in marked(Mark(START + 7 * minute, Event.SWEEP, 17), shading=Shading.ASCII)
+
+
+def test_words_between_two_marks_touch_their_own() -> None:
+    """They stand right of their mark, and left of it only at the right edge, a blank away from the next."""
+    minute = 60 * MICROSECONDS
+    first, later = START + 7 * minute, START + 9 * minute
+    line = marked(Mark(first, Event.FINDING, name="leak"), Mark(later, Event.FULL))
+    assert "▼leak " in line
+    assert "▼full " in line
+    at_the_edge = marked(
+        Mark(START + 14 * minute, Event.FINDING, name="leak"), Mark(START + 15 * minute, Event.FULL)
+    )
+    assert "▼leak full▼" not in at_the_edge
+    assert at_the_edge.count("▼") == 2
+    assert " sweep 17▼" in marked(Mark(START + 15 * minute, Event.SWEEP, 17))
 
 
 def test_marks_of_one_moment_share_a_column() -> None:
     """The most important one shows; two sweeps add up."""
     at = START + 420 * MICROSECONDS
-    assert "▼ full " in marked(
+    assert "▼full " in marked(
         Mark(at, Event.OVER), Mark(at, Event.FULL), Mark(at, Event.FINDING, name="leak")
     )
-    assert "▼ sweep 20 " in marked(Mark(at, Event.SWEEP, 17), Mark(at + 1, Event.SWEEP, 3))
+    assert "▼sweep 20 " in marked(Mark(at, Event.SWEEP, 17), Mark(at + 1, Event.SWEEP, 3))
 
 
 def test_marks_outside_the_window_are_left_out() -> None:
@@ -437,8 +463,8 @@ def test_the_legend_names_the_layers_down_to_forty_columns() -> None:
     assert drawn(history, frame(20, 6))[0].startswith("█18 █0 █72 ")
 
 
-def test_windows_are_said_as_people_say_them() -> None:
+def test_windows_are_said_as_other_lengths_are() -> None:
     """From a minute to 24 hours."""
-    said = "1 min, 2 min, 5 min, 15 min, 30 min, 1 h, 3 h, 6 h, 12 h, 24 h"
-    assert ", ".join(span_words(window) for window in WINDOWS) == said
-    assert timedelta(seconds=WINDOWS[-1]) == timedelta(days=1)
+    said = [" ".join(drawn(flat(1), frame(118, 6, window))[0].split()[2:4]) for window in WINDOWS]
+    lengths = ["1m", "2m", "5m", "15m", "30m", "1h", "3h", "6h", "12h", "1d"]
+    assert said == [f"last {each}" for each in lengths]

@@ -29,6 +29,7 @@ ACTS = SessionActs(
     own_connection=OwnConnection(NOWHERE, "dashboard"),
     plan=lambda _act, _backend, _said: None,
     show_in_list=lambda _backend: None,
+    show_lock_tree=lambda: None,
     current_notice=lambda: None,
     dismiss_notice=lambda: False,
     show_outcomes=lambda: None,

@@ -14,7 +14,7 @@ async def test_it_sorts_by_a_column_and_closes(server: ThrowawayServer, tmp_path
     async with sessions(server, 2), dashboard(server, tmp_path / "a") as driven:
         table = driven.backends
         await driven.press("f6")
-        await driven.shows("idle age    shown", "Enter sort  Space hide  r reverse", "Esc close")
+        await driven.shows("idle age     shown", "Enter sort  Space hide  r reverse", "Esc close")
         await driven.press("down", "enter")
         assert driven.app.screen is driven.dashboard
         assert (table.sort_column, table.sort_reversed) == (SortColumn.SESSION_AGE, False)
@@ -44,7 +44,7 @@ async def test_hidden_columns_stay_hidden_and_wanted_ones_stay(
         await wait_until(lambda: "wait" in driven.backends.shown_columns)
         assert "query" not in driven.backends.shown_columns
         await driven.press("o")
-        await driven.shows("query       hidden", "client      shown")
+        await driven.shows("query        hidden", "client       shown")
         await driven.press("escape")
         before = driven.backends.shown_columns
         await choose(driven, "p")

@@ -1,5 +1,6 @@
 """The detail of a session: it is whole at 80 columns, it stays live, and its keys mean this session."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -7,13 +8,15 @@ import pytest
 from msgspec.structs import replace
 from textual import events
 
+from pgtop.core.lock_tree import is_other_session
 from pgtop.core.plan import Act
 from pgtop.core.text import cell_width
 from pgtop.demo.server import ThrowawayServer
 from pgtop.postgres.backend_detail import backend_detail
 from pgtop.tui.lines.session_detail import detail_lines
 from pgtop.tui.screens.detail import DetailScreen
-from tests.servers import fetch_value, session, sessions, wait_until
+from tests.builders import backend
+from tests.servers import create_role, fetch_value, session, sessions, wait_until
 from tests.support.dashboards import as_text, dashboard
 from tests.support.reaping import face_on, found
 from tests.support.terminals import terminal
@@ -22,7 +25,7 @@ POLLED = "SELECT max(query_start) FROM pg_stat_activity WHERE application_name L
 
 
 async def test_ages_are_whole_at_80_columns_and_live(server: ThrowawayServer, tmp_path: Path) -> None:
-    """Also how long it has been idle in its transaction, which is no idle age that a sweep goes by."""
+    """Also how long it has been idle in its transaction, which is not the idle age that a sweep goes by."""
     async with session(server) as one:
         await one.execute("BEGIN; SELECT FROM pg_class LIMIT 1")
         async with dashboard(server, tmp_path / "a", size=(80, 40)) as driven:
@@ -90,13 +93,13 @@ async def test_arrows_go_through_the_list_as_it_was(server: ThrowawayServer, tmp
         await wait_until(lambda: len(driven.listed) == 3)
         listed = driven.listed
         await driven.press("home", "enter")
-        await driven.shows(f"session {listed[0]}", "1 of 3")
+        await driven.shows(f"Session {listed[0]}", "1 of 3")
         await opened[0].fetchval("SELECT 1")
         async with session(server, application_name="needle"):
             for number, key in enumerate(["right", "right", "right", "left"]):
                 await driven.press(key)
                 place = [1, 2, 0, 2][number]
-                await driven.shows(f"session {listed[place]} ", f"{place + 1} of 3", "session began")
+                await driven.shows(f"Session {listed[place]} ", f"{place + 1} of 3", "session began")
 
 
 async def test_copy_has_the_whole_query_printable(server: ThrowawayServer, tmp_path: Path) -> None:
@@ -193,3 +196,45 @@ async def test_enter_pressed_twice_at_once_opens_one_detail(server: ThrowawaySer
         await driven.shows("session began")
         await driven.pilot.pause()
         assert driven.app.screen_stack[:-1] == [driven.dashboard]
+
+
+async def test_a_session_known_by_its_pid_alone_is_not_acted_on(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Its start is hidden from this role: by now, the pid may be another session's."""
+    role = await create_role(server)
+    async with (
+        session(server) as other,
+        session(server) as late,
+        dashboard(server, tmp_path / "a", user=role.name, password=role.password) as driven,
+    ):
+        await other.execute("SELECT pg_advisory_lock(21)")
+        stuck = asyncio.ensure_future(late.execute("SELECT pg_advisory_lock(21)"))
+        await driven.select(other.get_server_pid())
+        await driven.press("enter")
+        await driven.shows(
+            "known by its pid alone: its start is hidden, so it may be another by now", "Esc close"
+        )
+        assert "K terminate" not in driven.text
+        for key in ("K", "C"):
+            await driven.press(key)
+            await driven.shows(
+                f"nothing can be done to session {other.get_server_pid()}: its start is hidden"
+            )
+        await driven.press("escape", "b")
+        await driven.shows("1 session waits for locks", "1 of them for nothing else")
+        assert "K frees" not in driven.text
+        assert "K terminate" not in driven.text
+        await driven.press("K")
+        await driven.shows(f"nothing can be done to session {other.get_server_pid()}: its start is hidden")
+        assert not driven.audit.exists()
+        await other.execute("SELECT pg_advisory_unlock(21)")
+        await stuck
+
+
+def test_a_pid_of_another_user_is_another_session() -> None:
+    hidden = replace(backend(5, usename="app"), backend_start=None)
+    assert is_other_session(hidden, replace(hidden, usename="web"))
+    assert is_other_session(hidden, replace(hidden, datname="elsewhere"))
+    assert not is_other_session(hidden, replace(hidden, application_name="named anew"))
+    assert not is_other_session(backend(5), replace(backend(5), usename="web")), "its start tells"

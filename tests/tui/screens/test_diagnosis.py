@@ -8,6 +8,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from textual import events
 
 from pgtop.core.diagnosis.thresholds import Thresholds
 from pgtop.core.plan import Act
@@ -79,6 +80,22 @@ async def test_a_lock_queue_is_ended_by_its_head_alone(server_factory: ServerFac
         assert isinstance(results[0], asyncpg.QueryCanceledError)
         assert not any(isinstance(each, Exception) for each in results[1:])
         await wait_until(lambda: not driven.dashboard.state.shown_findings, 15)
+
+
+@pytest.mark.parametrize("keys", [("d", "K"), ("d", "d", "K"), ("d", "tab", "d", "f9")])
+async def test_d_and_then_k_always_means_the_diagnosis(
+    server_factory: ServerFactory, tmp_path: Path, keys: tuple[str, ...]
+) -> None:
+    """Typed in one go, also where it is open already: never the session that is selected in the list."""
+    server = server_factory(SMALL)
+    async with lock_queue(server) as (root, head, _), dashboard(server, tmp_path / "audit") as driven:
+        await driven.shows(f"▲ lock queue: 6 wait behind pid {head}")
+        await driven.select(root)
+        for key in keys:
+            driven.app.post_message(events.Key(key, key))
+        dialog = await driven.dialog()
+        assert [each.backend.pid for each in dialog.plan.victims] == [head]
+        await driven.press("escape")
 
 
 async def test_a_leak_is_terminated_session_by_session(server_factory: ServerFactory, tmp_path: Path) -> None:
@@ -223,4 +240,9 @@ async def test_a_sweep_says_that_pools_refill(server_factory: ServerFactory, tmp
         dialog = await driven.dialog()
         assert len(dialog.plan.victims) == 34
         await driven.shows("Terminating sessions won't hold: 2 pools refill at once")
+        await driven.shows("87% → 2%", "All of these come back at once: expect 87%, not 2%")
+        await driven.press("n")
+        await driven.press("space", "K")
+        dialog = await driven.dialog()
+        await driven.shows("1 selected session", "It comes back at once: expect 87%, not 85%")
         await driven.press("n")

@@ -22,7 +22,7 @@ async def test_it_says_that_there_is_more_until_the_end(server: ThrowawayServer,
     """What is wrong and what to press stands on the first page at 80x24."""
     async with dashboard(server, tmp_path / "a", size=(80, 24)) as driven:
         await driven.press("f1")
-        await driven.shows("pgtop: keys", "Esc close", "more lines", "Diagnose", "Act", "Find")
+        await driven.shows("Keys and words", "Esc close", "more lines", "Diagnose", "Act", "Find")
         assert "↑ more" not in driven.text
         await driven.press("j", "down")
         await driven.shows("↑ more", "↓")
@@ -40,6 +40,6 @@ async def test_it_says_that_there_is_more_until_the_end(server: ThrowawayServer,
 async def test_every_part_is_there_at_forty_by_twelve(server: ThrowawayServer, tmp_path: Path) -> None:
     async with dashboard(server, tmp_path / "a", size=(40, 12)) as driven:
         await driven.press("f1")
-        await driven.shows("pgtop: keys", "Diagnose", "more lines · Esc close")
+        await driven.shows("Keys and words", "Diagnose", "more lines · Esc close")
         await driven.press("end")
         await driven.shows("LISTEN", "Esc close")

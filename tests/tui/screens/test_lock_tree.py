@@ -111,6 +111,8 @@ async def test_the_head_is_marked_cancelled_and_frees_those_behind(
         await driven.press("escape")
         await wait_until(lambda: driven.dashboard.notices.current is None)
         await driven.press("b")
+        assert isinstance(driven.app.screen, LockTreeScreen), "`b K` never means the list"
+        await driven.press("f10")
         await wait_until(lambda: driven.app.screen is driven.dashboard)
 
 
@@ -156,10 +158,10 @@ async def test_enter_opens_its_detail_l_the_list_and_c_copies(
         assert "AccessExclusiveLock on public.queued" in driven.app.clipboard
         assert driven.app.clipboard.isprintable()
         await driven.press("enter")
-        await driven.shows(f"session {head}", "lock tree: blocks 3 sessions", "▸└ ", "2 of 5")
+        await driven.shows(f"Session {head}", "lock tree: blocks 3 sessions", "▸└ ", "2 of 5")
         await driven.press("left")
         await driven.shows(
-            f"session {queue.root.get_server_pid()}", "in a transaction", "lock tree: blocks 4 sessions"
+            f"Session {queue.root.get_server_pid()}", "in a transaction", "lock tree: blocks 4 sessions"
         )
         await driven.press("escape")
         assert isinstance(driven.app.screen, LockTreeScreen)
@@ -299,3 +301,61 @@ async def test_no_cancel_is_said_to_free_an_advisory_lock(server: ThrowawayServe
         await driven.shows("Frees 1 waiting session")
         await driven.press("y")
         await stuck
+
+
+async def test_a_waiting_session_keeps_its_advisory_lock_when_cancelled(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """What waits for that lock is not promised to go on, and does not; the reader behind the head does."""
+    async with (
+        queue_of_three(server) as queue,
+        session(server) as holder,
+        session(server) as late,
+        dashboard(server, tmp_path / "a") as driven,
+    ):
+        await holder.execute("SELECT pg_advisory_lock(7)")
+        stuck = asyncio.ensure_future(holder.execute("DROP TABLE queued"))
+        waits = asyncio.ensure_future(late.execute("SELECT pg_advisory_lock(7)"))
+        await driven.press("b")
+        await driven.shows("6 sessions wait for locks")
+        pid = holder.get_server_pid()
+        row = next(each for each in nodes(driven) if each.queued and each.queued.backend.pid == pid)
+        assert table(driven).move_to(row.key)
+        await driven.shows("terminating it (K) frees 1")
+        await driven.press("C")
+        await driven.dialog()
+        await driven.shows("May free none: a session can keep its advisory lock")
+        await driven.press("y")
+        with pytest.raises(asyncpg.QueryCanceledError):
+            await stuck
+        await driven.shows("cancelled 1 query", "5 sessions wait for locks")
+        assert not waits.done()
+        await holder.execute("SELECT pg_advisory_unlock(7)")
+        await waits
+        await queue.over()
+
+
+async def test_a_restart_under_the_tree_leaves_nothing_of_the_old(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """It is greyed and offers no act during the outage, keys then say so, and it is live again after it."""
+    server = server_factory()
+    async with AsyncExitStack() as stack:
+        root, late = await stack.enter_async_context(sessions(server, 2))
+        await root.execute("SELECT pg_advisory_lock(9)")
+        stuck = asyncio.ensure_future(late.execute("SELECT pg_advisory_lock(9)"))
+        driven = await stack.enter_async_context(dashboard(server, tmp_path / "a"))
+        await driven.press("b")
+        await driven.shows("1 session waits for locks", "K terminate")
+        server.stop("immediate")
+        await asyncio.gather(stuck, return_exceptions=True)
+        await driven.press("r")
+        await driven.shows("✗ as of", "1 session waits for locks")
+        assert "K terminate" not in driven.text
+        await driven.press("K")
+        await wait_until(lambda: driven.dashboard.notices.current is not None)
+        assert isinstance(driven.app.screen, LockTreeScreen), "no plan is made of it"
+        server.start()
+        await driven.shows("No lock waits", "was restarted at")
+        assert "✗" not in driven.text
+        assert not driven.audit.exists()

@@ -359,11 +359,16 @@ async def test_a_dialog_that_was_out_of_sight_has_to_be_seen_first(
         dialog = await driven.dialog()
         driven.app.action_command_palette()
         await wait_until(lambda: driven.app.screen is not dialog)
-        await driven.press("escape", "y")
-        assert driven.app.screen is dialog
-        await driven.dialog()
+        with monkeypatch.context() as slow:
+            slow.setattr(plan_dialog, "ARM_SECONDS", 3600.0)
+            await driven.press("escape", "y")
+            assert driven.app.screen is dialog
         driven.app.app_resume_signal.publish(driven.app)
-        await wait_until(lambda: not dialog.is_armed)
-        await driven.press("y")
-        assert driven.app.screen is dialog
+        await driven.dialog()
+        with monkeypatch.context() as slow:
+            slow.setattr(plan_dialog, "ARM_SECONDS", 3600.0)
+            driven.app.app_resume_signal.publish(driven.app)
+            await wait_until(lambda: not dialog.is_armed)
+            await driven.press("y")
+            assert driven.app.screen is dialog
         assert not driven.audited()

@@ -8,7 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from pgtop.demo.server import ThrowawayServer
+from pgtop.postgres import lock_queue
 from pgtop.postgres.session.session_settings import STATEMENT_TIMEOUT_SECONDS
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.lock_tree import LockTreeScreen
@@ -65,6 +68,26 @@ async def test_a_lock_tree_without_answers_shows_its_age(server: ThrowawayServer
             screen.answered_at -= 60
             await driven.shows("No lock waits", "as of 1m 0")
             assert "✗" not in driven.text, "the question is still under way"
+
+
+async def test_a_slow_lock_question_does_not_stop_the_polls(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends it; the polls go on over the same connection, and it is asked again only later."""
+    slow = lock_queue.LOCK_QUEUE.replace("WHERE NOT l.granted\n", "WHERE pg_sleep(600) IS NOT NULL\n")
+    assert slow != lock_queue.LOCK_QUEUE
+    monkeypatch.setattr(lock_queue, "LOCK_QUEUE", slow)
+    async with session(server), dashboard(server, tmp_path / "a") as driven:
+        own_pid = driven.own_connection.own_pid
+        await driven.press("b")
+        await driven.shows("the server took more than 2 s to say which sessions wait for locks")
+        revision = driven.dashboard.state.revision
+        await wait_until(lambda: driven.dashboard.state.revision > revision + 10)
+        assert "took more than 2 s" in driven.text
+        assert driven.dashboard.state.outage is None
+        await assert_connection_is_kept(driven, own_pid)
+        await driven.press("escape", "enter")
+        await driven.shows("the server took more than 2 s to say which sessions wait for locks")
 
 
 def test_no_statement_is_given_up_before_the_server_ends_it() -> None:

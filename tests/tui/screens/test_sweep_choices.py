@@ -33,7 +33,7 @@ async def test_the_sweeps_age_is_changed_and_told_as_it_was_used(
         await anew(driven, dialog, "plus")
         await driven.shows("for more than 2s", "+ - idle > 2s", "y  Terminate 3 ")
         await anew(driven, dialog, "plus")
-        await driven.shows("No session that may be terminated is idle for more than 1h 00m", "Esc close")
+        await driven.shows("No session that may be terminated is idle for more than 1h", "Esc close")
         assert not dialog.query_one("#confirm").display
         await driven.press("y")
         assert driven.app.screen is dialog
@@ -101,10 +101,32 @@ async def test_the_list_shows_client_transaction_and_query(server: ThrowawayServ
             await wait_until(lambda: count_stale(driven.shown) >= 2)
             await driven.press("S")
             await driven.dialog()
-            await driven.shows("client", "in txn", "query · why skipped", "SELECT 'the evidence'")
-            await driven.shows("skip", "protected")
+            await driven.shows("client", "query · why skipped", "SELECT 'the evidence'")
+            await driven.shows("protected")
             assert "(> 1s)" not in driven.text
+            assert not any("PID" in line and "idle age in txn" in line for line in driven.text.splitlines())
             await driven.press("n")
+
+
+async def test_at_80_columns_the_list_still_shows_the_client(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Whole, with its port or without, and the age of a transaction beside it."""
+    async with (
+        session(server, application_name="app") as one,
+        session(server, application_name="app") as other,
+        dashboard(server, tmp_path / "a", size=(80, 24)) as driven,
+    ):
+        await one.fetchval("SELECT 'the evidence'")
+        await other.execute("BEGIN; SELECT 'kept open'")
+        await wait_until(lambda: count_stale(driven.shown) >= 1)
+        await driven.press("slash", *"app:app", "enter", "asterisk")
+        for number, key in enumerate(("U", "asterisk")):
+            await driven.press(key)
+            await driven.select((other if number else one).get_server_pid())
+            await driven.press("K")
+            await driven.dialog()
+            await driven.shows("client", "127.0.0.1:", "SELECT 'the", *(["in txn"] if number else []))
+            await driven.press("n")
+        await other.execute("ROLLBACK")
 
 
 async def test_c_puts_the_longest_running_query_first(server: ThrowawayServer, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ import pytest
 from pgtop.core.activity import MICROSECONDS, ServerIdentity, Snapshot
 from pgtop.core.alerts import Alert
 from pgtop.core.diagnosis.findings import Finding, Grade, Kind
+from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.event_marks import Event
+from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.plan import Act, Outcome, Result, Trigger
 from pgtop.core.policy import plan_sweep
 from pgtop.reaping.reaper import Report
@@ -81,6 +83,34 @@ def test_a_new_finding_is_marked_with_its_kind() -> None:
     found = Finding(Kind.LOCK_QUEUE, Grade.IS, 5, "a lock queue")
     state.diagnosed((found, Finding(Kind.MIXED, Grade.MIXED, 9, "mixed")), None)
     assert [mark.words for mark in state.shown_marks] == ["lock queue"]
+
+
+def test_a_forecast_is_told_while_it_can_still_come_true() -> None:
+    """Neither in an outage nor after its time: "full at 12:10" at 12:20 is wrong, in the finding too."""
+    soon = Forecast(NOW + 600 * MICROSECONDS)
+    words = ", full at about 12:10"
+    leak = Finding(
+        Kind.LEAK,
+        Grade.LOOKS_LIKE,
+        9,
+        f"leak in web{words}; from a",
+        full_at=soon.full_at,
+        forecast_words=words,
+    )
+    quiet = ((leak.without_forecast(),), None)
+    assert quiet[0][0].sentence == "leak in web; from a"
+
+    state = state_of(seen())
+    state.diagnosed((leak,), soon)
+    assert state.diagnosis_to_show() == ((leak,), soon)
+    state.take(Outage(OutageKind.UNREACHABLE, "connection refused"), 2.0)
+    assert state.diagnosis_to_show() == quiet
+    state.take(seen(later=2.0), 2.0)
+    assert state.diagnosis_to_show() == ((leak,), soon)
+
+    state.toggle_pause()
+    state.take(seen(later=601.0), 2.0)
+    assert state.diagnosis_to_show() == quiet
 
 
 def test_marks_move_back_with_the_servers_clock() -> None:

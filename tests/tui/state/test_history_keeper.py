@@ -334,7 +334,7 @@ class Busy(HistoryStore):
         raise HistoryBusyError("the history is not kept: others keep it locked")
 
 
-async def test_a_file_that_is_locked_for_a_moment_is_no_matter(
+async def test_a_file_that_is_locked_for_a_moment_does_not_matter(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """It is said where it stays so."""

@@ -115,7 +115,7 @@ def present(screen: str) -> bool:
     return any(time.strftime("%H:%M:%S  ● live", time.localtime(at)) in screen for at in shown)
 
 
-async def test_bytes_that_are_no_utf8_are_no_reason_to_end(server: ThrowawayServer, tmp_path: Path) -> None:
+async def test_bytes_that_are_not_utf8_do_not_end_it(server: ThrowawayServer, tmp_path: Path) -> None:
     """As a terminal with another encoding sends them for an umlaut, or a bad line for anything."""
     with terminal(server, tmp_path) as opened:
         opened.shows("● live")

@@ -66,13 +66,13 @@ async def test_the_widget_draws_the_labelled_lines_and_the_window_asked_for() ->
         lines = app.lines()
         assert any("full = 97" in line for line in lines)
         assert any("80% = 78" in line for line in lines)
-        assert "sessions, last 15 min" in lines[0]
+        assert "sessions, last 15m" in lines[0]
         assert "idle 72" in lines[0]
         assert "14:10" in lines[-1]
         app.graph.window_seconds = 10_800
         await pilot.pause()
         other = app.lines()
-        assert "last 3 h" in other[0]
+        assert "last 3h" in other[0]
         assert other[-1] != lines[-1]
         assert not app.graph.can_focus
 

@@ -20,6 +20,7 @@ async def test_the_arrows_bring_saved_and_earlier_filters(server: ThrowawayServe
         await driven.shows("Enter apply", "↑ ↓ saved and earlier filters", "F10 quit")
         await driven.press("down")
         await driven.shows("Enter apply leaks", "app:leak")
+        assert any(strip.text.startswith(" app:leak") for strip in driven.strips), "without an inset"
         await wait_until(lambda: len(driven.listed) == 2)
         await driven.press("down")
         assert line.value == "app:mine"

@@ -1,5 +1,10 @@
 """The change of a group: a bound from the sessions' ages at first, then what was seen."""
 
+from collections.abc import Mapping
+
+from textual.app import App, ComposeResult
+from textual.widgets import Input
+
 from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf
 from pgtop.core.connection_limits import LimitUse
 from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey, group
@@ -21,12 +26,12 @@ def web(now: int, ages: list[float]) -> tuple[Group, ...]:
 
 
 def test_a_surge_is_seen_at_the_first_poll() -> None:
-    """What left in that time is not known: the number is a bound."""
+    """What left in that time is not known: the head says that the number is of new sessions, not a change."""
     table, history = GroupsTable(), GroupHistory[GroupKey]()
     groups = web(NOW, [10.0, 20.0, 200.0, 299.0, 3600.0, 7200.0])
     table.show_groups(groups, NOW, history)
-    assert table.cell(groups[0], "change", 7).text == "≤+4"
-    assert [table.head_title(each) for each in table.COLUMNS if each.key == "change"] == ["in 5m"]
+    assert table.cell(groups[0], "change", 7).text == "4"
+    assert [table.head_title(each) for each in table.COLUMNS if each.key == "change"] == ["new 5m"]
 
 
 def test_after_a_minute_the_change_seen_counts() -> None:
@@ -66,3 +71,58 @@ def test_the_table_is_as_tall_as_the_groups_of_the_last_minute() -> None:
         now = NOW + seconds * MICROSECONDS
         table.show_groups(web(now, [1.0]) * number, now, GroupHistory[GroupKey]())
         assert table.wanted_lines == lines, seconds
+
+
+class GroupsApp(App[None]):
+    """The table of groups above a widget that takes the focus."""
+
+    def compose(self) -> ComposeResult:
+        yield Input()
+        yield GroupsTable()
+
+    def group_names(self, totals: Mapping[str, int]) -> list[str]:
+        """Show applications with these totals, and return the rows that are in sight."""
+        table = self.query_one(GroupsTable)
+        backends = [
+            backend(1 + n, application_name=name)
+            for n, name in enumerate(name for name, total in totals.items() for _ in range(total))
+        ]
+        table.show_groups(group(backends, GroupBy.APPLICATION, NOW, 100), NOW, GroupHistory())
+        return self.names_in_sight()
+
+    def names_in_sight(self) -> list[str]:
+        """Return the first words of the rows that are in sight."""
+        table = self.query_one(GroupsTable)
+        lines = (table.render_line(y).text.split() for y in range(1, table.size.height))
+        return [words[0] for words in lines if words]
+
+
+async def test_the_heaviest_group_is_in_sight_unless_somebody_moved() -> None:
+    """Also after the table was less tall for a while, and a row that was the first has gone down."""
+    async with GroupsApp().run_test(size=(80, 24)) as pilot:
+        app = pilot.app
+        assert isinstance(app, GroupsApp)
+        table = app.query_one(GroupsTable)
+
+        async def tall(lines: int) -> None:
+            table.styles.height = lines
+            await pilot.pause()
+
+        await tall(5)
+        app.group_names({"web": 9, "batch": 4, "cron": 2, "leak": 1})
+        assert app.group_names({"leak": 30, "batch": 12, "web": 9, "cron": 2})[0] == "leak"
+        await tall(3)
+        await tall(4)
+        assert app.names_in_sight()[0] == "leak"
+        row = table.cursor_row
+        assert row is not None
+        assert row.key.application_name == "leak", "the cursor rests on the heaviest until somebody moves it"
+
+        table.focus()
+        await pilot.press("end")
+        assert app.names_in_sight()[-1] == "cron"
+        assert app.group_names({"leak": 31, "batch": 12, "web": 9, "cron": 2})[-1] == "cron"
+        await pilot.press("up", "up")
+        assert app.names_in_sight()[0] == "batch"
+        table.let_go()
+        assert app.names_in_sight()[0] == "leak"

@@ -16,7 +16,7 @@ import msgspec
 
 from pgtop.core.activity import IDLE, MICROSECONDS, Backend, BackendId
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
-from pgtop.core.diagnosis.forecast import Forecast, at_pace
+from pgtop.core.diagnosis.forecast import at_pace
 from pgtop.core.diagnosis.scene import Application, Scene, Traffic, addresses_of, one_value
 from pgtop.core.diagnosis.statements import is_handed_back, is_keepalive
 from pgtop.core.diagnosis.wording import (
@@ -30,7 +30,7 @@ from pgtop.core.diagnosis.wording import (
 )
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import address
-from pgtop.core.text import duration
+from pgtop.core.text import span
 
 _MONITORING: Final = re.compile(
     r"exporter|datadog|zabbix|pgwatch|temboard|telegraf|prometheus|newrelic|nagios|munin|checkmk",
@@ -282,11 +282,12 @@ def _of(
     statement, number = last_of_most(lost)
     # A count of n that come by chance deviates by about the root of n.
     full_at = at_pace(scene.snapshot, growth.per_minute, len(lost) ** -0.5)
+    forecast_words = f", {said}" if full_at is not None and (said := full_at.words(scene.now)) else ""
     return Finding(
         kind=Kind.LEAK,
         grade=Grade.LOOKS_LIKE,
         slots=len(lost),
-        sentence=_sentence(scene, applications, lost, growth, (statement, number), full_at)
+        sentence=_sentence(applications, lost, growth, (statement, number), forecast_words)
         + (f"; pgtop terminated {terminated} before" if terminated else ""),
         backends=tuple(each.id for each in lost),
         application_name=one_value(each.application_name for each in lost),
@@ -296,6 +297,7 @@ def _of(
         since=growth.since,
         per_minute=growth.per_minute,
         full_at=full_at.full_at if full_at is not None else None,
+        forecast_words=forecast_words,
         evidence=(
             ("idle, newer ones opened since", str(len(lost))),
             ("first of them came to rest", age(growth.since, scene.now)),
@@ -312,12 +314,11 @@ def _of(
 
 
 def _sentence(
-    scene: Scene,
     applications: tuple[Application, ...],
     lost: list[Backend],
     growth: _Growth,
     statement: tuple[str, int],
-    full_at: Forecast | None,
+    forecast_words: str,
 ) -> str:
     every = _gap(growth.gap_seconds)
     first = applications[0]
@@ -328,11 +329,10 @@ def _sentence(
     pace = f"{rate_words(growth.per_minute)} (one each {every})"
     if growth.is_periodic and growth.gap_seconds >= _TIMERS_SECONDS:
         pace = f"one each {every}: a scraper or cron"
-    full = f", {full_at.words(scene.now)}" if full_at is not None and full_at.words(scene.now) else ""
     text, number = statement
     last = f"; {number} last ran `{text}`" if text and number > len(lost) / 2 else ""
     return (
-        f"{who}{since_words(growth.since)}: {len(lost)} left idle, {pace}{full}{last}; "
+        f"{who}{since_words(growth.since)}: {len(lost)} left idle, {pace}{forecast_words}{last}; "
         f"from {origins(addresses_of(lost))}"
     )
 
@@ -351,7 +351,7 @@ def _seen(scene: Scene, applications: tuple[Application, ...]) -> list[tuple[str
             if client.application in applications and traffic.opened
         }
     )
-    said = [(f"in the last {minutes} min", f"{opened} opened, {closed} closed")]
+    said = [(f"in the last {span(minutes * 60)}", f"{opened} opened, {closed} closed")]
     return [*said, ("opened from", origins(clients.most_common(), 6))] if clients else said
 
 
@@ -361,7 +361,7 @@ def _gap(seconds: float) -> str:
     >>> _gap(26.4), _gap(0.25)
     ('26s', '0.2s')
     """
-    return duration(seconds) if seconds >= 1 else f"{seconds:.1g}s"
+    return span(seconds) if seconds >= 1 else f"{seconds:.1g}s"
 
 
 def _advice(applications: tuple[Application, ...], lost: list[Backend]) -> tuple[Advice, ...]:

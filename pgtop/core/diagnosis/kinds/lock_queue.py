@@ -93,7 +93,10 @@ def _chain(scene: Scene, waiting: list[Backend]) -> _Chain:
         (each for each in waiting if each.wait_event == _TABLE_LOCK and behind[each.pid]),
         key=lambda each: -behind[each.pid],
     )
-    released = [(len(released_by(each.pid, blocked_by)), each) for each in heads[:_HEADS_TRIED]]
+    # A session keeps its advisory locks when its query is cancelled: those that wait for one do not go on.
+    keys = {each.pid for each in waiting if each.wait_event == _ADVISORY}
+    others = {pid: blockers for pid, blockers in blocked_by.items() if pid not in keys}
+    released = [(len(released_by(each.pid, others)), each) for each in heads[:_HEADS_TRIED]]
     number, head = max(released, key=lambda each: each[0], default=(0, None))
     # Of those that joined the queue since the server was asked it is not known yet whom they wait for.
     known = sum(each.pid in blocked_by for each in waiting)

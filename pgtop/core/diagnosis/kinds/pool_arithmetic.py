@@ -9,7 +9,7 @@ from pgtop.core.diagnosis.kinds import leak
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import address
-from pgtop.core.text import percent, plural
+from pgtop.core.text import percent, plural, span
 
 
 def find(scene: Scene) -> list[Finding]:
@@ -50,7 +50,7 @@ def _of(
     idle = sum(each.state == IDLE for each in members)
     fits, in_deploy = _fits(scene, members, hosts)
     most, minutes = _most_in_use(scene, application)
-    at_once = f"; at most {most} were in use at once in {minutes} min" if minutes else ""
+    at_once = f"; at most {most} were in use at once in {span(minutes * 60)}" if minutes else ""
     product = hosts * largest
     over = f" = {product} > {slots} slots" if product > slots else f", {product} in all"
     size = f"{fits} each fits" if fits < largest else _deploy(scene, hosts, largest, in_deploy)
@@ -71,12 +71,16 @@ def _of(
         datname=application.datname,
         addresses=addresses_of(members),
         evidence=(
-            ("addresses", str(hosts)),
-            ("sessions of the largest", str(largest)),
+            ("pools, one an address", str(hosts)),
+            ("sessions of the largest pool", str(largest)),
             ("sessions of the application", str(len(members))),
             ("of them idle", str(idle)),
-            ("size that fits", f"{fits}, or {in_deploy} with a rolling deploy's extra quarter"),
-            *([("most in use at once", f"{most} in {minutes} min")] if minutes else []),
+            ("each may have at most", _at_most(fits)),
+            (
+                "while a deploy runs, at most",
+                f"{_at_most(in_deploy)}; it runs a quarter more pools for a while",
+            ),
+            *([("most in use at once", f"{most} in {span(minutes * 60)}")] if minutes else []),
         ),
         remedy=Remedy(
             Act.TERMINATE, tuple(each.id for each in members if each.state == IDLE), _refill(hosts)
@@ -90,6 +94,11 @@ def _of(
             Advice(_refill(hosts)),
         ),
     )
+
+
+def _at_most(size: int) -> str:
+    """Return the largest size of a pool that fits, in words."""
+    return plural(size, "session") if size else "not even 1"
 
 
 def _deploy(scene: Scene, hosts: int, largest: int, fitting: int) -> str:
