@@ -1,6 +1,6 @@
 """The search for passwords in a text, by patterns.
 
-It stands apart from `masking`, since most starts need not wait until the patterns are compiled.
+The patterns are compiled when a text is first searched, and kept by `re`: most starts search none.
 """
 
 import re
@@ -18,31 +18,29 @@ _KEY: Final = r"(?:passw(?:or)?d|\bpass(?:phrase)?|\bpwd|secret|scram_(?:client|
 _PORT: Final = r"[0-9]{1,5}+(?:[/?,][^\s@]{0,1000}+)?+(?:[\s\"'),:;]|$)"
 """A port rather than a password: no @ follows it in the same word."""
 
-_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]{0,20}:/+", re.IGNORECASE)
-_USER: Final = re.compile(r"[^\s:\"']*:")
+_SCHEME: Final = r"(?i)[a-z][a-z0-9+.-]{0,20}:/+"
+_USER: Final = r"[^\s:\"']*:"
 """The user of a URI. It may hold an @, as it does at some cloud services."""
-_NO_PASSWORD: Final = re.compile(rf"{re.escape(MASK)}@|{_PORT}")
-_URI_WITHOUT_HOST: Final = re.compile(
-    rf"([a-z][a-z0-9+.-]{{0,20}}:/+[^\s:/?#@\"']*:)(?!{re.escape(MASK)})(?!{_PORT})[^\s\"'/@]+", re.IGNORECASE
+_NO_PASSWORD: Final = rf"{re.escape(MASK)}@|{_PORT}"
+_URI_WITHOUT_HOST: Final = (
+    rf"(?i)([a-z][a-z0-9+.-]{{0,20}}:/+[^\s:/?#@\"']*:)(?!{re.escape(MASK)})(?!{_PORT})[^\s\"'/@]+"
 )
-_QUERY: Final = re.compile(rf"([?&][\w.%-]{{0,40}}{_KEY}=)(?!{re.escape(MASK)})[^\s&\"']+", re.IGNORECASE)
-_PAIR: Final = re.compile(
-    rf"({_KEY}[\"']?\s*[=]\s*)(?!{re.escape(MASK)})"
-    r"(?:'(?:\\.|[^'\\])*(?:'|$)|\"(?:\\.|[^\"\\])*(?:\"|$)|(?:\\.|[^\s\\])+|\\$)",
-    re.IGNORECASE | re.DOTALL,
+_QUERY: Final = rf"(?i)([?&][\w.%-]{{0,40}}{_KEY}=)(?!{re.escape(MASK)})[^\s&\"']+"
+_PAIR: Final = (
+    rf"(?is)({_KEY}[\"']?\s*[=]\s*)(?!{re.escape(MASK)})"
+    r"(?:'(?:\\.|[^'\\])*(?:'|$)|\"(?:\\.|[^\"\\])*(?:\"|$)|(?:\\.|[^\s\\])+|\\$)"
 )
-_JSON: Final = re.compile(
-    rf"([\"'][\w.-]{{0,40}}{_KEY}[\"']\s*:\s*)(?:'(?:\\.|[^'\\])*(?:'|$)|\"(?:\\.|[^\"\\])*(?:\"|$))",
-    re.IGNORECASE | re.DOTALL,
+_JSON: Final = (
+    rf"(?is)([\"'][\w.-]{{0,40}}{_KEY}[\"']\s*:\s*)(?:'(?:\\.|[^'\\])*(?:'|$)|\"(?:\\.|[^\"\\])*(?:\"|$))"
 )
-_SQL: Final = re.compile(r"(\bpassword\s+)E?'(?:''|\\.|[^'\\])*(?:'|$)", re.IGNORECASE | re.DOTALL)
-_PASSFILE: Final = re.compile(
+_SQL: Final = r"(?is)(\bpassword\s+)E?'(?:''|\\.|[^'\\])*(?:'|$)"
+_PASSFILE: Final = (
     r"(?<![^\s\"'(])((?:\\.|[^\s:\\\"'(]){1,255}+:(?:[0-9]{1,5}+|\*):"
-    rf"(?:(?:\\.|[^\s:\\]){{1,255}}+:){{2}})(?!{re.escape(MASK)})(?:\\.|[^\s\\])+",
+    rf"(?:(?:\\.|[^\s:\\]){{1,255}}+:){{2}})(?!{re.escape(MASK)})(?:\\.|[^\s\\])+"
 )
-_ADDRESS: Final = re.compile(r"[\[\]0-9a-fA-F:.%/]*")
+_ADDRESS: Final = r"[\[\]0-9a-fA-F:.%/]*"
 
-_WHOLE_URI: Final = re.compile(r"(\s*[a-z][a-z0-9+.-]{0,20}:/++[^:]*+:)(?=.*@)", re.IGNORECASE | re.DOTALL)
+_WHOLE_URI: Final = r"(?is)(\s*[a-z][a-z0-9+.-]{0,20}:/++[^:]*+:)(?=.*@)"
 """A URI that is the whole value: all text before an @ may then be a password, even what looks like a port."""
 
 LONGEST: Final = 16_384
@@ -65,8 +63,8 @@ def mask_passwords(text: str) -> str:
         text = text[:LONGEST] + "…"
     text = _mask_uris(text)
     for kind in _KINDS:
-        text = kind.sub(_masked, text)
-    return _PASSFILE.sub(_masked_line, text)
+        text = re.sub(kind, _masked, text)
+    return re.sub(_PASSFILE, _masked_line, text)
 
 
 def mask_value(value: str) -> str:
@@ -75,7 +73,7 @@ def mask_value(value: str) -> str:
     >>> mask_value("postgresql://app:my secret@db1/shop")
     'postgresql://app:***'
     """
-    if (whole := _WHOLE_URI.match(value)) is not None:
+    if (whole := re.match(_WHOLE_URI, value)) is not None:
         return whole[1] + MASK
     value = value[:LONGEST]
     known = mask_passwords(value)
@@ -91,7 +89,7 @@ def _mask_uris(text: str) -> str:
 
     This is done without a pattern: one that looks for the last @ from many places takes far too long.
     """
-    schemes = list(_SCHEME.finditer(text))
+    schemes = list(re.finditer(_SCHEME, text))
     parts: list[str] = []
     done, end = 0, len(text)
     ends = []
@@ -101,11 +99,11 @@ def _mask_uris(text: str) -> str:
             end = scheme.start()
     for scheme, limit in zip(schemes, reversed(ends), strict=True):
         last = text.rfind("@", scheme.end(), limit)
-        user = _USER.match(text, scheme.end(), max(last, scheme.end()))
+        user = re.compile(_USER).match(text, scheme.end(), max(last, scheme.end()))
         if (
             scheme.start() < done
             or user is None
-            or _NO_PASSWORD.match(text, user.end())
+            or re.compile(_NO_PASSWORD).match(text, user.end())
             or last == user.end()
         ):
             continue
@@ -119,4 +117,4 @@ def _masked(found: "re.Match[str]") -> str:
 
 
 def _masked_line(found: "re.Match[str]") -> str:
-    return found[0] if _ADDRESS.fullmatch(found[0]) else found[1] + MASK
+    return found[0] if re.fullmatch(_ADDRESS, found[0]) else found[1] + MASK

@@ -23,7 +23,7 @@ from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.messages import TitleChanged
-from pgtop.tui.screens.plan_dialog import ArmedDialog
+from pgtop.tui.screens.over_dashboard import Armed
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.terminal.capabilities import Capabilities
 from pgtop.tui.terminal.driver import TerminalDriver, driver_for
@@ -38,6 +38,8 @@ class PgtopApp(App[None]):
     TITLE = "pgtop"
     CSS_PATH = "pgtop.tcss"
     ENABLE_COMMAND_PALETTE = True
+    _styled_for = ""
+    """The name of the theme that the styles are parsed for; "" while Textual sets up its own."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True),
         Binding("ctrl+z", "suspend_process", "Suspend", show=False, priority=True),
@@ -71,11 +73,9 @@ class PgtopApp(App[None]):
         self.no_color = not colour
         for theme in THEMES.values():
             self.register_theme(theme)
-        self._styled_for = ""
         self.theme = config.theme if colour else ANSI.name
-        # The styles are parsed with these variables once, in place of Textual's default theme's first.
-        self.stylesheet.set_variables(self.get_css_variables())
         self._styled_for = self.theme
+        self.stylesheet.set_variables(self.get_css_variables())
         for other in self.available_themes.keys() - THEMES.keys():
             self.unregister_theme(other)  # those are not known to be legible here
         self.dashboard = DashboardScreen(
@@ -93,6 +93,7 @@ class PgtopApp(App[None]):
 
     def get_default_screen(self) -> Screen[Any]:
         """Return the dashboard: a blank screen below it would be styled, and painted over, for nothing."""
+        self.dashboard.expect(self.size)
         return self.dashboard
 
     def on_mount(self) -> None:
@@ -122,12 +123,16 @@ class PgtopApp(App[None]):
         self.dashboard.come_back()
         for screen in self.screen_stack:
             screen.refresh()
-            if isinstance(screen, ArmedDialog):
+            if isinstance(screen, Armed):
                 screen.arm()  # it was off the screen, behind a pager perhaps: nobody may have seen it
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Return the filters for each line on its way to the terminal."""
         return [COLOURLESS] if self.no_color else super().get_line_filters()
+
+    def get_css_variables(self) -> dict[str, str]:
+        """Return the theme's variables; none for Textual's default theme, which nothing is styled for."""
+        return super().get_css_variables() if self._styled_for else {}
 
     def refresh_css(self, animate: bool = True) -> None:
         """Parse and apply the styles again after a change of the theme.

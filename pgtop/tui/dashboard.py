@@ -1,17 +1,20 @@
 """DashboardScreen: routes messages between the poll, the panels, the notice and the actions of the keys."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Mapping
 from contextlib import ExitStack
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from textual import on
 from textual.actions import parse
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Key, Resize, ScreenResume
+from textual.geometry import Size
 from textual.screen import Screen
 
+from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
@@ -36,7 +39,6 @@ from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
 from pgtop.tui.lines import notice
-from pgtop.tui.lines.copied_session import session_line
 from pgtop.tui.lines.head import Standing
 from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.lines.keys import READ_ONLY_SAID
@@ -45,12 +47,7 @@ from pgtop.tui.lines.server_label import ServerLabel, server_label
 from pgtop.tui.lines.terminal_title import terminal_title
 from pgtop.tui.lines.waiting_for_server import Awaited
 from pgtop.tui.messages import AutoChanged, Begun, FactsKnown, Polled, Reaped, TitleChanged, Trouble
-from pgtop.tui.screens.column_menu import ColumnMenu
-from pgtop.tui.screens.detail import DetailScreen
-from pgtop.tui.screens.diagnosis import Chosen, DiagnosisScreen
-from pgtop.tui.screens.help import HelpScreen
-from pgtop.tui.screens.lock_tree import LockTreeScreen
-from pgtop.tui.screens.plan_dialog import ReportDialog
+from pgtop.tui.screens.over_dashboard import AboutFindings, AboutSessions, load_screens
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.state.daemon_watch import DaemonWatch
 from pgtop.tui.state.dashboard_state import LATE_SECONDS, DashboardState
@@ -68,22 +65,31 @@ from pgtop.tui.widgets.dashboard_panels import (
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.wiring import Wiring
 
+if TYPE_CHECKING:
+    from pgtop.tui.screens.diagnosis import Chosen
+
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 """The intervals between two polls that `+` and `-` choose from, in seconds."""
+
+_CLASSES: Final = [
+    (0, "-tiny"),
+    (TIGHT_LINES, "-tight"),
+    (SHORT_LINES, "-squat"),
+    (GRAPH_LINES, "-short"),
+    (TALL_LINES, "-tall"),
+    (38, "-roomy"),
+]
+"""The least height of the terminal for each class of the screen, in the .tcss."""
+
+_LOADS_AFTER_SECONDS: Final = 0.2
+"""The seconds after which the first frame is on the terminal."""
 
 
 class DashboardScreen(Screen[None]):
     """The dashboard: the tables or the wall view, updated with every poll."""
 
     AUTO_FOCUS = "#backends"
-    VERTICAL_BREAKPOINTS = [  # noqa: RUF012 - declared an instance variable by Textual
-        (0, "-tiny"),
-        (TIGHT_LINES, "-tight"),
-        (SHORT_LINES, "-squat"),
-        (GRAPH_LINES, "-short"),
-        (TALL_LINES, "-tall"),
-        (38, "-roomy"),
-    ]
+    VERTICAL_BREAKPOINTS = _CLASSES
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("K,f9", "terminate", "Terminate the tagged or selected sessions"),
@@ -187,6 +193,12 @@ class DashboardScreen(Screen[None]):
         """The notice that `n` found nothing, until it finds something."""
         self._unpainted = ExitStack()
         self._first_resume = True
+        self._loading = False
+
+    def expect(self, size: Size) -> None:
+        """Have the class of a terminal of that size from the start: its first size would style all again."""
+        name = next(name for least, name in reversed(_CLASSES) if size.height >= least)
+        self.add_class(name, update=False)
 
     def compose(self) -> ComposeResult:
         yield self.panels
@@ -217,10 +229,21 @@ class DashboardScreen(Screen[None]):
             event.prevent_default()
             return
         self.call_later(self._paint)
+        if not self._loading:
+            self._loading = True
+            self.set_timer(_LOADS_AFTER_SECONDS, self._load_screens)
         self.call_after_refresh(self._show)
 
     def _paint(self) -> None:
         self._unpainted.close()
+
+    def _load_screens(self) -> None:
+        self.run_worker(self._load(), name="load", group="load")
+
+    async def _load(self) -> None:
+        """Load what keys open, once the first frame is painted."""
+        with contextlib.suppress(Exception):  # the key that needs it says why
+            await unawaited_at_exit(load_screens)
 
     def _keep(self, history_keeper: HistoryKeeper) -> None:
         self.run_worker(history_keeper.run(self._past_added), name="history", group="history")
@@ -249,11 +272,11 @@ class DashboardScreen(Screen[None]):
             self._title = title
             self.post_message(TitleChanged(title))
         shown, top = self.state.shown, self.app.screen_stack[-1:]
-        if shown is not None and top and isinstance(top[0], DiagnosisScreen):
+        if shown is not None and top and isinstance(top[0], AboutFindings):
             findings, forecast = self.state.diagnosis_to_show()
             top[0].update(findings, shown, forecast)
         for screen in self.app.screen_stack[1:]:
-            if isinstance(screen, DetailScreen | LockTreeScreen):
+            if isinstance(screen, AboutSessions):
                 screen.show_notice(self.notices.current)
 
     def _view(self) -> DashboardView:
@@ -499,6 +522,8 @@ class DashboardScreen(Screen[None]):
 
     @on(LineTable.Chosen, "#backends")
     def _session_chosen(self, message: LineTable.Chosen) -> None:
+        from pgtop.tui.screens.detail import DetailScreen
+
         if isinstance(message.row, Backend) and self.is_active:  # else the details are open already
             listed = [row for row in self.panels.sessions.rows if isinstance(row, Backend)]
             self.app.push_screen(DetailScreen(self._session_acts, message.row, listed))
@@ -589,6 +614,8 @@ class DashboardScreen(Screen[None]):
 
     def action_diagnosis(self) -> None:
         """Show what fills the server, each finding with its evidence and what to do."""
+        from pgtop.tui.screens.diagnosis import DiagnosisScreen
+
         shown = self.state.shown
         if shown is not None:
             read_only = self._config.read_only
@@ -603,17 +630,21 @@ class DashboardScreen(Screen[None]):
             )
             self.app.push_screen(screen, self._remedy_chosen)
 
-    def _remedy_chosen(self, chosen: Chosen | None) -> None:
+    def _remedy_chosen(self, chosen: "Chosen | None") -> None:
         if chosen is not None:
             self._act(self.plan_actions.remedy(chosen.snapshot, chosen.kind, chosen.remedy))
 
     def action_outcomes(self) -> None:
         """Show the result of the last action for each session."""
+        from pgtop.tui.screens.plan_dialog import ReportDialog
+
         if self._report is not None:
             self.app.push_screen(ReportDialog(self._report))
 
     def action_lock_tree(self) -> None:
         """Show the sessions that wait for locks, below those that block them."""
+        from pgtop.tui.screens.lock_tree import LockTreeScreen
+
         label = self._label()
         self.app.push_screen(LockTreeScreen(self._session_acts, label.name if label.is_configured else ""))
 
@@ -628,7 +659,7 @@ class DashboardScreen(Screen[None]):
 
     def _show_in_list(self, backend: BackendId) -> None:
         """Close what is above the tables, and put the list's cursor on a session."""
-        while self.app.screen is not self and isinstance(self.app.screen, DetailScreen | LockTreeScreen):
+        while self.app.screen is not self and isinstance(self.app.screen, AboutSessions):
             self.app.pop_screen()
         if self.wall:
             self.action_wall()
@@ -636,6 +667,9 @@ class DashboardScreen(Screen[None]):
             self.say(f"session {backend.pid} is not in the list")
 
     def _show_lock_tree(self) -> None:
+        from pgtop.tui.screens.detail import DetailScreen
+        from pgtop.tui.screens.lock_tree import LockTreeScreen
+
         while isinstance(self.app.screen, DetailScreen):
             self.app.pop_screen()
         if not isinstance(self.app.screen, LockTreeScreen):
@@ -660,6 +694,8 @@ class DashboardScreen(Screen[None]):
 
     def action_columns(self) -> None:
         """Open the menu of the list's columns: the order, and which are shown."""
+        from pgtop.tui.screens.column_menu import ColumnMenu
+
         self.app.push_screen(ColumnMenu(self.panels))
 
     def action_reverse(self) -> None:
@@ -723,6 +759,8 @@ class DashboardScreen(Screen[None]):
 
     def action_copy(self) -> None:
         """Copy the selected session's line to the clipboard."""
+        from pgtop.tui.lines.copied_session import session_line
+
         row = self.panels.sessions.cursor_row
         if row is not None and self.state.shown is not None:
             self.app.copy_to_clipboard(session_line(row, self.state.shown))
@@ -730,6 +768,8 @@ class DashboardScreen(Screen[None]):
 
     def action_help(self) -> None:
         """Show the keys."""
+        from pgtop.tui.screens.help import HelpScreen
+
         self.app.push_screen(HelpScreen(read_only=self._config.read_only))
 
     def action_wall(self) -> None:

@@ -22,12 +22,12 @@ async def test_nothing_acts_while_the_filter_has_an_error(server: ThrowawayServe
         await driven.press("enter")
         for key in ("S", "K", "C", "asterisk"):
             await driven.press(key)
-            await driven.shows("first correct the filter")
+            await driven.shows("first correct")
             assert not driven.dashboard.plan_actions.is_busy
             await driven.press("escape")
         driven.dashboard.panels.groups.focus()
         await driven.press("K")
-        await driven.shows("first correct the filter")
+        await driven.shows("first correct")
         assert len(driven.backends.tagged) == 1
         assert driven.app.screen is driven.dashboard
         await driven.press("c", "escape", "slash", "ctrl+u", *"state:idle app:app", "enter")

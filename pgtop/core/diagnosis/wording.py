@@ -48,7 +48,9 @@ def earliest(moments: Iterable[int | None]) -> int | None:
 
 def last_of_most(backends: Iterable[Backend]) -> tuple[str, int]:
     """Return the most frequent last statement, as it is shown, and its number; "" without any."""
-    statements = Counter(shown_statement(each.query) for each in backends if each.query)
+    statements: Counter[str] = Counter()
+    for query, number in Counter(each.query for each in backends if each.query).items():
+        statements[shown_statement(query)] += number  # a pool's sessions have few texts, each formatted once
     return statements.most_common(1)[0] if statements else ("", 0)
 
 

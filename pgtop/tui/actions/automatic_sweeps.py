@@ -27,7 +27,6 @@ from pgtop.reaping.plan_wording import stall_sentence
 from pgtop.tui.actions.plan_actions import LONGEST_RUN_SECONDS, PlanActions
 from pgtop.tui.lines.automatic_sweeps import AutomaticState, named, rules
 from pgtop.tui.messages import AutoChanged, Reaped, Trouble
-from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 
 _HIDDEN: Final = "the states of sessions are hidden from role {role}. Run: {grant}"
 
@@ -71,6 +70,8 @@ class AutomaticSweeps:
 
     async def ask(self) -> None:
         """Ask whether to turn automatic sweeps on, unless another pgtop sweeps already, and do so."""
+        from pgtop.tui.screens.automatic_dialog import AutomaticDialog
+
         try:
             if await self._is_refused():
                 return

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from textual.screen import Screen
@@ -12,7 +12,6 @@ from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.canary import CANARY_SECONDS, canary_sentence
 from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
 from pgtop.core.diagnosis.sweepable_kinds import against_sweeping, refilling
-from pgtop.core.lock_tree import changed_since
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Act, DecidedBy, Plan, ReapPolicy, Scope
 from pgtop.core.policy import DIAGNOSED
@@ -23,7 +22,10 @@ from pgtop.reaping.canary import run_canary
 from pgtop.reaping.plan_wording import stall_sentence
 from pgtop.reaping.reaper import Reaper
 from pgtop.tui.messages import Begun, Reaped, Trouble
-from pgtop.tui.screens.plan_dialog import CHANGING_KEYS, PlanDialog, Replan, SweepChoice
+from pgtop.tui.screens.sweep_choice import CHANGING_KEYS, Replan, SweepChoice
+
+if TYPE_CHECKING:
+    from pgtop.tui.screens.plan_dialog import PlanDialog
 
 LONGEST_RUN_SECONDS: Final = 30.0
 """The longest wait of a closed dashboard for the outcomes of a run that has begun."""
@@ -101,6 +103,8 @@ class PlanActions:
         `shown` is the session as another screen shows it, with newer data than the list's: the plan is made
         from a snapshot taken now, and only while it is what was shown. `said` is shown with the plan.
         """
+        from pgtop.core.lock_tree import changed_since
+
         with self._telling():
             snapshot = await self._look()
             cancels = act is Act.CANCEL
@@ -166,6 +170,8 @@ class PlanActions:
 
         `reaper` is the one that works from the host; `said` is a warning to show with the plan.
         """
+        from pgtop.tui.screens.plan_dialog import PlanDialog
+
         with self._telling():
             await self._ask(PlanDialog(plan, caution=said), reaper)
 
@@ -219,6 +225,8 @@ class PlanActions:
         replan: Replan | None = None,
         said: str = "",
     ) -> None:
+        from pgtop.tui.screens.plan_dialog import PlanDialog
+
         # A plan made as the rescue role is carried out as the rescue role.
         with self._own_connection.steady(), self._telling(), contextlib.closing(planning):
             if snapshot.interruptions != self._own_connection.interruptions:
@@ -232,7 +240,7 @@ class PlanActions:
             )
             await self._ask(dialog, self._reaper, snapshot)
 
-    async def _ask(self, dialog: PlanDialog, reaper: Reaper, snapshot: Snapshot | None = None) -> None:
+    async def _ask(self, dialog: "PlanDialog", reaper: Reaper, snapshot: Snapshot | None = None) -> None:
         plan = await self._screen.app.push_screen_wait(dialog)
         self.keeps_keys = False
         if plan is not None and self._stood_still():

@@ -14,9 +14,7 @@ from pgtop.core.outage import Outage
 from pgtop.core.plan import Trigger
 from pgtop.core.server_change import same_cluster, succession
 from pgtop.postgres.session.own_connection import OwnConnection
-from pgtop.tui.screens.automatic_dialog import AutomaticDialog
-from pgtop.tui.screens.detail import DetailScreen
-from pgtop.tui.screens.plan_dialog import PlanDialog
+from pgtop.tui.screens.over_dashboard import AboutPlan, AboutServer
 from pgtop.tui.state.suspend_clock import SuspendClock
 
 OUT_OF_SIGHT: Final = "the connection was lost after planning"
@@ -68,15 +66,13 @@ class PlanExpiry:
                 dialog.expire(f"{OUT_OF_SIGHT}: {_NOW}")
         return said
 
-    def _open_plans(self) -> list[PlanDialog]:
-        return [screen for screen in self._screen.app.screen_stack if isinstance(screen, PlanDialog)]
+    def _open_plans(self) -> list[AboutPlan]:
+        return [screen for screen in self._screen.app.screen_stack if isinstance(screen, AboutPlan)]
 
     def _close(self, said: str) -> None:
         """Close what is open about the old server; the dialog of a plan stays, and says why it expired."""
         for dialog in self._open_plans():
             dialog.expire(f"{said}: {_NOW}")
         top = self._screen.app.screen
-        if isinstance(top, AutomaticDialog):
-            top.action_leave()
-        elif isinstance(top, DetailScreen):
-            top.dismiss()
+        if isinstance(top, AboutServer):
+            top.server_changed()

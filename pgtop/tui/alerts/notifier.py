@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pgtop.core.activity import ConnectionLimit, Snapshot
 from pgtop.core.alerts import Alert, Filling, Observation, Watch, filling, observe, watched
@@ -12,10 +12,12 @@ from pgtop.core.json_text import timestamp
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.text import percent
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui.alerts.command_hook import AlertCommand, Occasion, command_words
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.outage import outage_sentence
 from pgtop.tui.state.dashboard_state import DashboardState
+
+if TYPE_CHECKING:
+    from pgtop.tui.alerts.command_hook import AlertCommand
 
 _WORDS: Final = {
     Alert.FULL: "FULL: new connections are refused",
@@ -39,9 +41,12 @@ class AlertNotifier:
         self._filling = Filling()
         self._refusing: Limit | None = None
         self._reached_at: dict[ConnectionLimit, float] | None = None
-        self._command = (
-            AlertCommand(command_words(config.on_alert), self._failed) if config.on_alert else None
-        )
+        self._command = self._command_of(config.on_alert) if config.on_alert else None
+
+    def _command_of(self, written: str) -> "AlertCommand":
+        from pgtop.tui.alerts.command_hook import AlertCommand, command_words
+
+        return AlertCommand(command_words(written), self._failed)
 
     def polled(
         self, result: Snapshot | Outage, refusing: Limit | None, forecast: Forecast | None = None
@@ -115,6 +120,8 @@ class AlertNotifier:
             self._ring()
         if self._command is None:
             return
+        from pgtop.tui.alerts.command_hook import Occasion
+
         occasion = Occasion(
             alert=alert,
             at=timestamp(time.time_ns() // 1_000),

@@ -25,7 +25,7 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """The content of a cell: printable text, and the name of a component class (without `cell--`)."""
+    """The content of a cell: printable text, and the name of its look."""
 
     text: str
     style: str = ""

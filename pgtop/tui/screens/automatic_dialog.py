@@ -8,11 +8,18 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 
 from pgtop.tui.lines.plan_summary import told, told_with_label
+from pgtop.tui.screens.over_dashboard import AboutServer
 from pgtop.tui.screens.plan_dialog import FRAME_LINES, ArmedDialog, inner_width
 
 
-class AutomaticDialog(ArmedDialog[bool]):
+class AutomaticDialog(ArmedDialog[bool], AboutServer):
     """A dialog with the rules. Returns True to turn automatic sweeps on."""
+
+    DEFAULT_CSS = """
+    AutomaticDialog {
+        #auto-scroll { height: auto; max-height: 100vh; }
+    }
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "confirm", "Yes", show=False),
@@ -64,3 +71,6 @@ class AutomaticDialog(ArmedDialog[bool]):
     def action_leave(self) -> None:
         """Change nothing."""
         self.dismiss(False)
+
+    def server_changed(self) -> None:
+        self.action_leave()

@@ -7,9 +7,9 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.screen import ModalScreen
 
 from pgtop.tui.lines.column_widths import Cell, Column
+from pgtop.tui.screens.dialog import Dialog
 from pgtop.tui.widgets.dashboard_panels import Panels
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.tui.widgets.painted_lines import Lines
@@ -71,8 +71,15 @@ class ColumnList(LineTable[Column]):
         return Cell("hidden" if row.key in self._sessions.choice.hidden else "no room", "dim")
 
 
-class ColumnMenu(ModalScreen[None]):
+class ColumnMenu(Dialog[None]):
     """A menu over the list, which follows each key at once."""
+
+    DEFAULT_CSS = """
+    ColumnMenu {
+        #dialog.menu { width: 42; max-width: 100%; padding: 0; }
+        #columns-keys { height: 1; }
+    }
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,f10,o,f6", "close", "Close"),

@@ -22,14 +22,24 @@ from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import detailed_session
 from pgtop.tui.lines.lock_tree import caution, node_of
 from pgtop.tui.lines.session_detail import UNSURE_SESSION, detail_lines
+from pgtop.tui.screens.dialog import BOX
 from pgtop.tui.screens.live_screen import LATE_SECONDS, LiveScreen
+from pgtop.tui.screens.over_dashboard import AboutServer
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.terminal.pager import page
 from pgtop.tui.widgets.painted_lines import Lines
 
 
-class DetailScreen(LiveScreen, ModalScreen[None]):
+class DetailScreen(LiveScreen, ModalScreen[None], AboutServer):
     """The details of one session, as the server gives them. It asks only while nothing is above it."""
+
+    # Not a Dialog: Textual takes the styles of the first base alone.
+    DEFAULT_CSS = f"""
+    {BOX}
+    DetailScreen #dialog {{ height: 100%; max-height: 50; }}
+    DetailScreen #detail-scroll {{ height: 1fr; max-height: 100%; }}
+    #detail-notice {{ height: 1; display: none; }}
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Dismiss the notice, or close"),
@@ -91,6 +101,9 @@ class DetailScreen(LiveScreen, ModalScreen[None]):
     @property
     def _inner_width(self) -> int:
         return max(20, self._scroll.size.width - 2)
+
+    def server_changed(self) -> None:
+        self.dismiss()
 
     def show(self) -> None:
         """Show the session as it was last seen."""

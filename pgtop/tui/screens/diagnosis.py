@@ -6,7 +6,7 @@ from typing import ClassVar, Final, NamedTuple
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
+from textual.timer import Timer
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.findings import Finding, Kind, Remedy
@@ -19,7 +19,9 @@ from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.findings import diagnosis_lines, diagnosis_title, statements
 from pgtop.tui.lines.growth_chart import chart_lines
 from pgtop.tui.lines.keys import READ_ONLY_SAID
+from pgtop.tui.screens.dialog import Dialog
 from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.over_dashboard import AboutFindings
 from pgtop.tui.widgets.painted_lines import Lines
 
 CHARTS_FROM_LINES: Final = 30
@@ -37,7 +39,7 @@ class Chosen(NamedTuple):
     snapshot: Snapshot
 
 
-class DiagnosisScreen(ModalScreen[Chosen | None]):
+class DiagnosisScreen(Dialog[Chosen | None], AboutFindings):
     """The findings of the snapshot on the screen; the dashboard gives it each newer one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -74,6 +76,7 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
         self._read_only = read_only
         self._chosen = 0
         self._said = ""
+        self._quieting: Timer | None = None
         self._copied = 0
         self._starts: list[int] = []
         self._text = Lines(id="detail-text")
@@ -209,7 +212,9 @@ class DiagnosisScreen(ModalScreen[Chosen | None]):
     def _tell(self, said: str) -> None:
         self._said = said
         self._show()
-        self.set_timer(_SAID_SECONDS, self._be_quiet)
+        if self._quieting is not None:
+            self._quieting.stop()  # it belongs to an older answer
+        self._quieting = self.set_timer(_SAID_SECONDS, self._be_quiet)
 
     def _be_quiet(self) -> None:
         self._said = ""

@@ -6,12 +6,12 @@ from typing import ClassVar, Final
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.screen import ModalScreen
 
 from pgtop.core.text import cell_width
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.lines.plan_summary import few_lines
+from pgtop.tui.screens.dialog import Dialog
 from pgtop.tui.widgets.painted_lines import Lines
 
 Section = tuple[str, tuple[tuple[str, str], ...]]
@@ -140,8 +140,15 @@ _KEYS: Final = 10
 """The cells for a key and its margin."""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """The keys and the words. Its frame has the title, the key that closes it, and the way to the rest."""
+
+    DEFAULT_CSS = """
+    HelpScreen {
+        #dialog.help { width: 100%; max-width: 150; }
+        #help-scroll { height: auto; }
+    }
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,f10,f1,question_mark,enter", "dismiss", "Close"),

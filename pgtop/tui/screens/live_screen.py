@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.timer import Timer
 
 from pgtop.core.activity import Backend
 from pgtop.core.plan import Act
@@ -17,6 +18,7 @@ from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.session_detail import UNSURE_SESSION
 from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.over_dashboard import AboutSessions
 from pgtop.tui.screens.session_acts import SessionActs
 from pgtop.tui.widgets.painted_lines import Lines
 
@@ -29,7 +31,7 @@ LATE_SECONDS: Final = 5.0
 _TOLD_SECONDS: Final = 3.0
 
 
-class LiveScreen(Screen[None]):
+class LiveScreen(Screen[None], AboutSessions):
     """The part that such screens have in common: the pace, the dashboard's notice, and the acts.
 
     A subclass says what it asks for (`ask`), and shows what it has (`show`).
@@ -52,6 +54,7 @@ class LiveScreen(Screen[None]):
         self._older_said = older.said if older is not None else None
         """A notice from before this was opened; it is not shown again here, where `Esc` would mean it."""
         self._said = ""
+        self._quieting: Timer | None = None
         self._wake = asyncio.Event()
 
     async def ask(self) -> None:
@@ -117,7 +120,9 @@ class LiveScreen(Screen[None]):
         """Show an answer to a key for a moment."""
         self._said = said
         self.show()
-        self.set_timer(_TOLD_SECONDS, self._be_quiet)
+        if self._quieting is not None:
+            self._quieting.stop()  # it belongs to an older answer
+        self._quieting = self.set_timer(_TOLD_SECONDS, self._be_quiet)
 
     def _be_quiet(self) -> None:
         self._said = ""

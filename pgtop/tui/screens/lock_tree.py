@@ -34,6 +34,17 @@ _TALL: Final = 30
 class LockTreeScreen(LiveScreen):
     """The lock tree. It asks the server only while nothing is above it."""
 
+    DEFAULT_CSS = """
+    LockTreeScreen {
+        overflow: hidden;
+        #lock-head { height: 1; }
+        #lock-table { height: 1fr; }
+        #lock-story { height: 5; margin-top: 1; }
+        #lock-notice { height: 1; display: none; }
+        #lock-keys { height: 1; }
+    }
+    """
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("K,f9", "terminate", "Terminate the session"),
         Binding("C", "cancel", "Cancel its query"),

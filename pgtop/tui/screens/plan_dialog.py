@@ -8,26 +8,27 @@ confirms a plan unseen. Keys that only ask for another plan work at once.
 import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, TypeVar
+from typing import Any, ClassVar, Final
 
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button
 
 from pgtop.concurrency import undisturbed
 from pgtop.core.activity import BackendId
 from pgtop.core.age_steps import next_age
-from pgtop.core.plan import Act, Plan, Result, Scope, Trigger
+from pgtop.core.plan import Act, Plan, Result, Trigger
 from pgtop.core.text import cell_width, span
 from pgtop.errors import PgtopError
 from pgtop.reaping.plan_wording import outcome_sentence, sweep_title
 from pgtop.reaping.reaper import Report
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.plan_summary import plan_lines, told
+from pgtop.tui.screens.dialog import Answer, Dialog
+from pgtop.tui.screens.over_dashboard import AboutPlan, Armed
 from pgtop.tui.screens.session_list import (
     OUTCOME_STYLES,
     HostOutcomeList,
@@ -36,6 +37,7 @@ from pgtop.tui.screens.session_list import (
     OutcomeList,
     SessionList,
 )
+from pgtop.tui.screens.sweep_choice import CHANGING_KEYS, Replan, SweepChoice
 from pgtop.tui.widgets.painted_lines import Lines
 
 ARM_SECONDS: Final = 0.4
@@ -52,50 +54,10 @@ _WIDEST: Final = 140
 _WIDTH_PERCENT: Final = 94
 _ROOM_FOR_LONG_KEYS: Final = 86
 _SIDES: Final = 4
-"""The width of a dialog's border and padding, as in the .tcss."""
-
-Answer = TypeVar("Answer")
+"""The width of a dialog's border and padding, as in `Dialog`."""
 
 
-CHANGING_KEYS: Final = frozenset({"a", "e", "i", "c", "plus", "equals_sign", "minus"})
-"""The keys that change what a plan's dialog shows, and confirm nothing."""
-
-
-class SweepChoice(NamedTuple):
-    """The choices of a sweep that keys in its dialog change."""
-
-    emergency: bool
-    """True for just enough sessions to come below the line, False for all stale ones."""
-    in_transaction: bool
-    """True to include sessions idle in transaction."""
-    scope: Scope | None
-    """The list to choose from; None for all sessions."""
-    idle_after_seconds: float
-    """The idle age above which a session is stale."""
-    emergency_idle_after_seconds: float
-    """The same in an emergency's plan."""
-
-    @property
-    def age_seconds(self) -> float:
-        """The idle age that the plan asks for."""
-        return self.emergency_idle_after_seconds if self.emergency else self.idle_after_seconds
-
-    def with_age(self, seconds: float) -> "SweepChoice":
-        """Return the choice with another idle age for the plan that it stands for."""
-        if self.emergency:
-            return self._replace(emergency_idle_after_seconds=seconds)
-        return self._replace(idle_after_seconds=seconds)
-
-
-class Replan(NamedTuple):
-    """The way to make other plans from the same snapshot."""
-
-    first: SweepChoice
-    """The choice that the dialog opens with."""
-    plan_for: Callable[[SweepChoice], Coroutine[Any, Any, Plan]]
-
-
-def inner_width(screen: ModalScreen[Any]) -> int:
+def inner_width(screen: Dialog[Any]) -> int:
     """Return the width in cells of a dialog's text at the screen's present size."""
     return max(1, min(_WIDEST, screen.app.size.width * _WIDTH_PERCENT // 100) - _SIDES)
 
@@ -117,7 +79,7 @@ def lay_out(
     table.show(rows)
 
 
-class ArmedDialog(ModalScreen[Answer]):
+class ArmedDialog(Dialog[Answer], Armed):
     """A dialog that can be confirmed only after it has been on the screen for ARM_SECONDS.
 
     It holds its widgets instead of looking them up: a dialog that is closed at once has none mounted.
@@ -185,7 +147,7 @@ class ArmedDialog(ModalScreen[Answer]):
             self.action_leave()
 
 
-class PlanDialog(ArmedDialog[Plan | None]):
+class PlanDialog(ArmedDialog[Plan | None], AboutPlan):
     """A plan and the question whether to carry it out. Returns that plan, or None."""
 
     UNARMED_KEYS: ClassVar[frozenset[str]] = ArmedDialog.UNARMED_KEYS | CHANGING_KEYS
@@ -425,7 +387,7 @@ def _title(plan: Plan) -> str:
     return "Cancel queries" if plan.act is Act.CANCEL else "Terminate"
 
 
-class ReportDialog(ModalScreen[None]):
+class ReportDialog(Dialog[None]):
     """The outcome of each session of a plan."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

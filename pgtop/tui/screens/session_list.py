@@ -31,7 +31,7 @@ class SessionList(LineTable[Judged | Result]):
     COLUMNS: ClassVar[tuple[Column, ...]] = (
         Column("mark", "", 1),
         Column("pid", "PID", 7, right=True),
-        Column("application", "application", 10, grow=16, squeezed=3),
+        Column("application", "application", 12, grow=16, squeezed=3),
         Column("user", "user", 8, grow=8, drop=2),
         Column("database", "database", 9, grow=8, drop=1),
         Column("client", "client", 15, grow=8, drop=4),

@@ -18,7 +18,7 @@ from pgtop.core.sample_history import History
 from pgtop.tui.lines.graph_area import LAYERS, Ink, Run, Shading
 from pgtop.tui.lines.graph_axes import Row, picture
 from pgtop.tui.lines.graph_frame import Frame, frame_of
-from pgtop.tui.widgets.component_styles import ink as looked_up
+from pgtop.tui.widgets.looks import Look, Looks, style_of
 
 WINDOWS: Final = (60, 120, 300, 900, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400)
 """The windows to choose from, in seconds: 1 minute to 24 hours."""
@@ -26,6 +26,44 @@ DEFAULT_WINDOW: Final = 300
 """The window to which the graph grows by itself."""
 FUTURE_KEPT_SECONDS: Final = 60.0
 """The time for which the room for a forecast is kept without one: forecasts come and go."""
+
+_WARNING: Final = Look("$text-warning")
+_ERROR: Final = Look("$text-error")
+_MUTED: Final = Look("$text-muted")
+
+INKS: Final = Looks(
+    usual={
+        **{layer: Look(f"$graph-{layer}") for layer in LAYERS if layer is not Ink.SESSIONS},
+        Ink.SESSIONS: Look("$graph-idle"),
+        "text-idle": Look("$text-primary"),
+        "text-sessions": Look("$text-primary"),
+        "text-other": _MUTED,
+        Ink.WARN_LINE: _WARNING,
+        Ink.WARN_LABEL: _WARNING,
+        Ink.FULL_LINE: _ERROR,
+        Ink.FULL_LABEL: _ERROR,
+        Ink.FULL_GROUND: Look("$error 20%"),
+        Ink.FORECAST: _WARNING,
+        Ink.MARK: Look("$foreground", text="bold"),
+        Ink.TITLE: Look("$foreground", text="bold"),
+        Ink.LEGEND: Look("$foreground"),
+        Ink.AXIS: _MUTED,
+        Ink.RULE: Look("$foreground 25%"),
+        "greyed": _MUTED,
+        "greyed-active": Look("$foreground 60%"),
+        "greyed-in-transaction": Look("$foreground 40%"),
+        "greyed-idle": Look("$foreground 22%"),
+        "greyed-sessions": Look("$foreground 22%"),
+        "greyed-other": Look("$foreground 12%"),
+        "greyed-full-ground": Look("$background"),
+    },
+    ansi={
+        Ink.FULL_GROUND: Look("$background"),
+        **dict.fromkeys((Ink.AXIS, Ink.RULE, "greyed"), Look(text="dim")),
+    },
+)
+"""The looks of the inks. During an outage, layers and the full line's ground have one of their own, and all
+else has `greyed`; in ASCII, `text-` is for the pale layers."""
 
 
 _GROWING: Final = tuple(
@@ -73,39 +111,7 @@ class _Seen(NamedTuple):
 class ConnectionGraph(Widget):
     """The sessions over time as a stacked area, with the 80% line and the full line."""
 
-    DEFAULT_CSS = """
-    ConnectionGraph {
-        height: 9;
-        .connection-graph--active { color: $graph-active; }
-        .connection-graph--in-transaction { color: $graph-in-transaction; }
-        .connection-graph--idle { color: $graph-idle; }
-        .connection-graph--other { color: $graph-other; }
-        .connection-graph--sessions { color: $graph-idle; }
-        .connection-graph--text-idle, .connection-graph--text-sessions { color: $text-primary; }
-        .connection-graph--text-other { color: $text-muted; }
-        .connection-graph--warn-line { color: $text-warning; }
-        .connection-graph--warn-label { color: $text-warning; }
-        .connection-graph--full-line { color: $text-error; }
-        .connection-graph--full-label { color: $text-error; }
-        .connection-graph--full-ground { color: $error 20%; }
-        .connection-graph--forecast { color: $text-warning; }
-        .connection-graph--mark { color: $foreground; text-style: bold; }
-        .connection-graph--title { color: $foreground; text-style: bold; }
-        .connection-graph--legend { color: $foreground; }
-        .connection-graph--axis { color: $text-muted; }
-        .connection-graph--rule { color: $foreground 25%; }
-        .connection-graph--greyed { color: $text-muted; }
-        .connection-graph--greyed-active { color: $foreground 60%; }
-        .connection-graph--greyed-in-transaction { color: $foreground 40%; }
-        .connection-graph--greyed-idle, .connection-graph--greyed-sessions { color: $foreground 22%; }
-        .connection-graph--greyed-other { color: $foreground 12%; }
-        .connection-graph--greyed-full-ground { color: $background; }
-        &:ansi {
-            .connection-graph--full-ground { color: $background; }
-            .connection-graph--axis, .connection-graph--rule, .connection-graph--greyed { text-style: dim; }
-        }
-    }
-    """
+    DEFAULT_CSS = "ConnectionGraph { height: 9; }"
 
     window_seconds: reactive[int] = reactive(DEFAULT_WINDOW, repaint=False)
     """The time that the graph reaches back: one of `WINDOWS`, or one that it has grown to."""
@@ -260,7 +266,7 @@ class ConnectionGraph(Widget):
             name = f"greyed-{ink}" if ink in (*LAYERS, Ink.FULL_GROUND) else "greyed"
         elif self._ascii_only and ink in (Ink.IDLE, Ink.SESSIONS, Ink.OTHER):
             name = f"text-{ink}"  # a character needs more contrast than an area
-        return looked_up(self, f"connection-graph--{name}")
+        return style_of(name, INKS, self)
 
 
 def _difference(y: int, before: Row, after: Row) -> Region:

@@ -45,12 +45,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
     SHOW_TITLE: ClassVar[bool] = False
     """True if the table has a title line above the column heads."""
 
-    DEFAULT_CSS = """
-    LineTable {
-        height: 1fr;
-        &:focus > .cell--title { color: $text-accent; text-style: bold; }
-    }
-    """
+    DEFAULT_CSS = "LineTable { height: 1fr; }"
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -176,7 +171,7 @@ class LineTable(Painted, Generic[Row], can_focus=True):
             if index < len(self.rows):
                 lines.append(self._row(index, inner, self._scroll_mark(y) if scrolls else " "))
             else:
-                lines.append(Strip.blank(width, self.rich_style))
+                lines.append(Strip.blank(width, self._look("")))
         return lines[:height]
 
     def _scroll_mark(self, y: int) -> str:

@@ -1,6 +1,7 @@
 """Widgets drawn line by line from cells, which repaint only the lines that differ."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -9,8 +10,9 @@ from textual.geometry import Region, Size
 from textual.strip import Strip
 from textual.widget import Widget
 
+from pgtop.core.server_colour import ServerColour
 from pgtop.tui.lines.column_widths import Cell
-from pgtop.tui.widgets.component_styles import ink
+from pgtop.tui.widgets.looks import Look, Looks, style_of
 
 
 def changed_width(old: Strip, new: Strip) -> int:
@@ -46,83 +48,92 @@ def _common_end(one: str, other: str) -> int:
     return next((n for n in range(longest) if one[-1 - n] != other[-1 - n]), longest)
 
 
-class Painted(Widget):
-    """A widget that draws the lines of its `format_lines`.
+_BADGE: Final = Look("$text-error", text="bold reverse")
+_REVERSED: Final = Look(text="bold reverse")
+_PALED: Final = Look("$text-muted", text="none")
+_PALED_CELLS: Final = ("accent", "amber", "red", "good", "strong-amber", "strong-red")
+"""The cells that have the colour of muted text during an outage."""
 
-    A cell's style is the name of a class of the style sheet, without `cell--`.
-    """
+CELLS: Final = Looks(
+    usual={
+        "head": Look("$text-muted"),
+        "sorted": Look(text="bold"),
+        "title": Look(text="bold"),
+        "cursor": Look(
+            "$block-cursor-foreground", "$block-cursor-background", text="$block-cursor-text-style"
+        ),
+        "cursor-blurred": Look(background="$surface"),
+        "dim": Look("$text-muted"),
+        "accent": Look("$text-accent"),
+        "amber": Look("$text-warning"),
+        "red": Look("$text-error", text="bold"),
+        "good": Look("$text-success"),
+        "strong": Look(text="bold"),
+        "strong-amber": Look("$text-warning", text="bold"),
+        "strong-red": Look("$text-error", text="bold"),
+        "key": Look("$text-accent", text="bold"),
+        "alarm": Look("$text-error", "$error-muted"),
+        "note": Look(background="$surface"),
+        "strong-accent": Look("$text-accent", text="bold"),
+        "bar-calm": Look("$text-accent", "$surface", text="bold"),
+        "bar-over": Look("$text-warning", text="bold reverse"),
+        "bar-full": _BADGE,
+        "word-calm": Look("$text-accent", text="bold"),
+        "word-over": Look("$text-warning", text="bold"),
+        "word-full": Look("$text-error", text="bold"),
+        "badge-full": _BADGE,
+        "badge-down": _BADGE,
+        # A server's own colour, the same in every theme: the ground brings its letters with it.
+        "server-red": Look("#ffffff", "#c62828", text="bold"),
+        "server-orange": Look("#1a1a1a", "#ff9e40", text="bold"),
+        "server-yellow": Look("#1a1a1a", "#ffe14d", text="bold"),
+        "server-green": Look("#ffffff", "#2e7d32", text="bold"),
+        "server-cyan": Look("#1a1a1a", "#4dd0e1", text="bold"),
+        "server-blue": Look("#ffffff", "#1565c0", text="bold"),
+        "server-magenta": Look("#ffffff", "#d81b82", text="bold"),
+        "server-purple": Look("#ffffff", "#7e3ab8", text="bold"),
+        "server-grey": Look("#ffffff", "#616a75", text="bold"),
+    },
+    focused={"title": Look("$text-accent")},
+    greyed={**dict.fromkeys(_PALED_CELLS, _PALED), "badge-full": Look("$text-muted")},
+    ansi={
+        "alarm": Look("ansi_default", text="bold reverse"),
+        "note": Look(text="reverse"),
+        "amber": Look(text="bold"),
+        "cursor-blurred": Look(text="reverse"),
+        "dim": Look(text="dim"),
+        "head": Look(text="dim"),
+        "server-red": Look("ansi_bright_white", "ansi_red"),
+        "server-orange": Look("ansi_black", "ansi_bright_red"),
+        "server-yellow": Look("ansi_black", "ansi_bright_yellow"),
+        "server-green": Look("ansi_black", "ansi_green"),
+        "server-cyan": Look("ansi_black", "ansi_cyan"),
+        "server-blue": Look("ansi_bright_white", "ansi_blue"),
+        "server-magenta": Look("ansi_black", "ansi_bright_magenta"),
+        "server-purple": Look("ansi_bright_white", "ansi_magenta"),
+        "server-grey": Look("ansi_black", "ansi_white"),
+    },
+    colourless={
+        "cursor": Look(text="reverse"),
+        "cursor-blurred": Look(text="reverse"),
+        "alarm": _REVERSED,
+        **{f"server-{colour}": _REVERSED for colour in ServerColour},
+    },
+    ansi_greyed=dict.fromkeys(_PALED_CELLS, Look(text="dim")),
+)
+"""The looks of cells, by the names that `Cell.style` has."""
+
+
+_PLAIN: Final = ("", None, "")
+
+
+class Painted(Widget):
+    """A widget that draws the lines of its `format_lines`, from cells with the styles of `CELLS`."""
 
     DEFAULT_CSS = """
     Painted {
-        & > .cell--head { color: $text-muted; }
-        & > .cell--sorted { text-style: bold; }
-        & > .cell--title { text-style: bold; }
-        & > .cell--cursor {
-            background: $block-cursor-background;
-            color: $block-cursor-foreground;
-            text-style: $block-cursor-text-style;
-        }
-        & > .cell--cursor-blurred { background: $surface; }
-        & > .cell--dim { color: $text-muted; }
-        & > .cell--accent { color: $text-accent; }
-        & > .cell--amber { color: $text-warning; }
-        & > .cell--red { color: $text-error; text-style: bold; }
-        & > .cell--good { color: $text-success; }
-        & > .cell--strong { text-style: bold; }
-        & > .cell--strong-amber { color: $text-warning; text-style: bold; }
-        & > .cell--strong-red { color: $text-error; text-style: bold; }
-        & > .cell--key { color: $text-accent; text-style: bold; }
-        & > .cell--alarm { background: $error-muted; color: $text-error; }
-        & > .cell--note { background: $surface; }
-        & > .cell--strong-accent { color: $text-accent; text-style: bold; }
-        & > .cell--bar-calm { background: $surface; color: $text-accent; text-style: bold; }
-        & > .cell--bar-over { color: $text-warning; text-style: bold reverse; }
-        & > .cell--bar-full { color: $text-error; text-style: bold reverse; }
-        & > .cell--word-calm { color: $text-accent; text-style: bold; }
-        & > .cell--word-over { color: $text-warning; text-style: bold; }
-        & > .cell--word-full { color: $text-error; text-style: bold; }
-        & > .cell--badge-full, & > .cell--badge-down { color: $text-error; text-style: bold reverse; }
-        /* A server's own colour, the same in every theme: the ground brings its letters with it. */
-        & > .cell--server-red { background: #c62828; color: #ffffff; text-style: bold; }
-        & > .cell--server-orange { background: #ff9e40; color: #1a1a1a; text-style: bold; }
-        & > .cell--server-yellow { background: #ffe14d; color: #1a1a1a; text-style: bold; }
-        & > .cell--server-green { background: #2e7d32; color: #ffffff; text-style: bold; }
-        & > .cell--server-cyan { background: #4dd0e1; color: #1a1a1a; text-style: bold; }
-        & > .cell--server-blue { background: #1565c0; color: #ffffff; text-style: bold; }
-        & > .cell--server-magenta { background: #d81b82; color: #ffffff; text-style: bold; }
-        & > .cell--server-purple { background: #7e3ab8; color: #ffffff; text-style: bold; }
-        & > .cell--server-grey { background: #616a75; color: #ffffff; text-style: bold; }
         &.-greyed { color: $text-muted; }
-        &.-greyed > .cell--accent, &.-greyed > .cell--amber, &.-greyed > .cell--red,
-        &.-greyed > .cell--good, &.-greyed > .cell--strong-amber, &.-greyed > .cell--strong-red {
-            color: $text-muted; text-style: none;
-        }
-        &.-greyed > .cell--badge-full { color: $text-muted; }
-        /* The terminal's own colours have no lighter and no darker ones. */
-        &:ansi > .cell--alarm { color: ansi_default; text-style: bold reverse; }
-        &:ansi > .cell--note { text-style: reverse; }
-        &:ansi > .cell--amber { text-style: bold; }
-        &:ansi > .cell--cursor-blurred { text-style: reverse; }
-        &:ansi > .cell--dim, &:ansi > .cell--head, &:ansi.-greyed, &:nocolor.-greyed,
-        &:ansi.-greyed > .cell--accent, &:ansi.-greyed > .cell--amber, &:ansi.-greyed > .cell--red,
-        &:ansi.-greyed > .cell--good, &:ansi.-greyed > .cell--strong-amber,
-        &:ansi.-greyed > .cell--strong-red { text-style: dim; }
-        &:ansi > .cell--server-red { background: ansi_red; color: ansi_bright_white; }
-        &:ansi > .cell--server-orange { background: ansi_bright_red; color: ansi_black; }
-        &:ansi > .cell--server-yellow { background: ansi_bright_yellow; color: ansi_black; }
-        &:ansi > .cell--server-green { background: ansi_green; color: ansi_black; }
-        &:ansi > .cell--server-cyan { background: ansi_cyan; color: ansi_black; }
-        &:ansi > .cell--server-blue { background: ansi_blue; color: ansi_bright_white; }
-        &:ansi > .cell--server-magenta { background: ansi_bright_magenta; color: ansi_black; }
-        &:ansi > .cell--server-purple { background: ansi_magenta; color: ansi_bright_white; }
-        &:ansi > .cell--server-grey { background: ansi_white; color: ansi_black; }
-        &:nocolor > .cell--cursor { text-style: reverse; }
-        &:nocolor > .cell--cursor-blurred { text-style: reverse; }
-        &:nocolor > .cell--alarm { text-style: bold reverse; }
-        &:nocolor > .cell--server-red, &:nocolor > .cell--server-orange, &:nocolor >
-        .cell--server-yellow, &:nocolor > .cell--server-green, &:nocolor > .cell--server-cyan,
-        &:nocolor > .cell--server-blue, &:nocolor > .cell--server-magenta, &:nocolor >
-        .cell--server-purple, &:nocolor > .cell--server-grey { text-style: bold reverse; }
+        &:ansi.-greyed, &:nocolor.-greyed { text-style: dim; }
     }
     """
 
@@ -162,13 +173,13 @@ class Painted(Widget):
         """Return the line at `y`, as last formatted."""
         if not self._lines:
             self._format()
-        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self.rich_style)
+        return self._lines[y] if y < len(self._lines) else Strip.blank(self.size.width, self._look(""))
 
     def cell_style(self, name: str) -> Style:
-        """Return the colours of a class of the style sheet; none for ""."""
+        """Return the style of a cell's name; none for ""."""
         if not name:
             return Style.null()
-        return ink(self, f"cell--{name}", self.has_class("-greyed"), self.has_focus)
+        return style_of(name, CELLS, self, greyed=self.has_class("-greyed"))
 
     def strip(self, cells: Sequence[Cell], width: int, over: Style | None = None) -> Strip:
         """Join cells into a line of exactly `width` cells; `over` is laid over each cell's own style."""
@@ -180,7 +191,8 @@ class Painted(Widget):
         key = (name, over, action)
         look = self._looks.get(key)
         if look is None:
-            look = self.rich_style + self.cell_style(name) + over
+            own = self.rich_style if key == _PLAIN else self._look("")  # it is put together node by node
+            look = own + self.cell_style(name) + over
             if action:
                 look += Style.from_meta({"@click": action})
             self._looks[key] = look
