@@ -5,6 +5,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -117,6 +118,7 @@ def test_no_page_of_the_manual_is_a_riddle(path: str) -> None:
     assert not riddles(Path(REPOSITORY, path).read_text())
 
 
+@cache
 def definitions() -> dict[str, set[str]]:
     """The names that each module defines, by its path with dots and without `pgtop.`."""
     found = {}
@@ -129,10 +131,13 @@ def definitions() -> dict[str, set[str]]:
     return found
 
 
-DEFINED: Final = definitions()
-CLASSES: Final = {
-    name for names in DEFINED.values() for name in names if name[0].isupper() and not name.isupper()
-}
+@cache
+def classes() -> frozenset[str]:
+    """The names of classes among them."""
+    names = {name for defined in definitions().values() for name in defined}
+    return frozenset(name for name in names if name[0].isupper() and not name.isupper())
+
+
 REFERENCE: Final = re.compile(r"`(?:pgtop[./])?((?:[A-Za-z_]\w*[./])*[A-Za-z_]\w*)(?:\([^`]*\))?`")
 
 
@@ -140,16 +145,16 @@ def is_stale(reference: str) -> bool:
     """Return whether a module or a class's module that a text names is not there (any more)."""
     if reference.endswith(".py"):
         wanted = reference.removesuffix(".py").replace("/", ".")
-        return not any(f".{module}".endswith(f".{wanted}") for module in DEFINED)
+        return not any(f".{module}".endswith(f".{wanted}") for module in definitions())
     parts = re.split("[./]", reference)
     for length in range(1, len(parts)):
         module = ".".join(parts[:length])
-        named = [names for path, names in DEFINED.items() if f".{path}".endswith(f".{module}")]
+        named = [names for path, names in definitions().items() if f".{path}".endswith(f".{module}")]
         if any(parts[length] in names for names in named):
             return False
-    is_of_pgtop = any(part in CLASSES for part in parts[1:]) or f"{parts[0]}.__init__" in DEFINED
+    is_of_pgtop = any(part in classes() for part in parts[1:]) or f"{parts[0]}.__init__" in definitions()
     is_of_pgtop = is_of_pgtop and parts[-1] not in ("jsonl", "sqlite3")  # the names of files
-    return len(parts) > 1 and is_of_pgtop and ".".join(parts) not in DEFINED
+    return len(parts) > 1 and is_of_pgtop and ".".join(parts) not in definitions()
 
 
 def test_a_reference_in_backticks_leads_somewhere() -> None:

@@ -33,7 +33,8 @@ from tests.support.hostile import (
 from tests.support.running import assert_one_line, command, run, run_words
 
 UNREADABLE = "the server's answer could not be read"
-MEMORY_BYTES = 200 * 1024 * 1024
+MEGABYTE = 1024 * 1024
+MEMORY_BYTES = 200 * MEGABYTE
 """Of a process that needs some 32 MiB to begin with, and most of it only where a server claims the most
 connections that there can be."""
 
@@ -158,7 +159,7 @@ async def test_the_largest_server_that_can_be_claimed_is_bounded_too(
 
 def flooding(piece: bytes) -> Callable[[int, bytes], bytes]:
     """Sends many times a piece in the place of each row."""
-    flood = piece * (200 * 1024 * 1024 // len(piece))
+    flood = piece * (200 * MEGABYTE // len(piece))
 
     def rewrite(kind: int, body: bytes) -> bytes:
         return flood if chr(kind) == "D" else message(chr(kind), body)
@@ -171,11 +172,11 @@ FLOODS = {
     "notifications": message("A", struct.pack("!I", 1) + b"channel\0payload\0"),
     "parameters": parameter("x", "y" * 1000),
     "rows": message("D", struct.pack("!hi", 1, 1000) + b"x" * 1000),
-    "long notice": message("N", b"SNOTICE\0M" + b"x" * (100 * 1024 * 1024) + b"\0\0"),
-    "a message of a gigabyte": message("D", b"x" * 1024 * 1024, length=2**30),
-    "a message of two": message("D", b"x" * 1024 * 1024, length=2**31 - 1),
+    "long notice": message("N", b"SNOTICE\0M" + b"x" * MEGABYTE, length=100 * MEGABYTE),
+    "a message of a gigabyte": message("D", b"x" * MEGABYTE, length=2**30),
+    "a message of two": message("D", b"x" * MEGABYTE, length=2**31 - 1),
     "a message of less than nothing": message("D", length=0),
-    "long error": message("E", b"SERROR\0C22000\0M" + b"x" * (100 * 1024 * 1024) + b"\0\0"),
+    "long error": message("E", b"SERROR\0C22000\0M" + b"x" * MEGABYTE, length=100 * MEGABYTE),
 }
 
 

@@ -79,8 +79,7 @@ async def test_a_tiny_terminal_has_the_figures_and_the_word_first(
         await wait_until(lambda: driven.shown and driven.shown.counts.total == 17)
         await driven.pilot.pause()
         if size[0] >= 12:
-            assert "17 of 17" in bare(driven)
-            assert "■ FULL" in bare(driven)
+            await wait_until(lambda: "17 of 17" in bare(driven) and "■ FULL" in bare(driven))
 
 
 async def test_each_state_has_its_word_and_shape_in_the_same_place(

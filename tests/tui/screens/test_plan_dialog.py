@@ -353,6 +353,7 @@ async def test_a_dialog_that_was_out_of_sight_has_to_be_seen_first(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command palette stood above it, or a pager in place of pgtop: `y` waits again."""
+    monkeypatch.setattr(plan_dialog, "ARM_SECONDS", 2.0)  # more than a busy machine takes from key to key
     async with session(server), dashboard(server, tmp_path / "a") as driven:
         await driven.press("K")
         dialog = await driven.dialog()
