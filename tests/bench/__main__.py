@@ -93,11 +93,9 @@ def standing_still(peer: Program, asked: Asked) -> list[Figure]:
                 _beside(f"bytes to the terminal, {at} still", pairs, lambda run: run.terminal_bytes, 0.4)
             )
             figures.append(
-                _beside("start to the first full frame, CPU ms", pairs, lambda run: run.start_cpu_ms, 1.25)
+                _beside("start to the first full frame, CPU ms", pairs, lambda run: run.start_cpu_ms, 1.0)
             )
-            figures.append(
-                _beside("start to the first full frame, ms", pairs, lambda run: run.start_ms, 1.25)
-            )
+            figures.append(_beside("start to the first full frame, ms", pairs, lambda run: run.start_ms, 1.0))
             ours = max(pair[0].connections for pair in pairs)
             figures.append(
                 Figure("connections held", ours, max(pair[1].connections for pair in pairs), ours, 1)

@@ -8,6 +8,7 @@ from textual.widgets import Input
 from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf
 from pgtop.core.connection_limits import LimitUse
 from pgtop.core.session_groups import Group, GroupBy, GroupHistory, GroupKey, group
+from pgtop.tui.themes import DARK
 from pgtop.tui.widgets.groups_table import GroupsTable
 from tests.builders import NOW, backend
 
@@ -75,6 +76,11 @@ def test_the_table_is_as_tall_as_the_groups_of_the_last_minute() -> None:
 
 class GroupsApp(App[None]):
     """The table of groups above a widget that takes the focus."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_theme(DARK)
+        self.theme = DARK.name
 
     def compose(self) -> ComposeResult:
         yield Input()
