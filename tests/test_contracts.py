@@ -53,6 +53,8 @@ def test_the_contracts_hold(copy: Path) -> None:
         ("core/session_groups.py", "time"),
         ("daemon/log.py", "pgtop.tui.themes"),
         ("demo/server.py", "pgtop.daemon.systemd"),
+        ("pool/places.py", "pgtop.core.text"),
+        ("pool/places.py", "msgspec"),
         ("postgres/host/proc.py", "asyncpg"),
         ("postgres/session/connection.py", "pgtop.reaping.reaper"),
         ("settings/defaults_and_bounds.py", "pgtop.audit.log"),

@@ -1,0 +1,1 @@
+"""`pgtop.pool`, on real servers."""
