@@ -46,6 +46,23 @@ def forget(task: "asyncio.Future[Any]") -> None:
         task.exception()
 
 
+async def outlast(work: "asyncio.Future[Any]", when_cancelled: Callable[[], None] = lambda: None) -> bool:
+    """Wait until work is done, whatever cancels the caller meanwhile; return whether something did.
+
+    The caller has to raise CancelledError then, and to look at the work's own outcome. `when_cancelled` is
+    called at the first cancellation.
+    """
+    is_cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError:
+            if not is_cancelled:
+                when_cancelled()
+            is_cancelled = True
+    return is_cancelled
+
+
 async def undisturbed(question: Coroutine[Any, Any, Answer]) -> Answer:
     """The answer; the question goes on to its end also where nobody waits for it any more.
 

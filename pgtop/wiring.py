@@ -34,14 +34,21 @@ class Wiring(NamedTuple):
         )
 
 
-def wire(target: Target, config: Config, face: str, audit_stream: Sink | None = None) -> Wiring:
+def wire(
+    target: Target,
+    config: Config,
+    face: str,
+    audit_stream: Sink | None = None,
+    *,
+    program: str | None = None,
+) -> Wiring:
     """Return the parts of a face; nothing connects yet.
 
     `face` names them to the server and in the audit log. `audit_stream` takes the audit log if no file is
-    configured; standard error by default.
+    configured; standard error by default. `program` is the name of a program that acts through pgtop.
     """
     own_connection = OwnConnection(target, face, hides_queries=config.hide_queries)
     poller = Poller(Probe(own_connection), config.interval_seconds)
-    return Wiring(
-        own_connection, poller, Reaper.configured(SqlTerminator(own_connection), config, face, audit_stream)
-    )
+    terminator = SqlTerminator(own_connection)
+    reaper = Reaper.configured(terminator, config, face, audit_stream, program=program)
+    return Wiring(own_connection, poller, reaper)

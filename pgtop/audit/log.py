@@ -35,12 +35,14 @@ _MENDS: Final = (
 """The remedies of a file that cannot be written, by the system's error numbers."""
 
 
-class Operator(msgspec.Struct, frozen=True):
+class Operator(msgspec.Struct, frozen=True, omit_defaults=True):
     """The person acting: the OS user, the user before sudo, and the host pgtop runs on."""
 
     user: str
     sudo_user: str | None
     host: str
+    program: str | None = None
+    """The program that acts through `pgtop.api`, as it names itself; left out elsewhere."""
 
 
 class AuditedServer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -105,14 +107,15 @@ class AuditLine(msgspec.Struct, frozen=True, kw_only=True):
     """The server's message, if it sent one."""
 
 
-def operator(environ: Mapping[str, str]) -> Operator:
+def operator(environ: Mapping[str, str], program: str | None = None) -> Operator:
     """The operator of this process: by its user id, since LOGNAME and USER say whatever one likes."""
     try:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a user id without a name, as containers have
         user = str(os.getuid())
     sudo_user = environ.get("SUDO_USER")
-    return Operator(_text(user), None if sudo_user is None else _text(sudo_user), _text(socket.gethostname()))
+    sudo_user, program = (None if each is None else _text(each) for each in (sudo_user, program))
+    return Operator(_text(user), sudo_user, _text(socket.gethostname()), program)
 
 
 def _text(name: str) -> str:

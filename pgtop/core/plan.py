@@ -45,9 +45,12 @@ class DecidedBy(StrEnum):
     PERSON = "person"
     """A person saw the plan and confirmed it: in the dashboard's dialog, or at break-glass's question."""
     COMMAND = "command"
-    """A command was run that asks no question: `reap`, or `break-glass --yes`, also from a script."""
+    """A command was run that asks no question: `reap`, or `break-glass --yes`, also from a script.
+
+    Also a program that runs a plan through the api.
+    """
     POLICY = "policy"
-    """The rules alone: the dashboard's automatic sweeps, or the daemon."""
+    """The rules alone: the dashboard's automatic sweeps, the daemon, or a program's watch."""
 
 
 class Guard(StrEnum):

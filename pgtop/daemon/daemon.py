@@ -14,46 +14,25 @@ from typing import Any, Final
 
 import msgspec
 
+from pgtop.automatic_watch import AutomaticWatch
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
-from pgtop.core.outage import Outage, OutageKind
-from pgtop.core.retaken_slots import LATER_SECONDS, SOON_SECONDS
-from pgtop.core.stalled_logins import with_unlisted
+from pgtop.core.outage import Outage
 from pgtop.daemon.log import DaemonLog, summary
 from pgtop.daemon.metrics import serving
 from pgtop.daemon.reporter import DaemonReport
 from pgtop.daemon.systemd import Systemd
-from pgtop.diagnosis_watch import DiagnosisWatch
-from pgtop.errors import ConnectError, PgtopError
+from pgtop.errors import PgtopError
 from pgtop.exit_codes import ExitCode
-from pgtop.login_watch import LoginWatch
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors.kinds import FullError
-from pgtop.postgres.errors.network_and_driver import (
-    DIRECTLY,
-    DRIVER_ERRORS,
-    hidden_states_error,
-    pooler_error,
-)
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.session.login_probe import LoginProbe
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.wiring import wire
 
 FACE: Final = "daemon"
 DRY_FACE: Final = "dry-run"
-
-_PASSES: Final = frozenset(
-    {
-        OutageKind.FULL,
-        OutageKind.LIMIT,
-        OutageKind.LOST,
-        OutageKind.STARTING,
-        OutageKind.TIMEOUT,
-        OutageKind.UNREACHABLE,
-    }
-)
-"""Outages that pass by themselves: no reason not to start."""
 
 _SLACK_SECONDS: Final = 30.0
 """Seconds a loop may take beyond its interval before it counts as hung."""
@@ -89,16 +68,16 @@ class Daemon:
         self._dry_run = dry_run
         wiring = wire(target, config, DRY_FACE if dry_run else FACE, log.audit_stream)
         self._own_connection, self._poller, self.reaper = wiring
-        self._auto = wiring.automatic(config, dry_run=dry_run)
-        self._diagnosis = DiagnosisWatch(self._own_connection, config.warn_at, thresholds)
-        self._logins = LoginWatch(self._poller, config.login_probe_seconds, self._knocked)
+        self._watched = AutomaticWatch(
+            wiring, config, dry_run=dry_run, thresholds=thresholds, knocked=self._knocked
+        )
+        self._auto, self._diagnosis = self._watched.automatic, self._watched.diagnosis
+        self._logins = self._watched.logins
         self._systemd = Systemd(os.environ)
         self._report = DaemonReport(log, self._systemd)
         self._stop = asyncio.Event()
         self._exit_code = int(ExitCode.DONE)
         self._progress = time.monotonic()
-        self._is_refused = False
-        self._polled: Snapshot | Outage | None = None
         self._beside: list[asyncio.Future[None]] = []
 
     async def run(self) -> int:
@@ -134,21 +113,8 @@ class Daemon:
         rules = summary(self._config.policy, self._config.every_seconds, self._config.findings)
         where = self._target.label
         self._log.tell("start", f"{'dry run: ' if self._dry_run else ''}watching {where}: {rules}")
-        try:
-            await self._own_connection.take()
-        except PgtopError as error:
-            kind = OutageKind.FULL if isinstance(error, FullError) else getattr(error, "kind", "")
-            if kind not in _PASSES:
-                raise
-            return
-        if self._own_connection.pooled:
-            raise pooler_error(self._target.label)
-        first = await self._poller.next()
-        if isinstance(first, Snapshot) and not first.counts.exact:
-            raise hidden_states_error(first)
-        await self._ask_facts(first)
         # Acted on by _watch: what is given up here at a signal must not be a sweep that has begun.
-        self._polled = first
+        await self._watched.begin()
 
     def _end(self, exit_code: int) -> None:
         self._exit_code = int(exit_code)
@@ -204,8 +170,8 @@ class Daemon:
     async def _watch(self) -> None:
         while not self._stop.is_set():
             # Outside of what a signal gives up: each session that was signalled gets its outcome line.
-            if self._polled is not None:
-                await self._take(self._polled)
+            if self._watched.polled is not None:
+                await self._take(self._watched.polled)
             for work in self._beside:
                 if work.done():
                     work.result()
@@ -213,21 +179,10 @@ class Daemon:
                 return
 
     async def _poll(self) -> None:
-        polled = await self._poller.next()
-        # Asked here, since it may wait for a login for as long as the target allows.
-        self._is_refused = isinstance(polled, Snapshot) and await self._logins.settle(polled)
-        self._polled = (
-            with_unlisted(polled, self._logins.limit_here) if isinstance(polled, Snapshot) else polled
-        )
-        await self._ask_facts(self._polled)
-
-    async def _ask_facts(self, polled: Snapshot | Outage) -> None:
-        """Ask for the facts of a diagnosis that are due; not through a pooler, where others may answer."""
-        if isinstance(polled, Snapshot) and not self._own_connection.pooled:
-            await self._diagnosis.ask(polled)
+        await self._watched.poll()
 
     def _diagnose(self, snapshot: Snapshot) -> tuple[Finding, ...]:
-        findings = self._diagnosis.take(snapshot, self._logins.limit_here)
+        findings = self._watched.diagnose(snapshot)
         self._report.diagnosed(findings, self._diagnosis.forecast)
         return findings
 
@@ -254,29 +209,16 @@ class Daemon:
             return
         self._report.polled(result, self._config.interval_seconds + _SLACK_SECONDS)
         try:
-            if self._own_connection.pooled:
-                raise ConnectError("a pooler answers now: nothing is terminated", DIRECTLY)
+            self._watched.refuse_pooler()
             if self._config.read_only and not self._dry_run:
                 await self._auto.stop()
                 raise PgtopError(
                     "read_only is set now: nothing is terminated, and another daemon may take over"
                 )
-            turn = await self._auto.turn(
-                result,
-                refused=self._is_refused,
-                refusing=self._logins.limit,
-                findings=self._diagnose(result),
-            )
+            turn = await self._watched.turn(result, self._diagnose(result))
             self._report.turn(turn, result, self._config.policy, dry_run=self._dry_run)
         except (PgtopError, *DRIVER_ERRORS) as error:
             self._report.trouble(error)
-            return
-        if turn.report is not None:
-            self._diagnosis.swept(turn.report.terminated)
-            # A long interval shall not keep the rebound from being measured in time.
-            loop = asyncio.get_running_loop()
-            for seconds in (SOON_SECONDS, LATER_SECONDS):
-                loop.call_later(seconds, self._poller.wake)
 
     async def _keep_watchdog_quiet(self) -> None:
         seconds = self._systemd.watchdog_seconds

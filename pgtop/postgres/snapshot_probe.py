@@ -1,5 +1,6 @@
 """One poll: the rows become a Snapshot, or an Outage."""
 
+import asyncio
 import time
 from typing import Annotated, Final
 
@@ -36,6 +37,7 @@ from pgtop.postgres.rights import unseen_sessions_error
 from pgtop.postgres.row_decoding import MARGIN, decoded, the_one
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.received_bytes_limit import LONGEST_ANSWER_BYTES, MEBIBYTE
+from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.unchanged_rows import UnchangedRows
 
 POLL_LIMIT_SECONDS: Final = 10.0
@@ -133,6 +135,7 @@ class Probe:
         self._limits: tuple[ConnectionLimit, ...] = ()
         self._unconverted = False
         self._gave_back_at = 0.0
+        self._one = asyncio.Lock()
 
     async def poll(self) -> Snapshot | Outage:
         """One statement, a second one now and then, and two more after connecting.
@@ -140,22 +143,37 @@ class Probe:
         Never raises for what a server, a network or a login can do: that is an Outage.
         """
         try:
-            if not self.own_connection.is_held:
-                self._about = None
-                await self.own_connection.take()
-                self._gave_back_at = time.monotonic()
-            else:
-                await self.give_back()
-            return await self.snapshot()
+            return await self.reach()
         except (PgtopError, *DRIVER_ERRORS) as error:
-            self.own_connection.lose_sight()
             return self._outage(error)
+
+    async def reach(self, wait_seconds: float = 0.0) -> Snapshot:
+        """One poll, after connecting where the connection is not held. Raises what these two raise.
+
+        A login that is refused for lack of a slot is tried again for `wait_seconds`.
+        """
+        async with self._one:
+            try:
+                if not self.own_connection.is_held:
+                    self._about = None
+                    await enter(self.own_connection, wait_seconds)
+                    self._gave_back_at = time.monotonic()
+                else:
+                    await self._give_back()
+                return await self._snapshot()
+            except (PgtopError, *DRIVER_ERRORS):
+                self.own_connection.lose_sight()
+                raise
 
     async def give_back(self) -> bool:
         """Return whether the ordinary role has just replaced the rescue role.
 
         Tries at most once per GIVE_BACK_SECONDS; never raises.
         """
+        async with self._one:
+            return await self._give_back()
+
+    async def _give_back(self) -> bool:
         if not self.own_connection.is_rescue or time.monotonic() - self._gave_back_at < GIVE_BACK_SECONDS:
             return False
         await self.own_connection.give_back()
@@ -186,7 +204,8 @@ class Probe:
 
         Raises what the connection raises.
         """
-        await self._learn_about_server()
+        async with self._one:
+            await self._learn_about_server()
         about = self._known()
         return self._server(about.postmaster_start, about.in_recovery)
 
@@ -195,6 +214,10 @@ class Probe:
 
         Raises NotPermittedError where the role may not even ask, and else what the connection raises.
         """
+        async with self._one:
+            return await self._snapshot()
+
+    async def _snapshot(self) -> Snapshot:
         try:
             await self._learn_about_server()
             self._limits = await self._known_limits.at(time.monotonic())
@@ -224,7 +247,7 @@ class Probe:
         seconds = time.perf_counter() - started
         at_rest = row.get("pids"), row.get("state_changes")
         backends = self._resting.joined(changed, *at_rest, poll.now, seconds)
-        return None if backends is None else self._snapshot(poll, backends, changed, seconds)
+        return None if backends is None else self._snapshot_of(poll, backends, changed, seconds)
 
     async def _whole(self) -> Snapshot:
         started = time.perf_counter()
@@ -232,7 +255,7 @@ class Probe:
         seconds = time.perf_counter() - started
         backends = _clipped(poll.backends)
         self._resting.know_all(backends, poll.now, seconds, time.monotonic())
-        return self._snapshot(poll, backends, backends, seconds)
+        return self._snapshot_of(poll, backends, backends, seconds)
 
     @property
     def _most_connections(self) -> int:
@@ -300,7 +323,7 @@ class Probe:
         identity = ServerIdentity(self._system_identifier, postmaster_start, in_recovery)
         return Server(host, port, about.version_num, identity, limits)
 
-    def _snapshot(
+    def _snapshot_of(
         self, poll: Poll, backends: tuple[Backend, ...], changed: tuple[Backend, ...], poll_seconds: float
     ) -> Snapshot:
         self.own_connection.answered_by(poll.own_pid)

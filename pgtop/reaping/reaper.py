@@ -11,13 +11,13 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
 from pgtop.audit.log import AuditedServer, AuditLine, AuditLog, Operator, Sink, operator
+from pgtop.concurrency import outlast
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.blocking import with_blocked
 from pgtop.core.json_text import cut, optional_timestamp, timestamp
@@ -160,14 +160,21 @@ class Reaper:
 
     @classmethod
     def configured(
-        cls, terminator: Terminator, config: Config, face: str, audit_stream: Sink | None = None
+        cls,
+        terminator: Terminator,
+        config: Config,
+        face: str,
+        audit_stream: Sink | None = None,
+        *,
+        program: str | None = None,
     ) -> "Reaper":
         """Return the reaper that the settings ask for, on behalf of whoever runs this process.
 
-        `audit_stream` takes the audit log where no file is configured; standard error by default.
+        `audit_stream` takes the audit log where no file is configured; standard error by default. `program`
+        is the name of the program that acts, if it is not pgtop itself.
         """
         audit = AuditLog.configured(config, audit_stream)
-        return cls(terminator, audit, face, operator(os.environ), read_only=config.read_only)
+        return cls(terminator, audit, face, operator(os.environ, program), read_only=config.read_only)
 
     def through(self, terminator: Terminator) -> "Reaper":
         """Return a reaper like this one that reaches its sessions through another terminator."""
@@ -262,12 +269,26 @@ class Reaper:
         termination = await self._terminator.termination(plan)
         await self.write_owed()
         lines = self._attempts(plan, termination, decided_by)
-        await self._append(lines, whole=True)  # a line of a session that was never signalled would mislead
-        signalled = [await termination.signal(victim) or victim for victim in plan.victims]
-        results = await _confirm(plan, signalled, termination)
-        usage = await _usage(plan, termination)
-        problem = await self._write_outcomes(lines, results, usage)
-        return Report(plan, tuple(results), problem, usage)
+        run = _Run(plan, termination)
+        # The whole of them: a line of a session that was never signalled would mislead.
+        written = await self._write(lines, whole=True)
+        if written.problem is not None:
+            if written.is_cancelled:
+                raise asyncio.CancelledError from written.problem
+            raise written.problem
+        run.is_cancelled = written.is_cancelled
+        work = asyncio.ensure_future(run.results())
+        is_cancelled = await outlast(work, run.cancel) or run.is_cancelled
+        # An event loop that ends cancels every task there is, and a second Ctrl-C ends one anywhere.
+        failure = None if work.cancelled() else work.exception()
+        is_cut = work.cancelled() or failure is not None
+        results, usage = (run.cut_short(), None) if is_cut else work.result()
+        written = await self._write_outcomes(lines, results, usage)
+        if failure is not None:
+            raise failure
+        if is_cancelled or written.is_cancelled:
+            raise asyncio.CancelledError
+        return Report(plan, tuple(results), str(written.problem or ""), usage)
 
     async def can_write_audit(self) -> bool:
         """Return whether the audit log would take a plan's lines now, as far as this shows unwritten."""
@@ -324,7 +345,7 @@ class Reaper:
 
     async def _write_outcomes(
         self, attempts: list[AuditLine], results: list[Result], usage: float | None
-    ) -> str:
+    ) -> "_Written":
         now = timestamp(time.time_ns() // 1_000)
         lines = [
             msgspec.structs.replace(
@@ -337,12 +358,10 @@ class Reaper:
             )
             for attempt, result in zip(attempts, results, strict=True)
         ]
-        try:
-            await self._append(lines)
-        except AuditError as error:
+        written = await self._write(lines)
+        if written.problem is not None:
             self._owed += lines
-            return str(error)
-        return ""
+        return written
 
     async def write_owed(self) -> None:
         """Write the outcomes that the audit log did not take before, if it takes them now. Never raises.
@@ -352,15 +371,73 @@ class Reaper:
         owed = list(self._owed)
         if not owed:
             return
-        with suppress(AuditError):
-            await self._append(owed, whole=True)
+        written = await self._write(owed, whole=True)
+        if written.problem is None:
             del self._owed[: len(owed)]
+        if written.is_cancelled:
+            raise asyncio.CancelledError
 
-    async def _append(self, lines: list[AuditLine], *, whole: bool = False) -> None:
+    async def _write(self, lines: list[AuditLine], *, whole: bool = False) -> "_Written":
+        """Write lines, to the end also if cancelled meanwhile: a thread that writes cannot be stopped."""
+        loop = asyncio.get_running_loop()
         try:
-            await asyncio.to_thread(self._audit.append, lines, whole=whole)
+            work = loop.run_in_executor(None, partial(self._audit.append, lines, whole=whole))
         except RuntimeError as error:  # this user may have no more threads
-            raise AuditError(f"cannot write the audit log {self._audit.name} ({error})") from error
+            return _Written(AuditError(f"cannot write the audit log {self._audit.name} ({error})"))
+        is_cancelled = await outlast(work)
+        problem = work.exception()
+        if problem is not None and not isinstance(problem, AuditError):
+            raise problem
+        return _Written(problem, is_cancelled)
+
+
+class _Written(NamedTuple):
+    """The end of an attempt to write lines."""
+
+    problem: AuditError | None = None
+    """The reason they could not be written."""
+    is_cancelled: bool = False
+    """True if the caller was cancelled meanwhile."""
+
+
+class _Run:
+    """The signals of one plan and their outcomes."""
+
+    def __init__(self, plan: Plan, termination: Termination) -> None:
+        self.is_cancelled = False
+        """True if no further session is to be signalled."""
+        self._plan = plan
+        self._termination = termination
+        self._signalled: list[Result | Victim] = []
+
+    def cancel(self) -> None:
+        """Signal no further session."""
+        self.is_cancelled = True
+
+    async def results(self) -> tuple[list[Result], float | None]:
+        """Signal all victims, and return their outcomes and the usage after it, None if it is unknown."""
+        for victim in self._plan.victims:
+            self._signalled.append(
+                _left_alone(victim) if self.is_cancelled else await self._termination.signal(victim) or victim
+            )
+        results = await _confirm(self._plan, self._signalled, self._termination)
+        return results, await _usage(self._plan, self._termination)
+
+    def cut_short(self) -> list[Result]:
+        """Return the outcomes as far as they are known after `results` was itself cancelled."""
+        signalled, reached = self._signalled, len(self._signalled)
+        maybe = self._plan.victims[reached : reached + 1]  # the signal may have been on its way
+        known = [
+            Result(each, Outcome.UNKNOWN, "pgtop ended before this was confirmed")
+            if isinstance(each, Victim)
+            else each
+            for each in (*signalled, *maybe)
+        ]
+        return [*known, *map(_left_alone, self._plan.victims[reached + 1 :])]
+
+
+def _left_alone(victim: Victim) -> Result:
+    return Result(victim, Outcome.FAILED, "not signalled: the run was cancelled")
 
 
 async def _usage(plan: Plan, termination: Termination) -> float | None:

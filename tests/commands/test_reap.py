@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from tests.conftest import ServerFactory
 from tests.servers import create_role, execute, session, sessions, wait_until
 from tests.support.audit_logs import audited
 from tests.support.reap_command import STALE, alive, answer, reap, stale
-from tests.support.reaping import face_on, found, queued
-from tests.support.running import assert_one_line, run
+from tests.support.reaping import confirming, face_on, found, queued
+from tests.support.running import assert_one_line, command, environment, run
 from tests.support.targets import stopped
 
 VICTIM_KEYS = [
@@ -368,3 +369,30 @@ async def test_states_that_are_not_tracked_are_told(server_factory: ServerFactor
         assert len(report["victims"]) == 5
         skipped = [each["reason"] for each in report["spared"]]
         assert skipped.count("its state is not tracked (track_activities = off)") >= 10
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+async def test_an_interruption_leaves_no_attempt_open(
+    server: ThrowawayServer, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
+    """It is interrupted while it waits for a session that hangs and lives on as long as it does."""
+    audit = tmp_path / "audit.jsonl"
+    arguments = ("--always", "--application", "hangs", "--audit-log", str(audit), *STALE)
+    async with stale(server, 1, application_name="hangs") as (victim,):
+        with stopped(victim.get_server_pid()):
+            process = await asyncio.create_subprocess_exec(
+                *command("reap", server.uri(), *arguments),
+                env=environment(tmp_path),
+                cwd=tmp_path,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            try:
+                await confirming(server, "reap")
+                process.send_signal(number)
+                assert await asyncio.wait_for(process.wait(), 30.0) == status
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+    assert [each["outcome"] for each in audited(audit)] == [None, "survived"]

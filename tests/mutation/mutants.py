@@ -172,8 +172,8 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/reaping/reaper.py",
-        "        await self._append(lines, whole=True)",
-        "        ",
+        "        written = await self._write(lines, whole=True)",
+        "        written = _Written()",
         REAPER,
     ),
     Mutant("pgtop/reaping/reaper.py", "rescue=termination.is_rescue,", "rescue=False,", AUDIT),

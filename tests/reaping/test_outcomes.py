@@ -20,6 +20,8 @@ from pgtop.reaping.reaper import Report
 from tests.builders import backend, snapshot
 from tests.conftest import ServerFactory
 from tests.servers import execute, session, sessions, wait_until
+from tests.support.apis import unconfirmed
+from tests.support.audit_logs import audited
 from tests.support.filling import THREE_SLOTS, full
 from tests.support.reaping import face_on, found
 from tests.support.targets import target_of
@@ -61,6 +63,30 @@ def test_the_exit_code_tells_what_was_left_undone(outcomes: list[Outcome], code:
     plan = plan_sweep(snapshot(backend()), ReapPolicy())
     results = tuple(Result(plan.victims[0], outcome) for outcome in outcomes)
     assert Report(plan, results).exit_code == code
+
+
+async def test_an_error_that_is_not_foreseen_leaves_no_attempt_open(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither while a victim is signalled nor while it is confirmed."""
+    async with face_on(server, tmp_path / "a") as face, session(server) as one:
+        for method in ("fetchrow", "fetch"):
+            plan = await face.plan_for(one)
+            ask = getattr(face.own_connection, method)
+
+            async def fail(
+                query: str, *arguments: Any, _ask: Any = ask, _method: str = method, **options: Any
+            ) -> Any:
+                if _method == "fetch" and query != STILL_THERE:
+                    return await _ask(query, *arguments, **options)
+                raise ZeroDivisionError
+
+            with monkeypatch.context() as patch:
+                patch.setattr(face.own_connection, method, fail)
+                with pytest.raises(ZeroDivisionError):
+                    await face.run(plan)
+    assert not unconfirmed(tmp_path / "a")
+    assert [each["outcome"] for each in audited(tmp_path / "a") if each["outcome"]] == ["unknown"] * 2
 
 
 async def test_a_victim_that_left_between_look_and_signal_is_changed(

@@ -18,11 +18,12 @@ from pgtop.postgres.advisory_keys import LONGEST_PROMISE_SECONDS, drawn, signed
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
+from pgtop.postgres.queries.terminate import STILL_THERE
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.postgres.terminate import SqlTerminator
 from pgtop.reaping.reaper import Reaper, Report
-from tests.servers import Role, session, wait_until
+from tests.servers import Role, fetch_value, session, wait_until
 from tests.support.audit_logs import audited
 from tests.support.targets import connection_on, target_of
 
@@ -106,6 +107,13 @@ async def real_snapshot(server: ThrowawayServer, audit: Path, user: str = "postg
 def outcomes(report: Report) -> list[Outcome]:
     """Return what became of each session of a plan."""
     return [result.outcome for result in report.results]
+
+
+async def confirming(server: ThrowawayServer, face: str) -> None:
+    """Wait until a face has signalled the sessions of its plan and looks whether they are gone."""
+    name, query = f"pgtop {face}@%", "application_name LIKE $1 AND left(query, 200) = left($2, 200)"
+    asked = f"SELECT count(*) > 0 FROM pg_stat_activity WHERE {query}"
+    await wait_until(lambda: fetch_value(server, asked, name, STILL_THERE), 30.0)
 
 
 async def lives(connection: asyncpg.Connection) -> bool:

@@ -110,13 +110,16 @@ def _percent(usage: float | None) -> str:
 
 
 def _operator(operator: Operator) -> str:
-    """Return the operator, with the user who called sudo if there is one.
+    """Return the operator, with the user who called sudo, or the program, if there is one.
 
     >>> _operator(Operator("root", "ann", "db1")), _operator(Operator("ann", None, "db1"))
     ('ann as root@db1', 'ann@db1')
+    >>> _operator(Operator("app", None, "db1", "supervisor"))
+    'app@db1 (supervisor)'
     """
     user = f"{operator.sudo_user} as {operator.user}" if operator.sudo_user else operator.user
-    return printable(f"{user}@{operator.host}")
+    program = f" ({operator.program})" if operator.program else ""
+    return printable(f"{user}@{operator.host}{program}")
 
 
 def server_names(servers: Sequence[AuditedServer]) -> dict[AuditedServer, str]:

@@ -10,24 +10,18 @@ from pgtop.core.canary import canaries
 from pgtop.core.diagnosis.sweepable_kinds import policy_for, scope_of
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit
-from pgtop.core.plan import DecidedBy, SparedFor, Trigger
+from pgtop.core.plan import DecidedBy
 from pgtop.core.retaken_slots import totals
 from pgtop.core.stalled_logins import with_unlisted
-from pgtop.core.text import printable
 from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.postgres.conninfo.target import Target
-from pgtop.postgres.errors.network_and_driver import (
-    DRIVER_ERRORS,
-    answer_error,
-    hidden_states_error,
-    pooler_error,
-    untracked_states_error,
-)
+from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS, answer_error
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.postgres.session.wait_for_slot import enter
 from pgtop.postgres.snapshot_probe import Probe
 from pgtop.reaping.canary import run_canary
 from pgtop.reaping.reaper import Reaper
+from pgtop.reaping.refusals import refuse_unsure, refuse_untracked
 from pgtop.reaping.report_json import Answer, Canaries
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.wiring import wire
@@ -57,7 +51,7 @@ async def reap(
     await enter(own_connection, config.wait_seconds, tell)
     try:
         snapshot = await _look(poller.probe)
-        _refuse_unsure(own_connection, snapshot)
+        refuse_unsure(own_connection, snapshot)
         refused = await _refused(own_connection)
         snapshot = with_unlisted(snapshot, refused)
         diagnosis = DiagnosisWatch(own_connection, config.warn_at, thresholds)
@@ -70,9 +64,7 @@ async def reap(
             refused=refused,
             scope=scope_of(findings, only) if only else None,
         )
-        untracked = any(each.spared_for is SparedFor.UNTRACKED for each in plan.spared)
-        if not plan.victims and untracked and plan.trigger is not Trigger.NONE:
-            raise untracked_states_error(snapshot)
+        refuse_untracked(plan, snapshot)
         answer = Answer(plan, None, dry_run, plan.usage_after, findings, only)
         if pause_seconds is not None and plan.victims:
             intended = Canaries(pause_seconds, canaries(plan, totals(snapshot)))
@@ -123,11 +115,3 @@ async def _refused(own_connection: OwnConnection) -> Limit | None:
         return await own_connection.refused_here()
     except DRIVER_ERRORS as error:
         raise answer_error(error, "nothing was terminated; try again") from error
-
-
-def _refuse_unsure(own_connection: OwnConnection, snapshot: Snapshot) -> None:
-    """Raise PgtopError if the snapshot may not show the sessions that would be terminated."""
-    if own_connection.pooled:
-        raise pooler_error(printable(snapshot.server.address))
-    if not snapshot.counts.exact:
-        raise hidden_states_error(snapshot)
