@@ -41,6 +41,12 @@ def _break_glass() -> Command:
     return BREAK_GLASS
 
 
+def _leaks() -> Command:
+    from pgtop.commands.leaks.command import LEAKS
+
+    return LEAKS
+
+
 def _audit() -> Command:
     from pgtop.commands.audit.command import AUDIT
 
@@ -97,6 +103,7 @@ COMMANDS: Final[Mapping[str, Command]] = _Commands(
         "doctor": _doctor,
         "reap": _reap,
         "break-glass": _break_glass,
+        "leaks": _leaks,
         "audit": _audit,
         "config": _config,
         "demo": _demo,

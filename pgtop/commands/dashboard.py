@@ -76,6 +76,7 @@ DASHBOARD: Final = Command(
         ("pgtop diagnose", "what fills the server, and what to do"),
         ("pgtop doctor", "can you connect when it is full, and make room"),
         ("pgtop break-glass", "make room from the server's own host"),
+        ("pgtop leaks", "where Python code loses connections"),
         ("pgtop audit", "what was terminated, when, why and by whom"),
         ("pgtop config", "the settings in force, and where each comes from"),
         ("pgtop demo", "the dashboard on a throw-away server that fills up"),

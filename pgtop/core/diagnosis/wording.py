@@ -1,11 +1,13 @@
 """The pieces of which the sentences of a diagnosis are made."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Backend, seconds_between
+from pgtop.core.diagnosis.findings import Advice
 from pgtop.core.diagnosis.statements import shown_statement
 from pgtop.core.doctor.remedies import Identifier, literal
 from pgtop.core.session_labels import NO_APPLICATION, label
@@ -52,6 +54,17 @@ def last_of_most(backends: Iterable[Backend]) -> tuple[str, int]:
     for query, number in Counter(each.query for each in backends if each.query).items():
         statements[shown_statement(query)] += number  # a pool's sessions have few texts, each formatted once
     return statements.most_common(1)[0] if statements else ("", 0)
+
+
+def code_advice(text: str, statement: str, rule: str = "") -> tuple[Advice, ...]:
+    """Return the advice to look for the code that runs a statement; none without a statement.
+
+    `rule` narrows the check to one rule.
+    """
+    if not statement:
+        return ()
+    narrowed = f" --rule {rule}" if rule else ""
+    return (Advice(text, command=f"pgtop leaks .{narrowed} --statement {shlex.quote(statement)}"),)
 
 
 def by_application(backends: Iterable[Backend]) -> list[tuple[str, int]]:

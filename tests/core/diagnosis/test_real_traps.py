@@ -16,6 +16,7 @@ from pgtop.demo.server import HOST, ThrowawayServer
 from pgtop.demo.workload import set_up
 from pgtop.postgres.conninfo.resolve import resolve
 from tests.conftest import ServerFactory
+from tests.core.diagnosis.real_incidents import LEAK
 from tests.core.diagnosis.stage import FASTER, SETTINGS, Stage, parameters_of
 from tests.servers import create_role, session, sessions, wait_until
 from tests.support.filling import connect_silently, stalled_in_authentication, stalled_login
@@ -87,7 +88,7 @@ async def test_a_keepalive_hides_a_leak_only_from_one_look(server_factory: Serve
     async def leak() -> None:
         while True:
             connection = await stage.open("mailer", "worker", "127.0.0.2")
-            await connection.execute(schema.LEAK[0])
+            await connection.execute(LEAK[0])
             stage.spawn(stage.repeat(lambda one=connection: one.execute("SELECT 1"), 20, 40))
             await stage.rest(12)
 

@@ -3,7 +3,14 @@
 from pgtop.core.activity import IDLE_IN_TRANSACTION_ABORTED, IN_TRANSACTION, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
-from pgtop.core.diagnosis.wording import age, earliest, last_of_most, median_seconds, set_for_role
+from pgtop.core.diagnosis.wording import (
+    age,
+    code_advice,
+    earliest,
+    last_of_most,
+    median_seconds,
+    set_for_role,
+)
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_USER, label
 from pgtop.core.text import duration
@@ -57,6 +64,11 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
                 f"Let the server end such transactions of {label(application.usename, NO_USER)}, "
                 "in sessions opened from now on",
                 sql=set_for_role(application.usename, "idle_in_transaction_session_timeout", "60s"),
+            ),
+            *code_advice(
+                "In the directory of its code: find what it waits for in the transaction",
+                statement,
+                "held-across-network",
             ),
         ),
     )

@@ -21,6 +21,7 @@ from pgtop.core.diagnosis.scene import Application, Scene, Traffic, addresses_of
 from pgtop.core.diagnosis.statements import is_handed_back, is_keepalive
 from pgtop.core.diagnosis.wording import (
     age,
+    code_advice,
     last_of_most,
     origins,
     quoted,
@@ -308,7 +309,7 @@ def _of(
             *([("terminated by pgtop before", str(terminated))] if terminated else []),
         ),
         statements=(statement,) if statement else (),
-        advice=_advice(applications, lost),
+        advice=_advice(applications, lost, statement),
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in lost)),
     )
 
@@ -358,13 +359,14 @@ def _seen(scene: Scene, applications: tuple[Application, ...]) -> list[tuple[str
 def _gap(seconds: float) -> str:
     """Return the time between two sessions: also less than a second says something.
 
-    >>> _gap(26.4), _gap(0.25)
-    ('26s', '0.2s')
+    >>> _gap(26.4), _gap(1.9), _gap(0.25)
+    ('26s', '2s', '0.2s')
     """
-    return span(seconds) if seconds >= 1 else f"{seconds:.1g}s"
+    # Rounded, so that it agrees with the number a minute beside it.
+    return span(round(seconds)) if seconds >= 1 else f"{seconds:.1g}s"
 
 
-def _advice(applications: tuple[Application, ...], lost: list[Backend]) -> tuple[Advice, ...]:
+def _advice(applications: tuple[Application, ...], lost: list[Backend], statement: str) -> tuple[Advice, ...]:
     role = one_value(each.usename for each in applications)
     found = [Advice(f"Terminate these sessions of {applications[0].name}, and none of its others", key="d K")]
     if role is not None:
@@ -376,4 +378,6 @@ def _advice(applications: tuple[Application, ...], lost: list[Backend]) -> tuple
                 + set_for_role(role, "idle_session_timeout", "10min"),
             )
         )
-    return tuple(found)
+    return *found, *code_advice(
+        "In the directory of its code: find where it does not give them back", statement
+    )

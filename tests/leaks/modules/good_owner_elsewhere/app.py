@@ -1,0 +1,7 @@
+from .state import State
+
+state = State()
+
+
+async def shutdown():
+    await state.listener.close()
