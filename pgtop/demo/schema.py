@@ -90,13 +90,6 @@ BATCH_LOCK = "UPDATE jobs SET state = 'running' WHERE id = 1"
 BATCH_WAIT = "UPDATE jobs SET attempts = attempts + 1 WHERE id = 1"
 """The statement that waits for that row."""
 
-LEAK = (
-    "SELECT id, kind FROM jobs WHERE state = 'queued' ORDER BY run_at LIMIT 1 FOR UPDATE SKIP LOCKED",
-    "UPDATE jobs SET attempts = attempts + 1 WHERE id = (SELECT 2 + floor(random() * 290)::int)",
-    "SELECT count(*) FROM jobs WHERE state = 'queued' AND run_at < now()",
-)
-"""The queries of which a leaked session ran one before it was forgotten."""
-
 ORDERS = WEB[1:3]
 """The statements of a page view that read orders."""
 

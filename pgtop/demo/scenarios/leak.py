@@ -1,12 +1,15 @@
 """The scenario `leak`: a worker opens a session for each job, and forgets it."""
 
 import asyncio
+import random
 import sys
 
 import asyncpg
 
 from pgtop.demo import schema
-from pgtop.demo.clients import GONE, Clients, between, browse, one_of, rest
+from pgtop.demo.clients import GONE, HOME, Clients, between, browse, rest
+from pgtop.demo.parameters import Parameters
+from pgtop.demo.scenarios.leaky_worker import JOBS
 
 _REPORT_SECONDS = 25
 _LOCK_HELD_SECONDS = 40.0
@@ -30,14 +33,33 @@ async def play(clients: Clients) -> None:
         tasks.create_task(shop.leak())
 
 
+class _Keeping(Clients):
+    """Clients whose connections outlive the code that forgets them.
+
+    In an application, a cache, a traceback or a cycle of references keeps them; the garbage collector would
+    close them.
+    """
+
+    def __init__(self, parameters: Parameters) -> None:
+        super().__init__(parameters)
+        self._kept: list[asyncpg.Connection] = []
+
+    async def open(self, application: str, role: str, host: str = HOME) -> asyncpg.Connection:
+        connection = await super().open(application, role, host)
+        self._kept.append(connection)
+        return connection
+
+    def drop_closed(self) -> None:
+        """Forget the connections that the server has ended."""
+        self._kept = [each for each in self._kept if not each.is_closed()]
+
+
 class _Shop:
     """All habits of the shop's applications."""
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
         self._row_is_held = asyncio.Event()
-        self._forgotten: list[asyncpg.Connection] = []
-        """The leaked connections, kept from the garbage collector, which would close them."""
 
     async def report(self, connection: asyncpg.Connection) -> None:
         while True:
@@ -70,13 +92,12 @@ class _Shop:
             await asyncio.sleep(between(3, 6))
 
     async def leak(self) -> None:
+        clients = _Keeping(self._clients.parameters)
         while True:
             try:
-                connection = await self._clients.open("leaky-worker", "worker")
-                self._forgotten.append(connection)
-                await connection.execute(one_of(schema.LEAK))
+                await random.choice(JOBS)(clients)  # noqa: S311 (variety, not a secret)
             except GONE as error:
                 # The server is full, or the session was terminated in mid-query: go on at the same pace.
                 sys.stderr.write(f"leaky-worker: {error}\n")
-            self._forgotten = [one for one in self._forgotten if not one.is_closed()]
+            clients.drop_closed()
             await asyncio.sleep(between(0.5, 1.5) * self._clients.parameters.leak_every_seconds)
