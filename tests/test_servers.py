@@ -37,6 +37,7 @@ async def test_sessions_show_under_their_names_and_are_gone_after(
         return await fetch_value(server, count) == 0
 
     await wait_until(none_left)
+    await execute(server, "DROP DATABASE elsewhere")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -67,10 +67,10 @@ async def test_rows_tables_and_keys_are_told_on_every_version(every_server: Thro
 async def test_a_role_without_rights_sees_the_tree_without_details(server: ThrowawayServer) -> None:
     """Neither the states of other roles' sessions nor the names of another database's relations."""
     role = await create_role(server)
-    await execute(server, "CREATE DATABASE elsewhere")
+    await execute(server, "CREATE DATABASE of_locks")
     async with AsyncExitStack() as stack:
         own_connection = await stack.enter_async_context(connection_on(as_role(role)))
-        opened = await stack.enter_async_context(sessions(server, 2, database="elsewhere"))
+        opened = await stack.enter_async_context(sessions(server, 2, database="of_locks"))
         await opened[0].execute("BEGIN; CREATE TABLE there (i int); COMMIT; BEGIN; LOCK TABLE there")
         stuck = asyncio.ensure_future(opened[1].execute("SELECT * FROM there"))
         root, leaf = lock_tree(await waiting(own_connection, 1))
@@ -80,10 +80,10 @@ async def test_a_role_without_rights_sees_the_tree_without_details(server: Throw
             assert node.queued.backend.is_hidden
             assert node.queued.is_client
             assert node.queued.target.startswith("relation ")
-            assert node.queued.target.endswith(" in db elsewhere")
+            assert node.queued.target.endswith(" in db of_locks")
         await opened[0].execute("ROLLBACK")
         await stuck
-    await execute(server, "DROP DATABASE elsewhere WITH (FORCE)")
+    await execute(server, "DROP DATABASE of_locks WITH (FORCE)")
 
 
 async def test_hidden_queries_are_not_asked_for(server: ThrowawayServer) -> None:
