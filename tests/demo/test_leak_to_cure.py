@@ -49,7 +49,8 @@ def uri(tmp_path: Path, temporary_directory: Path) -> Iterator[str]:
 
 
 def leak_on(home: Path, uri: str) -> dict[str, Any] | None:
-    done = run(home, "diagnose", "--time-factor", "20", "--json", uri)
+    (asked,) = re.findall(r"^pgtop (diagnose .*) URI$", WALK, re.MULTILINE)
+    done = run(home, *shlex.split(asked), "--json", uri)
     found = json.loads(done.stdout)["findings"] if done.returncode == 0 else []
     return next((each for each in found if each["kind"] == "leak"), None)
 

@@ -70,7 +70,7 @@ def diagnose_scene(scene: Scene, *, warn_at: float) -> tuple[Finding, ...]:
     """Return what fills the server of a scene, as `diagnose` does."""
     snapshot = scene.snapshot
     found = _found(scene, _STRUCTURE)
-    if _speaks(scene):
+    if snapshot.usage >= warn_at or _speaks(scene):
         found += _found(scene.without(found), _PATTERNS)
         explained = sum(each.slots for each in found)
         if snapshot.usage >= warn_at and explained < _EXPLAINED * snapshot.taken:

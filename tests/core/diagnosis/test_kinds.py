@@ -85,6 +85,13 @@ def test_a_leak_is_named_with_its_pace_and_its_end() -> None:
     assert set(found.backends) <= {each.id for each in leak()}
 
 
+def test_from_the_line_on_there_is_always_a_word() -> None:
+    """Also where the line is set low; below it, a quarter of the slots is nothing to speak of."""
+    seen = server_with(*pools("web", 5, 5))
+    assert diagnose(seen, warn_at=0.2)
+    assert not diagnose(seen, warn_at=0.8)
+
+
 def test_lookalikes_of_a_leak_are_told_apart() -> None:
     after_a_peak = [one(1000 + n, 4 * 3600, 1800 + n) for n in range(70)]
     """A pool that uses its last session first: the rest parks, and nothing new is opened."""
