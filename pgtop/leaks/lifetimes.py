@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator, Sequence
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 
 from pgtop.leaks.libraries import (
@@ -254,7 +255,9 @@ class Lifetimes:
         """Return whether a method of the object, or anything else of the project, closes its attribute."""
         cls = class_of(function)
         methods = list(cls.methods.values()) if cls is not None else []
-        return any(self._closes_attribute(attr, method) for method in methods) or self._closed_anywhere(attr)
+        return (
+            any(self._closes_attribute(attr, method) for method in methods) or attr in self._closed_attributes
+        )
 
     def _closes_attribute(self, attr: str, method: Function) -> bool:
         for node in method.nodes:
@@ -271,24 +274,19 @@ class Lifetimes:
                         return True
         return False
 
-    def _closed_anywhere(self, attr: str) -> bool:
-        return attr in self._closed_attributes
-
-    @property
+    @cached_property
     def _closed_attributes(self) -> frozenset[str]:
         """The attributes that anything in the project closes, by whatever path it reaches them."""
-        if not hasattr(self, "_closed_names"):
-            self._closed_names = frozenset(
-                node.func.value.attr
-                for module in self._project.modules
-                for function in module.by_node.values()
-                for node in function.calls
-                if isinstance(node.func, ast.Attribute)
-                and node.func.attr in CLOSING_METHODS
-                and isinstance(node.func.value, ast.Attribute)
-                and not (isinstance(node.func.value.value, ast.Name) and node.func.value.value.id == "self")
-            )
-        return self._closed_names
+        return frozenset(
+            node.func.value.attr
+            for module in self._project.modules
+            for function in module.by_node.values()
+            for node in function.calls
+            if isinstance(node.func, ast.Attribute)
+            and node.func.attr in CLOSING_METHODS
+            and isinstance(node.func.value, ast.Attribute)
+            and not (isinstance(node.func.value.value, ast.Name) and node.func.value.value.id == "self")
+        )
 
 
 def _is_fluent(node: ast.AST) -> bool:
@@ -309,11 +307,11 @@ def unprotected(taken: Taken, closings: list[Mention]) -> Escape | None:
     `closings` are the mentions that close it. A `finally`, a handler for every exception, or a `with` that
     begins before anything can fail protects it.
     """
-    parents = taken.function.module.parents
-    closing = {_statement(each.node, parents) for each in closings}
-    statement = _statement(taken.call, parents)
+    module = taken.function.module
+    closing = {module.statement_of(each.node) for each in closings}
+    statement = module.statement_of(taken.call)
     while True:
-        block, index, parent = _block_of(statement, parents)
+        block, index, parent = _block_of(statement, module.parents)
         if isinstance(parent, _TRIES) and block is not parent.finalbody and _holds(parent.finalbody, closing):
             return None
         for each in block[index + 1 :]:
@@ -331,7 +329,7 @@ def unprotected(taken: Taken, closings: list[Mention]) -> Escape | None:
             _holds(parent.handlers, closing) and block is not parent.finalbody
         ):
             return None
-        statement = parent if isinstance(parent, ast.stmt) else _statement(parent, parents)
+        statement = module.statement_of(parent)
 
 
 def _protects(statement: ast.stmt, closing: set[ast.stmt]) -> bool:
@@ -348,12 +346,6 @@ def _protects(statement: ast.stmt, closing: set[ast.stmt]) -> bool:
 
 def _holds(nodes: Sequence[ast.AST], closing: set[ast.stmt]) -> bool:
     return any(inner in closing for each in nodes for inner in ast.walk(each))
-
-
-def _statement(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.stmt:
-    while not isinstance(node, ast.stmt):
-        node = parents[node]
-    return node
 
 
 def _block_of(

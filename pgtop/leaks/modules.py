@@ -27,11 +27,6 @@ class Function:
     """The functions and lambdas that stand in it."""
 
     @property
-    def body(self) -> list[ast.stmt]:
-        """The statements; none of a lambda."""
-        return [] if isinstance(self.node, ast.Lambda) else self.node.body
-
-    @property
     def is_async(self) -> bool:
         """Return whether it is an `async def`."""
         return isinstance(self.node, ast.AsyncFunctionDef)
@@ -233,12 +228,6 @@ class Module:
                 base = self.dotted_name(value)
                 return None if base is None else f"{base}.{attr}"
         return None
-
-    def function_of(self, node: ast.AST) -> Function:
-        """Return the function that a node stands in."""
-        while node not in self.by_node:
-            node = self.parents[node]
-        return self.by_node[node]
 
     def ancestors(self, node: ast.AST) -> Iterator[ast.AST]:
         """Yield the nodes around a node, the nearest first, up to the one of its function."""

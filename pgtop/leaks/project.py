@@ -81,7 +81,7 @@ class Project:
             case ast.Name(id=name):
                 return self._named(name, function)
             case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
-                cls = _class_of(function)
+                cls = class_of(function)
                 return self._method(cls, attr) if cls is not None else None
             case ast.Attribute(value=value, attr=attr):
                 dotted = function.module.dotted_name(call.func)
@@ -102,7 +102,7 @@ class Project:
         if given is not None:
             return self._class_named(given, function.module)
         scopes = [function, function.module.main]
-        if name.startswith("self.") and (cls := _class_of(function)) is not None:
+        if name.startswith("self.") and (cls := class_of(function)) is not None:
             scopes = list(cls.methods.values())
         made = [value for scope in scopes for value in scope.assigned.get(name, [])]
         if not made and name in function.module.imports:
@@ -119,13 +119,7 @@ class Project:
 
     def class_called(self, call: ast.Call, function: Function) -> Class | None:
         """Return the class of the project that a call makes one of; None if it is not known."""
-        dotted = function.module.dotted_name(call.func)
-        if dotted is None:
-            return None
-        if dotted in function.module.classes:
-            return function.module.classes[dotted]
-        found = self._split(dotted)
-        return found[0].classes.get(found[1]) if found is not None else None
+        return self._class_named(call.func, function.module)
 
     def _named(self, name: str, function: Function) -> Function | None:
         scope: Function | None = function
@@ -451,7 +445,7 @@ class Project:
         return self.global_value(*found) if found is not None else None
 
     def _attribute_value(self, attr: str, function: Function) -> Handle | None:
-        cls = _class_of(function)
+        cls = class_of(function)
         if cls is None:
             return None
         key = (cls.methods.get("__init__", function), f"self.{attr}")
@@ -522,18 +516,14 @@ def _is_telling(name: str) -> bool:
     return "conn" in name.lower() or "session" in name.lower()
 
 
-def _class_of(function: Function) -> Class | None:
+def class_of(function: Function) -> Class | None:
+    """Return the class whose `self` a function sees."""
     scope: Function | None = function
     while scope is not None:
         if scope.cls is not None:
             return scope.cls
         scope = scope.outer
     return None
-
-
-def class_of(function: Function) -> Class | None:
-    """Return the class whose `self` a function sees."""
-    return _class_of(function)
 
 
 def _is_called_later(call: ast.Call, function: Function) -> bool:

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from enum import IntEnum
 from functools import cached_property
 from typing import Final
@@ -70,7 +70,7 @@ class Statements:
         return self._matches[function]
 
     def _match(self, function: Function) -> Match:
-        if self._runs(function):
+        if function in self._running:
             return Match.RUNS
         if self._calls(function, _CALLS_FOLLOWED, set()):
             return Match.CALLS
@@ -81,9 +81,6 @@ class Statements:
         if function.module in self._running_modules:
             return Match.SAME_FILE
         return Match.NO
-
-    def _runs(self, function: Function) -> bool:
-        return function in self._running
 
     @cached_property
     def _running(self) -> frozenset[Function]:
@@ -106,7 +103,7 @@ class Statements:
             if not isinstance(node, ast.Call):
                 continue
             called = self._project.called(node, function)
-            if called is not None and (self._runs(called) or self._calls(called, depth - 1, seen)):
+            if called is not None and (called in self._running or self._calls(called, depth - 1, seen)):
                 return True
         return False
 
@@ -220,13 +217,3 @@ def text_of(node: ast.expr) -> str | None:
 
 def _part(node: ast.expr) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else _HOLE
-
-
-def is_statement(text: str) -> bool:
-    """Return whether a text begins as SQL does."""
-    return _VERB.match(text) is not None
-
-
-def surest(matches: Iterable[Match]) -> Match:
-    """Return the surest of some matches."""
-    return max(matches, default=Match.NO)
