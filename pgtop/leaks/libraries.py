@@ -49,7 +49,9 @@ class Handle(NamedTuple):
         return self.is_owned and self.kind in _MUST_BE_CLOSED
 
 
-_MUST_BE_CLOSED: Final = frozenset({Kind.CONNECTION, Kind.POOLED, Kind.SESSION, Kind.POOL})
+SESSIONS: Final = frozenset({Kind.CONNECTION, Kind.POOLED, Kind.SESSION})
+"""The kinds that hold a session of the server each."""
+_MUST_BE_CLOSED: Final = SESSIONS | {Kind.POOL}
 
 
 def _handle(kind: Kind, library: str, leaving: With, taken_by: str) -> Handle:

@@ -110,7 +110,7 @@ class Lifetimes:
 
     def _is_manager(self, call: ast.Call, function: Function) -> bool:
         own = self._project.called(call, function)
-        return own is not None and self._project.manages(own)
+        return own is not None and own.is_manager
 
     # One mention
 
@@ -217,7 +217,7 @@ class Lifetimes:
             self._closes[key] = False
             self._depth += 1
             # A context manager that yields what it was given lends it back.
-            taking = _TAKING_OVER - {Use.YIELDED} if self._project.manages(own) else _TAKING_OVER
+            taking = _TAKING_OVER - {Use.YIELDED} if own.is_manager else _TAKING_OVER
             self._closes[key] = any(
                 self.owner_closes(each.name, own) if each.use is Use.KEPT else each.use in taking
                 for each in self.mentions(keyword, own)

@@ -8,6 +8,7 @@ from functools import cached_property
 
 Def = ast.FunctionDef | ast.AsyncFunctionDef
 MODULE_LEVEL = "<module>"
+_MANAGERS = frozenset({"contextmanager", "asynccontextmanager"})
 
 
 @dataclass(eq=False)
@@ -50,6 +51,11 @@ class Function:
         if not isinstance(self.node, Def):
             return frozenset()
         return frozenset(last_word(each) for each in self.node.decorator_list)
+
+    @property
+    def is_manager(self) -> bool:
+        """Return whether it is a context manager, which is for a `with` alone."""
+        return bool(self.decorators & _MANAGERS)
 
     @cached_property
     def calls(self) -> list[ast.Call]:

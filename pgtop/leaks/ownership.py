@@ -11,7 +11,6 @@ from pgtop.leaks.lifetimes import Escape, Lifetimes, Mention, Taken, Use, unprot
 from pgtop.leaks.modules import Def, Function
 
 _ENDING: Final = frozenset({Use.CLOSED, Use.ENTERED, Use.GUARDED})
-_MANAGERS: Final = frozenset({"contextmanager", "asynccontextmanager"})
 _HOW: Final = {
     Kind.CONNECTION: "close it in `finally`, or take it in a `with`",
     Kind.POOLED: "give it back in `finally`, or take it in a `with`",
@@ -127,14 +126,14 @@ def _closed_somewhere(taken: Taken, closings: list[Mention], is_lent: bool) -> F
         return _finding(Rule.NEVER_CLOSED, taken, f"is never closed: {_HOW[taken.handle.kind]}")
     if any(each.use is Use.GUARDED for each in closings) or taken.handle.kind is Kind.POOL:
         return None
-    if is_lent and not taken.function.decorators & _MANAGERS:
+    if is_lent and not taken.function.is_manager:
         return None  # whoever drives a generator runs it to its end
     escape = unprotected(taken, closings)
     return _not_in_finally(taken, escape) if escape is not None else None
 
 
 def _yielded(taken: Taken) -> Finding | None:
-    if not taken.function.decorators & _MANAGERS:
+    if not taken.function.is_manager:
         return None
     return _finding(Rule.NEVER_CLOSED, taken, "is lent by `yield` and never closed: close it in `finally`")
 

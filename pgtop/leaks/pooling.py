@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pgtop.leaks.findings import Finding, Rule
-from pgtop.leaks.libraries import CALLS, NETWORK_CALLS, NETWORK_CLIENTS, NETWORK_METHODS, Kind
+from pgtop.leaks.libraries import CALLS, NETWORK_CALLS, NETWORK_CLIENTS, NETWORK_METHODS, SESSIONS, Kind
 from pgtop.leaks.lifetimes import Lifetimes, Use
 from pgtop.leaks.modules import Function, last_word, target_name
 from pgtop.leaks.ownership import place_of
@@ -167,7 +167,7 @@ def _held_by(item: ast.withitem, function: Function, project: Project) -> str | 
     if not isinstance(manager, ast.Call):
         return None
     handle = project.value_of(manager, function)
-    if handle is not None and handle.kind in {Kind.CONNECTION, Kind.POOLED, Kind.SESSION}:
+    if handle is not None and handle.kind in SESSIONS:
         if handle.kind is Kind.CONNECTION and any(_is_autocommit(each) for each in manager.keywords):
             return None  # its own connection, without a transaction: one that waits for notifications
         return f"the {handle.kind} of `{handle.taken_by}`"
@@ -227,7 +227,7 @@ def _generator_left_early(function: Function, project: Project) -> Iterator[Find
 def _lends(call: ast.Call, function: Function, project: Project) -> bool:
     """Return whether a call makes a generator of the project that yields something which must be closed."""
     own = project.called(call, function)
-    return own is not None and not project.manages(own) and project.lends(own)
+    return own is not None and not own.is_manager and project.lends(own)
 
 
 def _leavings(loop: ast.AsyncFor) -> Iterator[ast.Break | ast.Return]:

@@ -14,6 +14,7 @@ from pgtop.leaks.libraries import (
     METHODS,
     OF_A_CONNECTION,
     SESSION_FACTORY,
+    SESSIONS,
     Handle,
     Kind,
     With,
@@ -33,7 +34,6 @@ _SHARING: frozenset[str] = frozenset(
     }
 )
 """Decorators whose function gives the same value again."""
-_MANAGERS = frozenset({"contextmanager", "asynccontextmanager"})
 _DEEPEST = 12
 """The number of calls that a value is followed through."""
 _MOST_NAMES = 100
@@ -464,17 +464,12 @@ class Project:
         """Return whether a function is a generator that yields something which must be closed."""
         if not function.is_generator:
             return False
-        kinds = {Kind.CONNECTION, Kind.POOLED, Kind.SESSION}
         yielded = [
             each.value for each in function.nodes if isinstance(each, ast.Yield) and each.value is not None
         ]
         return any(
-            (held := self.value_of(each, function)) is not None and held.kind in kinds for each in yielded
+            (held := self.value_of(each, function)) is not None and held.kind in SESSIONS for each in yielded
         )
-
-    def manages(self, function: Function) -> bool:
-        """Return whether a function is a context manager, which is for a `with` alone."""
-        return bool(function.decorators & _MANAGERS)
 
 
 def giving_names(project: Project) -> frozenset[str]:
