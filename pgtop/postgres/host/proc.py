@@ -10,6 +10,7 @@ are trusted. All other facts, as in `Sketch`, are the kernel's own.
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -169,14 +170,17 @@ def processor(pid: int) -> int | None:
 def socket_inodes(pid: int) -> frozenset[int]:
     """The inodes of the sockets that a process holds. Raises PermissionError where they may not be seen."""
     place = f"/proc/{pid}/fd"
-    found = set()
     try:
-        for name in os.listdir(place):  # noqa: PTH208 - no paths needed
+        names = os.listdir(place)  # noqa: PTH208 - no paths needed
+    except _GONE:
+        return frozenset()
+    found = set()
+    for name in names:
+        # A file that is closed meanwhile says nothing of those after it: pgtop's own connection may be one.
+        with suppress(*_GONE):
             target = os.readlink(f"{place}/{name}")  # noqa: PTH115 - hundreds of processes, a dozen each
             if target.startswith("socket:["):
                 found.add(int(target[8:-1]))
-    except _GONE:
-        return frozenset(found)
     return frozenset(found)
 
 
