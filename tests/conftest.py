@@ -18,6 +18,7 @@ from tests.servers import ServerPool, available, default_binaries, wait_until_sy
 from tests.support.clusters import ClusterTemplates, CopiedServer
 from tests.support.filling import TWENTY_SLOTS
 from tests.support.forking import FORKS
+from tests.support.hosting import client_titles
 
 # pytest-xdist says how large its terminal is, and a program that a test starts on one of its own would
 # believe that; an unbuffered standard output is not that of a user.
@@ -177,6 +178,18 @@ def server_factory(_templates: ClusterTemplates) -> Iterator[ServerFactory]:
 def module_server_factory(_templates: ClusterTemplates) -> Iterator[ServerFactory]:
     """Start special servers that end with the module."""
     yield from _factory(_templates)
+
+
+@pytest.fixture
+def no_other_sessions(request: pytest.FixtureRequest) -> None:
+    """Wait until programs that earlier tests killed have left the shared server: it notices a moment later.
+
+    It is for the tests of plans that are made from the host: those are about all sessions, whosever.
+    """
+    for name in sorted({"server", "every_server"} & set(request.fixturenames)):
+        shared = request.getfixturevalue(name)
+        there = client_titles(shared)
+        wait_until_sync(lambda shared=shared: not client_titles(shared), complaint=f"still there: {there}")
 
 
 @pytest.fixture

@@ -39,7 +39,10 @@ from tests.support.running import (
     start_on_terminal,
 )
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's /proc"),
+    pytest.mark.usefixtures("no_other_sessions"),
+]
 
 USER, DATABASE = "my app", "the [local] shop"
 
