@@ -7,8 +7,10 @@ times on the way, and after it.
 import asyncio
 import functools
 import gc
+import heapq
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,6 +18,7 @@ from typing import Any, BinaryIO
 import msgspec
 import psutil
 from textual.cache import FIFOCache, LRUCache
+from textual.widget import Widget
 
 from pgtop import poller as poller_module
 from pgtop.core import session_groups as group_history
@@ -111,15 +114,43 @@ class Soak:
         )
 
 
-def held() -> int:
-    """How many pieces of memory are held, but for those in caches that have a bound."""
-    for found in gc.get_objects():
-        if isinstance(found, functools._lru_cache_wrapper) and found.cache_parameters()["maxsize"]:
-            found.cache_clear()
-        elif type(found) in (LRUCache, FIFOCache):
-            found.clear()
+Empty = Callable[[], object]
+"""A way to empty a cache."""
+
+
+def held(frozen: Sequence[Empty] = ()) -> int:
+    """How many pieces of memory are held, but for those in what has a bound: caches, and cancelled timers.
+
+    `frozen` are the caches that were found before the garbage collector was told to look at no older object.
+    """
+    for empty in (*frozen, *caches()):
+        empty()
+    drop_cancelled_timers(asyncio.get_running_loop())
     gc.collect()
     return sys.getallocatedblocks()
+
+
+def caches() -> list[Empty]:
+    """Return how to empty each cache that has a bound."""
+    found: list[Empty] = []
+    for each in gc.get_objects():
+        if isinstance(each, functools._lru_cache_wrapper) and each.cache_parameters()["maxsize"]:
+            found.append(each.cache_clear)
+        elif type(each) in (LRUCache, FIFOCache):
+            found.append(each.clear)
+        elif isinstance(each, Widget):
+            # Each part of it at most once. A widget that draws its own lines keeps them.
+            found.append(each._dirty_regions.clear)
+    return found
+
+
+def drop_cancelled_timers(loop: Any) -> None:
+    """Do at once what the loop does after a hundred: each timeout that is not needed leaves a timer."""
+    for each in loop._scheduled:
+        each._scheduled = not each.cancelled()
+    loop._scheduled[:] = [each for each in loop._scheduled if not each.cancelled()]
+    heapq.heapify(loop._scheduled)
+    loop._timer_cancelled_count = 0
 
 
 def _is_socket(descriptor: Path) -> bool:

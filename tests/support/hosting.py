@@ -1,6 +1,7 @@
 """A server as its own host sees it, for tests: the watcher, and a reaper that works by its hand."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from pgtop.postgres.host.watcher import HostView, HostWatcher, Mark
 from pgtop.reaping.reaper import Reaper, Report
 from tests.servers import wait_until
 from tests.support.reaping import OPERATOR
+
+_OF_A_CLIENT = re.compile(r" \[local\]| \S+\([0-9]+\)")
+"""The part of a title that tells where the client is."""
 
 EVERYBODY = Ask(count=1000, older_than_seconds=0.0)
 """Whoever is idle, for however short."""
@@ -91,6 +95,12 @@ def title_of(pid: int) -> str:
     """Return the title of a process; empty where it is gone."""
     process = process_of(pid)
     return process.title if process else ""
+
+
+def client_titles(server: ThrowawayServer) -> list[str]:
+    """Return the titles of the processes that serve a client of a server; none where it is stopped."""
+    titles = [title_of(pid) for pid in proc.children(server.pid)] if server.pid else []
+    return [title for title in titles if _OF_A_CLIENT.search(title)]
 
 
 def forge_mark(watcher: HostWatcher, identity: BackendId, mark: Mark) -> None:

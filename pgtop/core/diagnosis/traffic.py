@@ -21,12 +21,12 @@ from pgtop.core.session_labels import address
 
 MOST_KEYS: Final = 200
 """The most applications, and clients, whose traffic of a minute is kept: those with the most of it."""
-_WINDOW_SECONDS: Final = 900.0
+WINDOW_SECONDS: Final = 900.0
 """Seconds for which traffic counts: weeks of order must not outweigh a leak that begins after them."""
 _PARTS: Final = 15
 _TREND_SECONDS: Final = 300.0
 _LEAST_TREND_SECONDS: Final = 60.0
-_SAMPLE_SECONDS: Final = 1.5
+SAMPLE_SECONDS: Final = 1.5
 """Seconds between two samples of the usage, at least."""
 _MOST_SAMPLES: Final = 250
 _SWEPT_SECONDS: Final = 3600.0
@@ -116,7 +116,7 @@ class TrafficWatch:
         )
 
     def _sample(self, snapshot: Snapshot) -> None:
-        apart = self._thresholds.micros(_SAMPLE_SECONDS)
+        apart = self._thresholds.micros(SAMPLE_SECONDS)
         if not self._taken or snapshot.taken_at - self._taken[-1][0] >= apart:
             self._taken.append((snapshot.taken_at, snapshot.taken))
 
@@ -180,7 +180,7 @@ class TrafficWatch:
 
     def _minute(self, now: int) -> _Minute:
         """Return the present part of the window, and forget those that have left it."""
-        window = self._thresholds.micros(_WINDOW_SECONDS)
+        window = self._thresholds.micros(WINDOW_SECONDS)
         if not self._minutes or now - self._minutes[-1].begun_at >= window // _PARTS:
             self._minutes.append(_Minute(now))
         while now - self._minutes[0].begun_at > window:
