@@ -23,6 +23,16 @@ PAGES: Final = sorted(
     if path.name != "CHANGELOG.md"
 )
 
+PLAIN_FILES: Final = sorted(
+    str(path.relative_to(REPOSITORY))
+    for path in (
+        *(REPOSITORY / "pgtop").rglob("*.tcss"),
+        *REPOSITORY.glob("*.toml"),
+        *REPOSITORY.glob(".ci/*"),
+    )
+)
+"""Files that are neither code nor pages, in which somebody writes comments."""
+
 OPENING: Final = re.compile(r"(What|Who|Whom|Whose|Where|Whether|How|Why)\b")
 """A docstring names the thing, or begins with a verb in the imperative."""
 
@@ -78,6 +88,15 @@ def said(source: str) -> Iterator[str]:
             yield token.string
 
 
+def as_one_line(text: str) -> str:
+    r"""Return a text whose sentences go on from line to line as one line, without the marks of comments.
+
+    >>> as_one_line("# a comment\n    # of two lines")
+    'a comment of two lines'
+    """
+    return " ".join(re.sub(r"^\s*#+", "", line).strip() for line in text.splitlines()).strip()
+
+
 def riddles(text: str) -> list[tuple[str, str]]:
     """Return the wordings of a text that are read twice, each with what to write."""
     plain = " ".join(text.split())
@@ -111,6 +130,14 @@ def test_not_is_said_with_not(path: str) -> None:
     nodes = ast.walk(parsed(source))
     names = [node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     assert not list(filter(NAMED_IS_NO.search, names))
+
+
+@pytest.mark.parametrize("path", [*SOURCES, *TESTS, *PAGES, *PLAIN_FILES, "CHANGELOG.md"])
+def test_not_is_said_with_not_from_line_to_line(path: str) -> None:
+    """A comment is read as a whole, wherever its lines end, and so is what is neither code nor a page."""
+    whole = as_one_line(Path(REPOSITORY, path).read_text(encoding="utf-8"))
+    whole = whole.replace('never "is no"', "")  # the rule itself
+    assert not re.findall(f".{{0,40}}{IS_NO}.{{0,20}}", whole)
 
 
 @pytest.mark.parametrize("path", PAGES)
