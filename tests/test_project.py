@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ SOURCES = sorted(path.relative_to(REPOSITORY).as_posix() for path in PACKAGE.rgl
 
 SET_UP = r"python3 -m venv \.venv && \.venv/bin/python -m pip install --quiet --editable '\.\[(\w+)\]' && "
 """How each of README's two commands begins: with nothing but Python, in the clone."""
+
+LONGEST_FUNCTION = 50
+"""Lines; above 40 a function is looked at twice."""
 
 TERMINAL_LIBRARIES = {"textual", "rich", "plotext"}
 KEYS_IN_THE_MANUAL = {
@@ -219,3 +223,17 @@ def test_data_flows_down_once_and_up_once() -> None:
             assert "pgtop.commands" not in ours, path
         if layer not in ("demo", "commands"):
             assert not {name for name in ours if name.startswith("pgtop.demo")}, path
+
+
+def functions(path: str) -> Iterator[tuple[str, int]]:
+    """Yield the name of each function of a file with its number of lines."""
+    for node in ast.walk(parsed((REPOSITORY / path).read_text(encoding="utf-8"), path)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, (node.end_lineno or node.lineno) - node.lineno + 1
+
+
+@pytest.mark.parametrize("path", SOURCES)
+def test_no_function_goes_on_for_long(path: str) -> None:
+    """A function with several reasons to change is split by them; a constructor names what it is given."""
+    found = [(name, lines) for name, lines in functions(path) if name != "__init__"]
+    assert not [each for each in found if each[1] > LONGEST_FUNCTION]

@@ -122,6 +122,83 @@ def _owner(catalog: str, withdrawn: frozenset[str]) -> str:
     return f"CASE WHEN {named} THEN pg_catalog.pg_get_userbyid(s.{oid}) END"
 
 
+_OWN_FACTS: Final = f"""'login', {_identifier("session_user")},
+  'acting', {_identifier("current_user")},
+  'database', {_identifier("pg_catalog.current_database()")},
+  'is_superuser', l.rolsuper,
+  'acts_as_superuser', a.rolsuper,
+  'login_inherits', l.rolinherit,
+  'acting_inherits', a.rolinherit,
+  'login_limit', l.rolconnlimit,
+  'over_socket', pg_catalog.inet_client_addr() IS NULL"""
+"""The pairs of JSON on the login itself; `l` is the row of its role, and `a` that of the role it acts as."""
+
+
+def _memberships() -> str:
+    """Return the pairs of JSON on the roles that give rights, and on who runs the server."""
+    managed = " OR ".join(f"{_oid(repr(name))} IS NOT NULL" for name in _PROVIDERS)
+    return f"""'reserved', {_membership("session_user", "pg_use_reserved_connections")},
+  'provider', {_membership("session_user", "rds_superuser")},
+  'is_managed', {managed},
+  'sight', {_membership("current_user", "pg_read_all_stats")},
+  'signal', {_membership("current_user", "pg_signal_backend")}"""
+
+
+def _settings(withdrawn: frozenset[str]) -> str:
+    """Return the pair of JSON on the server's settings; an empty list where they may not be read."""
+    if "pg_show_all_settings" in withdrawn:
+        return "'settings', '[]'::pg_catalog.json"
+    return f"""'settings', coalesce((
+    SELECT pg_catalog.json_agg({_SETTING}) FROM pg_catalog.pg_show_all_settings() s
+    WHERE s.name OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])), '[]'::pg_catalog.json)"""
+
+
+def _role_facts(*, are_readable: bool) -> str:
+    """Return the pairs of JSON on the roles: how many have a limit, and the facts of those asked for."""
+    limited = """(
+    SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles
+    WHERE rolconnlimit OPERATOR(pg_catalog.>=) 0 AND rolcanlogin AND NOT rolsuper)"""
+    reserved = _oid("'pg_use_reserved_connections'")
+    return f"""'limited_roles', {limited if are_readable else "NULL"},
+  'roles', coalesce((
+    SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
+      {_identifier("r.rolname")}, r.rolconnlimit, r.rolsuper,
+      coalesce(pg_catalog.pg_has_role(r.oid, {reserved}, 'USAGE'), false),
+      (SELECT pg_catalog.min(pg_catalog.split_part(o.setting, '=', 2)) FROM o
+       WHERE o.rolname OPERATOR(pg_catalog.=) r.rolname AND o.datname IS NULL
+         AND {_name_of("o.setting")} OPERATOR(pg_catalog.=) 'idle_session_timeout')))
+    FROM {_roles(are_readable=are_readable)} r), '[]'::pg_catalog.json)"""
+
+
+def _database_facts(*, are_readable: bool) -> str:
+    """Return the pairs of JSON on the databases with a limit, the own one first."""
+    if not are_readable:
+        return """'database_limit', NULL,
+  'limited_databases', NULL,
+  'databases', '[]'::pg_catalog.json"""
+    return f"""'database_limit', (
+    SELECT datconnlimit FROM pg_catalog.pg_database
+    WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database()),
+  'limited_databases', (
+    SELECT pg_catalog.count(*) FROM pg_catalog.pg_database WHERE datconnlimit OPERATOR(pg_catalog.>=) 0),
+  'databases', coalesce((
+    SELECT pg_catalog.json_agg(pg_catalog.json_build_array({_identifier("d.datname")}, d.datconnlimit))
+    FROM pg_catalog.pg_database d
+    WHERE d.datconnlimit OPERATOR(pg_catalog.>=) 0
+      AND d.datname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.text[])), '[]'::pg_catalog.json)"""
+
+
+_OVERRIDES: Final = """'overrides', coalesce((
+    SELECT pg_catalog.json_agg(pg_catalog.json_build_array(o.rolname, o.datname, o.setting))
+    FROM (SELECT * FROM o
+          ORDER BY o.rolname IS NOT NULL AND o.rolname OPERATOR(pg_catalog.<>) ALL ($2::pg_catalog.text[]),
+                   o.rolname, o.datname, o.setting
+          LIMIT 20) o), '[]'::pg_catalog.json),
+  'overrides_in_all', (SELECT pg_catalog.count(*) FROM o)"""
+"""The pairs of JSON on the settings that roles and databases have of their own, those of the roles asked for
+first."""
+
+
 def account_query(withdrawn: frozenset[str], *, unconverted: bool = False) -> str:
     """Return the query for the facts of an account, without the relations and functions in `withdrawn`.
 
@@ -129,24 +206,6 @@ def account_query(withdrawn: frozenset[str], *, unconverted: bool = False) -> st
     encoding of whoever wrote it.
     """
     knows_roles, knows_databases = "pg_roles" not in withdrawn, "pg_database" not in withdrawn
-    limited_roles = """(
-    SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles
-    WHERE rolconnlimit OPERATOR(pg_catalog.>=) 0 AND rolcanlogin AND NOT rolsuper)"""
-    database_limit = """(
-    SELECT datconnlimit FROM pg_catalog.pg_database
-    WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())"""
-    limited_databases = """(
-    SELECT pg_catalog.count(*) FROM pg_catalog.pg_database WHERE datconnlimit OPERATOR(pg_catalog.>=) 0)"""
-    databases = f"""coalesce((
-    SELECT pg_catalog.json_agg(pg_catalog.json_build_array({_identifier("d.datname")}, d.datconnlimit))
-    FROM pg_catalog.pg_database d
-    WHERE d.datconnlimit OPERATOR(pg_catalog.>=) 0
-      AND d.datname OPERATOR(pg_catalog.=) ANY ($4::pg_catalog.text[])), '[]'::pg_catalog.json)"""
-    settings = f"""coalesce((
-    SELECT pg_catalog.json_agg({_SETTING}) FROM pg_catalog.pg_show_all_settings() s
-    WHERE s.name OPERATOR(pg_catalog.=) ANY ($1::pg_catalog.text[])), '[]'::pg_catalog.json)"""
-    reserved = _oid("'pg_use_reserved_connections'")
-    managed = " OR ".join(f"{_oid(repr(name))} IS NOT NULL" for name in _PROVIDERS)
     return f"""
 WITH o AS (
   SELECT {_owner("pg_roles", withdrawn)} AS rolname, {_owner("pg_database", withdrawn)} AS datname,
@@ -156,40 +215,12 @@ WITH o AS (
   WHERE {_name_of("c.setting")} OPERATOR(pg_catalog.=) ANY ($3::pg_catalog.text[])),
 all_parameters AS (SELECT $1::pg_catalog.text[], $4::pg_catalog.text[])
 SELECT pg_catalog.textsend(pg_catalog.json_build_object(
-  'login', {_identifier("session_user")},
-  'acting', {_identifier("current_user")},
-  'database', {_identifier("pg_catalog.current_database()")},
-  'is_superuser', l.rolsuper,
-  'acts_as_superuser', a.rolsuper,
-  'login_inherits', l.rolinherit,
-  'acting_inherits', a.rolinherit,
-  'login_limit', l.rolconnlimit,
-  'database_limit', {database_limit if knows_databases else "NULL"},
-  'reserved', {_membership("session_user", "pg_use_reserved_connections")},
-  'provider', {_membership("session_user", "rds_superuser")},
-  'is_managed', {managed},
-  'sight', {_membership("current_user", "pg_read_all_stats")},
-  'signal', {_membership("current_user", "pg_signal_backend")},
-  'over_socket', pg_catalog.inet_client_addr() IS NULL,
-  'settings', {"'[]'::pg_catalog.json" if "pg_show_all_settings" in withdrawn else settings},
-  'limited_roles', {limited_roles if knows_roles else "NULL"},
-  'roles', coalesce((
-    SELECT pg_catalog.json_agg(pg_catalog.json_build_array(
-      {_identifier("r.rolname")}, r.rolconnlimit, r.rolsuper,
-      coalesce(pg_catalog.pg_has_role(r.oid, {reserved}, 'USAGE'), false),
-      (SELECT pg_catalog.min(pg_catalog.split_part(o.setting, '=', 2)) FROM o
-       WHERE o.rolname OPERATOR(pg_catalog.=) r.rolname AND o.datname IS NULL
-         AND {_name_of("o.setting")} OPERATOR(pg_catalog.=) 'idle_session_timeout')))
-    FROM {_roles(are_readable=knows_roles)} r), '[]'::pg_catalog.json),
-  'limited_databases', {limited_databases if knows_databases else "NULL"},
-  'databases', {databases if knows_databases else "'[]'::pg_catalog.json"},
-  'overrides', coalesce((
-    SELECT pg_catalog.json_agg(pg_catalog.json_build_array(o.rolname, o.datname, o.setting))
-    FROM (SELECT * FROM o
-          ORDER BY o.rolname IS NOT NULL AND o.rolname OPERATOR(pg_catalog.<>) ALL ($2::pg_catalog.text[]),
-                   o.rolname, o.datname, o.setting
-          LIMIT 20) o), '[]'::pg_catalog.json),
-  'overrides_in_all', (SELECT pg_catalog.count(*) FROM o)
+  {_OWN_FACTS},
+  {_memberships()},
+  {_settings(withdrawn)},
+  {_role_facts(are_readable=knows_roles)},
+  {_database_facts(are_readable=knows_databases)},
+  {_OVERRIDES}
 )::pg_catalog.text) AS account
 FROM {_row_of("session_user", is_readable=knows_roles)} l,
      {_row_of("current_user", is_readable=knows_roles)} a

@@ -26,9 +26,7 @@ _STRONGEST_FIRST: Final = """pg_catalog.array_position(ARRAY['AccessExclusiveLoc
     'AccessShareLock'], h.mode)"""
 
 
-def _lock_queue(statement: str) -> str:
-    return f"""
-WITH locks AS MATERIALIZED (
+_MEANT: Final = f"""locks AS MATERIALIZED (
   SELECT {_COLUMNS.format("l")} FROM pg_catalog.pg_locks l
   WHERE l.pid IS NOT NULL AND l.mode OPERATOR(pg_catalog.<>) 'SIReadLock'
 ), waiting AS MATERIALIZED (
@@ -41,7 +39,10 @@ WITH locks AS MATERIALIZED (
   UNION
   SELECT b.pid FROM asked s, pg_catalog.unnest(s.pids[1:{MOST_BLOCKERS}]) b(pid)
   WHERE b.pid OPERATOR(pg_catalog.<>) 0
-), wanted AS MATERIALIZED (
+)"""
+"""The sessions of an answer: those that wait, and the blockers that the server names for them."""
+
+_SHOWN_LOCKS: Final = f"""wanted AS MATERIALIZED (
   SELECT {_COLUMNS.format("h")} FROM locks h
   WHERE h.granted AND h.pid OPERATOR(pg_catalog.=) ANY (SELECT m.pid FROM meant m)
     AND {_OBJECT.format("h")} OPERATOR(pg_catalog.=) ANY (SELECT w.object FROM waiting w)
@@ -52,23 +53,36 @@ WITH locks AS MATERIALIZED (
   UNION ALL
   SELECT h.* FROM held h
   WHERE NOT h.pid OPERATOR(pg_catalog.=) ANY (SELECT w.pid FROM waiting w)
-)
-SELECT {microseconds("pg_catalog.clock_timestamp()")} AS now,
-       (SELECT pg_catalog.count(*) FROM waiting) AS waiting,
-       m.pid, {microseconds("a.backend_start")} AS backend_start,
+)"""
+"""The lock of each: the one that it waits for, or the strongest that it holds and others wait for."""
+
+_LOCK_COLUMNS: Final = f"""s.pids[1:{MOST_BLOCKERS}]::pg_catalog.text AS blocked_by,
+       coalesce(pg_catalog.cardinality(s.pids), 0) AS blockers,
+       l.granted, {microseconds("l.waitstart")} AS wait_start, l.mode,
+       m.pid OPERATOR(pg_catalog.=) ANY (
+         SELECT h.pid FROM wanted h WHERE h.locktype OPERATOR(pg_catalog.=) 'advisory') AS keeps_advisory,
+       {locked_object("l", "k")}"""
+
+
+def _session_columns(statement: str) -> str:
+    """Return the columns of a session; `statement` is the expression for what it runs."""
+    return f"""m.pid, {microseconds("a.backend_start")} AS backend_start,
        {microseconds("a.state_change")} AS state_change, {microseconds("a.xact_start")} AS xact_start,
        {microseconds("a.query_start")} AS query_start, a.state,
        pg_catalog.textsend(a.application_name) AS application_name,
        {as_bytes("r.rolname")} AS usename, {as_bytes("d.datname")} AS datname,
        pg_catalog.host(a.client_addr) AS client_addr, a.client_port, a.wait_event_type, a.wait_event,
        a.backend_type, coalesce(r.rolsuper, false) AS is_superuser,
-       pg_catalog.substring(pg_catalog.textsend({statement}), 1, 1000) AS query,
-       s.pids[1:{MOST_BLOCKERS}]::pg_catalog.text AS blocked_by,
-       coalesce(pg_catalog.cardinality(s.pids), 0) AS blockers,
-       l.granted, {microseconds("l.waitstart")} AS wait_start, l.mode,
-       m.pid OPERATOR(pg_catalog.=) ANY (
-         SELECT h.pid FROM wanted h WHERE h.locktype OPERATOR(pg_catalog.=) 'advisory') AS keeps_advisory,
-       {locked_object("l", "k")}
+       pg_catalog.substring(pg_catalog.textsend({statement}), 1, 1000) AS query"""
+
+
+def _lock_queue(statement: str) -> str:
+    return f"""
+WITH {_MEANT}, {_SHOWN_LOCKS}
+SELECT {microseconds("pg_catalog.clock_timestamp()")} AS now,
+       (SELECT pg_catalog.count(*) FROM waiting) AS waiting,
+       {_session_columns(statement)},
+       {_LOCK_COLUMNS}
 FROM meant m
 LEFT JOIN pg_catalog.pg_stat_get_activity(NULL) a ON a.pid OPERATOR(pg_catalog.=) m.pid
 LEFT JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.usesysid

@@ -25,53 +25,60 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
     if not there:
         return []
     idle = [backend for backend in there if backend.state == IDLE]
-    oldest = earliest(each.state_change for each in idle)
-    resting = f"; {len(idle)} of them idle, the longest for {age(oldest, scene.now)}" if idle else ""
     leaks = leak.find(scene.of(there), is_refused=True)
-    holders = [
-        (row.application, row.total)
-        for row in group(there, GroupBy.APPLICATION, scene.now, scene.snapshot.slots)
-    ]
-    culprit = f"; leak in {_leaking(leaks[0])}" if leaks else ""
-    room = f", although {plural(scene.free, 'slot')} {'is' if scene.free == 1 else 'are'} free"
-    sentence = (
-        f"{use.owner} has {use.used} of its own {use.limit.most}: its next login is refused"
-        f"{room if scene.free else ''}{resting}{culprit}"
-    )
-    advice = [Advice("See who holds them first", key=f"/{_filter(use)}")]
-    if leaks:
-        advice += leaks[0].advice
-    elif sum(map(scene.is_in_use, there)) * 2 < len(there):
-        advice.append(Advice("Most are idle: do not raise the limit before you know why"))
-    else:
-        advice.append(
-            Advice(
-                "Most are in use, or just were: pgtop doctor says whether the limit may be raised, "
-                "and by how much"
-            )
-        )
     return [
         Finding(
             kind=Kind.LIMIT,
             grade=Grade.IS,
             slots=len(there),
-            sentence=sentence,
+            sentence=_sentence(scene, use, idle, leaks),
             backends=tuple(each.id for each in there),
             application_name=leaks[0].application_name if leaks else None,
             usename=use.limit.name if use.limit.of is LimitOf.ROLE else None,
             datname=use.limit.name if use.limit.of is LimitOf.DATABASE else None,
             addresses=addresses_of(there),
-            evidence=(
-                ("CONNECTION LIMIT", str(use.limit.most)),
-                ("sessions that count against it", str(use.used)),
-                ("held by", named(holders)),
-                ("idle", str(len(idle))),
-                ("free slots of the server", str(scene.free)),
-            ),
-            advice=tuple(advice),
+            evidence=_evidence(scene, use, there, idle),
+            advice=_advice(scene, use, there, leaks),
             remedy=_remedy(leaks, [each for each in idle if not scene.is_in_use(each)]),
         )
     ]
+
+
+def _sentence(scene: Scene, use: LimitUse, idle: list[Backend], leaks: list[Finding]) -> str:
+    oldest = earliest(each.state_change for each in idle)
+    resting = f"; {len(idle)} of them idle, the longest for {age(oldest, scene.now)}" if idle else ""
+    culprit = f"; leak in {_leaking(leaks[0])}" if leaks else ""
+    room = f", although {plural(scene.free, 'slot')} {'is' if scene.free == 1 else 'are'} free"
+    return (
+        f"{use.owner} has {use.used} of its own {use.limit.most}: its next login is refused"
+        f"{room if scene.free else ''}{resting}{culprit}"
+    )
+
+
+def _evidence(
+    scene: Scene, use: LimitUse, there: list[Backend], idle: list[Backend]
+) -> tuple[tuple[str, str], ...]:
+    holders = [
+        (row.application, row.total)
+        for row in group(there, GroupBy.APPLICATION, scene.now, scene.snapshot.slots)
+    ]
+    return (
+        ("CONNECTION LIMIT", str(use.limit.most)),
+        ("sessions that count against it", str(use.used)),
+        ("held by", named(holders)),
+        ("idle", str(len(idle))),
+        ("free slots of the server", str(scene.free)),
+    )
+
+
+def _advice(scene: Scene, use: LimitUse, there: list[Backend], leaks: list[Finding]) -> tuple[Advice, ...]:
+    first = Advice("See who holds them first", key=f"/{_filter(use)}")
+    if leaks:
+        return first, *leaks[0].advice
+    if sum(map(scene.is_in_use, there)) * 2 < len(there):
+        return first, Advice("Most are idle: do not raise the limit before you know why")
+    said = "Most are in use, or just were: pgtop doctor says whether the limit may be raised, and by how much"
+    return first, Advice(said)
 
 
 def _leaking(leak_found: Finding) -> str:

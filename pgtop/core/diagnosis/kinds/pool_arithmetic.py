@@ -2,6 +2,7 @@
 
 from collections import Counter
 from math import ceil
+from typing import NamedTuple
 
 from pgtop.core.activity import IDLE, Backend
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
@@ -43,57 +44,93 @@ def _fits(scene: Scene, members: tuple[Backend, ...], hosts: int) -> tuple[int, 
     return max(0, int(room / hosts)), max(0, int(room / hosts / limits.deploy_share))
 
 
+class _Pools(NamedTuple):
+    """The pools of an application, and the sizes that would fit."""
+
+    hosts: int
+    largest: int
+    """The sessions of the largest of them."""
+    members: int
+    """The sessions of all of them."""
+    idle: int
+    fits: int
+    """The size of each that fits; 0 if none does."""
+    fits_in_deploy: int
+    """The size that fits while a deploy runs old and new ones; 0 if none does."""
+    most_in_use: int
+    watched_minutes: int
+    """The minutes over which the most in use was seen; 0 if they are too few to tell."""
+
+
 def _of(
     scene: Scene, application: Application, members: tuple[Backend, ...], largest: int, hosts: int
 ) -> Finding:
-    slots = scene.snapshot.slots
-    idle = sum(each.state == IDLE for each in members)
-    fits, in_deploy = _fits(scene, members, hosts)
-    most, minutes = _most_in_use(scene, application)
-    at_once = f"; at most {most} were in use at once in {span(minutes * 60)}" if minutes else ""
-    product = hosts * largest
-    over = f" = {product} > {slots} slots" if product > slots else f", {product} in all"
-    size = f"{fits} each fits" if fits < largest else _deploy(scene, hosts, largest, in_deploy)
-    if not in_deploy:
-        size = "1 each fits, without a deploy" if fits else "not even 1 each fits"
-    sentence = (
-        f"pools of {application.name} too large together: {hosts} addresses × {largest}{over}; {size} "
-        f"(it has {len(members)}, {idle} idle{at_once})"
+    idle = tuple(each.id for each in members if each.state == IDLE)
+    pools = _Pools(
+        hosts,
+        largest,
+        len(members),
+        len(idle),
+        *_fits(scene, members, hosts),
+        *_most_in_use(scene, application),
     )
     return Finding(
         kind=Kind.POOL_ARITHMETIC,
         grade=Grade.LOOKS_LIKE,
-        slots=idle,
-        sentence=sentence,
+        slots=pools.idle,
+        sentence=_sentence(scene, application, pools),
         backends=tuple(each.id for each in members),
         application_name=application.application_name,
         usename=application.usename,
         datname=application.datname,
         addresses=addresses_of(members),
-        evidence=(
-            ("pools, one an address", str(hosts)),
-            ("sessions of the largest pool", str(largest)),
-            ("sessions of the application", str(len(members))),
-            ("of them idle", str(idle)),
-            ("each may have at most", _at_most(fits)),
-            (
-                "while a deploy runs, at most",
-                f"{_at_most(in_deploy)}; it runs a quarter more pools for a while",
-            ),
-            *([("most in use at once", f"{most} in {span(minutes * 60)}")] if minutes else []),
-        ),
-        remedy=Remedy(
-            Act.TERMINATE, tuple(each.id for each in members if each.state == IDLE), _refill(hosts)
-        ),
-        advice=(
-            Advice(
-                f"Set the pools to {in_deploy} each: a rolling deploy runs a quarter more of them"
-                if in_deploy
-                else f"Put one pooler in front of them: {plural(hosts, 'pool')} of any size are too many"
-            ),
-            Advice(_refill(hosts)),
-        ),
+        evidence=_evidence(pools),
+        remedy=Remedy(Act.TERMINATE, idle, _refill(hosts)),
+        advice=(_advice(pools), Advice(_refill(hosts))),
     )
+
+
+def _sentence(scene: Scene, application: Application, pools: _Pools) -> str:
+    slots, product = scene.snapshot.slots, pools.hosts * pools.largest
+    over = f" = {product} > {slots} slots" if product > slots else f", {product} in all"
+    minutes = pools.watched_minutes
+    at_once = f"; at most {pools.most_in_use} were in use at once in {span(minutes * 60)}" if minutes else ""
+    return (
+        f"pools of {application.name} too large together: {pools.hosts} addresses × {pools.largest}{over}; "
+        f"{_fitting(scene, pools)} (it has {pools.members}, {pools.idle} idle{at_once})"
+    )
+
+
+def _fitting(scene: Scene, pools: _Pools) -> str:
+    """Return the size that fits, or what a deploy does to pools that fit without one."""
+    if not pools.fits_in_deploy:
+        return "1 each fits, without a deploy" if pools.fits else "not even 1 each fits"
+    if pools.fits < pools.largest:
+        return f"{pools.fits} each fits"
+    return _deploy(scene, pools.hosts, pools.largest, pools.fits_in_deploy)
+
+
+def _evidence(pools: _Pools) -> tuple[tuple[str, str], ...]:
+    in_deploy = f"{_at_most(pools.fits_in_deploy)}; it runs a quarter more pools for a while"
+    most = f"{pools.most_in_use} in {span(pools.watched_minutes * 60)}"
+    return (
+        ("pools, one an address", str(pools.hosts)),
+        ("sessions of the largest pool", str(pools.largest)),
+        ("sessions of the application", str(pools.members)),
+        ("of them idle", str(pools.idle)),
+        ("each may have at most", _at_most(pools.fits)),
+        ("while a deploy runs, at most", in_deploy),
+        *([("most in use at once", most)] if pools.watched_minutes else []),
+    )
+
+
+def _advice(pools: _Pools) -> Advice:
+    if pools.fits_in_deploy:
+        return Advice(
+            f"Set the pools to {pools.fits_in_deploy} each: a rolling deploy runs a quarter more of them"
+        )
+    many = plural(pools.hosts, "pool")
+    return Advice(f"Put one pooler in front of them: {many} of any size are too many")
 
 
 def _at_most(size: int) -> str:
