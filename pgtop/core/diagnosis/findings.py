@@ -2,11 +2,15 @@
 
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from pgtop.core.activity import BackendId
 from pgtop.core.plan import Act
+
+ACT_KEYS: Final = "d K"
+"""The dashboard's keys for the act on a finding's sessions: the diagnosis, and in it `K`."""
 
 
 class Kind(StrEnum):
@@ -100,6 +104,8 @@ class Finding(msgspec.Struct, frozen=True):
     advice: tuple[Advice, ...] = ()
     remedy: Remedy | None = None
     """The act on its sessions; None if there is nothing to terminate or cancel."""
+    shorter: tuple[str, ...] = ()
+    """Sentences for less room, each shorter than the one before: each names the cause and the culprit."""
 
     @property
     def mark(self) -> str:
@@ -108,8 +114,22 @@ class Finding(msgspec.Struct, frozen=True):
 
     def without_forecast(self) -> "Finding":
         """Return the finding without the time at which the server is full."""
-        said = self.sentence.replace(self.forecast_words, "", 1) if self.forecast_words else self.sentence
-        return msgspec.structs.replace(self, sentence=said, full_at=None, forecast_words="")
+        if not self.forecast_words:
+            return msgspec.structs.replace(self, full_at=None)
+        said, *shorter = (each.replace(self.forecast_words, "", 1) for each in self.sentences)
+        return msgspec.structs.replace(
+            self, sentence=said, shorter=tuple(shorter), full_at=None, forecast_words=""
+        )
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The sentence and the shorter ones, the fullest first."""
+        return self.sentence, *self.shorter
+
+    @property
+    def is_act_advised(self) -> bool:
+        """True if the advice is to terminate or cancel what the remedy names."""
+        return self.remedy is not None and any(each.key == ACT_KEYS for each in self.advice)
 
     @property
     def sentence_without_statements(self) -> str:

@@ -11,9 +11,11 @@ from pgtop.core.diagnosis.findings import Advice
 from pgtop.core.diagnosis.statements import shown_statement
 from pgtop.core.doctor.remedies import Identifier, literal
 from pgtop.core.session_labels import NO_APPLICATION, label
-from pgtop.core.text import clock, duration, printable
+from pgtop.core.text import clip, clock, duration, printable
 
 _NAMED: Final = 3
+_BRIEF: Final = 24
+"""The most cells of a statement where room is short: its verb and its table."""
 
 
 def named(counted: Iterable[tuple[str, int]], most: int = _NAMED) -> str:
@@ -54,6 +56,16 @@ def last_of_most(backends: Iterable[Backend]) -> tuple[str, int]:
     for query, number in Counter(each.query for each in backends if each.query).items():
         statements[shown_statement(query)] += number  # a pool's sessions have few texts, each formatted once
     return statements.most_common(1)[0] if statements else ("", 0)
+
+
+def brief(statement: str, most: int = _BRIEF) -> str:
+    """Return the beginning of a statement in at most `most` cells, for a sentence that is short of room.
+
+    >>> brief("ALTER TABLE orders ADD COLUMN x int"), brief("COMMIT")
+    ('ALTER TABLE orders ADD…', 'COMMIT')
+    """
+    begun = clip(statement, most)
+    return begun if begun == statement else f"{begun[:-1].rstrip()}…"
 
 
 def code_advice(text: str, statement: str, rule: str = "") -> tuple[Advice, ...]:

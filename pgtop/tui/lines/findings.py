@@ -10,9 +10,10 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.diagnose import is_said_beside
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade
 from pgtop.core.diagnosis.forecast import Forecast
-from pgtop.core.text import cell_width, clip, fit, folded, percent, plural
+from pgtop.core.plan import Act
+from pgtop.core.text import cell_width, clip, filled, fit, folded, percent, plural
 from pgtop.tui.lines.column_widths import Cell
-from pgtop.tui.lines.plan_summary import few_lines, told
+from pgtop.tui.lines.plan_summary import told
 
 _HINT: Final = " (d) "
 _DIAGNOSIS: Final = "screen.diagnosis"
@@ -27,28 +28,78 @@ def _style(finding: Finding) -> str:
     return "" if finding.grade is Grade.MIXED else "amber"
 
 
-def finding_lines(findings: Sequence[Finding], width: int, most: int) -> list[list[Cell]]:
+def finding_lines(
+    findings: Sequence[Finding], width: int, most: int, *, may_act: bool = True
+) -> list[list[Cell]]:
     """Return the first finding, and the second where it is heavy enough, in at most `most` lines.
 
-    One finding alone may take all of the lines. The first line ends with the key for the whole diagnosis.
+    One finding alone may take all of the lines. The first line ends with the keys to press: those for the act
+    that the finding calls for, if there is one, and `may_act`. The sentence gives way to them, since each
+    of its shorter forms still names the cause and the culprit.
     """
     if not findings or most < 1:
         return []
     first = findings[0]
-    room = width - cell_width(_HINT) - 1
     second = next((each for each in findings[1:] if is_said_beside(first, each)), None)
-    if second is None or most == 1:
-        lines = few_lines(f"{first.mark} {first.sentence}", room, most)
-        rest = [[Cell(clip(f"   {line}", width), _style(first), _DIAGNOSIS)] for line in lines[1:]]
-        return [_hinted(lines[0], first, room), *rest]
-    return [
-        _hinted(clip(f"{first.mark} {first.sentence}", room), first, room),
-        [Cell(clip(f" {second.mark} {second.sentence}", width), _style(second), _DIAGNOSIS)],
-    ]
+    alone = most if second is None else 1
+    hint = _hint(first, width, alone, may_act=may_act)
+    room = _room(hint, width)
+    lines = _beside_hint(_marked(first), room, width - 3, alone)
+    shown = [[Cell(fit(f" {lines[0]}", room + 1), _style(first), _DIAGNOSIS), *hint]]
+    shown += [[Cell(clip(f"   {line}", width), _style(first), _DIAGNOSIS)] for line in lines[1:]]
+    if second is not None and most > 1:
+        said = clip(f" {fitting_sentence(second, width - 2, 1)}", width)
+        shown.append([Cell(said, _style(second), _DIAGNOSIS)])
+    return shown
 
 
-def _hinted(line: str, finding: Finding, room: int) -> list[Cell]:
-    return [Cell(fit(f" {line}", room + 1), _style(finding), _DIAGNOSIS), Cell(_HINT, "key", _DIAGNOSIS)]
+def fitting_sentence(finding: Finding, width: int, most: int) -> str:
+    """Return the fullest sentence of a finding, with its mark, in at most `most` lines of `width` cells; the
+    shortest if none fits.
+    """
+    marked = _marked(finding)
+    return next((each for each in marked if len(folded(each, max(1, width))) <= most), marked[-1])
+
+
+def _marked(finding: Finding) -> list[str]:
+    return [f"{finding.mark} {each}" for each in finding.sentences]
+
+
+def _beside_hint(forms: Sequence[str], room: int, width: int, most: int) -> list[str]:
+    """Return the fullest form in at most `most` lines: the first of `room` cells, the others of `width`."""
+    for said in forms:
+        first = filled(said, max(1, room))[0]
+        rest = said[len(first) :].lstrip()
+        lines = [first, *(folded(rest, max(1, width)) if rest else [])]
+        if len(lines) <= most:
+            return lines
+    return [clip(forms[-1], room)]
+
+
+def _room(hint: Sequence[Cell], width: int) -> int:
+    return width - sum(cell_width(cell.text) for cell in hint) - 1
+
+
+def _hint(finding: Finding, width: int, most: int, *, may_act: bool) -> list[Cell]:
+    """Return the keys to press as cells: in words, if the finding's shortest sentence fits beside them."""
+    keys, effect = ("d, then K", _act_words(finding)) if may_act else ("", "")
+    if not effect:
+        keys, effect = "d", "what to do"
+    hint = [Cell(f" {keys}", "key", _DIAGNOSIS), Cell(f": {effect} ", "dim", _DIAGNOSIS)]
+    shortest = f"{finding.mark} {finding.sentences[-1]}"
+    if len(folded(shortest, max(1, _room(hint, width)))) <= most:
+        return hint
+    return [Cell(_HINT, "key", _DIAGNOSIS)]
+
+
+def _act_words(finding: Finding) -> str:
+    """Return the act that a finding calls for, in a few words; "" if it calls for none."""
+    remedy = finding.remedy
+    if remedy is None or not finding.is_act_advised:
+        return ""
+    number = len(remedy.backends)
+    verb = "cancel" if remedy.act is Act.CANCEL else "terminate"
+    return f"{verb} {'it' if number == 1 else number}"
 
 
 # The whole diagnosis

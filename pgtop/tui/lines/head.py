@@ -80,6 +80,11 @@ class Standing(NamedTuple):
         return level(self.snapshot, self.warn_at, refused=self.refusing is not None)
 
     @property
+    def may_act(self) -> bool:
+        """True if a session can be terminated now: a server answers, and pgtop is allowed to."""
+        return self.outage is None and not self.read_only
+
+    @property
     def full_words(self) -> str:
         """The time at which the server is full, in words; "" if no trend holds."""
         return self.forecast.words(self.snapshot.taken_at) if self.forecast is not None else ""
@@ -153,9 +158,9 @@ def head_lines(standing: Standing, width: int, most: int = 3, *, is_named: bool 
     lines = [_first_line(standing, width, is_named=is_named), _usage(standing, width)]
     counts = _apart_where_it_fits(_counts(standing), reaper_words(standing.reapers), width)
     if most <= len(lines) + 1:
-        found = finding_lines(standing.findings, width, 1)
+        found = finding_lines(standing.findings, width, 1, may_act=standing.may_act)
         return [*lines, *(found or [counts])][:most]
-    found = finding_lines(standing.findings, width, most - len(lines) - 1)
+    found = finding_lines(standing.findings, width, most - len(lines) - 1, may_act=standing.may_act)
     return [*lines, counts, *found]
 
 

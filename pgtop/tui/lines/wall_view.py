@@ -8,12 +8,14 @@ a state changes. Pure functions from values to lines of cells.
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.outage import Outage
 from pgtop.core.session_groups import HEADS, Group, GroupBy, key_name
 from pgtop.core.text import cell_width, clip, clock, duration, fit, folded, percent, plural
 from pgtop.tui.lines.bars import share_bar
 from pgtop.tui.lines.big_digits import SMALL, Scale, big, digits, is_drawable, width
 from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.findings import fitting_sentence
 from pgtop.tui.lines.head import Standing, sentence
 from pgtop.tui.lines.outage import outage_sentence
 from pgtop.tui.lines.plan_summary import few_lines
@@ -163,7 +165,10 @@ def _plain(
     lines.append([Cell(fit(word, across), f"bar-{state.colour}")])
     room = min(3, down - len(lines))
     if room > 0:
-        said = " · ".join(filter(None, (state.said, _why(standing, state))))
+        cause = _cause(standing, state)
+        why = [f"{cause.mark} {each}" for each in cause.sentences] if cause is not None else [""]
+        forms = [" · ".join(filter(None, (state.said, each))) for each in why]
+        said = next((each for each in forms if len(folded(each, across - 2)) <= room), forms[-1])
         lines += [[Cell(f" {line}")] for line in few_lines(said, across - 2, room)]
     return lines
 
@@ -201,11 +206,12 @@ def _below(
     """Return `most` lines of sentences; `is_worded` puts the state's word before them."""
     word = f" {state.state}:" if is_worded else ""
     room = across - 2 * _SIDE
-    why = _why(standing, state)
-    said = few_lines(f"{state.state.shape}{word} {state.said}", room, max(2, most - 2) if why else most)
-    for beside in (why, *(_counts(standing)[:1] if standing is not None and not state.is_old else ())):
-        if beside and len(said) < most:
-            said += few_lines(beside, room, most - len(said))
+    cause = _cause(standing, state)
+    said = few_lines(f"{state.state.shape}{word} {state.said}", room, max(2, most - 2) if cause else most)
+    if cause is not None and len(said) < most:
+        said += _cause_lines(cause, room, most - len(said))
+    if standing is not None and not state.is_old and len(said) < most:
+        said += few_lines(_counts(standing)[0], room, most - len(said))
     said += [""] * (most - len(said))
     return [[Cell(fit(f" {line}", across), f"bar-{state.colour}")] for line in said]
 
@@ -282,7 +288,7 @@ def _band(
     taken = 2 + width(state.state, size) + _GAP
     room = across - taken - _SIDE
     word = ["", *big(state.state, size), ""]
-    said = _beside(state, _why(standing, state), counts, room, len(word)) if room >= _TEXT // 2 else []
+    said = _beside(state, _cause(standing, state), counts, room, len(word)) if room >= _TEXT // 2 else []
     above = (len(word) - len(said)) // 2
     texts = [""] * above + said + [""] * (len(word) - len(said) - above)
     return [
@@ -291,27 +297,32 @@ def _band(
     ]
 
 
-def _beside(state: WallState, why: str, counts: Sequence[str], room: int, most: int) -> list[str]:
+def _beside(
+    state: WallState, cause: Finding | None, counts: Sequence[str], room: int, most: int
+) -> list[str]:
     """Return the state's sentence, what fills the server, and the counts, in at most `most` lines.
 
     `counts` are their forms, the longest first: one that does not fit is not cut, but left out.
     """
     gap = [""]
-    lines = few_lines(f"{state.state.shape} {state.said}", room, most - 2 if why else most)
+    lines = few_lines(f"{state.state.shape} {state.said}", room, most - 2 if cause else most)
     left = most - len(lines) - len(gap)
-    if why and left > 0:
-        lines += [*gap, *few_lines(why, room, left)]
+    if cause is not None and left > 0:
+        lines += [*gap, *_cause_lines(cause, room, left)]
     left = most - len(lines) - len(gap)
     fitting = (folded(form, max(1, room)) for form in counts)
     return [*lines, *next(([*gap, *form] for form in fitting if len(form) <= left), [])]
 
 
-def _why(standing: Standing | None, state: WallState) -> str:
-    """Return what fills the server; "" if there is nothing to say, or if nothing of it is known any more."""
+def _cause(standing: Standing | None, state: WallState) -> Finding | None:
+    """Return what fills the server; None if nothing does, or if nothing of it is known any more."""
     if standing is None or not standing.findings or state.state in (State.DOWN, State.ERROR):
-        return ""
-    first = standing.findings[0]
-    return f"{first.mark} {first.sentence}"
+        return None
+    return standing.findings[0]
+
+
+def _cause_lines(cause: Finding, room: int, most: int) -> list[str]:
+    return few_lines(fitting_sentence(cause, room, most), room, most)
 
 
 def _counts(standing: Standing, *, is_used_drawn: bool = True) -> list[str]:

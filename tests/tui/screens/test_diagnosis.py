@@ -66,7 +66,7 @@ async def test_a_lock_queue_is_ended_by_its_head_alone(server_factory: ServerFac
     """`d` explains it, and `K` there cancels the head: the others go on, the root lives."""
     server = server_factory(SMALL)
     async with lock_queue(server) as (root, head, queued), dashboard(server, tmp_path / "audit") as driven:
-        await driven.shows(f"▲ lock queue: 6 wait behind pid {head}", "(d)")
+        await driven.shows(f"▲ lock queue: 6 wait behind pid {head}", "d, then K: cancel it")
         await opened(driven)
         await driven.shows("certain: the server says so", "SET lock_timeout", f"K cancel the query of {head}")
         await driven.press("K")

@@ -1,7 +1,7 @@
 """Sessions idle in transaction: the application does other work in the middle of a transaction."""
 
 from pgtop.core.activity import IDLE_IN_TRANSACTION_ABORTED, IN_TRANSACTION, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
+from pgtop.core.diagnosis.findings import ACT_KEYS, Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of
 from pgtop.core.diagnosis.wording import (
     age,
@@ -44,6 +44,11 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
         grade=Grade.LOOKS_LIKE,
         slots=len(there),
         sentence=sentence,
+        shorter=(
+            f"{len(there)} of {application.name} idle in transaction (median {middle}): {why}",
+            f"{len(there)} of {application.name} idle in transaction (median {middle})",
+            f"{len(there)} of {application.name} idle in transaction",
+        ),
         backends=tuple(each.id for each in there),
         application_name=application.application_name,
         usename=application.usename,
@@ -59,7 +64,7 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
         statements=(statement,) if statement else (),
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there), "Their transactions are rolled back"),
         advice=(
-            Advice("Terminate them: their transactions are rolled back", key="d K"),
+            Advice("Terminate them: their transactions are rolled back", key=ACT_KEYS),
             Advice(
                 f"Let the server end such transactions of {label(application.usename, NO_USER)}, "
                 "in sessions opened from now on",

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from pgtop.core.activity import IDLE, MICROSECONDS, Backend, BackendId
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
+from pgtop.core.diagnosis.findings import ACT_KEYS, Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.forecast import at_pace
 from pgtop.core.diagnosis.scene import Application, Scene, Traffic, addresses_of, one_value
 from pgtop.core.diagnosis.statements import is_handed_back, is_keepalive
@@ -290,6 +290,7 @@ def _of(
         slots=len(lost),
         sentence=_sentence(applications, lost, growth, (statement, number), forecast_words)
         + (f"; pgtop terminated {terminated} before" if terminated else ""),
+        shorter=_shorter(applications, lost, growth, forecast_words),
         backends=tuple(each.id for each in lost),
         application_name=one_value(each.application_name for each in lost),
         usename=one_value(each.usename for each in applications),
@@ -322,20 +323,39 @@ def _sentence(
     forecast_words: str,
 ) -> str:
     every = _gap(growth.gap_seconds)
-    first = applications[0]
-    is_monitoring = _MONITORING.search(f"{first.application_name} {first.usename}") is not None
-    roles = {each.usename for each in applications}
-    name = first.name if len(roles) == 1 else f"{first.name} ({len(roles)} roles)"
-    who = f"your monitoring leaks: {name}" if is_monitoring else f"leak in {name}"
     pace = f"{rate_words(growth.per_minute)} (one each {every})"
     if growth.is_periodic and growth.gap_seconds >= _TIMERS_SECONDS:
         pace = f"one each {every}: a scraper or cron"
     text, number = statement
     last = f"; {number} last ran `{text}`" if text and number > len(lost) / 2 else ""
     return (
-        f"{who}{since_words(growth.since)}: {len(lost)} left idle, {pace}{forecast_words}{last}; "
-        f"from {origins(addresses_of(lost))}"
+        f"{_blamed(applications)}{since_words(growth.since)}: {len(lost)} left idle, "
+        f"{pace}{forecast_words}{last}; from {origins(addresses_of(lost))}"
     )
+
+
+def _shorter(
+    applications: tuple[Application, ...], lost: list[Backend], growth: _Growth, forecast_words: str
+) -> tuple[str, ...]:
+    blamed, left = _blamed(applications), f"{len(lost)} left idle"
+    since, pace = since_words(growth.since), rate_words(growth.per_minute)
+    return (
+        f"{blamed}{since}: {left}, {pace}{forecast_words}; from {origins(addresses_of(lost))}",
+        f"{blamed}{since}: {left}, {pace}{forecast_words}",
+        f"{blamed}{since}: {left}, {pace}",
+        f"{blamed}: {left}, {pace}",
+        f"{blamed}: {left}",
+    )
+
+
+def _blamed(applications: tuple[Application, ...]) -> str:
+    """Return the program that leaks, and that it is one of those that should watch, not leak."""
+    first = applications[0]
+    roles = {each.usename for each in applications}
+    name = first.name if len(roles) == 1 else f"{first.name} ({len(roles)} roles)"
+    if _MONITORING.search(f"{first.application_name} {first.usename}") is not None:
+        return f"your monitoring leaks: {name}"
+    return f"leak in {name}"
 
 
 def _seen(scene: Scene, applications: tuple[Application, ...]) -> list[tuple[str, str]]:
@@ -368,7 +388,9 @@ def _gap(seconds: float) -> str:
 
 def _advice(applications: tuple[Application, ...], lost: list[Backend], statement: str) -> tuple[Advice, ...]:
     role = one_value(each.usename for each in applications)
-    found = [Advice(f"Terminate these sessions of {applications[0].name}, and none of its others", key="d K")]
+    found = [
+        Advice(f"Terminate these sessions of {applications[0].name}, and none of its others", key=ACT_KEYS)
+    ]
     if role is not None:
         fence = max(10, len(lost) // 2)
         found.append(

@@ -32,6 +32,7 @@ def _of(scene: Scene, use: LimitUse) -> list[Finding]:
             grade=Grade.IS,
             slots=len(there),
             sentence=_sentence(scene, use, idle, leaks),
+            shorter=_shorter(use, len(idle), leaks),
             backends=tuple(each.id for each in there),
             application_name=leaks[0].application_name if leaks else None,
             usename=use.limit.name if use.limit.of is LimitOf.ROLE else None,
@@ -53,6 +54,16 @@ def _sentence(scene: Scene, use: LimitUse, idle: list[Backend], leaks: list[Find
         f"{use.owner} has {use.used} of its own {use.limit.most}: its next login is refused"
         f"{room if scene.free else ''}{resting}{culprit}"
     )
+
+
+def _shorter(use: LimitUse, idle: int, leaks: list[Finding]) -> tuple[str, ...]:
+    refused = f"{use.owner} has {use.used} of its own {use.limit.most}: its next login is refused"
+    held = f"{use.owner} is at its own limit of {use.limit.most}"
+    if leaks:
+        culprit = f"leak in {_leaking(leaks[0])}"
+        return f"{refused}; {culprit}", f"{held}: {culprit}", held
+    resting = (f"{refused}; {idle} of them idle", f"{held}: logins refused, {idle} idle") if idle else ()
+    return *resting, refused, f"{held}: logins refused", held
 
 
 def _evidence(

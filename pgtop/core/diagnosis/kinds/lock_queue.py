@@ -9,12 +9,21 @@ from typing import NamedTuple
 
 from pgtop.core.activity import ACTIVE, DISABLED, IDLE, IN_TRANSACTION, Backend
 from pgtop.core.blocking import PREPARED, blocked_counts, released_by, root_blockers
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
+from pgtop.core.diagnosis.findings import ACT_KEYS, Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.permission import missing_rights
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.statements import shown_statement
-from pgtop.core.diagnosis.wording import age, application_name, by_application, earliest, named, since_words
+from pgtop.core.diagnosis.wording import (
+    age,
+    application_name,
+    brief,
+    by_application,
+    earliest,
+    named,
+    since_words,
+)
 from pgtop.core.plan import Act
+from pgtop.core.session_labels import HIDDEN, STATE_WORDS
 from pgtop.core.text import plural
 
 _NO_SWEEP = Advice("A sweep won't help: those who wait are active")
@@ -60,6 +69,7 @@ def find(scene: Scene) -> list[Finding]:
             grade=Grade.IS,
             slots=len(waiting),
             sentence=f"lock queue: {_said(scene, waiting, chain, root)}",
+            shorter=tuple(f"lock queue: {each}" for each in _shorter(waiting, chain, root)),
             backends=tuple(each.id for each in waiting),
             application_name=one_value(each.application_name for each in waiting),
             usename=one_value(each.usename for each in waiting),
@@ -131,6 +141,27 @@ def _said(scene: Scene, waiting: list[Backend], chain: _Chain, root: Backend | N
     return f"{plural(number, 'session')} wait for {lock} that {told} holds"
 
 
+def _shorter(waiting: list[Backend], chain: _Chain, root: Backend | None) -> tuple[str, ...]:
+    number = len(waiting)
+    if chain.head is not None:
+        some, pid, query = chain.behind_head, chain.head.pid, shown_statement(chain.head.query or "")
+        forms = [f"{some} wait behind pid {pid}"]
+        if query:
+            behind = f"{some} behind pid {pid}"
+            forms[:0] = [
+                f"{some} wait behind pid {pid} ({query})",
+                *(f"{behind} ({brief(query, most)})" for most in (24, 20, 12)),
+            ]
+        return tuple(forms)
+    if root is None:
+        return (f"{plural(number, 'session')} wait",)
+    some, state = min(chain.behind_root, number), STATE_WORDS.get(root.state or "", HIDDEN)
+    return (
+        f"{some} wait for pid {root.pid} ({application_name(root)}, {state})",
+        f"{some} wait for pid {root.pid}",
+    )
+
+
 def _told(scene: Scene, pid: int | None, backend: Backend | None) -> str:
     """Return a session of the queue with what it does: `pid 4711 (ALTER TABLE orders, waiting 3m 12s)`."""
     if pid is None:
@@ -188,7 +219,7 @@ def _ways_out(chain: _Chain, root: Backend | None) -> list[Advice]:
             "; the root may be a dump that should live" if root is not None and root.state == ACTIVE else ""
         )
         said = f"Cancel pid {chain.head.pid}: the {number} behind it go on{leave}"
-        found.append(Advice(said, key="d K", sql=f"SELECT pg_cancel_backend({chain.head.pid});"))
+        found.append(Advice(said, key=ACT_KEYS, sql=f"SELECT pg_cancel_backend({chain.head.pid});"))
     if root is not None and _holds_at_rest(root):
         said = f"Terminate pid {root.pid}, which is idle in transaction and holds the lock"
         sql = f"SELECT pg_terminate_backend({root.pid});"
@@ -196,7 +227,7 @@ def _ways_out(chain: _Chain, root: Backend | None) -> list[Advice]:
             said = f"Pid {root.pid} is idle and holds an advisory lock, perhaps for a reason: ask first"
             sql = ""
         is_remedy = chain.head is None and root.state != IDLE
-        found.append(Advice(said, key="d K" if is_remedy else "b K", sql=sql))
+        found.append(Advice(said, key=ACT_KEYS if is_remedy else "b K", sql=sql))
     if chain.root == PREPARED:
         said = "A prepared transaction holds the lock: COMMIT PREPARED or ROLLBACK PREPARED ends it"
         found.append(Advice(said, sql="SELECT gid, prepared, owner FROM pg_prepared_xacts;"))

@@ -24,12 +24,14 @@ def find(scene: Scene) -> list[Finding]:
         if stall.connecting < least or snapshot.usage < limits.speaks_from_usage:
             return []
     origin = f" ({stall.origin})" if stall.origin else ""
+    held = f"login stall{':' if grade is Grade.IS else '?'} {stall.words}"
     return [
         Finding(
             kind=Kind.LOGIN_STALL,
             grade=grade,
             slots=stall.connecting,
-            sentence=f"login stall{':' if grade is Grade.IS else '?'} {stall.words}{origin}; {NO_HELP}",
+            sentence=f"{held}{origin}; {NO_HELP}",
+            shorter=(f"{held}{origin}", held, f"login stall: {stall.connecting} slots"),
             addresses=stall.addresses,
             evidence=(
                 ("slots held by clients still connecting", str(stall.connecting)),

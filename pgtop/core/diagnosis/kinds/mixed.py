@@ -1,6 +1,7 @@
 """No single cause: a server over the line is never without a word, even if nobody is to blame."""
 
 from collections import Counter
+from typing import NamedTuple
 
 from pgtop.core.activity import ACTIVE, FASTPATH, IDLE, STARTING
 from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind
@@ -25,64 +26,90 @@ def _counted(scene: Scene) -> list[tuple[str, int]]:
     return counted.most_common()
 
 
-def _who(scene: Scene, applications: list[tuple[str, int]], is_rest: bool) -> str:
-    """Return whose the sessions are; one application that has most of them is named as that.
+def _who(scene: Scene, applications: list[tuple[str, int]], is_rest: bool) -> tuple[str, ...]:
+    """Return whose the sessions are, the fullest form first.
 
-    Those beside a cause are the rest: most of a rest is not what fills the server.
+    One application that has most of them is named as that. Those beside a cause are the rest: most of a rest
+    is not what fills the server.
     """
+    left = len(scene.left)
     if is_rest:
-        return f"the other {plural(len(scene.left), 'session')}: {named(applications)}"
-    if applications and applications[0][1] * 2 > len(scene.left):
+        rest = f"the other {plural(left, 'session')}"
+        return tuple(f"{rest}: {named(applications, most)}" for most in (3, 2, 1))
+    if applications and applications[0][1] * 2 > left:
         name, number = applications[0]
+        said = f"most are of {name}, the reason is not clear yet"
         others = f" (others: {named(applications[1:])})" if applications[1:] else ""
-        return f"most are of {name}, the reason is not clear yet: {number} of {len(scene.left)}{others}"
-    return f"no single cause: {named(applications)}"
+        return f"{said}: {number} of {left}{others}", f"{said}: {number} of {left}", said
+    return tuple(f"no single cause: {named(applications, most)}" for most in (3, 2, 1))
+
+
+class _Description(NamedTuple):
+    """The words on the sessions: the sentence with shorter ones, and what to do."""
+
+    sentences: tuple[str, ...]
+    advice: Advice
+
+
+def _hidden(scene: Scene) -> _Description | None:
+    """Return the words for a server that does not show what its sessions do; None for one that does."""
+    counts = scene.snapshot.counts
+    if counts.hidden:
+        told = f"states of {counts.hidden} of {counts.total} sessions are hidden"
+        advice = Advice("See all states", sql=monitor_grant(scene.snapshot))
+        return _Description((f"{told}: the cause cannot be told", told), advice)
+    if counts.disabled:
+        told = f"states of {counts.disabled} of {counts.total} sessions are not tracked"
+        advice = Advice("Let the server track states", sql=" ".join(TRACK_STATES))
+        return _Description((f"{told} (track_activities = off): the cause cannot be told", told), advice)
+    return None
+
+
+def _connecting(connecting: int, taken: int) -> _Description:
+    """Return the words for slots that are mostly held by clients still connecting."""
+    said = f"most slots are held by clients still connecting: {connecting} of {taken}"
+    advice = Advice(f"What helps if they do not finish: {STALL_HELP}")
+    return _Description((said, f"{connecting} of {taken} slots: clients still connecting"), advice)
+
+
+def _shown(scene: Scene, connecting: int, *, is_rest: bool) -> _Description:
+    """Return the words for sessions whose states are known."""
+    left = len(scene.left)
+    shorter = _who(scene, _counted(scene), is_rest)
+    idle = sum(each.state == IDLE for each in scene.left)
+    sentence = f"{shorter[0]}; {idle} of {left} idle"
+    advice = Advice("Group the sessions by application, user, database or address", key="g")
+    if sum(each.state in (ACTIVE, FASTPATH) for each in scene.left) * 2 > left:
+        sentence += ": most are at work"
+        advice = Advice("This is load: a sweep or smaller pools would make requests wait")
+    if connecting:
+        sentence += f"; {connecting_words(connecting)}"
+    return _Description((sentence, *shorter), advice)
 
 
 def describe(scene: Scene, *, is_rest: bool = False) -> Finding:
     """Return what the server's sessions are, without a verdict; `is_rest` says that a cause was found."""
     snapshot = scene.snapshot
-    hidden = snapshot.counts.hidden
     connecting = snapshot.unlisted + sum(each.state == STARTING for each in scene.left)
-    slots = len(scene.left)
+    described, slots = _hidden(scene), len(scene.left)
+    if described is None and connecting * 2 > snapshot.taken:
+        described, slots = _connecting(connecting, snapshot.taken), connecting
+    described = described or _shown(scene, connecting, is_rest=is_rest)
     applications = _counted(scene)
-    idle = sum(each.state == IDLE for each in scene.left)
-    if hidden:
-        sentence = (
-            f"states of {hidden} of {snapshot.counts.total} sessions are hidden: the cause cannot be told"
-        )
-        advice = (Advice("See all states", sql=monitor_grant(snapshot)),)
-    elif snapshot.counts.disabled:
-        sentence = (
-            f"states of {snapshot.counts.disabled} of {snapshot.counts.total} sessions are not tracked "
-            "(track_activities = off): the cause cannot be told"
-        )
-        advice = (Advice("Let the server track states", sql=" ".join(TRACK_STATES)),)
-    elif connecting * 2 > snapshot.taken:
-        slots = connecting
-        sentence = f"most slots are held by clients still connecting: {connecting} of {snapshot.taken}"
-        advice = (Advice(f"What helps if they do not finish: {STALL_HELP}"),)
-    else:
-        sentence = f"{_who(scene, applications, is_rest)}; {idle} of {len(scene.left)} idle"
-        advice = (Advice("Group the sessions by application, user, database or address", key="g"),)
-        if sum(each.state in (ACTIVE, FASTPATH) for each in scene.left) * 2 > len(scene.left):
-            sentence += ": most are at work"
-            advice = (Advice("This is load: a sweep or smaller pools would make requests wait"),)
-        if connecting:
-            sentence += f"; {connecting_words(connecting)}"
     return Finding(
         kind=Kind.MIXED,
         grade=Grade.MIXED,
         slots=slots,
-        sentence=sentence,
+        sentence=described.sentences[0],
+        shorter=described.sentences[1:],
         evidence=(
             ("usage", percent(snapshot.usage)),
             *([("sessions by application", named(applications, 6))] if applications else []),
-            ("idle", str(idle)),
+            ("idle", str(sum(each.state == IDLE for each in scene.left))),
             ("at work, or used in the last half minute", str(sum(map(scene.is_in_use, scene.left)))),
             *([("slots held by clients still connecting", str(connecting))] if connecting else []),
         ),
-        advice=(*advice, *_unknown(scene)),
+        advice=(described.advice, *_unknown(scene)),
     )
 
 

@@ -79,6 +79,7 @@ def _of(
         grade=Grade.LOOKS_LIKE,
         slots=pools.idle,
         sentence=_sentence(scene, application, pools),
+        shorter=_shorter(application, pools),
         backends=tuple(each.id for each in members),
         application_name=application.application_name,
         usename=application.usename,
@@ -98,6 +99,18 @@ def _sentence(scene: Scene, application: Application, pools: _Pools) -> str:
     return (
         f"pools of {application.name} too large together: {pools.hosts} addresses × {pools.largest}{over}; "
         f"{_fitting(scene, pools)} (it has {pools.members}, {pools.idle} idle{at_once})"
+    )
+
+
+def _shorter(application: Application, pools: _Pools) -> tuple[str, ...]:
+    large = f"pools of {application.name} too large together: {pools.hosts} "
+    size = pools.fits_in_deploy
+    mend = f"set {size} each" if size else "put one pooler in front"
+    return (
+        f"{large}addresses × {pools.largest}; {mend}",
+        f"{large}× {pools.largest}; {mend}",
+        f"{large}× {pools.largest}",
+        f"pools of {application.name} too large together",
     )
 
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from pgtop.core.activity import IDLE, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
+from pgtop.core.diagnosis.findings import ACT_KEYS, Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Application, Scene, addresses_of, application_of
 from pgtop.core.diagnosis.wording import age, origins, since_words
 from pgtop.core.plan import Act
@@ -128,23 +128,13 @@ def _of(
             starts[place] = min(starts.get(place, backend.backend_start), backend.backend_start)
     allowance = scene.thresholds.micros(scene.thresholds.silent)
     new = [place for place, start in starts.items() if start >= first - allowance]
-    name, number = application.name, len(there)
-    quiet_words = plural(len(silent), "address", "addresses")
-    if new:
-        sentence = (
-            f"old release of {name}? {quiet_words} silent{since_words(since)} "
-            f"keep {plural(number, 'session')}; {len(new)} new took over"
-        )
-    else:
-        sentence = (
-            f"silent clients of {name}: {origins(addresses_of(there))} silent{since_words(since)}: "
-            f"crashed or cut off{_noticed(scene, since)}"
-        )
+    sentence, *shorter = _sentences(scene, application, there, len(silent), len(new), since)
     return Finding(
         kind=Kind.SILENT_CLIENTS,
         grade=Grade.LOOKS_LIKE,
-        slots=number,
+        slots=len(there),
         sentence=sentence,
+        shorter=tuple(shorter),
         backends=tuple(each.id for each in there),
         application_name=application.application_name,
         usename=application.usename,
@@ -159,9 +149,31 @@ def _of(
         ),
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
         advice=(
-            Advice("Terminate what these addresses left behind", key="d K"),
+            Advice("Terminate what these addresses left behind", key=ACT_KEYS),
             _KEEPALIVES,
         ),
+    )
+
+
+def _sentences(
+    scene: Scene, application: Application, there: list[Backend], silent: int, new: int, since: int
+) -> tuple[str, ...]:
+    """Return the sentence and shorter ones; `silent` and `new` are numbers of addresses."""
+    addresses, keep = plural(silent, "address", "addresses"), plural(len(there), "session")
+    stopped = since_words(since)
+    if new:
+        old = f"old release of {application.name}?"
+        kept = f"{old} {addresses} silent{stopped} keep {keep}"
+        return f"{kept}; {new} new took over", kept, f"{old} it keeps {keep}"
+    clients, places = f"silent clients of {application.name}:", origins(addresses_of(there))
+    cut_off = f"{clients} {places} silent{stopped}: crashed or cut off"
+    return (
+        f"{cut_off}{_noticed(scene, since)}",
+        cut_off,
+        f"{clients} {places} silent{stopped}",
+        f"{clients} {places}{stopped}",
+        f"{clients} {keep} of {addresses}",
+        f"{clients} {keep}",
     )
 
 

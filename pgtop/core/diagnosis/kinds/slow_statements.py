@@ -4,10 +4,18 @@ from collections import Counter, defaultdict
 from typing import Final
 
 from pgtop.core.activity import ACTIVE, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
+from pgtop.core.diagnosis.findings import ACT_KEYS, Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.statements import fingerprint, shown_statement
-from pgtop.core.diagnosis.wording import age, by_application, earliest, median_seconds, named, set_for_role
+from pgtop.core.diagnosis.wording import (
+    age,
+    brief,
+    by_application,
+    earliest,
+    median_seconds,
+    named,
+    set_for_role,
+)
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_APPLICATION, label, wait
 from pgtop.core.text import duration, printable
@@ -40,13 +48,18 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
     waits = Counter(printable(wait(each)) or _NO_WAIT for each in there).most_common()
     since = earliest(each.query_start for each in there)
     role = one_value(each.usename for each in there)
+    alike = f"{len(there)}{_of_one(there)} run the same statement"
     return Finding(
         kind=Kind.SLOW_STATEMENTS,
         grade=Grade.LOOKS_LIKE,
         slots=len(there),
-        sentence=(
-            f"{len(there)}{_of_one(there)} run the same statement for {middle}: `{statement}`"
-            f"{_most(waits, len(there))}"
+        sentence=(f"{alike} for {middle}: `{statement}`{_most(waits, len(there))}"),
+        shorter=(
+            f"{alike} for {middle}: `{statement}`",
+            f"{alike} for {middle}: `{brief(statement)}`",
+            f"{len(there)}{_of_one(there)} run for {middle}: `{brief(statement)}`",
+            f"{alike} for {middle}",
+            alike,
         ),
         backends=tuple(each.id for each in there),
         application_name=one_value(each.application_name for each in there),
@@ -64,7 +77,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         statements=(statement,),
         remedy=Remedy(Act.CANCEL, tuple(each.id for each in there)),
         advice=(
-            Advice("Cancel the statement, not the sessions", key="d K"),
+            Advice("Cancel the statement, not the sessions", key=ACT_KEYS),
             Advice(
                 "Let the server end statements that run for too long, in sessions opened from now on",
                 sql=set_for_role(role, "statement_timeout", "30s"),

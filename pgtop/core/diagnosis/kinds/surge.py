@@ -73,12 +73,19 @@ def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -
     since = earliest(each.backend_start for each in young)
     addresses = addresses_of(young)
     begun = "" if _is_restarted(scene) else since_words(since)
+    shape = _shape(scene, members, young)
     life = duration(median_seconds((each.backend_start for each in young), scene.now))
     return Finding(
         kind=Kind.SURGE,
         grade=Grade.LOOKS_LIKE,
         slots=len(young),
-        sentence=f"surge of {name}: {_shape(scene, members, young)}{begun}; {busy} in use",
+        sentence=f"surge of {name}: {shape}{begun}; {busy} in use",
+        shorter=(
+            f"surge of {name}: {shape}{begun}",
+            f"surge of {name}: {shape}",
+            f"surge of {name}: {plural(len(young), 'new session')}{begun}",
+            f"surge of {name}: {len(young)} new",
+        ),
         backends=tuple(each.id for each in young),
         application_name=young[0].application_name or "",
         usename=one_value(each.usename for each in young),

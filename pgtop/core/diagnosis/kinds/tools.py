@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Final
 
 from pgtop.core.activity import IDLE, Backend
-from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
+from pgtop.core.diagnosis.findings import ACT_KEYS, Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.diagnosis.scene import Scene, addresses_of, one_value
 from pgtop.core.diagnosis.wording import age, application_name, earliest, named, set_for_role
 from pgtop.core.plan import Act
@@ -48,6 +48,12 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
             f"{len(there)} of people's tools ({named(by_tool)}; {named(by_role)}), idle for up to "
             f"{age(oldest, scene.now)}"
         ),
+        shorter=(
+            f"{len(there)} of people's tools ({named(by_tool)}), idle for up to {age(oldest, scene.now)}",
+            f"{len(there)} of people's tools ({named(by_tool)})",
+            f"{len(there)} of people's tools ({named(by_tool, 1)})",
+            f"{len(there)} of people's tools",
+        ),
         backends=tuple(each.id for each in there),
         application_name=one_value(each.application_name for each in there),
         usename=one_value(each.usename for each in there),
@@ -62,7 +68,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         ),
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
         advice=(
-            Advice("Terminate them: whoever comes back reconnects", key="d K"),
+            Advice("Terminate them: whoever comes back reconnects", key=ACT_KEYS),
             _prevention(_roles_of_people(scene, there)),
         ),
     )
