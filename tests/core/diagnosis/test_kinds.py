@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+import pytest
 
 from pgtop.core.activity import MICROSECONDS, Backend, ConnectionLimit, LimitOf, Limits, Privileges, Snapshot
 from pgtop.core.diagnosis.diagnose import diagnose
@@ -298,13 +299,20 @@ def test_tools_that_people_left_open() -> None:
     assert "roles of their own" in told.advice[1].text
 
 
-def test_each_person_with_open_tools_gets_a_statement() -> None:
+@pytest.mark.parametrize(("number", "named", "more"), [(2, 2, ""), (4, 4, ""), (8, 8, ""), (11, 8, "3 more")])
+def test_each_person_with_open_tools_gets_a_statement(number: int, named: int, more: str) -> None:
+    """Up to eight; of others the advice says how many there are."""
+    people = [f"p{n:02}" for n in range(number)]
     left = [
-        one(100 + n, 80_000, 70_000 - n, application_name="DataGrip 2024.1", usename=("ann", "bob")[n % 2])
-        for n in range(34)
+        one(100 + n, 80_000, 70_000 - n, application_name="DataGrip 2024.1", usename=people[n % number])
+        for n in range(44)
     ]
     found = the_one(diagnose(server_with(*left, *pools("web", 3, 12))), Kind.TOOLS)
-    assert [line.split('"')[1] for line in found.advice[1].sql.splitlines()] == ["ann", "bob"]
+    assert [line.split('"')[1] for line in found.advice[1].sql.splitlines()] == people[:named]
+    assert all(each in found.sentence for each in people[:named])
+    assert more in found.advice[1].text
+    assert more in found.sentence
+    assert bool(more) == ("more" in found.advice[1].text + found.sentence)
 
 
 def test_clients_that_went_silent() -> None:

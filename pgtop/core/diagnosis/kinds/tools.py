@@ -19,8 +19,8 @@ _TOOLS: Final = re.compile(
 )
 """The application_name that such tools give themselves begins so."""
 
-_ROLES: Final = 3
-"""The most roles for which a statement is shown: those that the sentence names."""
+_ROLES: Final = 8
+"""The most roles that are named, and for which a statement is shown."""
 
 
 def find(scene: Scene) -> list[Finding]:
@@ -40,20 +40,13 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
     by_tool = Counter(_short(each) for each in there).most_common()
     by_role = Counter(label(each.usename, NO_USER) for each in there).most_common()
     oldest = earliest(each.state_change for each in there)
+    sentence, *shorter = _sentences(len(there), by_tool, by_role, age(oldest, scene.now))
     return Finding(
         kind=Kind.TOOLS,
         grade=Grade.LOOKS_LIKE,
         slots=len(there),
-        sentence=(
-            f"{len(there)} of people's tools ({named(by_tool)}; {named(by_role)}), idle for up to "
-            f"{age(oldest, scene.now)}"
-        ),
-        shorter=(
-            f"{len(there)} of people's tools ({named(by_tool)}), idle for up to {age(oldest, scene.now)}",
-            f"{len(there)} of people's tools ({named(by_tool)})",
-            f"{len(there)} of people's tools ({named(by_tool, 1)})",
-            f"{len(there)} of people's tools",
-        ),
+        sentence=sentence,
+        shorter=tuple(shorter),
         backends=tuple(each.id for each in there),
         application_name=one_value(each.application_name for each in there),
         usename=one_value(each.usename for each in there),
@@ -63,7 +56,7 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
         evidence=(
             ("sessions of tools, idle for long", str(len(there))),
             ("tools", named(by_tool, 6)),
-            ("roles", named(by_role, 6)),
+            ("roles", named(by_role, _ROLES)),
             ("longest idle", age(oldest, scene.now)),
         ),
         remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
@@ -74,12 +67,27 @@ def _of(scene: Scene, there: list[Backend]) -> Finding:
     )
 
 
+def _sentences(
+    number: int, by_tool: list[tuple[str, int]], by_role: list[tuple[str, int]], longest: str
+) -> tuple[str, ...]:
+    tools, idle = f"{number} of people's tools", f"idle for up to {longest}"
+    return (
+        f"{tools} ({named(by_tool)}; {named(by_role, _ROLES)}), {idle}",
+        f"{tools} ({named(by_tool)}; {named(by_role)}), {idle}",
+        f"{tools} ({named(by_tool)}), {idle}",
+        f"{tools} ({named(by_tool)})",
+        f"{tools} ({named(by_tool, 1)})",
+        tools,
+    )
+
+
 def _prevention(roles: list[str]) -> Advice:
     if not roles:
         # A setting of theirs would close the sessions of the application's pools, too.
         return Advice("An application uses these roles too: give people roles of their own")
+    most = f": here of {_ROLES}, and of {len(roles) - _ROLES} more alike" if len(roles) > _ROLES else ""
     return Advice(
-        "Let the server close idle sessions of people",
+        f"Let the server close idle sessions of people{most}",
         sql="\n".join(set_for_role(each, "idle_session_timeout", "30min") for each in roles[:_ROLES]),
     )
 
