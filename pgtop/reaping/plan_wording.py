@@ -321,16 +321,28 @@ def age_hint(plan: Plan) -> str:
 
 
 def outcome_sentence(report: Report) -> str:
-    """Return the outcome of a plan in one line: `terminated 24 of 26 sessions: 1 changed, 1 denied`."""
+    """Return the outcome of a plan in one line.
+
+    `terminated 24 of 26 sessions: 1 left alone (changed: in use again, or gone), 1 denied`.
+    """
     cancel = report.plan.act is Act.CANCEL
     done = report.count(Outcome.CANCELLED if cancel else Outcome.TERMINATED)
     verb = "cancelled" if cancel else "terminated"
     total = len(report.results)
     others = [
-        f"{number} {outcome}"
+        f"{number} {_left_alone(report.plan) if outcome is Outcome.CHANGED else outcome}"
         for outcome in Outcome
         if outcome not in (Outcome.TERMINATED, Outcome.CANCELLED) and (number := report.count(outcome))
     ]
     if not others:
         return f"{verb} {plural_victims(report.plan, done)}"
     return f"{verb} {done} of {plural_victims(report.plan, total)}: {', '.join(others)}"
+
+
+def _left_alone(plan: Plan) -> str:
+    """Return what became of sessions that are not what they were when the plan was made."""
+    if plan.act is Act.CANCEL:
+        return "left alone (changed: done with that query, or gone)"
+    if plan.stalled_logins_seconds is not None:
+        return "left alone (changed: logged in, or gone)"
+    return "left alone (changed: in use again, or gone)"

@@ -2,9 +2,10 @@
 
 import pytest
 
-from pgtop.core.plan import Plan
+from pgtop.core.plan import Outcome, Plan, Result
 from pgtop.core.policy import plan_cancel, plan_terminate
-from pgtop.reaping.plan_wording import refill_sentence
+from pgtop.reaping.plan_wording import outcome_sentence, refill_sentence
+from pgtop.reaping.reaper import Report
 from tests.builders import backend, policy, snapshot
 
 SHOWN = snapshot(*(backend(pid) for pid in range(10, 50)))
@@ -38,3 +39,25 @@ def test_a_cancelled_query_gives_no_room_to_take_again() -> None:
     one = snapshot(backend(10, state="active", query_start=5))
     plan = plan_cancel(one, policy(), [one.backends[0].id])
     assert refill_sentence(plan, frozenset({one.backends[0].id})) == ""
+
+
+def report_of(plan: Plan, *outcomes: Outcome) -> Report:
+    """The report of a plan whose sessions had these outcomes."""
+    return Report(plan, tuple(map(Result, plan.victims, outcomes)))
+
+
+def test_a_report_says_what_became_of_those_that_changed() -> None:
+    plan = plan_for(*range(10, 14))
+    outcomes = (Outcome.TERMINATED, Outcome.CHANGED, Outcome.CHANGED, Outcome.DENIED)
+    assert outcome_sentence(report_of(plan, *outcomes)) == (
+        "terminated 1 of 4 sessions: 2 left alone (changed: in use again, or gone), 1 denied"
+    )
+    assert outcome_sentence(report_of(plan_for(10), Outcome.TERMINATED)) == "terminated 1 session"
+
+
+def test_a_query_that_was_over_is_told_as_that() -> None:
+    one = snapshot(backend(10, state="active", query_start=5))
+    plan = plan_cancel(one, policy(), [one.backends[0].id])
+    assert outcome_sentence(report_of(plan, Outcome.CHANGED)) == (
+        "cancelled 0 of 1 query: 1 left alone (changed: done with that query, or gone)"
+    )

@@ -185,7 +185,7 @@ async def test_the_dialogs_plan_is_frozen(server: ThrowawayServer, tmp_path: Pat
             await driven.dialog()
             await one.fetchval("SELECT 2")
             await driven.press("y")
-            await driven.shows("terminated 0 of 1 session: 1 changed")
+            await driven.shows("terminated 0 of 1 session: 1 left alone (changed: in use again, or gone)")
         assert not await is_gone(one)
 
 
@@ -536,7 +536,7 @@ async def test_a_plan_from_a_paused_display_says_how_old_it_is(
         await driven.dialog()
         await driven.shows("The display is paused: this is as of ", "s ago")
         await driven.press("y")
-        await driven.shows("1 changed")
+        await driven.shows("1 left alone (changed: ")
         assert not await is_gone(one)
         await driven.press("S")
         await driven.dialog()

@@ -112,7 +112,7 @@ async def test_a_session_that_turns_active_under_the_dialog_lives(
         awake = [each for each in taken if each.get_server_pid() in victims][:2]
         assert [await each.fetchval("SELECT 1") for each in awake] == [1, 1]
         await driven.press("y")
-        await driven.shows("2 changed")
+        await driven.shows("2 left alone (changed: ")
         await driven.press("O")
         await driven.shows("changed", "Esc close")
         assert [await each.fetchval("SELECT 1") for each in awake] == [1, 1]
