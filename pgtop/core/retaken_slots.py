@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pgtop.core.activity import Snapshot
+from pgtop.core.activity import MICROSECONDS, Snapshot
 
 SOON_SECONDS: Final = 10.0
 """The seconds after a sweep at its first measurement, and those over which growth is measured."""
@@ -21,6 +21,8 @@ FUTILE_SHARE: Final = 0.9
 
 It counts the slots that the same applications took again, beyond their growth, SOON_SECONDS later.
 """
+UNDONE_SHARE: Final = 0.5
+"""The fraction of an application's terminated sessions from which, opened again at once, they undo an act."""
 FUTILE_SWEEPS: Final = 3
 FIRST_REST_SECONDS: Final = 600.0
 LONGEST_REST_SECONDS: Final = 3600.0
@@ -78,6 +80,36 @@ class Rebound(msgspec.Struct, frozen=True):
     def application(self) -> str:
         """The application that took most of the slots again; "" if none were taken."""
         return max(self.again, key=lambda name: (self.again[name], name), default="")
+
+
+class Undone(msgspec.Struct, frozen=True):
+    """An act whose freed slots were mostly taken again at once, by the application that took most of them."""
+
+    at: int
+    """The time of the last poll before the act, microseconds by the server's clock."""
+    application: str
+    reopened: int
+    """The sessions that it opened within SOON_SECONDS after the act, and still has."""
+    terminated: int
+    """The sessions of it that were terminated."""
+
+
+def undone(terminated: Mapping[str, int], at: int, snapshot: Snapshot) -> Undone | None:
+    """Return the act at `at` (microseconds, the server's clock) if an application undid it; None if none did.
+
+    `terminated` counts the sessions that it terminated by application.
+    """
+    until = at + round(SOON_SECONDS * MICROSECONDS)
+    opened = Counter(
+        backend.application_name or ""
+        for backend in snapshot.backends
+        if backend.backend_start is not None and at < backend.backend_start <= until
+    )
+    again = {name: min(number, opened[name]) for name, number in terminated.items()}
+    name = max(again, key=lambda each: (again[each], each), default="")
+    if not again or again[name] < UNDONE_SHARE * terminated[name]:
+        return None
+    return Undone(at, name, again[name], terminated[name])
 
 
 def totals(snapshot: Snapshot) -> Counter[str]:

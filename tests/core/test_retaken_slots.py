@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from pgtop.core.activity import MICROSECONDS
 from pgtop.core.retaken_slots import (
     FIRST_REST_SECONDS,
     LONGEST_REST_SECONDS,
@@ -11,8 +12,11 @@ from pgtop.core.retaken_slots import (
     Growth,
     Patience,
     Rebound,
+    Undone,
     rebound,
+    undone,
 )
+from tests.builders import NOW, backend, snapshot
 
 FUTILE = Rebound(10.0, 10, {"pool": 10}, 10)
 USEFUL = Rebound(10.0, 10, {"leak": 2}, 0)
@@ -143,3 +147,27 @@ def test_an_emergency_during_a_rest_changes_nothing() -> None:
     resting = Patience(3, 600.0, 600.0, "pool")
     assert resting.after(FUTILE, 10.0) is resting
     assert resting.after(USEFUL, 10.0) is resting
+
+
+@pytest.mark.parametrize(
+    ("begun_after", "found"),
+    [
+        ([2.0] * 24, Undone(NOW, "web", 24, 24)),
+        ([2.0] * 30, Undone(NOW, "web", 24, 24)),
+        ([9.0] * 12, Undone(NOW, "web", 12, 24)),
+        ([9.0] * 11, None),
+        ([11.0] * 24, None),
+        ([-1.0] * 24, None),
+    ],
+)
+def test_an_act_is_undone_by_sessions_opened_at_once(begun_after: list[float], found: Undone | None) -> None:
+    """Half of them within ten seconds; what was there before, or came later, tells nothing."""
+    backends = [
+        backend(pid, application_name="web", backend_start=NOW + round(seconds * MICROSECONDS))
+        for pid, seconds in enumerate(begun_after, start=10)
+    ]
+    assert undone({"web": 24, "api": 2}, NOW, snapshot(*backends)) == found
+
+
+def test_nothing_terminated_is_not_undone() -> None:
+    assert undone({}, NOW, snapshot(backend(10, backend_start=NOW + 1))) is None

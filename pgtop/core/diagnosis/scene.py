@@ -12,6 +12,7 @@ import msgspec
 from pgtop.core.activity import ACTIVE, IDLE, IN_TRANSACTION, PGTOP_PREFIX, Backend, Snapshot
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
+from pgtop.core.retaken_slots import Undone
 from pgtop.core.session_labels import NO_APPLICATION, NO_DATABASE, NO_USER, address, label
 from pgtop.core.stalled_logins import Stall
 
@@ -72,6 +73,8 @@ class Before(msgspec.Struct, frozen=True):
     """The fraction by which the growth may be less: how much both halves of the time watched differ."""
     swept: tuple[Backend, ...] = ()
     """Leaked sessions that pgtop terminated a while ago, as they were then: a sweep does not end a leak."""
+    undone: Undone | None = None
+    """The last act of pgtop, if an application opened the terminated sessions again at once."""
     client_traffic: Mapping[Client, Traffic] = MappingProxyType({})
 
 

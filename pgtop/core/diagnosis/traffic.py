@@ -17,6 +17,7 @@ from pgtop.core.diagnosis.scene import (
     scene_of,
 )
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
+from pgtop.core.retaken_slots import REMEMBERED_SECONDS, Undone, undone
 from pgtop.core.session_labels import address
 
 MOST_KEYS: Final = 200
@@ -91,6 +92,9 @@ class TrafficWatch:
         self._taken: deque[tuple[int, int]] = deque(maxlen=_MOST_SAMPLES)
         self._swept: deque[tuple[int, Backend]] = deque(maxlen=_MOST_SWEPT)
         self._left: dict[BackendId, tuple[int, _Minute]] = {}
+        self._earlier_at = 0
+        self._act: tuple[int, Counter[str]] | None = None
+        """The time of the last poll before pgtop's last act, and the sessions terminated by application."""
 
     def take(self, snapshot: Snapshot, scene: Scene | None = None) -> Before:
         """Take note of a snapshot; return what was seen before it and with it.
@@ -101,7 +105,7 @@ class TrafficWatch:
             self._forget()
             self._identity = snapshot.server.identity
         self._count(snapshot, scene or scene_of(snapshot, thresholds=self._thresholds))
-        self._last_at = snapshot.taken_at
+        self._earlier_at, self._last_at = self._last_at, snapshot.taken_at
         self._first_at = self._first_at or snapshot.taken_at
         self._sample(snapshot)
         growth, uncertainty = self._growth()
@@ -113,6 +117,7 @@ class TrafficWatch:
             growth_per_minute=growth,
             growth_uncertainty=uncertainty,
             swept=self._remembered(),
+            undone=self._undone(snapshot),
         )
 
     def _sample(self, snapshot: Snapshot) -> None:
@@ -141,6 +146,7 @@ class TrafficWatch:
         were `leaked` are remembered: their leak is not over.
         """
         left_at = []
+        begun, counted = self._last_at, Counter[str]()
         present = dict(self._present)
         for each in ended:
             if present.pop(each.id, None) is not None:
@@ -150,13 +156,23 @@ class TrafficWatch:
                 at, minute = self._left.pop(each.id)
                 minute.closed.subtract(_keys(each))
                 left_at.append(at)
+                begun = self._earlier_at
             else:
                 continue
+            counted[each.application_name or ""] += 1
             if each.id in leaked:
                 self._swept.append((self._last_at, each))
+        if counted:
+            self._act = begun, counted
         self._present = present
         lower = [(at, taken - sum(at < left for left in left_at)) for at, taken in self._taken]
         self._taken = deque(lower, maxlen=_MOST_SAMPLES)
+
+    def _undone(self, snapshot: Snapshot) -> Undone | None:
+        if self._act is None or self._last_at - self._act[0] > REMEMBERED_SECONDS * MICROSECONDS:
+            return None
+        at, terminated = self._act
+        return undone(terminated, at, snapshot)
 
     def _remembered(self) -> tuple[Backend, ...]:
         oldest = self._last_at - self._thresholds.micros(_SWEPT_SECONDS)

@@ -11,6 +11,7 @@ from pgtop.core.diagnosis.diagnose import diagnose
 from pgtop.core.diagnosis.findings import Finding, Grade, Kind
 from pgtop.core.diagnosis.scene import Application, Before, Facts, Traffic
 from pgtop.core.plan import Act
+from pgtop.core.retaken_slots import Undone
 from pgtop.core.stalled_logins import Stall
 from tests.builders import NOW, backend, server_of, snapshot
 
@@ -497,3 +498,28 @@ def test_a_quiet_quarter_does_not_deny_a_slow_leak() -> None:
     assert ("in the last 15m", "0 opened, 0 closed") in told.evidence
     closing = Before(900.0, {worker: Traffic(2, 6, 0)})
     assert Kind.LEAK not in {each.kind for each in diagnose(server_with(*sessions, slots=50), closing)}
+
+
+def test_sessions_that_were_reopened_at_once_are_told_as_that() -> None:
+    """The reason is known: the application took back what pgtop had terminated."""
+    there = [one(100 + n, 20, 20, query_start=None) for n in range(85)]
+    quiet = the_one(diagnose(server_with(*there)), Kind.MIXED)
+    assert "the reason is not clear yet" in quiet.sentence
+    undone = Before(undone=Undone(at(21), "web", 24, 24))
+    found = the_one(diagnose(server_with(*there), undone), Kind.MIXED)
+    assert found.sentence.startswith("web reopened 24 of 24 terminated at ")
+    assert found.shorter[-1] == "web reopened 24"
+    assert found.advice[0].text.startswith("Terminating sessions won't hold: web opens them again at once")
+
+
+def test_a_dialog_says_where_the_room_may_not_last() -> None:
+    """Hosts that come back and an API that works on open new sessions, whatever the plan promises."""
+    crashed = [one(100 + n, 3600, 900 + n % 5, client_addr="10.0.4.7") for n in range(30)]
+    working = [one(300 + n, 3600, n / 10, client_addr="10.0.4.8") for n in range(45)]
+    silent = the_one(diagnose(server_with(*crashed, *working)), Kind.SILENT_CLIENTS)
+    assert silent.remedy is not None
+    assert "back again, they open new sessions" in silent.remedy.caution
+    calling = [one(100 + n, 3600, 41, "idle in transaction", application_name="api") for n in range(28)]
+    waiting = the_one(diagnose(server_with(*calling, slots=34)), Kind.IDLE_IN_TRANSACTION)
+    assert waiting.remedy is not None
+    assert "while api works on, it opens new sessions" in waiting.remedy.caution

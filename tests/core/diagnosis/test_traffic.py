@@ -1,10 +1,12 @@
 """The sessions that came and went: counted by application, kept through a sweep, forgotten at a restart."""
 
 import msgspec
+import pytest
 
 from pgtop.core.activity import MICROSECONDS, Backend, Limits, Snapshot
 from pgtop.core.diagnosis.scene import Application, Client
 from pgtop.core.diagnosis.traffic import MOST_KEYS, TrafficWatch
+from pgtop.core.retaken_slots import Undone
 from tests.builders import NOW, backend, server_of, snapshot
 
 WEB = Application("web", "app", "shop")
@@ -144,3 +146,28 @@ def test_clients_of_an_application_are_told_apart() -> None:
     assert before.client_traffic[Client(WEB, "10.0.0.7")] == (2, 2, 0)
     assert before.client_traffic[Client(WEB, "10.0.0.8")] == (1, 0, 1)
     assert before.traffic[WEB] == (3, 2, 1)
+
+
+@pytest.mark.parametrize("is_told_late", [False, True])
+def test_an_act_that_is_undone_is_told_for_ten_minutes(is_told_late: bool) -> None:
+    """Also if a poll saw the new sessions before the act's outcomes were known."""
+    watch = TrafficWatch()
+    old, start = web(1, 2, 3), NOW + 3 * MICROSECONDS
+    new = web(4, 5, 6, backend_start=start)
+    watch.take(seen(0, *old))
+    watch.take(seen(2, *old))
+    if is_told_late:
+        watch.take(seen(4, *new))
+    watch.swept(old)
+    last = watch.take(seen(6, *new)).undone
+    assert last == Undone(NOW + 2 * MICROSECONDS, "web", 3, 3)
+    assert watch.take(seen(590, *new)).undone == last
+    assert watch.take(seen(610, *new)).undone is None
+
+
+def test_an_act_that_holds_is_not_undone() -> None:
+    watch = TrafficWatch()
+    watch.take(seen(0, *web(1, 2, 3)))
+    watch.swept(web(1, 2))
+    assert watch.take(seen(2, *web(3))).undone is None
+    assert TrafficWatch().take(seen(0, *web(1))).undone is None

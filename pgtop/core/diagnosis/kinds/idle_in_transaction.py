@@ -62,18 +62,27 @@ def _of(scene: Scene, application: Application, there: list[Backend]) -> Finding
             *([("most frequent last statement", f"{statement} ({number})")] if statement else []),
         ),
         statements=(statement,) if statement else (),
-        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there), "Their transactions are rolled back"),
-        advice=(
-            Advice("Terminate them: their transactions are rolled back", key=ACT_KEYS),
-            Advice(
-                f"Let the server end such transactions of {label(application.usename, NO_USER)}, "
-                "in sessions opened from now on",
-                sql=set_for_role(application.usename, "idle_in_transaction_session_timeout", "60s"),
-            ),
-            *code_advice(
-                "In the directory of its code: find what it waits for in the transaction",
-                statement,
-                "held-across-network",
-            ),
+        remedy=Remedy(
+            Act.TERMINATE,
+            tuple(each.id for each in there),
+            "Their transactions are rolled back. The room may not last: while "
+            f"{application.name} works on, it opens new sessions",
+        ),
+        advice=_advice(application, statement),
+    )
+
+
+def _advice(application: Application, statement: str) -> tuple[Advice, ...]:
+    return (
+        Advice("Terminate them: their transactions are rolled back", key=ACT_KEYS),
+        Advice(
+            f"Let the server end such transactions of {label(application.usename, NO_USER)}, "
+            "in sessions opened from now on",
+            sql=set_for_role(application.usename, "idle_in_transaction_session_timeout", "60s"),
+        ),
+        *code_advice(
+            "In the directory of its code: find what it waits for in the transaction",
+            statement,
+            "held-across-network",
         ),
     )

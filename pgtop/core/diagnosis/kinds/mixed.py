@@ -10,7 +10,7 @@ from pgtop.core.diagnosis.wording import named
 from pgtop.core.outage import connecting_words
 from pgtop.core.session_labels import LOCAL, NO_APPLICATION, TRACK_STATES, address, label, monitor_grant
 from pgtop.core.stalled_logins import STALL_HELP
-from pgtop.core.text import percent, plural
+from pgtop.core.text import clock, percent, plural
 
 
 def _counted(scene: Scene) -> list[tuple[str, int]]:
@@ -36,6 +36,10 @@ def _who(scene: Scene, applications: list[tuple[str, int]], is_rest: bool) -> tu
     if is_rest:
         rest = f"the other {plural(left, 'session')}"
         return tuple(f"{rest}: {named(applications, most)}" for most in (3, 2, 1))
+    if (last := scene.before.undone) is not None:
+        again = f"{label(last.application, NO_APPLICATION)} reopened {last.reopened}"
+        said = f"{again} of {last.terminated} terminated at {clock(last.at, seconds=False)}"
+        return f"{said}: {named(applications)}", said, again
     if applications and applications[0][1] * 2 > left:
         name, number = applications[0]
         said = f"most are of {name}, the reason is not clear yet"
@@ -79,7 +83,13 @@ def _shown(scene: Scene, connecting: int, *, is_rest: bool) -> _Description:
     idle = sum(each.state == IDLE for each in scene.left)
     sentence = f"{shorter[0]}; {idle} of {left} idle"
     advice = Advice("Group the sessions by application, user, database or address", key="g")
-    if sum(each.state in (ACTIVE, FASTPATH) for each in scene.left) * 2 > left:
+    if (last := scene.before.undone) is not None:
+        name = label(last.application, NO_APPLICATION)
+        advice = Advice(
+            f"Terminating sessions won't hold: {name} opens them again at once. Make its pool smaller, or "
+            "find what keeps them in use"
+        )
+    elif sum(each.state in (ACTIVE, FASTPATH) for each in scene.left) * 2 > left:
         sentence += ": most are at work"
         advice = Advice("This is load: a sweep or smaller pools would make requests wait")
     if connecting:

@@ -5,7 +5,7 @@ server notices only when its keepalives fail.
 """
 
 from collections import defaultdict
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pgtop.core.activity import IDLE, Backend
 from pgtop.core.diagnosis.findings import ACT_KEYS, Advice, Finding, Grade, Kind, Remedy
@@ -19,6 +19,9 @@ _KEEPALIVES = Advice(
     "Let the server look for silent clients sooner",
     sql="ALTER SYSTEM SET tcp_keepalives_idle = 60; SELECT pg_reload_conf();",
 )
+
+
+_MAY_BE_BACK: Final = "The room lasts while these hosts are away: back again, they open new sessions"
 
 
 class _Silent(NamedTuple):
@@ -147,7 +150,7 @@ def _of(
             ("new addresses of the application since", str(len(new))),
             ("at work elsewhere", plural(len(starts), "address", "addresses")),
         ),
-        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there)),
+        remedy=Remedy(Act.TERMINATE, tuple(each.id for each in there), _MAY_BE_BACK),
         advice=(
             Advice("Terminate what these addresses left behind", key=ACT_KEYS),
             _KEEPALIVES,
