@@ -66,6 +66,15 @@ class DiagnosisWatch:
         self.forecast = forecast(snapshot, self._before, found)
         return self._shown.findings
 
+    def returning(self, snapshot: Snapshot) -> frozenset[BackendId]:
+        """Return the sessions whose application opened others at once when pgtop terminated some."""
+        last = self._before.undone
+        if last is None:
+            return frozenset()
+        return frozenset(
+            each.id for each in snapshot.backends if (each.application_name or "") == last.application
+        )
+
     def _remember_leaks(self, found: tuple[Finding, ...], now: int) -> None:
         """Remember for a while whose sessions were leaked: a sweep is reported after they have left."""
         oldest = now - round(_REMEMBERED_SECONDS * MICROSECONDS)

@@ -163,6 +163,7 @@ class DashboardScreen(Screen[None]):
             self._next_snapshot,
             lambda: self.state.shown_findings,
             self._age_words,
+            self.diagnosis.returning,
         )
         self._looking: list[asyncio.Future[Snapshot]] = []
         self.automatic = AutomaticSweeps(self, wiring.automatic(config), poller, self.plan_actions)

@@ -47,11 +47,13 @@ class PlanActions:
         look: Callable[[], Awaitable[Snapshot]],
         findings: Callable[[], Iterable[Finding]],
         age_words: Callable[[Snapshot], str],
+        returning: Callable[[Snapshot], frozenset[BackendId]] = lambda _: frozenset(),
     ) -> None:
         """`stood_still` returns whether this program was suspended just now, `look` the next snapshot.
 
         `findings` returns those on the screen: the dialogs say what speaks against a plan. `age_words` says
-        of a snapshot that it is old; "" if it is not.
+        of a snapshot that it is old; "" if it is not. `returning` returns the sessions of a snapshot that
+        come back when they are terminated, as others did before.
         """
         self._screen = screen
         self._own_connection = own_connection
@@ -61,6 +63,7 @@ class PlanActions:
         self._look = look
         self._findings = findings
         self._age_words = age_words
+        self._returning = returning
         self._closed = asyncio.Event()
         self.canary_seconds = CANARY_SECONDS
         """Seconds between the canary's first step and the look at what came back."""
@@ -235,7 +238,7 @@ class PlanActions:
                 await planning,
                 replan=replan,
                 caution=" · ".join(filter(None, (self._age_words(snapshot), said))),
-                refilling=refilling(self._findings()),
+                refilling=refilling(self._findings()) | self._returning(snapshot),
                 typed=self._typed,
             )
             await self._ask(dialog, self._reaper, snapshot)

@@ -246,3 +246,23 @@ async def test_a_sweep_says_that_pools_refill(server_factory: ServerFactory, tmp
         dialog = await driven.dialog()
         await driven.shows("1 selected session", "It comes back at once: expect 87%, not 85%")
         await driven.press("n")
+
+
+async def test_an_act_that_a_pool_undoes_is_told_and_not_promised_again(
+    server_factory: ServerFactory, tmp_path: Path
+) -> None:
+    """Sessions that are opened again at once are told below the head, and in the next dialog."""
+    server = server_factory(SMALL)
+    async with dashboard(server, tmp_path / "audit") as driven:
+        async with sessions(server, 34, application_name="pool"):
+            await driven.shows("most are of pool, the reason is not clear yet")
+            await driven.press("asterisk", "K")
+            await driven.dialog()
+            assert "come back at once" not in driven.text
+            await driven.press("y")
+            await driven.shows("terminated 34 sessions")
+        async with sessions(server, 34, application_name="pool"):
+            await driven.shows("· pool reopened 34 of 34 terminated at ")
+            await driven.press("asterisk", "K")
+            await driven.dialog()
+            await driven.shows("All of these come back at once: expect 8")
