@@ -209,7 +209,7 @@ def surge() -> Snapshot:
     """Return an application that was scaled out two minutes ago.
 
     >>> print(sentence(surge()))  # doctest: +ELLIPSIS
-    surge of web: scaled out 3 → 11 addresses, 48 new sessions since ...; 48 in use
+    surge of web: scaled out 3 → 11 addresses, 48 new sessions since ...; 48 at work
     """
     new = [
         session(10 + n, 120 - n / 10, 1 + n / 50, "active", client_addr=f"10.0.9.{n % 8}") for n in range(48)

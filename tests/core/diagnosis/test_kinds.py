@@ -336,6 +336,10 @@ def test_a_surge_is_not_to_be_swept() -> None:
     new = [one(300 + n, 120, 1, client_addr=f"10.0.9.{n % 8}") for n in range(50)]
     found = the_one(diagnose(server_with(*old, *new)), Kind.SURGE)
     assert "scaled out 4 → 12 addresses, 50 new sessions" in found.sentence
+    assert found.sentence.endswith("; 50 used a moment ago"), "the head counts them as idle, not as in use"
+    busy = [msgspec.structs.replace(each, state="active") if each.pid < 310 else each for each in new]
+    told = the_one(diagnose(server_with(*old, *busy)), Kind.SURGE)
+    assert told.sentence.endswith("; 10 at work, 40 used a moment ago")
     assert any("sessions won't hold" in each.text for each in found.advice)
     cold = [one(300 + n, 280, 200, client_addr=f"10.0.9.{n % 8}") for n in range(50)]
     assert Kind.SURGE not in {each.kind for each in diagnose(server_with(*old, *cold))}

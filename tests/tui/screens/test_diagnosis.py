@@ -148,7 +148,7 @@ async def test_sessions_of_a_surge_are_not_terminated_here(
         await driven.shows("Put a pooler in between")
         assert "K terminate 30 sessions" not in driven.text
         await driven.press("K")
-        await driven.shows("Terminating sessions won't hold: these are in use")
+        await driven.shows("Terminating sessions won't hold: they are used")
         assert driven.app.screen is screen
 
 

@@ -95,7 +95,7 @@ def _sentence(scene: Scene, application: Application, pools: _Pools) -> str:
     slots, product = scene.snapshot.slots, pools.hosts * pools.largest
     over = f" = {product} > {slots} slots" if product > slots else f", {product} in all"
     minutes = pools.watched_minutes
-    at_once = f"; at most {pools.most_in_use} were in use at once in {span(minutes * 60)}" if minutes else ""
+    at_once = f"; at most {pools.most_in_use} were used at once in {span(minutes * 60)}" if minutes else ""
     return (
         f"pools of {application.name} too large together: {pools.hosts} addresses × {pools.largest}{over}; "
         f"{_fitting(scene, pools)} (it has {pools.members}, {pools.idle} idle{at_once})"
@@ -133,7 +133,7 @@ def _evidence(pools: _Pools) -> tuple[tuple[str, str], ...]:
         ("of them idle", str(pools.idle)),
         ("each may have at most", _at_most(pools.fits)),
         ("while a deploy runs, at most", in_deploy),
-        *([("most in use at once", most)] if pools.watched_minutes else []),
+        *([("most used at once", most)] if pools.watched_minutes else []),
     )
 
 

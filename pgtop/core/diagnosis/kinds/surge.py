@@ -12,7 +12,7 @@ from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_APPLICATION, address, label
 from pgtop.core.text import clock, duration, plural
 
-_THEY_COME_BACK: Final = "Terminating sessions won't hold: these are in use, and come back at once"
+_THEY_COME_BACK: Final = "Terminating sessions won't hold: they are used, and opened again at once"
 _SHORT_LIVES: Final = 30.0
 _LOGINS_A_SESSION: Final = 2.0
 """So many logins a minute for each session mean that hardly any session is used twice."""
@@ -74,16 +74,17 @@ def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -
     addresses = addresses_of(young)
     begun = "" if _is_restarted(scene) else since_words(since)
     shape = _shape(scene, members, young)
+    working = sum(scene.is_in_use(each) and each.state != IDLE for each in young)
     life = duration(median_seconds((each.backend_start for each in young), scene.now))
     return Finding(
         kind=Kind.SURGE,
         grade=Grade.LOOKS_LIKE,
         slots=len(young),
-        sentence=f"surge of {name}: {shape}{begun}; {busy} in use",
+        sentence=f"surge of {name}: {shape}{begun}; {_use_words(working, busy - working)}",
         shorter=(
             f"surge of {name}: {shape}{begun}",
             f"surge of {name}: {shape}",
-            f"surge of {name}: {plural(len(young), 'new session')}{begun}",
+            f"surge of {name}: {shape.partition(', ')[0]}",
             f"surge of {name}: {len(young)} new",
         ),
         backends=tuple(each.id for each in young),
@@ -94,7 +95,8 @@ def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -
         since=since,
         evidence=(
             ("new sessions", str(len(young))),
-            ("of them in use, or just used", str(busy)),
+            ("of them at work", str(working)),
+            ("idle, but used a moment ago", str(busy - working)),
             ("median age", life),
             ("addresses", str(len(addresses))),
         ),
@@ -104,6 +106,16 @@ def _of(scene: Scene, members: list[Backend], young: list[Backend], busy: int) -
             Advice("Put a pooler in between, or bound what one instance opens"),
         ),
     )
+
+
+def _use_words(working: int, just_used: int) -> str:
+    """Return the use of the new sessions: one that waits for its next statement counts as idle in the head.
+
+    >>> _use_words(48, 0), _use_words(2, 46), _use_words(0, 48)
+    ('48 at work', '2 at work, 46 used a moment ago', '48 used a moment ago')
+    """
+    parts = [f"{working} at work"] if working or not just_used else []
+    return ", ".join([*parts, *([f"{just_used} used a moment ago"] if just_used else [])])
 
 
 def _shape(scene: Scene, members: list[Backend], young: list[Backend]) -> str:
