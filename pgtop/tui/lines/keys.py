@@ -1,9 +1,10 @@
-"""The line of keys at the bottom: the keys that count now, the most needed first, and none without effect.
+"""The line of keys at the bottom: the keys that count now, each in its place, and none without effect.
 
-Pure functions from the state of the screen to cells. F1 and q stand at the right, always in the same place.
+Pure functions from the state of the screen to cells. Which keys have room follows their need, and their place
+does not: a key is found where it was. F1 and q stand at the right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pgtop.core.text import cell_width
@@ -41,15 +42,23 @@ QUIT: Final = Key("q", "quit", "app.quit")
 
 _LATE: Final = ("g", "o", "b", "A", "U", "Tab", "[ ]", "p", "w")
 _ORDERS: Final = {
-    Incident.NONE: ("/", "Enter", "Esc", "S", "K", "C", "Space", "d", "n", *_LATE),
+    Incident.NONE: ("/", "Enter", "d", "Esc", "S", "K", "C", "Space", "n", *_LATE),
     Incident.SWEEPABLE: ("d", "S", "K", "/", "Enter", "Esc", "C", "Space", "A", "n", *_LATE),
-    Incident.OTHER: ("d", "b", "K", "C", "Enter", "/", "Esc", "Space", "n", "S", *_LATE),
+    Incident.OTHER: ("d", "b", "K", "/", "Enter", "Esc", "C", "Space", "n", "S", *_LATE),
 }
+"""The keys by need, for each kind of trouble."""
 _ON_GROUPS: Final = {
     Incident.NONE: ("Enter", "K", "g", "Esc", "/", "S", "C", "Tab", "d", *_LATE),
     Incident.SWEEPABLE: ("d", "S", "K", "Enter", "g", "Esc", "/", "C", "A", "Tab", *_LATE),
     Incident.OTHER: ("d", "b", "K", "C", "Enter", "g", "Esc", "/", "Tab", "S", *_LATE),
 }
+_PLACES: Final = (
+    *("B", "d", "K", "/", "Enter"),
+    *("S", "b", "C", "Esc", "Space", "U", "n", "g", "o", "Tab", "A", "[ ]", "p", "w"),
+)
+"""The places of the keys from left to right: first those that nearly always have an effect."""
+_WIDENED: Final = ("B", "S", "b", "d", "K", "Enter")
+"""The keys whose brief labels are the first to give way to the full ones: a sweep's has its number."""
 _ON_THE_WALL: Final = {
     Incident.NONE: ("w", "S", "d", "g", "[ ]", "A", "p"),
     Incident.SWEEPABLE: ("d", "S", "w", "A", "g", "[ ]", "p"),
@@ -69,7 +78,7 @@ def wall_keys(situation: Situation) -> list[Key]:
 
 
 def table_keys(situation: Situation) -> list[Key]:
-    """Return the keys that have an effect now, the most needed first; the last two are always shown."""
+    """Return the keys that have an effect now by need, the greatest first; the last two are always shown."""
     if situation.focus is Focus.FILTER:
         return _filter_keys(situation)
     found = _everywhere(situation) | _of_the_list(situation)
@@ -177,7 +186,9 @@ def _of_the_groups(situation: Situation) -> dict[str, Key]:
 
 
 def key_line(keys: Sequence[Key], width: int) -> list[Cell]:
-    """Return the line of keys. The last two stand at its right end; of the others, those that fit.
+    """Return the line of keys. The last two stand at its right end; of the others, the first that fit.
+
+    They stand in their places, not in the order given, which is that of need.
 
     On a narrow terminal, brief labels make room for more keys; what is left goes to the full labels.
 
@@ -188,21 +199,41 @@ def key_line(keys: Sequence[Key], width: int) -> list[Cell]:
     margin = "" if width < NARROW else " "
     right.append(Cell(right.pop().text.rstrip() + margin, "dim", keys[-1].action))
     room = width - 1 - sum(cell_width(cell.text) for cell in right)
-    shown: list[tuple[Key, str]] = []
+    labels: dict[Key, str] = {}
     for key in keys[:-2]:
-        labels = [key.least] if width < NARROW else [key.label, key.least]
-        label = next((each for each in labels if _entry_width(key, each) <= room), None)
+        forms = [key.least] if width < NARROW else [key.label, key.least]
+        label = next((each for each in forms if _entry_width(key, each) <= room), None)
         if label is None:
             break
-        shown.append((key, label))
+        labels[key] = label
         room -= _entry_width(key, label)
-    for nth, (key, label) in enumerate(shown):
-        more = cell_width(key.label) - cell_width(label)
-        if 0 < more <= room:
-            shown[nth] = key, key.label
-            room -= more
-    left = [cell for key, label in shown for cell in _entry(key, label)]
+    shown, room = _widened(sorted(labels, key=_place), room + _taken(labels))
+    left = [cell for key, label in shown.items() for cell in _entry(key, label)]
     return [Cell(" "), *left, Cell(" " * max(0, room)), *right]
+
+
+def _taken(labels: Mapping[Key, str]) -> int:
+    return sum(_entry_width(key, label) for key, label in labels.items())
+
+
+def _place(key: Key) -> int:
+    return _PLACES.index(key.key) if key.key in _PLACES else len(_PLACES)
+
+
+def _widened(keys: Sequence[Key], room: int) -> tuple[dict[Key, str], int]:
+    """Return the labels of keys that fit into `room` cells with brief ones, and the cells that are left.
+
+    The same keys have the same labels, whatever they were chosen for.
+    """
+    labels = {key: key.least for key in keys}
+    room -= _taken(labels)
+    first = [key for name in _WIDENED for key in keys if key.key == name]
+    for key in dict.fromkeys([*first, *keys]):
+        more = cell_width(key.label) - cell_width(key.least)
+        if more <= room:
+            labels[key] = key.label
+            room -= more
+    return labels, room
 
 
 def _entry(key: Key, label: str) -> list[Cell]:

@@ -60,19 +60,50 @@ def test_the_line_is_full_and_ends_with_help_and_quit(name: str) -> None:
     ("name", "width", "shown"),
     [
         ("calm", 40, " / filter  Enter open    F1 help  q quit"),
-        ("calm", 60, " / filter  Enter details  S sweep  K term    F1 help  q quit"),
-        ("leak", 40, " d why  S sweep  K term  F1 help  q quit"),
-        ("locks", 40, " d why  b locks  K term  F1 help  q quit"),
+        ("calm", 60, " d why  / filter  Enter open  S sweep 24     F1 help  q quit"),
+        ("leak", 40, " d why  K term  S sweep  F1 help  q quit"),
+        ("locks", 40, " d why  K term  b locks  F1 help  q quit"),
         ("full", 40, " B free slots  d why     F1 help  q quit"),
-        ("leak", 80, " d diagnosis  S sweep 24   K terminate  / filter  Enter open    F1 help  q quit "),
-        ("calm", 80, " / filter  Enter details  S sweep 24   K terminate  C cancel    F1 help  q quit "),
-        ("tagged", 60, " K term 12  C cancel 12  U untag  / filter   F1 help  q quit"),
-        ("empty", 40, " Esc clear  / filter     F1 help  q quit"),
+        ("leak", 80, " d diagnosis  K terminate  / filter  Enter open  S sweep 24     F1 help  q quit "),
+        ("locks", 80, " d diagnosis  K terminate  / filter  Enter open  b lock tree    F1 help  q quit "),
+        ("calm", 80, " d diagnosis  K terminate  / filter  Enter open  S sweep 24     F1 help  q quit "),
+        ("tagged", 60, " K term 12  / filter  C cancel 12  U untag   F1 help  q quit"),
+        ("empty", 40, " / filter  Esc clear     F1 help  q quit"),
         ("filter", 40, " Enter ok  Esc clear   F1 help  F10 quit"),
     ],
 )
 def test_the_most_needed_keys_have_room(name: str, width: int, shown: str) -> None:
     assert line(SITUATIONS[name], width) == shown
+
+
+def order(shown: str) -> list[str]:
+    """The keys of a line from left to right, without the last two."""
+    known = {key.key for each in SITUATIONS.values() if each is not None for key in table_keys(each)}
+    longest_first = sorted(known, key=len, reverse=True)
+    entries = [each.strip() for each in shown.split("F1 help")[0].split("  ") if each.strip()]
+    return [next(name for name in longest_first if each.startswith(name)) for each in entries]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_two_keys_stand_in_the_same_order_in_every_situation(width: int) -> None:
+    typed = {"filter", "waiting"}
+    lines = [order(line(each, width)) for name, each in SITUATIONS.items() if name not in typed]
+    assert any(len(each) > 2 for each in lines)
+    for one in lines:
+        for other in lines:
+            both = [key for key in one if key in other]
+            assert both == [key for key in other if key in one]
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_key_stands_still_when_trouble_comes_and_goes(width: int) -> None:
+    """From rest to a leak or a lock queue, what one pressed a moment ago is where it was."""
+    calm = line(SITUATIONS["calm"], width)
+    for trouble in ("leak", "locks"):
+        shown = line(SITUATIONS[trouble], width)
+        for said in ("d diagnosis", "K terminate", "/ filter", "Enter "):
+            assert said in calm
+            assert calm.index(said) == shown.index(said)
 
 
 @pytest.mark.parametrize("name", ["leak", "calm", "groups"])
@@ -118,11 +149,11 @@ def test_no_key_is_without_effect(changed: dict[str, Any], void: str | list[str]
             assert len(after) == len(set(after))
 
 
-def test_the_order_follows_the_situation() -> None:
-    assert names(BUSY)[:3] == ["/", "Enter", "S"]
+def test_the_need_follows_the_situation() -> None:
+    assert names(BUSY)[:4] == ["/", "Enter", "d", "S"]
     assert names(BUSY).index("S") < names(BUSY).index("A")
     assert names(BUSY._replace(incident=Incident.SWEEPABLE))[:3] == ["d", "S", "K"]
-    assert names(BUSY._replace(incident=Incident.OTHER))[:4] == ["d", "b", "K", "C"]
+    assert names(BUSY._replace(incident=Incident.OTHER))[:4] == ["d", "b", "K", "/"]
     assert names(BUSY._replace(tagged=3, incident=Incident.SWEEPABLE))[:3] == ["K", "C", "U"]
     assert names(BUSY._replace(break_glass=True, incident=Incident.SWEEPABLE))[0] == "B"
     assert names(BUSY._replace(paused=True))[0] == "p"
