@@ -176,7 +176,7 @@ def _of_the_groups(situation: Situation) -> dict[str, Key]:
     """Return the keys that mean a group while the table of groups has the focus."""
     found = [Key("Tab", "sessions", "app.focus_next")]
     if situation.groups:
-        found.append(Key("Enter", "its sessions", brief="list"))
+        found.append(Key("Enter", "its sessions"))
     if not (situation.tagged or situation.read_only or situation.outage):
         if situation.can_terminate:
             found.append(Key("K", "terminate group", "screen.terminate", brief="term group"))
