@@ -9,7 +9,7 @@ from pgtop.core.diagnosis.findings import Advice, Finding, Grade, Kind, Remedy
 from pgtop.core.plan import Act
 from pgtop.core.text import cell_width
 from pgtop.tui.lines.column_widths import Cell
-from pgtop.tui.lines.findings import diagnosis_lines, finding_lines, statements
+from pgtop.tui.lines.findings import diagnosis_lines, finding_lines, fitting_sentence, statements
 from tests.builders import backend, snapshot
 
 SQL = 'ALTER ROLE "worker" CONNECTION LIMIT 13;\nALTER ROLE "worker" SET idle_session_timeout = \'10min\';'
@@ -102,6 +102,17 @@ def test_a_shorter_sentence_is_shorter(example: str) -> None:
         widths = [cell_width(each) for each in finding.sentences]
         assert widths == sorted(widths, reverse=True)
         assert widths[-1] <= 50
+
+
+@pytest.mark.parametrize("example", sorted(NAMED_AT_80))
+def test_a_sentence_gives_way_to_a_shorter_one_and_is_not_cut(example: str) -> None:
+    """On the wall, too, and for a second finding."""
+    first = found(example)[0]
+    for width in range(54, 120):
+        said = fitting_sentence(first, width, 1)
+        assert cell_width(said) <= width
+        assert said[2:] in first.sentences
+    assert fitting_sentence(first, 200, 2) == f"{first.mark} {first.sentence}"
 
 
 def test_a_wide_terminal_says_all() -> None:
