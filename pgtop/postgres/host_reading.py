@@ -58,7 +58,7 @@ class HostReading:
         self._rests_until = time.monotonic() + AGAIN_SECONDS  # unless it succeeds
 
         def read() -> tuple[UnlistedClients, int] | None:
-            found = clients or _clients_at(endpoint)
+            found = clients or _clients_at(endpoint, own_pid)
             return None if found is None else (found, found.number(listed, own_pid, listed_at))
 
         try:
@@ -74,6 +74,6 @@ class HostReading:
         return number
 
 
-def _clients_at(endpoint: Endpoint) -> UnlistedClients | None:
-    server = server_at(endpoint)
+def _clients_at(endpoint: Endpoint, session: int) -> UnlistedClients | None:
+    server = server_at(endpoint, session)
     return None if server is None else UnlistedClients(server)

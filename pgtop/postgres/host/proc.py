@@ -10,6 +10,7 @@ are trusted. All other facts, as in `Sketch`, are the kernel's own.
 
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ _NEVER_RAN: Final = b"0 0 0"
 """The content of /proc/<pid>/schedstat if the kernel does not count."""
 _EXEC_START: Final = b"se.exec_start"
 
+_SKETCHED_LINES: Final = 10
+"""The lines of /proc/<pid>/status within which every kernel tells what a `Sketch` has, of some sixty."""
 _USERS: Final = re.compile(rb"^Uid:((?:\t[0-9]+)+)$", re.MULTILINE)
 
 _LONGEST_COMMAND_LINE: Final = 65_536
@@ -78,12 +81,12 @@ class Sketch(msgspec.Struct, frozen=True):
     """See `users`."""
 
 
-def sketches() -> list[Sketch]:
-    """Every process of this host that may be seen, whoever's."""
+def sketches(among: Iterable[int] | None = None) -> list[Sketch]:
+    """Every process of this host that may be seen, whoever's; with `among`, those of these pids."""
     found = []
-    for pid in pids():
+    for pid in pids() if among is None else among:
         try:
-            told = status(pid)
+            told = status(pid, _SKETCHED_LINES)
         except PermissionError:
             continue
         if told:
@@ -233,11 +236,14 @@ def owner(pid: int) -> tuple[int, int] | None:
     return (int(ids["Uid"].split()[1]), int(ids["Gid"].split()[1])) if ids else None
 
 
-def status(pid: int) -> dict[str, str]:
-    """Return the fields of /proc/<pid>/status by name; empty if the process is gone."""
+def status(pid: int, most_lines: int | None = None) -> dict[str, str]:
+    """Return the fields of /proc/<pid>/status by name; empty if the process is gone.
+
+    `most_lines` is how many of its lines are taken, from the first; None for all.
+    """
     text = (_read(f"/proc/{pid}/status") or b"").decode("utf-8", "replace")
     # Not splitlines(): a process may put what it takes for the end of a line into its name.
-    lines = (line.partition(":") for line in text.split("\n") if line)
+    lines = (line.partition(":") for line in text.split("\n", most_lines or -1)[:most_lines] if line)
     return {name: value.strip() for name, _, value in lines}
 
 

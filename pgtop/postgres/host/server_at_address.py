@@ -1,6 +1,6 @@
 """Find the server of this host at a target's endpoint, if there is one.
 
-`server_at(endpoint)` is quick, never raises, and returns None wherever it is not sure: a name that leads to a
+`server_at` is quick, never raises, and returns None wherever it is not sure: a name that leads to a
 tunnel or a proxy on this host is not its server.
 """
 
@@ -14,22 +14,31 @@ _ANY_OF_IPV4 = "0.0.0.0"  # noqa: S104 - compared with, not listened on
 _ANY_OF_IPV6 = "::"
 
 
-def server_at(endpoint: Endpoint) -> HostServer | None:
+def server_at(endpoint: Endpoint, session: int | None = None) -> HostServer | None:
     """The server of this host that answers at an endpoint; None where there is none, or nobody can tell.
+
+    `session` is the process id of a session there, as its server gives it: where that is a child of the
+    server, no other process of the host is looked at, which may have thousands.
 
     Blocks, for a host name as long as it takes to resolve it; not for a thread that runs an event loop.
     """
     try:
-        if endpoint.is_socket:
-            wanted = Wanted(port=endpoint.port, socket_dir=endpoint.address)
-            meant = [server for server in find_servers(wanted.owner).servers if wanted.admits(server)]
-            return meant[0] if len(meant) == 1 else None
-        return _listener(endpoint)
+        parent = proc.parent(session) if session is not None else None
+        known = _server_at(endpoint, (parent, session)) if parent and session else None
+        return known or _server_at(endpoint, None)
     except (OSError, ValueError):
         return None
 
 
-def _listener(endpoint: Endpoint) -> HostServer | None:
+def _server_at(endpoint: Endpoint, among: tuple[int, int] | None) -> HostServer | None:
+    if endpoint.is_socket:
+        wanted = Wanted(port=endpoint.port, socket_dir=endpoint.address)
+        meant = [server for server in find_servers(wanted.owner, among).servers if wanted.admits(server)]
+        return meant[0] if len(meant) == 1 else None
+    return _listener(endpoint, among)
+
+
+def _listener(endpoint: Endpoint, among: tuple[int, int] | None) -> HostServer | None:
     """Return the server whose own postmaster listens at each address of a host at which anything listens.
 
     Any of them may be the one that answered a login: their order changes, and one that does not answer is
@@ -44,7 +53,7 @@ def _listener(endpoint: Endpoint) -> HostServer | None:
     owners = {each.uid for each in listening if any(each.inode in inodes for inodes in heard)}
     if len(owners) != 1:
         return None
-    for server in find_servers(*owners).servers:
+    for server in find_servers(owners.pop(), among).servers:
         own = proc.socket_inodes(server.pid) if server.port == endpoint.port else frozenset()
         if all(inodes & own for inodes in heard):
             return server

@@ -127,9 +127,12 @@ def user_name(uid: int) -> str:
         return f"#{uid}"
 
 
-def find_servers(owner: int | None = None) -> HostServers:
-    """The servers of this host, or one user's, as far as this user may look into them. Never raises."""
-    candidates = {each.pid: each for each in _parents(owner)}
+def find_servers(owner: int | None = None, among: Iterable[int] | None = None) -> HostServers:
+    """The servers of this host, or one user's, as far as this user may look into them. Never raises.
+
+    `among` has the pids of the only processes to look at, a child of each server included; None for all.
+    """
+    candidates = {each.pid: each for each in _parents(owner, among)}
     answers = _answers(candidates.values(), owner)
     found = (_look_into(candidates[pid], lock) for pid, lock in answers.files.items())
     servers = sorted(filter(None, found), key=lambda each: (each.port, each.pid))
@@ -137,9 +140,9 @@ def find_servers(owner: int | None = None) -> HostServers:
     return HostServers(tuple(servers), tuple(sorted(closed)), tuple(sorted(answers.unheard)))
 
 
-def _parents(owner: int | None) -> list[Sketch]:
+def _parents(owner: int | None, among: Iterable[int] | None) -> list[Sketch]:
     """The processes that have a child of the same user's, and are not root's."""
-    seen = {each.pid: each for each in proc.sketches()}
+    seen = {each.pid: each for each in proc.sketches(among)}
     pairs = ((seen.get(each.parent), each) for each in seen.values())
     # A program of another rank than its caller's, as sudo, does what its caller wants: it has several users.
     found = {

@@ -59,6 +59,9 @@ class UnlistedClients:
             raise NotPermittedError("the session is not on the server that was found here", "connect to that")
         if self._prefix is None:
             self._prefix = cluster_prefix(each.title for each in children.values())
+        if self._prefix is None and not self._own_numbers:
+            # The server's own processes are among the listed where it tells nobody what each of them is.
+            self._prefix = cluster_prefix(each.title for each in self._children(frozenset()).values())
         if self._prefix is None:
             raise ConnectError(f"the server on port {self._server.port} starts or stops", "look at its log")
         others = [each for number, each in children.items() if number not in listed]
@@ -70,10 +73,10 @@ class UnlistedClients:
     def _children(self, listed: frozenset[int]) -> dict[int, Process]:
         """Return the postmaster's children by the pids that the server gives them.
 
-        Listed ones are left out as soon as they are not needed, so that the work does not grow with them.
+        Listed ones are left out where their numbers are ours, so that the work does not grow with them.
         """
         pids = proc.children(self._server.pid)
-        if self._prefix is not None and not self._own_numbers:
+        if not self._own_numbers:
             pids = [pid for pid in pids if pid not in listed]
         found = {}
         for pid in pids:

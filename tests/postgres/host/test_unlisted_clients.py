@@ -1,5 +1,6 @@
 """The clients that hold a slot and are not listed, as each poll on the server's own host counts them."""
 
+import os
 import sys
 import threading
 import time
@@ -11,6 +12,8 @@ import pgtop.postgres.host_reading as reading_module
 from pgtop.core.activity import Snapshot
 from pgtop.errors import NotPermittedError
 from pgtop.postgres.conninfo.target import Endpoint
+from pgtop.postgres.host import proc
+from pgtop.postgres.host.server_at_address import server_at
 from pgtop.postgres.host.servers import HostServer
 from pgtop.postgres.host.unlisted_clients import UnlistedClients
 from pgtop.postgres.snapshot_probe import Probe
@@ -97,6 +100,66 @@ async def test_a_client_that_came_after_the_list_is_not_counted(server_factory: 
             assert clients.number(own, before.own_pid, after.taken_at) == 2
 
 
+async def test_the_first_count_reads_no_listed_session(
+    server_factory: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start on a server with a thousand sessions would wait for the reading of each."""
+    server = server_factory(TWENTY_SLOTS)
+    async with connection_on(target_of(server)) as own_connection, sessions(server, 5):
+        seen = await Probe(own_connection).snapshot()
+        listed, read = frozenset(each.pid for each in seen.backends), []
+        assert len(listed) == 6
+        real = proc.read_process
+
+        def noted(pid: int, believed: frozenset[int]) -> proc.Process | None:
+            read.append(pid)
+            return real(pid, believed)
+
+        monkeypatch.setattr(proc, "read_process", noted)
+        clients = UnlistedClients(host_server(server))
+        assert clients.number(listed, seen.own_pid, seen.taken_at) == 0
+        assert read
+        assert not listed & set(read)
+
+
+async def test_a_list_of_every_process_still_tells_the_clients_apart(server_factory: ServerFactory) -> None:
+    """A role that sees no backend types has the server's own processes in its list, too."""
+    server = server_factory(TWENTY_SLOTS, version=15, auth="scram-sha-256")
+    app = await create_role(server)
+    async with connection_on(target_of(server)) as own_connection:
+        probe = Probe(own_connection)
+        before = await counted(probe, 0)
+        found = host_server(server)
+        listed = frozenset(proc.children(found.pid))
+        with stalled_in_authentication(server.port, app, 2):
+            after = await counted(probe, 2)
+            assert UnlistedClients(found).number(listed, before.own_pid, after.taken_at) == 2
+
+
+async def test_a_session_leads_to_its_server_alone(
+    server_factory: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The host may have thousands of other processes."""
+    server = server_factory(TWENTY_SLOTS)
+    endpoint, found = Endpoint("127.0.0.1", server.port, "127.0.0.1"), host_server(server)
+    directory = Endpoint(found.socket_dir, server.port, found.socket_dir)
+    async with session(server) as one:
+        pid = one.get_server_pid()
+        monkeypatch.setattr(proc, "pids", list)
+        assert server_at(endpoint) is None
+        assert server_at(endpoint, pid) == server_at(directory, pid) == found
+
+
+async def test_the_number_of_a_session_elsewhere_misleads_nobody(server_factory: ServerFactory) -> None:
+    """In a container, or behind a tunnel, it is some other process's here, or nobody's."""
+    one, other = server_factory(TWENTY_SLOTS), server_factory(TWENTY_SLOTS)
+    endpoint, found = Endpoint("127.0.0.1", one.port, "127.0.0.1"), host_server(one)
+    directory = Endpoint(found.socket_dir, one.port, found.socket_dir)
+    async with session(other) as elsewhere:
+        for pid in (elsewhere.get_server_pid(), os.getpid(), 1, 2**22):
+            assert server_at(endpoint, pid) == server_at(directory, pid) == found
+
+
 async def test_a_session_of_another_server_tells_nothing_of_this_one(server_factory: ServerFactory) -> None:
     """Its pids mean nothing here: all of this server's sessions would look unlisted."""
     one, other = server_factory(TWENTY_SLOTS), server_factory(TWENTY_SLOTS)
@@ -128,7 +191,7 @@ async def test_a_host_that_does_not_answer_holds_up_one_poll(
     """It holds up the poll for a limited time, and is left alone for a while after that."""
     over, asked = threading.Event(), []
 
-    def endless(endpoint: Endpoint) -> HostServer | None:
+    def endless(endpoint: Endpoint, session: int) -> HostServer | None:
         asked.append(endpoint)
         over.wait(60)
         return None
