@@ -1,48 +1,50 @@
 """DiagnosisWatch: what fills a server that is polled, with all that was seen before and asked for beside."""
 
 from collections.abc import Iterable
-from typing import Final
 
-from pgtop.core.activity import MICROSECONDS, Backend, BackendId, ServerIdentity, Snapshot
+from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.blocking import blocking_words
-from pgtop.core.diagnosis.diagnose import diagnose_scene
-from pgtop.core.diagnosis.findings import Finding, Kind
-from pgtop.core.diagnosis.forecast import Forecast, forecast
-from pgtop.core.diagnosis.scene import NOTHING_BLOCKS, Before, scene_of
-from pgtop.core.diagnosis.steady import Shown, steady
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.forecast import Forecast
+from pgtop.core.diagnosis.over_time import DiagnosisOverTime
+from pgtop.core.diagnosis.scene import NOTHING_BLOCKS, Facts
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
-from pgtop.core.diagnosis.traffic import TrafficWatch
 from pgtop.core.outage import Limit
 from pgtop.errors import PgtopError
 from pgtop.postgres.diagnosis_facts import KnownFacts
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.session.own_connection import OwnConnection
 
-_REMEMBERED_SECONDS: Final = 60.0
-
 
 class DiagnosisWatch:
-    """The findings of one server, from one poll to the next. A restart or a failover forgets the past."""
+    """The findings of one server, from one poll to the next, with the facts asked for beside the polls."""
 
     def __init__(
         self, own_connection: OwnConnection, warn_at: float, thresholds: Thresholds = STANDARD
     ) -> None:
         """`warn_at` is a fraction of the slots."""
-        self._facts = KnownFacts(own_connection)
-        self.warn_at = warn_at
-        """The line from which on there is always a finding; counts from the next snapshot on."""
-        self._thresholds = thresholds
-        self._traffic = TrafficWatch(thresholds)
-        self._identity: ServerIdentity | None = None
-        self._before = Before()
-        self._taken_at = 0
-        self._leaked: dict[BackendId, int] = {}
-        self._shown = Shown()
+        self.thresholds = thresholds
         self.blocking = ""
         """The sessions that block others, in words, as far as they were asked for; "" if none does."""
+        self.facts = Facts()
+        """The facts that the last findings were made with."""
+        self._known = KnownFacts(own_connection)
+        self._over_time = DiagnosisOverTime(warn_at, thresholds)
         self._blocked_by = NOTHING_BLOCKS
-        self.forecast: Forecast | None = None
+
+    @property
+    def warn_at(self) -> float:
+        """The line, a fraction of the slots, from which on there is always a finding."""
+        return self._over_time.warn_at
+
+    @warn_at.setter
+    def warn_at(self, warn_at: float) -> None:
+        self._over_time.warn_at = warn_at
+
+    @property
+    def forecast(self) -> Forecast | None:
         """The time at which the server is full if it goes on so; None if no trend holds."""
+        return self._over_time.forecast
 
     def take(self, snapshot: Snapshot, refusing: Limit | None) -> tuple[Finding, ...]:
         """Return the findings of a snapshot, the first line kept steady.
@@ -50,37 +52,20 @@ class DiagnosisWatch:
         `refusing` is the limit that refuses logins. The same snapshot may be given again once more facts
         are known.
         """
-        identity = snapshot.server.identity
-        if identity != self._identity or snapshot.taken_at < self._taken_at:
-            self._identity, self._shown = identity, Shown()
-        scene = scene_of(snapshot, thresholds=self._thresholds)
-        if snapshot.taken_at != self._taken_at:
-            self._before = self._traffic.take(snapshot, scene)
-            self._taken_at = snapshot.taken_at
-        facts = self._facts.of(snapshot, self.warn_at, refusing)
-        if facts.blocked_by is not self._blocked_by:
-            self._blocked_by, self.blocking = facts.blocked_by, blocking_words(facts.blocked_by)
-        found = diagnose_scene(scene.with_history(self._before, facts), warn_at=self.warn_at)
-        self._shown = steady(self._shown, found, snapshot.taken_at, snapshot.by_id)
-        self._remember_leaks(found, snapshot.taken_at)
-        self.forecast = forecast(snapshot, self._before, found)
-        return self._shown.findings
+        self.facts = self._known.of(snapshot, self.warn_at, refusing)
+        if self.facts.blocked_by is not self._blocked_by:
+            self._blocked_by = self.facts.blocked_by
+            self.blocking = blocking_words(self._blocked_by)
+        return self._over_time.take(snapshot, self.facts)
 
     def returning(self, snapshot: Snapshot) -> frozenset[BackendId]:
         """Return the sessions whose application opened others at once when pgtop terminated some."""
-        last = self._before.undone
-        if last is None:
-            return frozenset()
-        return frozenset(
-            each.id for each in snapshot.backends if (each.application_name or "") == last.application
-        )
+        return self._over_time.returning(snapshot)
 
-    def _remember_leaks(self, found: tuple[Finding, ...], now: int) -> None:
-        """Remember for a while whose sessions were leaked: a sweep is reported after they have left."""
-        oldest = now - round(_REMEMBERED_SECONDS * MICROSECONDS)
-        self._leaked = {each: at for each, at in self._leaked.items() if at >= oldest}
-        leaks = (each for each in found if each.kind is Kind.LEAK)
-        self._leaked |= {backend: now for each in leaks for backend in each.backends}
+    def continue_from(self, earlier: DiagnosisOverTime) -> None:
+        """Go on from a diagnosis that has seen what was recorded before."""
+        earlier.warn_at = self.warn_at
+        self._over_time = earlier
 
     async def ask(self, snapshot: Snapshot) -> bool:
         """Ask the server for the facts that are due; return whether there are new ones.
@@ -88,10 +73,10 @@ class DiagnosisWatch:
         A question without an answer is asked again when it is due: the next poll tells of an outage.
         """
         try:
-            return await self._facts.ask(snapshot)
+            return await self._known.ask(snapshot)
         except (PgtopError, *DRIVER_ERRORS):
             return False
 
     def swept(self, ended: Iterable[Backend]) -> None:
         """Take note of sessions that pgtop terminated: their application did not close them."""
-        self._traffic.swept(ended, self._leaked)
+        self._over_time.swept(ended)

@@ -66,7 +66,7 @@ class AuditError(PgtopError):
 
 
 class HistoryError(PgtopError):
-    """The history cannot be kept. Nothing else depends on it."""
+    """The past cannot be recorded or read. Nothing else depends on it."""
 
 
 class HistoryBusyError(HistoryError):

@@ -22,7 +22,7 @@ from pgtop.core.plan import Plan, ReapPolicy, SparedFor
 from pgtop.core.sample_history import History, Past, Sample
 from pgtop.core.session_patterns import Patterns
 from pgtop.daemon.metrics import Figures
-from pgtop.history.store import Series
+from pgtop.history.store import ServerKey
 
 NOW = 1_700_000_000 * MICROSECONDS
 """When snapshots are taken and histories begin."""
@@ -30,7 +30,7 @@ NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 """When lines of the audit log are written."""
 OWN_PID = 1
 SERVER = Server("db1", 5432, 160004, ServerIdentity("7", 1, False), Limits(100, 3, 2))
-SERIES = Series(-1234567890123456789, "7712089951942820711")
+SERVER_KEY = ServerKey("db1:5432", -1234567890123456789)
 HOSTILE = "a\x9b2J\x9d52;c;aGk=\x9c\x1b]0;x\x07\u202e\u2066\u2028\u200b\x7f\U000e0001é日"
 """Text that a terminal would obey."""
 

@@ -294,6 +294,21 @@ class GroupHistory(Generic[Key]):
         if not self.samples or moment // every != self.samples[-1].at // every:
             self.samples.append(self._current)
 
+    def put_before(self, earlier: Iterable[tuple[int, Mapping[Key, int]]]) -> None:
+        """Put earlier totals in front of the first sample; times are microseconds by the server's clock."""
+        later = [(self._clock.shown(each.at), each) for each in self.samples]
+        first = later[0][0] if later else None
+        before: GroupHistory[Key] = GroupHistory()
+        for at, totals in earlier:
+            if first is None or at < first:
+                before.add(at, totals)
+        for at, each in later:
+            before.add(at, each.totals)
+            before.samples[-1] = _GroupSample(before.samples[-1].at, each.totals, each.whole)
+        if self._current is not None:
+            before._current = self._current
+        self.samples, self._clock, self._current = before.samples, before._clock, before._current
+
     def compared_with(self, now: int, seconds: float = GROUP_SPAN_SECONDS) -> int | None:
         """Return the time that `change` compares with, in microseconds; None if there is none yet.
 

@@ -19,12 +19,14 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Outage
+from pgtop.core.plan import DecidedBy
 from pgtop.daemon.log import DaemonLog, summary
 from pgtop.daemon.metrics import serving
 from pgtop.daemon.reporter import DaemonReport
 from pgtop.daemon.systemd import Systemd
 from pgtop.errors import PgtopError
 from pgtop.exit_codes import ExitCode
+from pgtop.flight_recorder import flight_recorder
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.session.login_probe import LoginProbe
@@ -41,7 +43,18 @@ _GRACE_SECONDS: Final = 5.0
 """Seconds a sweep may go on after a signal to end. Then its connection is dropped: a server that does not
 answer cannot hold it up, and each victim still gets the outcome that is known."""
 
-_RESTART_ONLY: Final = ("audit_log", "audit_max_size_bytes", "audit_keep", "metrics_listen")
+_RESTART_ONLY: Final = (
+    "audit_log",
+    "audit_max_size_bytes",
+    "audit_keep",
+    "metrics_listen",
+    "history",
+    "record",
+    "record_dir",
+    "record_keep_seconds",
+    "record_max_size_bytes",
+    "record_queries",
+)
 
 
 class Daemon:
@@ -73,6 +86,7 @@ class Daemon:
         )
         self._auto, self._diagnosis = self._watched.automatic, self._watched.diagnosis
         self._logins = self._watched.logins
+        self._recorder = None if dry_run else flight_recorder(target, config, FACE)
         self._systemd = Systemd(os.environ)
         self._report = DaemonReport(log, self._systemd)
         self._stop = asyncio.Event()
@@ -97,7 +111,11 @@ class Daemon:
                     return self._exit_code
                 if self._config.metrics_listen:
                     stack.enter_context(serving(self._report.figures, self._config.metrics_listen))
-                for work in (self._logins.run(), self._keep_watchdog_quiet()):
+                works = [self._logins.run(), self._keep_watchdog_quiet()]
+                if self._recorder is not None:
+                    stack.push_async_callback(self._recorder.finish)
+                    works.append(self._recorder.run())
+                for work in works:
                     self._beside.append(asyncio.ensure_future(work))
                     stack.push_async_callback(_cancel, self._beside[-1])
                 self._systemd.ready()
@@ -206,8 +224,11 @@ class Daemon:
         self._progress = time.monotonic()
         if isinstance(result, Outage):
             self._report.outage(result)
+            self._record(result)
             return
         self._report.polled(result, self._config.interval_seconds + _SLACK_SECONDS)
+        findings = self._diagnose(result)
+        self._record(result, findings)
         try:
             self._watched.refuse_pooler()
             if self._config.read_only and not self._dry_run:
@@ -215,10 +236,23 @@ class Daemon:
                 raise PgtopError(
                     "read_only is set now: nothing is terminated, and another daemon may take over"
                 )
-            turn = await self._watched.turn(result, self._diagnose(result))
+            turn = await self._watched.turn(result, findings)
             self._report.turn(turn, result, self._config.policy, dry_run=self._dry_run)
+            if turn.report is not None and self._recorder is not None:
+                self._recorder.reaped(turn.report, DecidedBy.POLICY)
         except (PgtopError, *DRIVER_ERRORS) as error:
             self._report.trouble(error)
+
+    def _record(self, result: Snapshot | Outage, findings: tuple[Finding, ...] = ()) -> None:
+        if self._recorder is None:
+            return
+        refusing, facts = self._logins.limit_here, self._diagnosis.facts
+        self._recorder.polled(result, self._poller.interval_seconds, refusing, facts)
+        if isinstance(result, Snapshot):
+            self._recorder.diagnosed(findings)
+        if self._recorder.notice:
+            self._log.tell("recording", self._recorder.notice, warning=True)
+            self._recorder.notice = ""
 
     async def _keep_watchdog_quiet(self) -> None:
         seconds = self._systemd.watchdog_seconds

@@ -1,4 +1,5 @@
-"""The history: the file behind the graph, which survives a restart.
+"""What is kept of the past: recordings of all that was polled, a file for each server and day.
 
-May import core, errors and safe_files.
+A `Recorder` writes what a face saw, a `Recording` reads it back, and the graph goes on with its counts. May
+import core, errors and safe_files.
 """

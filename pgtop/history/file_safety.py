@@ -1,4 +1,4 @@
-"""The history's file as a file: made for this user alone, told from others' files, set aside when damaged."""
+"""A recording as a file: made for this user alone, told from others' files, set aside when damaged."""
 
 import os
 import re
@@ -14,8 +14,8 @@ from pgtop.core.text import printable
 from pgtop.errors import HistoryDamagedError, HistoryError
 from pgtop.safe_files import place_of
 
-APPLICATION_ID: Final = 0x70677470
-"""Stands in the head of each file of ours, where SQLite keeps such a number: `pgtp`."""
+APPLICATION_ID: Final = 0x70677472
+"""Stands in the head of each file of ours, where SQLite keeps such a number: `pgtr`."""
 DAMAGED_KEPT: Final = 3
 """The number of files set aside that are kept."""
 
@@ -47,8 +47,8 @@ def find(path: Path) -> FoundFile:
         if place.is_shared:
             # SQLite makes its journal by name: whoever is quicker could put a link there.
             raise HistoryError(
-                f"the history is not kept: others may make files in {printable(str(target.parent))}",
-                "name one in a directory of your own with --history",
+                f"the recording is not kept: others may make files in {printable(str(target.parent))}",
+                "name a directory of your own with --record-dir",
             )
         # Without O_NONBLOCK, a pipe could hold up this thread for ever.
         descriptor = place.open(os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY, 0o600)
@@ -62,14 +62,14 @@ def find(path: Path) -> FoundFile:
     is_ours = not head or (head.startswith(_MAGIC) and head[68:72] == APPLICATION_ID.to_bytes(4, "big"))
     if not is_ours and (head.startswith(_MAGIC) or target.suffix != ".sqlite3"):
         raise HistoryError(
-            f"the history is not kept: {shown(path)} is not a pgtop history",
-            "name another with --history",
+            f"the recording is not kept: {shown(path)} is not a recording of pgtop",
+            "name another directory with --record-dir",
         )
     return FoundFile(target, status.st_dev, status.st_ino)
 
 
 def _not_a_file(path: Path) -> HistoryError:
-    return HistoryError(f"the history is not kept: {shown(path)} is not a file")
+    return HistoryError(f"the recording is not kept: {shown(path)} is not a file")
 
 
 def shown(path: Path) -> str:
@@ -97,7 +97,7 @@ def set_aside(found: FoundFile) -> HistoryDamagedError:
             path.rename(aside)
             _prune(path)
     return HistoryDamagedError(
-        f"the graph's past is lost: {shown(path)} was damaged, and is now {printable(aside.name)}"
+        f"the recording of that day is lost: {shown(path)} was damaged, and is now {printable(aside.name)}"
     )
 
 

@@ -58,6 +58,11 @@ def default_history() -> Path:
     return _state_directory() / "history.sqlite3"
 
 
+def default_record_dir() -> Path:
+    """Return the path of `recordings` in the user's state directory."""
+    return _state_directory() / "recordings"
+
+
 def _state_directory() -> Path:
     # Imported here: `pgtop --version` and a run that names its files need no platformdirs.
     from platformdirs import user_state_path
@@ -160,7 +165,21 @@ class Config(Redacted, frozen=True, kw_only=True, forbid_unknown_fields=True):
     history: Annotated[
         Path | None, Meta(description="give the path of a file, or false for none (--no-history)")
     ] = msgspec.field(default_factory=default_history)
-    """The file in which the dashboard keeps the history for its graph; None for none."""
+    """The history file of earlier versions, which the recordings take over; None to keep nothing at all."""
+    record: _YesOrNo = True
+    """True to record what the dashboard and the daemon see; without it, only the graph's counts are kept."""
+    record_dir: Path = msgspec.field(default_factory=default_record_dir)
+    """The directory of the recordings."""
+    record_keep_seconds: Annotated[float, Meta(ge=600, le=366 * 86_400, description="give 10min to 366d")] = (
+        48 * 3600.0
+    )
+    """The age in seconds from which on a recording is dropped."""
+    record_max_size_bytes: Annotated[
+        int, Meta(ge=2**20, le=2**40, description="give 1MiB to 1TiB, such as 256MiB")
+    ] = 256 * 2**20
+    """The size in bytes of one server's recordings beyond which the oldest part is dropped."""
+    record_queries: _YesOrNo = False
+    """True to record statements with their literals."""
 
     @property
     def policy(self) -> ReapPolicy:

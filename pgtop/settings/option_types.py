@@ -15,6 +15,7 @@ from pgtop.settings.defaults_and_bounds import Given
 OUTPUT: Final = "Output"
 SERVER: Final = "Server and workload"
 CONNECTION: Final = "Connection"
+RECORDING: Final = "Recordings"
 SETTINGS: Final = "Settings"
 RULES: Final = "Sessions to terminate"
 OTHER: Final = "Other"

@@ -12,6 +12,7 @@ import click
 from pgtop.settings.defaults_and_bounds import Given, accepted_texts
 from pgtop.settings.option_types import (
     CONNECTION,
+    RECORDING,
     RULES,
     SETTINGS,
     Duration,
@@ -60,11 +61,23 @@ POLLING: Final = LOOKING | RULE_KEYS | AUDIT_KEYS | {"interval_seconds", "login_
 """The settings that matter to everything that polls repeatedly."""
 NO_HISTORY: Final = "no_history"
 """The option that corresponds to `history = false` in a file."""
-SCREENING: Final = POLLING | SCREEN_KEYS | {"history", NO_HISTORY}
+RECORD_KEYS: Final = frozenset(
+    {
+        "history",
+        NO_HISTORY,
+        "record",
+        "record_dir",
+        "record_keep_seconds",
+        "record_max_size_bytes",
+        "record_queries",
+    }
+)
+"""The settings that matter to whatever keeps or reads the past."""
+SCREENING: Final = POLLING | SCREEN_KEYS | RECORD_KEYS
 """The settings that matter to the dashboard."""
 FILE_ONLY: Final = (Option(["--color"], section=SCREEN, type=Word(), has_variable=False),)
 """The settings that only the file has: `--color` would mean the output's colours in most programs."""
-REAPING: Final = POLLING | DAEMON_KEYS | {"wait_seconds"}
+REAPING: Final = POLLING | DAEMON_KEYS | RECORD_KEYS | {"wait_seconds"}
 """The settings that matter to `pgtop reap`."""
 
 
@@ -100,6 +113,7 @@ def setting_options(
             section=SETTINGS,
         ),
         *_audit(listed),
+        *_record(listed),
         *_history(listed),
         Option(
             ["--config"],
@@ -395,16 +409,63 @@ def _history(listed: Set[str]) -> list[click.Parameter]:
             "history",
             FilePath(),
             SETTINGS,
-            "file that keeps the graph's last 24 hours",
+            "history file of pgtop up to 0.9, to be taken over",
             metavar="PATH",
         ),
         _yes(
             listed,
             "--no-history",
             NO_HISTORY,
-            "do not keep the graph's history",
+            "keep nothing of the past, not even the graph's counts",
             means=False,
             section=SETTINGS,
+        ),
+    ]
+
+
+def _record(listed: Set[str]) -> list[click.Parameter]:
+    return [
+        _yes(
+            listed,
+            "--no-record",
+            "record",
+            "do not record sessions; the graph's counts are still kept",
+            means=False,
+            section=RECORDING,
+        ),
+        _option(
+            listed,
+            "--record-keep",
+            "record_keep_seconds",
+            Duration(),
+            RECORDING,
+            "how long a recording is kept (48h)",
+            metavar="DURATION",
+        ),
+        _option(
+            listed,
+            "--record-max-size",
+            "record_max_size_bytes",
+            Size(),
+            RECORDING,
+            "size of a server's recordings beyond which the oldest go (256MiB)",
+            metavar="SIZE",
+        ),
+        _yes(
+            listed,
+            "--record-queries",
+            "record_queries",
+            "record queries as they are; without it, their literals are left out",
+            section=RECORDING,
+        ),
+        _option(
+            listed,
+            "--record-dir",
+            "record_dir",
+            FilePath(),
+            RECORDING,
+            "directory of the recordings",
+            metavar="PATH",
         ),
     ]
 

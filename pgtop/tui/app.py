@@ -18,7 +18,7 @@ from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Outage
 from pgtop.core.text import printable
-from pgtop.history.store import HistoryStore
+from pgtop.flight_recorder import FlightRecorder
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.lines.key_names import key_names
@@ -52,7 +52,7 @@ class PgtopApp(App[None]):
         config: Config,
         first: Snapshot | Outage,
         host_watch: HostWatch | None = None,
-        history: HistoryStore | None = None,
+        recorder: FlightRecorder | None = None,
         thresholds: Thresholds = STANDARD,
         able: Capabilities | None = None,
         filters: Mapping[str, str] | None = None,
@@ -60,7 +60,7 @@ class PgtopApp(App[None]):
     ) -> None:
         """Set up the program; nothing is asked of the server yet.
 
-        `host_watch` is for a server that may run on this host. `history` is the store of its past.
+        `host_watch` is for a server that may run on this host. `recorder` keeps its past.
         `thresholds` are those of the diagnosis. `able` has the terminal's capabilities; without it, only
         NO_COLOR counts. `filters` are the saved ones by name, `name` is that of the server in the
         configuration file.
@@ -83,7 +83,7 @@ class PgtopApp(App[None]):
             config=config,
             first=first,
             host_watch=host_watch,
-            history=history,
+            recorder=recorder,
             thresholds=thresholds,
             filters=filters,
             ascii_only=able is not None and not able.unicode,

@@ -18,12 +18,12 @@ from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.activity import Backend, BackendId, Snapshot
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.outage import Limit, Outage, OutageKind
-from pgtop.core.plan import Act, Plan
+from pgtop.core.plan import Act, DecidedBy, Plan
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import clip, duration, printable
 from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.errors import PgtopError
-from pgtop.history.store import HistoryStore
+from pgtop.flight_recorder import FlightRecorder
 from pgtop.login_watch import LoginWatch
 from pgtop.postgres.errors.network_and_driver import pooled_sentence
 from pgtop.reaping.plan_wording import begun_sentence
@@ -130,7 +130,7 @@ class DashboardScreen(Screen[None]):
         first: Snapshot | Outage,
         host_watch: HostWatch | None = None,
         ascii_only: bool = False,
-        history: HistoryStore | None = None,
+        recorder: FlightRecorder | None = None,
         thresholds: Thresholds = STANDARD,
         filters: Mapping[str, str] | None = None,
         name: str | None = None,
@@ -138,7 +138,7 @@ class DashboardScreen(Screen[None]):
         """Set up the dashboard over a first result.
 
         `host_watch` is for a server that may run on this host, `ascii_only` for a terminal without UTF-8,
-        `history` for the store of the server's past. `thresholds` are those of the diagnosis, `filters` the
+        `recorder` for a past that is kept. `thresholds` are those of the diagnosis, `filters` the
         saved ones by name. `name` is that of the server in the configuration file.
         """
         super().__init__()
@@ -150,8 +150,9 @@ class DashboardScreen(Screen[None]):
         self.host_watch = host_watch
         self.logins = LoginWatch(poller, config.login_probe_seconds)
         self.diagnosis = DiagnosisWatch(own_connection, config.warn_at, thresholds)
+        self.recorder = recorder
         self.history_keeper = (
-            HistoryKeeper(history, self.state, own_connection.target) if history is not None else None
+            HistoryKeeper(recorder, self.state, self.diagnosis) if recorder is not None else None
         )
         self.plan_expiry = PlanExpiry(self, own_connection)
         self.plan_actions = PlanActions(
@@ -177,6 +178,8 @@ class DashboardScreen(Screen[None]):
         self._first = first
         self._daemons = DaemonWatch(self, poller)
         self._alerts = AlertNotifier(config, own_connection.target.label, self.state, self._ring)
+        if recorder is not None:
+            self._alerts.on_alert = recorder.alerted
         self._session_acts = SessionActs(
             own_connection=own_connection,
             plan=self._plan_shown,
@@ -214,8 +217,8 @@ class DashboardScreen(Screen[None]):
         self.run_worker(self.logins.run(), name="logins", group="logins")
         if self.host_watch is not None:
             self.run_worker(self.host_watch.run(self._show), name="host watch", group="host watch")
-        if self.history_keeper is not None:
-            self.call_after_refresh(self._keep, self.history_keeper)
+        if self.history_keeper is not None and self.recorder is not None:
+            self.call_after_refresh(self._keep, self.history_keeper, self.recorder)
         self.set_interval(1.0, self.tick)
 
     def on_screen_resume(self, event: ScreenResume) -> None:
@@ -246,8 +249,9 @@ class DashboardScreen(Screen[None]):
         with contextlib.suppress(Exception):  # the key that needs it says why
             await unawaited_at_exit(load_screens)
 
-    def _keep(self, history_keeper: HistoryKeeper) -> None:
+    def _keep(self, history_keeper: HistoryKeeper, recorder: FlightRecorder) -> None:
         self.run_worker(history_keeper.run(self._past_added), name="history", group="history")
+        self.run_worker(recorder.run(), name="recorder", group="recorder")
 
     def _past_added(self) -> None:
         self.state.past_added()
@@ -258,8 +262,8 @@ class DashboardScreen(Screen[None]):
         await self.plan_actions.finish()
         await self.automatic.finish()
         await self._daemons.finish()
-        if self.history_keeper is not None:
-            await self.history_keeper.finish()
+        if self.recorder is not None:
+            await self.recorder.finish()
         await self._alerts.finish()
 
     # Display
@@ -386,6 +390,8 @@ class DashboardScreen(Screen[None]):
     def _facts_known(self) -> None:
         if self.state.snapshot is not None:
             self._diagnose(self.state.snapshot)
+            if self.recorder is not None:
+                self.recorder.facts_known(self.diagnosis.facts)
             self._show()
 
     def _diagnose(self, snapshot: Snapshot) -> None:
@@ -419,11 +425,19 @@ class DashboardScreen(Screen[None]):
         self.notices.add_usage(result)
         if isinstance(result, Snapshot):
             self._diagnose(result)
+        self._record(result)
         self._show()
         self._answer_lookers(result)
         self.automatic.polled(result, refused=refused, refusing=self.refusing, findings=self.state.findings)
         self._daemons.polled(result)
         self._show_alert(self._alerts.polled(result, self.refusing, self.state.forecast))
+
+    def _record(self, result: Snapshot | Outage) -> None:
+        if self.recorder is None:
+            return
+        self.recorder.polled(result, self.poller.interval_seconds, self.refusing, self.diagnosis.facts)
+        if isinstance(result, Snapshot):
+            self.recorder.diagnosed(self.state.findings)
 
     def _is_refused_here(self, result: Snapshot | Outage) -> bool:
         """Return whether logins are refused, also if this role's own are not: the host then shows why."""
@@ -474,10 +488,10 @@ class DashboardScreen(Screen[None]):
             self.poller.wake()
         if self.wall:
             self.notices.dismiss_old_note()
-        keeper, alerts = self.history_keeper, self._alerts
-        if keeper is not None and keeper.notice and self.notices.current is None:
-            self.notices.post(Notice(keeper.notice))
-            keeper.notice = ""
+        recorder, alerts = self.recorder, self._alerts
+        if recorder is not None and recorder.notice and self.notices.current is None:
+            self.notices.post(Notice(recorder.notice))
+            recorder.notice = ""
         if alerts.problem and self.notices.current is None:
             self.notices.post(Notice(alerts.problem, "alarm"))
             alerts.problem = ""
@@ -512,6 +526,9 @@ class DashboardScreen(Screen[None]):
         self._report = message.report
         self.diagnosis.swept(message.report.terminated)
         self.state.reaped(message.report)
+        if self.recorder is not None:
+            decided_by = DecidedBy.POLICY if message.by_itself else DecidedBy.PERSON
+            self.recorder.reaped(message.report, decided_by)
         self.notices.post(notice.of_report(message.report, by_itself=message.by_itself, seen=message.seen))
         self.panels.untag(each.victim.backend.id for each in message.report.results)
         self.poller.wake()

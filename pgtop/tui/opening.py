@@ -103,7 +103,7 @@ def _app(
     name: str | None,
 ) -> "PgtopApp":
     """Return the screen over a first result; its modules are imported by now."""
-    from pgtop.history.store import HistoryStore
+    from pgtop.flight_recorder import flight_recorder
     from pgtop.tui.app import PgtopApp
     from pgtop.tui.state.host_watch import HostWatch
     from pgtop.tui.terminal.capabilities import hide_dumbness, own_abilities
@@ -115,7 +115,7 @@ def _app(
         config=config,
         first=first,
         host_watch=HostWatch(wiring.own_connection.target, config.policy, wiring.reaper),
-        history=HistoryStore(config.history) if config.history is not None else None,
+        recorder=flight_recorder(wiring.own_connection.target, config, FACE),
         thresholds=thresholds,
         able=able,
         filters=filters,

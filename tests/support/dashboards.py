@@ -17,7 +17,7 @@ from pgtop.audit.log import AuditLog
 from pgtop.core.activity import Snapshot
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.demo.server import ThrowawayServer
-from pgtop.history.store import HistoryStore
+from pgtop.flight_recorder import FlightRecorder
 from pgtop.poller import Poller
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.session.own_connection import OwnConnection
@@ -139,7 +139,7 @@ async def dashboard(
     interval_seconds: float = 0.2,
     user: str = "postgres",
     password: str | None = None,
-    history: HistoryStore | None = None,
+    recorder: FlightRecorder | None = None,
     thresholds: Thresholds = STANDARD,
     filters: Mapping[str, str] | None = None,
     name: str | None = None,
@@ -147,7 +147,7 @@ async def dashboard(
 ) -> AsyncIterator[Driven]:
     """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's.
 
-    Its past is kept where `history` is given; `thresholds` are those of its diagnosis, `filters` the saved
+    Its past is recorded where `recorder` is given; `thresholds` are those of its diagnosis, `filters` the saved
     ones. `name` is the server's in the configuration file.
     """
     target = target_of(server, user=user)
@@ -161,7 +161,7 @@ async def dashboard(
             **settings,
         )
         async with _running(
-            own_connection, config, audit, size, history, thresholds, filters, name
+            own_connection, config, audit, size, recorder, thresholds, filters, name
         ) as driven:
             yield driven
 
@@ -186,7 +186,7 @@ async def _running(
     config: Config,
     audit: Path,
     size: tuple[int, int],
-    history: HistoryStore | None = None,
+    recorder: FlightRecorder | None = None,
     thresholds: Thresholds = STANDARD,
     filters: Mapping[str, str] | None = None,
     name: str | None = None,
@@ -204,7 +204,7 @@ async def _running(
         config=config,
         first=first,
         host_watch=host_watch,
-        history=history,
+        recorder=recorder,
         thresholds=thresholds,
         filters=filters,
         name=name,

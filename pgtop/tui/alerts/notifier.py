@@ -33,6 +33,8 @@ class AlertNotifier:
         """`ring` rings the terminal's bell. Raises UsageError if the command cannot be found."""
         self.problem = ""
         """A problem with the command, printable, until it has been shown; "" for none."""
+        self.on_alert: Callable[[Alert], None] = lambda _: None
+        """Called with each alert."""
         self._warn_at = config.warn_at
         self._server = server
         self._seen = seen
@@ -116,6 +118,7 @@ class AlertNotifier:
     def _raise(self, alert: Alert, problem: str) -> None:
         """Mark it in the graph, ring, and run the command."""
         self._seen.alerted(alert)
+        self.on_alert(alert)
         if self._ring is not None:
             self._ring()
         if self._command is None:

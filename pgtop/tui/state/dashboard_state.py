@@ -1,5 +1,6 @@
 """The server's state as the dashboard saw it, and which part of it is on the screen."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
@@ -166,6 +167,19 @@ class DashboardState:
 
         said = tuple(each if holds(each.full_at) else each.without_forecast() for each in findings)
         return said, forecast if forecast is not None and holds(forecast.full_at) else None
+
+    def put_groups_before(self, earlier: Sequence[Snapshot]) -> None:
+        """Put the groups of earlier snapshots, oldest first, in front of those that were seen."""
+        for by in _KEPT_UNSHOWN:
+            totals = [
+                (
+                    each.taken_at,
+                    {row.key: row.total for row in group(each.backends, by, each.taken_at, each.slots)},
+                )
+                for each in earlier
+            ]
+            self._group_history[by].put_before(totals)
+        self.revision += 1
 
     def past_added(self) -> None:
         """Show the history again after an earlier one was added to it, unless the display is paused."""
