@@ -24,7 +24,7 @@ from pgtop.core.activity import (
 )
 from pgtop.core.diagnosis.scene import Facts
 from pgtop.core.outage import Limit, Outage
-from pgtop.core.recorded import Seen
+from pgtop.core.recorded import Event, Seen
 from pgtop.core.stalled_logins import Stall
 
 FORMAT: Final = 1
@@ -183,6 +183,24 @@ class Decoder:
         except ForeignChunkError:
             self._chain = None
             raise
+
+
+def encode_event(event: Event) -> bytes:
+    """Return an event as bytes."""
+    return zlib.compress(msgspec.msgpack.encode(event), _LEVEL)
+
+
+def decode_event(written: bytes) -> Event:
+    """Return an event. Raises ForeignChunkError for one that a newer pgtop wrote, or that is damaged."""
+    inflating = zlib.decompressobj()
+    try:
+        whole = inflating.decompress(written, MOST_BYTES)
+        if not inflating.eof:
+            raise ForeignChunkError("it is cut short, or too large")
+        event: Event = msgspec.msgpack.decode(whole, type=Event)
+    except (msgspec.ValidationError, msgspec.DecodeError, zlib.error, TypeError) as error:
+        raise ForeignChunkError(str(error)) from error
+    return event
 
 
 def _decompressed(chunk: bytes) -> bytes:

@@ -15,7 +15,7 @@ from pgtop.core.activity import MICROSECONDS, Backend, BackendId, Snapshot
 from pgtop.core.diagnosis.statements import fingerprint
 from pgtop.core.recorded import Event, Seen
 from pgtop.errors import HistoryError
-from pgtop.history.codec import Encoder
+from pgtop.history.codec import Encoder, encode_event
 from pgtop.history.counts import counts_of, encode_counts
 from pgtop.history.store import RecordingStore
 
@@ -111,8 +111,7 @@ class Recorder:
         now = time.time_ns() // 1000
         for run in _runs(polls):
             self._write_chunk(database, run, now)
-        encode = msgspec.msgpack.encode
-        rows = [(self._writer, now, each.at, encode(each)) for each in self._unwritten_events]
+        rows = [(self._writer, now, each.at, encode_event(each)) for each in self._unwritten_events]
         database.executemany("INSERT INTO event (writer, written_at, at, body) VALUES (?, ?, ?, ?)", rows)
         self._waiting = held
         self._unwritten_events = []

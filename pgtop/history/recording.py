@@ -12,7 +12,7 @@ import msgspec
 from pgtop.core.recorded import Event, Seen
 from pgtop.core.text import printable
 from pgtop.errors import HistoryError
-from pgtop.history.codec import Decoder, ForeignChunkError
+from pgtop.history.codec import Decoder, ForeignChunkError, decode_event
 from pgtop.history.counts import Counts, decode_counts
 from pgtop.history.day_file import reading
 from pgtop.history.file_safety import shown
@@ -217,8 +217,8 @@ class Recording:
                 continue
             for (body,) in rows:
                 try:
-                    events.append(msgspec.msgpack.decode(body, type=Event))
-                except (msgspec.ValidationError, msgspec.DecodeError, TypeError):
+                    events.append(decode_event(body))
+                except ForeignChunkError:
                     self._note(f"{shown(path)} has events that this pgtop does not know")
         return sorted(events, key=lambda each: each.at)
 
