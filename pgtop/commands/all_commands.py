@@ -29,6 +29,12 @@ def _doctor() -> Command:
     return DOCTOR
 
 
+def _replay() -> Command:
+    from pgtop.commands.replay.command import REPLAY
+
+    return REPLAY
+
+
 def _reap() -> Command:
     from pgtop.commands.reap.command import REAP
 
@@ -103,6 +109,7 @@ COMMANDS: Final[Mapping[str, Command]] = _Commands(
         "doctor": _doctor,
         "reap": _reap,
         "break-glass": _break_glass,
+        "replay": _replay,
         "leaks": _leaks,
         "audit": _audit,
         "config": _config,

@@ -4,7 +4,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pgtop.commands.text_table import local_moment
+from pgtop.core.activity import MICROSECONDS
 from pgtop.core.masking import masked
+from pgtop.core.moment_text import parse_moment
 from pgtop.core.text import printable
 from pgtop.errors import HistoryError, UsageError
 from pgtop.history.file_safety import shown
@@ -15,9 +18,11 @@ from pgtop.settings.resolve import settings_of, target_of
 if TYPE_CHECKING:
     import click
 
-    from pgtop.settings.defaults_and_bounds import Config
+    from pgtop.settings.defaults_and_bounds import Config, Given
 
 WHO_RECORDS: Final = "the dashboard and pgtop reap --watch record while they run; see pgtop record list"
+
+_MINUTE: Final = 60 * MICROSECONDS
 
 
 def chosen_recording(context: "click.Context", config: "Config", target_or_file: str | None) -> Recording:
@@ -72,6 +77,25 @@ def need_polls(recording: Recording) -> None:
         name = printable(recording.server) or "this server"
         why = "; ".join(recording.problems) or "only counts and events were kept (--no-record)"
         raise UsageError(f"the recording of {name} has no poll: {why}", WHO_RECORDS)
+
+
+def moment_in(recording: Recording, given: "Given") -> int:
+    """Return the moment that --at names, in microseconds; a minute may begin before the recording does.
+
+    Raises UsageError for anything but a moment of the recording, which must have polls.
+    """
+    first, last = recording.first_at, recording.last_at
+    try:
+        moment = parse_moment(given.written, last)
+    except ValueError as error:
+        raise UsageError(given.source, str(error)) from error
+    if first - _MINUTE < moment < last + _MINUTE:
+        return min(max(moment, first), last)
+    side = "before the recording begins" if moment < first else "after the recording ends"
+    raise UsageError(
+        f"{given.source} {printable(given.written)} is {local_moment(moment)}, {side}",
+        f"it goes from {local_moment(first)} to {local_moment(last)}",
+    )
 
 
 def _target_files(context: "click.Context", config: "Config") -> list[Path]:

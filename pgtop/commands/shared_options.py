@@ -5,11 +5,24 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+import msgspec
 
 from pgtop import __version__
 from pgtop.commands.help_text import HELP_ALL, IN_FULL
 from pgtop.errors import UsageError
-from pgtop.settings.option_types import CONNECTION, OTHER, OUTPUT, SERVER, Duration, Option, Port, Word, Words
+from pgtop.settings.defaults_and_bounds import Given
+from pgtop.settings.option_types import (
+    CONNECTION,
+    OTHER,
+    OUTPUT,
+    SERVER,
+    Duration,
+    Number,
+    Option,
+    Port,
+    Word,
+    Words,
+)
 from pgtop.settings.options import setting_options
 
 if TYPE_CHECKING:
@@ -17,6 +30,7 @@ if TYPE_CHECKING:
 
 _PLAIN_NAME: Final = re.compile(r"[\w.-]+")
 """A server's name that needs no quotes in any shell."""
+_HIGHEST_FACTOR: Final = 1000
 
 
 def connection_options() -> list[click.Parameter]:
@@ -35,6 +49,59 @@ def connection_options() -> list[click.Parameter]:
         option("-w", "--no-password", is_flag=True, help="never ask for a password"),
         option("-W", "--password", is_flag=True, help="ask for a password first"),
     ]
+
+
+def recorded_server_options() -> list[click.Parameter]:
+    """Return CONNINFO, which may be a recording's FILE, and the options for the server it was made of."""
+    asking = {"no_password", "password"}
+    server = [each for each in connection_options() if each.name not in asking]
+    server[0] = click.Argument(
+        ["conninfo"], required=False, metavar="[CONNINFO|FILE]", shell_complete=_servers_and_files
+    )
+    return server
+
+
+def _servers_and_files(
+    context: click.Context, param: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
+    """Return the file's servers, and leave the files to the shell, which knows them."""
+    from click.shell_completion import CompletionItem
+
+    servers = _first_words(context, param, incomplete)
+    return servers if incomplete.startswith("@") else [*servers, CompletionItem(incomplete, type="file")]
+
+
+def time_factor_option() -> click.Parameter:
+    """Return the option --time-factor, which `time_factor` reads."""
+    return Option(
+        ["--time-factor"],
+        section=OUTPUT,
+        type=Number(),
+        metavar="NUMBER",
+        help="judge as if time ran so many times faster, for pgtop demo (1)",
+    )
+
+
+def time_factor(context: click.Context) -> float:
+    """Return the value of --time-factor, at least 1. Raises UsageError for one that is out of bounds."""
+    given: Given | None = context.params["time_factor"]
+    if given is None:
+        return 1.0
+    factor = msgspec.convert(given.value, float)
+    if not 1 <= factor <= _HIGHEST_FACTOR:
+        raise UsageError(f"{given.source} {given.written} is not between 1 and {_HIGHEST_FACTOR}")
+    return factor
+
+
+def at_option(what: str) -> click.Parameter:
+    """Return the option --at, the moment of a recording at which `what` happens."""
+    return Option(
+        ["--at"],
+        section=OUTPUT,
+        type=Word(),
+        metavar="TIME",
+        help=f"{what}: 03:12, '2026-11-30 03:12', or -15min before the end",
+    )
 
 
 def _first_words(

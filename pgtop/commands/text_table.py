@@ -59,6 +59,20 @@ def moment(microseconds: int) -> str:
     return f"{datetime.fromtimestamp(microseconds // 1_000_000, tz=UTC):%Y-%m-%d %H:%M:%S}"
 
 
+def local_moment(microseconds: int) -> str:
+    """Return a time to the second, in the local zone, as the clocks on the screen are."""
+    from datetime import datetime
+
+    return f"{datetime.fromtimestamp(microseconds // 1_000_000).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def local_zone() -> str:
+    """Return the name of the local zone; printable."""
+    from datetime import datetime
+
+    return printable(f"{datetime.now().astimezone():%Z}")
+
+
 def text_of(lines: Iterable[str], width: int | None) -> str:
     """Return the lines as one text, each clipped to `width` cells."""
     return "".join((line if width is None else clip(line, width)).rstrip() + "\n" for line in lines)

@@ -14,7 +14,7 @@ from pgtop.core.server_change import ServerChange
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """What one poll saw, with all that a diagnosis of it looks at."""
+    """One poll's view of a server, with all that a diagnosis of it looks at."""
 
     at: int
     """Microseconds since the Unix epoch by the server's clock.
@@ -100,6 +100,15 @@ class OutageEnded(msgspec.Struct, frozen=True, tag="back"):
 
 Event: TypeAlias = AlertRaised | Diagnosed | Acted | ServerChanged | OutageBegan | OutageEnded
 """An event of a recording. `at` is microseconds since the Unix epoch by the server's clock."""
+
+
+def without_statements(seen: Seen) -> Seen:
+    """Return a poll as it is with hidden queries: no session has its statement."""
+    snapshot = seen.result
+    if not isinstance(snapshot, Snapshot):
+        return seen
+    bare = tuple(msgspec.structs.replace(each, query=None) for each in snapshot.backends)
+    return msgspec.structs.replace(seen, result=msgspec.structs.replace(snapshot, backends=bare))
 
 
 def same_causes(one: tuple[Finding, ...], other: tuple[Finding, ...]) -> bool:

@@ -79,6 +79,24 @@ class BackendReport(msgspec.Struct, frozen=True):
     """The first 200 characters; null for all backends with --hide-queries."""
 
 
+class OutageWords(msgspec.Struct, frozen=True):
+    """The reason that there is no data."""
+
+    kind: str
+    message: str
+
+
+class RecordedReport(msgspec.Struct, frozen=True):
+    """The place of a snapshot in a recording: it is from the past."""
+
+    asked_at: str
+    """The moment that was asked for; `taken_at` is that of the last poll until then."""
+    age_seconds: float
+    """The age of the snapshot, by this host's clock."""
+    outage: OutageWords | UnsetType
+    """The reason that there was no data at that moment; left out if there was."""
+
+
 class SnapshotReport(msgspec.Struct, frozen=True):
     """One snapshot. Ages are seconds, times are ISO 8601 in UTC, both by the server's clock."""
 
@@ -91,6 +109,8 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     warn_at: float
     rescue: bool | UnsetType
     """True if the rescue role made the poll; left out if the ordinary role did."""
+    recorded: RecordedReport | UnsetType
+    """Only of a snapshot that a recording has (`--at`)."""
     connecting: int | UnsetType
     """The slots held by clients still connecting that no backend stands for; left out if none are known of.
     They count in `usage`, and not in `counts`."""
@@ -104,13 +124,6 @@ class SnapshotReport(msgspec.Struct, frozen=True):
     """The backends: the longest idle first, then those in other states by the age of their state."""
 
 
-class OutageWords(msgspec.Struct, frozen=True):
-    """The reason that there is no data."""
-
-    kind: str
-    message: str
-
-
 class OutageReport(msgspec.Struct, frozen=True):
     """A line of `pgtop snapshot --watch --json` for a poll that gave no data."""
 
@@ -120,8 +133,13 @@ class OutageReport(msgspec.Struct, frozen=True):
     """The time by pgtop's own clock, in ISO 8601 and UTC."""
 
 
-def snapshot_report(snapshot: Snapshot, warn_at: float, findings: Iterable[Finding]) -> SnapshotReport:
-    """Return the report of a snapshot, with what fills the server."""
+def snapshot_report(
+    snapshot: Snapshot,
+    warn_at: float,
+    findings: Iterable[Finding],
+    recorded: RecordedReport | UnsetType = UNSET,
+) -> SnapshotReport:
+    """Return the report of a snapshot, with what fills the server, and its place in a recording."""
     limits = snapshot.server.limits
     identity = snapshot.server.identity
     return SnapshotReport(
@@ -143,6 +161,7 @@ def snapshot_report(snapshot: Snapshot, warn_at: float, findings: Iterable[Findi
         usage=snapshot.usage,
         warn_at=warn_at,
         rescue=snapshot.is_rescue or UNSET,
+        recorded=recorded,
         connecting=snapshot.unlisted or UNSET,
         connection_limits=tuple(
             ConnectionLimitReport(use.limit.of, use.limit.name, use.limit.most, use.used)

@@ -7,12 +7,17 @@ import msgspec
 
 from pgtop.commands.command import USUAL_NOTES, Command
 from pgtop.commands.password_prompt import with_password
-from pgtop.commands.shared_options import connection_options, json_option, other_options
+from pgtop.commands.shared_options import (
+    connection_options,
+    json_option,
+    other_options,
+    time_factor,
+    time_factor_option,
+)
 from pgtop.commands.standard_streams import show, table_width, warn
-from pgtop.errors import UsageError
 from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Given
-from pgtop.settings.option_types import OUTPUT, Duration, Number, Option
+from pgtop.settings.option_types import OUTPUT, Duration, Option
 from pgtop.settings.options import setting_options
 from pgtop.settings.resolve import config_and_target
 
@@ -20,7 +25,6 @@ _STATUS: Final = (
     "Exit status: 0 done, also if there is nothing to say; 1 unexpected, 2 usage, 3 cannot connect, "
     "4 no slot left, 5 states are hidden from this role or not tracked, 130 Ctrl-C."
 )
-_HIGHEST_FACTOR: Final = 1000
 
 
 def _diagnose(context: click.Context, /, **_: Any) -> int:
@@ -33,7 +37,7 @@ def _diagnose(context: click.Context, /, **_: Any) -> int:
 
     given: Given | None = context.params["for"]
     seconds = 0.0 if given is None else msgspec.convert(given.value, float)
-    thresholds = Thresholds(compression=_time_factor(context))
+    thresholds = Thresholds(compression=time_factor(context))
     diagnosed = with_password(
         context,
         target,
@@ -63,16 +67,6 @@ def _diagnose(context: click.Context, /, **_: Any) -> int:
     return ExitCode.NOT_PERMITTED if counts.hidden or counts.disabled else ExitCode.DONE
 
 
-def _time_factor(context: click.Context) -> float:
-    given: Given | None = context.params["time_factor"]
-    if given is None:
-        return 1.0
-    factor = msgspec.convert(given.value, float)
-    if not 1 <= factor <= _HIGHEST_FACTOR:
-        raise UsageError(f"{given.source} {given.written} is not between 1 and {_HIGHEST_FACTOR}")
-    return factor
-
-
 DIAGNOSE: Final = Command(
     "diagnose",
     callback=click.pass_context(_diagnose),
@@ -84,13 +78,7 @@ DIAGNOSE: Final = Command(
             metavar="DURATION",
             help="look for this long first (30s)",
         ),
-        Option(
-            ["--time-factor"],
-            section=OUTPUT,
-            type=Number(),
-            metavar="NUMBER",
-            help="judge as if time ran so many times faster, for pgtop demo (1)",
-        ),
+        time_factor_option(),
         json_option(),
         *connection_options(),
         *setting_options({"rescue", "wait_seconds", "warn_at", "hide_queries"}),
