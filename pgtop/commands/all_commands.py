@@ -35,6 +35,12 @@ def _replay() -> Command:
     return REPLAY
 
 
+def _record() -> Command:
+    from pgtop.commands.record.command import RECORD
+
+    return RECORD
+
+
 def _reap() -> Command:
     from pgtop.commands.reap.command import REAP
 
@@ -110,6 +116,7 @@ COMMANDS: Final[Mapping[str, Command]] = _Commands(
         "reap": _reap,
         "break-glass": _break_glass,
         "replay": _replay,
+        "record": _record,
         "leaks": _leaks,
         "audit": _audit,
         "config": _config,

@@ -74,6 +74,8 @@ DASHBOARD: Final = Command(
         ("pgtop snapshot", "one look, as a table or as JSON"),
         ("pgtop reap", "terminate stale sessions, once or as a daemon"),
         ("pgtop diagnose", "what fills the server, and what to do"),
+        ("pgtop replay", "the recorded past on the same screens"),
+        ("pgtop record", "list recordings, and make one fit to be sent"),
         ("pgtop doctor", "can you connect when it is full, and make room"),
         ("pgtop break-glass", "make room from the server's own host"),
         ("pgtop leaks", "where Python code loses connections"),

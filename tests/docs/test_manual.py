@@ -19,6 +19,8 @@ from pgtop.commands.command import split_command
 from pgtop.commands.config.table import lines, render
 from pgtop.commands.dashboard import DASHBOARD
 from pgtop.commands.docs import FIRST_PAGE, PAGES, page_names
+from pgtop.commands.record.listing import RecordingReport
+from pgtop.commands.replay.lines import VerdictLine
 from pgtop.core.activity import ConnectionLimit, LimitOf
 from pgtop.core.diagnosis.findings import Finding, Grade, Kind
 from pgtop.core.diagnosis.forecast import Forecast
@@ -32,6 +34,7 @@ from pgtop.core.snapshot_json import (
     ConnectionLimitReport,
     OutageReport,
     OutageWords,
+    RecordedReport,
     ServerReport,
     SnapshotReport,
 )
@@ -279,11 +282,14 @@ def test_each_variable_that_is_named_exists() -> None:
                 ApplicationReport,
                 ConnectionLimitReport,
                 BackendReport,
+                RecordedReport,
                 OutageReport,
                 OutageWords,
             ),
         ),
         ("diagnose", (DiagnosisReport, FindingReport, AddressReport, AdviceReport)),
+        ("replay", (VerdictLine,)),
+        ("record", (RecordingReport,)),
         ("reap", (ReapReport, SessionReport, CanaryStepsReport, CanaryApplicationReport)),
         ("audit", (AuditLine,)),
         ("wall", (AlertReport,)),

@@ -18,7 +18,7 @@ from pgtop.core.stalled_logins import Stall
 
 NOTHING_BLOCKS: Mapping[int, frozenset[int]] = MappingProxyType({})
 
-_NUMBER: Final = re.compile(r"(?<![A-Za-z])[0-9a-f]*[0-9][0-9a-f]*|[0-9]+")
+NUMBER: Final = re.compile(r"(?<![A-Za-z])[0-9a-f]*[0-9][0-9a-f]*|[0-9]+")
 _SESSIONS_OF_A_NAME: Final = 1.5
 """Names with more sessions each are of programs, and not of processes or jobs."""
 _NAMES_OF_A_PROGRAM: Final = 3
@@ -157,7 +157,7 @@ class Scene(msgspec.Struct, frozen=True, dict=True):
         """
         found: defaultdict[str, list[str]] = defaultdict(list)
         for name in self.by_name:
-            if name != (common := _NUMBER.sub("…", name)):
+            if name != (common := NUMBER.sub("…", name)):
                 found[common].append(name)
         programs = {}
         for common, names in found.items():

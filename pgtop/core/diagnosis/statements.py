@@ -21,11 +21,12 @@ _TOKEN: Final = re.compile(
 _LIST: Final = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
 _VALUES: Final = re.compile(r"(\(\?\))(?:\s*,\s*\(\?\))+")
 _HANDED_BACK: Final = re.compile(
-    r"\s*(?:SELECT\s+pg_advisory_unlock_all\(\)|DISCARD\s+ALL|RESET\s+ALL|ROLLBACK|SELECT\s+1\s*;?\s*\Z)",
+    r"\s*(?:SELECT\s+pg_advisory_unlock_all\(\)|DISCARD\s+ALL|RESET\s+ALL|ROLLBACK|SELECT\s+[1?]\s*;?\s*\Z)",
     re.IGNORECASE,
 )
 
-_KEEPALIVE: Final = re.compile(r"\s*(?:SELECT\s+1\s*)?;?\s*", re.IGNORECASE)
+# Also as a recording has it, without its literal.
+_KEEPALIVE: Final = re.compile(r"\s*(?:SELECT\s+[1?]\s*)?;?\s*", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)
@@ -73,5 +74,7 @@ def is_keepalive(query: str | None) -> bool:
 
     >>> is_keepalive("select 1;"), is_keepalive(""), is_keepalive("SELECT 1 FROM jobs"), is_keepalive(None)
     (True, True, False, False)
+    >>> is_keepalive(fingerprint("SELECT 1")), is_handed_back(fingerprint("SELECT 1"))
+    (True, True)
     """
     return query is not None and _KEEPALIVE.fullmatch(query) is not None

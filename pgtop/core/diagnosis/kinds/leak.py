@@ -33,7 +33,7 @@ from pgtop.core.plan import Act
 from pgtop.core.session_labels import address
 from pgtop.core.text import span
 
-_MONITORING: Final = re.compile(
+MONITORING: Final = re.compile(
     r"exporter|datadog|zabbix|pgwatch|temboard|telegraf|prometheus|newrelic|nagios|munin|checkmk",
     re.IGNORECASE,
 )
@@ -353,7 +353,7 @@ def _blamed(applications: tuple[Application, ...]) -> str:
     first = applications[0]
     roles = {each.usename for each in applications}
     name = first.name if len(roles) == 1 else f"{first.name} ({len(roles)} roles)"
-    if _MONITORING.search(f"{first.application_name} {first.usename}") is not None:
+    if MONITORING.search(f"{first.application_name} {first.usename}") is not None:
         return f"your monitoring leaks: {name}"
     return f"leak in {name}"
 

@@ -11,7 +11,7 @@ from pgtop.core.diagnosis.wording import age, application_name, earliest, named,
 from pgtop.core.plan import Act
 from pgtop.core.session_labels import NO_USER, label
 
-_TOOLS: Final = re.compile(
+TOOLS: Final = re.compile(
     r"(dbeaver|pgadmin|datagrip|intellij|pycharm|rubymine|goland|psql|pgcli|tableplus|navicat|postico"
     r"|beekeeper|heidisql|squirrel|toad|sqlworkbench|sql workbench|azuredatastudio|vscode|antares|valentina"
     r"|dbvisualizer|tableau|power ?bi|excel|metabase|redash|superset|jupyter|rstudio)",
@@ -28,7 +28,7 @@ def find(scene: Scene) -> list[Finding]:
     there = [
         each
         for name, rows in scene.by_name.items()
-        if _TOOLS.match(name)
+        if TOOLS.match(name)
         for _, members in rows
         for each in members
         if each.state == IDLE and scene.rests_for(each, scene.thresholds.tools)
@@ -94,7 +94,7 @@ def _prevention(roles: list[str]) -> Advice:
 
 def _roles_of_people(scene: Scene, there: list[Backend]) -> list[str]:
     """Return the roles that no application uses, the one with most of them first."""
-    used = {each.usename for each in scene.snapshot.backends if not _TOOLS.match(each.application_name or "")}
+    used = {each.usename for each in scene.snapshot.backends if not TOOLS.match(each.application_name or "")}
     roles = Counter(each.usename for each in there if each.usename and each.usename not in used)
     return [name for name, _ in roles.most_common()]
 
