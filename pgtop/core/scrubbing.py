@@ -29,7 +29,7 @@ from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.kinds.leak import MONITORING
 from pgtop.core.diagnosis.kinds.tools import TOOLS
 from pgtop.core.diagnosis.scene import NUMBER, Facts
-from pgtop.core.diagnosis.statements import fingerprint, is_keepalive
+from pgtop.core.diagnosis.statements import fingerprint
 from pgtop.core.outage import Outage, OutageKind
 from pgtop.core.recorded import Acted, Diagnosed, Event, OutageBegan, Seen, ServerChanged
 from pgtop.core.server_change import ServerChange
@@ -182,8 +182,6 @@ class Scrubber:
         >>> Scrubber().statement("SELECT count(*) FROM jobs WHERE jobs.owner = 'ann'")
         'SELECT count(*) FROM name_a WHERE name_a.owner = ?'
         """
-        if is_keepalive(query):
-            return query
         plain = fingerprint(query)
         if plain not in self._statements:
             self._statements[plain] = _NOT_ASCII.sub("?", _WORD.sub(self._identifier, plain))
