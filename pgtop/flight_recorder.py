@@ -82,6 +82,7 @@ class FlightRecorder:
         self._snapshot_heard = 0.0
         self._diagnosed = Diagnosed(0, ())
         self._busy = 0
+        self._writing = asyncio.Lock()
         self._is_told = False
 
     def polled(
@@ -175,6 +176,15 @@ class FlightRecorder:
 
         return await self._in_thread(read)
 
+    async def recording(self) -> Recording:
+        """Return all that was recorded, up to the last poll. Raises HistoryError."""
+        await self._write()
+
+        def read() -> Recording:
+            return Recording(self.store.files())
+
+        return await self._in_thread(read)
+
     async def run(self) -> None:
         """Write forever, every few seconds."""
         while True:
@@ -194,6 +204,10 @@ class FlightRecorder:
             raise HistoryError(f"the recording is not kept: {error}") from error
 
     async def _write(self, *, is_last: bool = False) -> None:
+        async with self._writing:
+            await self._write_batch(is_last=is_last)
+
+    async def _write_batch(self, *, is_last: bool) -> None:
         batch = self._recorder.take()
         try:
             await self._in_thread(lambda: self._recorder.write(batch, is_last=is_last))

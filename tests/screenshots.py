@@ -228,7 +228,7 @@ async def run(uri: str, config: Config, place: Path, size: tuple[int, int], stor
     try:
         first = await wiring.poller.next()
         host_watch = HostWatch(wiring.own_connection.target, config.policy, wiring.reaper)
-        app = PgtopApp(
+        dashboard = DashboardScreen(
             wiring=wiring,
             config=config,
             first=first,
@@ -236,11 +236,9 @@ async def run(uri: str, config: Config, place: Path, size: tuple[int, int], stor
             name=SERVER_NAME,
             thresholds=Thresholds(compression=TIME_FACTOR),
         )
+        app = PgtopApp(dashboard, theme=config.theme)
         async with app.run_test(size=size) as pilot:
             await pilot.pause()
-            dashboard = app.screen
-            if not isinstance(dashboard, DashboardScreen):
-                raise RuntimeError(f"{dashboard} is not the dashboard")
             await story(Photographer(pilot, dashboard, place), pilot)
     finally:
         await wiring.own_connection.release()

@@ -134,11 +134,13 @@ class History:
     levels of usage, whatever the interval: about 3 MB when all are full.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tiers: tuple[tuple[int, int], ...] = TIERS) -> None:
+        """`tiers` are the widths of the buckets, in microseconds, and the numbers kept: the finest first."""
         self.latest: Sample | None = None
         """The last sample added, exactly as it came."""
         self._clock = Timeline()
-        self._tiers: list[deque[Bucket]] = [deque(maxlen=kept) for _, kept in TIERS]
+        self._widths = tiers
+        self._tiers: list[deque[Bucket]] = [deque(maxlen=kept) for _, kept in tiers]
         self._lows: deque[Low] = deque(maxlen=DISTINCT_LOWS)
         self._unbroken_since = 0
         self._first = 0
@@ -169,13 +171,13 @@ class History:
         moment = self._clock.take(sample.at)
         seconds = (moment - self._last) / MICROSECONDS
         first = self.latest is None
-        starts = first or self._gap or _is_gap(seconds, interval_seconds)
+        starts = first or self._gap or is_gap(seconds, interval_seconds)
         if first:
             self._first = moment
         if starts:
             self._unbroken_since = moment
         self._remember_usage(sample.usage, moment, seen_at_once=not starts)
-        for (width, _), tier in zip(TIERS, self._tiers, strict=True):
+        for (width, _), tier in zip(self._widths, self._tiers, strict=True):
             _put(tier, width, Bucket(moment, sample, starts))
         self.latest, self._last, self._gap = sample, moment, False
 
@@ -227,8 +229,8 @@ class History:
             return
         is_before = moment(past.latest_at) < self._first
         seconds = (self._first - (moment(past.latest_at) if is_before else last)) / MICROSECONDS
-        starts = _is_gap(seconds, interval_seconds)
-        for (width, _), tier, before in zip(TIERS, self._tiers, older, strict=True):
+        starts = is_gap(seconds, interval_seconds)
+        for (width, _), tier, before in zip(self._widths, self._tiers, older, strict=True):
             added = list(tier)
             tier.clear()
             tier.extend(before)
@@ -323,7 +325,7 @@ class History:
         self._lows.append(Low(usage, None))
 
     def _tier_for(self, seconds: float) -> deque[Bucket]:
-        for (width, kept), tier in zip(TIERS, self._tiers, strict=True):
+        for (width, kept), tier in zip(self._widths, self._tiers, strict=True):
             if seconds * MICROSECONDS <= width * kept:
                 return tier
         return self._tiers[-1]
@@ -334,7 +336,8 @@ def column_width(seconds: float, columns: int) -> int:
     return max(1, -(-int(seconds * MICROSECONDS) // max(1, columns)))
 
 
-def _is_gap(seconds: float, interval_seconds: float) -> bool:
+def is_gap(seconds: float, interval_seconds: float) -> bool:
+    """Return whether two polls are so many seconds apart that others must be missing between them."""
     return seconds > max(3 * interval_seconds, interval_seconds + 5)
 
 

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
+from itertools import accumulate
 from operator import le
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -83,6 +84,8 @@ class Recording:
         """The name of the server, printable."""
         self._places: list[_Place] = []
         self._ends: list[int] = []
+        self._before: list[int] = []
+        """The polls before each chunk."""
         self._is_rising = True
         self._chains: OrderedDict[tuple[Path, int, int], dict[int, list[Seen]]] = OrderedDict()
         self.refresh()
@@ -110,6 +113,7 @@ class Recording:
             raise failures[0]
         self._places = _in_order(rows)
         self._ends = [place.row.last_at for place in self._places]
+        self._before = list(accumulate((place.row.polls for place in self._places), initial=0))
         self._is_rising = all(map(le, self._ends, self._ends[1:]))
         newest = self._places[-1] if self._places else None
         if newest is not None:  # its chain may have grown
@@ -173,6 +177,15 @@ class Recording:
         if position.poll > 0:
             return Position(position.chunk, position.poll - 1)
         return self._back(position.chunk - 1)
+
+    @property
+    def polls(self) -> int:
+        """The number of polls that were recorded."""
+        return self._before[-1]
+
+    def number(self, position: Position) -> int:
+        """Return the number of a poll in the whole recording: 1 is the first."""
+        return self._before[position.chunk] + position.poll + 1
 
     def seen(self, position: Position) -> Seen:
         """Return the poll at a position. Raises IndexError if there is none."""

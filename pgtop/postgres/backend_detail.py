@@ -47,6 +47,8 @@ class BackendDetail(msgspec.Struct, frozen=True):
     locks: tuple[Lock, ...]
     queue: LockQueue
     """All sessions that wait for locks, and those that block them."""
+    is_recorded: bool = False
+    """True if it is read from a recording: host name, TLS, transaction ids and locks are not known then."""
 
 
 MOST_LOCKS: Final = 200

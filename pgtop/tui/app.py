@@ -1,10 +1,10 @@
-"""PgtopApp: the terminal program around the dashboard."""
+"""PgtopApp: the terminal program around the dashboard, or around the player of a recording."""
 
 import asyncio
 import gc
 import os
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -14,26 +14,19 @@ from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 
-from pgtop.core.activity import Snapshot
-from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
-from pgtop.core.outage import Outage
 from pgtop.core.text import printable
-from pgtop.flight_recorder import FlightRecorder
-from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.lines.key_names import key_names
 from pgtop.tui.messages import TitleChanged
+from pgtop.tui.screens.main_screen import MainScreen
 from pgtop.tui.screens.over_dashboard import Armed
-from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.terminal.capabilities import Capabilities
 from pgtop.tui.terminal.driver import TerminalDriver, driver_for
 from pgtop.tui.terminal.no_color import COLOURLESS
 from pgtop.tui.themes import ANSI, THEMES
-from pgtop.wiring import Wiring
 
 
 class PgtopApp(App[None]):
-    """The dashboard as a program."""
+    """The dashboard, or the player of a recording, as a program."""
 
     TITLE = "pgtop"
     CSS_PATH = "pgtop.tcss"
@@ -47,23 +40,15 @@ class PgtopApp(App[None]):
 
     def __init__(
         self,
+        main_screen: MainScreen,
         *,
-        wiring: Wiring,
-        config: Config,
-        first: Snapshot | Outage,
-        host_watch: HostWatch | None = None,
-        recorder: FlightRecorder | None = None,
-        thresholds: Thresholds = STANDARD,
+        theme: str,
         able: Capabilities | None = None,
-        filters: Mapping[str, str] | None = None,
-        name: str | None = None,
     ) -> None:
-        """Set up the program; nothing is asked of the server yet.
+        """Set up the program; nothing is asked of a server yet.
 
-        `host_watch` is for a server that may run on this host. `recorder` keeps its past.
-        `thresholds` are those of the diagnosis. `able` has the terminal's capabilities; without it, only
-        NO_COLOR counts. `filters` are the saved ones by name, `name` is that of the server in the
-        configuration file.
+        `main_screen` is the one below all others, `theme` is the name of the colours. `able` has the
+        terminal's capabilities; without it, only NO_COLOR counts.
         """
         colour = able.colour if able is not None else "NO_COLOR" not in os.environ
         # By default, Textual would turn the colours into greys, and the terminal's own into black on black.
@@ -71,30 +56,20 @@ class PgtopApp(App[None]):
             driver_class=driver_for(able) if able is not None else None, ansi_color=None if colour else True
         )
         self.no_color = not colour
-        for theme in THEMES.values():
-            self.register_theme(theme)
-        self.theme = config.theme if colour else ANSI.name
+        for each in THEMES.values():
+            self.register_theme(each)
+        self.theme = theme if colour else ANSI.name
         self._styled_for = self.theme
         self.stylesheet.set_variables(self.get_css_variables())
         for other in self.available_themes.keys() - THEMES.keys():
             self.unregister_theme(other)  # those are not known to be legible here
-        self.dashboard = DashboardScreen(
-            wiring=wiring,
-            config=config,
-            first=first,
-            host_watch=host_watch,
-            recorder=recorder,
-            thresholds=thresholds,
-            filters=filters,
-            ascii_only=able is not None and not able.unicode,
-            name=name,
-        )
+        self.main_screen = main_screen
         self._has_title = able is not None and able.title
 
     def get_default_screen(self) -> Screen[Any]:
-        """Return the dashboard: a blank screen below it would be styled, and painted over, for nothing."""
-        self.dashboard.expect(self.size)
-        return self.dashboard
+        """Return the main screen: a blank screen below it would be styled, and painted over, for nothing."""
+        self.main_screen.expect(self.size)
+        return self.main_screen
 
     def on_mount(self) -> None:
         if not gc.isenabled():
@@ -120,7 +95,7 @@ class PgtopApp(App[None]):
 
     def _continued(self, _: App[None]) -> None:
         """Draw everything again: after a stop, the terminal's content is gone or incomplete."""
-        self.dashboard.come_back()
+        self.main_screen.come_back()
         for screen in self.screen_stack:
             screen.refresh()
             if isinstance(screen, Armed):
@@ -158,8 +133,8 @@ class PgtopApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Yield the action of every key by its name, for the command palette."""
-        if screen is self.dashboard:
-            for binding in self.dashboard.BINDINGS:
+        if screen is self.main_screen:
+            for binding in self.main_screen.BINDINGS:
                 if isinstance(binding, Binding) and self._may(binding.action):
                     keys = key_names(binding.key)
                     yield SystemCommand(binding.description, f"key {keys}", self._runner(binding.action))
@@ -167,11 +142,11 @@ class PgtopApp(App[None]):
 
     def _may(self, action: str) -> bool:
         _, name, parameters = parse(action)
-        return bool(self.dashboard.check_action(name, parameters))
+        return bool(self.main_screen.check_action(name, parameters))
 
     def _runner(self, action: str) -> Any:
         async def run() -> None:
-            await self.run_action(action, self.dashboard)
+            await self.run_action(action, self.main_screen)
 
         return run
 

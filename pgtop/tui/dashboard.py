@@ -12,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.events import Key, Resize, ScreenResume
 from textual.geometry import Size
-from textual.screen import Screen
 
 from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.activity import Backend, BackendId, Snapshot
@@ -22,7 +21,7 @@ from pgtop.core.plan import Act, DecidedBy, Plan
 from pgtop.core.stalled_logins import with_unlisted
 from pgtop.core.text import clip, duration, printable
 from pgtop.diagnosis_watch import DiagnosisWatch
-from pgtop.errors import PgtopError
+from pgtop.errors import HistoryError, PgtopError
 from pgtop.flight_recorder import FlightRecorder
 from pgtop.login_watch import LoginWatch
 from pgtop.postgres.errors.network_and_driver import pooled_sentence
@@ -47,49 +46,35 @@ from pgtop.tui.lines.server_label import ServerLabel, server_label
 from pgtop.tui.lines.terminal_title import terminal_title
 from pgtop.tui.lines.waiting_for_server import Awaited
 from pgtop.tui.messages import AutoChanged, Begun, FactsKnown, Polled, Reaped, TitleChanged, Trouble
+from pgtop.tui.screens.main_screen import MainScreen
 from pgtop.tui.screens.over_dashboard import AboutFindings, AboutSessions, load_screens
-from pgtop.tui.screens.session_acts import SessionActs
+from pgtop.tui.screens.session_acts import SessionActs, live_source
 from pgtop.tui.state.daemon_watch import DaemonWatch
 from pgtop.tui.state.dashboard_state import LATE_SECONDS, DashboardState
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.state.notice_board import NoticeBoard
-from pgtop.tui.widgets.dashboard_panels import (
-    GRAPH_LINES,
-    SHORT_LINES,
-    TALL_LINES,
-    TIGHT_LINES,
-    DashboardView,
-    Panels,
-)
+from pgtop.tui.state.playback import opened
+from pgtop.tui.widgets.dashboard_panels import CLASSES, DashboardView, Panels, size_class
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.wiring import Wiring
 
 if TYPE_CHECKING:
+    from pgtop.tui.player import PlayerScreen
     from pgtop.tui.screens.diagnosis import Chosen
 
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
 """The intervals between two polls that `+` and `-` choose from, in seconds."""
 
-_CLASSES: Final = [
-    (0, "-tiny"),
-    (TIGHT_LINES, "-tight"),
-    (SHORT_LINES, "-squat"),
-    (GRAPH_LINES, "-short"),
-    (TALL_LINES, "-tall"),
-    (38, "-roomy"),
-]
-"""The least height of the terminal for each class of the screen, in the .tcss."""
-
 _LOADS_AFTER_SECONDS: Final = 0.2
 """The seconds after which the first frame is on the terminal."""
 
 
-class DashboardScreen(Screen[None]):
+class DashboardScreen(MainScreen):
     """The dashboard: the tables or the wall view, updated with every poll."""
 
     AUTO_FOCUS = "#backends"
-    VERTICAL_BREAKPOINTS = _CLASSES
+    VERTICAL_BREAKPOINTS = CLASSES
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("K,f9", "terminate", "Terminate the tagged or selected sessions"),
@@ -113,6 +98,7 @@ class DashboardScreen(Screen[None]):
         Binding("minus", "slower(-1)", "Shorter interval"),
         Binding("left_square_bracket", "window(-1)", "Shorter graph window"),
         Binding("right_square_bracket", "window(1)", "Longer graph window"),
+        Binding("left", "back", "Back into the recording"),
         Binding("w", "wall", "Switch between wall and tables"),
         Binding("b,f5", "lock_tree", "Lock tree: which sessions block which"),
         Binding("d", "diagnosis", "Diagnosis: what fills the server"),
@@ -173,7 +159,7 @@ class DashboardScreen(Screen[None]):
         self.wall = config.wall
         """True while the wall view is shown in place of the tables."""
         self._config = config
-        self._name = name
+        self._name, self._filters, self._ascii_only = name, filters, ascii_only
         self._title = ""
         self._first = first
         self._daemons = DaemonWatch(self, poller)
@@ -181,28 +167,29 @@ class DashboardScreen(Screen[None]):
         if recorder is not None:
             self._alerts.on_alert = recorder.alerted
         self._session_acts = SessionActs(
-            own_connection=own_connection,
+            source=live_source(own_connection),
             plan=self._plan_shown,
             show_in_list=self._show_in_list,
             show_lock_tree=self._show_lock_tree,
             current_notice=lambda: self.notices.current,
             dismiss_notice=self._dismiss_notice,
             show_outcomes=self.action_outcomes,
-            read_only=config.read_only,
+            refusal=READ_ONLY_SAID if config.read_only else "",
         )
         self._report: Report | None = None
         self._pointer: Notice | None = None
         """The notice about a key that led from the wall to the list."""
         self._no_match: Notice | None = None
         """The notice that `n` found nothing, until it finds something."""
+        self._player: PlayerScreen | None = None
+        """The player that is open over the dashboard."""
         self._unpainted = ExitStack()
         self._first_resume = True
         self._loading = False
 
     def expect(self, size: Size) -> None:
         """Have the class of a terminal of that size from the start: its first size would style all again."""
-        name = next(name for least, name in reversed(_CLASSES) if size.height >= least)
-        self.add_class(name, update=False)
+        self.add_class(size_class(size), update=False)
 
     def compose(self) -> ComposeResult:
         yield self.panels
@@ -272,6 +259,8 @@ class DashboardScreen(Screen[None]):
         """Show everything as it is now."""
         view = self._view()
         self.panels.show(view)
+        if self._player is not None:
+            return  # what is above shows the recording
         title = terminal_title(view.label, view.standing, self.state.outage)
         if title != self._title:
             self._title = title
@@ -501,7 +490,9 @@ class DashboardScreen(Screen[None]):
         self.app.bell()
 
     def _show_alert(self, alert: Notice | None) -> None:
-        """Show an alert while the display is paused, which itself does not show it then."""
+        """Show an alert while the display is paused or shows a recording, which itself does not show it."""
+        if alert is not None and self._player is not None:
+            self._player.say(f"NOW: {alert.said} (End returns to now)", alert.style)
         if alert is not None and self.state.paused:
             self.notices.post_alert(alert)
             self._show()
@@ -783,6 +774,47 @@ class DashboardScreen(Screen[None]):
         if row is not None and self.state.shown is not None:
             self.app.copy_to_clipboard(session_line(row, self.state.shown))
             self.say(f"copied session {row.pid}")
+
+    def action_back(self) -> None:
+        """Go back into the recording; polls, alerts and automatic sweeps go on meanwhile."""
+        if self.recorder is None:
+            self.say("nothing is recorded (--no-history)")
+        elif self.plan_actions.is_busy:
+            self.say("an action is under way: press the key again when it is done")
+        elif self._player is None:
+            self.run_worker(self._play(self.recorder), name="player", group="player", exclusive=True)
+
+    async def _play(self, recorder: FlightRecorder) -> None:
+        """Open the player on the poll before the one that is shown."""
+        from pgtop.tui.player import PlayerScreen
+
+        shown, warn_at = self.state.shown, self._config.warn_at
+        before = shown.taken_at - 1 if shown is not None else None
+        try:
+            recording = await recorder.recording()
+            playback, poll = await unawaited_at_exit(
+                lambda: opened(recording, warn_at, self.diagnosis.thresholds, at=before)
+            )
+        except HistoryError as error:
+            self.say(str(error), "alarm")
+            return
+        if self.plan_actions.is_busy or not self.is_active:
+            return  # a dialog was opened meanwhile
+        self._player = PlayerScreen(
+            playback,
+            poll,
+            self._config,
+            name=self._name,
+            filters=self._filters,
+            ascii_only=self._ascii_only,
+            is_over_live=True,
+            wall=self.wall,
+        )
+        self.app.push_screen(self._player, self._back_to_now)
+
+    def _back_to_now(self, _: None) -> None:
+        self._player, self._title = None, ""
+        self._show()
 
     def action_help(self) -> None:
         """Show the keys."""

@@ -21,6 +21,7 @@ from pgtop.wiring import Wiring, wire
 
 if TYPE_CHECKING:
     from pgtop.tui.app import PgtopApp
+    from pgtop.tui.dashboard import DashboardScreen
 
 FACE: Final = "dashboard"
 OPENS_AFTER_SECONDS: Final = 1.0
@@ -70,13 +71,13 @@ async def run_dashboard(
         importing = asyncio.ensure_future(asyncio.to_thread(_import_screen))
         first = await _first(wiring.own_connection, wiring.poller)
         await importing
-        app = _app(wiring, config, first, thresholds, filters, name)
+        app, dashboard = _app(wiring, config, first, thresholds, filters, name)
         if note:
             from pgtop.tui.lines.notice import Notice
 
-            app.dashboard.notices.post(Notice(note))
+            dashboard.notices.post(Notice(note))
         await app.run_async()
-        await app.dashboard.finish()
+        await dashboard.finish()
         if app.failure is not None:
             raise app.failure
     finally:
@@ -101,23 +102,25 @@ def _app(
     thresholds: Thresholds,
     filters: Mapping[str, str] | None,
     name: str | None,
-) -> "PgtopApp":
-    """Return the screen over a first result; its modules are imported by now."""
+) -> "tuple[PgtopApp, DashboardScreen]":
+    """Return the program over a first result, and its screen; its modules are imported by now."""
     from pgtop.flight_recorder import flight_recorder
     from pgtop.tui.app import PgtopApp
+    from pgtop.tui.dashboard import DashboardScreen
     from pgtop.tui.state.host_watch import HostWatch
     from pgtop.tui.terminal.capabilities import hide_dumbness, own_abilities
 
     able = own_abilities()
     hide_dumbness()
-    return PgtopApp(
+    dashboard = DashboardScreen(
         wiring=wiring,
         config=config,
         first=first,
         host_watch=HostWatch(wiring.own_connection.target, config.policy, wiring.reaper),
         recorder=flight_recorder(wiring.own_connection.target, config, FACE),
         thresholds=thresholds,
-        able=able,
         filters=filters,
+        ascii_only=not able.unicode,
         name=name,
     )
+    return PgtopApp(dashboard, theme=config.theme, able=able), dashboard

@@ -30,6 +30,7 @@ from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui import app as app_module
 from pgtop.tui import opening
+from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.state import dashboard_state as seen_module
 
 STATES = 200
@@ -70,7 +71,8 @@ class Soak:
     @property
     def history(self) -> History | None:
         """The dashboard's, also after its end."""
-        return self.app.dashboard.state.history if self.app is not None else None
+        screen = self.app.main_screen if self.app is not None else None
+        return screen.state.history if isinstance(screen, DashboardScreen) else None
 
     def count(self, result: Snapshot | Outage) -> None:
         """Takes note of a poll; ends the dashboard after the last."""
@@ -80,8 +82,8 @@ class Soak:
             self.sessions = result.counts.total
         if self.app is None:
             return
-        if self.done == 0 and isinstance(result, Snapshot):
-            fill(self.app.dashboard.state.history, result)
+        if self.done == 0 and isinstance(result, Snapshot) and self.history is not None:
+            fill(self.history, result)
         self.done += 1
         if self.done % max(1, self.polls // STATES) == 0:
             self.write()

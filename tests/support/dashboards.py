@@ -147,8 +147,8 @@ async def dashboard(
 ) -> AsyncIterator[Driven]:
     """A dashboard on a server, as the superuser, with an audit log of its own; `settings` are Config's.
 
-    Its past is recorded where `recorder` is given; `thresholds` are those of its diagnosis, `filters` the saved
-    ones. `name` is the server's in the configuration file.
+    Its past is recorded where `recorder` is given; `thresholds` are those of its diagnosis, `filters` the
+    saved ones. `name` is the server's in the configuration file.
     """
     target = target_of(server, user=user)
     if password is not None:
@@ -199,7 +199,7 @@ async def _running(
     wiring = Wiring(own_connection, poller, reaper)
     host_watch = HostWatch(own_connection.target, config.policy, reaper)
     first = await poller.next()
-    app = PgtopApp(
+    screen = DashboardScreen(
         wiring=wiring,
         config=config,
         first=first,
@@ -209,10 +209,11 @@ async def _running(
         filters=filters,
         name=name,
     )
+    app = PgtopApp(screen, theme=config.theme)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield Driven(app, pilot, audit)
-    await app.dashboard.finish()
+    await screen.finish()
 
 
 def count_stale(shown: Snapshot | None) -> int:

@@ -75,6 +75,22 @@ def at_pace(snapshot: Snapshot, per_minute: float | None, uncertainty: float = 0
     return Forecast(snapshot.taken_at + int(free / per_minute * 60 * MICROSECONDS), uncertainty, per_minute)
 
 
+def still_said(
+    findings: tuple[Finding, ...], forecast: Forecast | None, now: int, *, is_outage: bool
+) -> tuple[tuple[Finding, ...], Forecast | None]:
+    """Return findings and forecast without what no longer holds at a time, microseconds.
+
+    In an outage nobody knows how the server goes on, and a time that has passed is none to wait for: neither
+    the forecast nor the findings tell it then.
+    """
+
+    def holds(full_at: int | None) -> bool:
+        return not is_outage and (full_at is None or full_at > now)
+
+    said = tuple(each if holds(each.full_at) else each.without_forecast() for each in findings)
+    return said, forecast if forecast is not None and holds(forecast.full_at) else None
+
+
 def forecast(snapshot: Snapshot, before: Before, findings: tuple[Finding, ...]) -> Forecast | None:
     """Return when the server is full, if that is within the hour; None if it is full, or no trend holds.
 

@@ -37,6 +37,8 @@ class Ink(StrEnum):
     """The ground of a cell between the edge of the area and the full line."""
     FORECAST = "forecast"
     MARK = "mark"
+    CURSOR = "cursor"
+    """The time that is shown of a recording."""
     TITLE = "title"
     LEGEND = "legend"
     AXIS = "axis"

@@ -49,6 +49,8 @@ def _body(frame: Frame) -> list[list[Run]]:
     columns = [column_cells(each, canvas, frame.shading, n % 4 < 2) for n, each in enumerate(stacks)]
     cells = [list(row) for row in zip(*columns, strict=True)] or [[] for _ in range(canvas.rows)]
     _put_dots(cells, frame)
+    if frame.cursor is not None:
+        _put_cursor(cells, frame, frame.cursor)
     if cells:
         _put_marks(cells[0], frame, canvas)
     labels = _gutter(frame, canvas) if frame.width > canvas.columns else {}
@@ -67,6 +69,15 @@ def _put_dots(cells: list[list[Run]], frame: Frame) -> None:
     for number, row in enumerate(frame.dots):
         if row is not None and row < len(cells):
             cells[row][frame.present + 1 + number] = (dot, Ink.FORECAST, None)
+
+
+def _put_cursor(cells: list[list[Run]], frame: Frame, column: int) -> None:
+    """Draw the time that is shown of a recording as a line from top to bottom, on the ground of the area."""
+    for line in cells:
+        text, ink, ground = line[column]
+        if frame.shading is Shading.COLOUR and text == "█":
+            ground = ink
+        line[column] = ("|" if frame.ascii_only else "┃", Ink.CURSOR, ground)
 
 
 def _put_marks(line: list[Run], frame: Frame, canvas: Canvas) -> None:
@@ -180,7 +191,11 @@ def _time_axis(frame: Frame) -> list[Run]:
     sign, line = "'" if frame.ascii_only else "╵", ""
     for column, label in ticks(frame):
         line = f"{line.ljust(column)}{sign}{label}"
-    return [(line, Ink.AXIS, None)]
+    if frame.cursor is None:
+        return [(line, Ink.AXIS, None)]
+    line = line.ljust(frame.cursor + 1)
+    foot = ("^" if frame.ascii_only else "▲", Ink.CURSOR, None)
+    return [(line[: frame.cursor], Ink.AXIS, None), foot, (line[frame.cursor + 1 :], Ink.AXIS, None)]
 
 
 # --- rows ---

@@ -80,6 +80,12 @@ class Frame(msgspec.Struct, frozen=True):
     """The latest counts; None before the first poll."""
     forecast: str = ""
     """The forecast in words; "" without one."""
+    recorded: bool = False
+    """True for a stretch of a recording: what follows the time that is shown is in the picture, too."""
+    is_whole: bool = False
+    """True if that is the whole recording."""
+    cursor: int | None = None
+    """The column of the time that is shown of it; None if that is not in the picture."""
 
     @property
     def ascii_only(self) -> bool:
@@ -165,8 +171,12 @@ def frame_of(
     *,
     marks: Sequence[Mark] = (),
     forecast: Forecast | None = None,
+    cursor_at: int | None = None,
 ) -> Frame:
-    """Return a `blank` frame filled with what was seen up to `now` (microseconds), and with a forecast."""
+    """Return a `blank` frame filled with what was seen up to `now` (microseconds), and with a forecast.
+
+    `cursor_at` is the time that is shown of a recording, to which the counts in the legend belong.
+    """
     latest = history.sample_at(now)
     columns, past, scale = blank.area[0], blank.past, blank.scale
     if past < 1 or latest is None or not blank.slots:
@@ -177,12 +187,15 @@ def frame_of(
     begin = now // scale.width - present
     ahead = min(_ahead(begin + present, scale.width), skipped)
     peak = max((point.sample.total for point in points), default=0)
+    shown = latest if cursor_at is None else history.sample_at(cursor_at) or latest
+    cursor = None if cursor_at is None else cursor_at // scale.width - begin
     filled = msgspec.structs.replace(
         blank,
         begin=begin,
         present=present + ahead,
         top=_top(blank, max(peak, latest.total)),
-        values=counts_of(latest),
+        values=counts_of(shown),
+        cursor=cursor if cursor is not None and 0 <= cursor < past else None,
         forecast=forecast.brief(now) if forecast is not None else "",
     )
     stacks = _stacks(points, latest, past, filled.canvas)[skipped:]

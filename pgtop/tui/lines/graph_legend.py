@@ -35,8 +35,7 @@ def header(frame: Frame) -> list[Run]:
 
 def _forms(frame: Frame) -> Iterator[tuple[str, list[Run]]]:
     """Yield title and legend, the fullest form first."""
-    window = f"last {span(frame.window_seconds)}"
-    full, brief = f" sessions, {window} ", f" {window} "
+    full, brief = _titles(frame)
     forecast = _forecast(frame)
     if forecast:
         yield full, _legend(frame, 0, "  ") + forecast
@@ -50,6 +49,18 @@ def _forms(frame: Frame) -> Iterator[tuple[str, list[Run]]]:
     yield "", _legend(frame, 1, " ")
     yield brief, _legend(frame, 1, " ", rare=False)
     yield "", _legend(frame, 1, " ", rare=False)
+
+
+def _titles(frame: Frame) -> tuple[str, str]:
+    """Return the title, in full and short."""
+    window = span(frame.window_seconds)
+    if frame.recorded:
+        of = "the whole recording" if frame.is_whole else "of the recording"
+        return (
+            f" sessions, {of}, {window} " if frame.is_whole else f" sessions, {window} {of} ",
+            f" {window} ",
+        )
+    return f" sessions, last {window} ", f" last {window} "
 
 
 def _tiny(frame: Frame) -> list[Run]:

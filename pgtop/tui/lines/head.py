@@ -66,6 +66,8 @@ class Standing(NamedTuple):
     """The time at which the server is full if it goes on so; None if no trend holds."""
     label: ServerLabel = ServerLabel()
     """The name of the server; an empty one stands for its address."""
+    recorded: bool = False
+    """True if all of it is read from a recording: nothing of it is live."""
 
     @property
     def state(self) -> State:
@@ -254,6 +256,8 @@ def _liveness(standing: Standing) -> list[Cell]:
         cells.append(Cell(f"✗ {old}", "strong-red"))
     elif standing.late:
         cells.append(Cell(f"◌ no answer, {old}", "strong-amber"))
+    elif standing.recorded:
+        cells.append(Cell("◀ recorded ", "strong"))
     elif not standing.paused:
         cells.append(Cell("● live ", "good"))
     return cells

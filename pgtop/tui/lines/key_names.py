@@ -10,6 +10,10 @@ _NAMES: Final = {
     "plus": "+",
     "equals_sign": "=",
     "minus": "-",
+    "full_stop": ".",
+    "comma": ",",
+    "left": "←",
+    "right": "→",
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "question_mark": "?",
@@ -28,4 +32,4 @@ def key_names(keys: str) -> str:
 def _name(key: str) -> str:
     if key in _NAMES:
         return _NAMES[key]
-    return key.upper() if len(key) > 1 else key
+    return key.capitalize() if len(key) > 1 else key

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from pgtop.core.activity import ACTIVE, Backend, Snapshot
 from pgtop.core.diagnosis.findings import Finding, Kind
 from pgtop.core.diagnosis.sweepable_kinds import NOT_SWEEPABLE
+from pgtop.tui.lines.replay_banner import Replayed
 
 _LATELY: Final = 5.0
 """The seconds for which a session that has finished a query still counts as one that runs queries."""
@@ -69,6 +70,9 @@ class Situation(NamedTuple):
     """True if there are saved filters, or earlier ones, to choose from."""
     searches: bool = False
     """True if there is a last filter whose matches `n` goes through."""
+    on_the_wall: bool = False
+    replay: Replayed | None = None
+    """The state of the player; None for a server that is live."""
 
 
 def incident_of(findings: Sequence[Finding], *, is_full: bool) -> Incident:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from pgtop.core.text import cell_width
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.key_situation import Focus, Incident, Situation
+from pgtop.tui.lines.replay_banner import Replayed
 
 NARROW: Final = 72
 """The width in cells below which the keys have their brief labels."""
@@ -19,6 +20,10 @@ _GAP: Final = 2
 
 READ_ONLY_SAID: Final = "read-only: nothing can be terminated or cancelled"
 """The answer to a key that acts if `read_only`."""
+
+
+RECORDING_SAID: Final = "this is a recording: nothing can be terminated or cancelled"
+"""The answer to a key that acts while a recording is shown."""
 
 
 class Key(NamedTuple):
@@ -64,6 +69,52 @@ _ON_THE_WALL: Final = {
     Incident.SWEEPABLE: ("d", "S", "w", "A", "g", "[ ]", "p"),
     Incident.OTHER: ("d", "b", "w", "S", "g", "[ ]", "A", "p"),
 }
+
+
+_REPLAY: Final = (
+    "p",
+    "← →",
+    ".",
+    "End",
+    "[ ]",
+    "t",
+    "+ -",
+    "/",
+    "Enter",
+    "Esc",
+    "d",
+    "b",
+    "w",
+    "z",
+    "g",
+    "o",
+)
+
+
+def replay_keys(situation: Situation, replay: Replayed) -> list[Key]:
+    """Return the keys of the player, those of playing first; on the wall only those that work there."""
+    if situation.focus is Focus.FILTER:
+        return _filter_keys(situation)
+    everywhere = _everywhere(situation)
+    found = {name: key for name, key in everywhere.items() if name in ("d", "b", "g", "w")}
+    if situation.on_the_wall:
+        found["w"] = Key("w", "tables", "screen.wall")
+    else:
+        found |= _of_the_list(situation)
+        if situation.focus is Focus.GROUPS:
+            found |= _of_the_groups(situation)
+    playing = [
+        Key("p", "pause" if replay.is_playing else "play", "screen.play"),
+        Key("← →", "one poll", "screen.step(1)", brief="poll"),
+        Key("[ ]", "a minute", "screen.jump(60)", brief="minute"),
+        Key(".", "next event", "screen.stop(1)", brief="event"),
+        Key("t", "time", "screen.time"),
+        Key("+ -", "speed", "screen.faster(1)"),
+        Key("z", "graph", "screen.zoom"),
+    ]
+    if replay.is_over_live:
+        playing.append(Key("End", "back to now", "screen.last", brief="now"))
+    return _in_order(found | {key.key: key for key in playing}, _REPLAY)
 
 
 def waiting_keys(*, break_glass: bool) -> list[Key]:

@@ -30,21 +30,20 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
     """Return all that is known of a session, in lines of at most `width` cells."""
     backend, now = detail.backend, detail.now
     host = f" ({printable(detail.client_hostname)})" if detail.client_hostname else ""
+    tls = "" if detail.is_recorded else f", {printable(detail.tls) or 'no TLS'}"
+    ids = f"{printable(detail.backend_xid) or 'none'}, xmin {printable(detail.backend_xmin) or 'none'}"
     facts = [
         ("application", label(backend.application_name, NO_APPLICATION)),
         ("user", label(backend.usename, NO_USER) + (" (superuser)" if backend.is_superuser else "")),
         ("database", label(backend.datname, NO_DATABASE)),
-        ("client", f"{client(backend)}{host}, {printable(detail.tls) or 'no TLS'}"),
+        ("client", f"{client(backend)}{host}{tls}"),
         ("state", _state(backend, now)),
         *([("idle age", idle_age)] if (idle_age := _idle_age(backend, now)) else []),
         ("session began", _moment(backend.backend_start, now)),
         ("transaction began", _moment(backend.xact_start, now)),
         ("query began", _moment(backend.query_start, now)),
         ("wait event", printable(wait(backend)) or "none"),
-        (
-            "transaction id",
-            f"{printable(detail.backend_xid) or 'none'}, xmin {printable(detail.backend_xmin) or 'none'}",
-        ),
+        ("transaction id", "not recorded" if detail.is_recorded else ids),
     ]
     lines = [
         [Cell(f" {fact:<18} ", "dim"), Cell(clip(value, width - 20), _fact_style(fact, backend))]
@@ -53,10 +52,13 @@ def detail_lines(detail: BackendDetail, width: int) -> list[list[Cell]]:
     lines += _tree_lines(detail, width)
     lines += [[], [Cell(" query" if backend.state == ACTIVE else " last query", "title")]]
     if detail.query is None:
-        lines.append([Cell(f" {HIDDEN} (hide_queries)", "dim")])
+        why = "not recorded" if detail.is_recorded else f"{HIDDEN} (hide_queries)"
+        lines.append([Cell(f" {why}", "dim")])
     else:
         pieces = wrapped(detail.query, width - 1)
         lines += [[Cell(f" {piece}")] for piece in pieces] or [[Cell(" none", "dim")]]
+    if detail.is_recorded:
+        return [*lines, [], [Cell(" locks: not recorded", "title")]]
     lines += [[], [Cell(f" locks: {len(detail.locks)}", "title")]]
     return lines + [_lock(lock, width) for lock in detail.locks]
 

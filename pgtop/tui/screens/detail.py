@@ -16,7 +16,7 @@ from pgtop.core.plan import Act
 from pgtop.core.session_labels import HIDDEN
 from pgtop.core.text import clip, duration, printable, printable_lines
 from pgtop.errors import PgtopError
-from pgtop.postgres.backend_detail import BackendDetail, backend_detail
+from pgtop.postgres.backend_detail import BackendDetail
 from pgtop.tui.lines import keys
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import detailed_session
@@ -77,11 +77,11 @@ class DetailScreen(LiveScreen, ModalScreen[None], AboutServer):
 
     async def ask(self) -> None:
         """Ask for the session, unless it is gone, and show it."""
-        if self._is_gone:
+        if self._is_gone and self.acts.source.is_live:
             return
         asked = self._backend
         try:
-            detail = await undisturbed(backend_detail(self.acts.own_connection, asked.id))
+            detail = await undisturbed(self.acts.source.detail(asked.id))
         except PgtopError as error:
             self.problem = printable(str(error))
         else:
@@ -103,7 +103,8 @@ class DetailScreen(LiveScreen, ModalScreen[None], AboutServer):
         return max(20, self._scroll.size.width - 2)
 
     def server_changed(self) -> None:
-        self.dismiss()
+        if self.acts.source.is_live:
+            self.dismiss()
 
     def show(self) -> None:
         """Show the session as it was last seen."""
@@ -146,11 +147,13 @@ class DetailScreen(LiveScreen, ModalScreen[None], AboutServer):
         """Return that the session is gone, or how old an answer is that should be newer; "" for neither."""
         if self._is_gone:
             seen = ", as last seen:" if self._detail is not None else ""
-            return f"is gone{seen}"
+            return f"is gone{seen}" if self.acts.source.is_live else f"was not there at this time{seen}"
         age = self.age_seconds
         return f"as of {duration(age)} ago" if self._detail is not None and age > LATE_SECONDS else ""
 
     def _liveness(self, late: str) -> str:
+        if not self.acts.source.is_live:
+            return " · recorded"
         return " · live" if self._detail is not None and not late else ""
 
     def _show_foot(self) -> None:

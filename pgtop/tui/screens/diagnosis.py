@@ -18,7 +18,7 @@ from pgtop.core.text import cell_width, plural
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.findings import diagnosis_lines, diagnosis_title, statements
 from pgtop.tui.lines.growth_chart import chart_lines
-from pgtop.tui.lines.keys import READ_ONLY_SAID
+from pgtop.tui.lines.keys import READ_ONLY_SAID, RECORDING_SAID
 from pgtop.tui.screens.dialog import Dialog
 from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.screens.over_dashboard import AboutFindings
@@ -61,9 +61,11 @@ class DiagnosisScreen(Dialog[Chosen | None], AboutFindings):
         forecast: Forecast | None = None,
         *,
         read_only: bool,
+        replay: bool = False,
         totals_of: Callable[[str], Sequence[int]] = lambda _: (),
     ) -> None:
-        """`warn_at` is a fraction of the slots; `read_only` leaves out the key that acts.
+        """`warn_at` is a fraction of the slots; `read_only` leaves out the key that acts, and so does
+        `replay`, for the findings of a recording.
 
         `totals_of` returns an application's numbers of sessions over the last minutes, the oldest first.
         """
@@ -73,7 +75,8 @@ class DiagnosisScreen(Dialog[Chosen | None], AboutFindings):
         self._findings = tuple(findings)
         self._snapshot = snapshot
         self._warn_at = warn_at
-        self._read_only = read_only
+        self._read_only = read_only or replay
+        self._replay = replay
         self._chosen = 0
         self._said = ""
         self._quieting: Timer | None = None
@@ -171,7 +174,7 @@ class DiagnosisScreen(Dialog[Chosen | None], AboutFindings):
 
     def action_help(self) -> None:
         """Show the keys."""
-        self.app.push_screen(HelpScreen(read_only=self._read_only))
+        self.app.push_screen(HelpScreen(read_only=self._read_only, replay=self._replay))
 
     def _choose(self, number: int) -> None:
         self._said = ""
@@ -184,7 +187,7 @@ class DiagnosisScreen(Dialog[Chosen | None], AboutFindings):
         """Close the diagnosis and ask whether to do what the chosen finding calls for."""
         finding = self._finding
         if self._read_only:
-            self._tell(READ_ONLY_SAID)
+            self._tell(RECORDING_SAID if self._replay else READ_ONLY_SAID)
             return
         if finding is None:
             return

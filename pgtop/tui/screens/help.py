@@ -39,6 +39,21 @@ ACT: Final[Section] = (
 
 _LOOK_ONLY: Final[Section] = (DIAGNOSE[0], (("d", "the causes, and what to do"), *DIAGNOSE[1][1:]))
 
+PLAY: Final[Section] = (
+    "Play: this is a recording, nothing can be terminated",
+    (
+        ("p", "play or pause"),
+        ("+ -", "faster or slower: 0.25x to 60x"),
+        ("← →", "one poll back or on"),
+        ("[ ]", "one minute back or on"),
+        (". ,", "next, previous alert, verdict, act or outage"),
+        ("t", "go to a time: 03:12, 2026-11-30 03:12, -15min"),
+        ("Home End", "first and last poll; over a dashboard End: now"),
+        ("z", "graph: the whole recording, 1 hour, 15 min"),
+    ),
+)
+"""The keys of the player, in the place of those that act."""
+
 READ_ONLY: Final[Section] = (
     READ_ONLY_SAID,
     (("O", "results of the last action"),),
@@ -64,6 +79,7 @@ SEE: Final[Section] = (
         ("r", "reverse the order"),
         ("g", "group by user, address, statement and others"),
         ("[ ]", "time in the graph: 1 minute to 24 hours"),
+        ("←", "back into the recording; End there: now"),
         ("+ -", "longer or shorter poll interval"),
         ("p", "pause the display"),
         ("w", "wall view, readable from afar; or the tables"),
@@ -106,6 +122,9 @@ ELSEWHERE: Final[tuple[Section, ...]] = (
     ),
 )
 """The keys of what opens over the dashboard."""
+
+_LIVE_ALONE: Final = frozenset({"[ ]", "←", "+ -", "p"})
+"""The keys of SEE that mean something else in the player."""
 
 _SKIPPED: Final = (
     "pgtop's own, superusers', protected applications, advisory lock holders, and sessions that LISTEN "
@@ -156,8 +175,10 @@ class HelpScreen(Dialog[None]):
         Binding("k", "scroll(-1)", show=False),
     ]
 
-    def __init__(self, *, read_only: bool = False) -> None:
+    def __init__(self, *, read_only: bool = False, replay: bool = False) -> None:
+        """`read_only` leaves out the keys that act; `replay` shows those of the player in their place."""
         super().__init__()
+        self._replay = replay
         self._read_only = read_only
         self._text = Lines(id="help-text")
         self._scroll = VerticalScroll(self._text, id="help-scroll", can_focus=True)
@@ -176,7 +197,7 @@ class HelpScreen(Dialog[None]):
         # The frame, its padding and the bar of the scroll are not for text.
         room = min(self.app.size.width, WIDEST_DIALOG) - 6
         self._scroll.styles.max_height = max(1, self.app.size.height - 2)
-        self._text.fit(help_lines(room, read_only=self._read_only))
+        self._text.fit(help_lines(room, read_only=self._read_only, replay=self._replay))
         self.call_after_refresh(self._show_rest)
 
     def _show_rest(self) -> None:
@@ -193,14 +214,18 @@ class HelpScreen(Dialog[None]):
         self._scroll.scroll_relative(y=by, animate=False)
 
 
-def help_lines(width: int = WIDEST, *, read_only: bool = False) -> list[list[Cell]]:
+def help_lines(width: int = WIDEST, *, read_only: bool = False, replay: bool = False) -> list[list[Cell]]:
     """Return the whole help in lines of at most `width` cells, in two columns where there is room.
 
-    If `read_only`, a sentence on that replaces the keys that act.
+    If `read_only`, a sentence on that replaces the keys that act; in a `replay`, the player's keys do.
     """
     first = (_LOOK_ONLY, READ_ONLY) if read_only else (DIAGNOSE, ACT)
-    sections = (*first, FIND, SEE)
-    others = (*(() if read_only else ELSEWHERE), ("Words", WORDS))
+    see = SEE
+    if replay:
+        first = (PLAY, _LOOK_ONLY)
+        see = (SEE[0], tuple(each for each in SEE[1] if each[0] not in _LIVE_ALONE))
+    sections = (*first, FIND, see)
+    others = (*(() if read_only or replay else ELSEWHERE), ("Words", WORDS))
     if width < TWO_COLUMNS:
         return _lines((*sections, *others), width)
     half = (width - 2) // 2

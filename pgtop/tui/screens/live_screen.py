@@ -14,7 +14,6 @@ from pgtop.core.plan import Act
 from pgtop.core.text import clip
 from pgtop.tui.lines import notice
 from pgtop.tui.lines.column_widths import Cell
-from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.session_detail import UNSURE_SESSION
 from pgtop.tui.screens.help import HelpScreen
@@ -130,8 +129,8 @@ class LiveScreen(Screen[None], AboutSessions):
 
     def plan(self, act: Act, backend: Backend, said: str) -> None:
         """Ask whether to terminate a session or to cancel its query; if that is not possible, say why."""
-        if self.acts.read_only:
-            self.tell(READ_ONLY_SAID)
+        if self.acts.refusal:
+            self.tell(self.acts.refusal)
         elif backend.is_hidden:
             self.tell(f"nothing can be done to session {backend.pid}: {UNSURE_SESSION}")
         else:
@@ -143,7 +142,7 @@ class LiveScreen(Screen[None], AboutSessions):
 
     def action_help(self) -> None:
         """Show the keys."""
-        self.app.push_screen(HelpScreen(read_only=self.acts.read_only))
+        self.app.push_screen(HelpScreen(read_only=self.acts.read_only, replay=not self.acts.source.is_live))
 
     def action_outcomes(self) -> None:
         """Show the results of the last action."""

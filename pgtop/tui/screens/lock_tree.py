@@ -13,7 +13,6 @@ from pgtop.core.lock_tree import LockNode, LockQueue, lock_tree
 from pgtop.core.plan import Act
 from pgtop.core.text import clip, duration, printable
 from pgtop.errors import PgtopError
-from pgtop.postgres.lock_queue import lock_queue
 from pgtop.tui.lines import keys
 from pgtop.tui.lines.column_widths import Cell
 from pgtop.tui.lines.copied_session import locked_line
@@ -60,11 +59,11 @@ class LockTreeScreen(LiveScreen):
     def __init__(self, acts: SessionActs, server: str = "") -> None:
         """`server` is the server's configured name, printable; "" if it has none."""
         super().__init__(acts, "lock-notice")
-        self._server = server or acts.own_connection.target.label
+        self._server = server or acts.source.server
         self._locks: LockQueue | None = None
         self._tree: tuple[LockNode, ...] = ()
         self._head = Lines(id="lock-head")
-        self._table = LockTable(hides_queries=acts.own_connection.hides_queries, id="lock-table")
+        self._table = LockTable(hides_queries=acts.source.hides_queries, id="lock-table")
         self._story = Lines(id="lock-story")
         self._keys = Lines(id="lock-keys")
 
@@ -81,7 +80,7 @@ class LockTreeScreen(LiveScreen):
     async def ask(self) -> None:
         """Ask which sessions wait for locks, and show the tree."""
         try:
-            queue = await undisturbed(lock_queue(self.acts.own_connection))
+            queue = await undisturbed(self.acts.source.locks())
         except PgtopError as error:
             self.problem = printable(str(error))
         else:
@@ -105,7 +104,9 @@ class LockTreeScreen(LiveScreen):
         elif self._locks is not None and self.age_seconds > LATE_SECONDS:
             head.append([Cell(clip(f" as of {duration(self.age_seconds)} ago", width), "amber")])
         elif self._locks is not None and not self._tree:
-            head.append([Cell(clip(" This stays live: lock waits are shown as they come", width), "dim")])
+            more = "This stays live: lock waits are shown as they come"
+            said = more if self.acts.source.is_live else "As far as it was recorded"
+            head.append([Cell(clip(f" {said}", width), "dim")])
         self._head.fit(head)
         for each in (self._table, self._story):
             each.set_class(bool(self.problem), "-greyed")

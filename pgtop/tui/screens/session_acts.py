@@ -1,19 +1,46 @@
 """The acts on one session that a screen above the dashboard offers; the dashboard carries them out."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 from pgtop.core.activity import Backend, BackendId
+from pgtop.core.lock_tree import LockQueue
 from pgtop.core.plan import Act
+from pgtop.postgres.backend_detail import BackendDetail, backend_detail
+from pgtop.postgres.lock_queue import lock_queue
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.tui.lines.notice import Notice
+
+
+class SessionSource(NamedTuple):
+    """The place that such a screen asks for sessions: the server, or a recording of it."""
+
+    server: str
+    """The name of the server, printable."""
+    hides_queries: bool
+    detail: Callable[[BackendId], Coroutine[Any, Any, BackendDetail | None]]
+    """Return all of one session; None if it is gone. Raises PgtopError."""
+    locks: Callable[[], Coroutine[Any, Any, LockQueue]]
+    """Return the sessions that wait for locks, and those that block them. Raises PgtopError."""
+    is_live: bool = True
+    """False for a recording."""
+
+
+def live_source(own_connection: OwnConnection) -> SessionSource:
+    """Return a server as the place to ask."""
+    return SessionSource(
+        server=own_connection.target.label,
+        hides_queries=own_connection.hides_queries,
+        detail=lambda identity: backend_detail(own_connection, identity),
+        locks=lambda: lock_queue(own_connection),
+    )
 
 
 class SessionActs(NamedTuple):
     """The dashboard as the screens above it see it."""
 
-    own_connection: OwnConnection
-    """The connection over which they ask."""
+    source: SessionSource
+    """The place that they ask."""
     plan: Callable[[Act, Backend, str], None]
     """Ask whether to terminate a session, or to cancel its query; the text is shown with the plan."""
     show_in_list: Callable[[BackendId], None]
@@ -26,4 +53,10 @@ class SessionActs(NamedTuple):
     """Dismiss the notice, and return False if there is none."""
     show_outcomes: Callable[[], None]
     """Show the results of the last action."""
-    read_only: bool = False
+    refusal: str = ""
+    """The reason that nothing can be terminated or cancelled, printable; "" if something can."""
+
+    @property
+    def read_only(self) -> bool:
+        """True if nothing can be terminated or cancelled."""
+        return bool(self.refusal)

@@ -6,7 +6,7 @@ from typing import Final
 from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.alerts import Alert
 from pgtop.core.diagnosis.findings import Finding, Grade
-from pgtop.core.diagnosis.forecast import Forecast
+from pgtop.core.diagnosis.forecast import Forecast, still_said
 from pgtop.core.event_marks import Event, EventMarks, Mark
 from pgtop.core.outage import Outage
 from pgtop.core.plan import Act, Trigger
@@ -152,21 +152,12 @@ class DashboardState:
         self.revision += 1
 
     def diagnosis_to_show(self) -> tuple[tuple[Finding, ...], Forecast | None]:
-        """Return the findings on the screen and the forecast.
-
-        In an outage nobody knows how the server goes on, and a time that has passed is none to wait for:
-        neither the forecast nor the findings tell it then.
-        """
+        """Return the findings on the screen and the forecast, as far as they still hold."""
         findings, forecast = self.shown_findings, self.shown_forecast
         if self.shown is None:
             return findings, forecast
         now = self.shown.taken_at + int(self.age_of(self.shown) * MICROSECONDS)
-
-        def holds(full_at: int | None) -> bool:
-            return self.outage is None and (full_at is None or full_at > now)
-
-        said = tuple(each if holds(each.full_at) else each.without_forecast() for each in findings)
-        return said, forecast if forecast is not None and holds(forecast.full_at) else None
+        return still_said(findings, forecast, now, is_outage=self.outage is not None)
 
     def put_groups_before(self, earlier: Sequence[Snapshot]) -> None:
         """Put the groups of earlier snapshots, oldest first, in front of those that were seen."""

@@ -45,6 +45,7 @@ INKS: Final = Looks(
         Ink.FULL_GROUND: Look("$error 20%"),
         Ink.FORECAST: _WARNING,
         Ink.MARK: Look("$foreground", text="bold"),
+        Ink.CURSOR: Look("$foreground", text="bold"),
         Ink.TITLE: Look("$foreground", text="bold"),
         Ink.LEGEND: Look("$foreground"),
         Ink.AXIS: _MUTED,
@@ -106,6 +107,19 @@ class _Seen(NamedTuple):
     marks: Sequence[Mark] = ()
     forecast: Forecast | None = None
     grows: bool = False
+    stretch: "Stretch | None" = None
+
+
+class Stretch(NamedTuple):
+    """The stretch of a recording that the graph shows; times in microseconds, the server's clock."""
+
+    at: int
+    """The time that the rest of the screen shows."""
+    end: int
+    """The end of the stretch."""
+    seconds: float
+    is_whole: bool
+    """True if it is the whole recording."""
 
 
 class ConnectionGraph(Widget):
@@ -158,16 +172,20 @@ class ConnectionGraph(Widget):
         marks: Sequence[Mark] = (),
         forecast: Forecast | None = None,
         grows: bool = False,
+        stretch: Stretch | None = None,
     ) -> None:
         """Show the history up to `now` (microseconds, the server's clock); cheap if nothing has changed.
 
         A graph that `grows` begins at the left with what is known, and moves only once its window is full.
+        `stretch` is that of a recording, of which what follows is shown, too.
         """
         if history is not self._seen.history or now < self._seen.now:
             self._future_until = 0
         if forecast is not None:
             self._future_until = now + int(FUTURE_KEPT_SECONDS * MICROSECONDS)
-        self._seen = _Seen(history, now, max(1, slots), warn_at, max_connections, marks, forecast, grows)
+        self._seen = _Seen(
+            history, now, max(1, slots), warn_at, max_connections, marks, forecast, grows, stretch
+        )
         self._update()
 
     def watch_window_seconds(self) -> None:
@@ -235,8 +253,13 @@ class ConnectionGraph(Widget):
             zone=self._zone,
             has_future=self.has_future,
             grows=seen.grows,
+            recorded=seen.stretch is not None,
+            is_whole=seen.stretch is not None and seen.stretch.is_whole,
         )
-        frame = frame_of(seen.history, seen.now, blank, marks=seen.marks, forecast=seen.forecast)
+        cursor_at = seen.stretch.at if seen.stretch is not None else None
+        frame = frame_of(
+            seen.history, seen.now, blank, marks=seen.marks, forecast=seen.forecast, cursor_at=cursor_at
+        )
         if frame == self._frame:
             return []
         before, self._frame, self._rows = self._rows, frame, picture(frame)

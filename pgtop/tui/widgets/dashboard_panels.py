@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from textual import on
 from textual.app import ComposeResult
+from textual.geometry import Size
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -26,11 +27,18 @@ from pgtop.tui.lines.head import Standing, head_lines
 from pgtop.tui.lines.key_situation import Focus, Situation, incident_of, run_queries
 from pgtop.tui.lines.notice import Notice
 from pgtop.tui.lines.outage import outage_lines
+from pgtop.tui.lines.replay_banner import Replayed
 from pgtop.tui.lines.server_label import ServerLabel
 from pgtop.tui.lines.sessions_title import Listed, sessions_title
 from pgtop.tui.lines.waiting_for_server import Awaited, connecting_lines, waiting_lines
 from pgtop.tui.lines.wall_view import LOW, TALL, figure_lines, top_count, top_lines
-from pgtop.tui.widgets.connection_graph import DEFAULT_WINDOW, ConnectionGraph, fitting_window, next_window
+from pgtop.tui.widgets.connection_graph import (
+    DEFAULT_WINDOW,
+    ConnectionGraph,
+    Stretch,
+    fitting_window,
+    next_window,
+)
 from pgtop.tui.widgets.filter_line import FilterLine
 from pgtop.tui.widgets.groups_table import GroupsTable
 from pgtop.tui.widgets.line_table import LineTable
@@ -53,11 +61,25 @@ GRAPH_LINES: Final = 18
 
 TALL_LINES: Final = 30
 """The least height with room for blank lines between the parts."""
+CLASSES: Final = [
+    (0, "-tiny"),
+    (TIGHT_LINES, "-tight"),
+    (SHORT_LINES, "-squat"),
+    (GRAPH_LINES, "-short"),
+    (TALL_LINES, "-tall"),
+    (38, "-roomy"),
+]
+"""The least height of the terminal for each class of the screen, in the .tcss."""
 _LEAST_GROUPS: Final = 2
 
 
 _HEAD: Final = ((38, 5), (TALL_LINES, 4), (TIGHT_LINES, 3))
 """The least height of the terminal for each number of lines of the head."""
+
+
+def size_class(size: Size) -> str:
+    """Return the class of the screen on a terminal of that size."""
+    return next(name for least, name in reversed(CLASSES) if size.height >= least)
 
 
 def head_count(height: int) -> int:
@@ -104,6 +126,10 @@ class DashboardView(NamedTuple):
     """A number that changes with the snapshot and the history: views of one revision look alike."""
     label: ServerLabel
     """The name of the server."""
+    replay: Replayed | None = None
+    """The state of the player; None for a server that is live."""
+    stretch: Stretch | None = None
+    """The stretch of a recording that the graph shows; None for a server that is live."""
 
     @property
     def snapshot(self) -> Snapshot | None:
@@ -137,10 +163,19 @@ class Panels(Widget):
     DEFAULT_CSS = "Panels { layout: vertical; width: 100%; height: 100%; overflow: hidden; }"
 
     def __init__(
-        self, config: Config, *, filters: Mapping[str, str] | None = None, ascii_only: bool = False
+        self,
+        config: Config,
+        *,
+        filters: Mapping[str, str] | None = None,
+        ascii_only: bool = False,
+        lines_above: int = 0,
     ) -> None:
-        """`filters` are the saved ones by name; `ascii_only` is for a terminal without UTF-8."""
+        """`filters` are the saved ones by name; `ascii_only` is for a terminal without UTF-8.
+
+        `lines_above` is the number of lines that the screen shows above the panels.
+        """
         super().__init__()
+        self._lines_above = lines_above
         self._config = config
         self._ascii_only = ascii_only
         self._view: DashboardView | None = None
@@ -189,7 +224,7 @@ class Panels(Widget):
         if not self.is_attached:
             return  # the screen is being closed, and whoever looked has not heard of it yet
         forecast = view.standing.forecast if view.standing is not None else None
-        painted = (view.revision, view.wall, self.screen.size, forecast)
+        painted = (view.revision, view.wall, self.screen.size, forecast, view.stretch)
         with self.app.batch_update():
             self._show_head(view)
             if painted != self._painted:
@@ -198,15 +233,21 @@ class Panels(Widget):
                 self._show_lists(view)
             self._show_foot(view)
 
+    @property
+    def _room(self) -> Size:
+        """The size of the screen without what is above."""
+        width, height = self.screen.size
+        return Size(width, max(0, height - self._lines_above))
+
     def _lines(self, name: str) -> Lines:
         return self._named[name]
 
     def _most(self, *, short: int = 1) -> int:
         """Return the most lines that a sentence may take: two, or `short` on a low terminal."""
-        return 2 if self.screen.size.height >= SHORT_LINES else short
+        return 2 if self._room.height >= SHORT_LINES else short
 
     def _show_head(self, view: DashboardView) -> None:
-        width, height = self.screen.size
+        width, height = self._room
         outage, standing = view.outage, view.standing
         self.set_class(standing is None, "-waiting")
         self.set_class(view.wall, "-wall")
@@ -244,9 +285,11 @@ class Panels(Widget):
         snapshot = view.snapshot
         if snapshot is None:
             return
-        now = snapshot.taken_at
+        now, stretch = snapshot.taken_at, view.stretch
         chosen = self._wall_window_seconds if view.wall else self._window_seconds
-        if view.wall:
+        if stretch is not None:
+            now, window = stretch.end, max(1, round(stretch.seconds))
+        elif view.wall:
             window = chosen or fitting_window(view.history.span_seconds(now))
         else:
             known = view.history.known_seconds(now, DEFAULT_WINDOW)
@@ -259,22 +302,23 @@ class Panels(Widget):
             warn_at=self._config.warn_at,
             max_connections=snapshot.server.limits.max_connections,
             marks=view.marks,
-            forecast=view.standing.forecast if view.standing is not None else None,
-            grows=chosen is None and window <= DEFAULT_WINDOW,
+            forecast=view.standing.forecast if view.standing is not None and stretch is None else None,
+            grows=stretch is None and chosen is None and window <= DEFAULT_WINDOW,
+            stretch=stretch,
         )
 
     def _show_lists(self, view: DashboardView) -> None:
         """Show the tables, or the wall's list of the largest groups."""
         snapshot, by = view.snapshot, self.groups.by
         if view.wall:
-            width, height = self.screen.size
+            width, height = self._room
             groups = view.groups(by) if snapshot is not None else ()
             self._lines("top").fit(top_lines(groups, by, width, top_count(height)))
             self._sweepable = self._stale_among(snapshot.backends, snapshot) if snapshot is not None else 0
         elif snapshot is not None:
             limits = limit_uses(snapshot)
             self.groups.show_groups(view.groups(by), snapshot.taken_at, view.group_history(by), limits)
-            self.groups.styles.height = groups_lines(self.groups.wanted_lines, self.screen.size.height)
+            self.groups.styles.height = groups_lines(self.groups.wanted_lines, self._room.height)
             self._show_sessions(snapshot)
 
     def _show_sessions(self, snapshot: Snapshot) -> None:
@@ -290,7 +334,7 @@ class Panels(Widget):
             is_over=snapshot.usage >= self._config.warn_at,
             blocking=self._view.blocking if self._view is not None else "",
         )
-        width = self.screen.size.width
+        width = self._room.width
         if self._titled is None or self._titled.rows is not rows or self._titled.asked != (listed, width):
             # The counts look at every row, and most keys change nothing of them.
             title = sessions_title(snapshot, rows, listed, width)
@@ -348,15 +392,19 @@ class Panels(Widget):
         return Scope(frozenset(each.id for each in self._listed(snapshot)), words)
 
     def _show_foot(self, view: DashboardView) -> None:
-        width = self.screen.size.width
+        width = self._room.width
         said = notice.lines(view.notice, width, self._most()) if view.notice is not None else []
         self._show_or_hide("notice", said)
         self._lines("keys").show([keys.key_line(self._keys(view), width)])
 
     def _keys(self, view: DashboardView) -> list[keys.Key]:
+        if view.standing is None and view.replay is not None:
+            return keys.replay_keys(Situation(on_the_wall=view.wall), view.replay)
         if view.standing is None:
             return keys.waiting_keys(break_glass=view.break_glass)
         situation = self._situation(view, view.standing)
+        if view.replay is not None:
+            return keys.replay_keys(situation, view.replay)
         return keys.wall_keys(situation) if view.wall else keys.table_keys(situation)
 
     def _situation(self, view: DashboardView, standing: Standing) -> Situation:
@@ -365,7 +413,7 @@ class Panels(Widget):
         return Situation(
             focus=focus,
             incident=incident_of(standing.findings, is_full=standing.level == "full"),
-            read_only=self._config.read_only,
+            read_only=self._config.read_only or view.replay is not None,
             break_glass=view.break_glass,
             has_notice=view.notice is not None,
             outage=standing.outage is not None,
@@ -385,6 +433,8 @@ class Panels(Widget):
             saved_filter=printable(self.filter.saved_name),
             has_filters=self.filter.has_others,
             searches=bool(self.filter.last),
+            on_the_wall=view.wall,
+            replay=view.replay,
         )
 
     def _focus(self) -> Focus:
@@ -463,6 +513,11 @@ class Panels(Widget):
         """List the sessions of all groups again."""
         self.groups.chosen = None
         self._repaint()
+
+    @property
+    def is_narrowed(self) -> bool:
+        """True if a filter or a chosen group narrows the list."""
+        return self.groups.chosen is not None or bool(self.filter.value)
 
     def step_back(self) -> None:
         """Take back the later of filter and chosen group; with the group, the focus goes to the groups."""

@@ -83,6 +83,8 @@ CELLS: Final = Looks(
         "word-full": Look("$text-error", text="bold"),
         "badge-full": _BADGE,
         "badge-down": _BADGE,
+        # Like nothing else on the screen: a recording is never taken for the present.
+        "replay": Look("#ffffff", "#6a1b9a", text="bold"),
         # A server's own colour, the same in every theme: the ground brings its letters with it.
         "server-red": Look("#ffffff", "#c62828", text="bold"),
         "server-orange": Look("#1a1a1a", "#ff9e40", text="bold"),
@@ -103,6 +105,7 @@ CELLS: Final = Looks(
         "cursor-blurred": Look(text="reverse"),
         "dim": Look(text="dim"),
         "head": Look(text="dim"),
+        "replay": Look("ansi_bright_white", "ansi_magenta", text="bold"),
         "server-red": Look("ansi_bright_white", "ansi_red"),
         "server-orange": Look("ansi_black", "ansi_bright_red"),
         "server-yellow": Look("ansi_black", "ansi_bright_yellow"),
@@ -117,6 +120,7 @@ CELLS: Final = Looks(
         "cursor": Look(text="reverse"),
         "cursor-blurred": Look(text="reverse"),
         "alarm": _REVERSED,
+        "replay": _REVERSED,
         **{f"server-{colour}": _REVERSED for colour in ServerColour},
     },
     ansi_greyed=dict.fromkeys(_PALED_CELLS, Look(text="dim")),

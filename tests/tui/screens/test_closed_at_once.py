@@ -18,7 +18,7 @@ from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.plan_dialog import PlanDialog, ReportDialog
-from pgtop.tui.screens.session_acts import SessionActs
+from pgtop.tui.screens.session_acts import SessionActs, live_source
 from tests.builders import backend, policy, snapshot
 
 PLAN: Plan = plan_sweep(snapshot(backend(10), backend(11)), policy())
@@ -26,7 +26,7 @@ PLAN: Plan = plan_sweep(snapshot(backend(10), backend(11)), policy())
 NOWHERE = Target(("nowhere.invalid",), (1,), "ops", "shop")
 
 ACTS = SessionActs(
-    own_connection=OwnConnection(NOWHERE, "dashboard"),
+    source=live_source(OwnConnection(NOWHERE, "dashboard")),
     plan=lambda _act, _backend, _said: None,
     show_in_list=lambda _backend: None,
     show_lock_tree=lambda: None,

@@ -1,0 +1,668 @@
+"""PlayerScreen: the dashboard's panels over a recording.
+
+It has no connection, no plan and no reaper: nothing can be terminated or cancelled from here.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import ClassVar, Final, NamedTuple
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.screen import Screen
+from textual.widgets import Input
+
+from pgtop.concurrency import unawaited_at_exit
+from pgtop.core.activity import MICROSECONDS, Backend, BackendId
+from pgtop.core.blocking import blocking_words
+from pgtop.core.diagnosis.findings import Finding
+from pgtop.core.diagnosis.forecast import Forecast, still_said
+from pgtop.core.lock_tree import LockQueue
+from pgtop.core.moment_text import parse_moment
+from pgtop.core.sample_history import is_gap
+from pgtop.core.session_groups import GroupBy, GroupHistory, GroupKey, group
+from pgtop.core.text import clip, clock, duration, printable
+from pgtop.errors import HistoryError, PgtopError
+from pgtop.history.recording import Position
+from pgtop.postgres.backend_detail import BackendDetail
+from pgtop.settings.defaults_and_bounds import Config
+from pgtop.tui.lines.column_widths import Cell
+from pgtop.tui.lines.head import Standing
+from pgtop.tui.lines.keys import RECORDING_SAID
+from pgtop.tui.lines.notice import Notice
+from pgtop.tui.lines.replay_banner import Replayed, banner_line, speed_words
+from pgtop.tui.lines.server_label import ServerLabel, server_label
+from pgtop.tui.lines.waiting_for_server import Awaited
+from pgtop.tui.messages import TitleChanged
+from pgtop.tui.screens.column_menu import ColumnMenu
+from pgtop.tui.screens.detail import DetailScreen
+from pgtop.tui.screens.diagnosis import DiagnosisScreen
+from pgtop.tui.screens.help import HelpScreen
+from pgtop.tui.screens.live_screen import LiveScreen
+from pgtop.tui.screens.lock_tree import LockTreeScreen
+from pgtop.tui.screens.main_screen import MainScreen
+from pgtop.tui.screens.over_dashboard import AboutFindings, AboutSessions
+from pgtop.tui.screens.session_acts import SessionActs, SessionSource
+from pgtop.tui.state.notice_board import NoticeBoard
+from pgtop.tui.state.playback import SPEEDS, ZOOMS, GroupPast, Playback, PlayedPoll
+from pgtop.tui.state.recorded_sessions import recorded_detail, recorded_locks
+from pgtop.tui.widgets.connection_graph import Stretch
+from pgtop.tui.widgets.dashboard_panels import CLASSES, DashboardView, Panels, size_class
+from pgtop.tui.widgets.line_table import LineTable
+from pgtop.tui.widgets.moment_line import MomentLine
+from pgtop.tui.widgets.painted_lines import Lines
+
+FRAME_SECONDS: Final = 0.1
+"""Seconds between two polls on the screen at least, however fast they are played."""
+SLOW_SECONDS: Final = 0.5
+"""Seconds after which a seek says how far it is."""
+
+_ON_THE_LIST: Final = frozenset(
+    {"tag", "tag_listed", "untag", "filter", "match", "sort", "columns", "reverse", "copy"}
+)
+_WITHOUT_DATA: Final = frozenset({"diagnosis", "lock_tree", "group", *_ON_THE_LIST})
+
+
+class _Wish(NamedTuple):
+    """A place to go to, from the present one; asked in a thread."""
+
+    go: Callable[[Position], Position | None]
+    missing: str = ""
+    """The sentence if there is no such place."""
+
+
+class PlayerScreen(MainScreen):
+    """A recording on the dashboard's panels, with the keys of a player."""
+
+    AUTO_FOCUS = "#backends"
+    VERTICAL_BREAKPOINTS = CLASSES
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "play", "Play or pause"),
+        Binding("plus,equals_sign", "faster(1)", "Faster"),
+        Binding("minus", "faster(-1)", "Slower"),
+        Binding("left", "step(-1)", "One poll back"),
+        Binding("right", "step(1)", "One poll on"),
+        Binding("left_square_bracket", "jump(-60)", "One minute back"),
+        Binding("right_square_bracket", "jump(60)", "One minute on"),
+        Binding("full_stop", "stop(1)", "Next alert, verdict, act, server change or outage"),
+        Binding("comma", "stop(-1)", "Previous alert, verdict, act, server change or outage"),
+        Binding("t", "time", "Go to a time"),
+        # Before the tables, whose first and last row they would be.
+        Binding("home", "first", "First poll", priority=True),
+        Binding("end", "last", "Last poll, or back to now", priority=True),
+        Binding("z", "zoom", "Graph: the whole recording, an hour, 15 minutes"),
+        Binding("K,f9,C,S,A,B", "refuse", "Nothing can be terminated here", show=False),
+        Binding("space", "tag", "Tag or untag the selected session"),
+        Binding("asterisk", "tag_listed", "Tag all sessions of the list"),
+        Binding("U", "untag", "Untag all sessions"),
+        Binding("slash,f3", "filter", "Filter the sessions"),
+        Binding("n", "match(1)", "Next match of the last filter"),
+        Binding("N", "match(-1)", "Previous match of the last filter"),
+        Binding("escape", "clear", "Close the notice, the filter or the group"),
+        Binding("o,f6", "columns", "Sort menu, and columns to show"),
+        Binding("s", "sort", "Sort by the next column"),
+        Binding("r", "reverse", "Reverse the order"),
+        Binding("g", "group", "Group by application, user, database, address, statement"),
+        Binding("w", "wall", "Switch between wall and tables"),
+        Binding("b,f5", "lock_tree", "Lock tree: which sessions block which"),
+        Binding("d", "diagnosis", "Diagnosis: what fills the server"),
+        Binding("c", "copy", "Copy the selected session"),
+        Binding("f1,question_mark", "help", "Help"),
+        Binding("q,f10", "app.quit", "Quit"),
+    ]
+
+    def __init__(
+        self,
+        playback: Playback,
+        poll: PlayedPoll,
+        config: Config,
+        *,
+        name: str | None = None,
+        filters: Mapping[str, str] | None = None,
+        ascii_only: bool = False,
+        is_over_live: bool = False,
+        wall: bool = False,
+    ) -> None:
+        """Set up the player at a poll.
+
+        `name` is that of the server in the configuration file, `filters` are the saved ones by name,
+        `ascii_only` is for a terminal without UTF-8. `is_over_live` tells that a dashboard goes on below.
+        """
+        super().__init__()
+        self.playback = playback
+        self.poll = poll
+        """The poll on the screen."""
+        self.is_playing = False
+        self.speed = 1.0
+        """Recorded seconds in a second: one of SPEEDS."""
+        self.wall = wall
+        self.panels = Panels(config, filters=filters, ascii_only=ascii_only, lines_above=1)
+        self.moment_line = MomentLine(id="moment")
+        self.notices = NoticeBoard()
+        self.is_over_live = is_over_live
+        self._config = config
+        self._name = name
+        self._banner = Lines(id="replay")
+        self._groups = GroupPast()
+        self._revision = 0
+        self._title = ""
+        self._told: Notice | None = None
+        """The notice about an event of the recording: the next one takes its place."""
+        self._no_match: Notice | None = None
+        self._wishes: list[_Wish] = []
+        self._wished = asyncio.Event()
+        self._seeking_since: float | None = None
+        self._played_at = 0.0
+        self._owed_seconds = 0.0
+        """Recorded seconds that were played since the poll on the screen."""
+        self._acts = SessionActs(
+            source=SessionSource(
+                printable(playback.recording.server), False, self._detail, self._locks, False
+            ),
+            plan=lambda _act, _backend, _said: self.action_refuse(),
+            show_in_list=self._show_in_list,
+            show_lock_tree=self._show_lock_tree,
+            current_notice=lambda: self.notices.current,
+            dismiss_notice=self._dismiss_notice,
+            show_outcomes=lambda: None,
+            refusal=RECORDING_SAID,
+        )
+
+    def expect(self, size: Size) -> None:
+        """Have the class of a terminal of that size from the start: its first size would style all again."""
+        self.add_class(size_class(size), update=False)
+
+    def compose(self) -> ComposeResult:
+        yield self._banner
+        yield self.panels
+        yield self.moment_line
+
+    def on_mount(self) -> None:
+        self.panels.set_class(self.poll.snapshot is None, "-waiting")
+        self.run_worker(self._seek(), name="seek", group="seek")
+        self.set_interval(FRAME_SECONDS, self._advance)
+        self.app.screen_change_signal.subscribe(self, lambda _: self._show_above())
+        self._take(self.poll)
+        if self.wall:
+            self.set_focus(None)
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
+
+    def come_back(self) -> None:
+        """Pause, and show everything after the program was stopped."""
+        self.is_playing = False
+        self._show()
+
+    # Going to another poll
+
+    def _wish(self, go: Callable[[Position], Position | None], missing: str = "") -> None:
+        """Go to another place as soon as those that were asked for before are reached."""
+        self._wishes.append(_Wish(go, missing))
+        self._wished.set()
+
+    async def _seek(self) -> None:
+        while True:
+            await self._wished.wait()
+            self._wished.clear()
+            wishes, self._wishes = self._wishes, []
+            self._seeking_since = time.monotonic()
+            try:
+                poll, missing = await unawaited_at_exit(partial(self._answer, wishes))
+            except (HistoryError, IndexError, RuntimeError) as error:
+                self.is_playing = False
+                self.say(f"the recording cannot be read: {printable(str(error))}", "alarm")
+            else:
+                self._take(poll)
+                if missing:
+                    self.say(missing)
+            finally:
+                self._seeking_since = None
+
+    def _answer(self, wishes: list[_Wish]) -> tuple[PlayedPoll, str]:
+        """Return the poll that some wishes lead to, and the sentence of the last one that leads nowhere."""
+        position, missing = self.poll.position, ""
+        for wish in wishes:
+            found = wish.go(position)
+            missing = wish.missing if found is None or found == position else ""
+            position = found if found is not None else position
+        poll = self.playback.show(position)
+        if not self.wall:
+            self._groups.history(self.panels.groups.by, poll)
+        return poll, missing
+
+    def _take(self, poll: PlayedPoll) -> None:
+        """Show a poll."""
+        before, self.poll = self.poll, poll
+        passed = (poll.seen.at - before.seen.at) / MICROSECONDS
+        self._owed_seconds = 0.0 if poll.gap else max(0.0, self._owed_seconds - passed)
+        self._revision += 1
+        self._tell_events(before)
+        if before.snapshot is None and poll.snapshot is not None and not self.wall:
+            self.panels.remove_class("-waiting")  # a hidden list cannot take the focus
+            self.panels.sessions.focus()
+        self._show()
+        for screen in self._above():
+            if isinstance(screen, LiveScreen):
+                screen.ask_soon()
+
+    def _tell_events(self, before: PlayedPoll) -> None:
+        """Post what happened at the poll, and on the way there while it is played."""
+        poll, stops = self.poll, self.poll.stops
+        if self.is_playing and before.next_at is not None:
+            end = poll.next_at
+            stops = tuple(
+                each
+                for each in self.playback.stops
+                if before.next_at <= each.at and (end is None or each.at < end)
+            )
+        said = [f"{clock(each.at)} {each.words}" for each in stops[-3:]]
+        if poll.gap is not None:
+            begin, end = poll.gap
+            apart = duration((end - begin) / MICROSECONDS)
+            said.insert(0, f"nothing was recorded from {clock(begin)} to {clock(end)} ({apart})")
+        if said:
+            self._told = Notice(" · ".join(said))
+            self.notices.post(self._told)
+        elif not self.is_playing and self.notices.current is self._told:
+            self.notices.dismiss()
+
+    def _advance(self) -> None:
+        """Go on while it is played; called several times a second."""
+        now = time.monotonic()
+        passed, self._played_at = now - self._played_at, now
+        if self._seeking_since is not None:
+            if now - self._seeking_since > SLOW_SECONDS:
+                self._show_banners()
+            return
+        if not self.is_playing:
+            return
+        self._owed_seconds += min(passed, 1.0) * self.speed
+        poll = self.poll
+        if poll.next_at is None:
+            self.is_playing = False
+            self.say("the end of the recording" + (": End returns to now" if self.is_over_live else ""))
+            return
+        apart = (poll.next_at - poll.seen.at) / MICROSECONDS
+        if self._owed_seconds >= apart or is_gap(apart, poll.seen.interval_seconds):
+            owed = self._owed_seconds
+            self._wish(lambda position: self.playback.later(position, owed))
+
+    # Display
+
+    def say(self, said: str, style: str = "note") -> None:
+        """Show a notice until it is dismissed (Esc)."""
+        self.notices.post(Notice(said, style))
+        self._show()
+
+    def _above(self) -> list[Screen[object]]:
+        stack = self.app.screen_stack if self.is_attached else []
+        return stack[stack.index(self) + 1 :] if self in stack else []
+
+    def _show(self) -> None:
+        """Show everything as it was at the poll."""
+        if not self.is_attached:
+            return
+        self.panels.show(self._view())
+        title = f"pgtop replay {self._label().name} {clock(self.poll.seen.at)}"
+        if title != self._title:
+            self._title = title
+            self.post_message(TitleChanged(title))
+        self._show_above()
+
+    def _show_above(self) -> None:
+        """Show the poll on the screens above, too."""
+        findings, forecast = self._said()
+        for screen in self._above():
+            if isinstance(screen, AboutFindings) and self.poll.snapshot is not None:
+                screen.update(findings, self.poll.snapshot, forecast)
+            if isinstance(screen, AboutSessions):
+                screen.show_notice(self.notices.current)
+        self._show_banners()
+
+    def _show_banners(self) -> None:
+        """Show the banner here, and on each screen above."""
+        self._banner.show([self._banner_line()])
+        for screen in self._above():
+            banners = [each for each in screen.children if isinstance(each, Lines) and each.id == "replay"]
+            if banners:
+                banners[0].show([self._banner_line()])
+            elif screen.is_attached:
+                banner = Lines(id="replay")
+                screen.mount(banner)
+                banner.show([self._banner_line()])
+
+    def _banner_line(self) -> list[Cell]:
+        return banner_line(self._replayed(), self.app.size.width)
+
+    def _replayed(self) -> Replayed:
+        since = self._seeking_since
+        is_slow = since is not None and time.monotonic() - since > SLOW_SECONDS
+        return Replayed(
+            at=self.poll.seen.at,
+            number=self.poll.number,
+            polls=self.playback.recording.polls,
+            is_playing=self.is_playing,
+            speed=self.speed,
+            is_over_live=self.is_over_live,
+            seeking=self.playback.progress if is_slow else None,
+        )
+
+    def _said(self) -> tuple[tuple[Finding, ...], Forecast | None]:
+        poll = self.poll
+        return still_said(poll.findings, poll.forecast, poll.seen.at, is_outage=poll.outage is not None)
+
+    def _view(self) -> DashboardView:
+        poll, graph = self.poll, self.poll.graph
+        shown, outage = poll.snapshot, poll.outage
+        return DashboardView(
+            standing=self._standing(),
+            outage=outage,
+            awaited=self._awaited() if shown is None else None,
+            host=None,
+            break_glass=False,
+            automatic=None,
+            notice=self.notices.current,
+            wall=self.wall,
+            history=graph.history,
+            marks=self.playback.marks,
+            blocking=blocking_words(poll.seen.facts.blocked_by),
+            groups=lambda by: group(shown.backends, by, shown.taken_at, shown.slots) if shown else (),
+            group_history=self._group_history,
+            revision=self._revision,
+            label=self._label(),
+            replay=self._replayed(),
+            stretch=Stretch(poll.seen.at, graph.end, graph.seconds, graph.is_whole),
+        )
+
+    def _standing(self) -> Standing | None:
+        poll = self.poll
+        if poll.snapshot is None:
+            return None
+        findings, forecast = self._said()
+        return Standing(
+            snapshot=poll.snapshot,
+            warn_at=self._config.warn_at,
+            interval_seconds=poll.seen.interval_seconds,
+            over_since=poll.over_since,
+            outage=poll.outage,
+            age_seconds=poll.age_seconds,
+            refusing=poll.seen.refusing,
+            findings=findings,
+            forecast=forecast,
+            label=self._label(),
+            recorded=True,
+        )
+
+    def _awaited(self) -> Awaited | None:
+        if self.poll.outage is None:
+            return None
+        return Awaited(target=printable(self.playback.recording.server), outage=self.poll.outage)
+
+    def _group_history(self, by: GroupBy) -> GroupHistory[GroupKey]:
+        return self._groups.history(by, self.poll)
+
+    def _label(self) -> ServerLabel:
+        shown = self.poll.snapshot
+        address = shown.server.address if shown is not None else self.playback.recording.server
+        return server_label(self._name, address, "", self._config.color)
+
+    async def _detail(self, identity: BackendId) -> BackendDetail | None:
+        shown = self.poll.snapshot
+        return recorded_detail(self.poll.seen, shown, identity) if shown is not None else None
+
+    async def _locks(self) -> LockQueue:
+        if self.poll.snapshot is None:
+            raise PgtopError("nothing is known of the sessions at this time")
+        return recorded_locks(self.poll.seen, self.poll.snapshot)
+
+    # Keys of the player
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Return False for an action that is not available now."""
+        is_typing = self.panels.filter.has_focus or self.moment_line.has_focus
+        if is_typing and action in ("first", "last"):
+            return False  # the keys move in the text
+        if self.poll.snapshot is None and action in _WITHOUT_DATA:
+            return False
+        if self.wall and action in _ON_THE_LIST:
+            return False
+        return super().check_action(action, parameters)
+
+    def action_play(self) -> None:
+        """Play from the poll on the screen, or pause."""
+        self.is_playing = not self.is_playing
+        self._played_at, self._owed_seconds = time.monotonic(), 0.0
+        self._show()
+
+    def action_faster(self, by: int) -> None:
+        """Play at the next higher or lower speed."""
+        place = SPEEDS.index(self.speed) + by
+        self.speed = SPEEDS[min(max(0, place), len(SPEEDS) - 1)]
+        self._owed_seconds = 0.0
+        if not self.is_playing:
+            self.say(f"speed {speed_words(self.speed)}: p plays")
+        self._show()
+
+    def action_step(self, by: int) -> None:
+        """Go one poll on or back, and pause."""
+        self.is_playing = False
+        self._wish(lambda position: self.playback.step(position, by), self._edge_words(by))
+
+    def action_jump(self, seconds: int) -> None:
+        """Go so many seconds on or back."""
+        self._wish(lambda position: self.playback.by_seconds(position, seconds), self._edge_words(seconds))
+
+    def _edge_words(self, by: int) -> str:
+        if by < 0:
+            return "this is the first recorded poll"
+        return "this is the last recorded poll" + (": End returns to now" if self.is_over_live else "")
+
+    def action_stop(self, by: int) -> None:
+        """Go to the next event or the one before, and pause."""
+        self.is_playing = False
+        missing = f"no alert, verdict, act, server change or outage {'after' if by > 0 else 'before'} this"
+        self._wish(lambda position: self.playback.to_stop(position, by), missing)
+
+    def action_first(self) -> None:
+        """Go to the first poll."""
+        self._wish(lambda _: self.playback.recording.first())
+
+    def action_last(self) -> None:
+        """Go to the last poll; over a live dashboard, back to now."""
+        if self.is_over_live:
+            self.dismiss()
+        else:
+            self._wish(lambda _: self.playback.recording.last())
+
+    def action_time(self) -> None:
+        """Ask for a time to go to."""
+        self.is_playing = False
+        self.moment_line.open()
+        self._show()
+
+    @on(Input.Submitted, "#moment")
+    def _time_typed(self, message: Input.Submitted) -> None:
+        message.stop()
+        typed = message.value.strip()
+        if not typed:
+            self._close_moment_line()
+            return
+        try:
+            moment = parse_moment(typed, self._near(typed))
+        except ValueError as error:
+            self.say(printable(str(error)), "alarm")
+            return
+        self._close_moment_line()
+        self.notices.dismiss()
+        self.go_to(moment)
+
+    def _near(self, typed: str) -> int:
+        """Return the time that a typed one is meant from: the one shown for a time back."""
+        return self.poll.seen.at if typed.startswith("-") else self.playback.recording.last_at
+
+    def go_to(self, moment: int) -> None:
+        """Go to the last poll at or before a time, microseconds; if it is another time, say so."""
+        recording = self.playback.recording
+        said = ""
+        if moment < recording.first_at:
+            said = f"the recording begins at {clock(recording.first_at)}"
+        elif moment > recording.last_at + MICROSECONDS:
+            said = f"the recording ends at {clock(recording.last_at)}"
+
+        def go(_: Position) -> Position | None:
+            return self.playback.at(moment)
+
+        self._wish(go)
+        if said:
+            self._wish(lambda position: position, said)
+
+    def _close_moment_line(self) -> None:
+        self.moment_line.close()
+        if not self.wall:
+            self.panels.sessions.focus()
+
+    def action_zoom(self) -> None:
+        """Show the whole recording in the graph, or the hour or the 15 minutes around."""
+        self.playback.zoom = ZOOMS[(ZOOMS.index(self.playback.zoom) + 1) % len(ZOOMS)]
+        self._wish(lambda position: position)
+
+    def action_refuse(self) -> None:
+        """Say why nothing can be terminated."""
+        self.say(RECORDING_SAID)
+
+    # Keys that show something
+
+    def action_diagnosis(self) -> None:
+        """Show what filled the server."""
+        shown = self.poll.snapshot
+        if shown is not None:
+            findings, forecast = self._said()
+            screen = DiagnosisScreen(
+                findings,
+                shown,
+                self._config.warn_at,
+                forecast,
+                read_only=True,
+                replay=True,
+                totals_of=self._totals_of,
+            )
+            self.app.push_screen(screen)
+
+    def _totals_of(self, application_name: str) -> list[int]:
+        key = GroupKey(application_name=application_name)
+        return self._group_history(GroupBy.APPLICATION).series(key)
+
+    def action_lock_tree(self) -> None:
+        """Show the sessions that waited for locks, below those that blocked them."""
+        self.app.push_screen(LockTreeScreen(self._acts, self._label().name))
+
+    def _show_lock_tree(self) -> None:
+        while isinstance(self.app.screen, DetailScreen):
+            self.app.pop_screen()
+        if not isinstance(self.app.screen, LockTreeScreen):
+            self.action_lock_tree()
+
+    @on(LineTable.Chosen, "#backends")
+    def _session_chosen(self, message: LineTable.Chosen) -> None:
+        if isinstance(message.row, Backend) and self.is_active:
+            listed = [row for row in self.panels.sessions.rows if isinstance(row, Backend)]
+            self.app.push_screen(DetailScreen(self._acts, message.row, listed))
+
+    def _show_in_list(self, backend: BackendId) -> None:
+        while self.app.screen is not self and isinstance(self.app.screen, AboutSessions):
+            self.app.pop_screen()
+        if self.wall:
+            self.action_wall()
+        if not self.panels.jump_to(backend):
+            self.say(f"session {backend.pid} is not in the list")
+
+    def _dismiss_notice(self) -> bool:
+        had_notice = self.notices.current is not None
+        self.notices.dismiss()
+        self._show()
+        return had_notice
+
+    def action_tag(self) -> None:
+        """Tag the selected session, or untag it: it stays tagged at other times."""
+        self.panels.toggle_tag()
+
+    def action_tag_listed(self) -> None:
+        """Tag all sessions of the list."""
+        self.panels.tag_listed()
+
+    def action_untag(self) -> None:
+        """Untag all sessions."""
+        self.panels.untag()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self.panels.sort_by_next()
+
+    def action_columns(self) -> None:
+        """Open the menu of the list's columns."""
+        self.app.push_screen(ColumnMenu(self.panels))
+
+    def action_reverse(self) -> None:
+        """Reverse the order."""
+        self.panels.reverse()
+
+    def action_group(self) -> None:
+        """Group by the next of application, user, database, address and statement."""
+        self.panels.group_by_next()
+
+    def action_filter(self) -> None:
+        """Open the filter's line."""
+        self.panels.open_filter()
+
+    def action_match(self, by: int) -> None:
+        """Go to the next session that matches the last filter, or to the one before."""
+        text = self.panels.filter.last
+        if not text:
+            self.action_filter()
+        elif not self.panels.find(by):
+            self.say(f"no match: {clip(printable(text), 60)}")
+
+    def action_clear(self) -> None:
+        """Clear one thing: what is typed, the notice, the later of filter and group; then the recording."""
+        panels = self.panels
+        if self.moment_line.has_focus:
+            self._close_moment_line()
+        elif not self.wall and panels.filter.has_focus:
+            panels.drop_filter()
+            panels.sessions.focus()
+        elif self.notices.current is not None:
+            self.notices.dismiss()
+        elif not self.wall and panels.is_narrowed:
+            panels.step_back()
+        elif self.is_over_live:
+            self.dismiss()
+            return
+        self._show()
+
+    def action_copy(self) -> None:
+        """Copy the selected session's line to the clipboard."""
+        from pgtop.tui.lines.copied_session import session_line
+
+        row = self.panels.sessions.cursor_row
+        if row is not None and self.poll.snapshot is not None:
+            self.app.copy_to_clipboard(session_line(row, self.poll.snapshot))
+            self.say(f"copied session {row.pid}")
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.app.push_screen(HelpScreen(read_only=True, replay=True))
+
+    def action_wall(self) -> None:
+        """Show the wall view, or the tables again."""
+        self.wall = not self.wall
+        self._show()
+        if self.wall:
+            self.set_focus(None)
+        elif self.poll.snapshot is not None:
+            self.panels.sessions.focus()
