@@ -33,6 +33,7 @@ LONGEST_FUNCTION = 50
 
 TERMINAL_LIBRARIES = {"textual", "rich", "plotext"}
 KEYS_IN_THE_MANUAL = {
+    "left": "←",
     "slash": "/",
     "asterisk": "*",
     "space": "Space",

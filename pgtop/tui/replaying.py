@@ -18,7 +18,7 @@ def run_replay(
 ) -> int:
     """Open the player on a recording, stay until it is closed, and return the exit code.
 
-    It begins at the poll of a time, `at` (microseconds by the server's clock), or at the first one. `name` is
+    It begins at the poll of a time, `at` (microseconds by the server's clock), or at the last one. `name` is
     that of the server in the configuration file, `thresholds` are those of the diagnosis. Raises HistoryError
     if no poll can be read.
     """
@@ -27,8 +27,7 @@ def run_replay(
     from pgtop.tui.state.playback import opened
     from pgtop.tui.terminal.capabilities import hide_dumbness, own_abilities
 
-    begin = recording.first_at if at is None and not recording.is_empty else at
-    playback, poll = opened(recording, config.warn_at, thresholds, at=begin)
+    playback, poll = opened(recording, config.warn_at, thresholds, at=at)
     able = own_abilities()
     hide_dumbness()
     player = PlayerScreen(playback, poll, config, name=name, ascii_only=not able.unicode, wall=config.wall)

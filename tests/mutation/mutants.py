@@ -549,8 +549,8 @@ MUTANTS = (
     ),
     Mutant(
         "pgtop/tui/screens/diagnosis.py",
-        "if self._read_only:\n            self._tell(READ_ONLY_SAID)",
-        "if False:\n            self._tell(READ_ONLY_SAID)",
+        "if self._read_only:\n            self._tell(RECORDING_SAID",
+        "if False:\n            self._tell(RECORDING_SAID",
         DIAGNOSIS_SCREEN,
     ),
     Mutant("pgtop/core/canary.py", "and not self.came_back", "", CANARY),

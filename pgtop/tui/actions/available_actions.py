@@ -5,7 +5,7 @@ from typing import Final
 ACTING: Final = frozenset({"terminate", "cancel", "sweep", "auto", "break_glass"})
 """The actions that terminate or cancel something, which are not available if `read_only`."""
 
-WITHOUT_DATA: Final = frozenset({"break_glass", "clear", "help", "outcomes", "wall"})
+WITHOUT_DATA: Final = frozenset({"back", "break_glass", "clear", "help", "outcomes", "wall"})
 """The actions that are available before the first snapshot."""
 
 ON_THE_LIST: Final = frozenset(

@@ -46,7 +46,7 @@ PLAY: Final[Section] = (
         ("+ -", "faster or slower: 0.25x to 60x"),
         ("← →", "one poll back or on"),
         ("[ ]", "one minute back or on"),
-        (". ,", "next, previous alert, verdict, act or outage"),
+        (". ,", "next or previous alert, verdict, act or outage"),
         ("t", "go to a time: 03:12, 2026-11-30 03:12, -15min"),
         ("Home End", "first and last poll; over a dashboard End: now"),
         ("z", "graph: the whole recording, 1 hour, 15 min"),

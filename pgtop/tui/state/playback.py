@@ -261,17 +261,20 @@ class Playback:
         place, taken_at = start if start is not None and start < end else end, begin
         is_first = True
         while True:
-            seen = self.recording.seen(place)
-            if is_first or place == end or seen.at - taken_at >= every_seconds * MICROSECONDS:
+            seen, following = self.recording.seen(place), self.recording.next(place)
+            is_due = is_first or place == end or seen.at - taken_at >= every_seconds * MICROSECONDS
+            if is_due or self._is_outage(following):  # during which it stays on the screen
                 acts = [each for each in self._acts if taken_at < each.at <= seen.at]
                 self._trail.take(seen, acts)
                 taken_at, is_first = seen.at, False
                 self.progress = min(1.0, max(0.0, (seen.at - begin) / max(1, end_at - begin)))
-            following = self.recording.next(place)
             if place == end or following is None:
                 break
             place = following
         self._shown = end, end_at
+
+    def _is_outage(self, position: Position | None) -> bool:
+        return position is not None and isinstance(self.recording.seen(position).result, Outage)
 
     def _last_snapshot(self, position: Position) -> Snapshot | None:
         """Return the last snapshot before a long outage; None if it began the recording."""

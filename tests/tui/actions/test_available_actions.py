@@ -9,6 +9,7 @@ from textual.screen import Screen
 
 from pgtop.tui.actions.available_actions import ACTING, ON_THE_LIST, WITHOUT_DATA, is_permitted, leads_to_list
 from pgtop.tui.dashboard import DashboardScreen
+from pgtop.tui.player import PlayerScreen
 from pgtop.tui.screens.column_menu import ColumnMenu
 from pgtop.tui.screens.detail import DetailScreen
 from pgtop.tui.screens.diagnosis import DiagnosisScreen
@@ -18,6 +19,7 @@ from pgtop.tui.screens.plan_dialog import ReportDialog
 
 ON_THE_WALL = {
     "sweep",
+    "back",
     "auto",
     "break_glass",
     "clear",
@@ -35,8 +37,10 @@ ON_THE_WALL = {
 """The actions that mean the same on the wall, which shows no list."""
 
 BINDINGS = [each for each in DashboardScreen.BINDINGS if isinstance(each, Binding)]
+PLAYER_BINDINGS = [each for each in PlayerScreen.BINDINGS if isinstance(each, Binding)]
 ACTIONS = {parse(each.action)[1] for each in BINDINGS}
 WRITTEN = {"space": "Space", "slash": "/", "escape": "Esc", "plus": "+", "minus": "-", "f1": "F1"}
+WRITTEN |= {"left": "←", "right": "→", "full_stop": ".", "comma": ",", "home": "Home", "end": "End"}
 WRITTEN |= {"asterisk": "*", "left_square_bracket": "[", "right_square_bracket": "]"}
 
 
@@ -47,11 +51,12 @@ def test_every_action_means_the_list_or_works_on_the_wall() -> None:
     assert ACTING | WITHOUT_DATA <= ACTIONS
 
 
-def test_every_key_is_in_the_help() -> None:
-    shown = {word for line in help_lines() for cell in line for word in cell.text.split()}
-    for binding in BINDINGS:
+@pytest.mark.parametrize("replay", [False, True])
+def test_every_key_is_in_the_help(replay: bool) -> None:
+    shown = {word for line in help_lines(replay=replay) for cell in line for word in cell.text.split()}
+    for binding in PLAYER_BINDINGS if replay else BINDINGS:
         first = binding.key.split(",")[0]
-        assert WRITTEN.get(first, first) in shown, binding
+        assert WRITTEN.get(first, first) in shown or not binding.show, binding
 
 
 def test_an_unavailable_key_leads_nowhere() -> None:
@@ -68,7 +73,7 @@ PAIRS = {"K": "f9", "q": "f10", "b": "f5", "o": "f6", "slash": "f3", "question_m
 
 @pytest.mark.parametrize(
     "screen",
-    [DashboardScreen, DetailScreen, LockTreeScreen, DiagnosisScreen, HelpScreen, ColumnMenu, ReportDialog],
+    [DashboardScreen, PlayerScreen, DetailScreen, LockTreeScreen, DiagnosisScreen, HelpScreen, ColumnMenu, ReportDialog],
 )
 def test_a_function_key_means_what_its_letter_does(screen: type[Screen[Any]]) -> None:
     """On every screen: htop's keys are at hand wherever pgtop's are."""
