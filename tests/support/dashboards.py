@@ -84,11 +84,7 @@ class Driven:
     @property
     def text(self) -> str:
         """Return the text on the screen, line by line, without what is blank between two styles."""
-        lines = []
-        for strip in self.strips:
-            said = (each.text for each in Segment.simplify(strip) if not each.text.isspace())
-            lines.append("".join(said).replace("\xa0", " "))
-        return "\n".join(line for line in lines if line)
+        return screen_text(self.app)
 
     @property
     def strips(self) -> list[Strip]:
@@ -127,6 +123,15 @@ class Driven:
     def audited(self) -> list[dict[str, Any]]:
         """The audit log's lines; none where there is no log."""
         return audited(self.audit)
+
+
+def screen_text(app: PgtopApp) -> str:
+    """Return the text on a program's screen, line by line, without what is blank between two styles."""
+    lines = []
+    for strip in app.screen._compositor.render_strips():
+        said = (each.text for each in Segment.simplify(strip) if not each.text.isspace())
+        lines.append("".join(said).replace("\xa0", " "))
+    return "\n".join(line for line in lines if line)
 
 
 @asynccontextmanager
