@@ -215,14 +215,12 @@ class PlayerScreen(MainScreen):
             try:
                 poll, missing = await unawaited_at_exit(partial(self._answer, wishes))
             except (HistoryError, IndexError, RuntimeError) as error:
+                poll, missing = self.poll, f"the recording cannot be read: {printable(str(error))}"
                 self.is_playing = False
-                self.say(f"the recording cannot be read: {printable(str(error))}", "alarm")
-            else:
-                self._take(poll)
-                if missing:
-                    self.say(missing)
-            finally:
-                self._seeking_since = None
+            self._seeking_since = None
+            self._take(poll)
+            if missing:
+                self.say(missing)
 
     def _answer(self, wishes: list[_Wish]) -> tuple[PlayedPoll, str]:
         """Return the poll that some wishes lead to, and the sentence of the last one that leads nowhere."""
