@@ -788,12 +788,12 @@ class DashboardScreen(MainScreen):
         """Open the player on the poll before the one that is shown."""
         from pgtop.tui.player import PlayerScreen
 
-        shown, warn_at = self.state.shown, self._config.warn_at
+        shown = self.state.shown
         before = shown.taken_at - 1 if shown is not None else None
         try:
             recording = await recorder.recording()
             playback, poll = await unawaited_at_exit(
-                lambda: opened(recording, warn_at, self.diagnosis.thresholds, at=before)
+                lambda: opened(recording, self._config, self.diagnosis.thresholds, at=before)
             )
         except HistoryError as error:
             self.say(str(error), "alarm")

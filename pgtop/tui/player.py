@@ -162,7 +162,11 @@ class PlayerScreen(MainScreen):
         """Recorded seconds that were played since the poll on the screen."""
         self._acts = SessionActs(
             source=SessionSource(
-                printable(playback.recording.server), False, self._detail, self._locks, False
+                server=printable(playback.recording.server),
+                hides_queries=playback.hides_queries,
+                detail=self._detail,
+                locks=self._locks,
+                is_live=False,
             ),
             plan=lambda _act, _backend, _said: self.action_refuse(),
             show_in_list=self._show_in_list,

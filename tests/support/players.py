@@ -69,7 +69,7 @@ async def player(
 ) -> AsyncIterator[Played]:
     """A player of a recording, at its last poll or at a time; `settings` are Config's."""
     config = Config(**settings)
-    playback, poll = opened(recording, config.warn_at, at=at)
+    playback, poll = opened(recording, config, at=at)
     screen = PlayerScreen(playback, poll, config, name=name, wall=config.wall)
     app = PgtopApp(screen, theme=config.theme)
     async with app.run_test(size=size) as pilot:

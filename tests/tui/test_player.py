@@ -1,6 +1,7 @@
 """Every key of the player, and that nothing on it can be taken for the present."""
 
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -52,9 +53,9 @@ EVENTS = [
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recording]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Recording:
     root: Path = tmp_path_factory.mktemp("recordings")
-    yield recording(root, [poll(number) for number in range(POLLS)], EVENTS)
+    return recording(root, [poll(number) for number in range(POLLS)], EVENTS)
 
 
 @asynccontextmanager
@@ -314,8 +315,6 @@ async def test_q_quits(made: Recording) -> None:
 
 async def test_a_slow_seek_says_how_far_it_is(made: Recording, monkeypatch: pytest.MonkeyPatch) -> None:
     """The keys go on working meanwhile."""
-    import threading
-
     async with at_poll(made, 20) as played:
         held, playback = threading.Event(), played.player.playback
         show = playback.show

@@ -12,13 +12,13 @@ from pgtop.commands.shared_options import (
     time_factor,
     time_factor_option,
 )
-from pgtop.commands.standard_streams import show, table_width, warn
+from pgtop.commands.standard_streams import need_terminal, show, table_width, warn
 from pgtop.errors import UsageError
 from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Given
 from pgtop.settings.option_types import OUTPUT, Option
 from pgtop.settings.options import setting_options
-from pgtop.settings.resolve import config_of, server_name
+from pgtop.settings.resolve import config_of, server_name, settings_of
 
 if TYPE_CHECKING:
     from pgtop.history.recording import Recording
@@ -42,9 +42,18 @@ def _replay(context: click.Context, /, **_: Any) -> int:
     if context.params["diagnose"]:
         _diagnose(recording, at, config, factor, as_json=context.params["json"])
         return ExitCode.DONE
-    from pgtop.tui.replaying import run_replay  # type: ignore[import-not-found,unused-ignore]
+    need_terminal("the player", "add --diagnose, or see pgtop snapshot --at TIME")
+    from pgtop.core.diagnosis.thresholds import Thresholds
+    from pgtop.tui.replaying import run_replay
 
-    return int(run_replay(recording, at=at, config=config, name=server_name(context)))
+    return run_replay(
+        recording,
+        at=at,
+        config=config,
+        name=server_name(context),
+        thresholds=Thresholds(compression=factor),
+        filters=settings_of(context).file.filters,
+    )
 
 
 def _diagnose(

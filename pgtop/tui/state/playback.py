@@ -15,7 +15,7 @@ from pgtop.core.diagnosis.over_time import DiagnosisOverTime
 from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.core.event_marks import Mark
 from pgtop.core.outage import Outage
-from pgtop.core.recorded import Acted, Seen
+from pgtop.core.recorded import Acted, Seen, without_statements
 from pgtop.core.recorded_stops import Stop, marks_of, next_stop, previous_stop, stops_of
 from pgtop.core.sample_history import History, Sample, Since, held_since, is_gap
 from pgtop.core.session_groups import (
@@ -28,6 +28,7 @@ from pgtop.core.session_groups import (
 )
 from pgtop.errors import HistoryError
 from pgtop.history.recording import Position, Recording
+from pgtop.settings.defaults_and_bounds import Config
 
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """The speeds to choose from: recorded seconds in a second."""
@@ -135,12 +136,21 @@ class _Trail:
 class Playback:
     """A recording that is played: positions to go to, and what was on the screen there."""
 
-    def __init__(self, recording: Recording, warn_at: float, thresholds: Thresholds = STANDARD) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        warn_at: float,
+        thresholds: Thresholds = STANDARD,
+        *,
+        hides_queries: bool = False,
+    ) -> None:
         """Read the counts and the events. `warn_at` is a fraction of the slots.
 
-        Raises HistoryError if no file can be read, IndexError if no poll was recorded.
+        `hides_queries` leaves the sessions without their statements. Raises HistoryError if no file can be
+        read, IndexError if no poll was recorded.
         """
         self.recording = recording
+        self.hides_queries = hides_queries
         self.warn_at = warn_at
         self.zoom: float | None = None
         """The seconds of the recording that the graph shows; None for all of it. One of ZOOMS."""
@@ -220,7 +230,7 @@ class Playback:
     def show(self, position: Position) -> PlayedPoll:
         """Return the poll at a position. Raises IndexError if there is none."""
         self.progress = 0.0
-        seen = self.recording.seen(position)
+        seen = self._shown_of(self.recording.seen(position))
         self._follow(position, seen)
         before, following = self.recording.previous(position), self.recording.next(position)
         earlier = self.recording.seen(before) if before is not None else None
@@ -241,6 +251,9 @@ class Playback:
             earlier=tuple(self._trail.earlier),
             graph=self._graph_at(seen.at),
         )
+
+    def _shown_of(self, seen: Seen) -> Seen:
+        return without_statements(seen) if self.hides_queries else seen
 
     def _follow(self, position: Position, seen: Seen) -> None:
         """Bring the trail to a position: poll by poll if it is near, else by what led there."""
@@ -265,7 +278,7 @@ class Playback:
             is_due = is_first or place == end or seen.at - taken_at >= every_seconds * MICROSECONDS
             if is_due or self._is_outage(following):  # during which it stays on the screen
                 acts = [each for each in self._acts if taken_at < each.at <= seen.at]
-                self._trail.take(seen, acts)
+                self._trail.take(self._shown_of(seen), acts)
                 taken_at, is_first = seen.at, False
                 self.progress = min(1.0, max(0.0, (seen.at - begin) / max(1, end_at - begin)))
             if place == end or following is None:
@@ -280,9 +293,10 @@ class Playback:
         """Return the last snapshot before a long outage; None if it began the recording."""
         place: Position | None = position
         while place is not None:
-            result = self.recording.seen(place).result
-            if isinstance(result, Snapshot):
-                return result
+            seen = self.recording.seen(place)
+            if isinstance(seen.result, Snapshot):
+                found = self._shown_of(seen).result
+                return found if isinstance(found, Snapshot) else None
             place = self.recording.previous(place)
         return None
 
@@ -327,15 +341,19 @@ class Playback:
 
 
 def opened(
-    recording: Recording, warn_at: float, thresholds: Thresholds = STANDARD, *, at: int | None = None
+    recording: Recording,
+    config: Config,
+    thresholds: Thresholds = STANDARD,
+    *,
+    at: int | None = None,
 ) -> tuple[Playback, PlayedPoll]:
     """Return a recording to be played, and its poll at a time (microseconds), or else the last one.
 
-    `warn_at` is a fraction of the slots. Raises HistoryError if no poll can be read.
+    Raises HistoryError if no poll can be read.
     """
     place = None
     if not recording.is_empty:
-        playback = Playback(recording, warn_at, thresholds)
+        playback = Playback(recording, config.warn_at, thresholds, hides_queries=config.hide_queries)
         place = recording.last() if at is None else playback.at(at)
     if place is None:
         raise HistoryError(

@@ -15,6 +15,7 @@ from pgtop.core.recorded import AlertRaised, Diagnosed, Event, OutageBegan, Outa
 from pgtop.core.session_groups import GroupBy, GroupKey
 from pgtop.errors import HistoryError
 from pgtop.history.recording import Position, Recording
+from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.state.playback import GroupPast, Playback, opened
 from tests.builders import NOW, backend, snapshot
 from tests.support.recordings import recording, seen
@@ -218,13 +219,22 @@ def test_a_time_is_the_last_poll_at_or_before_it(tmp_path: Path) -> None:
 
 def test_a_recording_opens_at_its_last_poll_or_at_a_time(tmp_path: Path) -> None:
     found = recording(tmp_path, polls([1, 2, 3]))
-    assert opened(found, WARN_AT)[1].number == 3
-    assert opened(found, WARN_AT, at=NOW + 2 * MICROSECONDS)[1].number == 2
+    assert opened(found, Config())[1].number == 3
+    assert opened(found, Config(), at=NOW + 2 * MICROSECONDS)[1].number == 2
+
+
+def test_hidden_queries_are_not_shown(tmp_path: Path) -> None:
+    found = recording(tmp_path, [*polls([3, 3]), seen(LOST, 4)])
+    for at in (0, 2, 4):
+        shown = opened(found, Config(hide_queries=True), at=NOW + at * MICROSECONDS)[1]
+        assert shown.snapshot is not None
+        assert [each.query for each in shown.snapshot.backends] == [None] * 3
+        assert shown.findings == opened(found, Config(), at=NOW + at * MICROSECONDS)[1].findings
 
 
 def test_a_recording_without_polls_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match="no polls"):
-        opened(Recording([]), WARN_AT)
+        opened(Recording([]), Config())
 
 
 def test_the_end_of_a_seek_is_its_whole(tmp_path: Path) -> None:
