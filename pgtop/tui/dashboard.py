@@ -315,6 +315,7 @@ class DashboardScreen(MainScreen):
             group_history=state.group_history,
             revision=state.revision,
             label=self._label(),
+            is_recorded=self.recorder is not None,
         )
 
     def _age_words(self, snapshot: Snapshot) -> str:

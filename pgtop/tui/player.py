@@ -192,6 +192,8 @@ class PlayerScreen(MainScreen):
         self.set_interval(FRAME_SECONDS, self._advance)
         self.app.screen_change_signal.subscribe(self, lambda _: self._show_above())
         self._take(self.poll)
+        if problems := self.playback.recording.problems:
+            self.say(" · ".join(problems[:2]), "alarm")
         if self.wall:
             self.set_focus(None)
 

@@ -71,6 +71,8 @@ class Situation(NamedTuple):
     searches: bool = False
     """True if there is a last filter whose matches `n` goes through."""
     on_the_wall: bool = False
+    is_recorded: bool = False
+    """True if what is seen is recorded, and can be played back."""
     replay: Replayed | None = None
     """The state of the player; None for a server that is live."""
 

@@ -45,7 +45,7 @@ BREAK_GLASS: Final = Key("B", "free slots", "screen.break_glass")
 HELP: Final = Key("F1", "help", "screen.help")
 QUIT: Final = Key("q", "quit", "app.quit")
 
-_LATE: Final = ("g", "o", "b", "A", "U", "Tab", "[ ]", "p", "w")
+_LATE: Final = ("g", "o", "b", "A", "U", "Tab", "[ ]", "p", "w", "←")
 _ORDERS: Final = {
     Incident.NONE: ("/", "Enter", "d", "Esc", "S", "K", "C", "Space", "n", *_LATE),
     Incident.SWEEPABLE: ("d", "S", "K", "/", "Enter", "Esc", "C", "Space", "A", "n", *_LATE),
@@ -65,9 +65,9 @@ _PLACES: Final = (
 _WIDENED: Final = ("B", "S", "b", "d", "K", "Enter")
 """The keys whose brief labels are the first to give way to the full ones: a sweep's has its number."""
 _ON_THE_WALL: Final = {
-    Incident.NONE: ("w", "S", "d", "g", "[ ]", "A", "p"),
-    Incident.SWEEPABLE: ("d", "S", "w", "A", "g", "[ ]", "p"),
-    Incident.OTHER: ("d", "b", "w", "S", "g", "[ ]", "A", "p"),
+    Incident.NONE: ("w", "S", "d", "g", "[ ]", "A", "p", "←"),
+    Incident.SWEEPABLE: ("d", "S", "w", "A", "g", "[ ]", "p", "←"),
+    Incident.OTHER: ("d", "b", "w", "S", "g", "[ ]", "A", "p", "←"),
 }
 
 
@@ -182,6 +182,8 @@ def _everywhere(situation: Situation) -> dict[str, Key]:
         found.append(Key("b", "lock tree", "screen.lock_tree", brief="locks"))
     if situation.break_glass:
         found.append(BREAK_GLASS)
+    if situation.is_recorded:
+        found.append(Key("←", "back in time", "screen.back", brief="back"))
     if not situation.read_only:
         if situation.automatic:
             found.append(Key("A", "stop auto sweeps", "screen.auto", brief="stop auto"))

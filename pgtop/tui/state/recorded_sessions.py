@@ -1,7 +1,6 @@
 """A recorded poll, asked for what a screen about sessions asks the server for: as far as it was recorded."""
 
 from pgtop.core.activity import BackendId, Snapshot
-from pgtop.core.blocking import PREPARED
 from pgtop.core.lock_tree import LockQueue, Queued
 from pgtop.core.recorded import Seen
 from pgtop.postgres.backend_detail import BackendDetail
@@ -13,20 +12,12 @@ def recorded_locks(seen: Seen, snapshot: Snapshot) -> LockQueue:
     The locks themselves are not recorded, and the blockers only as far as the diagnosis asked for them.
     """
     blocked_by = seen.facts.blocked_by
-    by_pid = {each.pid: each for each in snapshot.backends}
     waiting = {each.pid for each in snapshot.backends if each.waits_on_lock}
-    blockers = {pid for pid in waiting for pid in blocked_by.get(pid, ())}
+    blockers = {pid for each in waiting for pid in blocked_by.get(each, ())}
     sessions = tuple(
-        Queued(
-            by_pid[pid],
-            waits=pid in waiting,
-            blocked_by=frozenset(
-                each for each in blocked_by.get(pid, ()) if each in by_pid or each == PREPARED
-            ),
-            unnamed_blockers=sum(each not in by_pid and each != PREPARED for each in blocked_by.get(pid, ())),
-        )
-        for pid in sorted(waiting | blockers)
-        if pid in by_pid
+        Queued(each, waits=each.pid in waiting, blocked_by=blocked_by.get(each.pid, frozenset()))
+        for each in snapshot.backends
+        if each.pid in waiting | blockers
     )
     return LockQueue(snapshot.taken_at, sessions, waiting=len(waiting))
 

@@ -126,6 +126,8 @@ class DashboardView(NamedTuple):
     """A number that changes with the snapshot and the history: views of one revision look alike."""
     label: ServerLabel
     """The name of the server."""
+    is_recorded: bool = False
+    """True if polls are recorded, and can be played back."""
     replay: Replayed | None = None
     """The state of the player; None for a server that is live."""
     stretch: Stretch | None = None
@@ -434,6 +436,7 @@ class Panels(Widget):
             has_filters=self.filter.has_others,
             searches=bool(self.filter.last),
             on_the_wall=view.wall,
+            is_recorded=view.is_recorded,
             replay=view.replay,
         )
 

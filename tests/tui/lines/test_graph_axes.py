@@ -468,3 +468,46 @@ def test_windows_are_said_as_other_lengths_are() -> None:
     said = [" ".join(drawn(flat(1), frame(118, 6, window))[0].split()[2:4]) for window in WINDOWS]
     lengths = ["1m", "2m", "5m", "15m", "30m", "1h", "3h", "6h", "12h", "1d"]
     assert said == [f"last {each}" for each in lengths]
+
+
+@pytest.mark.parametrize("shading", Shading)
+def test_a_recording_has_a_cursor_at_the_time_shown(shading: Shading) -> None:
+    """What follows is drawn too; the counts in the legend are those of the cursor."""
+    history = climbing(10, 60, minutes=10)
+    latest = history.latest
+    assert latest is not None
+    at = latest.at - 300 * MICROSECONDS
+    blank = msgspec.structs.replace(frame(window=600, shading=shading), recorded=True)
+    made = frame_of(history, latest.at, blank, cursor_at=at)
+    rows = plain(picture(made))
+    shown = history.sample_at(at)
+    assert shown is not None
+    assert made.cursor is not None
+    sign, foot = ("|", "^") if shading is Shading.ASCII else ("┃", "▲")
+    assert {row[made.cursor] for row in rows[1:-1]} == {sign}
+    assert rows[-1][made.cursor] == foot
+    assert f"idle {shown.idle}" in rows[0]
+    assert any(made.stacks[made.cursor + 1 :])
+    assert "last" not in rows[0]
+
+
+def test_a_cursor_beyond_the_window_is_not_drawn() -> None:
+    history = climbing(10, 60, minutes=10)
+    latest = history.latest
+    assert latest is not None
+    blank = msgspec.structs.replace(frame(window=60), recorded=True, is_whole=True)
+    made = frame_of(history, latest.at, blank, cursor_at=latest.at - 300 * MICROSECONDS)
+    assert made.cursor is None
+    assert "┃" not in "".join(plain(picture(made)))
+    assert "the whole recording" in plain(picture(made))[0]
+
+
+@pytest.mark.parametrize(("width", "height"), GRAPH_SIZES)
+def test_a_recording_fits_every_size(width: int, height: int) -> None:
+    history = climbing(10, 60, minutes=10)
+    latest = history.latest
+    assert latest is not None
+    for at in (latest.at, latest.at - 300 * MICROSECONDS, latest.at - 10_000 * MICROSECONDS):
+        blank = msgspec.structs.replace(frame(width, height, 600), recorded=True)
+        rows = plain(picture(frame_of(history, latest.at, blank, cursor_at=at)))
+        assert [cell_len(row) for row in rows] == [width] * height

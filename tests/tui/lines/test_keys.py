@@ -7,7 +7,8 @@ import pytest
 from pgtop.core.diagnosis.findings import Finding, Grade, Kind
 from pgtop.core.text import cell_width
 from pgtop.tui.lines.key_situation import Focus, Incident, Situation, incident_of, run_queries
-from pgtop.tui.lines.keys import NARROW, key_line, table_keys, waiting_keys, wall_keys
+from pgtop.tui.lines.keys import NARROW, key_line, replay_keys, table_keys, waiting_keys, wall_keys
+from pgtop.tui.lines.replay_banner import Replayed
 from tests.builders import backend, snapshot
 from tests.support.dashboards import as_text
 
@@ -185,3 +186,36 @@ def test_the_key_to_cancel_does_not_blink() -> None:
     assert not run_queries([just, long], shown)
     assert not run_queries([], shown)
     assert not run_queries([backend(shown.own_pid, state="active")], shown)
+
+
+REPLAY = Replayed(0, 1, 10)
+
+
+def played(situation: Situation, replay: Replayed = REPLAY) -> list[str]:
+    return [key.key for key in replay_keys(situation, replay)]
+
+
+def test_the_player_has_no_key_that_acts() -> None:
+    for focus in (Focus.LIST, Focus.GROUPS):
+        for wall in (False, True):
+            situation = BUSY._replace(read_only=True, tagged=2, focus=focus, on_the_wall=wall)
+            assert not {"K", "C", "S", "A", "B"} & set(played(situation))
+
+
+def test_the_player_names_playing_first() -> None:
+    assert played(BUSY)[:2] == ["p", "← →"]
+    assert "End" not in played(BUSY)
+    assert "End" in played(BUSY, REPLAY._replace(is_over_live=True))
+    line = as_text([key_line(replay_keys(BUSY, REPLAY), 80)])[0]
+    assert line == " p play  ← → one poll  . next event  [ ] a minute  t time       F1 help  q quit "
+    playing = replay_keys(BUSY, REPLAY._replace(is_playing=True))
+    assert playing[0].label == "pause"
+
+
+def test_the_player_on_the_wall_has_no_key_of_the_list() -> None:
+    assert not {"/", "Enter", "Tab", "o", "Space"} & set(played(BUSY._replace(on_the_wall=True)))
+
+
+def test_back_in_time_is_a_key_where_polls_are_recorded() -> None:
+    assert "←" not in names(BUSY)
+    assert "←" in names(BUSY._replace(is_recorded=True))
