@@ -1,4 +1,4 @@
-"""From the live dashboard into the recording and back: polling goes on, and nothing of the past is acted on."""
+"""From the live dashboard into the recording and back: polls go on, and the past is never acted on."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

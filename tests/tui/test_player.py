@@ -157,7 +157,9 @@ async def test_dot_and_comma_go_from_event_to_event(made: Recording) -> None:
 
 async def test_t_goes_to_a_time(made: Recording) -> None:
     async with at_poll(made, 50) as played:
-        await played.press("t", *"-1min", "enter")
+        await played.press("t")
+        await played.shows("go to 03:12")
+        await played.press(*"-1min", "enter")
         await played.at_poll(20)
         assert played.player.panels.sessions.has_focus
         await played.press("t", *"gestern", "enter")
