@@ -1,0 +1,59 @@
+"""The episodes of a recording: those of a time span, with the load behind them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pgtop.core.activity import MICROSECONDS, Snapshot
+from pgtop.core.episodes import CALM_SECONDS, Episode, Growth, episodes_of, growth
+from pgtop.core.load_over_time import Load, loads_of
+from pgtop.core.recorded import Diagnosed, Event
+from pgtop.history.recording import Recording
+
+
+class RecordedEpisodes(NamedTuple):
+    """The episodes that reach into a time span."""
+
+    loads: list[Load]
+    events: list[Event]
+    episodes: list[Episode]
+
+
+def recorded_episodes(
+    recording: Recording, start: int, end: int, warn_at: float, now: int | None = None
+) -> RecordedEpisodes:
+    """Return the episodes between two times (microseconds, the server's clock), and those that begin before.
+
+    `warn_at` is the line, a fraction of the slots; at `now` the last episode may go on.
+    """
+    early = start - round(CALM_SECONDS * MICROSECONDS)
+    loads = loads_of(recording.counts(early, end))
+    events = recording.events(early, end)
+    diagnosed = [each for each in events if isinstance(each, Diagnosed)]
+    found = episodes_of(loads, warn_at, diagnosed, now)
+    return RecordedEpisodes(loads, events, [each for each in found if each.end > start])
+
+
+def recorded_growth(
+    recording: Recording, episode: Episode, noted: Callable[[Snapshot], object] = lambda _: None
+) -> tuple[Growth, ...]:
+    """Return the applications before an episode and at its peak; none if one of these polls is missing.
+
+    `noted` is called with both snapshots.
+    """
+    if episode.calm_at is None or episode.peak is None:
+        return ()
+    before, peak = (_snapshot_at(recording, each) for each in (episode.calm_at, episode.peak.at))
+    if before is None or peak is None:
+        return ()
+    noted(before)
+    noted(peak)
+    return growth(before, peak)
+
+
+def _snapshot_at(recording: Recording, at: int) -> Snapshot | None:
+    """Return the snapshot of just that time; None if there is none."""
+    position = recording.at(at)
+    if position is None:
+        return None
+    seen = recording.seen(position)
+    return seen.result if isinstance(seen.result, Snapshot) and seen.at == at else None
