@@ -12,13 +12,15 @@ from pgtop.core.activity import (
     IDLE,
     MICROSECONDS,
     Backend,
+    BackendId,
     Limits,
     Privileges,
     Server,
     ServerIdentity,
     Snapshot,
 )
-from pgtop.core.plan import Plan, ReapPolicy, SparedFor
+from pgtop.core.plan import Act, DecidedBy, Outcome, Plan, ReapPolicy, SparedFor, Trigger
+from pgtop.core.recorded import Acted
 from pgtop.core.sample_history import History, Past, Sample
 from pgtop.core.session_patterns import Patterns
 from pgtop.daemon.metrics import Figures
@@ -153,6 +155,24 @@ def past_of(totals: Sequence[int], every: float = 2.0, begin: float = 0.0) -> Pa
     kept = history_of(totals, every, begin).past()
     assert kept is not None
     return kept
+
+
+def acted(**fields: Any) -> Acted:
+    """A sweep of the daemon that terminated two sessions of `web`, and found one changed."""
+    plain = Acted(
+        at=NOW,
+        act=Act.TERMINATE,
+        trigger=Trigger.EMERGENCY,
+        decided_by=DecidedBy.POLICY,
+        operator="root",
+        face="daemon",
+        outcomes=((Outcome.TERMINATED, 2), (Outcome.CHANGED, 1)),
+        usage_before=1.0,
+        usage_after=0.8,
+        applications=(("web", 2),),
+        backends=(BackendId(10, 5), BackendId(11, 5)),
+    )
+    return msgspec.structs.replace(plain, **fields)
 
 
 # The audit log

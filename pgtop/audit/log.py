@@ -44,6 +44,19 @@ class Operator(msgspec.Struct, frozen=True, omit_defaults=True):
     program: str | None = None
     """The program that acts through `pgtop.api`, as it names itself; left out elsewhere."""
 
+    @property
+    def words(self) -> str:
+        """The operator with the user who called sudo, or the program, if there is one.
+
+        >>> Operator("root", "ann", "db1").words, Operator("ann", None, "db1").words
+        ('ann as root@db1', 'ann@db1')
+        >>> Operator("app", None, "db1", "supervisor").words
+        'app@db1 (supervisor)'
+        """
+        user = f"{self.sudo_user} as {self.user}" if self.sudo_user else self.user
+        program = f" ({self.program})" if self.program else ""
+        return f"{user}@{self.host}{program}"
+
 
 class AuditedServer(msgspec.Struct, frozen=True, omit_defaults=True):
     """The server an act was done on."""

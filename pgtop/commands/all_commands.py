@@ -59,6 +59,12 @@ def _leaks() -> Command:
     return LEAKS
 
 
+def _history() -> Command:
+    from pgtop.commands.history.command import HISTORY
+
+    return HISTORY
+
+
 def _audit() -> Command:
     from pgtop.commands.audit.command import AUDIT
 
@@ -118,6 +124,7 @@ COMMANDS: Final[Mapping[str, Command]] = _Commands(
         "replay": _replay,
         "record": _record,
         "leaks": _leaks,
+        "history": _history,
         "audit": _audit,
         "config": _config,
         "demo": _demo,

@@ -1,6 +1,6 @@
 """The episodes of a server: the times in which it was over the 80% line or full, as they were recorded.
 
-They never overlap, and what was not recorded is not guessed. All times are microseconds by the server's clock.
+They never overlap, and what was not recorded is not guessed. Times are microseconds by the server's clock.
 """
 
 from collections import Counter

@@ -6,7 +6,6 @@ from typing import Final
 import msgspec
 
 from pgtop.core.activity import MICROSECONDS
-from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.episodes import Episode, Growth
 from pgtop.core.load_over_time import Gap, Level, Load, gaps
 from pgtop.core.recorded import Event, OutageBegan, ServerChanged
@@ -136,15 +135,3 @@ def _without_repeats(changes: Iterable[ServerChanged]) -> list[ServerChanged]:
         if not any(other.at >= near and other.change is each.change for other in found):
             found.append(each)
     return found
-
-
-def cause_in_short(finding: Finding, application: str) -> str:
-    """Return a cause in a few words; `application` is the shown name of its application, "" for none.
-
-    >>> from pgtop.core.diagnosis.findings import Grade, Kind
-    >>> finding = Finding(Kind.LEAK, Grade.LOOKS_LIKE, 9, "", application_name="web")
-    >>> cause_in_short(finding, "web"), cause_in_short(Finding(Kind.LOCK_QUEUE, Grade.IS, 9, ""), "")
-    ('leak in web', 'lock queue')
-    """
-    kind = finding.kind.replace("_", " ")
-    return f"{kind} in {application}" if application else kind

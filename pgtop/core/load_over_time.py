@@ -1,7 +1,7 @@
 """The load of a server over time, from the counts that one or several programs recorded of it.
 
-Times are microseconds by the server's clock. It may be set back, and programs may have recorded the same time:
-of each moment the fullest count stays, so that no moment counts twice.
+Times are microseconds by the server's clock. It may be set back, and programs may have recorded the same
+time: of each moment the fullest count stays, so that no moment counts twice.
 """
 
 from bisect import bisect_left, bisect_right
@@ -39,7 +39,7 @@ class PollCounts(Protocol):
 
     @property
     def refused(self) -> bool:
-        """True if new connections were refused for want of a slot."""
+        """True if new connections were refused for lack of a slot."""
 
 
 class PollRun(Protocol):
@@ -58,7 +58,7 @@ class Level(StrEnum):
     """The state of a server in respect of its slots."""
 
     FULL = "full"
-    """No slot is left, or new connections are refused for want of one."""
+    """No slot is left, or new connections are refused for lack of one."""
     OVER = "over"
     """On or above the line."""
     BELOW = "below"
@@ -87,7 +87,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_full(self) -> bool:
-        """True if no slot was left, or new connections were refused for want of one."""
+        """True if no slot was left, or new connections were refused for lack of one."""
         return self.refused or (self.slots > 0 and self.total >= self.slots)
 
     def level(self, warn_at: float) -> Level:
@@ -112,8 +112,8 @@ class _Poll(NamedTuple):
 def loads_of(runs: Iterable[PollRun]) -> list[Load]:
     """Return the load over time, without overlaps, in order. Where nothing was recorded there is none.
 
-    `runs` are in the order in which they were written. A poll lasts until the next one; where that is missing,
-    for one interval.
+    `runs` are in the order in which they were written. A poll lasts until the next one, or for one interval
+    if that is missing.
     """
     loads = [load for track in _tracks(runs) for load in _lasting(track)]
     return list(_joined(_fullest(sorted(loads, key=lambda each: each.start))))

@@ -35,7 +35,7 @@ class ToldAct(msgspec.Struct, frozen=True):
     applications: tuple[tuple[str, int], ...]
     """The applications of the sessions that are gone, with the number of each, the largest first."""
     sessions: frozenset[tuple[int, int]] = frozenset()
-    """The sessions as pid and backend_start (microseconds), as far as they are known."""
+    """The sessions as pid and backend_start (microseconds; 0 if it is not known)."""
 
     @property
     def gone(self) -> int:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from pgtop.audit.log import AuditedServer, AuditLine, Operator
+from pgtop.audit.log import AuditedServer, AuditLine
 from pgtop.audit.reader import AuditEntry
 from pgtop.commands.text_table import TextColumn, aligned, fitting, left_out
 from pgtop.core.activity import IDLE, IN_TRANSACTION
@@ -59,7 +59,7 @@ def row_of(entry: AuditEntry) -> Row:
     return Row(
         time=f"{entry.at.astimezone():%Y-%m-%d %H:%M:%S}",
         server=line.server,
-        operator=_operator(line.operator),
+        operator=printable(line.operator.words),
         face=printable(f"{line.face} as {line.role}" if line.rescue else line.face),
         decided_by=printable(line.decided_by) or UNKNOWN,
         action=printable(f"{line.act}/{line.trigger}"),
@@ -107,19 +107,6 @@ def _is_unseen(line: AuditLine) -> bool:
 
 def _percent(usage: float | None) -> str:
     return percent(usage) if usage is not None and 0 <= usage <= _MOST_USAGE else UNKNOWN
-
-
-def _operator(operator: Operator) -> str:
-    """Return the operator, with the user who called sudo, or the program, if there is one.
-
-    >>> _operator(Operator("root", "ann", "db1")), _operator(Operator("ann", None, "db1"))
-    ('ann as root@db1', 'ann@db1')
-    >>> _operator(Operator("app", None, "db1", "supervisor"))
-    'app@db1 (supervisor)'
-    """
-    user = f"{operator.sudo_user} as {operator.user}" if operator.sudo_user else operator.user
-    program = f" ({operator.program})" if operator.program else ""
-    return printable(f"{user}@{operator.host}{program}")
 
 
 def server_names(servers: Sequence[AuditedServer]) -> dict[AuditedServer, str]:

@@ -1,1 +1,1 @@
-"""`pgtop history`: the episodes of a server, what filled it, and every act, from its recording and the audit log."""
+"""`pgtop history`: the episodes of a server, their causes, and every act on its sessions."""

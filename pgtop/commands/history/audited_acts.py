@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from pgtop.audit import rotating_files
-from pgtop.audit.log import AuditedServer, Operator
+from pgtop.audit.log import AuditedServer
 from pgtop.audit.reader import AuditEntry, PassedOver, read_entries
 from pgtop.core.plan import Outcome
 from pgtop.core.recorded_acts import ToldAct
@@ -18,9 +18,9 @@ _DONE: Final = (Outcome.TERMINATED, Outcome.CANCELLED)
 
 
 def audited_acts(
-    path: Path | None, since: int, is_of_the_server: Callable[[AuditedServer], bool], notes: list[str]
-) -> list[ToldAct]:
-    """Return the acts on a server since a time (microseconds), in order.
+    path: Path | None, since: int, may_be: Callable[[AuditedServer], bool], notes: list[str]
+) -> list[tuple[AuditedServer, ToldAct]]:
+    """Return the acts since a time (microseconds) on the servers that `may_be` accepts, in order.
 
     What cannot be read is told in `notes`.
     """
@@ -33,14 +33,14 @@ def audited_acts(
         if not rotating_files.exists(path):
             return []
         for entry in read_entries(path, passed_over, _EPOCH + timedelta(microseconds=since)):
-            if is_of_the_server(entry.line.server):
+            if may_be(entry.line.server):
                 plans.setdefault(entry.line.plan, []).append(entry)
     except OSError as error:
         why = printable(error.strerror or str(error))
         notes.append(f"the audit log {printable(str(path))} cannot be read ({why}): acts may be missing")
     if passed_over.count:
         notes.append(f"{plural(passed_over.count, 'line')} of the audit log cannot be read")
-    return [_act(entries) for entries in plans.values()]
+    return [(entries[0].line.server, _act(entries)) for entries in plans.values()]
 
 
 def _act(entries: list[AuditEntry]) -> ToldAct:
@@ -53,7 +53,7 @@ def _act(entries: list[AuditEntry]) -> ToldAct:
         act=line.act,
         trigger=line.trigger,
         decided_by=line.decided_by,
-        operator=operator_words(line.operator),
+        operator=line.operator.words,
         face=line.face,
         outcomes=tuple(Counter(each.outcome for each in entries).most_common()),
         usage_before=line.usage_before,
@@ -63,25 +63,14 @@ def _act(entries: list[AuditEntry]) -> ToldAct:
     )
 
 
-def operator_words(operator: Operator) -> str:
-    """Return an operator as `ann as root@db1`: the user, the one before sudo, and the host.
-
-    >>> operator_words(Operator("root", "ann", "db1")), operator_words(Operator("ann", None, "db1", "cron"))
-    ('ann as root@db1', 'ann@db1 (cron)')
-    """
-    user = f"{operator.sudo_user} as {operator.user}" if operator.sudo_user else operator.user
-    program = f" ({operator.program})" if operator.program else ""
-    return f"{user}@{operator.host}{program}"
-
-
 def _sessions(entries: Iterable[AuditEntry]) -> list[tuple[int, int]]:
     found = []
     for entry in entries:
         try:
-            start = datetime.fromisoformat(entry.line.backend_start or "")
-            found.append((entry.line.pid, _microseconds(start)))
-        except (ValueError, TypeError, OverflowError):  # as from a host, which does not know it
-            continue
+            start = _microseconds(datetime.fromisoformat(entry.line.backend_start or ""))
+        except (ValueError, TypeError, OverflowError):  # as from a host, which may not know it
+            start = 0
+        found.append((entry.line.pid, start))
     return found
 
 
