@@ -35,6 +35,8 @@ class Ending(StrEnum):
     """The usage fell below the line."""
     NO_ANSWER = "no_answer"
     """The server did not answer any more."""
+    ANOTHER_CLUSTER = "another_cluster"
+    """Another database cluster answered at the address, and was over the line too."""
     UNRECORDED = "unrecorded"
     """Nothing was recorded from then on."""
     GOES_ON = "goes_on"
@@ -144,12 +146,18 @@ def episodes_of(
 
 
 def _bounds(loads: Iterable[Load], warn_at: float) -> list[_Bounds]:
-    """Return the beginnings and ends of the episodes: stretches over the line, close ones joined."""
+    """Return the beginnings and ends of the episodes: stretches over the line, close ones joined.
+
+    Another cluster at the same address has episodes of its own.
+    """
     found: list[_Bounds] = []
+    cluster = ""
     for load in loads:
         if load.level(warn_at) not in _OVER:
             continue
-        if found and load.start - found[-1].end < JOINED_SECONDS * MICROSECONDS:
+        is_other = bool(cluster and load.cluster and cluster != load.cluster)
+        cluster = load.cluster or cluster
+        if found and not is_other and load.start - found[-1].end < JOINED_SECONDS * MICROSECONDS:
             found[-1] = _Bounds(found[-1].start, load.end)
         else:
             found.append(_Bounds(load.start, load.end))
@@ -164,7 +172,8 @@ def _episode(
     answered = [each for each in inner if each.slots]
     highest = max(answered, key=lambda each: (each.usage or 0.0, -each.start), default=None)
     before = within(loads, max(earliest, start - round(CALM_SECONDS * MICROSECONDS)), start)
-    calm = [each for each in before if each.level(warn_at) is Level.BELOW]
+    cluster = "" if highest is None else highest.cluster
+    calm = [each for each in before if each.level(warn_at) is Level.BELOW and each.cluster in ("", cluster)]
     return Episode(
         start=start,
         end=end,
@@ -178,6 +187,8 @@ def _episode(
 
 def _ending(loads: Sequence[Load], end: int, warn_at: float, now: int | None) -> Ending:
     for following in within(loads, end, end + 1):
+        if following.level(warn_at) in _OVER:
+            return Ending.ANOTHER_CLUSTER
         return Ending.NO_ANSWER if following.level(warn_at) is Level.NO_ANSWER else Ending.BELOW
     is_last = loads[-1].end == end
     if is_last and now is not None and now - end <= GOING_ON_SECONDS * MICROSECONDS:

@@ -50,6 +50,10 @@ class PollRun(Protocol):
         """The counts of each poll."""
 
     @property
+    def cluster(self) -> str:
+        """The system identifier of the cluster that answered; "" if it is not known."""
+
+    @property
     def interval_seconds(self) -> float:
         """The intended seconds between two polls."""
 
@@ -74,6 +78,8 @@ class Load(msgspec.Struct, frozen=True, gc=False):
     slots: int
     """0 where the server did not answer."""
     refused: bool = False
+    cluster: str = ""
+    """The system identifier of the cluster that answered; "" if it is not known."""
 
     @property
     def seconds(self) -> float:
@@ -102,6 +108,7 @@ class Load(msgspec.Struct, frozen=True, gc=False):
 class _Poll(NamedTuple):
     counts: PollCounts
     interval_seconds: float
+    cluster: str
 
     @property
     def bridged(self) -> int:
@@ -123,7 +130,7 @@ def _tracks(runs: Iterable[PollRun]) -> list[list[_Poll]]:
     """Return the polls in tracks whose times do not fall: a run goes on with the track that it follows."""
     tracks: list[list[_Poll]] = []
     for run in runs:
-        polls = [_Poll(each, run.interval_seconds) for each in run.counts]
+        polls = [_Poll(each, run.interval_seconds, run.cluster) for each in run.counts]
         if not polls:
             continue
         begin = polls[0].counts.at
@@ -146,7 +153,7 @@ def _lasting(track: list[_Poll]) -> Iterator[Load]:
         if following is not None and following.counts.at - counts.at <= poll.bridged:
             end = following.counts.at
         if end > counts.at:
-            yield Load(counts.at, end, counts.total, counts.slots, counts.refused)
+            yield Load(counts.at, end, counts.total, counts.slots, counts.refused, poll.cluster)
 
 
 def _fullest(loads: list[Load]) -> Iterator[Load]:
@@ -162,8 +169,7 @@ def _fullest(loads: list[Load]) -> Iterator[Load]:
         while lasting and loads[lasting[0][1]].end <= start:
             heappop(lasting)
         if lasting:
-            load = loads[lasting[0][1]]
-            yield Load(start, end, load.total, load.slots, load.refused)
+            yield msgspec.structs.replace(loads[lasting[0][1]], start=start, end=end)
 
 
 def _joined(loads: Iterable[Load]) -> Iterator[Load]:
@@ -181,7 +187,12 @@ def _joined(loads: Iterable[Load]) -> Iterator[Load]:
 
 
 def _is_alike(one: Load, other: Load) -> bool:
-    return (one.total, one.slots, one.refused) == (other.total, other.slots, other.refused)
+    return (one.total, one.slots, one.refused, one.cluster) == (
+        other.total,
+        other.slots,
+        other.refused,
+        other.cluster,
+    )
 
 
 def within(loads: Sequence[Load], start: int, end: int) -> list[Load]:

@@ -73,6 +73,23 @@ def test_close_stretches_are_one_episode() -> None:
     ]
 
 
+def test_another_cluster_has_episodes_of_its_own() -> None:
+    """However close: what filled one server did not fill the other. An unknown cluster may be either."""
+    known = [
+        Load(at(second), at(second + 10), 9, 10, cluster=cluster)
+        for second, cluster in ((0, "7"), (10, ""), (20, "7"), (30, "8"), (40, "8"))
+    ]
+    found = episodes_of(known, 0.8)
+    assert [(each.start, each.end) for each in found] == [(0, at(30)), (at(30), at(50))]
+    assert [each.ending for each in found] == [Ending.ANOTHER_CLUSTER, Ending.UNRECORDED]
+
+
+def test_the_calm_before_is_of_the_same_cluster() -> None:
+    """Applications of two clusters are not compared."""
+    known = [Load(0, at(10), 2, 10, cluster="7"), Load(at(10), at(20), 9, 10, cluster="8")]
+    assert episodes_of(known, 0.8)[0].calm_at is None
+
+
 @pytest.mark.parametrize(
     ("after", "ending"),
     [

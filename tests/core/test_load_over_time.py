@@ -14,6 +14,7 @@ class Run(NamedTuple):
 
     counts: list[Counts]
     interval_seconds: float = 2.0
+    cluster: str = ""
 
 
 def at(seconds: float) -> int:

@@ -207,9 +207,7 @@ def _beside(
     if len(shown) < len(acts):
         rest = acts[_ACTS_IN_TIMELINE - 2 : -1]
         gone = sum(each.gone for each in rest)
-        found.append(
-            (rest[0].at, f"{len(rest)} more acts like these, on {plural(gone, 'session')}: see Acts")
-        )
+        found.append((rest[0].at, f"{len(rest)} more acts, on {plural(gone, 'session')}: see Acts"))
     return found
 
 

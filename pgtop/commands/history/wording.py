@@ -47,6 +47,7 @@ def ending_words(episode: Episode) -> str:
     return {
         Ending.BELOW: "",
         Ending.NO_ANSWER: "then the server did not answer",
+        Ending.ANOTHER_CLUSTER: "then another database cluster answered",
         Ending.UNRECORDED: "then nothing was recorded",
         Ending.GOES_ON: "it goes on",
     }[episode.ending]
