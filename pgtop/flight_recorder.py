@@ -23,6 +23,7 @@ from pgtop.core.activity import MICROSECONDS, Snapshot
 from pgtop.core.alerts import Alert
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.scene import Facts
+from pgtop.core.episodes import DayInShort
 from pgtop.core.outage import Limit, Outage
 from pgtop.core.plan import DecidedBy, Outcome
 from pgtop.core.recorded import (
@@ -42,6 +43,7 @@ from pgtop.errors import HistoryBusyError, HistoryError
 from pgtop.history.former_file import former_past
 from pgtop.history.graph_past import REACH_SECONDS, past_of
 from pgtop.history.pruning import Bounds
+from pgtop.history.recorded_episodes import recorded_day
 from pgtop.history.recorder import Kept, Recorder
 from pgtop.history.recording import Recording
 from pgtop.history.store import RecordingStore, ServerKey
@@ -182,6 +184,18 @@ class FlightRecorder:
 
         def read() -> Recording:
             return Recording(self.store.files())
+
+        return await self._in_thread(read)
+
+    async def last_day(self, now: int, warn_at: float) -> DayInShort | None:
+        """Return the last 24 hours before a time (microseconds) in short; None if nothing of it was recorded.
+
+        `warn_at` is the line, a fraction of the slots. Raises HistoryError.
+        """
+
+        def read() -> DayInShort | None:
+            files = self.store.files()
+            return recorded_day(Recording(files), now, warn_at) if files else None
 
         return await self._in_thread(read)
 

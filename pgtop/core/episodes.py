@@ -285,6 +285,35 @@ def is_blaming(finding: Finding) -> bool:
     return finding.grade is not Grade.MIXED
 
 
+# The last day
+
+
+class DayInShort(msgspec.Struct, frozen=True):
+    """The episodes of the last day as far as it was recorded, in short."""
+
+    known_seconds: float
+    """Seconds since the first poll of it."""
+    number: int
+    full_seconds: float
+    last: Episode | None
+    """The last episode; None if there was none."""
+
+
+def day_in_short(
+    episodes: Sequence[Episode], loads: Sequence[Load], start: int, end: int
+) -> DayInShort | None:
+    """Return the episodes between two times in short; None if nothing was recorded in it."""
+    inner = within(loads, start, end)
+    if not inner:
+        return None
+    return DayInShort(
+        known_seconds=(end - inner[0].start) / MICROSECONDS,
+        number=len(episodes),
+        full_seconds=sum(each.seconds for each in inner if each.is_full),
+        last=episodes[-1] if episodes else None,
+    )
+
+
 # Applications
 
 

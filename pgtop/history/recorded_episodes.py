@@ -1,13 +1,15 @@
 """The episodes of a recording: those of a time span, with the load behind them."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
-from pgtop.core.episodes import CALM_SECONDS, Episode, Growth, episodes_of, growth
+from pgtop.core.episodes import CALM_SECONDS, DayInShort, Episode, Growth, day_in_short, episodes_of, growth
 from pgtop.core.load_over_time import Load, loads_of
 from pgtop.core.recorded import Diagnosed, Event
 from pgtop.history.recording import Recording
+
+DAY_SECONDS: Final = 86_400.0
 
 
 class RecordedEpisodes(NamedTuple):
@@ -31,6 +33,13 @@ def recorded_episodes(
     diagnosed = [each for each in events if isinstance(each, Diagnosed)]
     found = episodes_of(loads, warn_at, diagnosed, now)
     return RecordedEpisodes(loads, events, [each for each in found if each.end > start])
+
+
+def recorded_day(recording: Recording, now: int, warn_at: float) -> DayInShort | None:
+    """Return the last 24 hours before `now` (microseconds) in short; None if nothing was recorded in them."""
+    start = now - round(DAY_SECONDS * MICROSECONDS)
+    found = recorded_episodes(recording, start, now + 1, warn_at, now)
+    return day_in_short(found.episodes, found.loads, start, now + 1)
 
 
 def recorded_growth(

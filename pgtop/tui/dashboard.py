@@ -51,6 +51,7 @@ from pgtop.tui.screens.over_dashboard import AboutFindings, AboutSessions, load_
 from pgtop.tui.screens.session_acts import SessionActs, live_source
 from pgtop.tui.state.daemon_watch import DaemonWatch
 from pgtop.tui.state.dashboard_state import LATE_SECONDS, DashboardState
+from pgtop.tui.state.day_watch import DayWatch
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.state.notice_board import NoticeBoard
@@ -164,6 +165,7 @@ class DashboardScreen(MainScreen):
         self._first = first
         self._daemons = DaemonWatch(self, poller)
         self._alerts = AlertNotifier(config, own_connection.target.label, self.state, self._ring)
+        self._day_watch = DayWatch(recorder, config.warn_at) if recorder is not None else None
         if recorder is not None:
             self._alerts.on_alert = recorder.alerted
         self._session_acts = SessionActs(
@@ -239,6 +241,9 @@ class DashboardScreen(MainScreen):
     def _keep(self, history_keeper: HistoryKeeper, recorder: FlightRecorder) -> None:
         self.run_worker(history_keeper.run(self._past_added), name="history", group="history")
         self.run_worker(recorder.run(), name="recorder", group="recorder")
+        if self._day_watch is not None:
+            shown = self._day_watch.run(lambda: self.state.snapshot if self.wall else None, self._show)
+            self.run_worker(shown, name="last day", group="last day")
 
     def _past_added(self) -> None:
         self.state.past_added()
@@ -298,6 +303,7 @@ class DashboardScreen(MainScreen):
                 findings=findings,
                 forecast=forecast,
                 label=self._label(),
+                last_day=self._day_watch.line if self._day_watch is not None else "",
             )
         return DashboardView(
             standing=standing,

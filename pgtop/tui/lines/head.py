@@ -68,6 +68,8 @@ class Standing(NamedTuple):
     """The name of the server; an empty one stands for its address."""
     recorded: bool = False
     """True if all of it is read from a recording: nothing of it is live."""
+    last_day: str = ""
+    """The last 24 hours in one line; "" if nothing of them is known."""
 
     @property
     def state(self) -> State:

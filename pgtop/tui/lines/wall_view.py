@@ -110,7 +110,13 @@ def figure_lines(
     # A coloured name reaches into the free lines around it.
     free = [Cell(" " * cell_width(figures[0][0].text), label.style)]
     above = [free] if down >= _ROOMY else []
-    return [*above, *figures, free, *_band(standing, state, across, scale, counts)]
+    last_day = [] if standing is None or not standing.last_day else [_last_day(standing, across)]
+    return [*above, *figures, free, *_band(standing, state, across, scale, counts), *last_day]
+
+
+def _last_day(standing: Standing, across: int) -> list[Cell]:
+    """Return the line below the band."""
+    return [Cell(fit(f" {standing.last_day}", across), "dim")]
 
 
 # The figures

@@ -225,3 +225,16 @@ async def test_the_wall_says_how_long_and_no_sentence_twice(snapshot: Snapshot) 
     assert f"✗ since {clock(now)} · figures 3m 02s old · no server listens" in told
     assert "leak" not in told, "of what happens meanwhile nothing is known"
     assert "leak in web" in text(down, OUTAGES[-1]), "a full server is full for a reason"
+
+
+async def test_the_last_day_has_the_line_below_the_band(snapshot: Snapshot) -> None:
+    """Where figures are large; the lines above stay as they are."""
+    standing, _ = standings(snapshot, 97)[0]
+    assert standing is not None
+    told = standing._replace(last_day="last 24h: 2 episodes")
+    for across, down in ((80, 24), (120, 40), (60, 20)):
+        without = as_text(figure_lines(standing, None, LABEL, across, down))
+        *above, line = as_text(figure_lines(told, None, LABEL, across, down))
+        assert above == without
+        assert line.rstrip() == " last 24h: 2 episodes"
+    assert figure_lines(told, None, LABEL, 80, 19) == figure_lines(standing, None, LABEL, 80, 19)
