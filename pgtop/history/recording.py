@@ -131,11 +131,6 @@ class Recording:
         return not self._places
 
     @property
-    def polls(self) -> int:
-        """The number of polls."""
-        return sum(place.row.polls for place in self._places)
-
-    @property
     def first_at(self) -> int:
         """The time of the first poll, microseconds by the server's clock. Raises IndexError if empty."""
         return self._places[0].row.first_at
