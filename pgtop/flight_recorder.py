@@ -39,12 +39,13 @@ from pgtop.core.recorded import (
 )
 from pgtop.core.sample_history import Past
 from pgtop.core.server_change import server_change, succession
-from pgtop.errors import HistoryBusyError, HistoryError
-from pgtop.history.former_file import former_past
+from pgtop.core.text import printable
+from pgtop.errors import HistoryBusyError, HistoryDamagedError, HistoryError
+from pgtop.history.former_file import former_past, take_over
 from pgtop.history.graph_past import REACH_SECONDS, past_of
 from pgtop.history.pruning import Bounds
 from pgtop.history.recorded_episodes import recorded_day
-from pgtop.history.recorder import Kept, Recorder
+from pgtop.history.recorder import Batch, Kept, Recorder
 from pgtop.history.recording import Recording
 from pgtop.history.store import RecordingStore, ServerKey
 from pgtop.postgres.conninfo.target import Target
@@ -62,7 +63,13 @@ REPEAT_SECONDS: Final = 30.0
 
 Answer = TypeVar("Answer")
 
+_NEVER: Final = 2**62
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _HERE: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class _NoThreadError(HistoryError):
+    """No thread can be started, so that nothing was done."""
 
 
 class FlightRecorder:
@@ -86,6 +93,7 @@ class FlightRecorder:
         self._busy = 0
         self._writing = asyncio.Lock()
         self._is_told = False
+        self._damage = ""
 
     def polled(
         self,
@@ -96,9 +104,19 @@ class FlightRecorder:
     ) -> None:
         """Record a poll; `facts` are what is known beside it."""
         seen = Seen(self._time_of(result), result, interval_seconds, facts, refusing)
+        self._recorder.polled(seen)
         self._note_changes(seen)
         self._last = seen
-        self._recorder.polled(seen)
+        self._recorder.forget_oldest()
+
+    @property
+    def kept(self) -> Kept:
+        """The part of a poll that is recorded from now on."""
+        return self._recorder.kept
+
+    @kept.setter
+    def kept(self, kept: Kept) -> None:
+        self._recorder.kept = kept
 
     def facts_known(self, facts: Facts) -> None:
         """Record facts that were learnt of the last poll after it was recorded."""
@@ -151,8 +169,10 @@ class FlightRecorder:
         since = until - round(REACH_SECONDS * MICROSECONDS)
 
         def read() -> Past | None:
-            files = self.store.files()
-            past = past_of(Recording(files).counts(since, until), cluster, until) if files else None
+            past = None
+            if self.store.files():
+                # Up to any time: what was recorded before the server's clock was set back seems to be later.
+                past = past_of(Recording(self.store.files).counts(since, _NEVER), cluster, until)
             if past is None and self._former is not None:
                 past = former_past(self._former, self.store.server.address, cluster)
             return past
@@ -215,7 +235,7 @@ class FlightRecorder:
         try:
             return await unawaited_at_exit(work)
         except RuntimeError as error:  # this user may have no more threads
-            raise HistoryError(f"the recording is not kept: {error}") from error
+            raise _NoThreadError(f"the recording is not kept: {error}") from error
 
     async def _write(self, *, is_last: bool = False) -> None:
         async with self._writing:
@@ -224,15 +244,42 @@ class FlightRecorder:
     async def _write_batch(self, *, is_last: bool) -> None:
         batch = self._recorder.take()
         try:
-            await self._in_thread(lambda: self._recorder.write(batch, is_last=is_last))
+            await self._in_thread(lambda: self._written(batch, is_last=is_last))
         except HistoryBusyError as error:
             self._busy += 1
             if self._busy >= BUSY_TRIES:
                 self.tell(str(error))
         except HistoryError as error:
+            if isinstance(error, _NoThreadError):
+                self._recorder.put_back(batch)
             self.tell(str(error))
         else:
             self._busy, self._is_told = 0, False
+        if self._damage:
+            self.tell(self._damage)
+            self._damage = ""
+
+    def _written(self, batch: Batch, *, is_last: bool) -> None:
+        """Write a batch, in a thread of its own. Raises HistoryError."""
+        try:
+            try:
+                self._write_once(batch, is_last=is_last)
+            except HistoryDamagedError as error:
+                self._damage = str(error)
+                self._write_once(Batch((), batch.kept), is_last=is_last)
+        except HistoryError:
+            raise
+        except Exception as error:  # nothing about a recording is a reason to stop
+            raise HistoryError(f"the recording is not kept: {printable(repr(error))}") from error
+        self._damage = self._damage or self.store.damage
+        self.store.damage = ""
+
+    def _write_once(self, batch: Batch, *, is_last: bool) -> None:
+        try:
+            if self._former is not None:
+                take_over(self._former, self.store)
+        finally:
+            self._recorder.write(batch, is_last=is_last)
 
     def tell(self, said: str) -> None:
         """Have a notice shown, once until all is well again."""
@@ -254,7 +301,7 @@ class FlightRecorder:
             change = server_change(self._snapshot, seen.result)
             if change is not None:
                 self._happened(ServerChanged(seen.at, change, succession(self._snapshot, seen.result)))
-        self._snapshot, self._snapshot_heard = seen.result, time.monotonic()
+        self._snapshot, self._snapshot_heard = seen.result, _elapsed()
 
     def _time_of(self, result: Snapshot | Outage) -> int:
         return result.taken_at if isinstance(result, Snapshot) else self._now()
@@ -263,7 +310,12 @@ class FlightRecorder:
         """Return the present by the server's clock as it was last heard; by this host's before that."""
         if self._snapshot is None:
             return time.time_ns() // 1000
-        return self._snapshot.taken_at + round((time.monotonic() - self._snapshot_heard) * MICROSECONDS)
+        return self._snapshot.taken_at + round((_elapsed() - self._snapshot_heard) * MICROSECONDS)
+
+
+def _elapsed() -> float:
+    """Return seconds since some moment, with the time in which this machine slept."""
+    return time.clock_gettime(_CLOCK)
 
 
 def server_key(target: Target) -> ServerKey:

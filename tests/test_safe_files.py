@@ -18,13 +18,17 @@ import pytest
 from pgtop.audit.log import AuditLog
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import AuditError, HistoryError, UsageError
-from pgtop.history.store import HistoryStore
+from pgtop.history.day_file import write as write_file
+from pgtop.history.recorder import Recorder
+from pgtop.history.store import RecordingStore
 from pgtop.safe_files import UnsafeFileError, check_readable, place_of, read_regular, read_trusted
 from pgtop.settings.file import read_config_file
-from tests.builders import SERIES, audit_line, past_of
+from tests.builders import SERVER_KEY, audit_line
 from tests.servers import wait_until_sync
 from tests.support.audit_logs import audited_pids
 from tests.support.config_files import settings_in_force
+from tests.support.polls import polls
+from tests.support.polls import write as record
 from tests.support.reap_command import STALE, stale
 from tests.support.running import assert_one_line, run
 from tests.support.tls import new_certificate
@@ -324,18 +328,24 @@ async def test_nobody_is_ended_where_the_log_is_not_safe(server: ThrowawayServer
     assert list(place.iterdir()) == []
 
 
-# The history
+# The recording
 
 
 @as_root
-def test_the_history_is_not_kept_where_others_may_write(tmp_path: Path) -> None:
+def test_nothing_is_recorded_where_others_may_write(tmp_path: Path) -> None:
     """Nor in a shared directory: SQLite would follow a link that stands for its journal."""
     theirs, shared = directory(tmp_path / "theirs", 0o755), directory(tmp_path / "shared", 0o1777)
     give_away(theirs)
     for place in (theirs, shared):
-        with pytest.raises(HistoryError, match=r"the history is not kept.*--history"):
-            HistoryStore(place / "history.sqlite3").save(SERIES, past_of([1]), "begin")
-        assert list(place.iterdir()) == []
+        store = RecordingStore(place, SERVER_KEY)
+        planted = directory(store.directory, 0o755)
+        give_away(planted)
+        with pytest.raises(HistoryError, match=r"the recording is not kept.*--record-dir"):
+            record(Recorder(store), polls(range(5)))
+        assert list(planted.iterdir()) == []
+    with pytest.raises(HistoryError, match=r"the recording is not kept.*--record-dir"):
+        write_file(shared / "2026-01-01.sqlite3", {}, lambda _: None)
+    assert [each.name for each in shared.iterdir()] == [planted.name]
 
 
 # The configuration, and what else a person writes

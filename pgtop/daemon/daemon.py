@@ -26,7 +26,7 @@ from pgtop.daemon.reporter import DaemonReport
 from pgtop.daemon.systemd import Systemd
 from pgtop.errors import PgtopError
 from pgtop.exit_codes import ExitCode
-from pgtop.flight_recorder import flight_recorder
+from pgtop.flight_recorder import flight_recorder, kept_part
 from pgtop.postgres.conninfo.target import Target
 from pgtop.postgres.errors.network_and_driver import DRIVER_ERRORS
 from pgtop.postgres.session.login_probe import LoginProbe
@@ -49,11 +49,9 @@ _RESTART_ONLY: Final = (
     "audit_keep",
     "metrics_listen",
     "history",
-    "record",
     "record_dir",
     "record_keep_seconds",
     "record_max_size_bytes",
-    "record_queries",
 )
 
 
@@ -175,6 +173,8 @@ class Daemon:
         self._auto.interval_seconds = self._poller.interval_seconds = config.interval_seconds
         self._poller.wake()  # the others are told at once how long the next poll may take
         self._own_connection.hides_queries = config.hide_queries
+        if self._recorder is not None:
+            self._recorder.kept = kept_part(config)
         self._log.queries = config.log_queries and not config.hide_queries
         self._log.as_json(config.log_format == "json")
         self._logins.seconds = config.login_probe_seconds

@@ -115,6 +115,8 @@ class _Chunk(msgspec.Struct, frozen=True, array_like=True):
     texts: tuple[str, ...] = ()
     """The texts that are new, numbered on from those before."""
     polls: tuple[_Poll, ...] = ()
+    follows: int = 0
+    """The checksum of the chunk before it; 0 of a keyframe."""
 
 
 class _Envelope(msgspec.Struct, frozen=True, array_like=True):
@@ -140,11 +142,12 @@ class Encoder:
     def __init__(self) -> None:
         self._chain = _Chain()
         self._is_new = True
+        self._checksum = 0
         self._encoder = msgspec.msgpack.Encoder()
 
     def begin(self) -> None:
         """Let the next chunk be a keyframe, which needs nothing before it."""
-        self._chain, self._is_new = _Chain(), True
+        self._chain, self._is_new, self._checksum = _Chain(), True, 0
 
     def encode(self, polls: Iterable[Seen]) -> bytes:
         """Return a chunk of these polls, which follow those of the chunk before."""
@@ -152,8 +155,10 @@ class Encoder:
         known = len(chain.texts)
         written = tuple(_written(chain, each) for each in polls)
         self._is_new = False
-        chunk = _Chunk(FORMAT, is_key, tuple(chain.texts[known:]), written)
-        return zlib.compress(self._encoder.encode(chunk), _LEVEL)
+        chunk = _Chunk(FORMAT, is_key, tuple(chain.texts[known:]), written, self._checksum)
+        compressed = zlib.compress(self._encoder.encode(chunk), _LEVEL)
+        self._checksum = zlib.crc32(compressed)
+        return compressed
 
 
 class Decoder:
@@ -161,6 +166,7 @@ class Decoder:
 
     def __init__(self) -> None:
         self._chain: _Chain | None = None
+        self._checksum = 0
         self._decoder = msgspec.msgpack.Decoder(_Chunk)
 
     def decode(self, chunk: bytes) -> Iterator[Seen]:
@@ -172,8 +178,9 @@ class Decoder:
             read = self._decoder.decode(_decompressed(chunk))
             if read.is_key:
                 self._chain = _Chain()
-            if self._chain is None:
+            elif self._chain is None or read.follows != self._checksum:
                 raise ForeignChunkError("the chunk before it is missing")
+            self._checksum = zlib.crc32(chunk)
             self._chain.texts.extend(read.texts)
             for poll in read.polls:
                 yield _read(self._chain, poll)

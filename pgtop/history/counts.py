@@ -25,7 +25,7 @@ class Counts(msgspec.Struct, frozen=True, array_like=True, gc=False):
     in_transaction: _Count = 0
     hidden: bool = False
     refused: bool = False
-    """True if new connections were refused for want of a slot."""
+    """True if new connections were refused for lack of a slot."""
 
     @property
     def sample(self) -> Sample | None:
@@ -43,9 +43,13 @@ def counts_of(seen: Seen) -> Counts:
     if not isinstance(seen.result, Snapshot):
         limit = seen.result.limit
         return Counts(seen.at, refused=refused or (limit is not None and limit.is_the_servers))
-    sample = sample_of(seen.result)
+    return counts_of_sample(sample_of(seen.result), refused=refused)
+
+
+def counts_of_sample(sample: Sample, *, refused: bool = False) -> Counts:
+    """Return the counts that the graph has of a moment."""
     return Counts(
-        seen.at,
+        sample.at,
         sample.total,
         sample.idle,
         sample.active,

@@ -28,6 +28,10 @@ BUSY_SECONDS: Final = 1.0
 _BUSY_CODES: Final = frozenset({5, 6})
 _DAMAGE_CODES: Final = frozenset({1, 11, 19, 20, 24, 26})
 """SQLite's primary codes for a file that is not a database, is malformed, or lacks our tables and columns."""
+_PAGE_BYTES: Final = 1024
+"""The bytes of a page: a chunk has a few hundred to a few thousand, and takes whole pages."""
+_BEGUN_CODE: Final = 776
+"""SQLITE_READONLY_ROLLBACK: a writer was killed in the middle, and its work must be undone first."""
 
 _SCHEMA: Final = (
     """CREATE TABLE about (
@@ -40,6 +44,7 @@ _SCHEMA: Final = (
         first_at INTEGER NOT NULL,
         last_at INTEGER NOT NULL,
         cluster TEXT NOT NULL,
+        server INTEGER NOT NULL DEFAULT 0,
         interval_seconds REAL NOT NULL,
         sight INTEGER NOT NULL,
         is_key INTEGER NOT NULL,
@@ -92,6 +97,9 @@ def write(path: Path, about: dict[str, str], work: "Callable[[sqlite3.Connection
         try:
             with closing(sqlite3.connect(found.path, timeout=BUSY_SECONDS, isolation_level=None)) as database:
                 database.execute("PRAGMA mmap_size = 0")  # a file cut short would end the process
+                if found.is_empty:
+                    database.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+                    database.execute("PRAGMA auto_vacuum = FULL")  # what is pruned makes the file smaller
                 database.execute("BEGIN IMMEDIATE")
                 if version(database) > SCHEMA_VERSION:
                     raise NewerFileError(f"the recording is not kept: a newer pgtop wrote {shown(path)}")
@@ -111,17 +119,15 @@ def reading(path: Path) -> "Iterator[sqlite3.Connection]":
 
     Raises HistoryError where it cannot be read, and for what fails while the block lasts.
     """
-    import sqlite3
-
     if not path.is_file():
         raise HistoryError(f"there is no recording {shown(path)}")
-    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        import sqlite3
+    except ImportError as error:  # a Python that was built without it
+        raise HistoryError(f"{shown(path)} cannot be read ({error})") from error
     with _ONE_AT_A_TIME:
         try:
-            with closing(
-                sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-            ) as database:
-                database.execute("PRAGMA mmap_size = 0")
+            with closing(_opened(path)) as database:
                 found = database.execute("PRAGMA application_id").fetchone()[0]
                 if found != APPLICATION_ID:
                     raise HistoryError(f"{shown(path)} is not a recording of pgtop")
@@ -133,6 +139,26 @@ def reading(path: Path) -> "Iterator[sqlite3.Connection]":
             raise HistoryError(f"{shown(path)} cannot be read ({printable(str(error))})") from error
         except (OSError, ValueError, OverflowError) as error:
             raise HistoryError(f"{shown(path)} cannot be read ({printable(str(error))})") from error
+
+
+def _opened(path: Path) -> "sqlite3.Connection":
+    """Open a file to read it alone; undo first what a killed writer had begun."""
+    import sqlite3
+
+    uri = path.absolute().as_uri()
+    for mode in ("ro", "rw"):
+        database = sqlite3.connect(f"{uri}?mode={mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            database.execute("PRAGMA mmap_size = 0")
+            database.execute("PRAGMA query_only = 1")
+            database.execute("SELECT 1 FROM sqlite_master").fetchone()
+        except sqlite3.Error as error:
+            database.close()
+            if mode == "rw" or getattr(error, "sqlite_errorcode", None) != _BEGUN_CODE:
+                raise
+        else:
+            break
+    return database
 
 
 def version(database: "sqlite3.Connection") -> int:

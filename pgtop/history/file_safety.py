@@ -31,6 +31,7 @@ class FoundFile(msgspec.Struct, frozen=True):
     path: Path
     device: int
     inode: int
+    is_empty: bool
 
 
 def find(path: Path) -> FoundFile:
@@ -65,7 +66,7 @@ def find(path: Path) -> FoundFile:
             f"the recording is not kept: {shown(path)} is not a recording of pgtop",
             "name another directory with --record-dir",
         )
-    return FoundFile(target, status.st_dev, status.st_ino)
+    return FoundFile(target, status.st_dev, status.st_ino, not head)
 
 
 def _not_a_file(path: Path) -> HistoryError:
@@ -103,8 +104,9 @@ def set_aside(found: FoundFile) -> HistoryDamagedError:
 
 def _prune(path: Path) -> None:
     """Remove the oldest of what was set aside, until few enough are left."""
-    form = re.compile(re.escape(path.name) + r"\.damaged-[0-9]{8}-[0-9]{6}-[0-9]{6}")
-    found = sorted(each.name for each in path.parent.iterdir() if form.fullmatch(each.name))
+    form = re.compile(f".+{re.escape(path.suffix)}" + r"\.damaged-([0-9]{8}-[0-9]{6}-[0-9]{6})")
+    matches = [match for each in path.parent.iterdir() if (match := form.fullmatch(each.name))]
+    found = [match[0] for match in sorted(matches, key=lambda match: match[1])]
     for name in found[:-DAMAGED_KEPT]:
         for companion in ("", *_COMPANIONS):
             with suppress(OSError):

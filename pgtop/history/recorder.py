@@ -5,31 +5,40 @@ and write what the first one left out, so that nothing is lost once it ends, and
 """
 
 import secrets
+import threading
 import time
-from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from enum import Enum, IntEnum, auto
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from pgtop.core.activity import MICROSECONDS, Backend, BackendId, Snapshot
+from pgtop.core.activity import MICROSECONDS, Backend, BackendId, Server, Snapshot
 from pgtop.core.diagnosis.statements import fingerprint
-from pgtop.core.recorded import Event, Seen
-from pgtop.errors import HistoryError
+from pgtop.core.recorded import Acted, AlertRaised, Diagnosed, Event, OutageBegan, OutageEnded, Seen
 from pgtop.history.codec import Encoder, encode_event
 from pgtop.history.counts import counts_of, encode_counts
 from pgtop.history.store import RecordingStore
+from pgtop.history.written_by_others import Mark, Value, WrittenByOthers, goes_on, is_near
 
 if TYPE_CHECKING:
     import sqlite3
 
 KEY_POLLS: Final = 150
 """The polls after which a chunk needs nothing before it: a seek reads this many at most."""
-HELD_BACK_SECONDS: Final = 25.0
-"""Seconds for which polls are held back while another program writes those of the same server."""
+KEY_SECONDS: Final = 600.0
+"""The longest time in seconds from one keyframe to the next."""
 MOST_WAITING: Final = 1_000
-"""The polls that wait for a disk that is full, or a file that is locked; then the oldest are lost."""
-_FINER: Final = 1.5
-"""Another program's polls stand for these if its interval is at most this many times as long."""
+"""The polls and events that wait for a disk that is full or hangs; then the oldest are lost."""
+
+_MOST_ROWS: Final = 150_000
+"""The sessions that the polls of one chunk may have altogether: a reader's memory is bounded."""
+
+_PUT_CHUNK: Final = """
+    INSERT INTO chunk (writer, written_at, first_at, last_at, cluster, server, interval_seconds, sight,
+    is_key, polls, samples, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_PUT_EVENT: Final = "INSERT INTO event (writer, written_at, at, body) VALUES (?, ?, ?, ?)"
+_FIND_KEY: Final = "SELECT 1 FROM chunk WHERE id = ? AND writer = ? AND body IS NOT NULL"
 
 
 class Kept(IntEnum):
@@ -46,174 +55,291 @@ class Kept(IntEnum):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """The polls and events that were collected since the last batch."""
+    """The polls and events that were collected since the last batch, in order."""
 
-    polls: tuple[Seen, ...]
-    events: tuple[Event, ...]
+    items: tuple[Seen | Event, ...]
+    kept: Kept
+    """The part of them that may be recorded."""
+
+
+class _Source(NamedTuple):
+    """The server that a poll is of; of an outage, the one that had answered before."""
+
+    cluster: str = ""
+    """The system identifier; "" if it is not known."""
+    server: int = 0
+    """A number that another server, or the same one after a restart or a promotion, does not have."""
+
+
+class _Poll(NamedTuple):
+    """A poll that waits to be written."""
+
+    seen: Seen
+    kept: Kept
+    source: _Source
+    after: Mark
+    """The last chunk that was there before it."""
+
+    @property
+    def value(self) -> Value:
+        """The worth of this poll beside another program's."""
+        answered = 0
+        if isinstance(self.seen.result, Snapshot):
+            answered = 1 if self.seen.result.counts.hidden else 2
+        return Value(self.kept * 3 + answered, self.seen.interval_seconds, self.source.server)
+
+
+class _Event(NamedTuple):
+    """An event that waits to be written."""
+
+    event: Event
+    kept: Kept
+
+
+class _Fate(Enum):
+    """The outcome for something that waited."""
+
+    WRITTEN = auto()
+    HELD_BACK = auto()
+    """Another program may soon write it."""
+    LEFT_OUT = auto()
+    """Another program has written it."""
+
+
+class _Sorted(NamedTuple):
+    """All that waited, by what is done with it now."""
+
+    polls: list[_Poll]
+    events: list[_Event]
+    held: list[_Poll | _Event]
+    fate: _Fate
+    """The outcome for the last poll."""
+    is_out: bool
+    """True if an outage was written, and not yet its end."""
 
 
 class Recorder:
-    """One program's recorder of one server. `write` may run in a thread, one call at a time."""
+    """One program's recorder of one server. `write` may run in a thread."""
 
     def __init__(self, store: RecordingStore, kept: Kept = Kept.FINGERPRINTS) -> None:
         self.store = store
-        self._kept = kept
+        self.kept = kept
+        """The part of a poll that is recorded from the next batch on."""
         self._writer = secrets.randbits(62)
-        self._polls: list[Seen] = []
-        self._events: list[Event] = []
-        self._waiting: list[Seen] = []
-        self._unwritten_events: list[Event] = []
+        self._collected: list[Seen | Event] = []
+        self._one_at_a_time = threading.Lock()
+        # Of `write` alone:
+        self._waiting: list[_Poll | _Event] = []
+        self._source = _Source()
+        self._mark = Mark()
+        self._fate = _Fate.WRITTEN
+        self._is_out = False
         self._encoder = Encoder()
         self._encoded = 0
-        self._path = ""
-        self._statements = _Statements(kept)
+        self._key = Mark()
+        self._key_at = 0
+        self._statements = _Statements()
 
     def polled(self, seen: Seen) -> None:
         """Take note of a poll."""
-        self._polls.append(seen)
+        self._collected.append(seen)
 
     def amend(self, seen: Seen) -> None:
         """Put a poll in the place of the last one: the same one, with more facts."""
-        if self._polls and self._polls[-1].at == seen.at:
-            self._polls[-1] = seen
+        for place in range(len(self._collected) - 1, -1, -1):
+            last = self._collected[place]
+            if isinstance(last, Seen):
+                if last.at == seen.at:
+                    self._collected[place] = seen
+                return
 
     def happened(self, event: Event) -> None:
-        """Take note of an event."""
-        self._events.append(event)
+        """Take note of an event at the last poll, or since."""
+        self._collected.append(event)
 
     def take(self) -> Batch:
         """Return what was collected, to be written."""
-        batch = Batch(tuple(self._polls), tuple(self._events))
-        self._polls.clear()
-        self._events.clear()
+        batch = Batch(tuple(self._collected), self.kept)
+        self._collected.clear()
         return batch
+
+    def put_back(self, batch: Batch) -> None:
+        """Take back a batch that could not be given to `write`."""
+        self._collected[:0] = batch.items
+
+    def forget_oldest(self) -> None:
+        """Drop what was collected and is more than may wait."""
+        del self._collected[:-MOST_WAITING]
 
     def write(self, batch: Batch, *, is_last: bool = False) -> None:
         """Write a batch, and what had to wait before it; nothing is held back at the end, if it `is_last`.
 
         Raises HistoryError if it cannot be written: it is tried again with the next batch.
         """
-        self._waiting.extend(batch.polls)
-        self._unwritten_events.extend(batch.events)
-        del self._waiting[:-MOST_WAITING]
-        del self._unwritten_events[:-MOST_WAITING]
-        if not self._waiting and not self._unwritten_events:
-            return
-        try:
-            self.store.write(lambda database: self._write(database, is_last=is_last))
-        except HistoryError:
-            self._encoder.begin()  # nobody may ever read the chunk that the next one would follow
-            self._encoded = 0
-            raise
+        with self._one_at_a_time:
+            self._waiting.extend(self._to_wait(each, batch.kept) for each in batch.items)
+            if not self._waiting:
+                return
+            try:
+                done, self._mark = self.store.write(lambda database: self._write(database, is_last=is_last))
+            except Exception:
+                self._begin()  # nobody may ever read the chunk that the next one would follow
+                del self._waiting[:-MOST_WAITING]
+                raise
+            self._waiting, self._fate, self._is_out = done.held, done.fate, done.is_out
 
-    def _write(self, database: "sqlite3.Connection", *, is_last: bool) -> None:
-        polls, held = self._due(database, is_last=is_last)
+    def _to_wait(self, what: Seen | Event, kept: Kept) -> _Poll | _Event:
+        if not isinstance(what, Seen):
+            return _Event(what, kept)
+        if isinstance(what.result, Snapshot):
+            server = what.result.server
+            self._source = _Source(server.identity.system_identifier or "", _number(server))
+        return _Poll(what, kept, self._source, self._mark)
+
+    def _begin(self) -> None:
+        self._encoder.begin()
+        self._encoded, self._key = 0, Mark()
+
+    def _write(self, database: "sqlite3.Connection", *, is_last: bool) -> tuple[_Sorted, Mark]:
+        path = str(database.execute("PRAGMA database_list").fetchone()[2])
         now = time.time_ns() // 1000
-        for run in _runs(polls):
-            self._write_chunk(database, run, now)
-        rows = [(self._writer, now, each.at, encode_event(each)) for each in self._unwritten_events]
-        database.executemany("INSERT INTO event (writer, written_at, at, body) VALUES (?, ?, ?, ?)", rows)
-        self._waiting = held
-        self._unwritten_events = []
+        done = self._sorted(database, path, now, is_last=is_last)
+        for run in _runs(done.polls):
+            self._write_chunk(database, path, run, now)
+        events = [_as_recorded(each) for each in done.events]
+        rows = [(self._writer, now, each.at, encode_event(each)) for each in events]
+        database.executemany(_PUT_EVENT, rows)
+        newest = database.execute("SELECT coalesce(max(id), 0) FROM chunk").fetchone()[0]
+        return done, Mark(path, newest)
 
-    def _due(self, database: "sqlite3.Connection", *, is_last: bool) -> tuple[list[Seen], list[Seen]]:
-        """Return the polls to write now, and those to hold back, without those that others have written."""
-        waiting = self._waiting
-        if not waiting:
-            return [], []
-        newest = waiting[-1]
-        slack = round(newest.interval_seconds * MICROSECONDS)
-        reach = round(HELD_BACK_SECONDS * MICROSECONDS)
-        others = database.execute(
-            """SELECT first_at, last_at FROM chunk
-            WHERE writer <> ? AND last_at >= ? AND first_at <= ? AND interval_seconds <= ? AND sight >= ?""",
-            (
-                self._writer,
-                min(waiting[0].at - slack, newest.at - reach),
-                newest.at + slack,
-                newest.interval_seconds * _FINER,
-                self._sight(newest),
-            ),
-        ).fetchall()
-        left = [
-            each
-            for each in waiting
-            if not any(first - slack <= each.at <= last + slack for first, last in others)
-        ]
-        is_written_elsewhere = any(last >= newest.at - reach for _, last in others)
-        if left and is_written_elsewhere and not is_last and newest.at - left[0].at < reach:
-            return [], left
-        return left, []
+    def _sorted(self, database: "sqlite3.Connection", path: str, now: int, *, is_last: bool) -> _Sorted:
+        times = [each.seen.at for each in self._waiting if isinstance(each, _Poll)] or [0]
+        others = WrittenByOthers.read(database, path, self._writer, (min(times), max(times)), now)
+        done = _Sorted([], [], [], self._fate, self._is_out)
+        for each in self._waiting:
+            if isinstance(each, _Poll):
+                own = _fate_of(each, others, times[-1], is_last=is_last)
+                done = done._replace(fate=own)
+            else:
+                own = _Fate.WRITTEN if _is_needed(each.event, is_out=done.is_out) else done.fate
+            if own is _Fate.HELD_BACK:
+                done.held.append(each)
+            elif own is _Fate.WRITTEN and isinstance(each, _Poll):
+                done.polls.append(each)
+            elif own is _Fate.WRITTEN and isinstance(each, _Event):
+                done.events.append(each)
+                is_end = isinstance(each.event, OutageEnded)
+                is_out = not is_end and (done.is_out or isinstance(each.event, OutageBegan))
+                done = done._replace(is_out=is_out)
+        return done
 
-    def _sight(self, seen: Seen) -> int:
-        """Return how much of a poll is recorded; more stands for less."""
-        is_hidden = isinstance(seen.result, Snapshot) and seen.result.counts.hidden > 0
-        return self._kept * 2 + (not is_hidden)
-
-    def _write_chunk(self, database: "sqlite3.Connection", polls: list[Seen], now: int) -> None:
-        path = database.execute("PRAGMA database_list").fetchone()[2]
-        if self._encoded >= KEY_POLLS or path != self._path:
-            self._encoder.begin()
-            self._encoded, self._path = 0, path
+    def _write_chunk(self, database: "sqlite3.Connection", path: str, run: list[_Poll], now: int) -> None:
+        polls = [each.seen for each in run]
+        last = run[-1]
+        is_over = abs(polls[0].at - self._key_at) > KEY_SECONDS * MICROSECONDS
+        if is_over or self._encoded + len(polls) > KEY_POLLS or not self._has_key(database, path):
+            self._begin()
         is_key = self._encoded == 0
         body = None
-        if self._kept is not Kept.COUNTS:
-            body = self._encoder.encode(self._statements.recorded(each) for each in polls)
+        if last.kept is not Kept.COUNTS:
+            body = self._encoder.encode(self._statements.recorded(each, last.kept) for each in polls)
             self._encoded += len(polls)
-        last = polls[-1]
-        database.execute(
-            """INSERT INTO chunk (writer, written_at, first_at, last_at, cluster, interval_seconds, sight,
-            is_key, polls, samples, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+        value = last.value
+        row = database.execute(
+            _PUT_CHUNK,
             (
                 self._writer,
                 now,
                 polls[0].at,
-                last.at,
-                _cluster(polls),
-                last.interval_seconds,
-                self._sight(last),
+                polls[-1].at,
+                last.source.cluster,
+                last.source.server,
+                value.interval_seconds,
+                value.sight,
                 is_key,
                 len(polls),
                 encode_counts([counts_of(each) for each in polls]),
                 body,
             ),
         )
+        if is_key and body is not None:
+            self._key, self._key_at = Mark(path, row.lastrowid or 0), polls[0].at
+
+    def _has_key(self, database: "sqlite3.Connection", path: str) -> bool:
+        """Return whether the keyframe is there: somebody may have removed the file, or it was pruned."""
+        return self._key.path == path and (
+            database.execute(_FIND_KEY, (self._key.id, self._writer)).fetchone() is not None
+        )
 
 
-def _cluster(polls: list[Seen]) -> str:
-    """Return the system identifier of the server that answered last; "" if it is not known."""
-    for each in reversed(polls):
-        if isinstance(each.result, Snapshot):
-            return each.result.server.identity.system_identifier or ""
-    return ""
+def _number(server: Server) -> int:
+    # Not the identity alone: a role that may not read the identifier has little else to go by.
+    known = msgspec.msgpack.encode((server.host, server.port, server.identity))
+    return int.from_bytes(blake2b(known, digest_size=8).digest(), "big", signed=True)
 
 
-def _runs(polls: list[Seen]) -> list[list[Seen]]:
-    """Return the polls in runs in which the server's clock runs forward, and one cluster answers."""
-    runs: list[list[Seen]] = []
-    cluster = None
+def _fate_of(poll: _Poll, others: WrittenByOthers, newest_at: int, *, is_last: bool) -> _Fate:
+    at, value = poll.seen.at, poll.value
+    if others.have(at, value, poll.after):
+        return _Fate.LEFT_OUT
+    may_wait = not is_last and is_near(at, newest_at)
+    return _Fate.HELD_BACK if may_wait and others.go_on(value, newest_at) else _Fate.WRITTEN
+
+
+def _is_needed(event: Event, *, is_out: bool) -> bool:
+    """Return whether an event is written in any case: no other program has it, or its beginning was."""
+    return isinstance(event, Acted | AlertRaised) or (is_out and isinstance(event, OutageEnded))
+
+
+def _runs(polls: list[_Poll]) -> list[list[_Poll]]:
+    """Return polls in runs of one server and one worth, without a gap, and with times that do not fall."""
+    runs: list[list[_Poll]] = []
+    rows = 0
     for each in polls:
-        heard = each.result.server.identity.system_identifier if isinstance(each.result, Snapshot) else None
-        is_other = heard is not None and cluster is not None and heard != cluster
-        cluster = heard or cluster
-        if not runs or each.at < runs[-1][-1].at or is_other:
+        seen = each.seen
+        sessions = len(seen.result.backends) if isinstance(seen.result, Snapshot) else 0
+        last = runs[-1][-1] if runs else None
+        rows += sessions
+        if (
+            last is None
+            or last.value != each.value
+            or last.source != each.source
+            or not goes_on(last.seen.at, seen.at, seen.interval_seconds)
+            or len(runs[-1]) >= KEY_POLLS
+            or rows > _MOST_ROWS
+        ):
             runs.append([])
+            rows = sessions
         runs[-1].append(each)
     return runs
+
+
+def _as_recorded(item: _Event) -> Event:
+    """Return an event as it is recorded: the statements in a diagnosis are hidden where all others are."""
+    event = item.event
+    if isinstance(event, Diagnosed) and item.kept < Kept.FINGERPRINTS:
+        hidden = tuple(
+            msgspec.structs.replace(each, sentence=each.sentence_without_statements, statements=())
+            for each in event.findings
+        )
+        return msgspec.structs.replace(event, findings=hidden)
+    return event
 
 
 class _Statements:
     """Takes from sessions what is not recorded of their statements. Sessions that stay the same stay so."""
 
-    def __init__(self, kept: Kept) -> None:
-        self._kept = kept
+    def __init__(self) -> None:
+        self._kept = Kept.STATEMENTS
         self._known: dict[BackendId, tuple[Backend, Backend]] = {}
 
-    def recorded(self, seen: Seen) -> Seen:
+    def recorded(self, seen: Seen, kept: Kept) -> Seen:
         """Return a poll as it is recorded."""
         snapshot = seen.result
-        if not isinstance(snapshot, Snapshot) or self._kept is Kept.STATEMENTS:
+        if not isinstance(snapshot, Snapshot) or kept is Kept.STATEMENTS:
             return seen
+        if kept is not self._kept:
+            self._kept, self._known = kept, {}
         known, now = self._known, {}
         for backend in snapshot.backends:
             before = known.get(backend.id)

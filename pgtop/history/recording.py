@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from operator import le
 from pathlib import Path
@@ -17,17 +17,19 @@ from pgtop.history.codec import Decoder, ForeignChunkError, decode_event
 from pgtop.history.counts import Counts, decode_counts
 from pgtop.history.day_file import reading
 from pgtop.history.file_safety import shown
+from pgtop.history.order import ChunkRow, Place, in_order
 
 _CHAINS_KEPT: Final = 6
 """The chains that are kept decoded: a player steps to and fro."""
 
 _READ_INDEX: Final = """
-    SELECT id, writer, written_at, first_at, last_at, cluster, interval_seconds, is_key, polls
+    SELECT id, writer, written_at, first_at, last_at, interval_seconds, sight, is_key, polls
     FROM chunk WHERE body IS NOT NULL ORDER BY id"""
-_READ_CHAIN: Final = "SELECT id, body FROM chunk WHERE writer = ? AND id BETWEEN ? AND ? ORDER BY id"
+_READ_CHAIN: Final = """
+    SELECT id, body FROM chunk WHERE writer = ? AND id BETWEEN ? AND ? AND body IS NOT NULL ORDER BY id"""
 _READ_COUNTS: Final = """
-    SELECT samples, cluster, interval_seconds FROM chunk WHERE last_at >= ? AND first_at <= ?
-    ORDER BY written_at, id"""
+    SELECT samples, cluster, interval_seconds, writer FROM chunk WHERE last_at >= ? AND first_at <= ?
+    ORDER BY id"""
 _READ_EVENTS: Final = "SELECT body FROM event WHERE at BETWEEN ? AND ? ORDER BY at, id"
 
 
@@ -45,28 +47,8 @@ class CountsRun(NamedTuple):
     cluster: str
     """The system identifier of the cluster that answered; "" if it is not known."""
     interval_seconds: float
-
-
-class _ChunkRow(msgspec.Struct, frozen=True, array_like=True):
-    id: int
-    writer: int
-    written_at: int
-    first_at: int
-    last_at: int
-    cluster: str
-    interval_seconds: float
-    is_key: bool
-    polls: int
-
-
-class _Place(NamedTuple):
-    """A chunk in the order of the whole recording."""
-
-    path: Path
-    row: _ChunkRow
-    chain: int
-    """The id of the keyframe of its chain in that file."""
-    last_of_chain: int
+    writer: int = 0
+    """The program that wrote them."""
 
 
 class Recording:
@@ -75,53 +57,52 @@ class Recording:
     Chunks that cannot be read are left out, and `problems` says so.
     """
 
-    def __init__(self, files: list[Path]) -> None:
-        """Read what there is in these files. Raises HistoryError if not one of them can be read."""
-        self.files = files
+    def __init__(self, files: Sequence[Path] | Callable[[], Sequence[Path]]) -> None:
+        """Read what there is in these files. Raises HistoryError if not one of them can be read.
+
+        A function that lists files is called again at each refresh: a new one begins each day.
+        """
+        self.files: Sequence[Path] = ()
+        self._list = files if callable(files) else lambda: files
         self.problems: list[str] = []
         """Sentences about what cannot be read, printable."""
         self.server = ""
         """The name of the server, printable."""
-        self._places: list[_Place] = []
+        self._places: list[Place] = []
         self._ends: list[int] = []
         self._before: list[int] = []
         """The polls before each chunk."""
         self._is_rising = True
-        self._chains: OrderedDict[tuple[Path, int, int], dict[int, list[Seen]]] = OrderedDict()
+        self._chains: OrderedDict[tuple[Path, int, int, int], dict[int, list[Seen]]] = OrderedDict()
         self.refresh()
 
     def refresh(self) -> None:
-        """Read what was recorded since. Raises HistoryError as the constructor does."""
-        rows: list[tuple[Path, _ChunkRow]] = []
+        """Read what was recorded since. Positions of before mean nothing then: look again for a time.
+
+        Raises HistoryError as the constructor does.
+        """
+        self.files = self._list()
+        found: list[tuple[Path, list[ChunkRow]]] = []
         failures: list[HistoryError] = []
         for path in self.files:
             try:
                 with reading(path) as database:
-                    found = database.execute("SELECT value FROM about WHERE name = 'server'").fetchone()
-                    self.server = printable(str(found[0])) if found else self.server
-                    read = msgspec.convert(
-                        database.execute(_READ_INDEX).fetchall(), list[_ChunkRow], strict=False
-                    )
+                    about = database.execute("SELECT value FROM about WHERE name = 'server'").fetchone()
+                    self.server = printable(str(about[0])) if about else self.server
+                    rows = database.execute(_READ_INDEX).fetchall()
+                found.append((path, msgspec.convert(rows, list[ChunkRow], strict=False)))
             except HistoryError as error:
                 failures.append(error)
             except msgspec.ValidationError as error:
-                failures.append(HistoryError(f"{shown(path)} cannot be read ({error})"))
-            else:
-                rows.extend((path, row) for row in read)
+                failures.append(HistoryError(f"{shown(path)} cannot be read ({printable(str(error))})"))
         self.problems = [str(error) for error in failures]
         if failures and len(failures) == len(self.files):
             raise failures[0]
-        self._places = _in_order(rows)
-        self._ends = [place.row.last_at for place in self._places]
-        self._before = list(accumulate((place.row.polls for place in self._places), initial=0))
+        self._places = in_order(found)
+        self._ends = [place.last_at for place in self._places]
+        numbers = (place.polls or len(self._polls(chunk)) for chunk, place in enumerate(self._places))
+        self._before = list(accumulate(numbers, initial=0))
         self._is_rising = all(map(le, self._ends, self._ends[1:]))
-        newest = self._places[-1] if self._places else None
-        if newest is not None:  # its chain may have grown
-            self._chains = OrderedDict(
-                (key, chain)
-                for key, chain in self._chains.items()
-                if key[:2] != (newest.path, newest.row.writer)
-            )
 
     # Positions
 
@@ -133,20 +114,19 @@ class Recording:
     @property
     def first_at(self) -> int:
         """The time of the first poll, microseconds by the server's clock. Raises IndexError if empty."""
-        return self._places[0].row.first_at
+        return self._places[0].first_at
 
     @property
     def last_at(self) -> int:
         """The time of the last poll, microseconds by the server's clock. Raises IndexError if empty."""
-        return self._places[-1].row.last_at
+        return self._places[-1].last_at
 
     def at(self, moment: int) -> Position | None:
         """Return the last poll at or before a time (microseconds); the first one if all are later.
 
         None if nothing can be read.
         """
-        number = bisect_right(self._ends, moment) if self._is_rising else self._latest_before(moment)
-        for chunk in range(min(number, len(self._places) - 1), -1, -1):
+        for chunk in range(self._latest_before(moment), -1, -1):
             polls = self._polls(chunk)
             for poll in range(len(polls) - 1, -1, -1):
                 if polls[poll].at <= moment:
@@ -189,7 +169,7 @@ class Recording:
     def between(self, start: int, end: int) -> Iterator[Seen]:
         """Yield the polls between two times (microseconds, the server's clock), both included, in order."""
         for chunk, place in enumerate(self._places):
-            if place.row.last_at >= start and place.row.first_at <= end:
+            if place.last_at >= start and place.first_at <= end:
                 yield from (each for each in self._polls(chunk) if start <= each.at <= end)
 
     # What needs no sessions
@@ -203,17 +183,15 @@ class Recording:
             try:
                 with reading(path) as database:
                     rows = database.execute(_READ_COUNTS, (start, end)).fetchall()
-                for samples, cluster, interval_seconds in rows:
+            except HistoryError as error:
+                self._note(str(error))
+                continue
+            for samples, cluster, interval_seconds, writer in rows:
+                try:
                     counts = [each for each in decode_counts(samples) if start <= each.at <= end]
-                    yield CountsRun(counts, str(cluster), float(interval_seconds))
-            except (
-                HistoryError,
-                msgspec.ValidationError,
-                msgspec.DecodeError,
-                TypeError,
-                ValueError,
-            ) as error:
-                self._note(f"{shown(path)} cannot be read ({printable(str(error))})")
+                    yield CountsRun(counts, str(cluster), float(interval_seconds), int(writer))
+                except (msgspec.ValidationError, msgspec.DecodeError, TypeError, ValueError) as error:
+                    self._note(f"a part of {shown(path)} cannot be read ({printable(str(error))})")
 
     def events(self, start: int, end: int) -> list[Event]:
         """Return the events between two times (microseconds, the server's clock), both included, in order.
@@ -238,9 +216,13 @@ class Recording:
     # Chunks
 
     def _latest_before(self, moment: int) -> int:
-        """Return the last chunk that begins at or before a time, where a clock was set back."""
-        begun = [number for number, place in enumerate(self._places) if place.row.first_at <= moment]
-        return begun[-1] if begun else 0
+        """Return the number of the last chunk to have a poll at or before a time; -1 if all are later."""
+        if self._is_rising:
+            number = bisect_right(self._ends, moment)
+            return min(number, len(self._places) - 1)
+        # A clock was set back: of the times on both sides, the one that comes closest counts.
+        begun = [number for number, place in enumerate(self._places) if place.first_at <= moment]
+        return max(begun, key=lambda number: (min(self._ends[number], moment), number), default=-1)
 
     def _forward(self, chunk: int) -> Position | None:
         for number in range(max(0, chunk), len(self._places)):
@@ -256,11 +238,12 @@ class Recording:
 
     def _polls(self, chunk: int) -> list[Seen]:
         place = self._places[chunk]
-        return self._chain(place).get(place.row.id, [])
+        polls = self._chain(place).get(place.chunk, [])
+        return [each for each in polls if place.first_at <= each.at <= place.last_at]
 
-    def _chain(self, place: _Place) -> dict[int, list[Seen]]:
+    def _chain(self, place: Place) -> dict[int, list[Seen]]:
         """Return the polls of a chunk's chain, by the chunks' ids."""
-        key = (place.path, place.row.writer, place.chain)
+        key = (place.path, place.writer, place.chain, place.last_of_chain)
         known = self._chains.get(key)
         if known is not None:
             self._chains.move_to_end(key)
@@ -268,12 +251,10 @@ class Recording:
         polls: dict[int, list[Seen]] = {}
         try:
             with reading(place.path) as database:
-                bounds = (place.row.writer, place.chain, place.last_of_chain)
-                rows = database.execute(_READ_CHAIN, bounds).fetchall()
+                rows = database.execute(_READ_CHAIN, key[1:]).fetchall()
             decoder = Decoder()
             for number, body in rows:
-                if body is not None:
-                    polls[number] = list(decoder.decode(body))
+                polls[number] = list(decoder.decode(body))
         except HistoryError as error:
             self._note(str(error))
         except (ForeignChunkError, TypeError) as error:
@@ -286,24 +267,3 @@ class Recording:
     def _note(self, problem: str) -> None:
         if problem not in self.problems:
             self.problems.append(problem)
-
-
-def _in_order(rows: list[tuple[Path, _ChunkRow]]) -> list[_Place]:
-    """Return the chunks as they were written, without those that another program's stand for."""
-    chains: dict[tuple[Path, int], int] = {}
-    last: dict[tuple[Path, int, int], int] = {}
-    linked: list[tuple[Path, _ChunkRow, int]] = []
-    for path, row in rows:
-        key = (path, row.writer)
-        if row.is_key:
-            chains[key] = row.id
-        if key in chains:  # what follows a keyframe that was dropped cannot be read
-            linked.append((path, row, chains[key]))
-            last[*key, chains[key]] = row.id
-    linked.sort(key=lambda each: (each[1].written_at, each[0], each[1].id))
-    places: list[_Place] = []
-    for path, row, chain in linked:
-        others = [each.row for each in places[-8:] if each.row.writer != row.writer]
-        if not any(each.first_at <= row.first_at and row.last_at <= each.last_at for each in others):
-            places.append(_Place(path, row, chain, last[path, row.writer, chain]))
-    return places

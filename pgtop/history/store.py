@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
-from pgtop.history.day_file import NewerFileError, write
-from pgtop.history.pruning import Bounds, prune
+from pgtop.history.day_file import SCHEMA_VERSION, NewerFileError, write
+from pgtop.history.pruning import KEEP, Bounds, expire_others, prune
 
 if TYPE_CHECKING:
     import sqlite3
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 SUFFIX: Final = ".sqlite3"
 _NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _LONGEST_NAME: Final = 60
-_PRUNES_EVERY_SECONDS: Final = 600.0
+PRUNE_SECONDS: Final = 600.0
+"""Seconds between two looks for what is too old or too large."""
 
 Answer = TypeVar("Answer")
 
@@ -51,19 +52,25 @@ class RecordingStore:
         self.server = server
         self.bounds = bounds
         self.directory = root / server.directory
-        self._pruned_at = 0.0
+        self.damage = ""
+        """A sentence about a file that was found damaged while old polls were dropped; "" for none."""
+        self._root = root
+        self._pruned_at: float | None = None
 
     def write(self, work: "Callable[[sqlite3.Connection], Answer]") -> Answer:
         """Do work in one transaction on today's file. Raises as `day_file.write` does."""
         now = time.time()
         path = self.directory / f"{datetime.fromtimestamp(now, UTC):%Y-%m-%d}{SUFFIX}"
-        about = {"server": self.server.label}
+        label = self.server.label.encode("utf-8", "replace").decode()
+        about = {"server": label, KEEP: str(self.bounds.keep_seconds)}
         try:
             answer = write(path, about, work)
         except NewerFileError:
             # An older pgtop beside a newer one adds to a file of its own; both are read as one recording.
-            answer = write(path.with_suffix(f".v1{SUFFIX}"), about, work)
-        if abs(now - self._pruned_at) >= _PRUNES_EVERY_SECONDS:
+            answer = write(path.with_suffix(f".v{SCHEMA_VERSION}{SUFFIX}"), about, work)
+        if self._pruned_at is None or abs(now - self._pruned_at) >= PRUNE_SECONDS:
+            if self._pruned_at is None:
+                expire_others(self._root, self.directory, now)
             self._pruned_at = now
             self.prune(now)
         return answer
@@ -77,7 +84,7 @@ class RecordingStore:
 
         Of old polls the counts stay for the graph. A file that is past all use goes as a whole.
         """
-        prune(self.files(), self.bounds, now)
+        self.damage = prune(self.directory, self.bounds, now) or self.damage
 
 
 def recorded_files(directory: Path) -> list[Path]:

@@ -38,6 +38,8 @@ def lines(config: Config, given: Mapping[str, Given], rescue: str | None) -> dic
             value = "-" if value is None else str(value)
         if field == "history":
             value = False if value is None else str(value)
+        if isinstance(value, Path):
+            value = str(value)
         if isinstance(value, str):  # the alert command may have a password among its arguments
             value = masked(value)
         found[key] = Line(value, given[field].source if field in given else DEFAULT)

@@ -5,50 +5,81 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
 
-from pgtop.core.activity import MICROSECONDS, Snapshot
-from pgtop.core.outage import Outage, OutageKind
-from pgtop.core.sample_history import History, Past, Point, Sample
+from pgtop.core.activity import MICROSECONDS
+from pgtop.core.recorded import Seen
+from pgtop.core.sample_history import Point
 from pgtop.demo.server import ThrowawayServer
-from pgtop.errors import HistoryBusyError
-from pgtop.history.store import HistoryStore, Mode, Series
+from pgtop.flight_recorder import FlightRecorder, server_key
+from pgtop.history.recorder import Kept, Recorder
+from pgtop.history.recording import Recording
+from pgtop.history.store import RecordingStore, ServerKey
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui import app, opening
-from pgtop.tui.state import history_keeper
-from pgtop.tui.state.dashboard_state import DashboardState
-from pgtop.tui.state.history_keeper import HistoryKeeper, series_of
+from pgtop.tui.dashboard import DashboardScreen
 from tests.conftest import ServerFactory
-from tests.servers import create_role, execute, fetch_value, wait_until
+from tests.servers import create_role, execute, wait_until
 from tests.support.dashboards import Driven, dashboard
+from tests.support.polls import played, snapshot_of, write
 from tests.support.reaping import real_snapshot
 from tests.support.targets import target_of
 from tests.support.terminals import terminal
 
+if TYPE_CHECKING:
+    import sqlite3
+
 
 @pytest.fixture
-def store(tmp_path: Path) -> HistoryStore:
-    return HistoryStore(tmp_path / "history.sqlite3")
+def store(server: ThrowawayServer, tmp_path: Path) -> RecordingStore:
+    return RecordingStore(tmp_path / "recordings", server_key(target_of(server)))
 
 
-def an_hour_ago(total: int = 60, seconds: float = 3_600.0) -> Past:
-    """Twenty minutes of so many sessions each 2 s, that ended so long ago by this machine's clock."""
-    now = int(time.time() * MICROSECONDS)
-    history = History()
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let it be written several times a second."""
+    monkeypatch.setattr("pgtop.flight_recorder.WRITE_SECONDS", 0.1)
+
+
+def flight(store: RecordingStore) -> FlightRecorder:
+    """What a dashboard records with."""
+    return FlightRecorder(store, Kept.FINGERPRINTS, "dashboard", "ops")
+
+
+async def earlier(
+    server: ThrowawayServer,
+    store: RecordingStore,
+    tmp_path: Path,
+    seconds: float = 3_600.0,
+    cluster: str | None = "",
+    total: int = 60,
+) -> None:
+    """Record twenty minutes of so many sessions, that ended so long ago, as another dashboard did.
+
+    The server is this one, or its cluster has another identifier.
+    """
+    now = await real_snapshot(server, tmp_path / "first")
+    identity = now.server.identity
+    if cluster != "":
+        identity = msgspec.structs.replace(identity, system_identifier=cluster)
+    made_by = msgspec.structs.replace(now.server, identity=identity)
+    own = next(each for each in now.backends if each.pid == now.own_pid)
+    name = re.sub(r"\S+@", "dashboard@", own.application_name or "")
+    sessions = tuple(
+        msgspec.structs.replace(own, pid=10 + number, application_name=name) for number in range(total)
+    )
+    begin = now.taken_at - round((seconds + 1_200) * MICROSECONDS)
+    polls = []
     for number in range(600):
-        at = now - int((seconds + 1_200 - number * 2) * MICROSECONDS)
-        history.add(Sample(at, total, total - 5, 5, 97))
-    past = history.past()
-    assert past is not None
-    return past
-
-
-async def series_on(server: ThrowawayServer, user: str = "postgres", *, known: bool = True) -> Series:
-    cluster = await fetch_value(server, "SELECT system_identifier::text FROM pg_control_system()")
-    return series_of(target_of(server, user=user), str(cluster) if known else None)
+        at = begin + number * 2 * MICROSECONDS
+        each = msgspec.structs.replace(now, taken_at=at, backends=sessions, server=made_by)
+        polls.append(Seen(at, each, 2.0))
+    write(Recorder(store), polls)
 
 
 def points(driven: Driven, seconds: int = 10_800) -> list[Point]:
@@ -69,24 +100,20 @@ async def taken_up(driven: Driven) -> list[Point]:
     return points(driven)
 
 
-async def saved(store: HistoryStore, series: Series, not_before: int = 0) -> None:
-    def is_there() -> bool:
-        past = store.load(series)
-        return past is not None and past.latest_at >= not_before
-
-    await wait_until(is_there, 15, "nothing was written")
+def recorded(store: RecordingStore) -> list[Seen]:
+    """All polls that are in the files."""
+    return played(Recording(store.files()))
 
 
 async def test_a_restart_shows_the_earlier_curve_and_a_gap(
-    server: ThrowawayServer, audit: Path, store: HistoryStore
+    server: ThrowawayServer, audit: Path, store: RecordingStore, tmp_path: Path
 ) -> None:
     """The three hours' graph has the hour-old curve, and no line from it to now."""
-    store.save(await series_on(server), an_hour_ago(), "begin")
-    async with dashboard(server, audit, history=store) as driven:
+    await earlier(server, store, tmp_path)
+    async with dashboard(server, audit, recorder=flight(store)) as driven:
         found = await taken_up(driven)
-        assert {
-            point.sample.total for point in found if point.at < driven.dashboard.state.history.began_at
-        } == {60}
+        began = driven.dashboard.state.history.began_at
+        assert {point.sample.total for point in found if point.at < began} == {60}
         assert [point.starts for point in found].count(True) == 2
         first_now = next(point for point in found if point.sample.total < 60)
         assert first_now.starts
@@ -98,19 +125,17 @@ async def test_a_restart_shows_the_earlier_curve_and_a_gap(
 
 
 async def test_two_dashboards_one_after_the_other_draw_one_curve(
-    server: ThrowawayServer, audit: Path, store: HistoryStore
+    server: ThrowawayServer, audit: Path, store: RecordingStore
 ) -> None:
-    """What the first saw until it was closed is in the second's graph, and in its 'since'."""
-    async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
+    """The polls of the first until it was closed are in the second's graph, and in its 'since'."""
+    async with dashboard(server, audit, recorder=flight(store), warn_at=0.001) as driven:
         await wait_until(lambda: driven.history_keeper.is_keeping)
         history = driven.dashboard.state.history
         await wait_until(lambda: len(history) > 6)
         began, last = history.began_at, history.latest
     assert last is not None
-    past = store.load(await series_on(server))
-    assert past is not None
-    assert past.latest_at >= last.at
-    async with dashboard(server, audit, history=store, warn_at=0.001) as driven:
+    assert recorded(store)[-1].at >= last.at
+    async with dashboard(server, audit, recorder=flight(store), warn_at=0.001) as driven:
         await taken_up(driven)
         assert [point.starts for point in points(driven, 300)].count(True) == 1
         await wait_until(
@@ -121,200 +146,143 @@ async def test_two_dashboards_one_after_the_other_draw_one_curve(
         await driven.shows("at least since")
 
 
+async def test_a_restart_shows_the_change_of_applications(
+    server: ThrowawayServer, audit: Path, store: RecordingStore, tmp_path: Path
+) -> None:
+    """All but one of sixty sessions have left since the dashboard before was closed."""
+    await earlier(server, store, tmp_path, seconds=5.0)
+    async with dashboard(server, audit, recorder=flight(store)) as driven:
+        await taken_up(driven)
+        await driven.shows("-59")
+
+
 async def test_another_cluster_behind_the_address_shows_no_past(
-    server: ThrowawayServer, audit: Path, store: HistoryStore
+    server: ThrowawayServer, audit: Path, store: RecordingStore, tmp_path: Path
 ) -> None:
     """A failover to another cluster, or a server made anew: that one's sessions were not these."""
-    mine = await series_on(server)
-    other = msgspec.structs.replace(mine, cluster="7000000000000000001")
-    store.save(other, an_hour_ago(), "begin")
-    async with dashboard(server, audit, history=store) as driven:
+    await earlier(server, store, tmp_path, cluster="7000000000000000001")
+    async with dashboard(server, audit, recorder=flight(store)) as driven:
         await wait_until(lambda: driven.history_keeper.is_keeping)
         assert points(driven)[0].at >= driven.dashboard.state.history.began_at
-    await saved(store, mine)
-    kept = store.load(other)
-    assert kept is not None
-    assert max(bucket.sample.total for bucket in kept.tiers[2]) == 60
+    found = [snapshot_of(each).server.identity.system_identifier for each in recorded(store)]
+    assert found[0] == "7000000000000000001"
+    assert found[-1] not in (None, found[0])
 
 
 async def test_without_the_system_identifier_the_past_is_by_address(
-    server_factory: ServerFactory, audit: Path, store: HistoryStore
+    server_factory: ServerFactory, audit: Path, tmp_path: Path
 ) -> None:
     server = server_factory()
     role = await create_role(server, "monitor")
     await execute(server, "REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
-    series = await series_on(server, role.name, known=False)
-    assert series.cluster == ""
-    store.save(series, an_hour_ago(), "begin")
-    async with dashboard(server, audit, history=store, user=role.name, password=role.password) as driven:
+    store = RecordingStore(tmp_path / "recordings", server_key(target_of(server)))
+    await earlier(server, store, tmp_path, cluster=None)
+    recorder = flight(store)
+    async with dashboard(server, audit, recorder=recorder, user=role.name, password=role.password) as driven:
         await taken_up(driven)
-
-
-def at_another_time(snapshot: Snapshot, seconds: float, cluster: str | None) -> Snapshot:
-    """The same snapshot so many seconds later, of a cluster with that identifier."""
-    replace = msgspec.structs.replace
-    identity = replace(snapshot.server.identity, system_identifier=cluster)
-    server = replace(snapshot.server, identity=identity)
-    return replace(snapshot, server=server, taken_at=snapshot.taken_at + int(seconds * MICROSECONDS))
-
-
-async def test_a_failover_to_another_cluster_keeps_the_pasts_apart(
-    server: ThrowawayServer, store: HistoryStore, tmp_path: Path
-) -> None:
-    """Also where a role that cannot read the identifier looked in between."""
-    snapshot = await real_snapshot(server, tmp_path / "a")
-    target = target_of(server)
-    seen = DashboardState(0.8)
-    kept = HistoryKeeper(store, seen, target)
-    for cluster, seconds in (("1", 0), ("1", 1), (None, 2), ("2", 3), ("2", 4)):
-        one = at_another_time(snapshot, seconds, cluster)
-        seen.take(one, 1.0)
-        await kept.finish()
-    await kept.finish()
-    for cluster, count in (("1", 3), ("2", 2)):
-        past = store.load(series_of(target, cluster))
-        assert past is not None
-        assert len(past.tiers[0]) == count
-
-
-async def test_a_clock_that_is_set_back_while_it_runs_moves_what_is_kept(
-    server: ThrowawayServer, store: HistoryStore, tmp_path: Path
-) -> None:
-    """A second dashboard reads what the first one shows: the same curve, an hour earlier, and no future."""
-    snapshot = await real_snapshot(server, tmp_path / "a")
-    target = target_of(server)
-    seen = DashboardState(0.8)
-    kept = HistoryKeeper(store, seen, target)
-    for seconds in (*range(100), *range(-3_500, -3_400)):
-        seen.take(at_another_time(snapshot, seconds, "1"), 1.0)
-        if seconds % 30 == 0:
-            await kept.finish()
-    await kept.finish()
-    past = store.load(series_of(target, "1"))
-    shown = seen.history.past()
-    assert past is not None
-    assert shown is not None
-    # In the coarser ones, buckets of before and after the change may have become one.
-    assert [bucket.at for bucket in past.tiers[0]] == [bucket.at for bucket in shown.tiers[0]]
-    assert past.latest_at == snapshot.taken_at - 3_401 * MICROSECONDS
-    assert max(bucket.at for tier in past.tiers for bucket in tier) == past.latest_at
 
 
 async def test_a_damaged_file_is_told_once_and_a_new_one_is_kept(
-    server: ThrowawayServer, audit: Path, store: HistoryStore
+    server: ThrowawayServer, audit: Path, store: RecordingStore, tmp_path: Path, quick: None
 ) -> None:
-    store.path.write_text("garbage")
-    async with dashboard(server, audit, history=store, size=(80, 24)) as driven:
-        await driven.shows("the graph's past is lost", "damaged")
+    await earlier(server, store, tmp_path)
+    (path,) = store.files()
+    path.write_text("garbage")
+    async with dashboard(server, audit, recorder=flight(store), size=(80, 24)) as driven:
+        await driven.shows("recording of that day is lost")
         await driven.press("escape")
         began = driven.dashboard.state.history.began_at
-    past = store.load(await series_on(server))
-    assert past is not None
-    assert past.unbroken_since == began
-    (aside,) = store.path.parent.glob("*.damaged-*")
+    assert recorded(store)[0].at == began
+    (aside,) = path.parent.glob("*.damaged-*")
     assert aside.read_text() == "garbage"
 
 
-async def test_damage_while_it_runs_loses_only_what_was_before(
-    server: ThrowawayServer, audit: Path, store: HistoryStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The new file gets everything that this dashboard knows, what it had taken up included."""
-    monkeypatch.setattr(history_keeper, "SAVE_SECONDS", 0.1)
-    series = await series_on(server)
-    store.save(series, an_hour_ago(), "begin")
-    async with dashboard(server, audit, history=store) as driven:
-        await taken_up(driven)
-        store.path.write_text("garbage")
-        await driven.shows("the graph's past is lost")
-        await saved(HistoryStore(store.path), series)
-    past = store.load(series)
-    assert past is not None
-    assert {60} < {bucket.sample.total for bucket in past.tiers[2]}
-
-
 async def test_a_file_that_is_removed_is_written_anew(
-    server: ThrowawayServer, audit: Path, store: HistoryStore, monkeypatch: pytest.MonkeyPatch
+    server: ThrowawayServer, audit: Path, store: RecordingStore, quick: None
 ) -> None:
-    monkeypatch.setattr(history_keeper, "SAVE_SECONDS", 0.1)
-    series = await series_on(server)
-    store.save(series, an_hour_ago(), "begin")
-    async with dashboard(server, audit, history=store) as driven:
-        await taken_up(driven)
-        store.path.unlink()
-        await saved(store, series)
-    past = store.load(series)
-    assert past is not None
-    assert max(bucket.sample.total for bucket in past.tiers[2]) == 60
+    async with dashboard(server, audit, recorder=flight(store)) as driven:
+        await wait_until(lambda: len(store.files()) == 1)
+        (path,) = store.files()
+        path.unlink()
+        await wait_until(path.exists, 15, "nothing is written any more")
+        latest = driven.dashboard.state.history.latest
+    assert latest is not None
+    assert recorded(store)[-1].at >= latest.at
 
 
-async def test_an_unwritable_history_is_told_once_and_all_else_works(
-    server: ThrowawayServer, audit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_a_recording_that_cannot_be_kept_is_told_once(
+    server: ThrowawayServer, audit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    monkeypatch.setattr(history_keeper, "SAVE_SECONDS", 0.1)
+    """All else works, and the notice that was read does not come back."""
     monkeypatch.chdir(tmp_path)  # a long path would leave no room for the reason
     (tmp_path / "file").write_text("")
-    store = HistoryStore(Path("file") / "history.sqlite3")
-    async with dashboard(server, audit, history=store) as driven:
-        await driven.shows("the history is not kept", "Not a directory")
+    recorder = flight(RecordingStore(Path("file"), ServerKey("db", 1)))
+    async with dashboard(server, audit, recorder=recorder) as driven:
+        await driven.shows("the recording is not kept", "Not a directory")
         await driven.press("escape")
         await wait_until(lambda: driven.dashboard.notices.current is None)
         seen = driven.dashboard.state.history
-        before = seen.latest
-        await wait_until(lambda: seen.latest is not before)
-        assert driven.history_keeper.notice == ""
+        for _ in range(3):
+            before = seen.latest
+            await wait_until(lambda before=before: seen.latest is not before)
+        assert recorder.notice == ""
         assert driven.dashboard.notices.current is None
 
 
 async def test_a_notice_waits_until_another_is_read(
-    server: ThrowawayServer, audit: Path, store: HistoryStore
+    server: ThrowawayServer, audit: Path, store: RecordingStore, tmp_path: Path, quick: None
 ) -> None:
-    """What became of sessions is not covered by what became of a file."""
-    store.path.write_text("garbage")
-    async with dashboard(server, audit, history=store) as driven:
+    """The outcome of an act is not covered by a notice about a file."""
+    await earlier(server, store, tmp_path)
+    store.files()[0].write_text("garbage")
+    recorder = flight(store)
+    async with dashboard(server, audit, recorder=recorder) as driven:
         driven.dashboard.say("something else")
-        await wait_until(lambda: driven.history_keeper.is_keeping)
+        await wait_until(lambda: recorder.notice, 15, "nothing is told")
         driven.dashboard.tick()
-        assert driven.history_keeper.notice
+        assert recorder.notice
         await driven.shows("something else")
         await driven.press("escape")
-        await driven.shows("the graph's past is lost")
+        await driven.shows("recording of that day is lost")
 
 
 async def test_a_clock_that_was_set_back_while_pgtop_was_closed_is_overcome(
-    server: ThrowawayServer, audit: Path, store: HistoryStore
+    server: ThrowawayServer, audit: Path, store: RecordingStore, tmp_path: Path
 ) -> None:
-    """Rows of the future are neither shown nor kept."""
-    series = await series_on(server)
-    store.save(series, an_hour_ago(seconds=-86_400.0), "begin")
-    async with dashboard(server, audit, history=store) as driven:
+    """Polls of the future are not shown, and those of now are recorded after them."""
+    await earlier(server, store, tmp_path, seconds=-86_400.0)
+    async with dashboard(server, audit, recorder=flight(store)) as driven:
         await wait_until(lambda: driven.history_keeper.is_keeping)
         assert max(point.sample.total for point in points(driven)) < 60
-    past = store.load(series)
-    assert past is not None
-    assert past.latest_at < (time.time() + 60) * MICROSECONDS
-    assert all(bucket.at <= past.latest_at for tier in past.tiers for bucket in tier)
+        latest = driven.dashboard.state.history.latest
+    assert latest is not None
+    assert recorded(store)[-1].at >= latest.at
 
 
-class Hung(HistoryStore):
+class Hung(RecordingStore):
     """A disk that answers nothing, as a file server that has gone."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, ServerKey("db", 1))
         self.asked = threading.Event()
         self.released = threading.Event()
 
-    def load(self, series: Series) -> Past | None:
+    def write(self, work: "Callable[[sqlite3.Connection], object]") -> object:  # type: ignore[override]
+        self.files()
+        raise AssertionError(work)
+
+    def files(self) -> list[Path]:
         self.asked.set()
         self.released.wait()
-        return None
+        return []
 
 
 async def test_a_disk_that_hangs_holds_up_neither_the_screen_nor_the_end(
     server: ThrowawayServer, audit: Path, tmp_path: Path
 ) -> None:
-    hung = Hung(tmp_path / "history.sqlite3")
+    hung = Hung(tmp_path)
     try:
-        async with dashboard(server, audit, history=hung) as driven:
+        async with dashboard(server, audit, recorder=flight(hung)) as driven:
             await wait_until(hung.asked.is_set)
             before = driven.dashboard.state.history.latest
             await wait_until(lambda: driven.dashboard.state.history.latest is not before)
@@ -322,50 +290,15 @@ async def test_a_disk_that_hangs_holds_up_neither_the_screen_nor_the_end(
             assert driven.dashboard.state.paused
         # The end came although the disk still hangs.
         assert not hung.released.is_set()
-        assert all(each.daemon for each in threading.enumerate() if each.name == "history")
     finally:
         hung.released.set()
 
 
-class Busy(HistoryStore):
-    """A file that is locked whenever one comes."""
-
-    def save(self, series: Series, past: Past, mode: Mode) -> bool:
-        raise HistoryBusyError("the history is not kept: others keep it locked")
-
-
-async def test_a_file_that_is_locked_for_a_moment_does_not_matter(
-    server: ThrowawayServer, tmp_path: Path
-) -> None:
-    """It is said where it stays so."""
-    snapshot = await real_snapshot(server, tmp_path / "a")
-    seen = DashboardState(0.8)
-    seen.take(snapshot, 1.0)
-    kept = HistoryKeeper(Busy(tmp_path / "history.sqlite3"), seen, target_of(server))
-    for _ in range(history_keeper.BUSY_TRIES - 1):
-        await kept.finish()
-        assert kept.notice == ""
-    await kept.finish()
-    assert "locked" in kept.notice
-
-
-async def test_nothing_is_kept_before_there_is_something(
-    server: ThrowawayServer, store: HistoryStore
-) -> None:
-    """An outage from the start writes no file."""
-    seen = DashboardState(0.8)
-    seen.take(Outage(OutageKind.UNREACHABLE, "no answer"), 1.0)
-    kept = HistoryKeeper(store, seen, target_of(server))
-    kept.polled()
-    await kept.finish()
-    assert not store.path.exists()
-
-
 def test_the_key_tells_servers_apart_and_not_roles(server: ThrowawayServer) -> None:
-    """A standby has its primary's identifier, and its own sessions: the address counts too."""
+    """A standby has its primary's identifier, and its own sessions: the address counts."""
     target = target_of(server)
     change = msgspec.structs.replace
-    assert series_of(change(target, user="other", database="other"), "1") == series_of(target, "1")
+    assert server_key(change(target, user="other", database="other")).address == server_key(target).address
     others = [
         change(target, ports=(1,)),
         change(target, hosts=("db2",)),
@@ -373,49 +306,34 @@ def test_the_key_tells_servers_apart_and_not_roles(server: ThrowawayServer) -> N
         change(target, target_session_attrs="primary"),
         change(target, hosts=("db1", "db2"), ports=(5432, 5432)),
     ]
-    keys = {series_of(each, "1") for each in (target, *others)} | {series_of(target, None)}
-    assert len(keys) == len(others) + 2
+    assert len({server_key(each).address for each in (target, *others)}) == len(others) + 1
 
 
-async def test_the_program_keeps_it_where_the_configuration_says(
+async def test_the_program_records_as_the_configuration_says(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`history` names the file; none is kept without."""
-    given: list[HistoryStore | None] = []
+    """`record_dir` names the directory; nothing is kept without a history."""
+    given: list[FlightRecorder | None] = []
 
     class App:
-        def __init__(self, *, history: HistoryStore | None, **_: object) -> None:
-            given.append(history)
+        def __init__(self, dashboard: DashboardScreen, **_: object) -> None:
+            given.append(dashboard.recorder)
             raise LookupError
 
     monkeypatch.setattr(app, "PgtopApp", App)
-    for path in (tmp_path / "h.sqlite3", None):
+    for history in (tmp_path / "h.sqlite3", None):
+        config = Config(audit_log=tmp_path / "a", history=history, record_dir=tmp_path / "r")
         with pytest.raises(LookupError):
-            await opening.run_dashboard(target_of(server), Config(audit_log=tmp_path / "a", history=path))
+            await opening.run_dashboard(target_of(server), config)
     assert given[0] is not None
-    assert (given[0].path, given[1]) == (tmp_path / "h.sqlite3", None)
-
-
-async def test_a_lack_of_threads_is_told(
-    server: ThrowawayServer, store: HistoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    snapshot = await real_snapshot(server, tmp_path / "a")
-    seen = DashboardState(0.8)
-    seen.take(snapshot, 1.0)
-    kept = HistoryKeeper(store, seen, target_of(server))
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    await kept.finish()
-    assert "can't start new thread" in kept.notice
+    assert (given[0].store.directory.parent, given[1]) == (tmp_path / "r", None)
 
 
 async def test_the_program_itself_leaves_what_its_next_run_goes_on_with(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
     """In the user's state directory, readable by nobody else; also where the terminal went away."""
-    found = []
+    ends = []
     for ending in (signal.SIGHUP, None):
         with terminal(server, tmp_path) as opened:
             opened.shows("slots")
@@ -424,12 +342,11 @@ async def test_the_program_itself_leaves_what_its_next_run_goes_on_with(
             else:
                 opened.process.send_signal(ending)
             opened.ends()
-        path = tmp_path / ".local/state/pgtop/history.sqlite3"
+        (path,) = (tmp_path / ".local/state/pgtop/recordings").glob("*/*.sqlite3")
         assert path.stat().st_mode & 0o777 == 0o600
-        past = HistoryStore(path).load(await series_on(server))
-        assert past is not None
-        found.append(past)
-    first, second = found
-    assert second.tiers[0][0] == first.tiers[0][0]
-    assert second.latest_at > first.latest_at
-    assert [bucket.starts for bucket in second.tiers[0]].count(True) == 1
+        ends.append([each.at for each in played(Recording([path]))])
+    first, second = ends
+    assert first
+    assert second[: len(first)] == first
+    assert second[-1] > first[-1]
+    assert second[-1] < (time.time() + 60) * MICROSECONDS
