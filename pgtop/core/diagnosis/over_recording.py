@@ -109,7 +109,7 @@ class Verdicts:
         """Take in the findings of the next snapshot."""
         at = snapshot.taken_at
         if snapshot.server.identity != self._identity or at < self._last_at:
-            self._end(list(self._named), min(at, self._last_at) if at < self._last_at else at)
+            self._end(list(self._named), max(at, self._last_at))
         self._identity, self._last_at = snapshot.server.identity, at
         found = {cause_of(each): each for each in reversed(list(findings))}
         for cause, finding in reversed(found.items()):
