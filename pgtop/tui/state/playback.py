@@ -4,7 +4,7 @@ It draws nothing and reads no clock. It reads files: a screen runs it in a threa
 """
 
 from bisect import bisect_left, bisect_right
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -36,8 +36,12 @@ WARM_UP_SECONDS: Final = 900.0
 """The recorded time before a position that a diagnosis there has to have seen."""
 WARM_UP_EVERY_SECONDS: Final = 10.0
 """The least time between two polls of the warm-up."""
-NEAR_SECONDS: Final = 60.0
+_NEAR: Final = 60 * MICROSECONDS
 """The recorded time that is played poll by poll on the way to a later position; a longer one is a jump."""
+_STEPS_BACK: Final = 20
+"""The polls before the end of a jump that are read with it, so that a step back is there at once."""
+_POLLS_KEPT: Final = 200
+"""The polls that are kept as they were shown."""
 ZOOMS: Final = (None, 3600.0, 900.0)
 """The seconds of the recording that the graph shows around the position; None for all of it."""
 _BUCKETS: Final = 2_000
@@ -168,6 +172,7 @@ class Playback:
         self._shown: tuple[Position, int] | None = None
         self._trail = _Trail(warn_at, thresholds)
         self._graph: GraphSpan | None = None
+        self._kept: OrderedDict[Position, PlayedPoll] = OrderedDict()
 
     def _read_counts(self) -> None:
         counted = [
@@ -230,6 +235,23 @@ class Playback:
     def show(self, position: Position) -> PlayedPoll:
         """Return the poll at a position. Raises IndexError if there is none."""
         self.progress = 0.0
+        if position not in self._kept:
+            start = self.step(position, -_STEPS_BACK) if self._is_jump(position) else position
+            while start < position:  # the polls that are asked for next, most of the time
+                self._keep(self._read(start))
+                start = self.step(start, 1)
+            self._keep(self._read(position))
+        self._kept.move_to_end(position)
+        poll = self._kept[position]
+        return poll._replace(graph=self._graph_at(poll.seen.at))
+
+    def _keep(self, poll: PlayedPoll) -> None:
+        self._kept[poll.position] = poll
+        while len(self._kept) > _POLLS_KEPT:
+            self._kept.popitem(last=False)
+
+    def _read(self, position: Position) -> PlayedPoll:
+        """Return the poll at a position, without the graph."""
         seen = self._shown_of(self.recording.seen(position))
         self._follow(position, seen)
         before, following = self.recording.previous(position), self.recording.next(position)
@@ -249,7 +271,6 @@ class Playback:
             gap=Gap(earlier.at, seen.at) if earlier is not None and _is_gap(earlier, seen) else None,
             next_at=next_at,
             earlier=tuple(self._trail.earlier),
-            graph=self._graph_at(seen.at),
         )
 
     def _shown_of(self, seen: Seen) -> Seen:
@@ -257,16 +278,21 @@ class Playback:
 
     def _follow(self, position: Position, seen: Seen) -> None:
         """Bring the trail to a position: poll by poll if it is near, else by what led there."""
-        if self._shown is not None:
+        if self._shown is not None and not self._is_jump(position):
             shown, at = self._shown
-            if position == shown:
-                return
-            if shown < position and 0 <= seen.at - at <= NEAR_SECONDS * MICROSECONDS:
+            if position != shown:
                 self._walk(self.recording.next(shown), position, 0.0, at)
-                return
+            return
         self._trail = _Trail(self.warn_at, self._thresholds)
         begin = seen.at - round(WARM_UP_SECONDS * MICROSECONDS)
         self._walk(self.recording.at(begin), position, WARM_UP_EVERY_SECONDS, begin)
+
+    def _is_jump(self, position: Position) -> bool:
+        """Return whether the trail does not lead to a position."""
+        if self._shown is None:
+            return True
+        shown, at = self._shown
+        return position < shown or not 0 <= self.recording.seen(position).at - at <= _NEAR
 
     def _walk(self, start: Position | None, end: Position, every_seconds: float, begin: int) -> None:
         """Take in the polls from one position to another, at least `every_seconds` apart, and the last."""

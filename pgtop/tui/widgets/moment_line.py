@@ -1,18 +1,15 @@
 """MomentLine: the line for a time to go to."""
 
-from textual.binding import Binding
 from textual.widgets import Input
+
+_ACCEPTED = "go to 03:12, 03:12:30, 2026-11-30 03:12 or -15min (Esc: stay)"
 
 
 class MomentLine(Input):
     """An input that is shown while a time is typed."""
 
-    BINDINGS = [Binding("up,down", "nothing", show=False)]  # noqa: RUF012 - Textual's own form
-
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name for it
-        super().__init__(
-            placeholder="go to 03:12, 03:12:30, 2026-11-30 03:12 or -15min (Esc: stay)", id=id, compact=True
-        )
+        super().__init__(placeholder=_ACCEPTED, id=id, compact=True)
 
     def open(self) -> None:
         """Show the empty line and type into it."""
