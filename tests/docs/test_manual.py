@@ -54,6 +54,7 @@ from pgtop.tui.alerts.command_hook import AlertReport
 from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.manual_viewer import ManualApp
+from pgtop.tui.player import PlayerScreen
 from pgtop.tui.screens.automatic_dialog import AutomaticDialog
 from pgtop.tui.screens.column_menu import ColumnMenu
 from pgtop.tui.screens.detail import DetailScreen
@@ -86,6 +87,8 @@ ALL_COMMANDS = {"pgtop": DASHBOARD, **COMMANDS}
 
 KEYS = {
     "slash": "/",
+    "comma": ",",
+    "full_stop": ".",
     "asterisk": "*",
     "space": "Space",
     "escape": "Esc",
@@ -200,6 +203,13 @@ def test_each_key_of_the_dashboard_is_on_its_page() -> None:
         assert key in shown, key
 
 
+def test_each_key_of_the_player_is_on_its_page() -> None:
+    """Those that only look are on the dashboard's page."""
+    shown = set(codes(page("replay"))) | set(codes(page("dashboard")))
+    for key in binding_keys(PlayerScreen):
+        assert key in shown, key
+
+
 def test_each_key_of_the_viewer_is_on_its_page() -> None:
     shown = set(codes(page("docs")))
     for key in binding_keys(ManualApp):
@@ -216,6 +226,7 @@ def test_each_key_of_the_viewer_is_on_its_page() -> None:
                 *(PlanDialog, DetailScreen, LockTreeScreen),
             ),
         ),
+        ("replay", (PlayerScreen,)),
         ("docs", (ManualApp, LineTable)),
     ],
 )
