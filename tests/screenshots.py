@@ -24,11 +24,15 @@ from pgtop.core.filter_sort import stale
 from pgtop.demo.run import running_demo
 from pgtop.demo.scenarios.catalogue import SCENARIOS
 from pgtop.demo.server import ThrowawayServer
+from pgtop.flight_recorder import FlightRecorder
+from pgtop.history.recorder import Kept
+from pgtop.history.store import RecordingStore, ServerKey
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.app import PgtopApp
 from pgtop.tui.dashboard import DashboardScreen
 from pgtop.tui.opening import FACE
+from pgtop.tui.player import PlayerScreen
 from pgtop.tui.screens.diagnosis import DiagnosisScreen
 from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.screens.lock_tree import LockTreeScreen
@@ -157,6 +161,15 @@ async def tell(photographer: Photographer, pilot: Pilot[None]) -> None:
     await photographer.until(lambda: isinstance(pilot.app.screen, DashboardScreen), "the dashboard again")
     await photographer.polls(POLLS_AFTER)
     photographer.take("after-the-sweep")
+    await pilot.press("left")
+    await photographer.until(lambda: isinstance(pilot.app.screen, PlayerScreen), "the player")
+    await pilot.press("comma")
+    player = pilot.app.screen
+    if not isinstance(player, PlayerScreen):
+        raise RuntimeError("the player is gone")
+    await photographer.until(lambda: player.notices.current is not None, "an event of the recording")
+    photographer.take("replay")
+    await pilot.press("end")
 
 
 async def tell_of_locks(photographer: Photographer, pilot: Pilot[None]) -> None:
@@ -225,6 +238,8 @@ Story = Callable[[Photographer, Pilot[None]], Coroutine[Any, Any, None]]
 async def run(uri: str, config: Config, place: Path, size: tuple[int, int], story: Story) -> None:
     """Opens the dashboard as `pgtop` does, but on no terminal, and photographs it."""
     wiring = wire(resolve(uri, {}, {}), config, FACE)
+    recordings = Path(config.audit_log).parent / "recordings" / story.__name__
+    store = RecordingStore(recordings, ServerKey(SERVER_NAME, 1))
     try:
         first = await wiring.poller.next()
         host_watch = HostWatch(wiring.own_connection.target, config.policy, wiring.reaper)
@@ -233,6 +248,7 @@ async def run(uri: str, config: Config, place: Path, size: tuple[int, int], stor
             config=config,
             first=first,
             host_watch=host_watch,
+            recorder=FlightRecorder(store, Kept.FINGERPRINTS, FACE, "ops"),
             name=SERVER_NAME,
             thresholds=Thresholds(compression=TIME_FACTOR),
         )

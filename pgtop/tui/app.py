@@ -133,22 +133,24 @@ class PgtopApp(App[None]):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Yield the action of every key by its name, for the command palette."""
-        if screen is self.main_screen:
-            for binding in self.main_screen.BINDINGS:
-                if isinstance(binding, Binding) and self._may(binding.action):
+        if isinstance(screen, MainScreen):
+            for binding in screen.BINDINGS:
+                if isinstance(binding, Binding) and binding.show and _may(screen, binding.action):
                     keys = key_names(binding.key)
-                    yield SystemCommand(binding.description, f"key {keys}", self._runner(binding.action))
+                    run = self._runner(screen, binding.action)
+                    yield SystemCommand(binding.description, f"key {keys}", run)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
 
-    def _may(self, action: str) -> bool:
-        _, name, parameters = parse(action)
-        return bool(self.main_screen.check_action(name, parameters))
-
-    def _runner(self, action: str) -> Any:
+    def _runner(self, screen: MainScreen, action: str) -> Any:
         async def run() -> None:
-            await self.run_action(action, self.main_screen)
+            await self.run_action(action, screen)
 
         return run
+
+
+def _may(screen: MainScreen, action: str) -> bool:
+    _, name, parameters = parse(action)
+    return bool(screen.check_action(name, parameters))
 
 
 def _collect_from_now_on() -> None:

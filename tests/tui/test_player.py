@@ -303,6 +303,13 @@ async def test_looking_works_as_on_the_dashboard(made: Recording) -> None:
         assert len(played.player.panels.sessions.tagged) == 31
 
 
+async def test_the_palette_has_the_keys_of_the_player(made: Recording) -> None:
+    async with at_poll(made, 20) as played:
+        titles = {each.title for each in played.app.get_system_commands(played.player)}
+        assert {"Play or pause", "Go to a time", "Theme"} <= titles
+        assert not [each for each in titles if "erminate" in each or "ancel" in each]
+
+
 async def test_escape_on_a_recording_alone_leaves_nothing(made: Recording) -> None:
     async with at_poll(made, 20) as played:
         await played.press("escape", "escape")

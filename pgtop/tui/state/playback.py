@@ -203,12 +203,12 @@ class Playback:
 
     def later(self, position: Position, seconds: float) -> Position:
         """Return the position after that much recorded time of playing; a gap is passed at once."""
-        at = self.recording.seen(position).at + round(seconds * MICROSECONDS)
+        begin, at = position, self.recording.seen(position).at + round(seconds * MICROSECONDS)
         while (following := self.recording.next(position)) is not None:
             here, there = self.recording.seen(position), self.recording.seen(following)
-            if _is_gap(here, there):
-                return following
-            if not here.at <= there.at <= at:
+            if _is_gap(here, there) or there.at < here.at:  # or the server's clock was set back
+                return following if position == begin else position
+            if there.at > at:
                 break
             position = following
         return position

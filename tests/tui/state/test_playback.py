@@ -106,6 +106,18 @@ def test_a_gap_is_told_and_passed_at_once(tmp_path: Path) -> None:
     assert playback.show(place(playback, 3)).gap is None
 
 
+def test_a_clock_that_was_set_back_stops_nothing(tmp_path: Path) -> None:
+    made = [poll(number) for number in (100, 102, 50, 52, 54)]
+    playback = played(tmp_path, made)
+    here = place(playback, 0)
+    numbers = [playback.show(here).number]
+    while numbers[-1] < 5:
+        here = playback.later(here, 2.0)
+        numbers.append(playback.show(here).number)
+    assert numbers == [1, 2, 3, 4, 5]
+    assert playback.show(place(playback, 2)).gap is None
+
+
 def test_an_outage_shows_the_last_snapshot_and_its_age(tmp_path: Path) -> None:
     playback = played(tmp_path, [poll(0), poll(2, 90), seen(LOST, 4), seen(LOST, 6), poll(8)])
     shown = playback.show(place(playback, 3))
