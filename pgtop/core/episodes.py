@@ -12,7 +12,9 @@ from typing import Final, NamedTuple
 import msgspec
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
-from pgtop.core.diagnosis.findings import Finding, Grade, Kind
+from pgtop.core.diagnosis.findings import Finding, Grade
+from pgtop.core.diagnosis.steady import Cause as CauseKey
+from pgtop.core.diagnosis.steady import cause_of
 from pgtop.core.load_over_time import Gap, Level, Load, gaps, within
 from pgtop.core.recorded import Diagnosed
 
@@ -236,28 +238,19 @@ def _in_force(diagnosed: Sequence[Diagnosed], loads: Sequence[Load]) -> list[_Sa
     return found
 
 
-_Named = tuple[Kind, str | None, str | None, str | None]
-
-
-def _name_of(finding: Finding) -> _Named:
-    return (finding.kind, finding.application_name, finding.usename, finding.datname)
-
-
 def _with_causes(episode: Episode, inner: Sequence[Load], sayings: Iterable[_Saying]) -> Episode:
     said = [each for each in sayings if each.end > episode.start and each.start < episode.end]
-    heaviest: dict[_Named, Cause] = {}
+    heaviest: dict[CauseKey, Cause] = {}
     for saying in said:
         for finding in saying.findings:
-            name = _name_of(finding)
-            known = heaviest.get(name)
+            key = cause_of(finding)
+            known = heaviest.get(key)
             if known is None:
-                heaviest[name] = Cause(saying.start, finding)
+                heaviest[key] = Cause(saying.start, finding)
             elif finding.slots > known.finding.slots:
-                heaviest[name] = Cause(known.at, finding)
+                heaviest[key] = Cause(known.at, finding)
     weights = _weights(said, _near_peak(episode, inner)) or _weights(said, inner)
-    filled_by = max(
-        weights, key=lambda name: (is_blaming(heaviest[name].finding), weights[name]), default=None
-    )
+    filled_by = max(weights, key=lambda key: (is_blaming(heaviest[key].finding), weights[key]), default=None)
     return msgspec.structs.replace(
         episode,
         causes=tuple(heaviest.values()),
@@ -270,13 +263,13 @@ def _near_peak(episode: Episode, inner: Iterable[Load]) -> list[Load]:
     return [each for each in inner if each.is_full or (each.usage is not None and each.usage >= least)]
 
 
-def _weights(said: Iterable[_Saying], loads: Sequence[Load]) -> Counter[_Named]:
+def _weights(said: Iterable[_Saying], loads: Sequence[Load]) -> Counter[CauseKey]:
     """Return the slots of each cause times the seconds for which it was said while there were such loads."""
-    weights: Counter[_Named] = Counter()
+    weights: Counter[CauseKey] = Counter()
     for saying in said:
         lasted = sum(each.end - each.start for each in within(loads, saying.start, saying.end))
         for finding in saying.findings if lasted else ():
-            weights[_name_of(finding)] += lasted * max(finding.slots, 1)
+            weights[cause_of(finding)] += lasted * max(finding.slots, 1)
     return weights
 
 

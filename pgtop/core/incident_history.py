@@ -8,6 +8,7 @@ import msgspec
 from pgtop.core.activity import MICROSECONDS
 from pgtop.core.episodes import Episode, Growth
 from pgtop.core.load_over_time import Gap, Level, Load, gaps
+from pgtop.core.outage import OutageKind
 from pgtop.core.recorded import Event, OutageBegan, ServerChanged
 from pgtop.core.recorded_acts import ToldAct
 
@@ -26,6 +27,8 @@ class ToldOutage(msgspec.Struct, frozen=True):
     """True if it answered afterwards; else nothing more is known."""
     message: str
     """The first failure in one sentence, printable; "" if it was not recorded."""
+    kind: OutageKind | None = None
+    """Its kind; None if it was not recorded."""
 
 
 class ToldEpisode(msgspec.Struct, frozen=True):
@@ -118,13 +121,16 @@ def outages_in(loads: Sequence[Load], began: Sequence[OutageBegan]) -> list[Told
             found[-1] = msgspec.structs.replace(last, is_over=True)
         elif is_out:
             found.append(ToldOutage(load.start, load.end, is_over=False, message=""))
-    return [msgspec.structs.replace(each, message=_message(each, began)) for each in found]
+    return [_with_failure(each, began) for each in found]
 
 
-def _message(outage: ToldOutage, began: Iterable[OutageBegan]) -> str:
+def _with_failure(outage: ToldOutage, began: Iterable[OutageBegan]) -> ToldOutage:
     near = round(MICROSECONDS)
-    said = (each for each in began if outage.start - near <= each.at <= outage.end)
-    return next((each.outage.message for each in said), "")
+    said = (each.outage for each in began if outage.start - near <= each.at <= outage.end)
+    first = next(said, None)
+    if first is None:
+        return outage
+    return msgspec.structs.replace(outage, message=first.message, kind=first.kind)
 
 
 def _without_repeats(changes: Iterable[ServerChanged]) -> list[ServerChanged]:

@@ -1,6 +1,5 @@
 """The episodes of a recording: those of a time span, with the load behind them."""
 
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from pgtop.core.activity import MICROSECONDS, Snapshot
@@ -42,20 +41,13 @@ def recorded_day(recording: Recording, now: int, warn_at: float) -> DayInShort |
     return day_in_short(found.episodes, found.loads, start, now + 1)
 
 
-def recorded_growth(
-    recording: Recording, episode: Episode, noted: Callable[[Snapshot], object] = lambda _: None
-) -> tuple[Growth, ...]:
-    """Return the applications before an episode and at its peak; none if one of these polls is missing.
-
-    `noted` is called with both snapshots.
-    """
+def recorded_growth(recording: Recording, episode: Episode) -> tuple[Growth, ...]:
+    """Return the applications before an episode and at its peak; none if one of these polls is missing."""
     if episode.calm_at is None or episode.peak is None:
         return ()
     before, peak = (_snapshot_at(recording, each) for each in (episode.calm_at, episode.peak.at))
     if before is None or peak is None:
         return ()
-    noted(before)
-    noted(peak)
     return growth(before, peak)
 
 

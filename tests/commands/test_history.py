@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from pgtop.audit.log import AuditedServer, AuditLog
@@ -152,6 +153,28 @@ def test_hidden_queries_are_not_told(tmp_path: Path) -> None:
     for format_ in ((), ("--report",), ("--json",)):
         assert "secret" in told(tmp_path, file, *format_)
         assert "secret" not in told(tmp_path, file, "--hide-queries", *format_)
+
+
+def test_scrubbing_leaves_no_name_and_no_address(tmp_path: Path) -> None:
+    """In any format; the figures stay, and the same name is replaced by the same one."""
+    finding = msgspec.structs.replace(
+        LEAK,
+        usename="owner",
+        datname="shop",
+        addresses=(("10.0.4.7", 80),),
+        evidence=(*LEAK.evidence, ("of", "web 80")),
+    )
+    outage = OutageBegan(NOW + 520 * MICROSECONDS, Outage(OutageKind.LOST, "db1 lost 10.0.4.9"))
+    polls = incident()
+    polls[52] = Seen(polls[52].at, outage.outage, 10.0)
+    file = file_of(tmp_path, polls, Diagnosed(DIAGNOSED.at, (finding,)), sweep(500, **BY_HAND), outage)
+    for format_ in ((), ("--report",), ("--json",)):
+        text = told(tmp_path, file, "--scrub", *format_)
+        assert not re.search(
+            r"\b(web|api|ann|db1|shop|owner|secret|jobs)\b|10\.0\.4", text.replace("api.md", "")
+        )
+        for word in ("leak in app-a", "host-a:5432", "operator-a", "198.18.0.1", "80"):
+            assert word in text
 
 
 def test_counts_alone_still_tell_the_episodes(tmp_path: Path) -> None:

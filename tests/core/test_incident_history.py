@@ -49,9 +49,9 @@ def changed(seconds: float) -> ServerChanged:
 def test_outages_are_told_with_their_first_failure() -> None:
     """Of the last one it is not known that it ended."""
     assert outages_in(LOADS, [began(160), began(162), began(1000)]) == [
-        ToldOutage(at(160), at(170), is_over=True, message="lost at 160"),
+        ToldOutage(at(160), at(170), is_over=True, message="lost at 160", kind=OutageKind.LOST),
         ToldOutage(at(800), at(810), is_over=True, message=""),
-        ToldOutage(at(1000), at(1010), is_over=False, message="lost at 1000"),
+        ToldOutage(at(1000), at(1010), is_over=False, message="lost at 1000", kind=OutageKind.LOST),
     ]
 
 

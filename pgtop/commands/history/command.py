@@ -33,14 +33,18 @@ def _history(context: click.Context, /, **_: Any) -> int:
     from pgtop.commands.history.table import render
     from pgtop.core.history_json import history_report
     from pgtop.core.json_text import json_line
+    from pgtop.core.scrubbed_history import scrubbed_history
+    from pgtop.core.scrubbing import Scrubber
 
     if context.params["json"] and context.params["report"]:
         raise UsageError("--json and --report contradict each other", "leave one of them out")
     history = _read(context, config_of(context))
+    if context.params["scrub"]:
+        history = scrubbed_history(history, Scrubber())
     if context.params["json"]:
         show(json_line(history_report(history)))
     elif context.params["report"]:
-        show(report(history))
+        show(report(history, is_scrubbed=context.params["scrub"]))
     else:
         show(render(history, table_width()))
     return ExitCode.DONE
@@ -107,6 +111,12 @@ HISTORY: Final = Command(
             is_flag=True,
             help="Markdown to paste into a post-mortem, with a graph and times in UTC",
         ),
+        Option(
+            ["--scrub"],
+            section=OUTPUT,
+            is_flag=True,
+            help="other names in place of those of applications, users, hosts and addresses",
+        ),
         *recorded_server_options(),
         *setting_options(_LISTED),
         *other_options(show),
@@ -118,6 +128,7 @@ HISTORY: Final = Command(
     examples=(
         ("pgtop history -h db1", "the last 24 hours"),
         ("pgtop history @prod --since 2h --report > incident.md", "for the post-mortem"),
+        ("pgtop history incident.sqlite3 --report --scrub", "to be shown to somebody else"),
         ("pgtop history -h db1 --json | jq '.episodes[].filled_by.sentence'", "for scripts"),
     ),
     notes=(*USUAL_NOTES, _STATUS),

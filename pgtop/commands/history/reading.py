@@ -44,12 +44,8 @@ def read_history(
     recording: Recording,
     question: Question,
     at: Callable[[float], object] = lambda _: None,
-    noted: Callable[[Snapshot], object] = lambda _: None,
 ) -> IncidentHistory:
-    """Return the history of a recording; `at` is told the part of the work that is done, from 0 to 1.
-
-    `noted` is called with the snapshots that names are taken from.
-    """
+    """Return the history of a recording; `at` is told the part of the work that is done, from 0 to 1."""
     start, end, now = question.start, question.end, question.now
     loads, events, found = recorded_episodes(recording, start, end, question.warn_at, now)
     at(_COUNTS_SHARE)
@@ -58,7 +54,7 @@ def read_history(
     if not loads and not recording.is_empty:
         notes.append("the recording ends earlier: see --since")
     for number, episode in enumerate(found, 1):
-        grew = recorded_growth(recording, episode, noted)
+        grew = recorded_growth(recording, episode)
         episodes.append((_as_asked(episode, hides_queries=question.hides_queries), grew))
         at(_COUNTS_SHARE + (1 - _COUNTS_SHARE) * number / len(found))
     audited = _audited(recording, question, notes) if question.has_audit else []

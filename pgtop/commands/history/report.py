@@ -48,9 +48,7 @@ def report(history: IncidentHistory, *, is_scrubbed: bool = False) -> str:
         several = len(history.episodes) > 1
         if several:
             lines += [f"## {number}. {plain(_heading(told.episode))}", ""]
-        lines += _episode(
-            history, told, "###" if several else "##", f" of episode {number}" if several else ""
-        )
+        lines += _episode(history, told, "###" if several else "##")
     if history.acts or history.outages or history.changes:
         lines += ["## Outside of the episodes", ""]
         lines += [*_timeline_table(_beside(history.acts, history.outages, history.changes)), ""]
@@ -152,15 +150,15 @@ def _heading(episode: Episode) -> str:
     return f"{_moment(episode.start)} to {end} UTC: {cause}"
 
 
-def _episode(history: IncidentHistory, told: ToldEpisode, level: str, of: str) -> list[str]:
-    lines = [f"{level} Timeline{of} (UTC)", "", *_timeline_table(_timeline(history, told)), ""]
-    lines += [f"{level} Graph{of}", "", "```text", *_graph(history, told.episode), "```", ""]
+def _episode(history: IncidentHistory, told: ToldEpisode, level: str) -> list[str]:
+    lines = [f"{level} Timeline (UTC)", "", *_timeline_table(_timeline(history, told)), ""]
+    lines += [f"{level} Graph", "", "```text", *_graph(history, told.episode), "```", ""]
     if told.episode.causes:
-        lines += [f"{level} Cause{of}", "", *_causes(told.episode), ""]
-        lines += _advice(told.episode, f"{level} What helps{of}")
-    lines += _growth(told, f"{level} Who grew{of}")
+        lines += [f"{level} Cause", "", *_causes(told.episode), ""]
+        lines += _advice(told.episode, f"{level} What helps")
+    lines += _growth(told, f"{level} Who grew")
     if told.acts:
-        lines += [f"{level} Acts{of} (UTC)", "", *_acts(told), ""]
+        lines += [f"{level} Acts (UTC)", "", *_acts(told), ""]
     return lines
 
 
@@ -300,7 +298,8 @@ def _not_known(history: IncidentHistory, *, is_scrubbed: bool) -> list[str]:
     )
     if is_scrubbed:
         said.append(
-            "The real names: applications, users, databases and addresses were replaced consistently."
+            "The real names: those of applications, users, hosts and addresses were replaced, each by one "
+            "of its own."
         )
     return said
 
