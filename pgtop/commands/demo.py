@@ -17,11 +17,11 @@ from pgtop.errors import UsageError
 from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Given, in_force
 from pgtop.settings.file import ConfigFile
-from pgtop.settings.options import NO_HISTORY, SCREENING, setting_options
+from pgtop.settings.options import RECORD_KEYS, SCREENING, setting_options
 from pgtop.settings.resolve import config_of, given_of
 
-_LISTED: Final = SCREENING - {"rescue", "history", NO_HISTORY}
-"""The settings that make a difference: it connects to its own server, and keeps no history."""
+_LISTED: Final = SCREENING - RECORD_KEYS - {"rescue"}
+"""The settings that make a difference: it connects to its own server, and keeps nothing of its past."""
 
 
 def _demo(context: click.Context, /, **_: Any) -> int:

@@ -327,7 +327,7 @@ def _as_recorded(item: _Event) -> Event:
 
 
 class _Statements:
-    """Takes from sessions what is not recorded of their statements. Sessions that stay the same stay so."""
+    """The sessions without what is not recorded of their statements; those that stay the same stay so."""
 
     def __init__(self) -> None:
         self._kept = Kept.STATEMENTS

@@ -267,7 +267,7 @@ def test_each_setting_has_its_row_and_default() -> None:
 def test_a_key_s_option_is_named_after_it() -> None:
     """As the page says, with its exceptions."""
     odd = {key for key, option in file_keys().items() if option.long_flag != f"--{key.replace('_', '-')}"}
-    assert odd == {"bell", "default_protections"}
+    assert odd == {"bell", "default_protections", "record"}
     for word in (*odd, "history", "color"):
         assert f"`{word}`" in page("configuration").partition("### Connection")[0]
 
