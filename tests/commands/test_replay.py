@@ -48,7 +48,7 @@ def test_each_cause_has_its_lines(tmp_path: Path, file: Path) -> None:
     head, begins, ends = done.stdout.splitlines()
     assert head == "db1:5432 · 2023-11-14 22:13:20 to 22:17:20 UTC · 9 polls"
     assert begins.startswith("22:13:20  looks like  ▲ 28 of api idle in transaction")
-    assert ends == "22:15:50  over          idle in transaction of api, after 2m 30s: 28 slots at most"
+    assert ends == "22:15:50  over          api idle in transaction, after 2m 30s: 28 slots at most"
 
 
 def test_json_has_a_line_for_each(tmp_path: Path, file: Path) -> None:

@@ -21,8 +21,14 @@ _KINDS: Final = MappingProxyType(
         Kind.MIXED: "no single cause",
     }
 )
-_LINKS: Final = MappingProxyType({Kind.LEAK: "in"})
-"""The word between a kind and its application, if it is not `of`."""
+_OF_APPLICATIONS: Final = MappingProxyType(
+    {
+        Kind.LEAK: "leak in {}",
+        Kind.IDLE_IN_TRANSACTION: "{} idle in transaction",
+        Kind.POOL_ARITHMETIC: "pools of {} too large together",
+    }
+)
+"""The words with an application's name, where that does not come last."""
 
 GRADE_WORDS: Final = MappingProxyType(
     {Grade.IS: "is", Grade.LOOKS_LIKE: "looks like", Grade.MIXED: "no cause"}
@@ -46,4 +52,5 @@ def cause_words(finding: Finding) -> str:
         return f"{kind} of {owner[0]} {label(owner[1], '')}" if owner[1] else kind
     if finding.application_name is None:
         return kind
-    return f"{kind} {_LINKS.get(finding.kind, 'of')} {label(finding.application_name, NO_APPLICATION)}"
+    name = label(finding.application_name, NO_APPLICATION)
+    return _OF_APPLICATIONS.get(finding.kind, f"{kind} of {{}}").format(name)
