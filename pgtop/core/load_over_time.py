@@ -158,6 +158,9 @@ def _lasting(track: list[_Poll]) -> Iterator[Load]:
 
 def _fullest(loads: list[Load]) -> Iterator[Load]:
     """Yield the fullest load of each moment; one with an answer stands for one without."""
+    if all(one.end <= other.start for one, other in pairwise(loads)):
+        yield from loads  # as long as one program records
+        return
     edges = sorted({edge for each in loads for edge in (each.start, each.end)})
     lasting: list[tuple[tuple[bool, float], int]] = []
     number = 0

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from pgtop.core.activity import MICROSECONDS
 from pgtop.core.recorded import Event, Seen
 from pgtop.core.text import printable
 from pgtop.errors import HistoryError
@@ -21,6 +22,9 @@ from pgtop.history.order import ChunkRow, Place, in_order
 
 _CHAINS_KEPT: Final = 6
 """The chains that are kept decoded: a player steps to and fro."""
+
+_UNTOLD_SECONDS: Final = 60.0
+"""The difference of two clocks up to which it may be the time between a poll and its write."""
 
 _READ_INDEX: Final = """
     SELECT id, writer, written_at, first_at, last_at, interval_seconds, sight, is_key, polls
@@ -72,6 +76,8 @@ class Recording:
         self._ends: list[int] = []
         self._before: list[int] = []
         """The polls before each chunk."""
+        self._ahead = 0
+        """The microseconds by which the recording host's clock was ahead, and those until the last write."""
         self._is_rising = True
         self._chains: OrderedDict[tuple[Path, int, int, int], dict[int, list[Seen]]] = OrderedDict()
         self.refresh()
@@ -98,6 +104,8 @@ class Recording:
         self.problems = [str(error) for error in failures]
         if failures and len(failures) == len(self.files):
             raise failures[0]
+        newest = max((row for _, rows in found for row in rows), key=lambda row: row.written_at, default=None)
+        self._ahead = 0 if newest is None else newest.written_at - newest.last_at
         self._places = in_order(found)
         self._ends = [place.last_at for place in self._places]
         numbers = (place.polls or len(self._polls(chunk)) for chunk, place in enumerate(self._places))
@@ -120,6 +128,13 @@ class Recording:
     def last_at(self) -> int:
         """The time of the last poll, microseconds by the server's clock. Raises IndexError if empty."""
         return self._places[-1].last_at
+
+    def server_time(self, now: int) -> int:
+        """Return a time by the recording host's clock, in microseconds, as the server's clock has it.
+
+        The two may differ; the last write tells by how much, to a minute.
+        """
+        return now - self._ahead if abs(self._ahead) > _UNTOLD_SECONDS * MICROSECONDS else now
 
     def at(self, moment: int) -> Position | None:
         """Return the last poll at or before a time (microseconds); the first one if all are later.

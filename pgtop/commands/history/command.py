@@ -67,7 +67,7 @@ def _question(context: click.Context, config: "Config", recording: "Recording") 
 
     is_file = named_file(context.params["conninfo"]) is not None
     since: Given | None = context.params["since"]
-    now = time.time_ns() // 1000
+    now = recording.server_time(time.time_ns() // 1000)
     first, last = _reach(recording) if is_file else (0, now)
     end = last if is_file or recording.is_empty else max(now, recording.last_at)
     start = first if is_file else end - round(_DAY_SECONDS * MICROSECONDS)

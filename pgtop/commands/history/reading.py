@@ -57,11 +57,11 @@ def read_history(
         grew = recorded_growth(recording, episode)
         episodes.append((_as_asked(episode, hides_queries=question.hides_queries), grew))
         at(_COUNTS_SHARE + (1 - _COUNTS_SHARE) * number / len(found))
-    audited = _audited(recording, question, notes) if question.has_audit else []
+    reaches = min([start, *(episode.start for episode, _ in episodes)])
+    audited = _audited(recording, question, reaches, notes) if question.has_audit else []
     if not question.has_audit:
         notes.append("acts that were not recorded, as by pgtop reap, are missing: see --audit-log")
     acts = all_acts([each for each in events if isinstance(each, Acted)], audited)
-    reaches = min([start, *(episode.start for episode, _ in episodes)])
     return incident_history(
         printable(recording.server),
         (start, end),
@@ -74,8 +74,8 @@ def read_history(
     )
 
 
-def _audited(recording: Recording, question: Question, notes: list[str]) -> list[ToldAct]:
-    """Return the acts on the recorded server that the audit log has."""
+def _audited(recording: Recording, question: Question, since: int, notes: list[str]) -> list[ToldAct]:
+    """Return the acts on the recorded server that the audit log has, with times by the server's clock."""
     addresses = set(recording.server.split(","))
     clusters = {each.cluster for each in recording.counts(question.start, question.end) if each.cluster}
 
@@ -83,12 +83,14 @@ def _audited(recording: Recording, question: Question, notes: list[str]) -> list
         cluster = audited.system_identifier
         return not cluster or not clusters or cluster in clusters
 
-    return [
-        act
-        for audited, act in audited_acts(question.audit_log, question.start, may_be, notes)
+    behind = since - recording.server_time(since)
+    found = []
+    for audited, told in audited_acts(question.audit_log, since + behind, may_be, notes):
+        act = msgspec.structs.replace(told, at=told.at - behind)
         # A server goes by several addresses, and a standby has the identifier of its primary.
-        if _address(audited) in addresses or _saw(recording, act)
-    ]
+        if _address(audited) in addresses or _saw(recording, act):
+            found.append(act)
+    return found
 
 
 def _address(audited: AuditedServer) -> str:

@@ -51,7 +51,10 @@ def report(history: IncidentHistory, *, is_scrubbed: bool = False) -> str:
         lines += _episode(history, told, "###" if several else "##")
     if history.acts or history.outages or history.changes:
         lines += ["## Outside of the episodes", ""]
-        lines += [*_timeline_table(_beside(history.acts, history.outages, history.changes)), ""]
+        happened = _beside(history.acts, history.outages, history.changes)
+        lines += [*_timeline_table(happened, None), ""]
+        if len(history.acts) > _ACTS_IN_TIMELINE:
+            lines += ["### Other acts (UTC)", "", *_acts(history.acts, None), ""]
     lines += ["## What is not known", "", *bullets(_not_known(history, is_scrubbed=is_scrubbed)), ""]
     return "\n".join(lines)
 
@@ -151,14 +154,19 @@ def _heading(episode: Episode) -> str:
 
 
 def _episode(history: IncidentHistory, told: ToldEpisode, level: str) -> list[str]:
-    lines = [f"{level} Timeline (UTC)", "", *_timeline_table(_timeline(history, told)), ""]
+    lines = [
+        f"{level} Timeline (UTC)",
+        "",
+        *_timeline_table(_timeline(history, told), told.episode.start),
+        "",
+    ]
     lines += [f"{level} Graph", "", "```text", *_graph(history, told.episode), "```", ""]
     if told.episode.causes:
         lines += [f"{level} Cause", "", *_causes(told.episode), ""]
         lines += _advice(told.episode, f"{level} What helps")
-    lines += _growth(told, f"{level} Who grew")
+    lines += _growth(told, f"{level} Applications that grew")
     if told.acts:
-        lines += [f"{level} Acts (UTC)", "", *_acts(told), ""]
+        lines += [f"{level} Acts (UTC)", "", *_acts(told.acts, told.episode.start), ""]
     return lines
 
 
@@ -167,10 +175,10 @@ def _episode(history: IncidentHistory, told: ToldEpisode, level: str) -> list[st
 _Happened = tuple[int, str]
 
 
-def _timeline_table(happened: Iterable[_Happened]) -> list[str]:
+def _timeline_table(happened: Iterable[_Happened], near: int | None) -> list[str]:
+    """Return the events in order; a day is named unless it is that of `near`."""
     told = sorted(happened, key=lambda each: each[0])
-    first = told[0][0] if told else 0
-    return table(["time", "event"], [(_time(at, first, seconds=True), said) for at, said in told])
+    return table(["time", "event"], [(_time(at, near, seconds=True), said) for at, said in told])
 
 
 def _timeline(history: IncidentHistory, told: ToldEpisode) -> list[_Happened]:
@@ -205,7 +213,7 @@ def _beside(
     if len(shown) < len(acts):
         rest = acts[_ACTS_IN_TIMELINE - 2 : -1]
         gone = sum(each.gone for each in rest)
-        found.append((rest[0].at, f"{len(rest)} more acts, on {plural(gone, 'session')}: see Acts"))
+        found.append((rest[0].at, f"{len(rest)} more acts, on {plural(gone, 'session')}: see below"))
     return found
 
 
@@ -263,10 +271,10 @@ def _growth(told: ToldEpisode, heading: str) -> list[str]:
     return [heading, "", *table(heads, rows, frozenset({1, 2, 3})), ""]
 
 
-def _acts(told: ToldEpisode) -> list[str]:
+def _acts(acts: Iterable[ToldAct], near: int | None) -> list[str]:
     rows = [
         (
-            _time(each.at, told.episode.start, seconds=True),
+            _time(each.at, near, seconds=True),
             trigger_words(each),
             decided_words(each),
             str(each.gone),
@@ -274,7 +282,7 @@ def _acts(told: ToldEpisode) -> list[str]:
             outcome_words(each),
             usage_words(each),
         )
-        for each in told.acts
+        for each in acts
     ]
     heads = ["time", "act", "decided", "sessions", "of", "other outcomes", "usage"]
     return table(heads, rows, frozenset({3}))
@@ -315,7 +323,7 @@ def _day(at: int) -> str:
     return f"{datetime.fromtimestamp(at // MICROSECONDS, UTC):%Y-%m-%d}"
 
 
-def _time(at: int, near: int, *, seconds: bool = False) -> str:
+def _time(at: int, near: int | None, *, seconds: bool = False) -> str:
     """Return a time of day in UTC, with its day unless that is the day of `near`."""
     time = clock(at, UTC, seconds=seconds)
-    return time if _day(at) == _day(near) else f"{_day(at)} {time}"
+    return time if near is not None and _day(at) == _day(near) else f"{_day(at)} {time}"

@@ -84,7 +84,7 @@ def counted(applications: tuple[tuple[str, int], ...]) -> str:
 def decided_words(act: ToldAct) -> str:
     """Return who decided on an act: `automatic, daemon of root@db1`."""
     known = {str(key): word for key, word in _DECIDERS.items()}
-    decided = known.get(act.decided_by or "", printable(act.decided_by) or "decided by an unknown")
+    decided = known.get(act.decided_by or "", printable(act.decided_by) or "by an unrecorded decision")
     return f"{decided}, {printable(act.face)} of {printable(act.operator)}"
 
 

@@ -12,7 +12,7 @@ def last_day_line(day: DayInShort | None, warn_at: float) -> str:
     """
     if day is None:
         return ""
-    hours = round(day.known_seconds / 3600)
+    hours = int(day.known_seconds // 3600)
     known = f"last {hours}h" if hours else f"last {span(day.known_seconds // 60 * 60)}"
     if day.last is None:
         return f"{known}: never over {percent(warn_at)}" if day.known_seconds >= 60 else ""

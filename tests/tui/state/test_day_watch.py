@@ -16,8 +16,8 @@ from tests.support.recordings import recorded
 
 
 def recorder(root: Path) -> FlightRecorder:
-    """A recorder on a past of ten minutes an hour ago, the last of them full."""
-    begin = time.time_ns() // 1000 - 3600 * MICROSECONDS
+    """A recorder on a past of ten minutes somewhat more than an hour ago, the last of them full."""
+    begin = time.time_ns() // 1000 - 4000 * MICROSECONDS
     polls = []
     for second in range(0, 600, 10):
         moment = begin + second * MICROSECONDS
