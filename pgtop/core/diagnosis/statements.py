@@ -8,13 +8,18 @@ from pgtop.core.text import clip, printable
 
 LITERAL: Final = "?"
 _SHOWN_CELLS: Final = 60
+# PostgreSQL's comments nest; one that nests deeper than this hides all that follows.
+_COMMENT_PART: Final = r"(?:(?!/\*|\*/).)"
+_INNER_COMMENT: Final = rf"/\*{_COMMENT_PART}*\*/"
+_NESTED_COMMENT: Final = rf"/\*(?:{_COMMENT_PART}|{_INNER_COMMENT})*\*/"
 _TOKEN: Final = re.compile(
-    r"""(?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]*)
-      | (?P<text>[EeBbXxNn]?'(?:[^'\\]|''|\\.)*(?:'|\Z))
+    rf"""(?P<comment>/\*(?:{_COMMENT_PART}|{_NESTED_COMMENT})*(?:\*/|.*\Z)|--[^\n\r]*)
+      | (?P<text>[Ee]'(?:[^'\\]|''|\\(?:.|\Z))*(?:'|\Z)
+                 |[BbXxNn]?'(?:[^'\\]|''|\\\\|\\(?!\\*'))*(?:'|.*\Z))
       | (?P<dollar>\$(?P<tag>\w*)\$.*?(?:\$(?P=tag)\$|\Z))
       | (?P<parameter>\$\d+)
       | (?P<name>"(?:[^"]|"")*(?:"|\Z)|[^\W\d][\w$]*)
-      | (?P<number>\d+(?:\.\d*)?(?:[eE][+-]?\d+)?)
+      | (?P<number>0[xXoObB][0-9A-Fa-f_]+|\d[\d_]*(?:\.[\d_]*)?(?:[eE][+-]?\d[\d_]*)?)
       | (?P<blank>\s+)""",
     re.VERBOSE | re.DOTALL,
 )
@@ -33,7 +38,8 @@ _KEEPALIVE: Final = re.compile(r"\s*(?:SELECT\s+[1?]\s*)?;?\s*", re.IGNORECASE)
 def fingerprint(query: str) -> str:
     """Return a statement without its literals, comments and spacing, so that statements alike are equal.
 
-    The text may be cut in the middle, as the poll's is.
+    The text may be cut in the middle, as the poll's is. A backslash before the end of a plain literal means
+    one of two things, by a setting of the session's: the literal then goes on to the end.
 
     >>> fingerprint("SELECT *\\n FROM jobs WHERE id = 42 AND kind IN ('a', 'b') -- retry")
     'SELECT * FROM jobs WHERE id = ? AND kind IN (?)'
