@@ -173,6 +173,8 @@ def _answers(candidates: Iterable[Sketch], owner: int | None) -> Answers:
             pids.setdefault(uid, []).append(each.pid)
         else:
             denied.add(each.pid)
+    if not pids:
+        return Answers({}, frozenset(denied), frozenset())
     try:
         answers = read_lock_files(pids) if own != 0 else ask_for_lock_files(pids)
     except OSError:  # no program can be started on this host any more: wait for a named owner

@@ -8,13 +8,14 @@ from contextlib import ExitStack
 
 import pytest
 
+import pgtop.postgres.host.servers as servers_module
 import pgtop.postgres.host_reading as reading_module
 from pgtop.core.activity import Snapshot
 from pgtop.errors import NotPermittedError
 from pgtop.postgres.conninfo.target import Endpoint
 from pgtop.postgres.host import proc
 from pgtop.postgres.host.server_at_address import server_at
-from pgtop.postgres.host.servers import HostServer
+from pgtop.postgres.host.servers import HostServer, find_servers
 from pgtop.postgres.host.unlisted_clients import UnlistedClients
 from pgtop.postgres.snapshot_probe import Probe
 from tests.conftest import ServerFactory
@@ -148,6 +149,13 @@ async def test_a_session_leads_to_its_server_alone(
         monkeypatch.setattr(proc, "pids", list)
         assert server_at(endpoint) is None
         assert server_at(endpoint, pid) == server_at(directory, pid) == found
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has lock files read by a program of its own")
+def test_no_program_is_started_where_nothing_may_be_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As behind a tunnel: each start would wait for it."""
+    monkeypatch.setattr(servers_module, "ask_for_lock_files", pytest.fail)
+    assert find_servers(among=()).servers == ()
 
 
 async def test_the_number_of_a_session_elsewhere_misleads_nobody(server_factory: ServerFactory) -> None:
