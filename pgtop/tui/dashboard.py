@@ -186,6 +186,7 @@ class DashboardScreen(MainScreen):
         self._player: PlayerScreen | None = None
         """The player that is open over the dashboard."""
         self._unpainted = ExitStack()
+        self._is_unpainted = True
         self._first_resume = True
         self._loading = False
 
@@ -229,6 +230,9 @@ class DashboardScreen(MainScreen):
 
     def _paint(self) -> None:
         self._unpainted.close()
+        if self._is_unpainted:
+            self._is_unpainted = False
+            self._on_timer_update()  # Textual would wait for its next sixtieth of a second
 
     def _load_screens(self) -> None:
         self.run_worker(self._load(), name="load", group="load")

@@ -37,6 +37,17 @@ async def test_it_starts_quits_and_restores_the_terminal(server: ThrowawayServer
     await no_slot_left(server)
 
 
+async def test_the_first_frame_waits_for_no_tick(server: ThrowawayServer, tmp_path: Path) -> None:
+    """Later frames are collected for a sixtieth of a second; here, that never comes."""
+    never = "import textual.screen; textual.screen.UPDATE_PERIOD = 3600; "
+    command = [sys.executable, "-c", f"{never}from pgtop.__main__ import start; start()", server.uri()]
+    opened = Terminal(command, environment_of(tmp_path))
+    try:
+        opened.shows("F1 help")
+    finally:
+        opened.close()
+
+
 @pytest.mark.parametrize("ignore_hangup", [False, True], ids=["SIGHUP comes", "SIGHUP is ignored"])
 async def test_a_lost_terminal_ends_it(server: ThrowawayServer, tmp_path: Path, ignore_hangup: bool) -> None:
     with terminal(server, tmp_path, ignore_hangup=ignore_hangup) as opened:
