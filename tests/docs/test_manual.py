@@ -25,6 +25,20 @@ from pgtop.core.activity import ConnectionLimit, LimitOf
 from pgtop.core.diagnosis.findings import Finding, Grade, Kind
 from pgtop.core.diagnosis.forecast import Forecast
 from pgtop.core.diagnosis.report import AddressReport, AdviceReport, DiagnosisReport, FindingReport
+from pgtop.core.history_json import (
+    ActReport,
+    ApplicationTotal,
+    CauseReport,
+    ChangeReport,
+    EpisodeReport,
+    GrowthReport,
+    HistoryReport,
+    OutageSpanReport,
+    OutcomeReport,
+    PeakReport,
+    SecondsReport,
+    UnrecordedReport,
+)
 from pgtop.core.outage import Limit
 from pgtop.core.plan import Outcome, Trigger
 from pgtop.core.retaken_slots import Rebound
@@ -303,6 +317,20 @@ def test_each_variable_that_is_named_exists() -> None:
         ("record", (RecordingReport,)),
         ("reap", (ReapReport, SessionReport, CanaryStepsReport, CanaryApplicationReport)),
         ("audit", (AuditLine,)),
+        (
+            "history",
+            (
+                *(HistoryReport, EpisodeReport, SecondsReport, PeakReport, CauseReport, GrowthReport),
+                *(
+                    ActReport,
+                    OutcomeReport,
+                    ApplicationTotal,
+                    OutageSpanReport,
+                    ChangeReport,
+                    UnrecordedReport,
+                ),
+            ),
+        ),
         ("wall", (AlertReport,)),
     ],
 )

@@ -1,5 +1,6 @@
 """A graph of the usage as plain text: blocks, the 80% line, and the line where the server is full."""
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -39,11 +40,11 @@ def text_graph(loads: Sequence[Load], start: int, end: int, warn_at: float) -> l
         return []
     top = max(1.0, *(each.usage or 0.0 for each in columns))
     rows = []
+    of_line = min(HEIGHT - 1, int(warn_at / top * HEIGHT))
     for row in reversed(range(HEIGHT)):
-        bottom = row / HEIGHT * top
-        has_line = bottom <= warn_at < bottom + top / HEIGHT
+        has_line = row == of_line
         cells = "".join(_cell(each, row, top, has_line=has_line) for each in columns)
-        label = f" {percent(warn_at)} = {round(warn_at * slots[-1])}" if has_line else ""
+        label = f" {percent(warn_at)} = {math.ceil(round(warn_at * slots[-1], 6))}" if has_line else ""
         rows.append(f"{cells}{label}".rstrip())
     above = f"{_LINE * _COLUMNS} full = {slots[-1]}"
     legend = _legend(columns)
