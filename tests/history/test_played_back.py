@@ -62,9 +62,10 @@ class Server:
         for _ in range(number):
             self.now += round(self.random.uniform(0.9, 1.1) * self.interval * MICROSECONDS)
             self._churn()
-            yield self._poll()
+            yield self.poll()
 
-    def _poll(self) -> Seen:
+    def poll(self) -> Seen:
+        """One poll of it as it is now."""
         chance = self.random
         if chance.random() < 0.05:
             kind = chance.choice(list(OutageKind))
@@ -92,12 +93,12 @@ class Server:
     def _churn(self) -> None:
         chance = self.random
         for _ in range(chance.choice((0, 0, 1, 5))):
-            self.backends.append(self._new())
+            self.backends.append(self.new())
         if self.backends and chance.random() < 0.3:
             self.backends.pop(chance.randrange(len(self.backends)))
         if self.backends and chance.random() < 0.1:  # a pid is used again at once
             place = chance.randrange(len(self.backends))
-            self.backends[place] = self._new(pid=self.backends[place].pid)
+            self.backends[place] = self.new(pid=self.backends[place].pid)
         if chance.random() < 0.03:
             chance.shuffle(self.backends)
         if self.backends and chance.random() < 0.02:  # a broken view shows one twice
@@ -125,7 +126,7 @@ class Server:
                 chance.choice((None, 7200.0)),
             )
 
-    def _new(self, pid: int | None = None) -> Backend:
+    def new(self, pid: int | None = None) -> Backend:
         chance = self.random
         start = self.now - chance.randrange(10**9)
         fresh = Backend(
@@ -241,8 +242,8 @@ def test_a_recording_is_diagnosed_as_the_server_was(
 def test_a_session_is_the_same_value_while_it_does_not_change(tmp_path: Path) -> None:
     """Reading a long recording takes no memory for sessions that rest."""
     server = Server(1)
-    server.backends = [server._new() for _ in range(50)]
-    one = server._poll()
+    server.backends = [server.new() for _ in range(50)]
+    one = server.poll()
     given = [
         msgspec.structs.replace(
             one, at=one.at + n, result=msgspec.structs.replace(one.result, taken_at=one.at + n)
