@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 WHO_RECORDS: Final = "the dashboard and pgtop reap --watch record while they run; see pgtop record list"
 
+_ANOTHER: Final = "name another FILE; see pgtop record list"
 _MINUTE: Final = 60 * MICROSECONDS
 
 
@@ -68,7 +69,9 @@ def recording_of(files: list[Path]) -> Recording:
     try:
         return Recording(files)
     except HistoryError as error:
-        raise UsageError(error.problem, error.mend or "name another FILE; see pgtop record list") from error
+        raise UsageError(error.problem, error.mend or _ANOTHER) from error
+    except OSError as error:  # a name that is too long, a directory that may not be entered
+        raise UsageError(f"{shown(files[0])} cannot be read ({error.strerror})", _ANOTHER) from error
 
 
 def need_polls(recording: Recording) -> None:

@@ -41,6 +41,8 @@ TYPED = [
     ("pgtop --config=other.to\t", "--config=other.toml"),
     ("pgtop docs troub\t", "docs troubleshooting"),
     ("pgtop reap --finding lea\t", "reap --finding leak"),
+    ("pgtop record sc\t@prod-\t-o x", "record scrub @prod-eu -o x"),
+    ("pgtop replay other.to\t--diagn\t", "replay other.toml --diagnose"),
 ]
 """What is typed, and the arguments that pgtop then has."""
 

@@ -90,8 +90,8 @@ def test_a_scrubbed_copy_has_other_names(tmp_path: Path, root: Path) -> None:
 def test_a_file_is_never_replaced(tmp_path: Path, root: Path) -> None:
     (path,) = root.glob("db1*/*.sqlite3")
     (tmp_path / "copy.sqlite3").write_text("mine")
-    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    for name in ("copy.sqlite3", "link"):
+    (tmp_path / "link.sqlite3").symlink_to(tmp_path / "nowhere")
+    for name in ("copy.sqlite3", "link.sqlite3"):
         done = run(tmp_path, "record", "scrub", str(path), "-o", name)
         assert_one_line(done, 2, f"{name} is there already")
     assert (tmp_path / "copy.sqlite3").read_text() == "mine"
@@ -105,6 +105,7 @@ def test_a_file_is_never_replaced(tmp_path: Path, root: Path) -> None:
         (("lst",), 'there is no "lst" (did you mean list?)'),
         (("scrub",), "no file is named to write: name it with -o"),
         (("scrub", "missing.sqlite3", "-o", "x.sqlite3"), "there is no recording missing.sqlite3"),
+        (("scrub", "x.sqlite3", "-o", "-"), '--output "-" does not end in .sqlite3'),
         (("scrub", "x.sqlite3", "--json"), "--json belongs to pgtop record list"),
         (("list", "-o", "x.sqlite3"), "-o belongs to pgtop record scrub"),
     ],

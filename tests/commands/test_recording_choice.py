@@ -47,6 +47,7 @@ def test_an_unreadable_file_is_a_usage_error(tmp_path: Path) -> None:
         ("missing.sqlite3", "there is no recording"),
         ("empty", "there is no recording in"),
         ("notes.sqlite3/below.sqlite3", "there is no recording"),
+        (f"{'a' * 300}.sqlite3", "cannot be read"),
     ):
         with pytest.raises(UsageError, match=said) as raised:
             recording_of(files_at(tmp_path / name))

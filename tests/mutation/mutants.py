@@ -35,6 +35,12 @@ DIAGNOSIS = (
     "tests/core/diagnosis/test_kinds.py",
 )
 DIAGNOSIS_SCREEN = ("tests/tui/screens/test_diagnosis.py",)
+OVER_RECORDING = ("tests/core/diagnosis/test_over_recording.py",)
+SCRUBBING = (
+    "tests/core/test_scrubbing.py",
+    "tests/history/test_recordings.py",
+    "tests/history/test_scrubbed_file.py",
+)
 CANARY = ("tests/core/test_canary.py", "tests/reaping/test_canary.py")
 
 
@@ -555,4 +561,28 @@ MUTANTS = (
     ),
     Mutant("pgtop/core/canary.py", "and not self.came_back", "", CANARY),
     Mutant("pgtop/core/canary.py", "self.outcome is Outcome.TERMINATED and ", "", CANARY),
+    Mutant(
+        "pgtop/core/diagnosis/over_recording.py",
+        "if each.act is Act.TERMINATE:",
+        "if True:",
+        OVER_RECORDING,
+    ),
+    Mutant("pgtop/core/diagnosis/over_recording.py", "if at - since >= hold:", "if True:", OVER_RECORDING),
+    Mutant(
+        "pgtop/core/diagnosis/over_recording.py",
+        "            self._left[each] = (now, self._present[each])",
+        "            pass",
+        OVER_RECORDING,
+    ),
+    Mutant(
+        "pgtop/core/scrubbing.py",
+        "query=_some(self.statement, backend.query)",
+        "query=backend.query",
+        SCRUBBING,
+    ),
+    Mutant("pgtop/core/scrubbing.py", 'stem = NUMBER.sub("…", name)', "stem = name", SCRUBBING),
+    Mutant("pgtop/core/scrubbing.py", "operator=operator, ", "", SCRUBBING),
+    Mutant("pgtop/core/scrubbing.py", "word.upper() in SQL_WORDS", "word.islower()", SCRUBBING),
+    Mutant("pgtop/history/scrubbed_file.py", "= scrubber.seen(each)", "= each", SCRUBBING),
+    Mutant("pgtop/history/scrubbed_file.py", "= scrubber.event(each)", "= each", SCRUBBING),
 )

@@ -80,12 +80,18 @@ def _scrub(context: click.Context, config: Config) -> None:
     from pgtop.commands.recording_choice import chosen_recording, need_polls
     from pgtop.core.diagnosis.thresholds import Thresholds
     from pgtop.history.scrubbed_file import write_scrubbed
+    from pgtop.history.store import SUFFIX
 
     if context.params["json"]:
         raise UsageError("--json belongs to pgtop record list", "leave it out")
     output: Given | None = context.params["output"]
     if output is None:
         raise UsageError("no file is named to write", "name it with -o, such as -o incident.sqlite3")
+    if not output.written.endswith(SUFFIX):  # a word without it is taken for a database
+        raise UsageError(
+            f'{output.source} "{printable(output.written)}" does not end in {SUFFIX}',
+            "pgtop replay knows a recording by it, such as incident.sqlite3",
+        )
     thresholds = Thresholds(compression=time_factor(context))
     recording = chosen_recording(context, config, context.params["conninfo"])
     need_polls(recording)
