@@ -23,7 +23,7 @@ SQL_WORDS: Final = frozenset(
     group grouping groups handler hashtext having header hold hour identity if ilike immediate immutable
     implicit import in include including increment indent index indexes inet information_schema inherit
     inherits initially inline inner inout input insensitive insert instead int int2 int4 int8 integer
-    intersect interval into invoker ip is isnull isolation join json json_agg json_array json_arrayagg
+    intersect interval into invoker is isnull isolation join json json_agg json_array json_arrayagg
     json_build_object json_exists json_object json_objectagg json_query json_scalar json_serialize
     json_table json_value jsonb jsonb_agg jsonb_build_object jsonb_set keep key keys label lag language
     large last last_value lateral lead leading leakproof least left length level like limit listen load
