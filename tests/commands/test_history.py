@@ -78,7 +78,7 @@ def test_an_episode_is_told_with_cause_growth_and_acts(tmp_path: Path) -> None:
     assert "2023-11-14 22:18 to 22:22 (4m 00s): peak 90 of 95 slots (94%), never full" in text
     assert "▲ leak in web: 80 left idle\n" in text
     assert "grew from 22:13 to 22:18: web 0 → 84, api 5 → 6" in text
-    assert re.search(r"22:21:40 emergency sweep, terminated 2 sessions \(web 2\); 1 changed 94% → 70%", text)
+    assert re.search(r"22:21:40 emergency sweep: terminated 2 sessions \(web 2\); 1 changed, 94% → 70%", text)
     assert "by hand, dashboard of ann" in text
 
 

@@ -7,9 +7,9 @@ from typing import Final
 from pgtop.commands.history.markdown import bullets, code, plain, table
 from pgtop.commands.history.text_graph import text_graph
 from pgtop.commands.history.wording import (
+    act_words,
     application_words,
     decided_words,
-    done_words,
     ending_words,
     figures,
     grown,
@@ -209,7 +209,7 @@ def _beside(
     found = [(each.start, outage_words(each)) for each in outages]
     found += [(each.at, each.sentence) for each in changes]
     shown = acts if len(acts) <= _ACTS_IN_TIMELINE else [*acts[: _ACTS_IN_TIMELINE - 2], acts[-1]]
-    found += [(each.at, f"{trigger_words(each)}: {done_words(each)}, {usage_words(each)}") for each in shown]
+    found += [(each.at, act_words(each)) for each in shown]
     if len(shown) < len(acts):
         rest = acts[_ACTS_IN_TIMELINE - 2 : -1]
         gone = sum(each.gone for each in rest)

@@ -4,17 +4,15 @@ from datetime import datetime
 from typing import Final
 
 from pgtop.commands.history.wording import (
+    act_words,
     application_words,
     counted_episodes,
     decided_words,
-    done_words,
     ending_words,
     figures,
     grown,
     outage_words,
-    trigger_words,
     unrecorded_words,
-    usage_words,
 )
 from pgtop.commands.text_table import WIDTH_OF_A_PARAGRAPH, local_zone
 from pgtop.core.activity import MICROSECONDS
@@ -95,7 +93,7 @@ def _happened(
 ) -> list[str]:
     """Return the acts, outages and changes in the order of their times; `near` is a time of the same day."""
     told = [
-        *((each.at, act_words(each)) for each in acts),
+        *((each.at, f"{act_words(each)} · {decided_words(each)}") for each in acts),
         *((each.start, outage_words(each)) for each in outages),
         *((each.at, printable(each.sentence)) for each in changes),
     ]
@@ -103,11 +101,6 @@ def _happened(
     for at, said in sorted(told):
         lines += _hanging(f"{_when(at, near, seconds=True)} {said}", room)
     return lines
-
-
-def act_words(act: ToldAct) -> str:
-    """Return an act in one sentence."""
-    return f"{trigger_words(act)}, {done_words(act)} {usage_words(act)} · {decided_words(act)}"
 
 
 def _hanging(text: str, room: int, indent: int = 2) -> list[str]:

@@ -111,6 +111,11 @@ def outcome_words(act: ToldAct) -> str:
     return ", ".join(f"{number} {printable(outcome) or 'without an outcome'}" for outcome, number in rest)
 
 
+def act_words(act: ToldAct) -> str:
+    """Return an act in one sentence, without who decided on it."""
+    return f"{trigger_words(act)}: {done_words(act)}, {usage_words(act)}"
+
+
 def usage_words(act: ToldAct) -> str:
     """Return the usage before and after an act: `100% → 78%`."""
     both = (act.usage_before, act.usage_after)
