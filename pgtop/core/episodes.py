@@ -96,7 +96,7 @@ class Episode(msgspec.Struct, frozen=True):
     calm_at: int | None
     """The time of the least load in the hour before; None if there is no poll in it."""
     causes: tuple[Cause, ...] = ()
-    """All causes that were said in it, in the order of their first time; each as it weighed most."""
+    """All causes that were said in it, in the order of their first time; each as it weighed most last."""
     filled_by: Cause | None = None
     """The cause that weighed most while the load was near its peak; None if there was no diagnosis."""
 
@@ -247,7 +247,7 @@ def _with_causes(episode: Episode, inner: Sequence[Load], sayings: Iterable[_Say
             known = heaviest.get(key)
             if known is None:
                 heaviest[key] = Cause(saying.start, finding)
-            elif finding.slots > known.finding.slots:
+            elif finding.slots >= known.finding.slots:
                 heaviest[key] = Cause(known.at, finding)
     weights = _weights(said, _near_peak(episode, inner)) or _weights(said, inner)
     filled_by = max(weights, key=lambda key: (is_blaming(heaviest[key].finding), weights[key]), default=None)

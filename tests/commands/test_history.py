@@ -148,6 +148,17 @@ def test_hostile_names_are_shown_and_harmless(tmp_path: Path, arguments: tuple[s
         assert "a|b`c`<b>*x* # h·[2J_ 0 → 84" in text
 
 
+def test_no_advice_names_a_pid_of_then(tmp_path: Path) -> None:
+    """By now it may be another session's."""
+    advice = (Advice("Cancel it", key="d K", sql="SELECT pg_cancel_backend(8793);"), *LEAK.advice)
+    finding = msgspec.structs.replace(LEAK, advice=advice)
+    file = file_of(tmp_path, incident(), Diagnosed(DIAGNOSED.at, (finding,)))
+    for format_ in ("--report", "--json"):
+        text = told(tmp_path, file, format_)
+        assert "8793" not in text
+        assert "Look at the code" in text
+
+
 def test_hidden_queries_are_not_told(tmp_path: Path) -> None:
     file = file_of(tmp_path, incident(), DIAGNOSED)
     for format_ in ((), ("--report",), ("--json",)):

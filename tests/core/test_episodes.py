@@ -178,6 +178,13 @@ def test_a_cause_is_shown_as_it_was_when_it_weighed_most() -> None:
     assert [(each.at, each.finding) for each in episode.causes] == [(at(1), larger)]
 
 
+def test_of_equal_weights_the_last_is_shown() -> None:
+    """It knows best how long the cause lasted."""
+    later = Finding(Kind.LOCK_QUEUE, Grade.IS, 3, "lock queue, waiting 2m")
+    episode = one((50, 9), (10, 2), said=(diagnosed(1, QUEUE), diagnosed(40, later)))
+    assert [(each.at, each.finding) for each in episode.causes] == [(at(1), later)]
+
+
 # Applications
 
 

@@ -1,5 +1,6 @@
 """The history of a server, read from its recording and from the audit log."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -20,6 +21,7 @@ from pgtop.history.recording import Recording
 
 _COUNTS_SHARE: Final = 0.3
 """The part of the work that reading the counts is."""
+_SIGNALS: Final = frozenset({"pg_cancel_backend", "pg_terminate_backend"})
 _RECENT_SECONDS: Final = 60.0
 """Seconds before an act in which a poll must have seen its sessions."""
 
@@ -126,8 +128,14 @@ def _as_asked(episode: Episode, *, hides_queries: bool) -> Episode:
 
 
 def shown_finding(finding: Finding, *, hides_queries: bool) -> Finding:
-    """Return a finding of the past as it is shown: without a forecast, and without statements if asked."""
+    """Return a finding of the past as it is shown: without a forecast, and without statements if asked.
+
+    A pid of then may be another session's by now: no advice names one.
+    """
     past = finding.without_forecast()
+    past = msgspec.structs.replace(
+        past, advice=tuple(each for each in past.advice if _SIGNALS.isdisjoint(re.findall(r"\w+", each.sql)))
+    )
     if not hides_queries:
         return past
     evidence = tuple((name, _without(value, finding.statements)) for name, value in finding.evidence)
