@@ -20,8 +20,8 @@ from pgtop.settings.file import ConfigFile
 from pgtop.settings.options import RECORD_KEYS, SCREENING, setting_options
 from pgtop.settings.resolve import config_of, given_of
 
-_LISTED: Final = SCREENING - RECORD_KEYS - {"rescue"}
-"""The settings that make a difference: it connects to its own server, and keeps nothing of its past."""
+_LISTED: Final = SCREENING - {"rescue"} - RECORD_KEYS
+"""The settings that make a difference: it connects to its own server, and records nothing."""
 
 
 def _demo(context: click.Context, /, **_: Any) -> int:

@@ -137,7 +137,7 @@ class _Chain:
 
 
 class Encoder:
-    """The writer of the chunks of a chain, one after the other."""
+    """The writer of a chain's chunks, one after the other."""
 
     def __init__(self) -> None:
         self._chain = _Chain()
@@ -162,7 +162,7 @@ class Encoder:
 
 
 class Decoder:
-    """The reader of the chunks of a chain, one after the other."""
+    """The reader of a chain's chunks, one after the other."""
 
     def __init__(self) -> None:
         self._chain: _Chain | None = None

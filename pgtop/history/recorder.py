@@ -327,7 +327,7 @@ def _as_recorded(item: _Event) -> Event:
 
 
 class _Statements:
-    """The sessions without what is not recorded of their statements; those that stay the same stay so."""
+    """Sessions without what is not recorded of their statements. Those that do not change stay the same."""
 
     def __init__(self) -> None:
         self._kept = Kept.STATEMENTS
