@@ -28,6 +28,7 @@ from tests.bench.measured import (
     server_with,
     traffic,
 )
+from tests.bench.recording import weighed
 
 _REFRESHES_FOR_MEMORY: Final = 100
 
@@ -206,8 +207,24 @@ def memory(peer: Program, asked: Asked) -> list[Figure]:
     return [_beside("memory after 100 refreshes at 1,000, MB", pairs, lambda run: run.rss_mb, 1.0)]
 
 
+def recording(peer: Program, asked: Asked) -> list[Figure]:
+    """The flight recorder alone: an hour's weight, a poll's CPU as a part of a refresh, and a seek."""
+    small, large = weighed(200), weighed(1_000)
+    with server_with(1_000, "idle", changing=0.05) as server:
+        shares = [
+            large.cpu_ms / refreshes(PGTOP, server, seconds=asked.seconds).cpu_ms for _ in range(asked.runs)
+        ]
+    return [
+        Figure("recording, MB an hour, 200 sessions", small.megabytes, None, small.megabytes, 1.0),
+        Figure("recording, MB an hour, 1,000 sessions", large.megabytes, None, large.megabytes, 5.0),
+        Figure("recording, part of a refresh, 1,000 sessions", large.cpu_ms, None, median(shares), 0.1),
+        Figure("recording, ms to open an hour", large.open_ms, None, large.open_ms, None),
+        Figure("recording, ms to seek, 1,000 sessions", large.seek_ms, None, large.seek_ms, 300),
+    ]
+
+
 PARTS: Final = {
-    each.__name__: each for each in (standing_still, changing, wire, many, memory, idle, diagnosis)
+    each.__name__: each for each in (standing_still, changing, wire, many, memory, idle, diagnosis, recording)
 }
 
 
