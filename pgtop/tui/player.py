@@ -85,8 +85,8 @@ class PlayerScreen(MainScreen):
         Binding("p", "play", "Play or pause"),
         Binding("plus,equals_sign", "faster(1)", "Faster"),
         Binding("minus", "faster(-1)", "Slower"),
-        Binding("left", "step(-1)", "One poll back"),
-        Binding("right", "step(1)", "One poll on"),
+        Binding("left", "poll(-1)", "One poll back"),
+        Binding("right", "poll(1)", "One poll on"),
         Binding("left_square_bracket", "jump(-60)", "One minute back"),
         Binding("right_square_bracket", "jump(60)", "One minute on"),
         Binding("full_stop", "stop(1)", "Next alert, verdict, act, server change or outage"),
@@ -453,7 +453,7 @@ class PlayerScreen(MainScreen):
             self.say(f"speed {speed_words(self.speed)}: p plays")
         self._show()
 
-    def action_step(self, by: int) -> None:
+    def action_poll(self, by: int) -> None:
         """Go one poll on or back, and pause."""
         self.is_playing = False
         self._wish(lambda position: self.playback.step(position, by), self._edge_words(by))

@@ -8,6 +8,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from pgtop.core.activity import Snapshot
+from pgtop.core.diagnosis.thresholds import STANDARD, Thresholds
 from pgtop.history.recording import Recording
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.app import PgtopApp
@@ -65,11 +66,15 @@ async def player(
     at: int | None = None,
     size: tuple[int, int] = (120, 40),
     name: str | None = None,
+    thresholds: Thresholds = STANDARD,
     **settings: Any,
 ) -> AsyncIterator[Played]:
-    """A player of a recording, at its last poll or at a time; `settings` are Config's."""
+    """A player of a recording, at its last poll or at a time; `settings` are Config's.
+
+    `thresholds` are those of the diagnosis.
+    """
     config = Config(**settings)
-    playback, poll = opened(recording, config, at=at)
+    playback, poll = opened(recording, config, thresholds, at=at)
     screen = PlayerScreen(playback, poll, config, name=name, wall=config.wall)
     app = PgtopApp(screen, theme=config.theme)
     async with app.run_test(size=size) as pilot:

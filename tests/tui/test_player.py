@@ -225,7 +225,7 @@ async def test_the_screens_above_follow_the_recording(made: Recording) -> None:
         await played.press("enter")
         await wait_until(lambda: isinstance(played.app.screen, DetailScreen))
         await played.shows("recorded", "locks: not recorded")
-        played.player.action_step(1)
+        played.player.action_poll(1)
         await played.at_poll(21)
         await played.shows("poll 21 of 80")
 
@@ -238,7 +238,7 @@ async def test_a_session_that_was_not_there_is_said_so(made: Recording) -> None:
         played.player.action_first()
         await played.at_poll(1)
         await played.shows("was not there at this time")
-        played.player.action_step(25)
+        played.player.action_poll(25)
         await played.at_poll(26)
         await wait_until(lambda: "was not there" not in played.text)
 

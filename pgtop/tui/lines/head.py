@@ -86,7 +86,7 @@ class Standing(NamedTuple):
     @property
     def may_act(self) -> bool:
         """True if a session can be terminated now: a server answers, and pgtop is allowed to."""
-        return self.outage is None and not self.read_only
+        return self.outage is None and not self.read_only and not self.recorded
 
     @property
     def full_words(self) -> str:

@@ -71,23 +71,14 @@ _ON_THE_WALL: Final = {
 }
 
 
+_PLAYING: Final = (
+    *("screen.play", "screen.poll(1)", "screen.stop(1)", "screen.last"),
+    *("screen.jump(60)", "screen.time", "screen.faster(1)", "screen.zoom"),
+)
+"""The actions of the player's own keys: their places are left of all others."""
 _REPLAY: Final = (
-    "p",
-    "← →",
-    ".",
-    "End",
-    "[ ]",
-    "t",
-    "+ -",
-    "/",
-    "Enter",
-    "Esc",
-    "d",
-    "b",
-    "w",
-    "z",
-    "g",
-    "o",
+    *("p", "← →", ".", "End", "[ ]", "t", "+ -"),
+    *("/", "Enter", "Esc", "d", "b", "w", "z", "g", "o"),
 )
 
 
@@ -105,7 +96,7 @@ def replay_keys(situation: Situation, replay: Replayed) -> list[Key]:
             found |= _of_the_groups(situation)
     playing = [
         Key("p", "pause" if replay.is_playing else "play", "screen.play"),
-        Key("← →", "one poll", "screen.step(1)", brief="poll"),
+        Key("← →", "one poll", "screen.poll(1)", brief="poll"),
         Key("[ ]", "a minute", "screen.jump(60)", brief="minute"),
         Key(".", "next event", "screen.stop(1)", brief="event"),
         Key("t", "time", "screen.time"),
@@ -270,6 +261,8 @@ def _taken(labels: Mapping[Key, str]) -> int:
 
 
 def _place(key: Key) -> int:
+    if key.action in _PLAYING:
+        return _PLAYING.index(key.action) - len(_PLAYING)
     return _PLACES.index(key.key) if key.key in _PLACES else len(_PLACES)
 
 
