@@ -37,6 +37,7 @@ from pgtop.tui.actions.available_actions import (
 from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
+from pgtop.tui.back_in_time import READING, BackInTime
 from pgtop.tui.lines import notice
 from pgtop.tui.lines.head import Standing
 from pgtop.tui.lines.key_names import key_names
@@ -55,13 +56,11 @@ from pgtop.tui.state.day_watch import DayWatch
 from pgtop.tui.state.history_keeper import HistoryKeeper
 from pgtop.tui.state.host_watch import HostWatch
 from pgtop.tui.state.notice_board import NoticeBoard
-from pgtop.tui.state.playback import opened
 from pgtop.tui.widgets.dashboard_panels import CLASSES, DashboardView, Panels, size_class
 from pgtop.tui.widgets.line_table import LineTable
 from pgtop.wiring import Wiring
 
 if TYPE_CHECKING:
-    from pgtop.tui.player import PlayerScreen
     from pgtop.tui.screens.diagnosis import Chosen
 
 INTERVALS: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 15.0, 30.0, 60.0)
@@ -160,7 +159,7 @@ class DashboardScreen(MainScreen):
         self.wall = config.wall
         """True while the wall view is shown in place of the tables."""
         self._config = config
-        self._name, self._filters, self._ascii_only = name, filters, ascii_only
+        self._name = name
         self._title = ""
         self._first = first
         self._daemons = DaemonWatch(self, poller)
@@ -183,8 +182,11 @@ class DashboardScreen(MainScreen):
         """The notice about a key that led from the wall to the list."""
         self._no_match: Notice | None = None
         """The notice that `n` found nothing, until it finds something."""
-        self._player: PlayerScreen | None = None
-        """The player that is open over the dashboard."""
+        self.back_in_time = BackInTime(
+            recorder, config, thresholds, name=name, filters=filters, ascii_only=ascii_only
+        )
+        self._is_back = False
+        """True while the player is open, or about to be."""
         self._unpainted = ExitStack()
         self._is_unpainted = True
         self._first_resume = True
@@ -268,7 +270,7 @@ class DashboardScreen(MainScreen):
         """Show everything as it is now."""
         view = self._view()
         self.panels.show(view)
-        if self._player is not None:
+        if self.back_in_time.player is not None:
             return  # what is above shows the recording
         title = terminal_title(view.label, view.standing, self.state.outage)
         if title != self._title:
@@ -502,8 +504,8 @@ class DashboardScreen(MainScreen):
 
     def _show_alert(self, alert: Notice | None) -> None:
         """Show an alert while the display is paused or shows a recording, which itself does not show it."""
-        if alert is not None and self._player is not None:
-            self._player.say(f"NOW: {alert.said} (End returns to now)", alert.style)
+        if alert is not None:
+            self.back_in_time.tell(alert)
         if alert is not None and self.state.paused:
             self.notices.post_alert(alert)
             self._show()
@@ -788,43 +790,29 @@ class DashboardScreen(MainScreen):
 
     def action_back(self) -> None:
         """Go back into the recording; polls, alerts and automatic sweeps go on meanwhile."""
-        if self.recorder is None:
-            self.say("nothing is recorded (--no-history)")
-        elif self.plan_actions.is_busy:
+        if self.plan_actions.is_busy:
             self.say("an action is under way: press the key again when it is done")
-        elif self._player is None:
-            self.run_worker(self._play(self.recorder), name="player", group="player", exclusive=True)
+        elif not self._is_back:
+            self._is_back = True
+            self.run_worker(self._play(), name="player", group="player")
 
-    async def _play(self, recorder: FlightRecorder) -> None:
-        """Open the player on the poll before the one that is shown."""
-        from pgtop.tui.player import PlayerScreen
-
+    async def _play(self) -> None:
+        """Show the poll before the one on the screen, until the player is closed."""
         shown = self.state.shown
-        before = shown.taken_at - 1 if shown is not None else None
         try:
-            recording = await recorder.recording()
-            playback, poll = await unawaited_at_exit(
-                lambda: opened(recording, self._config, self.diagnosis.thresholds, at=before)
+            await self.back_in_time.open(
+                self,
+                shown.taken_at if shown is not None else None,
+                wall=self.wall,
+                say=self.say,
+                is_free=lambda: self.is_active and not self.plan_actions.is_busy,
             )
         except HistoryError as error:
             self.say(str(error), "alarm")
-            return
-        if self.plan_actions.is_busy or not self.is_active:
-            return  # a dialog was opened meanwhile
-        self._player = PlayerScreen(
-            playback,
-            poll,
-            self._config,
-            name=self._name,
-            filters=self._filters,
-            ascii_only=self._ascii_only,
-            is_over_live=True,
-            wall=self.wall,
-        )
-        self.app.push_screen(self._player, self._back_to_now)
-
-    def _back_to_now(self, _: None) -> None:
-        self._player, self._title = None, ""
+        finally:
+            self._is_back, self._title = False, ""
+        if self.notices.current is not None and self.notices.current.said == READING:
+            self.notices.dismiss()
         self._show()
 
     def action_help(self) -> None:

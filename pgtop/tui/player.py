@@ -3,11 +3,8 @@
 It has no connection, no plan and no reaper: nothing can be terminated or cancelled from here.
 """
 
-import asyncio
-import time
-from collections.abc import Callable, Mapping
-from functools import partial
-from typing import ClassVar, Final, NamedTuple
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 from textual import on
 from textual.app import ComposeResult
@@ -16,18 +13,15 @@ from textual.geometry import Size
 from textual.screen import Screen
 from textual.widgets import Input
 
-from pgtop.concurrency import unawaited_at_exit
 from pgtop.core.activity import MICROSECONDS, Backend, BackendId
 from pgtop.core.blocking import blocking_words
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.forecast import Forecast, still_said
 from pgtop.core.lock_tree import LockQueue
 from pgtop.core.moment_text import parse_moment
-from pgtop.core.sample_history import is_gap
 from pgtop.core.session_groups import GroupBy, GroupHistory, GroupKey, group
 from pgtop.core.text import clip, clock, duration, printable
-from pgtop.errors import HistoryError, PgtopError
-from pgtop.history.recording import Position
+from pgtop.errors import PgtopError
 from pgtop.postgres.backend_detail import BackendDetail
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.lines.column_widths import Cell
@@ -47,8 +41,9 @@ from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.main_screen import MainScreen
 from pgtop.tui.screens.over_dashboard import AboutFindings, AboutSessions
 from pgtop.tui.screens.session_acts import SessionActs, SessionSource
+from pgtop.tui.state.deck import Deck
 from pgtop.tui.state.notice_board import NoticeBoard
-from pgtop.tui.state.playback import SPEEDS, ZOOMS, GroupPast, Playback, PlayedPoll
+from pgtop.tui.state.playback import ZOOMS, GroupPast, Playback, PlayedPoll
 from pgtop.tui.state.recorded_sessions import recorded_detail, recorded_locks
 from pgtop.tui.widgets.connection_graph import Stretch
 from pgtop.tui.widgets.dashboard_panels import CLASSES, DashboardView, Panels, size_class
@@ -58,21 +53,10 @@ from pgtop.tui.widgets.painted_lines import Lines
 
 FRAME_SECONDS: Final = 0.1
 """Seconds between two polls on the screen at least, however fast they are played."""
-SLOW_SECONDS: Final = 0.5
-"""Seconds after which a seek says how far it is."""
-
 _ON_THE_LIST: Final = frozenset(
     {"tag", "tag_listed", "untag", "filter", "match", "sort", "columns", "reverse", "copy"}
 )
 _WITHOUT_DATA: Final = frozenset({"diagnosis", "lock_tree", "group", *_ON_THE_LIST})
-
-
-class _Wish(NamedTuple):
-    """A place to go to, from the present one; asked in a thread."""
-
-    go: Callable[[Position], Position | None]
-    missing: str = ""
-    """The sentence if there is no such place."""
 
 
 class PlayerScreen(MainScreen):
@@ -135,11 +119,7 @@ class PlayerScreen(MainScreen):
         """
         super().__init__()
         self.playback = playback
-        self.poll = poll
-        """The poll on the screen."""
-        self.is_playing = False
-        self.speed = 1.0
-        """Recorded seconds in a second: one of SPEEDS."""
+        self.deck = Deck(playback, poll, prepare=self._prepare)
         self.wall = wall
         self.panels = Panels(config, filters=filters, ascii_only=ascii_only, lines_above=1)
         self.moment_line = MomentLine(id="moment")
@@ -153,13 +133,8 @@ class PlayerScreen(MainScreen):
         self._title = ""
         self._told: Notice | None = None
         """The notice about an event of the recording: the next one takes its place."""
-        self._no_match: Notice | None = None
-        self._wishes: list[_Wish] = []
-        self._wished = asyncio.Event()
-        self._seeking_since: float | None = None
-        self._played_at = 0.0
-        self._owed_seconds = 0.0
-        """Recorded seconds that were played since the poll on the screen."""
+        self._asked_at: int | None = None
+        """The time that a person asked for, until it is shown."""
         self._acts = SessionActs(
             source=SessionSource(
                 server=printable(playback.recording.server),
@@ -188,10 +163,10 @@ class PlayerScreen(MainScreen):
 
     def on_mount(self) -> None:
         self.panels.set_class(self.poll.snapshot is None, "-waiting")
-        self.run_worker(self._seek(), name="seek", group="seek")
+        self.run_worker(self.deck.run(self._shown), name="deck", group="deck")
         self.set_interval(FRAME_SECONDS, self._advance)
         self.app.screen_change_signal.subscribe(self, lambda _: self._show_above())
-        self._take(self.poll)
+        self._shown(self.poll, "")
         if problems := self.playback.recording.problems:
             self.say(" · ".join(problems[:2]), "alarm")
         if self.wall:
@@ -202,63 +177,39 @@ class PlayerScreen(MainScreen):
 
     def come_back(self) -> None:
         """Pause, and show everything after the program was stopped."""
-        self.is_playing = False
+        self.deck.is_playing = False
         self._show()
 
     # Going to another poll
 
-    def _wish(self, go: Callable[[Position], Position | None], missing: str = "") -> None:
-        """Go to another place as soon as those that were asked for before are reached."""
-        self._wishes.append(_Wish(go, missing))
-        self._wished.set()
+    @property
+    def poll(self) -> PlayedPoll:
+        """The poll on the screen."""
+        return self.deck.poll
 
-    async def _seek(self) -> None:
-        while True:
-            await self._wished.wait()
-            self._wished.clear()
-            wishes, self._wishes = self._wishes, []
-            self._seeking_since = time.monotonic()
-            try:
-                poll, missing = await unawaited_at_exit(partial(self._answer, wishes))
-            except (HistoryError, IndexError, RuntimeError) as error:
-                poll, missing = self.poll, f"the recording cannot be read: {printable(str(error))}"
-                self.is_playing = False
-            self._seeking_since = None
-            self._take(poll)
-            if missing:
-                self.say(missing)
-
-    def _answer(self, wishes: list[_Wish]) -> tuple[PlayedPoll, str]:
-        """Return the poll that some wishes lead to, and the sentence of the last one that leads nowhere."""
-        position, missing = self.poll.position, ""
-        for wish in wishes:
-            found = wish.go(position)
-            missing = wish.missing if found is None or found == position else ""
-            position = found if found is not None else position
-        poll = self.playback.show(position)
+    def _prepare(self, poll: PlayedPoll) -> None:
+        """Count the groups of the poll and of those before it, off the screen's own time."""
         if not self.wall:
             self._groups.history(self.panels.groups.by, poll)
-        return poll, missing
 
-    def _take(self, poll: PlayedPoll) -> None:
-        """Show a poll."""
-        before, self.poll = self.poll, poll
-        passed = (poll.seen.at - before.seen.at) / MICROSECONDS
-        self._owed_seconds = 0.0 if poll.gap else max(0.0, self._owed_seconds - passed)
+    def _shown(self, before: PlayedPoll, said: str) -> None:
+        """Show the poll on the deck, and what there is to be said."""
         self._revision += 1
         self._tell_events(before)
-        if before.snapshot is None and poll.snapshot is not None and not self.wall:
+        if before.snapshot is None and self.poll.snapshot is not None and not self.wall:
             self.panels.remove_class("-waiting")  # a hidden list cannot take the focus
             self.panels.sessions.focus()
         self._show()
         for screen in self._above():
             if isinstance(screen, LiveScreen):
                 screen.ask_soon()
+        if said:
+            self.say(said)
 
     def _tell_events(self, before: PlayedPoll) -> None:
         """Post what happened at the poll, and on the way there while it is played."""
         poll, stops = self.poll, self.poll.stops
-        if self.is_playing and before.next_at is not None:
+        if self.deck.is_playing and before.next_at is not None:
             end = poll.next_at
             stops = tuple(
                 each
@@ -270,32 +221,21 @@ class PlayerScreen(MainScreen):
             begin, end = poll.gap
             apart = duration((end - begin) / MICROSECONDS)
             said.insert(0, f"nothing was recorded from {clock(begin)} to {clock(end)} ({apart})")
+        asked, self._asked_at = self._asked_at, None
+        if asked is not None and poll.is_before_gap and poll.seen.at < asked < (poll.next_at or 0):
+            said.insert(0, f"nothing was recorded at {clock(asked)}: this is the last poll before")
         if said:
             self._told = Notice(" · ".join(said))
             self.notices.post(self._told)
-        elif not self.is_playing and self.notices.current is self._told:
+        elif not self.deck.is_playing and self.notices.current is self._told:
             self.notices.dismiss()
 
     def _advance(self) -> None:
         """Go on while it is played; called several times a second."""
-        now = time.monotonic()
-        passed, self._played_at = now - self._played_at, now
-        if self._seeking_since is not None:
-            if now - self._seeking_since > SLOW_SECONDS:
-                self._show_banners()
-            return
-        if not self.is_playing:
-            return
-        self._owed_seconds += min(passed, 1.0) * self.speed
-        poll = self.poll
-        if poll.next_at is None:
-            self.is_playing = False
+        if self.deck.advance():
             self.say("the end of the recording" + (": End returns to now" if self.is_over_live else ""))
-            return
-        apart = (poll.next_at - poll.seen.at) / MICROSECONDS
-        if self._owed_seconds >= apart or is_gap(apart, poll.seen.interval_seconds):
-            owed = self._owed_seconds
-            self._wish(lambda position: self.playback.later(position, owed))
+        if self.deck.seeking is not None:
+            self._show_banners()
 
     # Display
 
@@ -345,16 +285,15 @@ class PlayerScreen(MainScreen):
         return banner_line(self._replayed(), self.app.size.width)
 
     def _replayed(self) -> Replayed:
-        since = self._seeking_since
-        is_slow = since is not None and time.monotonic() - since > SLOW_SECONDS
+        deck = self.deck
         return Replayed(
             at=self.poll.seen.at,
             number=self.poll.number,
             polls=self.playback.recording.polls,
-            is_playing=self.is_playing,
-            speed=self.speed,
+            is_playing=deck.is_playing,
+            speed=deck.speed,
             is_over_live=self.is_over_live,
-            seeking=self.playback.progress if is_slow else None,
+            seeking=deck.seeking,
         )
 
     def _said(self) -> tuple[tuple[Finding, ...], Forecast | None]:
@@ -440,27 +379,26 @@ class PlayerScreen(MainScreen):
 
     def action_play(self) -> None:
         """Play from the poll on the screen, or pause."""
-        self.is_playing = not self.is_playing
-        self._played_at, self._owed_seconds = time.monotonic(), 0.0
+        self.deck.toggle()
         self._show()
 
     def action_faster(self, by: int) -> None:
         """Play at the next higher or lower speed."""
-        place = SPEEDS.index(self.speed) + by
-        self.speed = SPEEDS[min(max(0, place), len(SPEEDS) - 1)]
-        self._owed_seconds = 0.0
-        if not self.is_playing:
-            self.say(f"speed {speed_words(self.speed)}: p plays")
+        self.deck.faster(by)
+        if not self.deck.is_playing:
+            self.say(f"speed {speed_words(self.deck.speed)}: p plays")
         self._show()
 
     def action_poll(self, by: int) -> None:
         """Go one poll on or back, and pause."""
-        self.is_playing = False
-        self._wish(lambda position: self.playback.step(position, by), self._edge_words(by))
+        self.deck.is_playing = False
+        self.deck.wish(lambda position: self.playback.step(position, by), self._edge_words(by))
 
     def action_jump(self, seconds: int) -> None:
         """Go so many seconds on or back."""
-        self._wish(lambda position: self.playback.by_seconds(position, seconds), self._edge_words(seconds))
+        self.deck.wish(
+            lambda position: self.playback.by_seconds(position, seconds), self._edge_words(seconds)
+        )
 
     def _edge_words(self, by: int) -> str:
         if by < 0:
@@ -469,24 +407,24 @@ class PlayerScreen(MainScreen):
 
     def action_stop(self, by: int) -> None:
         """Go to the next event or the one before, and pause."""
-        self.is_playing = False
+        self.deck.is_playing = False
         missing = f"no alert, verdict, act, server change or outage {'after' if by > 0 else 'before'} this"
-        self._wish(lambda position: self.playback.to_stop(position, by), missing)
+        self.deck.wish(lambda position: self.playback.to_stop(position, by), missing)
 
     def action_first(self) -> None:
         """Go to the first poll."""
-        self._wish(lambda _: self.playback.recording.first())
+        self.deck.wish(lambda _: self.playback.recording.first())
 
     def action_last(self) -> None:
         """Go to the last poll; over a live dashboard, back to now."""
         if self.is_over_live:
             self.dismiss()
         else:
-            self._wish(lambda _: self.playback.recording.last())
+            self.deck.wish(lambda _: self.playback.recording.last())
 
     def action_time(self) -> None:
         """Ask for a time to go to."""
-        self.is_playing = False
+        self.deck.is_playing = False
         self.moment_line.open()
         self._show()
 
@@ -512,19 +450,16 @@ class PlayerScreen(MainScreen):
 
     def go_to(self, moment: int) -> None:
         """Go to the last poll at or before a time, microseconds; if it is another time, say so."""
-        recording = self.playback.recording
+        recording, self._asked_at = self.playback.recording, moment
         said = ""
         if moment < recording.first_at:
             said = f"the recording begins at {clock(recording.first_at)}"
         elif moment > recording.last_at + MICROSECONDS:
             said = f"the recording ends at {clock(recording.last_at)}"
 
-        def go(_: Position) -> Position | None:
-            return self.playback.at(moment)
-
-        self._wish(go)
+        self.deck.wish(lambda _: self.playback.at(moment))
         if said:
-            self._wish(lambda position: position, said)
+            self.deck.wish(lambda position: position, said)
 
     def _close_moment_line(self) -> None:
         self.moment_line.close()
@@ -534,7 +469,7 @@ class PlayerScreen(MainScreen):
     def action_zoom(self) -> None:
         """Show the whole recording in the graph, or the hour or the 15 minutes around."""
         self.playback.zoom = ZOOMS[(ZOOMS.index(self.playback.zoom) + 1) % len(ZOOMS)]
-        self._wish(lambda position: position)
+        self.deck.wish(lambda position: position)
 
     def action_refuse(self) -> None:
         """Say why nothing can be terminated."""

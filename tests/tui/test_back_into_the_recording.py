@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 
 from pgtop.core.activity import Snapshot
 from pgtop.core.alerts import Alert
@@ -120,6 +121,21 @@ async def test_nothing_of_the_past_is_terminated(server: ThrowawayServer, tmp_pa
             assert not driven.dashboard.plan_actions.is_busy
             assert not driven.dashboard.automatic.is_on
         assert [await each.fetchval("SELECT 1") for each in ones] == [1, 1, 1]
+
+
+async def test_a_plan_that_is_made_meanwhile_keeps_the_player_closed(
+    server: ThrowawayServer, tmp_path: Path
+) -> None:
+    """Typed in one breath: the dialog is about the present, and stands over the present."""
+    async with session(server), recorded_dashboard(server, tmp_path) as driven:
+        for key in ("left", "S"):
+            driven.app.post_message(events.Key(key, key))
+        await driven.dialog()
+        await driven.pilot.pause()
+        assert not any(isinstance(each, PlayerScreen) for each in driven.app.screen_stack)
+        await driven.press("n")
+        await wait_until(lambda: driven.app.screen is driven.dashboard)
+        await back(driven)
 
 
 async def test_an_alert_meanwhile_is_told(server: ThrowawayServer, tmp_path: Path) -> None:

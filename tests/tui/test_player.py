@@ -21,7 +21,7 @@ from pgtop.tui.screens.diagnosis import DiagnosisScreen
 from pgtop.tui.screens.help import HelpScreen
 from pgtop.tui.screens.lock_tree import LockTreeScreen
 from pgtop.tui.screens.over_dashboard import AboutPlan
-from pgtop.tui.state.playback import SPEEDS
+from pgtop.tui.state.deck import SPEEDS
 from tests.builders import NOW, backend, snapshot
 from tests.servers import wait_until
 from tests.support.players import Played, player
@@ -79,7 +79,7 @@ async def test_the_arrows_go_poll_by_poll(made: Recording) -> None:
         await played.press("left", "left", "left")
         await played.at_poll(8)
         await played.shows("poll 8 of 80", "paused")
-        assert not played.player.is_playing
+        assert not played.player.deck.is_playing
 
 
 async def test_brackets_go_a_minute(made: Recording) -> None:
@@ -109,13 +109,13 @@ async def test_it_opens_at_the_last_poll(made: Recording) -> None:
 
 async def test_p_plays_to_the_end_and_pauses(made: Recording) -> None:
     async with at_poll(made, 66) as played:
-        played.player.speed = 60.0
+        played.player.deck.speed = 60.0
         await played.press("p")
         await played.shows("playing 60x")
         await wait_until(lambda: played.number > 68, complaint="nothing is played")
         await played.at_poll(POLLS)
         await played.shows("the end of the recording", "paused")
-        assert not played.player.is_playing
+        assert not played.player.deck.is_playing
         await played.press("home", "p")
         await wait_until(lambda: 1 < played.number < POLLS, complaint="nothing is played")
         await played.press("p")
@@ -126,11 +126,11 @@ async def test_plus_and_minus_change_the_speed(made: Recording) -> None:
     async with at_poll(made, 10) as played:
         for _ in SPEEDS:
             await played.press("plus")
-        assert played.player.speed == SPEEDS[-1]
+        assert played.player.deck.speed == SPEEDS[-1]
         await played.shows("speed 60x")
         for _ in SPEEDS:
             await played.press("minus")
-        assert played.player.speed == SPEEDS[0]
+        assert played.player.deck.speed == SPEEDS[0]
         await played.press("p")
         await played.shows("playing 0.25x")
 
@@ -262,6 +262,14 @@ async def test_a_gap_is_said(tmp_path: Path) -> None:
         await played.shows("nothing was recorded from", "(2h 00m)")
         await played.press("home", "p")
         await played.at_poll(2)
+
+
+async def test_a_time_in_a_gap_is_said_to_be_one(tmp_path: Path) -> None:
+    late = msgspec.structs.replace(poll(1).result, taken_at=NOW + 7200 * MICROSECONDS)
+    async with player(recording(tmp_path, [poll(0), seen(late)])) as played:
+        await played.press("t", *"-1h", "enter")
+        await played.at_poll(1)
+        await played.shows("nothing was recorded at", "this is the last poll before")
 
 
 async def test_a_recording_that_begins_in_an_outage_says_so(tmp_path: Path) -> None:

@@ -30,8 +30,6 @@ from pgtop.errors import HistoryError
 from pgtop.history.recording import Position, Recording
 from pgtop.settings.defaults_and_bounds import Config
 
-SPEEDS: Final = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""The speeds to choose from: recorded seconds in a second."""
 WARM_UP_SECONDS: Final = 900.0
 """The recorded time before a position that a diagnosis there has to have seen."""
 WARM_UP_EVERY_SECONDS: Final = 10.0
@@ -98,6 +96,12 @@ class PlayedPoll(NamedTuple):
     def outage(self) -> Outage | None:
         """The outage at that time; None if the poll had an answer."""
         return self.seen.result if isinstance(self.seen.result, Outage) else None
+
+    @property
+    def is_before_gap(self) -> bool:
+        """True if nothing was recorded between this poll and the next for longer than polls are apart."""
+        apart = 0.0 if self.next_at is None else (self.next_at - self.seen.at) / MICROSECONDS
+        return is_gap(apart, self.seen.interval_seconds)
 
     @property
     def age_seconds(self) -> float:
