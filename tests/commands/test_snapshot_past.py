@@ -97,6 +97,7 @@ def test_hidden_queries_are_not_shown(tmp_path: Path, file: Path) -> None:
     [
         (("--at", "22:00"), "--at 22:00 is 2023-11-14 22:00:00, before the recording begins"),
         (("--at", "soon"), '"soon" is not a moment'),
+        ((), "is a file: give a moment of the recording: --at 03:12"),
         (("--at", "-1min", "--watch"), "--watch and --at exclude each other"),
     ],
 )

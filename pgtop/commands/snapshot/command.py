@@ -1,5 +1,6 @@
 """The command `pgtop snapshot`: its options and its output."""
 
+import os
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from pgtop.commands.standard_streams import (
     warn,
 )
 from pgtop.commands.text_table import text_of
+from pgtop.core.text import printable
 from pgtop.errors import UsageError
 from pgtop.exit_codes import ExitCode
 from pgtop.settings.defaults_and_bounds import Config, Given
@@ -45,6 +47,7 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
     given: Given | None = context.params["at"]
     if given is not None:
         return _at(context, given)
+    _refuse_file(context.params["conninfo"])
     config, target = config_and_target(context)
     if context.params["watch"]:
         return _watch(context, target, config)
@@ -79,6 +82,12 @@ def _snapshot(context: click.Context, /, **_: Any) -> int:
         )
         show(table)
     return ExitCode.DONE
+
+
+def _refuse_file(conninfo: str | None) -> None:
+    """Raise UsageError for a recording without --at: its name would be taken for a database's."""
+    if conninfo is not None and conninfo.endswith(".sqlite3") and os.path.isfile(conninfo):  # noqa: PTH113
+        raise UsageError(f"{printable(conninfo)} is a file", "give a moment of the recording: --at 03:12")
 
 
 def _at(context: click.Context, given: Given) -> int:
