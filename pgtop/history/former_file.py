@@ -1,5 +1,6 @@
 """The history file of earlier versions: counts alone, of all servers. It is read, and never written."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -71,10 +72,20 @@ def take_over(path: Path, store: RecordingStore) -> None:
     def put(database: "sqlite3.Connection") -> None:
         if database.execute("SELECT 1 FROM chunk LIMIT 1").fetchone() is not None:
             return  # another program was quicker
+        now = time.time_ns() // 1000
         for cluster, past in pasts or ():
             for counts, seconds in _runs(past):
-                times = (counts[-1].at, counts[0].at, counts[-1].at)
-                row = (*times, cluster, seconds, len(counts), encode_counts(counts))
+                # By this host's clock, which may differ from the server's.
+                written_at = now - (past.latest_at - counts[-1].at)
+                row = (
+                    written_at,
+                    counts[0].at,
+                    counts[-1].at,
+                    cluster,
+                    seconds,
+                    len(counts),
+                    encode_counts(counts),
+                )
                 database.execute(_PUT, row)
 
     if pasts:
