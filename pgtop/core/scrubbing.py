@@ -7,6 +7,7 @@ with other identifiers: SQL's words and the functions that everybody has stay.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -101,7 +102,8 @@ class Scrubber:
 
     def __init__(self) -> None:
         self._names: dict[NameKind, dict[str, str]] = {kind: {} for kind in NameKind}
-        self._stems: dict[str, dict[str, int]] = {}
+        self._codes: dict[str, str] = {}
+        self._numbered: Counter[str] = Counter()
         self._addresses: dict[str, str] = {}
         self._clusters: dict[str, str] = {}
         self._statements: dict[str, str] = {}
@@ -151,11 +153,11 @@ class Scrubber:
         elif (known := MONITORING.search(name)) is not None:
             before = f"{known[0]}-"
         stem = NUMBER.sub("…", name)
-        numbers = self._stems.setdefault(stem, {})
-        code = _letters(list(self._stems).index(stem))
+        code = self._codes.setdefault(stem, _letters(len(self._codes)))
         if stem == name:
             return f"{before}{code}"
-        return f"{before}{code}-{numbers.setdefault(name, len(numbers) + 1)}"
+        self._numbered[stem] += 1
+        return f"{before}{code}-{self._numbered[stem]}"
 
     def address(self, address: str) -> str:
         """Return the address that stands for one, of those that are set aside for tests and examples.
