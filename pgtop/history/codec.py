@@ -33,6 +33,8 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 """The most bytes of a chunk when it is decompressed: a foreign file must not fill the memory."""
 
 _LEVEL: Final = 6
+_MANY: Final = 8
+"""One in so many sessions at another one's place: they have moved, and are not told place by place."""
 
 _FIELDS: Final = Backend.__struct_fields__
 _TIMES: Final = frozenset({"backend_start", "state_change", "xact_start", "query_start"})
@@ -269,8 +271,15 @@ def _difference(
     are written anew.
     """
     before = chain.backends
-    if len(now) == len(before) and all(map(_is, now, before)):
-        return (), (), ()
+    if len(now) == len(before):
+        differing = [
+            (place, old, new)
+            for place, (old, new) in enumerate(zip(before, now, strict=True))
+            if new is not old
+        ]
+        others = sum(old.pid != new.pid for _, old, new in differing)
+        if others * _MANY <= len(now):  # most are where they were: one that took a place is told as changed
+            return (), tuple(_row(chain, *each, at) for each in differing if each[1] != each[2]), ()
     places = {backend.pid: place for place, backend in enumerate(now)}
     kept: list[tuple[Backend, Backend]] = []
     gone: list[int] = []
@@ -293,10 +302,6 @@ def _difference(
         _row(chain, place, _BLANK, backend, at) for place, backend in enumerate(now) if place not in stays
     )
     return tuple(gone), changed, came
-
-
-def _is(one: Backend, other: Backend) -> bool:
-    return one is other
 
 
 def _row(chain: _Chain, place: int, old: Backend, new: Backend, at: int) -> _Row:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from pgtop.core.activity import MICROSECONDS, Backend, BackendId, Server, Snapshot
+from pgtop.core.activity import MICROSECONDS, Backend, Server, Snapshot
 from pgtop.core.diagnosis.statements import fingerprint
 from pgtop.core.recorded import Acted, AlertRaised, Diagnosed, Event, OutageBegan, OutageEnded, Seen
 from pgtop.history.codec import Encoder, encode_event
@@ -331,7 +331,7 @@ class _Statements:
 
     def __init__(self) -> None:
         self._kept = Kept.STATEMENTS
-        self._known: dict[BackendId, tuple[Backend, Backend]] = {}
+        self._known: dict[int, tuple[Backend, Backend]] = {}
 
     def recorded(self, seen: Seen, kept: Kept) -> Seen:
         """Return a poll as it is recorded."""
@@ -341,16 +341,16 @@ class _Statements:
         if kept is not self._kept:
             self._kept, self._known = kept, {}
         known, now = self._known, {}
+        backends = []
         for backend in snapshot.backends:
-            before = known.get(backend.id)
-            now[backend.id] = (
-                before if before is not None and before[0] is backend else (backend, self._without(backend))
-            )
+            # The session is kept beside its number, so that no other one can have that number meanwhile.
+            pair = known.get(id(backend)) or (backend, self._without(backend))
+            now[id(backend)] = pair
+            backends.append(pair[1])
         self._known = now
-        backends = tuple(each for _, each in now.values())
-        if len(backends) != len(snapshot.backends):  # two of one identity, as a broken view may show
-            backends = tuple(map(self._without, snapshot.backends))
-        return msgspec.structs.replace(seen, result=msgspec.structs.replace(snapshot, backends=backends))
+        return msgspec.structs.replace(
+            seen, result=msgspec.structs.replace(snapshot, backends=tuple(backends))
+        )
 
     def _without(self, backend: Backend) -> Backend:
         if backend.query is None:
