@@ -84,7 +84,7 @@ class Daemon:
         )
         self._auto, self._diagnosis = self._watched.automatic, self._watched.diagnosis
         self._logins = self._watched.logins
-        self._recorder = None if dry_run else flight_recorder(target, config, FACE)
+        self._recorder = flight_recorder(target, config, DRY_FACE if dry_run else FACE)
         self._systemd = Systemd(os.environ)
         self._report = DaemonReport(log, self._systemd)
         self._stop = asyncio.Event()

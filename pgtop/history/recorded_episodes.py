@@ -9,6 +9,8 @@ from pgtop.core.recorded import Diagnosed, Event
 from pgtop.history.recording import Recording
 
 DAY_SECONDS: Final = 86_400.0
+AFTER_SECONDS: Final = 60.0
+"""Seconds for which an event may come after the last poll: a daemon that acts and ends polls no more."""
 
 
 class RecordedEpisodes(NamedTuple):
@@ -28,7 +30,7 @@ def recorded_episodes(
     """
     early = start - round(CALM_SECONDS * MICROSECONDS)
     loads = loads_of(recording.counts(early, end))
-    events = recording.events(early, end)
+    events = recording.events(early, end + round(AFTER_SECONDS * MICROSECONDS))
     diagnosed = [each for each in events if isinstance(each, Diagnosed)]
     found = episodes_of(loads, warn_at, diagnosed, now)
     return RecordedEpisodes(loads, events, [each for each in found if each.end > start])

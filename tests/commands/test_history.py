@@ -82,6 +82,12 @@ def test_an_episode_is_told_with_cause_growth_and_acts(tmp_path: Path) -> None:
     assert "by hand, dashboard of ann" in text
 
 
+def test_an_act_after_the_last_poll_is_told(tmp_path: Path) -> None:
+    """A daemon that sweeps and is then asked to end polls no more."""
+    text = told(tmp_path, file_of(tmp_path, incident()[:50], DIAGNOSED, sweep(490.2, **BY_HAND)))
+    assert "emergency sweep: terminated 2 sessions" in text
+
+
 def test_the_report_is_markdown_with_all_of_it(tmp_path: Path) -> None:
     outage = OutageBegan(NOW + 520 * MICROSECONDS, Outage(OutageKind.LOST, "the connection was lost"))
     polls = incident()

@@ -20,7 +20,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from pgtop.core.recorded import Acted
 from pgtop.demo.server import ThrowawayServer
+from pgtop.history.recording import Recording
 from pgtop.postgres.queries.advisory_keys import REAPER_CLASS
 from tests.conftest import ServerFactory
 from tests.servers import create_role, fetch_value, session, sessions, wait_until
@@ -470,6 +472,18 @@ async def test_a_dry_run_ends_nobody(small: ThrowawayServer, tmp_path: Path) -> 
             assert daemon.end() == 0
         assert [await each.fetchval("SELECT 1") for each in opened] == [1] * 12
     assert not daemon.audited()
+
+
+async def test_a_dry_run_records_what_it_sees(small: ThrowawayServer, tmp_path: Path) -> None:
+    """And no act: it is to show what the daemon would have met with."""
+    async with sessions(small, 12):
+        with watching(tmp_path, small.uri(), *FAST, "--dry-run", "--record-dir", f"{tmp_path}/r") as daemon:
+            await daemon.says("dry run: would terminate ")
+            assert daemon.end() == 0
+    (file,) = (tmp_path / "r").glob("*/*.sqlite3")
+    recording = Recording([file])
+    assert not recording.is_empty
+    assert not [each for each in recording.events(0, 2**62) if isinstance(each, Acted)]
 
 
 async def test_an_audit_log_that_cannot_be_written_ends_nobody(
