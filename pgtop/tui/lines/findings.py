@@ -144,7 +144,11 @@ def diagnosis_title(snapshot: Snapshot) -> str:
 def _nothing(snapshot: Snapshot, warn_at: float) -> str:
     if snapshot.counts.hidden:
         return "Nothing can be told: states are hidden from this role. Run: GRANT pg_monitor"
-    return f"Nothing fills this server: it is below the {percent(warn_at)} line, and nothing waits"
+    below = f"Nothing fills this server: it is below the {percent(warn_at)} line"
+    waiting = snapshot.waiting_on_locks
+    if not waiting:
+        return f"{below}, and no session waits for a lock"
+    return f"{below}. {plural(waiting, 'session')} {'waits' if waiting == 1 else 'wait'} for locks: see b"
 
 
 def _finding(finding: Finding, width: int, *, is_chosen: bool) -> list[list[Cell]]:

@@ -75,6 +75,21 @@ def test_nothing_found_takes_no_line() -> None:
     assert finding_lines((), 80, 2) == []
 
 
+@pytest.mark.parametrize(
+    ("waiting", "said"),
+    [
+        (0, "and no session waits for a lock"),
+        (1, "1 session waits for locks: see b"),
+        (2, "2 sessions wait for locks: see b"),
+    ],
+)
+def test_few_waiting_sessions_are_not_denied(waiting: int, said: str) -> None:
+    """Where no queue is worth a finding, the head counts them all the same."""
+    seen = snapshot(*(backend(10 + n, state="active", wait_event_type="Lock") for n in range(waiting)))
+    lines, _ = diagnosis_lines((), seen, 0.8, 0, 200)
+    assert texts(lines)[0].strip().endswith(said)
+
+
 def test_a_heavy_second_finding_gets_a_line() -> None:
     assert texts(finding_lines((LEAK, TOOLS), 80, 2))[1].startswith(" ▲ 20 of people's tools")
     assert "from 10.0.4.7" in texts(finding_lines((LEAK, FEW), 80, 2))[1], "the first goes on instead"
