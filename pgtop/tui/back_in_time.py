@@ -92,3 +92,8 @@ class BackInTime:
         """Show an alert of the present over the recording."""
         if self.player is not None:
             self.player.say(f"NOW: {alert.said} (End returns to now)", alert.style)
+
+
+def load_player() -> None:
+    """Load the modules of the player: its key is then never late."""
+    import pgtop.tui.player  # noqa: F401

@@ -37,7 +37,7 @@ from pgtop.tui.actions.available_actions import (
 from pgtop.tui.actions.plan_actions import PlanActions
 from pgtop.tui.actions.plan_expiry import PlanExpiry
 from pgtop.tui.alerts.notifier import AlertNotifier
-from pgtop.tui.back_in_time import READING, BackInTime
+from pgtop.tui.back_in_time import READING, BackInTime, load_player
 from pgtop.tui.lines import notice
 from pgtop.tui.lines.head import Standing
 from pgtop.tui.lines.key_names import key_names
@@ -243,6 +243,7 @@ class DashboardScreen(MainScreen):
         """Load what keys open, once the first frame is painted."""
         with contextlib.suppress(Exception):  # the key that needs it says why
             await unawaited_at_exit(load_screens)
+            await unawaited_at_exit(load_player)
 
     def _keep(self, history_keeper: HistoryKeeper, recorder: FlightRecorder) -> None:
         self.run_worker(history_keeper.run(self._past_added), name="history", group="history")

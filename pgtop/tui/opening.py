@@ -92,7 +92,9 @@ async def run_dashboard(
 
 
 def _import_screen() -> None:
-    import pgtop.tui.app  # noqa: F401 - textual takes most of the time that a start takes
+    # textual takes most of the time that a start takes
+    import pgtop.tui.app
+    import pgtop.tui.dashboard  # noqa: F401
 
 
 def _app(

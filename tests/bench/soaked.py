@@ -184,16 +184,16 @@ def watched(soak: Soak) -> None:
 
         CSS_PATH = Path(app_module.__file__).with_name("pgtop.tcss")
 
-        def __init__(self, **options: Any) -> None:
-            super().__init__(**options)
+        def __init__(self, dashboard: DashboardScreen, **options: Any) -> None:
+            super().__init__(dashboard, **options)
             soak.app = self
-            take = self.dashboard.state.take
+            take = dashboard.state.take
 
             def counted(*arguments: Any, **named: Any) -> None:
                 soak.taken += 1
                 take(*arguments, **named)
 
-            self.dashboard.state.take = counted  # type: ignore[method-assign]
+            dashboard.state.take = counted  # type: ignore[method-assign]
 
     poller_module.SHORTEST_PAUSE_SECONDS = 0.0  # type: ignore[misc]
     # A poll stands for 2 s: the groups' history, as many samples as ever, is full after a minute.

@@ -15,7 +15,8 @@ from pgtop.postgres.backend_detail import backend_detail
 from pgtop.postgres.conninfo.resolve import resolve
 from pgtop.postgres.snapshot_probe import Probe, is_listen
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui import app, opening
+from pgtop.tui import dashboard as dashboard_module
+from pgtop.tui import opening
 from pgtop.wiring import Wiring
 from tests.conftest import ServerFactory
 from tests.servers import execute, fetch_value, session, wait_until
@@ -225,12 +226,12 @@ async def test_the_detail_says_that_it_is_hidden(server: ThrowawayServer, tmp_pa
 async def test_the_program_takes_a_connection_that_hides(
     server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class App:
+    class Screen:
         def __init__(self, *, wiring: Wiring, **_: object) -> None:
             assert wiring.own_connection.hides_queries
             raise LookupError
 
-    monkeypatch.setattr(app, "PgtopApp", App)
+    monkeypatch.setattr(dashboard_module, "DashboardScreen", Screen)
     with pytest.raises(LookupError):
         await opening.run_dashboard(
             target_of(server), Config(audit_log=tmp_path / "a", history=None, hide_queries=True)

@@ -24,7 +24,8 @@ from pgtop.errors import ReadOnlyError
 from pgtop.reaping.automatic import AutomaticReaper
 from pgtop.reaping.reaper import Reaper
 from pgtop.settings.defaults_and_bounds import Config
-from pgtop.tui import app, opening
+from pgtop.tui import dashboard as dashboard_module
+from pgtop.tui import opening
 from pgtop.tui.actions.available_actions import ACTING
 from pgtop.tui.lines.keys import READ_ONLY_SAID
 from pgtop.tui.state.host_watch import HostWatch
@@ -333,13 +334,13 @@ async def test_the_program_tells_its_reapers(
 
     host_watches: list[HostWatch] = []
 
-    class App:
+    class Screen:
         def __init__(self, *, wiring: Wiring, host_watch: HostWatch, **_: object) -> None:
             assert wiring.reaper.read_only is read_only
             host_watches.append(host_watch)
             raise LookupError
 
-    monkeypatch.setattr(app, "PgtopApp", App)
+    monkeypatch.setattr(dashboard_module, "DashboardScreen", Screen)
     with pytest.raises(LookupError):
         await opening.run_dashboard(
             target_of(server), Config(audit_log=tmp_path / "a", history=None, read_only=read_only)

@@ -7,7 +7,10 @@ from typing import Final
 
 import pgtop.tui.screens
 
-OPENING: Final = "import pgtop.commands.main, pgtop.commands.dashboard, pgtop.tui.opening, pgtop.tui.app"
+OPENING: Final = (
+    "import pgtop.commands.main, pgtop.commands.dashboard, pgtop.tui.opening\n"
+    "import pgtop.tui.app, pgtop.tui.dashboard"
+)
 """The imports of a start; all others are made where they are needed."""
 
 LATER: Final = frozenset(
@@ -31,7 +34,7 @@ SCREENS: Final = frozenset(
     f"pgtop.tui.screens.{each.name}" for each in iter_modules(pgtop.tui.screens.__path__)
 )
 LIGHT: Final = frozenset(
-    f"pgtop.tui.screens.{name}" for name in ("over_dashboard", "session_acts", "sweep_choice")
+    f"pgtop.tui.screens.{name}" for name in ("main_screen", "over_dashboard", "session_acts", "sweep_choice")
 )
 """The modules beside the screens by which the dashboard knows them."""
 ON_USE: Final = frozenset({"pgtop.tui.screens.palette"})

@@ -1,15 +1,16 @@
 """The acts on one session that a screen above the dashboard offers; the dashboard carries them out."""
 
 from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pgtop.core.activity import Backend, BackendId
-from pgtop.core.lock_tree import LockQueue
 from pgtop.core.plan import Act
-from pgtop.postgres.backend_detail import BackendDetail, backend_detail
-from pgtop.postgres.lock_queue import lock_queue
 from pgtop.postgres.session.own_connection import OwnConnection
 from pgtop.tui.lines.notice import Notice
+
+if TYPE_CHECKING:
+    from pgtop.core.lock_tree import LockQueue
+    from pgtop.postgres.backend_detail import BackendDetail
 
 
 class SessionSource(NamedTuple):
@@ -18,22 +19,28 @@ class SessionSource(NamedTuple):
     server: str
     """The name of the server, printable."""
     hides_queries: bool
-    detail: Callable[[BackendId], Coroutine[Any, Any, BackendDetail | None]]
+    detail: Callable[[BackendId], "Coroutine[Any, Any, BackendDetail | None]"]
     """Return all of one session; None if it is gone. Raises PgtopError."""
-    locks: Callable[[], Coroutine[Any, Any, LockQueue]]
+    locks: Callable[[], "Coroutine[Any, Any, LockQueue]"]
     """Return the sessions that wait for locks, and those that block them. Raises PgtopError."""
     is_live: bool = True
     """False for a recording."""
 
 
 def live_source(own_connection: OwnConnection) -> SessionSource:
-    """Return a server as the place to ask."""
-    return SessionSource(
-        server=own_connection.target.label,
-        hides_queries=own_connection.hides_queries,
-        detail=lambda identity: backend_detail(own_connection, identity),
-        locks=lambda: lock_queue(own_connection),
-    )
+    """Return a server as the place to ask; what asks it is loaded with the first question."""
+
+    async def detail(identity: BackendId) -> "BackendDetail | None":
+        from pgtop.postgres.backend_detail import backend_detail
+
+        return await backend_detail(own_connection, identity)
+
+    async def locks() -> "LockQueue":
+        from pgtop.postgres.lock_queue import lock_queue
+
+        return await lock_queue(own_connection)
+
+    return SessionSource(own_connection.target.label, own_connection.hides_queries, detail, locks)
 
 
 class SessionActs(NamedTuple):
