@@ -304,8 +304,9 @@ def test_each_setting_is_one_of_the_configuration() -> None:
     kinds = {each.name for each in msgspec.structs.fields(Config)}
     assert kinds > Settings.__annotations__.keys()
     left = kinds - Settings.__annotations__.keys()
-    screen = {"theme", "color", "wall", "bell", "on_alert", "history"}
-    assert left == screen | {"read_only", "log_format", "log_queries", "metrics_listen"}
+    screen = {"theme", "color", "wall", "bell", "on_alert"}
+    record = {"history", *(name for name in kinds if name.startswith("record"))}
+    assert left == screen | record | {"read_only", "log_format", "log_queries", "metrics_listen"}
 
 
 def test_the_defaults_are_those_of_the_configuration() -> None:

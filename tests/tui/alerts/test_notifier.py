@@ -17,9 +17,9 @@ import pytest
 from pgtop.core.activity import MICROSECONDS, ConnectionLimit, LimitOf, Snapshot
 from pgtop.core.diagnosis.findings import Finding
 from pgtop.core.diagnosis.forecast import Forecast
-from pgtop.core.outage import Limit
+from pgtop.core.diagnosis.over_time import DiagnosisOverTime
+from pgtop.core.diagnosis.scene import Facts
 from pgtop.demo.server import ThrowawayServer
-from pgtop.diagnosis_watch import DiagnosisWatch
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.alerts.notifier import AlertNotifier
 from pgtop.tui.state.dashboard_state import DashboardState
@@ -274,14 +274,14 @@ async def test_the_dashboard_tells_of_a_server_that_fills(
     small: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the forecast of the diagnosis, from half of the slots on."""
-    take = DiagnosisWatch.take
+    take = DiagnosisOverTime.take
 
-    def taken(watch: DiagnosisWatch, seen: Snapshot, refusing: Limit | None) -> tuple[Finding, ...]:
-        found = take(watch, seen, refusing)
-        watch.forecast = Forecast(seen.taken_at + 600 * MICROSECONDS)
+    def taken(diagnosis: DiagnosisOverTime, seen: Snapshot, facts: Facts) -> tuple[Finding, ...]:
+        found = take(diagnosis, seen, facts)
+        diagnosis.forecast = Forecast(seen.taken_at + 600 * MICROSECONDS)
         return found
 
-    monkeypatch.setattr(DiagnosisWatch, "take", taken)
+    monkeypatch.setattr(DiagnosisOverTime, "take", taken)
     script, received = page_into(tmp_path)
     async with sessions(small, 8), dashboard(small, tmp_path / "a", on_alert=str(script)) as driven:
         await driven.shows("9 of 20 slots")
