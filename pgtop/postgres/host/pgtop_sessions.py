@@ -27,6 +27,11 @@ class OwnKind(msgspec.Struct, frozen=True):
     """The sockets of the pgtops of this host."""
 
     inodes: frozenset[int] = frozenset()
+    """Of all sockets that they hold; a Unix socket is one of theirs only if a trusted user made it."""
+    users: frozenset[int] = frozenset()
+    """Those of whose pgtops the sockets may not be seen: all sockets that they made count."""
+    trusted: frozenset[int] = frozenset()
+    """See `trusted_users`."""
     connections: frozenset[tuple[str, int, str, int]] = frozenset()
     """Their TCP connections to the server: address and port of their own end, and of the server's.
 
@@ -36,11 +41,23 @@ class OwnKind(msgspec.Struct, frozen=True):
     """Notes on what could not be seen, printable."""
 
     def has(self, found: TcpSocket | UnixSocket | None) -> bool:
-        """Return whether a server's socket leads to one of them."""
+        """Return whether a server's socket leads to one of them. Raises OSError as `own_kind` does."""
         if isinstance(found, TcpSocket):
             ends = (found.remote_address, found.remote_port, found.local_address, found.local_port)
             return ends in self.connections
-        return found is not None and found.peer in self.inodes
+        return found is not None and self._has_unix_socket(found.peer)
+
+    def _has_unix_socket(self, inode: int) -> bool:
+        """Return whether a Unix socket is one of theirs: one of which nothing is known counts as that."""
+        is_held = inode in self.inodes
+        if not inode or not (is_held or self.users):
+            return False
+        # By itself: a list of all of them may leave it out, and a pgtop would be terminated.
+        found = sockets.unix_socket(inode)
+        if found is None or found.uid in self.users:
+            return True
+        # Before Linux 5.2 the kernel does not tell who made one.
+        return is_held and (found.uid is None or found.uid in self.trusted)
 
 
 def own_kind(processes: Iterable[Process], server: HostServer) -> OwnKind:
@@ -64,18 +81,18 @@ def own_kind(processes: Iterable[Process], server: HostServer) -> OwnKind:
         for each in sockets.tcp_sockets(remote_port=server.port)
         if each.uid in trusted and (each.inode in inodes or each.uid in users)
     }
-    local = {
-        each.inode
-        for each in sockets.unix_sockets()
-        # Before Linux 5.2 the kernel does not tell who made one.
-        if each.uid in users or (each.inode in inodes and (each.uid is None or each.uid in trusted))
-    }
     names = ", ".join(sorted(printable(user_name(uid)) for uid in users))
     said = (
         f"a pgtop of {names} runs here, and only root can see which sessions are its own: "
         "no session of that user is terminated"
     )
-    return OwnKind(frozenset(local), frozenset(connections), (said,) if users else ())
+    return OwnKind(
+        inodes=frozenset(inodes),
+        users=frozenset(users),
+        trusted=trusted,
+        connections=frozenset(connections),
+        notes=(said,) if users else (),
+    )
 
 
 def trusted_users(server: HostServer, environment: Mapping[str, str]) -> frozenset[int]:

@@ -21,6 +21,8 @@ _SOCK_DIAG: Final = 4
 BY_FAMILY: Final = 20
 """The kind of a message that asks for sockets (SOCK_DIAG_BY_FAMILY)."""
 _REQUEST_FOR_ALL: Final = 0x301
+_REQUEST_FOR_ONE: Final = 0x005
+"""With an acknowledgement (NLM_F_ACK), which ends the answer as the last message of a listing does."""
 _ERROR, _DONE = 2, 3
 _MOST_AT_ONCE: Final = 65_536
 """Bytes. The kernel sends half as much at most."""
@@ -46,10 +48,14 @@ _TCP_INFO: Final = 2
 _TCP_TIMES: Final = Struct("=44xI4xI")
 """Of its struct tcp_info: milliseconds since data was last sent, and since some last came in."""
 
-_UNIX_REQUEST: Final = Struct("=B3xI4xI8x")
-"""Family, the states, and what is to be told. Source: include/uapi/linux/unix_diag.h."""
-_UNIX_ANSWER: Final = Struct("=4xI8x")
-"""The inode."""
+_UNIX_REQUEST: Final = Struct("=B3xIIIQ")
+"""Family, the states, the inode, what is to be told, and the cookie; a listing heeds no inode and no cookie.
+
+Source: include/uapi/linux/unix_diag.h.
+"""
+_NO_COOKIE: Final = 0xFFFF_FFFF_FFFF_FFFF
+_UNIX_ANSWER: Final = Struct("=2xBxI8x")
+"""The state, as a number, and the inode."""
 _SHOWN: Final = 0x01 | 0x04 | 0x10 | 0x40
 _NAME, _PEER, _QUEUES, _USER = 0, 2, 4, 7
 
@@ -115,21 +121,30 @@ def listening_sockets(local_port: int) -> list[TcpSocket]:
 def unix_sockets(name: str = "") -> Iterator[UnixSocket]:
     """The connected Unix sockets of this network, or those in whose path a name occurs.
 
-    Raises OSError where the kernel cannot be asked.
+    It may leave some out while others are opened and closed: the kernel sends the list in parts, and finds
+    the place where to go on by counting. `unix_socket` tells of one for sure. Raises OSError where the kernel
+    cannot be asked.
     """
     wanted = os.fsencode(name)
-    for told in _answers(_UNIX_REQUEST.pack(socket.AF_UNIX, _ESTABLISHED, _SHOWN)):
-        if wanted not in told:
-            continue
-        (inode,) = _UNIX_ANSWER.unpack_from(told)
-        parts = _parts(told, _UNIX_ANSWER.size)
-        yield UnixSocket(
-            inode=inode,
-            peer=_number(parts.get(_PEER)) or 0,
-            name=os.fsdecode(parts.get(_NAME, b"").rstrip(b"\0")),
-            uid=_number(parts.get(_USER)),
-            unread_bytes=_number(parts.get(_QUEUES)) or 0,
-        )
+    for told in _answers(_UNIX_REQUEST.pack(socket.AF_UNIX, _ESTABLISHED, 0, _SHOWN, _NO_COOKIE)):
+        if wanted in told:
+            yield _unix_socket(told)
+
+
+def unix_socket(inode: int) -> UnixSocket | None:
+    """Return the connected Unix socket with an inode, whatever is opened and closed beside it.
+
+    None if this network has none. The kernel goes through all Unix sockets of the network for it. Raises
+    OSError where the kernel cannot be asked.
+    """
+    request = _UNIX_REQUEST.pack(socket.AF_UNIX, _ESTABLISHED, inode, _SHOWN, _NO_COOKIE)
+    try:
+        (told,) = _answers(request, _REQUEST_FOR_ONE)
+    except FileNotFoundError:
+        return None
+    # Asked for one, the kernel heeds no states.
+    state, _ = _UNIX_ANSWER.unpack_from(told)
+    return _unix_socket(told) if 1 << state & _ESTABLISHED else None
 
 
 class ClientSockets:
@@ -137,13 +152,21 @@ class ClientSockets:
 
     def __init__(self, port: int) -> None:
         """Read the sockets from the kernel. It raises OSError if the kernel cannot be asked."""
-        name = f"/.s.PGSQL.{port}"
+        self._name = f"/.s.PGSQL.{port}"
         self._found: dict[int, TcpSocket | UnixSocket] = {each.inode: each for each in _tcp(_HELD, port)}
-        self._found |= {each.inode: each for each in unix_sockets(name) if each.name.endswith(name)}
+        self._found |= {each.inode: each for each in unix_sockets(self._name) if self._is_clients(each)}
 
     def of(self, inodes: frozenset[int]) -> list[TcpSocket | UnixSocket]:
-        """Return the clients' connections that a process with these inodes holds; a client's has one."""
-        return [self._found[inode] for inode in inodes if inode in self._found]
+        """Return the clients' connections that a process with these inodes holds; a client's has one.
+
+        The kernel is asked for each by itself where the list has none. Raises OSError as `unix_socket` does.
+        """
+        listed = [self._found[inode] for inode in inodes if inode in self._found]
+        return listed or [each for each in map(unix_socket, inodes) if each and self._is_clients(each)]
+
+    def _is_clients(self, found: UnixSocket) -> bool:
+        """Return whether a socket is the server's end of a client's connection."""
+        return found.name.endswith(self._name)
 
 
 def _tcp(states: int, local_port: int, remote_port: int = 0) -> Iterator[TcpSocket]:
@@ -173,9 +196,21 @@ def _tcp_socket(told: bytes) -> TcpSocket:
     )
 
 
-def _answers(request: bytes) -> Iterator[bytes]:
+def _unix_socket(told: bytes) -> UnixSocket:
+    _, inode = _UNIX_ANSWER.unpack_from(told)
+    parts = _parts(told, _UNIX_ANSWER.size)
+    return UnixSocket(
+        inode=inode,
+        peer=_number(parts.get(_PEER)) or 0,
+        name=os.fsdecode(parts.get(_NAME, b"").rstrip(b"\0")),
+        uid=_number(parts.get(_USER)),
+        unread_bytes=_number(parts.get(_QUEUES)) or 0,
+    )
+
+
+def _answers(request: bytes, flags: int = _REQUEST_FOR_ALL) -> Iterator[bytes]:
     """Yield the kernel's answers, socket by socket. Raises OSError if it has none, or for nobody."""
-    header = _HEADER.pack(_HEADER.size + len(request), BY_FAMILY, _REQUEST_FOR_ALL, 0, 0)
+    header = _HEADER.pack(_HEADER.size + len(request), BY_FAMILY, flags, 0, 0)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _SOCK_DIAG) as kernel:
         kernel.send(header + request)
         while True:

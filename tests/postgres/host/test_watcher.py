@@ -19,6 +19,7 @@ from pgtop.demo.account import server_account
 from pgtop.demo.server import ThrowawayServer
 from pgtop.errors import ConnectError, NotPermittedError, UsageError
 from pgtop.postgres.conninfo.target import Endpoint
+from pgtop.postgres.host import sockets as kernel_sockets
 from pgtop.postgres.host.server_at_address import server_at
 from pgtop.postgres.host.server_settings import ask_settings, limits_of
 from pgtop.postgres.host.servers import (
@@ -486,10 +487,24 @@ async def test_a_pgtop_of_this_host_is_known_and_spared(server: ThrowawayServer,
                 assert spared.get(own, SparedFor.OWN) is SparedFor.OWN  # one that is active is not listed
 
 
+async def test_a_pgtop_that_the_kernels_list_leaves_out_is_spared(
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While others come and go it may leave out any: here all of them, pgtop's end and the server's."""
+    face = face_on_host(server, tmp_path / "a")
+    monkeypatch.setattr(kernel_sockets, "unix_sockets", lambda _name="": iter(()))
+    async with session(server, over_socket=True) as other:
+        with start_on_terminal(tmp_path, server.socket_uri()) as (_, _terminal):
+            assert other.get_server_pid() not in await wait_until(lambda: own_sessions(face))
+
+
 _AS_THE_SERVERS_USER = """
 import os, sys
 from pgtop.postgres.host import watcher
 from pgtop.postgres.host import servers
+from pgtop.postgres.host import sockets
+if sys.argv[4:]:
+    sockets.unix_sockets = lambda name="": iter(())
 os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[1]))
 found = servers.choose(servers.find_servers(), servers.Wanted(data_dir=sys.argv[3]))
 view = watcher.HostWatcher(found).look()
@@ -497,10 +512,16 @@ print([each.pid for each in view.snapshot.backends if each.is_pgtop], view.notes
 """
 
 
-async def look_as_the_servers_user(face: HostFace, home: Path) -> "subprocess.CompletedProcess[str]":
-    """Print, as the user that runs the server, which sessions count as pgtop's, and the notes."""
+async def look_as_the_servers_user(
+    face: HostFace, home: Path, *, has_list: bool = True
+) -> "subprocess.CompletedProcess[str]":
+    """Print, as the user that runs the server, which sessions count as pgtop's, and the notes.
+
+    Without `has_list` the kernel's list of Unix sockets leaves out all of them.
+    """
     server = face.watcher.server
     words = [sys.executable, "-c", _AS_THE_SERVERS_USER, str(server.uid), str(server.gid), server.data_dir]
+    words += [] if has_list else ["without"]
     return await asyncio.to_thread(run_words, home, words)
 
 
@@ -508,15 +529,19 @@ async def look_as_the_servers_user(face: HostFace, home: Path) -> "subprocess.Co
 async def test_a_hidden_pgtop_spares_all_sessions_of_its_user(
     server: ThrowawayServer, tmp_path: Path
 ) -> None:
-    """As the server's user sees one of root's: over TCP, and over a Unix socket."""
+    """As the server's user sees one of root's: over TCP, and over a Unix socket, listed or not."""
     face = face_on_host(server, tmp_path / "a")
     async with session(server) as one, session(server, over_socket=True) as other:
         with start_on_terminal(tmp_path, server.uri()) as (_, _terminal):
             await wait_until(lambda: own_sessions(face))
-            done = await look_as_the_servers_user(face, tmp_path)
+            looks = [
+                await look_as_the_servers_user(face, tmp_path, has_list=has_list)
+                for has_list in (True, False)
+            ]
         pids = [one.get_server_pid(), other.get_server_pid()]
-        assert done.stdout.count("a pgtop of root runs here") == 1, done.stderr
-        assert all(str(pid) in done.stdout for pid in pids), done.stdout
+        for done in looks:
+            assert done.stdout.count("a pgtop of root runs here") == 1, done.stderr
+            assert all(str(pid) in done.stdout for pid in pids), done.stdout
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
