@@ -44,8 +44,19 @@ class OwnKind(msgspec.Struct, frozen=True):
         """Return whether a server's socket leads to one of them. Raises OSError as `own_kind` does."""
         if isinstance(found, TcpSocket):
             ends = (found.remote_address, found.remote_port, found.local_address, found.local_port)
-            return ends in self.connections
+            return ends in self.connections or self._has_connection(*ends)
         return found is not None and self._has_unix_socket(found.peer)
+
+    def _has_connection(self, address: str, port: int, server_address: str, server_port: int) -> bool:
+        """Return whether the client's end of a connection is one of theirs. See `_has_unix_socket`."""
+        if not self.inodes and not self.users:
+            return False
+        found = sockets.tcp_socket(address, port, server_address, server_port)
+        return (
+            found is not None
+            and found.uid in self.trusted
+            and (found.inode in self.inodes or found.uid in self.users)
+        )
 
     def _has_unix_socket(self, inode: int) -> bool:
         """Return whether a Unix socket is one of theirs: one of which nothing is known counts as that."""

@@ -37,8 +37,10 @@ _ATTRIBUTE: Final = Struct("=HH")
 """Of a part of an answer: its length, and its kind."""
 _NUMBER: Final = Struct("=I")
 
-_TCP_REQUEST: Final = Struct("=BBBxI2s2s44x")
-"""Family, protocol, what is to be told beside, the states, and both ports, in the network's order.
+_TCP_REQUEST: Final = Struct("=BBBxI2s2s16s16s4xQ")
+"""Family, protocol, what is to be told beside, the states, both ports and addresses, and the cookie.
+
+Ports and addresses are in the network's order, the own first; a listing heeds no address and no cookie.
 
 Source: include/uapi/linux/inet_diag.h.
 """
@@ -113,6 +115,36 @@ def tcp_sockets(local_port: int = 0, remote_port: int = 0) -> Iterator[TcpSocket
     return _tcp(_ESTABLISHED, local_port, remote_port)
 
 
+def tcp_socket(
+    local_address: str, local_port: int, remote_address: str, remote_port: int
+) -> TcpSocket | None:
+    """Return the connection between two addresses, seen from the local one; None if this network has none.
+
+    It is found whatever is opened and closed beside it, unless it is bound to an interface. Raises OSError
+    where the kernel cannot be asked.
+    """
+    family = socket.AF_INET6 if ":" in local_address else socket.AF_INET
+    request = _TCP_REQUEST.pack(
+        family,
+        socket.IPPROTO_TCP,
+        1 << (_TCP_INFO - 1),
+        _ESTABLISHED,
+        local_port.to_bytes(2, "big"),
+        remote_port.to_bytes(2, "big"),
+        socket.inet_pton(family, local_address),
+        socket.inet_pton(family, remote_address),
+        _NO_COOKIE,
+    )
+    try:
+        (told,) = _answers(request, _REQUEST_FOR_ONE)
+    except FileNotFoundError:
+        return None
+    found = _tcp_socket(told)
+    # Without a connection, the kernel tells of the socket that would accept it.
+    ends = (found.local_address, found.local_port, found.remote_address, found.remote_port)
+    return found if ends == (local_address, local_port, remote_address, remote_port) else None
+
+
 def listening_sockets(local_port: int) -> list[TcpSocket]:
     """The sockets on which connections to a port are accepted. Raises OSError as `tcp_sockets` does."""
     return list(_tcp(_LISTENING, local_port))
@@ -173,7 +205,9 @@ def _tcp(states: int, local_port: int, remote_port: int = 0) -> Iterator[TcpSock
     ports = (local_port.to_bytes(2, "big"), remote_port.to_bytes(2, "big"))
     for family in (socket.AF_INET, socket.AF_INET6):
         # What is to be told is said by the bit before that of its own number.
-        request = _TCP_REQUEST.pack(family, socket.IPPROTO_TCP, 1 << (_TCP_INFO - 1), states, *ports)
+        request = _TCP_REQUEST.pack(
+            family, socket.IPPROTO_TCP, 1 << (_TCP_INFO - 1), states, *ports, b"", b"", 0
+        )
         for told in _answers(request):
             yield _tcp_socket(told)
 

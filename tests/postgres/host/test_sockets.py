@@ -41,6 +41,10 @@ def test_a_tcp_connection_is_told_from_both_ends(family: socket.AddressFamily) -
             assert (server_end.remote_address, server_end.remote_port) == (address, own)
             assert (client_end.local_address, client_end.local_port) == (address, own)
             assert (client_end.remote_address, client_end.remote_port) == (address, port)
+            told = sockets.tcp_socket(address, own, address, port)
+            assert told is not None
+            assert told.inode == client_end.inode
+            assert sockets.tcp_socket(address, own, address, own) is None
             assert (server_end.inode, client_end.inode) == (inode_of(theirs), inode_of(client))
             assert (server_end.uid, server_end.unread_bytes, server_end.is_unanswered) == (
                 os.getuid(),
@@ -49,6 +53,8 @@ def test_a_tcp_connection_is_told_from_both_ends(family: socket.AddressFamily) -
             )
             assert [each.inode for each in sockets.listening_sockets(port)] == [inode_of(listening)]
             assert len(ClientSockets(port).of(frozenset({server_end.inode, client_end.inode}))) == 1
+        client.close()
+        assert sockets.tcp_socket(address, own, address, port) is None  # and not what listens there
 
 
 def inode_of(one: socket.socket) -> int:

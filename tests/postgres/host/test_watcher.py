@@ -487,14 +487,17 @@ async def test_a_pgtop_of_this_host_is_known_and_spared(server: ThrowawayServer,
                 assert spared.get(own, SparedFor.OWN) is SparedFor.OWN  # one that is active is not listed
 
 
+@pytest.mark.parametrize("over_socket", [False, True])
 async def test_a_pgtop_that_the_kernels_list_leaves_out_is_spared(
-    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: ThrowawayServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over_socket: bool
 ) -> None:
-    """While others come and go it may leave out any: here all of them, pgtop's end and the server's."""
+    """While others come and go it may leave out any: here all of pgtop's ends."""
     face = face_on_host(server, tmp_path / "a")
     monkeypatch.setattr(kernel_sockets, "unix_sockets", lambda _name="": iter(()))
-    async with session(server, over_socket=True) as other:
-        with start_on_terminal(tmp_path, server.socket_uri()) as (_, _terminal):
+    monkeypatch.setattr(kernel_sockets, "tcp_sockets", lambda **_ports: iter(()))
+    async with session(server, over_socket=over_socket) as other:
+        uri = server.socket_uri() if over_socket else server.uri()
+        with start_on_terminal(tmp_path, uri) as (_, _terminal):
             assert other.get_server_pid() not in await wait_until(lambda: own_sessions(face))
 
 
