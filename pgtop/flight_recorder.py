@@ -103,7 +103,9 @@ class FlightRecorder:
         facts: Facts = Facts(),  # noqa: B008 - frozen
     ) -> None:
         """Record a poll; `facts` are what is known beside it."""
-        seen = Seen(self._time_of(result), result, interval_seconds, facts, refusing)
+        # What was computed of a snapshot weighs as much as its sessions: a copy waits for the disk without.
+        kept = msgspec.structs.replace(result)
+        seen = Seen(self._time_of(result), kept, interval_seconds, facts, refusing)
         self._recorder.polled(seen)
         self._note_changes(seen)
         self._last = seen
