@@ -45,7 +45,7 @@ class Kept(IntEnum):
     """The part of a poll that is recorded. Each holds all that the ones before it do."""
 
     COUNTS = 0
-    """The counts of the graph alone."""
+    """The counts of the graph, and the events without statements."""
     SESSIONS = 1
     """The sessions, without their statements."""
     FINGERPRINTS = 2

@@ -429,7 +429,7 @@ def _record(listed: Set[str]) -> list[click.Parameter]:
             listed,
             "--no-record",
             "record",
-            "do not record sessions; the graph's counts are still kept",
+            "do not record sessions; counts and events are still kept",
             means=False,
             section=RECORDING,
         ),
