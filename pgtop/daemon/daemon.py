@@ -277,6 +277,7 @@ def watch(
     *,
     read_config: Callable[[], tuple[Config, Target]],
     dry_run: bool,
+    thresholds: Thresholds = STANDARD,
 ) -> Coroutine[Any, Any, int]:
     """A daemon on a server, until a signal ends it; gives the exit code. Raises as `Daemon.run` does."""
-    return Daemon(target, config, log, read_config=read_config, dry_run=dry_run).run()
+    return Daemon(target, config, log, read_config=read_config, dry_run=dry_run, thresholds=thresholds).run()

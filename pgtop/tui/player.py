@@ -22,6 +22,7 @@ from pgtop.core.moment_text import parse_moment
 from pgtop.core.session_groups import GroupBy, GroupHistory, GroupKey, group
 from pgtop.core.text import clip, clock, duration, printable
 from pgtop.errors import PgtopError
+from pgtop.history.recording import Position
 from pgtop.postgres.backend_detail import BackendDetail
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.tui.lines.column_widths import Cell
@@ -133,6 +134,10 @@ class PlayerScreen(MainScreen):
         self._title = ""
         self._told: Notice | None = None
         """The notice about an event of the recording: the next one takes its place."""
+        self._of_place: Notice | None = None
+        """The notice that is true at one poll alone, such as that nothing follows."""
+        self._of_place_at: Position | None = None
+        """The position of that poll."""
         self._asked_at: int | None = None
         """The time that a person asked for, until it is shown."""
         self._acts = SessionActs(
@@ -204,7 +209,7 @@ class PlayerScreen(MainScreen):
             if isinstance(screen, LiveScreen):
                 screen.ask_soon()
         if said:
-            self.say(said)
+            self._say_of_place(said)
 
     def _tell_events(self, before: PlayedPoll) -> None:
         """Post what happened at the poll, and on the way there while it is played."""
@@ -227,13 +232,22 @@ class PlayerScreen(MainScreen):
         if said:
             self._told = Notice(" · ".join(said))
             self.notices.post(self._told)
-        elif not self.deck.is_playing and self.notices.current is self._told:
+        elif self._is_over(poll):
             self.notices.dismiss()
+
+    def _is_over(self, poll: PlayedPoll) -> bool:
+        """Return whether the notice on the screen is about an earlier poll than the one shown."""
+        current = self.notices.current
+        if current is self._of_place:
+            return poll.position != self._of_place_at
+        return current is self._told and not self.deck.is_playing
 
     def _advance(self) -> None:
         """Go on while it is played; called several times a second."""
         if self.deck.advance():
-            self.say("the end of the recording" + (": End returns to now" if self.is_over_live else ""))
+            self._say_of_place(
+                "the end of the recording" + (": End returns to now" if self.is_over_live else "")
+            )
         if self.deck.seeking is not None:
             self._show_banners()
 
@@ -243,6 +257,11 @@ class PlayerScreen(MainScreen):
         """Show a notice until it is dismissed (Esc)."""
         self.notices.post(Notice(said, style))
         self._show()
+
+    def _say_of_place(self, said: str) -> None:
+        """Show a notice until another poll is shown, of which it would not be true."""
+        self.say(said)
+        self._of_place, self._of_place_at = self.notices.current, self.poll.position
 
     def _above(self) -> list[Screen[object]]:
         stack = self.app.screen_stack if self.is_attached else []

@@ -37,6 +37,7 @@ from tests.support.running import LIMIT_SECONDS, assert_one_line, environment, r
         ("demo --on-alert no-such-program", '--on-alert: there is no program "no-such-program"'),
         ("--theme pink", '--theme cannot be "pink"|give dark, light, ansi or colour-blind'),
         ("-p 99999 snapshot", '--port "99999" is not a port|1 to 65535'),
+        ("reap --time-factor 20", "--time-factor is for the daemon|add --watch"),
         ("snapshot -w -W", "-w and -W cannot be used together"),
         ("snapshot host=db1 dbname=shop", "unexpected argument|quote|-U"),
         ("demo shop", "unexpected argument|pgtop demo takes none"),

@@ -122,6 +122,24 @@ async def test_p_plays_to_the_end_and_pauses(made: Recording) -> None:
         await played.shows("paused")
 
 
+async def test_words_about_the_end_stay_at_the_end(made: Recording) -> None:
+    """Another poll is not shown with the words about the end."""
+    async with at_poll(made, POLLS) as played:
+        await played.press("right")
+        await played.shows("this is the last recorded poll")
+        await played.press("home")
+        await played.at_poll(1)
+        await played.shows("poll 1 of 80")
+        assert "this is the last recorded poll" not in played.text
+    async with at_poll(made, POLLS - 2) as played:
+        await played.press(*["plus"] * len(SPEEDS), "p")
+        await played.shows("the end of the recording")
+        await played.press("home")
+        await played.at_poll(1)
+        await played.shows("poll 1 of 80")
+        assert "the end of the recording" not in played.text
+
+
 async def test_plus_and_minus_change_the_speed(made: Recording) -> None:
     async with at_poll(made, 10) as played:
         for _ in SPEEDS:

@@ -11,6 +11,8 @@ from pgtop.commands.shared_options import (
     connection_options,
     other_options,
     reap_options,
+    time_factor,
+    time_factor_option,
 )
 from pgtop.commands.standard_streams import (
     need_output,
@@ -20,6 +22,7 @@ from pgtop.commands.standard_streams import (
     table_width,
     warn,
 )
+from pgtop.core.diagnosis.thresholds import Thresholds
 from pgtop.errors import UsageError
 from pgtop.settings.defaults_and_bounds import Config
 from pgtop.settings.options import REAPING, setting_options
@@ -40,6 +43,8 @@ def _reap(context: click.Context, /, **_: Any) -> int:
         refuse_read_only(config)
     if context.params["watch"]:
         return _watch(context, target, config)
+    if context.params["time_factor"] is not None:
+        raise UsageError("--time-factor is for the daemon", "add --watch")
     from pgtop.commands.reap.run import reap
     from pgtop.commands.reap.table import render
     from pgtop.core.canary import CANARY_SECONDS
@@ -79,14 +84,19 @@ def _watch(context: click.Context, target: "Target", config: Config) -> int:
 
     queries = config.log_queries and not config.hide_queries
     log = DaemonLog(sys.stderr, as_json=config.log_format == "json", queries=queries)
-    dry_run = context.params["dry_run"]
+    dry_run, thresholds = context.params["dry_run"], Thresholds(compression=time_factor(context))
 
     try:
         return with_password(
             context,
             target,
             lambda known: watch(
-                known, config, log, read_config=lambda: config_and_target(context), dry_run=dry_run
+                known,
+                config,
+                log,
+                read_config=lambda: config_and_target(context),
+                dry_run=dry_run,
+                thresholds=thresholds,
             ),
         )
     finally:
@@ -100,6 +110,7 @@ REAP: Final = Command(
         *reap_options(),
         *connection_options(),
         *setting_options(REAPING, own_defaults={"interval_seconds": "5s"}),
+        time_factor_option(),
         *other_options(show),
     ],
     help="""Terminate stale sessions, if usage is above the 80% line; if no slot is left,

@@ -155,6 +155,7 @@ class Painted(Widget):
         """Format what is visible again, and repaint the lines that differ."""
         width, height = self.size
         if not width or not height:
+            self._lines = ()  # what was drawn before it was hidden must not be seen again
             return
         if not self._lines:
             self.refresh()  # formatting waits until it is drawn: this may be called many times before
